@@ -1,0 +1,41 @@
+# Two commands matter: `make demo` and `make test`. Each sets itself up.
+PYTHON ?= python3
+LIGHT := .venv-light
+FULL := .venv
+PIP_FLAGS := -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow lint format fashion bench clean
+
+demo: $(LIGHT)/.ready  ## run the dress detector end to end, without torch
+	$(LIGHT)/bin/fullconv demo -o fullconv-demo
+
+test: $(FULL)/.ready  ## lint, type check and run the test suite
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/mypy
+	$(FULL)/bin/pytest -n 2 -m "not slow"
+
+test-slow: $(FULL)/.ready  ## the slow sweeps
+	$(FULL)/bin/pytest -n 2 -m slow
+
+lint: $(FULL)/.ready
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/mypy
+
+format: $(FULL)/.ready
+	$(FULL)/bin/ruff check --fix .
+	$(FULL)/bin/ruff format .
+
+$(LIGHT)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/pip install $(PIP_FLAGS) -e .
+	touch $@
+
+$(FULL)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FULL)
+	$(FULL)/bin/pip install $(PIP_FLAGS) -e ".[torch,dev]"
+	touch $@
+
+clean:
+	rm -rf $(LIGHT) $(FULL) fullconv-demo fashion-out

@@ -1,0 +1,67 @@
+"""Every error that fullconv raises on purpose.
+
+    FullconvError                 anything below; its message is one line that says what to do
+    ├── InputError                what was given cannot be right (also a ValueError); exit code 2
+    │   ├── WindowError           a window or step that contradicts the model or the image
+    │   └── ImageError            an image or array of the wrong size, rank, or channel count
+    ├── ModelError                the model cannot be read or converted; exit code 3
+    │   └── UnsafeModelError      reading it would run code or leave its folder
+    ├── ExportError               the converted model has no such file form; exit code 3
+    ├── OutputError               a result cannot be written (also an OSError); exit code 3
+    └── MissingExtraError         an optional package is not installed (also an ImportError); exit code 3
+"""
+
+from __future__ import annotations
+
+
+class FullconvError(Exception):
+    """Anything that fullconv refuses, with one line that says what to do.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line exits with: 2 for a wrong call, 3 for what cannot be done.
+    """
+
+    exit_code = 3
+
+
+class InputError(FullconvError, ValueError):
+    """What was given cannot be right."""
+
+    exit_code = 2
+
+
+class WindowError(InputError):
+    """A window or step that contradicts the model or the image."""
+
+
+class ImageError(InputError):
+    """An image or array of the wrong size, rank, or channel count."""
+
+
+class ModelError(FullconvError):
+    """The model cannot be read or converted."""
+
+
+class UnsafeModelError(ModelError):
+    """Reading the model would run code from the file or leave its folder."""
+
+
+class ExportError(FullconvError):
+    """The converted model has no such file form."""
+
+
+class OutputError(FullconvError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+class MissingExtraError(FullconvError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the optional packages of the {extra!r} extra, which are not installed. "
+            f'Install them with: pip install "fullconv[{extra}]"'
+        )
+        self.extra = extra

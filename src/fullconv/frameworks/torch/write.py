@@ -1,0 +1,473 @@
+"""Write a lifted network as a ``torch.fx.GraphModule`` under the original names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatchmethod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+
+from fullconv.frameworks.torch import functional
+from fullconv.frameworks.torch.read import Call, Slot, Source
+from fullconv.geometry import Grid
+from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
+from fullconv.operations import (
+    AlongAxis,
+    Cells,
+    ChannelNormalization,
+    Concat,
+    Convolution,
+    FoldWindows,
+    Identity,
+    Keep,
+    Linear,
+    Operation,
+    Pad,
+    PerChannel,
+    Permute,
+    Pool,
+    Reduce,
+    Regroup,
+    Reshape,
+    Slice,
+    SplitChannels,
+    Stretch,
+    TakeChannels,
+    TakeWindows,
+    TransposedConvolution,
+)
+
+FxNode = torch.fx.Node
+
+
+def write(graph: Graph, source: Source, grid: Grid) -> torch.fx.GraphModule:
+    """Return a module from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
+
+    Parameters share the storage of the original's, under their original names where the layer
+    lives on; they are `torch.nn.Parameter` objects of their own, so that moving the converted
+    model to another device or type leaves the original where it is.
+    """
+    return Writer(graph, source, grid).write()
+
+
+class Writer:
+    """The state of one writing."""
+
+    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+        self.graph, self.source = graph, source
+        self.geometry = (grid.window, grid.step)
+        self.root = nn.Module()
+        self.fx = torch.fx.Graph()
+        self.values: dict[str, FxNode] = {}
+        self.windows: FxNode | None = None
+        self.tensors: dict[Recipe, torch.Tensor] = {}
+        self.modules: dict[str, nn.Module] = {}
+        self.known = {id(w.tensor): name for name, w in source.weights.items()}
+
+    def write(self) -> torch.fx.GraphModule:
+        """Write every node, then the outputs in the structure the model returns them in."""
+        self.values[self.graph.image] = self.fx.placeholder("images")
+        for node in self.graph.nodes:
+            self.values[node.outputs[0]] = self._write(node)
+        flat = [self.values[name] for name in self.graph.outputs]
+        self.fx.output(pytree.tree_unflatten(flat, self.source.structure))
+        module = torch.fx.GraphModule(self.root, self.fx, "FullyConvolutional")
+        module.graph.eliminate_dead_code()
+        module.recompile()
+        module.delete_all_unused_submodules()
+        return module.eval()
+
+    def _write(self, node: Node) -> FxNode:
+        call = node.source
+        if isinstance(call, Call) and call.owner and call.operation == node.operation:
+            module = self.source.modules.get(call.owner)
+            if module is not None and (node.per_window or _any_rank(node.operation)):
+                return self._call_module(node, call.owner, self._twin(module))
+        return self.operation(node.operation, node)
+
+    @singledispatchmethod
+    def operation(self, operation: Operation, node: Node) -> FxNode:
+        """Write one operation; what has no method of its own is cloned from its source."""
+        return self._clone(node, {})
+
+    # Values and parameters.
+
+    def _value(self, name: str | None) -> FxNode | None:
+        if name is None:
+            return None
+        if name == BATCH_SIZE:
+            return self.fx.call_function(torch.ops.aten.sym_size.int, (self.windows, 0))
+        if name not in self.values:
+            self.values[name] = self._attribute(self.graph.constants[name])
+        return self.values[name]
+
+    def _inputs(self, node: Node) -> list[FxNode | None]:
+        return [self._value(name) for name in node.inputs]
+
+    def _tensor(self, recipe: Recipe) -> torch.Tensor:
+        """Return a rearranged parameter; the same one for the same recipe, so ties stay tied."""
+        if recipe not in self.tensors:
+            weight = self.source.weights[recipe.source]
+            tensor = recipe.apply(weight.tensor.detach())
+            if weight.trains:
+                tensor = nn.Parameter(tensor, requires_grad=weight.tensor.requires_grad)
+            self.tensors[recipe] = tensor
+        return self.tensors[recipe]
+
+    def _constant(self, name: str | None) -> torch.Tensor | None:
+        return None if name is None else self._tensor(self.graph.constants[name])
+
+    def _attribute(self, recipe: Recipe) -> FxNode:
+        tensor = self._tensor(recipe)
+        *parents, leaf = self.source.weights[recipe.source].path.split(".")
+        owner = self.root
+        for part in parents:
+            if part not in owner._modules:
+                owner.add_module(part, nn.Module())
+            owner = owner._modules[part]  # type: ignore[assignment]
+        number, name = 1, leaf
+        while getattr(owner, name, tensor) is not tensor:
+            number += 1
+            name = f"{leaf}_{number}"
+        if isinstance(tensor, nn.Parameter):
+            owner.register_parameter(name, tensor)
+        else:
+            owner.register_buffer(name, tensor)
+        return self.fx.get_attr(".".join([*parents, name]))
+
+    # Modules and functions.
+
+    def _call_module(self, node: Node, path: str, module: nn.Module) -> FxNode:
+        path = self._place(path, module)
+        return self.fx.call_module(path, (self._value(node.inputs[0]),))
+
+    def _place(self, path: str, module: nn.Module) -> str:
+        """Put a module where the original stood, or beside it where that place is taken."""
+        free, number = path, 1
+        while True:
+            held = self.modules.get(free)
+            if held is not None and _same(held, module):
+                return free
+            inside = any(p.startswith(f"{free}.") or free.startswith(f"{p}.") for p in self.modules)
+            if held is None and not inside and not self._occupied(free):
+                break
+            number += 1
+            free = f"{path}_{number}"
+        self.modules[free] = module
+        owner = self.root
+        *parents, leaf = free.split(".")
+        for part in parents:
+            if part not in owner._modules:
+                owner.add_module(part, nn.Module())
+            owner = owner._modules[part]  # type: ignore[assignment]
+        owner.add_module(leaf, module)
+        return free
+
+    def _occupied(self, path: str) -> bool:
+        owner: Any = self.root
+        for part in path.split("."):
+            if not hasattr(owner, part):
+                return False
+            owner = getattr(owner, part)
+        return True
+
+    def _twin(self, module: nn.Module) -> nn.Module:
+        """Return a shallow copy of a leaf module whose parameters share storage with it."""
+        twin = module.__class__.__new__(module.__class__)
+        twin.__dict__ = dict(module.__dict__)
+        twin._parameters = {n: self._shared(p) for n, p in module._parameters.items()}  # type: ignore[misc]
+        twin._buffers = {n: self._shared(b) for n, b in module._buffers.items()}
+        return twin
+
+    def _shared(self, tensor: torch.Tensor | None) -> Any:
+        if tensor is None or id(tensor) not in self.known:
+            return tensor
+        name = self.known[id(tensor)]
+        return self._tensor(Recipe(name, tuple(tensor.shape)))
+
+    def _function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
+        return self.fx.call_function(target, args, kwargs)
+
+    def _clone(self, node: Node, changed: dict[str, Any]) -> FxNode:
+        """Repeat the original call on other tensors, with some arguments changed."""
+        call = node.source
+        if not isinstance(call, Call):
+            raise NotImplementedError(f"no way to write {node.operation!r}")
+        inputs = self._inputs(node)
+
+        def substitute(argument: Any) -> Any:
+            return inputs[argument.index] if isinstance(argument, Slot) else argument
+
+        args, kwargs = torch.fx.node.map_aggregate((call.args, call.kwargs), substitute)
+        schema = getattr(call.target, "_schema", None)
+        for name, value in changed.items():
+            place = [a.name for a in schema.arguments].index(name) if schema else -1
+            args = (*args[:place], value, *args[place + 1 :])
+        return self.fx.call_function(call.target, args, kwargs)
+
+    # One method per operation that is not a clone of its source.
+
+    @operation.register
+    def _(self, operation: Identity, node: Node) -> FxNode:
+        value = self._value(node.inputs[0])
+        assert value is not None
+        return value
+
+    @operation.register
+    def _(self, operation: Convolution, node: Node) -> FxNode:
+        weight_name, bias_name = node.inputs[1:3]
+        (top, bottom), (left, right) = operation.padding
+        symmetric = top == bottom and left == right
+        x = self._value(node.inputs[0])
+        if not symmetric:
+            x = self._function(F.pad, x, (left, right, top, bottom))
+        padding = (top, left) if symmetric else (0, 0)
+        if any(n is not None and n not in self.graph.constants for n in (weight_name, bias_name)):
+            weight, bias = self._value(weight_name), self._value(bias_name)
+            return self._function(
+                F.conv2d,
+                x,
+                weight,
+                bias,
+                operation.stride,
+                padding,
+                operation.dilation,
+                operation.groups,
+            )
+        weight_, bias_ = self._constant(weight_name), self._constant(bias_name)
+        assert weight_ is not None
+        module = nn.Conv2d(
+            weight_.shape[1] * operation.groups,
+            weight_.shape[0],
+            operation.kernel,
+            operation.stride,
+            padding,
+            operation.dilation,
+            operation.groups,
+            bias=bias_ is not None,
+            device="meta",
+        )
+        return self._parametrized(node, x, module, weight_, bias_)
+
+    @operation.register
+    def _(self, operation: TransposedConvolution, node: Node) -> FxNode:
+        weight, bias = (self._constant(name) for name in node.inputs[1:3])
+        assert weight is not None
+        (top, _), (left, _) = operation.padding
+        module = nn.ConvTranspose2d(
+            weight.shape[0],
+            weight.shape[1] * operation.groups,
+            operation.kernel,
+            operation.stride,
+            (top, left),
+            operation.output_padding,
+            operation.groups,
+            bias is not None,
+            operation.dilation,
+            device="meta",
+        )
+        return self._parametrized(node, self._value(node.inputs[0]), module, weight, bias)
+
+    @operation.register
+    def _(self, operation: Linear, node: Node) -> FxNode:
+        if any(n is not None and n not in self.graph.constants for n in node.inputs[1:3]):
+            x, weight, bias = self._inputs(node)
+            return self._function(F.linear, x, weight, bias)
+        weight_, bias_ = (self._constant(name) for name in node.inputs[1:3])
+        assert weight_ is not None
+        outputs, inputs = weight_.shape
+        module = nn.Linear(inputs, outputs, bias_ is not None, device="meta")
+        return self._parametrized(node, self._value(node.inputs[0]), module, weight_, bias_)
+
+    def _parametrized(
+        self,
+        node: Node,
+        x: FxNode | None,
+        module: nn.Module,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+    ) -> FxNode:
+        for name, tensor in (("weight", weight), ("bias", bias)):
+            if tensor is not None:
+                module._parameters.pop(name, None)
+                if isinstance(tensor, nn.Parameter):
+                    module.register_parameter(name, tensor)
+                else:
+                    module.register_buffer(name, tensor)
+        return self.fx.call_module(self._place(self._path(node), module), (x,))
+
+    def _path(self, node: Node) -> str:
+        call = node.source
+        if isinstance(call, Call) and call.owner:
+            return call.owner
+        weight = self.graph.constants[node.inputs[1] or ""].source
+        parent = self.source.weights[weight].path.rpartition(".")[0]
+        return parent or node.name.replace(".", "_")
+
+    @operation.register
+    def _(self, operation: Pool, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        shape = (operation.kernel, operation.stride)
+        (top, _), (left, _) = operation.padding
+        ceil = any(operation.overhang)
+        if operation.kind == "sum":
+            return self._function(functional.sum_pool, x, *shape, operation.dilation)
+        if operation.kind == "average" and operation.dilation != (1, 1):
+            return self._function(
+                functional.average_pool, x, *shape, operation.dilation, operation.divisor
+            )
+        module: nn.Module
+        if operation.kind == "max":
+            module = nn.MaxPool2d(*shape, (top, left), operation.dilation, ceil_mode=ceil)
+        else:
+            module = nn.AvgPool2d(
+                *shape, (top, left), ceil, operation.count_include_pad, operation.divisor
+            )
+        call = node.source
+        path = call.owner if isinstance(call, Call) and call.owner else node.name.replace(".", "_")
+        return self.fx.call_module(self._place(path, module), (x,))
+
+    @operation.register
+    def _(self, operation: PerChannel, node: Node) -> FxNode:
+        call = node.source
+        constant = all(n is None or n in self.graph.constants for n in node.inputs[1:])
+        if operation.name != "batch_norm" or node.per_window or not constant:
+            return self._clone(node, {})
+        weight, bias, mean, variance = (self._constant(name) for name in node.inputs[1:5])
+        assert mean is not None
+        epsilon, momentum = call.args[7], call.args[6]
+        module = nn.BatchNorm2d(
+            len(mean), epsilon, momentum, affine=weight is not None, device="meta"
+        )
+        module.running_mean, module.running_var = mean, variance
+        module.num_batches_tracked = torch.zeros((), dtype=torch.long, device=mean.device)
+        if weight is not None and bias is not None:
+            module.weight, module.bias = _parameter(weight), _parameter(bias)
+        path = call.owner or node.name.replace(".", "_")
+        return self.fx.call_module(self._place(path, module), (self._value(node.inputs[0]),))
+
+    @operation.register
+    def _(self, operation: AlongAxis, node: Node) -> FxNode:
+        call = node.source
+        if call.operation == operation or not hasattr(call.target, "_schema"):
+            return self._clone(node, {})
+        kind = {"softmax": nn.Softmax, "log_softmax": nn.LogSoftmax}.get(operation.name)
+        if call.owner and kind is not None:
+            return self._call_module(node, call.owner, kind(dim=operation.axis))
+        return self._clone(node, {"dim": operation.axis})
+
+    @operation.register
+    def _(self, operation: ChannelNormalization, node: Node) -> FxNode:
+        return self._function(
+            functional.channel_norm, *self._inputs(node), operation.epsilon
+        )
+
+    @operation.register
+    def _(self, operation: Reduce, node: Node) -> FxNode:
+        target = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax}[operation.kind]
+        x = self._value(node.inputs[0])
+        return self._function(target, x, operation.axes, operation.keepdims)
+
+    @operation.register
+    def _(self, operation: Concat, node: Node) -> FxNode:
+        return self._function(torch.cat, self._inputs(node), operation.axis)
+
+    @operation.register
+    def _(self, operation: Slice, node: Node) -> FxNode:
+        index = [slice(None)] * operation.axis
+        index.append(slice(operation.start, operation.stop, operation.step))
+        return self._function(_getitem, self._value(node.inputs[0]), tuple(index))
+
+    @operation.register
+    def _(self, operation: Pad, node: Node) -> FxNode:
+        numbers = tuple(n for pair in reversed(operation.pads) for n in pair)
+        while numbers[-2:] == (0, 0):
+            numbers = numbers[:-2]
+        value = operation.value if operation.mode == "constant" else None
+        return self._function(
+            F.pad, self._value(node.inputs[0]), numbers, operation.mode, value
+        )
+
+    @operation.register
+    def _(self, operation: Reshape, node: Node) -> FxNode:
+        return self._function(torch.reshape, self._value(node.inputs[0]), operation.shape)
+
+    @operation.register
+    def _(self, operation: Permute, node: Node) -> FxNode:
+        return self._function(torch.permute, self._value(node.inputs[0]), operation.order)
+
+    # What lifting adds.
+
+    @operation.register
+    def _(self, operation: TakeChannels, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.take_channels, x, operation.indices)
+
+    @operation.register
+    def _(self, operation: Cells, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.cells, x, operation.offset, operation.stride)
+
+    @operation.register
+    def _(self, operation: Keep, node: Node) -> FxNode:
+        x, image = self._inputs(node)
+        return self._function(
+            functional.keep, x, image, *self.geometry, operation.stride, operation.span
+        )
+
+    @operation.register
+    def _(self, operation: TakeWindows, node: Node) -> FxNode:
+        x, image = self._inputs(node)
+        shape = (operation.extent, operation.stride, operation.dilation)
+        self.windows = self._function(functional.take_windows, x, image, *self.geometry, *shape)
+        return self.windows
+
+    @operation.register
+    def _(self, operation: Regroup, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(
+            functional.regroup, x, operation.split, operation.order, operation.shape
+        )
+
+    @operation.register
+    def _(self, operation: FoldWindows, node: Node) -> FxNode:
+        x, image = self._inputs(node)
+        return self._function(functional.fold_windows, x, image, *self.geometry, operation.shape)
+
+    @operation.register
+    def _(self, operation: SplitChannels, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.split_channels, x, operation.shape)
+
+    @operation.register
+    def _(self, operation: Stretch, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.stretch, x, operation.padding)
+
+
+def _getitem(x: torch.Tensor, index: tuple[slice, ...]) -> torch.Tensor:
+    return x[index]
+
+
+def _any_rank(operation: Operation) -> bool:
+    """Whether a module of this operation does the same on a stored map as at its native rank."""
+    return not isinstance(operation, PerChannel | AlongAxis | Linear | Reshape) or (
+        isinstance(operation, PerChannel) and operation.name == "prelu"
+    )
+
+
+def _parameter(tensor: torch.Tensor) -> nn.Parameter:
+    return tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, False)
+
+
+def _same(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two modules are one: the same settings on the same tensors."""
+    tensors = [
+        {name: id(t) for name, t in [*m.named_parameters(), *m.named_buffers()] if t.dim()}
+        for m in (a, b)
+    ]
+    return repr(a) == repr(b) and tensors[0] == tensors[1]

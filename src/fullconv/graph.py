@@ -1,0 +1,131 @@
+"""A network as a list of operations on named values, without a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fullconv.operations import Operation
+
+Shape = tuple[int, ...]
+
+BATCH_SIZE = "@batch"
+"""The input name that stands for the number of images (or windows) a tensor holds."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parameter of the original network, rearranged; nothing is computed until it is written.
+
+    Attributes
+    ----------
+    source : str
+        Name of the original parameter.
+    shape : tuple of int
+        Shape after the steps.
+    steps : tuple of (str, tuple of int)
+        ``("reshape", shape)``, ``("permute", order)`` or ``("take", (axis, start, stop))``.
+    """
+
+    source: str
+    shape: Shape
+    steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def reshape(self, *shape: int) -> Recipe:
+        """Regroup the elements, row-major."""
+        if shape == self.shape:
+            return self
+        return Recipe(self.source, shape, (*self.steps, ("reshape", shape)))
+
+    def permute(self, *order: int) -> Recipe:
+        """Reorder the axes."""
+        if order == tuple(range(len(self.shape))):
+            return self
+        shape = tuple(self.shape[i] for i in order)
+        return Recipe(self.source, shape, (*self.steps, ("permute", order)))
+
+    def take(self, axis: int, start: int, stop: int) -> Recipe:
+        """Keep ``start:stop`` of one axis."""
+        shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
+        return Recipe(self.source, shape, (*self.steps, ("take", (axis, start, stop))))
+
+    def apply(self, array: Any) -> Any:
+        """Carry the steps out on an array of NumPy or PyTorch; a view where one will do."""
+        for verb, numbers in self.steps:
+            if verb == "reshape":
+                array = array.reshape(numbers)
+            elif verb == "permute":
+                permute = getattr(array, "permute", None) or array.transpose
+                array = permute(*numbers)
+            else:
+                axis, start, stop = numbers
+                array = array[(slice(None),) * axis + (slice(start, stop),)]
+        return array
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a network.
+
+    Attributes
+    ----------
+    operation : Operation
+        What it does.
+    inputs, outputs : tuple of str
+        Names of values; None for an input that is left out.
+    name : str
+        The layer that it belongs to, under the user's own name: ``classifier.0``.
+    kind : str
+        What the user's framework calls it: ``Linear``, ``Conv``.
+    source : object
+        The framework's own node, to be cloned where the operation stays as it is.
+    per_window : bool
+        Whether it runs on one tensor per window, at the native size.
+    """
+
+    operation: Operation
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    name: str
+    kind: str = ""
+    source: Any = None
+    per_window: bool = False
+
+
+@dataclass
+class Graph:
+    """A network: one image in, one or more values out.
+
+    Attributes
+    ----------
+    image : str
+        Name of the input, ``(N, C, H, W)``.
+    nodes : list of Node
+        In an order in which they can run.
+    outputs : list of str
+        Names of the results.
+    constants : dict of str to Recipe
+        The parameters.
+    shapes : mapping of str to tuple of int
+        Native shape of every value, where the graph is read from a framework.
+    batch : int
+        The batch that the native shapes were taken with.
+    """
+
+    image: str
+    nodes: list[Node] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    constants: dict[str, Recipe] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    batch: int = 2
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of the native image."""
+        height, width = self.shapes[self.image][2:]
+        return height, width
+
+    def consumers(self, value: str) -> Sequence[Node]:
+        """Return the nodes that read a value."""
+        return [node for node in self.nodes if value in node.inputs]

@@ -1,0 +1,63 @@
+"""Rule: concatenation."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fullconv.graph import Node
+from fullconv.layout import Kind, Layout, features
+from fullconv.lift.field import Field, Joined, Shared
+from fullconv.lift.lifting import Lifting
+from fullconv.lift.registry import EndsSharing, rule
+from fullconv.operations import Concat
+
+
+@rule(Concat)
+def concat(lifting: Lifting, node: Node) -> Shared:
+    """Lift a concatenation.
+
+    Of features: of the stored maps, brought to one size. Of flattened maps: nothing is computed
+    until a linear layer sums over them. Exact always. Ends sharing along rows, columns or batch,
+    or with parameters.
+    """
+    axis = cast(Concat, node.operation).axis
+    if any(lifting.is_parameter(name) for name in node.inputs):
+        raise EndsSharing("joins the map with parameters")
+    operands = [lifting.shared(name) for name in node.inputs]
+    fields = [part for x in operands for part in (x.fields if isinstance(x, Joined) else (x,))]
+    kinds = {atom.kind for x in fields for atom in x.layout.axes[axis]}
+    if kinds <= {Kind.FEATURES} and not any(isinstance(x, Joined) for x in operands):
+        return _channels(lifting, node, fields, axis)
+    flattened = all(
+        {atom for other in x.layout.axes for atom in other if atom.kind is not Kind.BATCH}
+        == set(x.layout.axes[axis])
+        for x in fields
+    )
+    nested = all(x.axis == axis for x in operands if isinstance(x, Joined))
+    if not flattened or not nested or Kind.BATCH in kinds:
+        raise EndsSharing("joins maps along rows or columns")
+    return Joined(tuple(fields), axis)
+
+
+def _channels(lifting: Lifting, node: Node, fields: list[Field], axis: int) -> Field:
+    arranged = []
+    for x in fields:
+        own = x.layout.axes[axis]
+        others = tuple(a for a in x.layout.in_order() if a not in own)
+        arranged.append(lifting.store(x, (*own, *others)))
+    first = arranged[0].layout
+    for x in arranged[1:]:
+        for mine, theirs in zip(x.layout.axes, first.axes, strict=True):
+            if mine is not x.layout.axes[axis] and [(a.kind, a.size) for a in mine] != [
+                (a.kind, a.size) for a in theirs
+            ]:
+                raise EndsSharing("joins tensors whose axes are arranged otherwise")
+    arranged = lifting.align(arranged)
+    value = lifting.emit(node, Concat(1), [x.value for x in arranged])
+    total = features(sum(int(x.layout.shape[axis]) for x in arranged))
+    others = tuple(a for a in first.stored if a not in first.axes[axis])
+    axes = list(first.axes)
+    axes[axis] = total
+    return arranged[0].holding(value, Layout(tuple(axes), (*total, *others)))
+
+

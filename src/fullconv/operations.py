@@ -1,0 +1,306 @@
+"""The vocabulary: one frozen record per operation, in the words of PyTorch and ONNX.
+
+A framework reads its own graph into these records; rules reason about them; a framework writes
+them back. The first group describes a window classifier at its native size. The second group is
+what lifting adds: operations on stored maps ``(N, C, Y, X)`` whose height and width are free.
+
+Spatial pairs are (rows, columns); padding is ((top, bottom), (left, right)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+NO_PADDING: Padding = ((0, 0), (0, 0))
+PaddingMode = Literal["constant", "reflect", "replicate", "circular"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Anything a network does between tensors."""
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True)
+class Convolution(Operation):
+    """Inputs: x, weight ``(out, in // groups, kh, kw)``, bias ``(out,)`` or None."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class TransposedConvolution(Operation):
+    """Inputs: x, weight ``(in, out // groups, kh, kw)``, bias ``(out,)`` or None."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    groups: int
+    output_padding: Pair
+
+
+@dataclass(frozen=True)
+class Pool(Operation):
+    """Maximum, average or sum over a moving rectangle.
+
+    ``ceil_mode`` is already spelled out: ``overhang`` counts the cells past the padded input that
+    the last outputs cover. An average divides by ``divisor`` where given, else by the cells it
+    covers, padding included where ``count_include_pad`` says so, overhang never.
+    """
+
+    kind: Literal["max", "average", "sum"]
+    kernel: Pair
+    stride: Pair
+    padding: Padding = NO_PADDING
+    dilation: Pair = (1, 1)
+    overhang: Pair = (0, 0)
+    count_include_pad: bool = False
+    divisor: int | None = None
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return f"{self.kind.capitalize()}Pool"
+
+
+@dataclass(frozen=True)
+class AdaptivePool(Operation):
+    """Bin ``i`` of ``size`` covers cells ``floor(i*a/size)`` to ``ceil((i+1)*a/size)``."""
+
+    kind: Literal["max", "average"]
+    size: Pair
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return f"Adaptive{self.kind.capitalize()}Pool"
+
+
+@dataclass(frozen=True)
+class Linear(Operation):
+    """Inputs: x ``(..., in)``, weight ``(out, in)``, bias ``(out,)`` or None."""
+
+
+@dataclass(frozen=True)
+class Reduce(Operation):
+    """Mean, sum or maximum over whole axes."""
+
+    kind: Literal["mean", "sum", "max"]
+    axes: tuple[int, ...]
+    keepdims: bool
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return f"Reduce{self.kind.capitalize()}"
+
+
+@dataclass(frozen=True)
+class Pointwise(Operation):
+    """Any function of corresponding elements, with broadcasting; inputs: the tensors."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class PerChannel(Operation):
+    """Pointwise with parameters along axis 1: batch normalization in eval mode, PReLU.
+
+    Inputs: x, then parameters of shape ``(C,)`` or ``(1,)``, or None.
+    """
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class AlongAxis(Operation):
+    """Mixes along one axis and nothing else: softmax, log-softmax, LRN (axis 1)."""
+
+    name: str
+    axis: int
+    ordered: bool = False
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class LayerNormalization(Operation):
+    """Normalizes over the last ``axes`` axes; inputs: x, scale or None, bias or None."""
+
+    axes: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Concat(Operation):
+    """Joins its inputs along one axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class Slice(Operation):
+    """Keeps ``start:stop:step`` of one axis (all non-negative, in range)."""
+
+    axis: int
+    start: int
+    stop: int
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Pad(Operation):
+    """Adds (or, where negative, removes) cells before and after each axis."""
+
+    pads: tuple[Pair, ...]
+    mode: PaddingMode = "constant"
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reshape(Operation):
+    """Flatten, view, squeeze, unsqueeze: regroups elements into ``shape``, row-major.
+
+    ``shape`` holds the batch that the network was read with; written back, the axis with the
+    batch is free.
+    """
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Permute(Operation):
+    """Reorders axes."""
+
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Identity(Operation):
+    """Changes nothing when the network is evaluated: dropout, contiguous, identity."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Opaque(Operation):
+    """An operation without a rule; it runs as it is, on one tensor per window."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return self.name
+
+
+# What lifting adds: on stored maps (N, C, Y, X) with free height and width.
+
+
+@dataclass(frozen=True)
+class ChannelNormalization(Operation):
+    """Layer normalization over the channels of every cell; inputs: x, scale, bias or None."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class TakeChannels(Operation):
+    """Keeps or reorders channels."""
+
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cells(Operation):
+    """Drops the first ``offset`` cells of each axis, then keeps every ``stride``-th."""
+
+    offset: Pair
+    stride: Pair
+
+
+@dataclass(frozen=True)
+class Keep(Operation):
+    """Keeps the cells that whole windows own; inputs: x, image.
+
+    With ``r`` rows of windows in the image, the first ``stride[0] * (r - 1) + span[0]`` rows of
+    cells are kept; columns likewise.
+    """
+
+    stride: Pair
+    span: Pair
+
+
+@dataclass(frozen=True)
+class TakeWindows(Operation):
+    """Gathers one tensor per window; inputs: x ``(N, C, Y, X)``, image.
+
+    Output ``(N * rows * columns, C, *extent)``: cell ``j`` of window ``w`` is the stored cell
+    ``w * stride + j * dilation``.
+    """
+
+    extent: Pair
+    stride: Pair
+    dilation: Pair
+
+
+@dataclass(frozen=True)
+class Regroup(Operation):
+    """Of one tensor per window: reshape to ``split``, permute, reshape to ``shape``.
+
+    The first entry of ``split`` is the windows, -1; ``batch_axis`` of ``shape`` holds them.
+    """
+
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    batch_axis: int
+
+
+@dataclass(frozen=True)
+class FoldWindows(Operation):
+    """The scores' own shape back; inputs: x ``(N * rows * columns, *shape)``, image.
+
+    Output ``(N, *shape, rows, columns)``.
+    """
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SplitChannels(Operation):
+    """``(N, C, Y, X)`` to ``(N, *shape, Y, X)``; an empty shape drops the one channel."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stretch(Operation):
+    """Repeats the border cells of a sliding statistic; ((top, bottom), (left, right))."""
+
+    padding: Padding

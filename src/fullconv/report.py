@@ -1,0 +1,129 @@
+"""What a conversion did, where it is exact, and why where it is not shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fullconv.geometry import Grid
+
+
+class Reason(str):
+    """One line: the operation, the layer it belongs to, and why.
+
+    Attributes
+    ----------
+    operation : str
+        What the user's framework calls the operation.
+    layer : str
+        Name of the module or node.
+    why : str
+        What about it ends sharing, or differs from the crops.
+    """
+
+    __slots__ = ("layer", "operation", "why")
+
+    operation: str
+    layer: str
+    why: str
+
+    def __new__(cls, operation: str, layer: str, why: str) -> Reason:
+        """Compose the line from its three parts."""
+        where = f" {layer!r}" if layer else ""
+        self = super().__new__(cls, f"{operation}{where} {why}")
+        self.operation, self.layer, self.why = operation, layer, why
+        return self
+
+    def __getnewargs__(self) -> tuple[str, str, str]:  # type: ignore[override]
+        """Return the parts, so that copies and pickles keep them."""
+        return self.operation, self.layer, self.why
+
+
+@dataclass(frozen=True)
+class Change:
+    """A layer that is no longer itself: its name, what it was, what it is now."""
+
+    layer: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did.
+
+    Attributes
+    ----------
+    grid : Grid
+        Window and step.
+    stride : (int, int)
+        The network's own stride.
+    exact : bool
+        True only where every window's scores are those of its crop.
+    reasons : tuple of Reason
+        Exact form: where windows stop sharing. Approximate form: where scores differ.
+    changes : tuple of Change
+        Layer by layer.
+    per_window : bool
+        Whether some operations run once per window.
+    warnings : tuple of str
+        What is odd about the model itself: weights that are not finite.
+    """
+
+    grid: Grid
+    stride: tuple[int, int]
+    exact: bool
+    reasons: tuple[Reason, ...]
+    changes: tuple[Change, ...]
+    per_window: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that a user can act on."""
+        if not self.exact:
+            return "approximate: one pass, and scores differ from the crops' where named below"
+        if self.per_window:
+            return (
+                "exact: every window equals its crop; shared up to the layer named below, then "
+                "computed window by window"
+            )
+        return "exact: every window equals its crop, and all windows share one pass"
+
+    def __str__(self) -> str:
+        """Return a table that people can read."""
+        (h, w), (sy, sx) = self.grid.window, self.grid.step
+        lines = [
+            f"window   {w}x{h} pixels (width x height)",
+            f"step     {sx}x{sy} pixels (the network's own stride is "
+            f"{self.stride[1]}x{self.stride[0]})",
+            f"result   {self.verdict}",
+        ]
+        if self.changes:
+            width = max(len(c.layer) for c in self.changes)
+            before = max(len(c.before) for c in self.changes)
+            lines.append("changes")
+            lines.extend(
+                f"  {c.layer:<{width}}  {c.before:<{before}} -> {c.after}" for c in self.changes
+            )
+        if self.reasons:
+            lines.append("reasons")
+            lines.extend(f"  {reason}" for reason in self.reasons)
+        lines.extend(f"warning  {warning}" for warning in self.warnings)
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON; sizes are (rows, columns)."""
+        return {
+            "window": list(self.grid.window),
+            "step": list(self.grid.step),
+            "stride": list(self.stride),
+            "exact": self.exact,
+            "per_window": self.per_window,
+            "verdict": self.verdict,
+            "reasons": [
+                {"operation": r.operation, "layer": r.layer, "why": r.why} for r in self.reasons
+            ],
+            "changes": [vars(c) for c in self.changes],
+            "warnings": list(self.warnings),
+        }
