@@ -1,1 +1,51 @@
-"""x."""
+"""fullconv: a trained window classifier becomes fully convolutional, exactly, and proves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each verb lives. Nothing is imported until it is asked for: the frameworks, and even
+# NumPy, are heavier than what `fullconv --help` should cost.
+_HOMES = {
+    "Change": "report",
+    "FullconvError": "errors",
+    "FullyConvolutional": "converted",
+    "Grid": "geometry",
+    "Preprocessing": "images",
+    "Reason": "report",
+    "Report": "report",
+    "Verification": "verify",
+    "convert": "convert",
+    "dense_to_conv": "dense",
+    "explain": "convert",
+    "load": "converted",
+    "verify": "verify",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])
+
+if TYPE_CHECKING:
+    from fullconv.convert import convert, explain
+    from fullconv.converted import FullyConvolutional, load
+    from fullconv.dense import dense_to_conv
+    from fullconv.errors import FullconvError
+    from fullconv.geometry import Grid
+    from fullconv.images import Preprocessing
+    from fullconv.report import Change, Reason, Report
+    from fullconv.verify import Verification, verify
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fullconv' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"fullconv.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,14 +1,14 @@
 """Every error that fullconv raises on purpose.
 
-    FullconvError                 anything below; its message is one line that says what to do
-    ├── InputError                what was given cannot be right (also a ValueError); exit code 2
-    │   ├── WindowError           a window or step that contradicts the model or the image
-    │   └── ImageError            an image or array of the wrong size, rank, or channel count
-    ├── ModelError                the model cannot be read or converted; exit code 3
-    │   └── UnsafeModelError      reading it would run code or leave its folder
-    ├── ExportError               the converted model has no such file form; exit code 3
-    ├── OutputError               a result cannot be written (also an OSError); exit code 3
-    └── MissingExtraError         an optional package is not installed (also an ImportError); exit code 3
+FullconvError                 anything below; its message is one line that says what to do
+├── InputError                what was given cannot be right (also a ValueError); exit code 2
+│   ├── WindowError           a window or step that contradicts the model or the image
+│   └── ImageError            an image or array of the wrong size, rank, or channel count
+├── ModelError                the model cannot be read or converted; exit code 3
+│   └── UnsafeModelError      reading it would run code or leave its folder
+├── ExportError               the converted model has no such file form; exit code 3
+├── OutputError               a result cannot be written (also an OSError); exit code 3
+└── MissingExtraError         an optional package is not installed (also an ImportError); exit 3
 """
 
 from __future__ import annotations
@@ -65,3 +65,10 @@ class MissingExtraError(FullconvError, ImportError):
             f'Install them with: pip install "fullconv[{extra}]"'
         )
         self.extra = extra
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of somebody else's error, short enough to stand in ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
+    return (line if len(line) <= 200 else f"{line[:197]}...").rstrip(".")

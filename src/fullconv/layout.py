@@ -75,9 +75,7 @@ class Layout:
         return cls.feature_map(batch, features(channels), rows, columns)
 
     @classmethod
-    def feature_map(
-        cls, batch: int, channels: tuple[Atom, ...], rows: int, columns: int
-    ) -> Layout:
+    def feature_map(cls, batch: int, channels: tuple[Atom, ...], rows: int, columns: int) -> Layout:
         """Return the layout ``(N, C, rows, columns)``, in normal form."""
         axes = (
             (Atom(Kind.BATCH, batch),),
@@ -145,9 +143,7 @@ class Layout:
         for size in shape:
             axis: list[Atom] = []
             have = 1
-            while have < size or (
-                have == size and not axis and pending and pending[0].size == 1
-            ):
+            while have < size or (have == size and not axis and pending and pending[0].size == 1):
                 if not pending:
                     raise LayoutError(f"has no elements left to fill an axis of {size}")
                 atom = pending.pop(0)

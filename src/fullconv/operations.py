@@ -57,7 +57,8 @@ class Pool(Operation):
 
     ``ceil_mode`` is already spelled out: ``overhang`` counts the cells past the padded input that
     the last outputs cover. An average divides by ``divisor`` where given, else by the cells it
-    covers, padding included where ``count_include_pad`` says so, overhang never.
+    covers, padding included where ``count_include_pad`` says so, overhang never. ``channels`` is
+    set by lifting, for those who must write a sum as a convolution.
     """
 
     kind: Literal["max", "average", "sum"]
@@ -68,6 +69,7 @@ class Pool(Operation):
     overhang: Pair = (0, 0)
     count_include_pad: bool = False
     divisor: int | None = None
+    channels: int = 0
 
     @property
     def title(self) -> str:
@@ -264,6 +266,7 @@ class TakeWindows(Operation):
     ``w * stride + j * dilation``.
     """
 
+    channels: int
     extent: Pair
     stride: Pair
     dilation: Pair

@@ -1,1 +1,122 @@
-"""."""
+"""The seam between the core and the frameworks: one small class each, imported when needed."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError
+from fullconv.geometry import Grid
+from fullconv.graph import Graph
+from fullconv.images import ImageShape
+
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+
+
+class Framework(ABC):
+    """What a framework does for the core: read, write, run, save."""
+
+    name: str
+    suffix: str
+
+    @abstractmethod
+    def open(self, path: Path) -> tuple[Any, dict[str, str]]:
+        """Load a model file without running code from it; return it with its metadata."""
+
+    @abstractmethod
+    def metadata(self, model: Any) -> dict[str, str]:
+        """Return the metadata that a model in memory carries."""
+
+    @abstractmethod
+    def read(self, model: Any, window: tuple[int, int] | None) -> Any:
+        """Return the model's source: its vocabulary graph as ``.graph``, and what writing needs."""
+
+    @abstractmethod
+    def write(self, graph: Graph, source: Any, grid: Grid) -> Any:
+        """Return a lifted graph as a model of this framework."""
+
+    @abstractmethod
+    def classifier(self, model: Any) -> Callable[[Any], Any]:
+        """Return the original model as a function from crops ``(n, C, h, w)`` to scores."""
+
+    def loaded(self, model: Any) -> Any:
+        """Return a converted model as `open` gives it in the form that `write` gives it."""
+        return model
+
+    @abstractmethod
+    def runner(self, model: Any) -> Callable[[Any], Any]:
+        """Return a converted model as a function from images to scores."""
+
+    @abstractmethod
+    def check(self, images: Any, channels: int) -> Any:
+        """Return images as this framework's arrays ``(N, C, H, W)``, or raise `ImageError`."""
+
+    @abstractmethod
+    def join(self, arrays: Sequence[Any], axis: int) -> Any:
+        """Concatenate arrays."""
+
+    @abstractmethod
+    def to_numpy(self, array: Any) -> Any:
+        """Return an array of this framework as NumPy's."""
+
+    @abstractmethod
+    def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write a converted model with free height and width, whole or not at all."""
+
+    @abstractmethod
+    def odd_weights(self, source: Any) -> list[str]:
+        """Name the parameters that hold NaN or infinity."""
+
+
+def find(model: Any) -> Framework:
+    """Return the framework of a model or model file."""
+    if isinstance(model, str | Path):
+        return _of_path(Path(model))
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
+        return _torch()
+    if type(model).__module__.split(".")[0] in ("onnx", "onnx_ir"):
+        return _onnx()
+    raise InputError(
+        f"expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, or the "
+        f"path of a .pt2 or .onnx file; got {type(model).__module__}.{type(model).__qualname__}."
+    )
+
+
+def _of_path(path: Path) -> Framework:
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise UnsafeModelError(
+            f"{path} looks like a pickle, which runs code when it is loaded; fullconv does not "
+            f"open it. Save the model with torch.export.save(..., 'model.pt2') or as .onnx, or "
+            f"name its code: package.module:callable --weights {path.name}."
+        )
+    if suffix not in (".onnx", ".pt2"):
+        raise ModelError(
+            f"{path}: the kind of model is told by its ending, and {suffix or 'none'!r} is not "
+            f"known. Give a .pt2 (torch.export) or .onnx file."
+        )
+    if not path.exists():
+        raise ModelError(f"{path}: no such file; check the path of the model.")
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; give the model file inside it.")
+    return _onnx() if suffix == ".onnx" else _torch()
+
+
+def _torch() -> Framework:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("A PyTorch model", "torch") from None
+    from fullconv.frameworks.torch.framework import TorchFramework
+
+    return TorchFramework()
+
+
+def _onnx() -> Framework:
+    from fullconv.frameworks.onnx.framework import OnnxFramework
+
+    return OnnxFramework()

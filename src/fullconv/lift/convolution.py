@@ -43,14 +43,10 @@ def convolution(lifting: Lifting, node: Node) -> Field:
         )
     )
     slid = lifting.slide(node, x, y, x_)
-    lifted = replace(
-        operation, stride=slid.stride, dilation=slid.dilation, padding=slid.padding
-    )
+    lifted = replace(operation, stride=slid.stride, dilation=slid.dilation, padding=slid.padding)
     if (lifted.stride, lifted.dilation) != (operation.stride, operation.dilation):
         lifting.change(node, f"stride {slid.stride}, dilation {slid.dilation} for this step")
-    value = lifting.emit(
-        node, lifted, (x.value, lifting.constant(weight), lifting.constant(bias))
-    )
+    value = lifting.emit(node, lifted, (x.value, lifting.constant(weight), lifting.constant(bias)))
     return feature_map(x, weight.shape[0], slid.rows, slid.columns, value)
 
 
@@ -146,6 +142,3 @@ def _crop(lifting: Lifting, x: Field, removed: list[tuple[int, int]]) -> Field:
     (rows, (y, sy)), (columns, (x_, sx)) = cut
     value = lifting.helper(x.value, Cells((y, x_), (sy, sx)))
     return feature_map(x, x.layout.channels, rows, columns, value)
-
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,8 @@ class Lifted:
         Where sharing ends (exact form) or where the result is not the crops' (approximate form).
     changes : tuple of Change
         What happened to each layer that is no longer itself.
+    approximate : bool
+        Whether some scores are not those of the crops.
     per_window : bool
         Whether some operations run once per window.
     window_elements : int
@@ -52,6 +55,7 @@ class Lifted:
     graph: Graph
     reasons: tuple[Reason, ...]
     changes: tuple[Change, ...]
+    approximate: bool
     per_window: bool
     window_elements: int
 
@@ -83,6 +87,7 @@ class Lifting:
     reasons: list[Reason] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     window_elements: int = 0
+    differs: bool = False
 
     def __post_init__(self) -> None:
         self.out = Graph(self.graph.image, batch=self.graph.batch)
@@ -109,6 +114,7 @@ class Lifting:
             self.out,
             tuple(self.reasons),
             tuple(self.changes),
+            self.differs,
             self.window_elements > 0,
             self.window_elements,
         )
@@ -120,7 +126,7 @@ class Lifting:
             self.waiting.update(dict.fromkeys(node.outputs, node))
             return
         if not any(isinstance(value, PerWindow) for value in inputs):
-            written = self.out.nodes, self.reasons, self.changes
+            written: tuple[list[Any], ...] = (self.out.nodes, self.reasons, self.changes)
             marks = [len(log) for log in written]
             try:
                 self.values[node.outputs[0]] = find(node.operation)(self, node)
@@ -142,6 +148,7 @@ class Lifting:
 
     def approximate(self, node: Node, why: str) -> None:
         """Note that this layer's result is not the crops' (approximate form only)."""
+        self.differs = True
         self.reasons.append(Reason(node.kind or node.operation.title, node.name, why))
 
     def change(self, node: Node, after: str) -> None:
@@ -203,8 +210,9 @@ class Lifting:
         own, unchanged, the framework clones its own node.
         """
         name = self.unique(node.outputs[0]) if not final else node.outputs[0]
-        operation = node.operation if operation == node.operation else operation
-        self.out.nodes.append(replace(node, operation=operation, inputs=tuple(inputs), outputs=(name,)))
+        self.out.nodes.append(
+            replace(node, operation=operation, inputs=tuple(inputs), outputs=(name,))
+        )
         return name
 
     def unique(self, base: str) -> str:
@@ -225,7 +233,9 @@ class Lifting:
         for name, held in self.out.constants.items():
             if held == recipe:
                 return name
-        name = recipe.source if recipe.source not in self.out.constants else self.unique(recipe.source)
+        name = (
+            recipe.source if recipe.source not in self.out.constants else self.unique(recipe.source)
+        )
         self.out.constants[name] = recipe
         return name
 
@@ -359,7 +369,9 @@ class Lifting:
         elif isinstance(value, Joined):
             parts = [self._gather_field(part) for part in value.fields]
             result = self.unique(name)
-            joined = Node(Concat(value.axis), tuple(p.value for p in parts), (result,), "", per_window=True)
+            joined = Node(
+                Concat(value.axis), tuple(p.value for p in parts), (result,), "", per_window=True
+            )
             self.out.nodes.append(joined)
             total = sum(part.layout.shape[value.axis] for part in parts)
             value = PerWindow(result, parts[0].layout.with_axis(value.axis, features(total)))
@@ -370,6 +382,7 @@ class Lifting:
         taken = self.helper(
             x.value,
             TakeWindows(
+                x.layout.channels,
                 x.extent,
                 (x.rows.stride(self.grid.step[0]), x.columns.stride(self.grid.step[1])),
                 (x.rows.dilation, x.columns.dilation),
@@ -449,7 +462,7 @@ class Lifting:
         value = x.value
         if strides != (1, 1):
             value = self.helper(value, Cells((0, 0), strides))
-        if (x.rows.reach, x.columns.reach) != self.grid.window:
+        if [x.rows.reach, x.columns.reach] != list(self.grid.window):
             value = self.helper(value, Keep((1, 1), (1, 1)), image=True)
         shape = _answer(x.layout)
         if shape != (x.layout.channels,):

@@ -79,9 +79,7 @@ def _filters(
     )
 
 
-def _sum(
-    lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe | None
-) -> Field:
+def _sum(lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe | None) -> Field:
     if x.axis != len(x.fields[0].layout.axes) - 1:
         raise EndsSharing("works on several flattened maps at once")
     start = 0
@@ -89,9 +87,7 @@ def _sum(
     for part in x.fields:
         size = part.layout.shape[x.axis]
         columns = weight.take(1, start, start + size)
-        terms.append(
-            _contract(lifting, node, part, columns, None if terms else bias, final=False)
-        )
+        terms.append(_contract(lifting, node, part, columns, None if terms else bias, final=False))
         start += size
     terms = lifting.align(terms)
     total = terms[0].value

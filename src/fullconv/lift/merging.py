@@ -59,5 +59,3 @@ def _channels(lifting: Lifting, node: Node, fields: list[Field], axis: int) -> F
     axes = list(first.axes)
     axes[axis] = total
     return arranged[0].holding(value, Layout(tuple(axes), (*total, *others)))
-
-

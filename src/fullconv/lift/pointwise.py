@@ -139,7 +139,9 @@ def _operand(lifting: Lifting, name: str | None, x: Field) -> str | None:
         if any(atom.kind is Kind.BATCH for atom in axis):
             raise EndsSharing("has parameters per image of the batch")
     atoms = [atom for axis, _ in reversed(varying) for atom in axis]
-    return lifting.constant(_per_stored_channel(recipe, atoms, x.layout).reshape(1, x.layout.channels, 1, 1))
+    return lifting.constant(
+        _per_stored_channel(recipe, atoms, x.layout).reshape(1, x.layout.channels, 1, 1)
+    )
 
 
 def _per_stored_channel(recipe: Recipe, atoms: Sequence[Atom], layout: Layout) -> Recipe:
@@ -201,7 +203,5 @@ def layer_normalization(lifting: Lifting, node: Node) -> Field:
     inputs: list[str | None] = [x.value]
     for name in node.inputs[1:]:
         recipe = lifting.parameter(name)
-        inputs.append(
-            lifting.constant(recipe and _per_stored_channel(recipe, atoms, x.layout))
-        )
+        inputs.append(lifting.constant(recipe and _per_stored_channel(recipe, atoms, x.layout)))
     return x.holding(lifting.emit(node, ChannelNormalization(operation.epsilon), inputs))

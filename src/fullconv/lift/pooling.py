@@ -63,7 +63,9 @@ def pool(lifting: Lifting, node: Node) -> Field:
         if operation.padding == NO_PADDING and operation.overhang == (0, 0) and same:
             lifted = operation
     if lifted is not operation:
-        lifted = replace(lifted, stride=slid.stride, dilation=slid.dilation)
+        lifted = replace(
+            lifted, stride=slid.stride, dilation=slid.dilation, channels=x.layout.channels
+        )
     value = lifting.emit(node, lifted, (x.value,))
     rows, columns = slid.rows, slid.columns
     if padded and any(operation.overhang):
@@ -99,7 +101,7 @@ def _rectangle(
     stride: tuple[int, int],
 ) -> Field:
     slid = lifting.slide(node, x, Sliding(kernel[0], stride[0]), Sliding(kernel[1], stride[1]))
-    lifted = Pool(kind, kernel, slid.stride, dilation=slid.dilation)
+    lifted = Pool(kind, kernel, slid.stride, dilation=slid.dilation, channels=x.layout.channels)
     lifting.change(node, f"{lifted.title} of {kernel[0]}x{kernel[1]}, the native extent")
     value = lifting.emit(node, lifted, (x.value,))
     return feature_map(x, x.layout.channels, slid.rows, slid.columns, value)
@@ -123,7 +125,9 @@ def _uneven(lifting: Lifting, node: Node, x: Field, operation: AdaptivePool) -> 
         part = feature_map(x, x.layout.channels, rows, columns, corner)
         kernel = (bottom - top, right - left)
         slid = lifting.slide(node, part, Sliding(kernel[0]), Sliding(kernel[1]))
-        lifted = Pool(operation.kind, kernel, slid.stride, dilation=slid.dilation)
+        lifted = Pool(
+            operation.kind, kernel, slid.stride, dilation=slid.dilation, channels=x.layout.channels
+        )
         value = lifting.emit(node, lifted, (part.value,), final=False)
         fields.append(feature_map(x, x.layout.channels, slid.rows, slid.columns, value))
     fields = [lifting.keep(part) for part in fields]
@@ -179,7 +183,7 @@ def _pool_over(lifting: Lifting, node: Node, x: Field, kinds: set[Kind]) -> Fiel
     )
     slid = lifting.slide(node, x, Sliding(kernel[0]), Sliding(kernel[1]))
     kind: PoolKind = "average" if operation.kind == "mean" else operation.kind
-    lifted = Pool(kind, kernel, slid.stride, dilation=slid.dilation)
+    lifted = Pool(kind, kernel, slid.stride, dilation=slid.dilation, channels=x.layout.channels)
     lifting.change(node, f"{lifted.title} of {kernel[0]}x{kernel[1]}, the native extent")
     value = lifting.emit(node, lifted, (x.value,))
     layout = x.layout.without(*kinds)

@@ -1,1 +1,1 @@
-"""."""
+"""ONNX, through onnx-ir and ONNX Runtime."""

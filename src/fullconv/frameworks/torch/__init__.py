@@ -1,1 +1,1 @@
-"""."""
+"""PyTorch, through ``torch.export``."""

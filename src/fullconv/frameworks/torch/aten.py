@@ -44,29 +44,31 @@ Handler = Callable[[FxNode, "Reader", dict[str, Any]], None]
 _handlers: dict[str, Handler] = {}
 
 POINTWISE = frozenset(
-    "abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_not "
-    "bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip cos cosh div elu eq erf erfc "
-    "exp exp2 expm1 floor floor_divide fmod frac ge gelu gt hardshrink hardsigmoid hardswish "
-    "hardtanh isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid "
-    "logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mish mul "
-    "nan_to_num ne neg pow reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid "
-    "sign silu sin sinh softplus softshrink sqrt square sub tan tanh threshold to trunc type_as "
-    "where _to_copy _assert_tensor_metadata".split()
+    """
+    abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_not
+    bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip cos cosh div elu eq erf erfc
+    exp exp2 expm1 floor floor_divide fmod frac ge gelu gt hardshrink hardsigmoid hardswish
+    hardtanh isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid
+    logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mish mul
+    nan_to_num ne neg pow reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid
+    sign silu sin sinh softplus softshrink sqrt square sub tan tanh threshold to trunc type_as
+    where _to_copy
+    """.split()
 )
 IDENTITY = frozenset(
-    "alias alpha_dropout clone contiguous detach dropout feature_alpha_dropout feature_dropout "
-    "lift_fresh_copy".split()
+    """
+    alias alpha_dropout clone contiguous detach dropout feature_alpha_dropout feature_dropout
+    lift_fresh_copy
+    """.split()
 )
-RESHAPE = frozenset(
-    "_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split()
-)
+RESHAPE = frozenset("_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split())
 VIEWS = RESHAPE | frozenset("chunk narrow permute select slice split t transpose".split())
 
 
 def base_name(target: Any) -> str:
     """Return an operator's name without namespace and overload: ``conv2d``."""
     if isinstance(target, torch._ops.OpOverload):
-        return target.overloadpacket.__name__
+        return str(target.overloadpacket.__name__)
     return getattr(target, "__name__", str(target))
 
 
@@ -148,7 +150,7 @@ def _pair(value: Any, default: tuple[int, int] | None = None) -> tuple[int, int]
 
 def _spatial(node: FxNode, reader: Reader) -> bool:
     """Whether a call runs over batches of 2-D maps; on others it has no rule."""
-    if len(reader.shapes.get(reader.names.get(node.args[0]), ())) == 4:  # type: ignore[arg-type,call-overload]
+    if len(reader.shapes.get(reader.names.get(node.args[0]), ())) == 4:  # type: ignore[arg-type]
         return True
     reader.add(node, Opaque(base_name(node.target)))
     return False
@@ -473,7 +475,4 @@ def _local_response_norm(nodes: Sequence[FxNode]) -> Group | None:
         return None
     args = (scalars["size"], scalars["mul"], scalars["pow"], scalars["add"])
     operation = AlongAxis("local_response_norm", 1, ordered=True)
-    return Group(
-        nodes[0], nodes[-1], "local_response_norm", F.local_response_norm, args, operation
-    )
-
+    return Group(nodes[0], nodes[-1], "local_response_norm", F.local_response_norm, args, operation)

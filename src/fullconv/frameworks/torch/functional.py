@@ -26,9 +26,7 @@ def count(image: Tensor, window: Pair, step: Pair) -> tuple[int, int]:
 def keep(x: Tensor, image: Tensor, window: Pair, step: Pair, stride: Pair, span: Pair) -> Tensor:
     """Keep the cells that whole windows own: ``stride * (count - 1) + span`` of each axis."""
     rows, columns = count(image, window, step)
-    return x[
-        :, :, : stride[0] * (rows - 1) + span[0], : stride[1] * (columns - 1) + span[1]
-    ]
+    return x[:, :, : stride[0] * (rows - 1) + span[0], : stride[1] * (columns - 1) + span[1]]
 
 
 def cells(x: Tensor, offset: Pair, stride: Pair) -> Tensor:
@@ -43,15 +41,20 @@ def take_windows(
 
     Cell ``j`` of window ``w`` is the stored cell ``w * stride + j * dilation``.
     """
-    spans = [(extent[axis] - 1) * dilation[axis] + 1 for axis in (0, 1)]
-    x = keep(x, image, window, step, stride, spans)
-    for axis in (0, 1):
-        x = x.unfold(2 + axis, spans[axis], stride[axis])
-    x = x[..., :: dilation[0], :: dilation[1]]
-    return x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    counts = count(image, window, step)
+    for axis, place in ((0, 2), (1, 4)):
+        starts = torch.arange(counts[axis], device=x.device) * stride[axis]
+        inside = torch.arange(extent[axis], device=x.device) * dilation[axis]
+        index = (starts[:, None] + inside).reshape(-1)
+        sizes = (*x.shape[:place], counts[axis], extent[axis], *x.shape[place + 1 :])
+        x = x.index_select(place, index).reshape(sizes)
+    x = x.permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(-1, *x.shape[3:])
 
 
-def fold_windows(x: Tensor, image: Tensor, window: Pair, step: Pair, shape: Sequence[int]) -> Tensor:
+def fold_windows(
+    x: Tensor, image: Tensor, window: Pair, step: Pair, shape: Sequence[int]
+) -> Tensor:
     """Turn ``(N * rows * columns, ...)`` into ``(N, *shape, rows, columns)``."""
     rows, columns = count(image, window, step)
     x = x.reshape(image.shape[0], rows, columns, *shape)
@@ -60,7 +63,7 @@ def fold_windows(x: Tensor, image: Tensor, window: Pair, step: Pair, shape: Sequ
 
 def regroup(x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Reshape, permute, reshape."""
-    return x.reshape(split).permute(order).reshape(shape)
+    return x.reshape(split).permute(tuple(order)).reshape(shape)
 
 
 def stretch(x: Tensor, padding: Sequence[Pair]) -> Tensor:
@@ -71,7 +74,7 @@ def stretch(x: Tensor, padding: Sequence[Pair]) -> Tensor:
 
 def split_channels(x: Tensor, shape: Sequence[int]) -> Tensor:
     """``(N, C, Y, X)`` to ``(N, *shape, Y, X)``."""
-    return x.unflatten(1, shape) if shape else x.squeeze(1)
+    return x.reshape(x.shape[0], *shape, *x.shape[2:]) if shape else x.squeeze(1)
 
 
 def take_channels(x: Tensor, indices: Sequence[int]) -> Tensor:
@@ -82,9 +85,7 @@ def take_channels(x: Tensor, indices: Sequence[int]) -> Tensor:
     return x[:, torch.tensor(indices, device=x.device)]
 
 
-def channel_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
-) -> Tensor:
+def channel_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
     """Layer normalization over the channels of every cell."""
     x = x.permute(0, 2, 3, 1)
     return F.layer_norm(x, x.shape[-1:], weight, bias, epsilon).permute(0, 3, 1, 2)

@@ -137,7 +137,8 @@ class Reader:
                 self.weights[node.name] = Weight(path, self.program.constants[path], False)
             else:
                 images.append(node)
-        return images[0]
+        image: FxNode = images[0]
+        return image
 
     @staticmethod
     def _count_owners(calls: Iterable[FxNode]) -> dict[str, int]:
@@ -196,15 +197,14 @@ class Reader:
         name, kind, owner = self._owner(node)
         tensors = [i for i in found if i is not None and i not in self.recipes]
         whole = bool(owner) and self.owners[owner] == 1 and len(tensors) == 1
-        call = Call(
-            operation, aten.out_of_place(node.target), args, kwargs, owner if whole else ""
-        )
-        self.nodes.append(
-            Node(operation, tuple(found), (output or node.name,), name, kind, call)
-        )
+        call = Call(operation, aten.out_of_place(node.target), args, kwargs, owner if whole else "")
+        self.nodes.append(Node(operation, tuple(found), (output or node.name,), name, kind, call))
 
-    def _input(self, argument: Any) -> str | None:
-        return self.names[argument] if isinstance(argument, FxNode) else argument
+    def _input(self, argument: FxNode | str | None) -> str | None:
+        if isinstance(argument, FxNode):
+            name: str = self.names[argument]
+            return name
+        return argument
 
     def _slot(self, argument: Any, found: list[str | None], grow: bool) -> Any:
         if not isinstance(argument, FxNode):
@@ -251,9 +251,7 @@ class Reader:
             self.name(node)
             self.add(node, Opaque(f"item {index}"))
 
-    def piece(
-        self, node: FxNode, x: Any, axis: int, start: int, stop: int, drop: bool
-    ) -> None:
+    def piece(self, node: FxNode, x: Any, axis: int, start: int, stop: int, drop: bool) -> None:
         """Read ``start:stop`` of one axis, and leave the axis out where ``drop``."""
         self.name(node)
         if not drop:
@@ -316,4 +314,3 @@ class Reader:
         self.nodes.append(
             Node(group.operation, (self.names[x],), (node.name,), name, kind, call)  # type: ignore[index]
         )
-

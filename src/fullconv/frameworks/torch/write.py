@@ -179,7 +179,7 @@ class Writer:
         """Return a shallow copy of a leaf module whose parameters share storage with it."""
         twin = module.__class__.__new__(module.__class__)
         twin.__dict__ = dict(module.__dict__)
-        twin._parameters = {n: self._shared(p) for n, p in module._parameters.items()}  # type: ignore[misc]
+        twin._parameters = {n: self._shared(p) for n, p in module._parameters.items()}
         twin._buffers = {n: self._shared(b) for n, b in module._buffers.items()}
         return twin
 
@@ -362,13 +362,16 @@ class Writer:
 
     @operation.register
     def _(self, operation: ChannelNormalization, node: Node) -> FxNode:
-        return self._function(
-            functional.channel_norm, *self._inputs(node), operation.epsilon
-        )
+        return self._function(functional.channel_norm, *self._inputs(node), operation.epsilon)
 
     @operation.register
     def _(self, operation: Reduce, node: Node) -> FxNode:
-        target = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax}[operation.kind]
+        targets: dict[str, Callable[..., Any]] = {
+            "mean": torch.mean,
+            "sum": torch.sum,
+            "max": torch.amax,
+        }
+        target = targets[operation.kind]
         x = self._value(node.inputs[0])
         return self._function(target, x, operation.axes, operation.keepdims)
 
@@ -388,9 +391,7 @@ class Writer:
         while numbers[-2:] == (0, 0):
             numbers = numbers[:-2]
         value = operation.value if operation.mode == "constant" else None
-        return self._function(
-            F.pad, self._value(node.inputs[0]), numbers, operation.mode, value
-        )
+        return self._function(F.pad, self._value(node.inputs[0]), numbers, operation.mode, value)
 
     @operation.register
     def _(self, operation: Reshape, node: Node) -> FxNode:

@@ -1,0 +1,156 @@
+"""From a window classifier to the network over all windows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fullconv.converted import FullyConvolutional, stored_settings
+from fullconv.errors import ModelError, WindowError
+from fullconv.frameworks import Framework, find
+from fullconv.geometry import Grid, Pair
+from fullconv.images import ImageShape, Preprocessing
+from fullconv.lift import Lifted, lift, network_stride
+from fullconv.report import Report
+
+
+def convert(
+    model: Any,
+    window: Sequence[int] | None = None,
+    step: int | Sequence[int] | None = None,
+    exact: bool = True,
+    *,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> FullyConvolutional:
+    """Convert a window classifier into a network that answers for every window of an image.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, torch.export.ExportedProgram, onnx.ModelProto, str or Path
+        The classifier, ``(N, C, h, w) -> (N, K)``, or the path of a ``.pt2`` or ``.onnx`` file.
+    window : (int, int), optional
+        Height and width that it was trained on; may be left out where the model fixes it.
+    step : int or (int, int), optional
+        Pixels between neighbouring windows, one number or (rows, columns); by default the
+        network's own stride. Its divisors and multiples are the cheapest; any other works too.
+    exact : bool
+        True: every window's scores are those of its crop. False: the classical conversion, which
+        pads at the image's border only; one pass, and other scores wherever the network pads.
+    classes : sequence of str, optional
+        Class names, to travel with the converted model.
+    preprocessing : Preprocessing, optional
+        What is done to pixels before the network, to travel with the converted model.
+
+    Returns
+    -------
+    FullyConvolutional
+        Call it on images ``(N, C, H, W)``.
+
+    Raises
+    ------
+    WindowError
+        If the window or step contradicts the model.
+    ModelError
+        If the model cannot be read, or is not a window classifier.
+
+    Examples
+    --------
+    >>> fcn = fullconv.convert("dress.onnx")  # doctest: +SKIP
+    >>> fcn(images).shape  # (N, K, rows, columns)  # doctest: +SKIP
+    """
+    plan = _plan(model, window, step, exact)
+    converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
+    stored_classes, stored_preprocessing = stored_settings(plan.metadata)
+    return FullyConvolutional(
+        converted,
+        ImageShape(plan.source.graph.shapes[plan.source.graph.image][1], plan.report.grid),
+        plan.report,
+        plan.framework,
+        classes=tuple(classes) if classes is not None else stored_classes,
+        preprocessing=preprocessing or stored_preprocessing,
+        window_elements=plan.lifted.window_elements,
+    )
+
+
+def explain(
+    model: Any,
+    window: Sequence[int] | None = None,
+    step: int | Sequence[int] | None = None,
+    exact: bool = True,
+) -> Report:
+    """Say what `convert` would do, without converting. Takes the same arguments."""
+    return _plan(model, window, step, exact).report
+
+
+@dataclass(frozen=True)
+class _Plan:
+    framework: Framework
+    source: Any
+    lifted: Lifted
+    report: Report
+    metadata: dict[str, str]
+
+
+def _plan(
+    model: Any, window: Sequence[int] | None, step: int | Sequence[int] | None, exact: bool
+) -> _Plan:
+    wanted = _pair("window", window)
+    wanted_step = _pair("step", step)
+    framework = find(model)
+    if isinstance(model, str | Path):
+        model, metadata = framework.open(Path(model))
+    else:
+        metadata = framework.metadata(model)
+    if "fullconv.report" in metadata:
+        raise ModelError(
+            "convert: the model is already fully convolutional, converted by fullconv; load it "
+            "with fullconv.load."
+        )
+    if wanted is None and "fullconv.window" in metadata:
+        wanted = _pair("window", json.loads(metadata["fullconv.window"]))
+    source = framework.read(model, wanted)
+    stride = network_stride(source.graph)
+    grid = Grid(source.graph.window, wanted_step or stride)
+    lifted = lift(source.graph, grid, exact=exact)
+    report = Report(
+        grid,
+        stride,
+        exact or not lifted.approximate,
+        lifted.reasons,
+        lifted.changes,
+        lifted.per_window,
+        tuple(_warnings(framework.odd_weights(source))),
+    )
+    return _Plan(framework, source, lifted, report, metadata)
+
+
+def _warnings(odd: Sequence[str]) -> list[str]:
+    if not odd:
+        return []
+    named = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+    return [
+        f"NaN or infinite weights in {named}: every score they touch is meaningless; check the "
+        f"file they came from"
+    ]
+
+
+def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
+    """Read a size as (rows, columns)."""
+    if value is None:
+        return None
+    numbers = (value, value) if isinstance(value, int) else tuple(value)
+    if len(numbers) != 2 or any(isinstance(n, bool) or int(n) != n or n < 1 for n in numbers):
+        any_step = (
+            " Any whole number of pixels can be had; the divisors and multiples of the "
+            "network's own stride are the cheapest."
+        )
+        raise WindowError(
+            f"convert({name}={value!r}): expected two whole numbers of at least 1 pixel, (rows, "
+            f"columns){', or one for both' if name == 'step' else ''}."
+            f"{any_step if name == 'step' else ''}"
+        )
+    return int(numbers[0]), int(numbers[1])

@@ -1,0 +1,230 @@
+"""A converted model: the network over all windows, with what one must know to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, isqrt
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import FullconvError, InputError, ModelError
+from fullconv.frameworks import Framework, find
+from fullconv.geometry import Grid
+from fullconv.images import ImageShape, Preprocessing
+from fullconv.report import Change, Reason, Report
+
+MEMORY_BYTES = 1 << 30
+"""What the tensors of one batch of windows may take, where an operation runs per window."""
+
+
+class FullyConvolutional:
+    """A window classifier that answers for every window of an image at once.
+
+    Attributes
+    ----------
+    model
+        The converted model in its own framework: a ``torch.nn.Module`` to fine-tune, or an
+        ``onnx.ModelProto``. Its parameters share the original's storage (PyTorch).
+    grid : Grid
+        Window and step.
+    report : Report
+        Whether it is exact, and what became of each layer.
+    classes : tuple of str
+        Class names, where they are known.
+    preprocessing : Preprocessing or None
+        What must be done to pixels first; None where nothing says. Calling the converted model
+        does not apply it: it takes what the classifier took.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        shape: ImageShape,
+        report: Report,
+        framework: Framework,
+        *,
+        classes: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        window_elements: int = 0,
+    ) -> None:
+        self.model = model
+        self.shape = shape
+        self.report = report
+        self.framework = framework
+        self.classes = tuple(classes)
+        self.preprocessing = preprocessing
+        self.window_elements = window_elements
+        self._run: Callable[[Any], Any] | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Window and step."""
+        return self.shape.grid
+
+    def __repr__(self) -> str:
+        kind = "exact" if self.report.exact else "approximate"
+        return f"FullyConvolutional({self.framework.name}, {self.grid!r}, {kind})"
+
+    def __call__(self, images: Any) -> Any:
+        """Score every window of some images.
+
+        Parameters
+        ----------
+        images : torch.Tensor or numpy.ndarray
+            ``(N, C, H, W)``, at least as large as the window.
+
+        Returns
+        -------
+        torch.Tensor or numpy.ndarray
+            ``(N, K, rows, columns)``; several outputs in the structure the model returns them in.
+
+        Raises
+        ------
+        ImageError
+            If the images have another rank or number of channels, or are smaller than the window.
+
+        Notes
+        -----
+        Where an operation runs per window, the windows are taken in tiles that keep its tensors
+        within `MEMORY_BYTES`; the scores do not depend on the tiles.
+        """
+        images = self.framework.check(images, self.shape.channels)
+        rows, columns = self.grid.shape(images.shape[2:])
+        if self._run is None:
+            self._run = self.framework.runner(self.model)
+        limit = MEMORY_BYTES // (4 * self.window_elements) if self.window_elements else 0
+        if not limit or limit >= rows * columns * len(images):
+            return self._run(images)
+        return self._run_tiles(images, rows, columns, max(1, limit))
+
+    def _run_tiles(self, images: Any, rows: int, columns: int, limit: int) -> Any:
+        """Score tiles of at most ``limit`` windows, one image at a time."""
+        assert self._run is not None
+        side = max(1, isqrt(limit))
+        height = ceil(rows / ceil(rows / side))
+        width = max(1, min(columns, limit // height))
+        scores = []
+        for n in range(len(images)):
+            bands = []
+            for row in range(0, rows, height):
+                band = []
+                for column in range(0, columns, width):
+                    last = min(row + height, rows) - 1, min(column + width, columns) - 1
+                    x0, y0, _, _ = self.grid.box(row, column)
+                    _, _, x1, y1 = self.grid.box(*last)
+                    band.append(self._run(images[n : n + 1, :, y0:y1, x0:x1]))
+                bands.append(self._join(band, -1))
+            scores.append(self._join(bands, -2))
+        return self._join(scores, 0)
+
+    def _join(self, results: Sequence[Any], axis: int) -> Any:
+        """Concatenate results, inside whatever structure the model returns."""
+        first = results[0]
+        if isinstance(first, Mapping):
+            return {key: self._join([result[key] for result in results], axis) for key in first}
+        if isinstance(first, tuple | list):
+            items = [self._join(list(parts), axis) for parts in zip(*results, strict=True)]
+            return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
+        return self.framework.join(results, axis)
+
+    def save(self, path: str | Path) -> None:
+        """Write the converted model with everything one must know to use it.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.onnx``, or ``.pt2`` for PyTorch. Window, step, exactness, class names and
+            preprocessing travel inside the file.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; nothing is left half-written.
+        ExportError
+            If the converted model has no such file form.
+        """
+        path = Path(path)
+        if path.suffix not in (".onnx", ".pt2"):
+            raise InputError(
+                f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, or "
+                f".pt2 for PyTorch."
+            )
+        self.framework.save(self.model, self.shape, path, self._metadata())
+
+    def _metadata(self) -> dict[str, str]:
+        from fullconv import __version__
+
+        metadata = {
+            "fullconv.version": __version__,
+            "fullconv.report": json.dumps(self.report.as_dict()),
+            "fullconv.window": json.dumps(self.grid.window),
+            "fullconv.step": json.dumps(self.grid.step),
+            "fullconv.channels": json.dumps(self.shape.channels),
+            "fullconv.window_elements": json.dumps(self.window_elements),
+            "fullconv.classes": json.dumps(self.classes),
+        }
+        if self.preprocessing is not None:
+            metadata["fullconv.preprocessing"] = self.preprocessing.to_json()
+        return metadata
+
+
+def load(path: str | Path) -> FullyConvolutional:
+    """Load a converted model that `FullyConvolutional.save` wrote.
+
+    Raises
+    ------
+    ModelError
+        If the file is broken, or holds a model that fullconv has not converted.
+    """
+    path = Path(path)
+    framework = find(path)
+    model, metadata = framework.open(path)
+    if "fullconv.report" not in metadata:
+        raise ModelError(
+            f"load({str(path)!r}): the file holds a model that is not converted yet; use "
+            f"fullconv.convert({str(path)!r})."
+        )
+    return from_metadata(framework, model, metadata, path)
+
+
+def from_metadata(
+    framework: Framework, model: Any, metadata: Mapping[str, str], path: Path
+) -> FullyConvolutional:
+    """Return the converted model that a file's metadata describes."""
+    try:
+        held = json.loads(metadata["fullconv.report"])
+        grid = Grid(tuple(held["window"]), tuple(held["step"]))
+        report = Report(
+            grid,
+            tuple(held["stride"]),
+            held["exact"],
+            tuple(Reason(r["operation"], r["layer"], r["why"]) for r in held["reasons"]),
+            tuple(Change(**change) for change in held["changes"]),
+            held["per_window"],
+            tuple(held["warnings"]),
+        )
+        shape = ImageShape(int(json.loads(metadata["fullconv.channels"])), grid)
+        elements = int(json.loads(metadata["fullconv.window_elements"]))
+        classes, preprocessing = stored_settings(metadata)
+    except (KeyError, TypeError, ValueError, FullconvError) as error:
+        raise ModelError(
+            f"load({str(path)!r}): its fullconv metadata cannot be read ({error!r}); convert the "
+            f"original model again."
+        ) from None
+    return FullyConvolutional(
+        framework.loaded(model),
+        shape,
+        report,
+        framework,
+        classes=classes,
+        preprocessing=preprocessing,
+        window_elements=elements,
+    )
+
+
+def stored_settings(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Preprocessing | None]:
+    """Return the class names and preprocessing that a model file carries."""
+    classes = tuple(json.loads(metadata.get("fullconv.classes", "[]")))
+    text = metadata.get("fullconv.preprocessing")
+    return classes, Preprocessing.from_json(text) if text else None

@@ -1,0 +1,58 @@
+"""The heart of it on plain arrays: fully connected weights as convolution filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fullconv.errors import InputError
+
+
+def dense_to_conv(weight: Any, shape: Sequence[int], order: str = "CHW") -> Any:
+    """Return fully connected weights as the filters of the equivalent convolution.
+
+    Parameters
+    ----------
+    weight : array of NumPy or PyTorch
+        ``(out, in)`` for ``order="CHW"`` (PyTorch, Caffe, ONNX), ``(in, out)`` for
+        ``order="HWC"`` (TensorFlow, Keras).
+    shape : (int, int, int)
+        What the layer's input was flattened from: ``(C, h, w)``, or ``(h, w, C)`` for "HWC".
+    order : {"CHW", "HWC"}
+        The order of that flattening. It must be known, not guessed: both give filters of the
+        right shape, and only one gives the right scores.
+
+    Returns
+    -------
+    array
+        ``(out, C, h, w)``, or ``(h, w, C, out)`` for "HWC". A view: no weight is copied.
+
+    Raises
+    ------
+    InputError
+        If the order is unknown, or the weights do not fit the shape.
+
+    Notes
+    -----
+    ``y[o] = sum(W[o, (c, i, j)] * x[c, i, j])`` is the convolution of ``x`` with the filter
+    ``W[o]`` at the one place where it fits (Long, Shelhamer and Darrell 2015, section 3.1).
+    """
+    if order not in ("CHW", "HWC"):
+        raise InputError(f"dense_to_conv(order={order!r}): expected 'CHW' or 'HWC'.")
+    numbers = tuple(int(n) for n in shape)
+    if weight.ndim != 2 or len(numbers) != 3:
+        raise InputError(
+            f"dense_to_conv: expected weights with two axes and a shape of three numbers; got "
+            f"weights {tuple(weight.shape)} and shape {numbers}."
+        )
+    inputs = int(weight.shape[1 if order == "CHW" else 0])
+    if inputs != numbers[0] * numbers[1] * numbers[2]:
+        layout = "(out, in)" if order == "CHW" else "(in, out)"
+        raise InputError(
+            f"dense_to_conv: weights {tuple(weight.shape)}, read as {layout}, have {inputs} "
+            f"inputs, and shape {numbers} has {numbers[0] * numbers[1] * numbers[2]} elements; "
+            f"check the order ({order}) and the shape."
+        )
+    if order == "CHW":
+        return weight.reshape(int(weight.shape[0]), *numbers)
+    return weight.reshape(*numbers, int(weight.shape[1]))

@@ -1,0 +1,199 @@
+"""ONNX behind the seam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from fullconv.errors import ExportError, ImageError, ModelError, UnsafeModelError, first_line
+from fullconv.files import whole
+from fullconv.frameworks import Framework
+from fullconv.frameworks.onnx.read import Source, read
+from fullconv.frameworks.onnx.write import write
+from fullconv.geometry import Grid
+from fullconv.graph import Graph
+from fullconv.images import ImageShape, check_shape
+
+OLDEST_OPSET = 13
+CURRENT_OPSET = 17
+
+
+class OnnxFramework(Framework):
+    """``onnx.ModelProto``, run by ONNX Runtime."""
+
+    name = "onnx"
+    suffix = ".onnx"
+
+    def open(self, path: Path) -> tuple[Any, dict[str, str]]:
+        """Load an ``.onnx`` file; its external data must lie in its own folder."""
+        try:
+            model = onnx.load(path, load_external_data=False)
+            if not model.graph.node:
+                raise ValueError("it holds no graph")
+        except Exception as error:
+            raise ModelError(
+                f"{path} is not an ONNX model, or it is cut short ({first_line(error)}); "
+                f"export or copy it again."
+            ) from None
+        _check_external_data(model, path)
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        except Exception as error:
+            raise ModelError(
+                f"{path}: its external data cannot be read ({first_line(error)}); keep the data "
+                f"file beside the model."
+            ) from None
+        return model, self.metadata(model)
+
+    def metadata(self, model: Any) -> dict[str, str]:
+        """Return the model's metadata properties."""
+        return {entry.key: entry.value for entry in model.metadata_props}
+
+    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+        """Read the model, brought to a current operator set first where it is old."""
+        return read(ir.serde.deserialize_model(_current(_proto(model))), window)
+
+    def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
+        """Write a checked model."""
+        proto = ir.serde.serialize_model(write(graph, source, grid))
+        onnx.checker.check_model(proto)
+        return proto
+
+    def classifier(self, model: Any) -> Callable[[Any], Any]:
+        """Run the model on crops; a fixed batch is filled up."""
+        proto = _proto(model)
+        size = proto.graph.input[0].type.tensor_type.shape.dim[0]
+        run = _session(proto)
+        fixed = size.dim_value if size.HasField("dim_value") else 0
+
+        def classify(crops: Any) -> Any:
+            if not fixed:
+                return run(crops)
+            results = []
+            for start in range(0, len(crops), fixed):
+                batch = crops[start : start + fixed]
+                last = np.repeat(batch[-1:], fixed - len(batch), axis=0)
+                outputs = run(np.concatenate([batch, last]))
+                several = isinstance(outputs, tuple)
+                results.append([o[: len(batch)] for o in (outputs if several else (outputs,))])
+            joined = tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+            return joined if len(joined) > 1 else joined[0]
+
+        return classify
+
+    def runner(self, model: Any) -> Callable[[Any], Any]:
+        """Run the converted model in ONNX Runtime."""
+        return _session(model)
+
+    def check(self, images: Any, channels: int) -> Any:
+        """Check that images are an array ``(N, C, H, W)``."""
+        if not isinstance(images, np.ndarray):
+            raise ImageError(
+                f"fcn(images): expected a numpy array (N, {channels}, H, W); got "
+                f"{type(images).__qualname__}."
+            )
+        check_shape(images.shape, channels)
+        return images
+
+    def join(self, arrays: Sequence[Any], axis: int) -> Any:
+        """Concatenate arrays."""
+        return np.concatenate(list(arrays), axis)
+
+    def to_numpy(self, array: Any) -> Any:
+        """Return the array itself."""
+        return array
+
+    def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write an ``.onnx`` file."""
+        if path.suffix != ".onnx":
+            raise ExportError(
+                f"save({str(path)!r}): a model converted from ONNX is saved as .onnx; choose that "
+                f"ending."
+            )
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model)
+        held = {entry.key for entry in proto.metadata_props} & set(metadata)
+        kept = [entry for entry in proto.metadata_props if entry.key not in held]
+        del proto.metadata_props[:]
+        proto.metadata_props.extend(kept)
+        for key, value in metadata.items():
+            proto.metadata_props.add(key=key, value=value)
+        with whole(path) as temporary:
+            temporary.write_bytes(proto.SerializeToString())
+
+    def odd_weights(self, source: Any) -> list[str]:
+        """Name the initializers that hold NaN or infinity."""
+        odd = []
+        for name, value in source.model.graph.initializers.items():
+            tensor = value.const_value
+            if tensor is not None and tensor.dtype.is_floating_point():
+                array = tensor.numpy().astype(np.float64, copy=False)
+                if not np.isfinite(array).all():
+                    odd.append(name)
+        return odd
+
+
+def _proto(model: Any) -> onnx.ModelProto:
+    return model if isinstance(model, onnx.ModelProto) else ir.serde.serialize_model(model)
+
+
+def _current(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Bring an old model to a current operator set."""
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    if version >= OLDEST_OPSET:
+        return model
+    try:
+        current: onnx.ModelProto = onnx.version_converter.convert_version(model, CURRENT_OPSET)
+    except Exception as error:
+        raise ModelError(
+            f"convert: the model is written for version {version} of the ONNX operators, and ONNX "
+            f"cannot bring it to {CURRENT_OPSET} ({first_line(error)}). Export it again with "
+            f"opset_version={CURRENT_OPSET}."
+        ) from None
+    del current.metadata_props[:]
+    current.metadata_props.extend(model.metadata_props)
+    return current
+
+
+def _session(model: onnx.ModelProto) -> Callable[[Any], Any]:
+    """Return a function that runs a model; one array for one output, else a tuple."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise ModelError(
+            f"ONNX Runtime cannot run the model ({first_line(error)}); check it with "
+            f"onnx.checker.check_model."
+        ) from None
+    name = session.get_inputs()[0].name
+    dtype = np.float64 if "double" in session.get_inputs()[0].type else np.float32
+
+    def run(images: Any) -> Any:
+        outputs = session.run(None, {name: images.astype(dtype, copy=False)})
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    return run
+
+
+def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
+    folder = path.parent.resolve()
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        target = (folder / location).resolve()
+        if not target.is_relative_to(folder):
+            raise UnsafeModelError(
+                f"{path}: its weight {tensor.name!r} points to {location!r}, outside the model's "
+                f"own folder; fullconv does not follow it. Put the data file beside the model."
+            )

@@ -1,0 +1,214 @@
+"""Read an ONNX model into the vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+
+from fullconv.errors import ModelError, WindowError
+from fullconv.frameworks.onnx import operators
+from fullconv.frameworks.onnx.infer import Inference
+from fullconv.graph import Graph, Node, Recipe
+from fullconv.operations import Operation, Reshape, Slice
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """An ONNX node, to be cloned with other values.
+
+    Attributes
+    ----------
+    operation : Operation
+        What it was read as.
+    node : onnx_ir.Node
+        The node itself.
+    slots : tuple of int
+        Which of its inputs the vocabulary's inputs are, in order.
+    """
+
+    operation: Operation
+    node: ir.Node
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in the vocabulary, with what its writer needs beside it.
+
+    Attributes
+    ----------
+    graph : Graph
+        The vocabulary graph.
+    model : onnx_ir.Model
+        The model as read, at an operator set of 13 or later.
+    constants : dict of str to array
+        Constant nodes and folded sizes.
+    per_batch : dict of str to array
+        Of the folded sizes that grow with the batch: by how much per image.
+    """
+
+    graph: Graph
+    model: ir.Model
+    constants: dict[str, Any]
+    per_batch: dict[str, Any]
+
+
+def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
+    """Return the vocabulary graph of a model with one image input.
+
+    Raises
+    ------
+    ModelError
+        If the model has no single image input or uses what cannot be read.
+    WindowError
+        If the window is missing, or contradicts the model.
+    """
+    image, shape = _image(model, window)
+    fixed = shape[0]
+    batch = fixed or 2
+    native = (batch, *shape[1:])
+    inference = Inference(model, {image: native})
+    per_batch: dict[str, Any] = {}
+    if fixed is None:
+        larger = Inference(model, {image: (batch + 1, *shape[1:])})
+        for name, array in inference.constants.items():
+            other = larger.constants[name]
+            if other.shape == array.shape and (other != array).any():
+                per_batch[name] = other - array
+    reader = Reader(model, inference)
+    for node in model.graph:
+        if node.outputs[0].name not in inference.constants:
+            operators.read(node, reader)
+    outputs = [value.name or "" for value in model.graph.outputs]
+    graph = Graph(image, reader.nodes, outputs, reader.recipes, inference.shapes, batch)
+    return Source(graph, model, inference.constants, per_batch)
+
+
+def _image(
+    model: ir.Model, window: tuple[int, int] | None
+) -> tuple[str, tuple[int | None, int, int, int]]:
+    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
+    described = ", ".join(f"{v.name} {list(v.shape or ())}" for v in inputs)
+    images = [v for v in inputs if v.shape is not None and len(v.shape) == 4]
+    if len(inputs) != 1 or len(images) != 1:
+        raise ModelError(
+            f"convert: expected a model with one image input (N, C, H, W); it has "
+            f"{len(inputs)} inputs: {described}. Export the classifier with the image as its "
+            f"only input."
+        )
+    (value,) = images
+    assert value.shape is not None
+    sizes = [int(n) if isinstance(n, int) else None for n in value.shape]
+    batch, channels, height, width = sizes
+    if channels is None:
+        channels = _channels(model, value)
+    held = (height, width)
+    if window is None and (height is None or width is None):
+        raise WindowError(
+            "convert: the model leaves height and width free, so the window it was trained on "
+            "must be given: window=(height, width), or --window WIDTHxHEIGHT."
+        )
+    window = window or (int(height or 0), int(width or 0))
+    if any(h is not None and h != w for h, w in zip(held, window, strict=True)):
+        raise WindowError(
+            f"convert(window={window}): the model takes images of {width}x{height} pixels "
+            f"(width x height) and no other; leave the window out, or give ({height}, {width})."
+        )
+    return value.name or "", (batch, channels, window[0], window[1])
+
+
+def _channels(model: ir.Model, image: ir.Value) -> int:
+    for node in model.graph:
+        if node.op_type == "Conv" and node.inputs[0] is image and node.inputs[1] is not None:
+            weight = node.inputs[1].shape
+            if weight is not None and isinstance(weight[1], int):
+                return weight[1] * node.attributes.get_int("group", 1)
+    raise ModelError(
+        "convert: the model does not say how many channels its image has; fix the second "
+        "dimension of its input when exporting it."
+    )
+
+
+@dataclass
+class Reader:
+    """What the table of operators reads from and appends to."""
+
+    model: ir.Model
+    inference: Inference
+    nodes: list[Node] = field(default_factory=list)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        weights = {*self.model.graph.initializers, *self.inference.constants}
+        self.recipes = {name: Recipe(name, self.shapes[name]) for name in weights}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Native shapes by name."""
+        return self.inference.shapes
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operators."""
+        return self.model.opset_imports.get("", 1)
+
+    def constant(self, value: ir.Value | None) -> Any:
+        """Return an input's numbers where they are known, else None."""
+        if value is None or value.name is None:
+            return None
+        if value.name in self.inference.constants:
+            return self.inference.constants[value.name]
+        held = self.model.graph.initializers.get(value.name)
+        return None if held is None or held.const_value is None else held.const_value.numpy()
+
+    def shape(self, value: ir.Value | None) -> tuple[int, ...]:
+        """Return an input's or output's native shape."""
+        assert value is not None
+        return self.shapes[value.name or ""]
+
+    def turned(self, name: str) -> str:
+        """Return a weight ``(in, out)`` as ``(out, in)``, under a name of its own."""
+        turned = f"{name}/turned"
+        self.recipes[turned] = self.recipes[name].permute(1, 0)
+        return turned
+
+    def add(
+        self,
+        node: ir.Node,
+        operation: Operation,
+        inputs: tuple[ir.Value | str | None, ...] | None = None,
+        output: str | None = None,
+    ) -> None:
+        """Append a node; without ``inputs``, every input that is given is one."""
+        if inputs is None:
+            slots = tuple(i for i, v in enumerate(node.inputs) if v is not None)
+            names: list[str | None] = [
+                v.name if (v := node.inputs[i]) is not None else None for i in slots
+            ]
+        else:
+            names = [v if isinstance(v, str) or v is None else v.name for v in inputs]
+            own = [v.name if v is not None else None for v in node.inputs]
+            slots = tuple(own.index(n) if n is not None and n in own else -1 for n in names)
+        outputs = (output,) if output else tuple(v.name or "" for v in node.outputs if v.name)
+        name = node.name or outputs[0]
+        call = Call(operation, node, slots)
+        self.nodes.append(Node(operation, tuple(names), outputs, name, node.op_type, call))
+
+    def pieces(self, node: ir.Node, axis: int) -> None:
+        """Read a Split as one slice per output."""
+        start = 0
+        for value in node.outputs:
+            size = self.shape(value)[axis]
+            self.add(node, Slice(axis, start, start + size), (node.inputs[0],), value.name)
+            start += size
+
+    def select(self, node: ir.Node, axis: int, index: int) -> None:
+        """Read a Gather of one index: a slice, then one axis less."""
+        kept = f"{node.outputs[0].name}/kept"
+        shape = list(self.shape(node.inputs[0]))
+        shape[axis] = 1
+        self.shapes[kept] = tuple(shape)
+        self.add(node, Slice(axis, index, index + 1), (node.inputs[0],), kept)
+        self.add(node, Reshape(self.shape(node.outputs[0])), (kept,))

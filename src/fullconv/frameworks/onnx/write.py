@@ -1,0 +1,478 @@
+"""Write a lifted network as an ONNX model under the original names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatchmethod
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from fullconv.errors import ModelError
+from fullconv.frameworks.onnx.read import Call, Source
+from fullconv.geometry import Grid
+from fullconv.graph import Graph, Node
+from fullconv.operations import (
+    AlongAxis,
+    Cells,
+    ChannelNormalization,
+    Concat,
+    Convolution,
+    FoldWindows,
+    Identity,
+    Keep,
+    Operation,
+    Pad,
+    Permute,
+    Pointwise,
+    Pool,
+    Reduce,
+    Regroup,
+    Reshape,
+    Slice,
+    SplitChannels,
+    Stretch,
+    TakeChannels,
+    TakeWindows,
+    TransposedConvolution,
+)
+
+MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
+
+
+def write(graph: Graph, source: Source, grid: Grid) -> ir.Model:
+    """Return a model from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
+
+    Height, width and batch are free. Nodes and initializers keep their names where they live on.
+    """
+    return Writer(graph, source, grid).write()
+
+
+class Writer:
+    """The state of one writing."""
+
+    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+        self.graph, self.source, self.grid = graph, source, grid
+        self.nodes: list[ir.Node] = []
+        self.initializers: dict[str, ir.Value] = {}
+        self.values: dict[str, ir.Value] = {}
+        self.names = set(source.graph.shapes) | set(source.graph.constants)
+        self.opset = source.model.opset_imports.get("", 13)
+        self._counts: tuple[ir.Value, ir.Value] | None = None
+        self._windows: ir.Value | None = None
+
+    def write(self) -> ir.Model:
+        """Write every node, then the outputs under their original names."""
+        original = self.source.model.graph
+        old = next(v for v in original.inputs if v.name == self.graph.image)
+        channels = self.source.graph.shapes[self.graph.image][1]
+        image = ir.Value(
+            name=self.graph.image,
+            type=ir.TensorType(old.dtype or ir.DataType.FLOAT),
+            shape=ir.Shape(["batch", channels, "height", "width"]),
+        )
+        self.values[self.graph.image] = image
+        for node in self.graph.nodes:
+            result = self.operation(node.operation, node)
+            self._call_it(result, node)
+        outputs = [
+            self._output(name, value)
+            for name, value in zip(self.graph.outputs, original.outputs, strict=True)
+        ]
+        graph = ir.Graph(
+            [image],
+            outputs,
+            nodes=self.nodes,
+            initializers=list(self.initializers.values()),
+            opset_imports=dict(self.source.model.opset_imports),
+            name=original.name or "fullconv",
+        )
+        model = ir.Model(
+            graph,
+            ir_version=max(8, min(10, self.source.model.ir_version or 8)),
+            producer_name="fullconv",
+            doc_string=self.source.model.doc_string,
+        )
+        model.metadata_props.update(self.source.model.metadata_props)
+        return model
+
+    def _output(self, name: str, original: ir.Value) -> ir.Value:
+        rank = self._answer_rank(name)
+        value = self._emit("Identity", [self._value(name)], name=self._unique("scores"))
+        taken = any(v.name == original.name for v in self.values.values())
+        value.name = original.name if not taken else self._unique(f"{original.name}_map")
+        value.type = original.type
+        value.shape = ir.Shape([None] * rank)
+        return value
+
+    def _answer_rank(self, name: str) -> int:
+        node = next(n for n in self.graph.nodes if name in n.outputs)
+        if isinstance(node.operation, FoldWindows | SplitChannels):
+            return 3 + len(node.operation.shape)
+        return 4
+
+    def _call_it(self, results: ir.Value | Sequence[ir.Value], node: Node) -> None:
+        results = [results] if isinstance(results, ir.Value) else results
+        for name, result in zip(node.outputs, results, strict=False):
+            self.values[name] = result
+            if result.name is None or result.name.startswith("fullconv/"):
+                result.name = name
+
+    @singledispatchmethod
+    def operation(self, operation: Operation, node: Node) -> ir.Value | Sequence[ir.Value]:
+        """Write one operation; what has no method of its own is cloned from its source."""
+        return self._clone(node)
+
+    # Values.
+
+    def _value(self, name: str | None) -> ir.Value | None:
+        if name is None:
+            return None
+        if name not in self.values:
+            recipe = self.graph.constants[name]
+            self.values[name] = self._initializer(name, recipe.apply(self._array(recipe.source)))
+        return self.values[name]
+
+    def _array(self, name: str) -> Any:
+        if name in self.source.constants:
+            return self.source.constants[name]
+        value = self.source.model.graph.initializers[name].const_value
+        assert value is not None
+        return value.numpy()
+
+    def _initializer(self, name: str, array: Any) -> ir.Value:
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(np.shape(array)), name=name)
+        value = ir.Value(
+            name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+        )
+        self.initializers[name] = value
+        return value
+
+    def _numbers(self, *numbers: int) -> ir.Value:
+        """Return a constant vector of integers."""
+        if len(numbers) > 8:
+            return self._initializer(self._unique("fullconv/numbers"), np.array(numbers))
+        name = "fullconv/" + "_".join(map(str, numbers))
+        held = self.initializers.get(name)
+        return held or self._initializer(name, np.array(numbers, dtype=np.int64))
+
+    def _unique(self, base: str) -> str:
+        number = 1
+        while f"{base}_{number}" in self.names:
+            number += 1
+        name = f"{base}_{number}"
+        self.names.add(name)
+        return name
+
+    def _emit(
+        self,
+        kind: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: dict[str, Any] | None = None,
+        name: str | None = None,
+    ) -> ir.Value:
+        node = ir.node(kind, inputs, attributes or {}, name=name)
+        self.nodes.append(node)
+        node.outputs[0].name = self._unique(f"fullconv/{kind}")
+        return node.outputs[0]
+
+    def _inputs(self, node: Node) -> list[ir.Value | None]:
+        return [self._value(name) for name in node.inputs]
+
+    def _first(self, node: Node) -> ir.Value | None:
+        return self._value(node.inputs[0])
+
+    def _clone(
+        self, node: Node, attributes: dict[str, Any] | None = None
+    ) -> ir.Value | Sequence[ir.Value]:
+        """Repeat the original node on other values, with some attributes changed."""
+        call = node.source
+        if not isinstance(call, Call):
+            raise ModelError(f"convert: no way to write {node.operation!r} as ONNX.")
+        inputs = [self._own(value) for value in call.node.inputs]
+        for slot, name in zip(call.slots, node.inputs, strict=True):
+            if slot >= 0:
+                inputs[slot] = self._value(name)
+        changed = ir.convenience.convert_attributes(attributes or {})
+        kept = [a for a in call.node.attributes.values() if a.name not in (attributes or {})]
+        clone = ir.Node(
+            call.node.domain,
+            call.node.op_type,
+            inputs,
+            [*kept, *changed],
+            num_outputs=len(call.node.outputs),
+            name=node.name if call.node.name else None,
+        )
+        self.nodes.append(clone)
+        return clone.outputs
+
+    def _own(self, value: ir.Value | None) -> ir.Value | None:
+        """Return an input that is not the vocabulary's: a setting, or a folded size."""
+        if value is None or value.name is None:
+            return None
+        name = value.name
+        if name in self.values:
+            return self.values[name]
+        if name in self.source.per_batch:
+            return self._grown(name)
+        if name in self.source.graph.constants:
+            return self._initializer_of(name)
+        return None
+
+    def _initializer_of(self, name: str) -> ir.Value:
+        self.values[name] = self._initializer(name, self._array(name))
+        return self.values[name]
+
+    def _grown(self, name: str) -> ir.Value:
+        """Compute a size that grows with the number of windows."""
+        per_image = self.source.per_batch[name]
+        base = self.source.constants[name] - self.source.graph.batch * per_image
+        shape = self._emit("Shape", [self._windows], {"start": 0, "end": 1})
+        fixed = self._initializer(f"{name}/fixed", base)
+        slope = self._initializer(f"{name}/per_window", per_image)
+        if base.ndim == 0:
+            shape = self._emit("Squeeze", [shape])
+        return self._emit("Add", [self._emit("Mul", [shape, slope]), fixed])
+
+    # Sizes of the image.
+
+    def _count(self) -> tuple[ir.Value, ir.Value]:
+        """Rows and columns of windows, as vectors of one number; computed once."""
+        if self._counts is None:
+            image = self.values[self.graph.image]
+            counts = []
+            for axis in (0, 1):
+                size = self._emit("Shape", [image], {"start": 2 + axis, "end": 3 + axis})
+                room = self._emit("Sub", [size, self._numbers(self.grid.window[axis])])
+                steps = self._emit("Div", [room, self._numbers(self.grid.step[axis])])
+                counts.append(self._emit("Add", [steps, self._numbers(1)]))
+            self._counts = counts[0], counts[1]
+        return self._counts
+
+    def _needed(self, axis: int, stride: int, span: int) -> ir.Value:
+        last = self._emit("Sub", [self._count()[axis], self._numbers(1)])
+        scaled = self._emit("Mul", [last, self._numbers(stride)])
+        return self._emit("Add", [scaled, self._numbers(span)])
+
+    # One method per operation that is not a clone of its source.
+
+    @operation.register
+    def _(self, operation: Identity, node: Node) -> ir.Value:
+        return self._emit("Identity", [self._first(node)], name=node.name)
+
+    @operation.register
+    def _(self, operation: Pointwise, node: Node) -> ir.Value | Sequence[ir.Value]:
+        if operation.name == "add":
+            return self._emit("Add", self._inputs(node))
+        return self._clone(node)
+
+    @operation.register
+    def _(self, operation: Convolution, node: Node) -> ir.Value:
+        (top, bottom), (left, right) = operation.padding
+        attributes = {
+            "kernel_shape": operation.kernel,
+            "strides": operation.stride,
+            "dilations": operation.dilation,
+            "pads": (top, left, bottom, right),
+            "group": operation.groups,
+        }
+        return self._emit("Conv", _trim(self._inputs(node)), attributes, node.name)
+
+    @operation.register
+    def _(self, operation: TransposedConvolution, node: Node) -> ir.Value:
+        (top, bottom), (left, right) = operation.padding
+        attributes = {
+            "kernel_shape": operation.kernel,
+            "strides": operation.stride,
+            "dilations": operation.dilation,
+            "pads": (top, left, bottom, right),
+            "group": operation.groups,
+            "output_padding": operation.output_padding,
+        }
+        return self._emit("ConvTranspose", _trim(self._inputs(node)), attributes, node.name)
+
+    @operation.register
+    def _(self, operation: Pool, node: Node) -> ir.Value:
+        x = self._first(node)
+        if operation.kind == "sum" or (
+            operation.kind == "average" and operation.dilation != (1, 1)
+        ):
+            return self._sum(operation, x, node.name)
+        (top, bottom), (left, right) = operation.padding
+        attributes: dict[str, Any] = {
+            "kernel_shape": operation.kernel,
+            "strides": operation.stride,
+            "pads": (top, left, bottom, right),
+            "ceil_mode": int(any(operation.overhang)),
+        }
+        if operation.kind == "max":
+            attributes["dilations"] = operation.dilation
+            return self._emit("MaxPool", [x], attributes, node.name)
+        attributes["count_include_pad"] = int(operation.count_include_pad)
+        return self._emit("AveragePool", [x], attributes, node.name)
+
+    def _sum(self, operation: Pool, x: ir.Value | None, name: str) -> ir.Value:
+        dtype = self._dtype()
+        ones = np.ones((operation.channels, 1, *operation.kernel), dtype=dtype)
+        weight = self._initializer(self._unique("fullconv/ones"), ones)
+        attributes = {
+            "kernel_shape": operation.kernel,
+            "strides": operation.stride,
+            "dilations": operation.dilation,
+            "group": operation.channels,
+        }
+        total = self._emit("Conv", [x, weight], attributes, name)
+        if operation.kind == "sum":
+            return total
+        cells = operation.divisor or operation.kernel[0] * operation.kernel[1]
+        divisor = self._initializer(self._unique("fullconv/cells"), np.array(cells, dtype=dtype))
+        return self._emit("Div", [total, divisor])
+
+    def _dtype(self) -> Any:
+        return (self.values[self.graph.image].dtype or ir.DataType.FLOAT).numpy()
+
+    @operation.register
+    def _(self, operation: AlongAxis, node: Node) -> ir.Value | Sequence[ir.Value]:
+        if operation.name == "LRN":
+            return self._clone(node)
+        return self._clone(node, {"axis": operation.axis})
+
+    @operation.register
+    def _(self, operation: ChannelNormalization, node: Node) -> ir.Value:
+        x, scale, bias = self._inputs(node)
+        last = self._emit("Transpose", [x], {"perm": (0, 2, 3, 1)})
+        attributes = {"axis": -1, "epsilon": operation.epsilon}
+        normal = self._emit("LayerNormalization", _trim([last, scale, bias]), attributes, node.name)
+        return self._emit("Transpose", [normal], {"perm": (0, 3, 1, 2)})
+
+    @operation.register
+    def _(self, operation: Reduce, node: Node) -> ir.Value:
+        kind = {"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax"}[operation.kind]
+        keepdims = {"keepdims": int(operation.keepdims)}
+        if self.opset >= 18 or kind == "ReduceSum":
+            inputs = [self._first(node), self._numbers(*operation.axes)]
+            return self._emit(kind, inputs, keepdims, node.name)
+        return self._emit(
+            kind, [self._first(node)], {"axes": operation.axes, **keepdims}, node.name
+        )
+
+    @operation.register
+    def _(self, operation: Concat, node: Node) -> ir.Value:
+        return self._emit("Concat", self._inputs(node), {"axis": operation.axis}, node.name or None)
+
+    @operation.register
+    def _(self, operation: Slice, node: Node) -> ir.Value:
+        numbers = (operation.start, operation.stop, operation.axis, operation.step)
+        return self._emit("Slice", [self._first(node), *(self._numbers(n) for n in numbers)])
+
+    @operation.register
+    def _(self, operation: Pad, node: Node) -> ir.Value:
+        pads = (*(a for a, _ in operation.pads), *(b for _, b in operation.pads))
+        value = np.array(operation.value, dtype=self._dtype())
+        inputs = [self._first(node), self._numbers(*pads)]
+        if operation.mode == "constant":
+            inputs.append(self._initializer(self._unique("fullconv/padding"), value))
+        return self._emit("Pad", inputs, {"mode": MODES[operation.mode]}, node.name or None)
+
+    @operation.register
+    def _(self, operation: Reshape, node: Node) -> ir.Value:
+        shape = self._numbers(*operation.shape)
+        return self._emit("Reshape", [self._first(node), shape], name=node.name)
+
+    @operation.register
+    def _(self, operation: Permute, node: Node) -> ir.Value:
+        return self._emit("Transpose", [self._first(node)], {"perm": operation.order}, node.name)
+
+    # What lifting adds.
+
+    @operation.register
+    def _(self, operation: TakeChannels, node: Node) -> ir.Value:
+        index = self._numbers(*operation.indices)
+        return self._emit("Gather", [self._first(node), index], {"axis": 1})
+
+    @operation.register
+    def _(self, operation: Cells, node: Node) -> ir.Value:
+        end = self._numbers(np.iinfo(np.int64).max, np.iinfo(np.int64).max)
+        inputs = [
+            self._first(node),
+            self._numbers(*operation.offset),
+            end,
+            self._numbers(2, 3),
+            self._numbers(*operation.stride),
+        ]
+        return self._emit("Slice", inputs)
+
+    @operation.register
+    def _(self, operation: Keep, node: Node) -> ir.Value:
+        ends = [self._needed(i, operation.stride[i], operation.span[i]) for i in (0, 1)]
+        end = self._emit("Concat", ends, {"axis": 0})
+        return self._emit(
+            "Slice", [self._first(node), self._numbers(0, 0), end, self._numbers(2, 3)]
+        )
+
+    @operation.register
+    def _(self, operation: TakeWindows, node: Node) -> ir.Value:
+        x = self._first(node)
+        # (N, C, Y, X) -> (N, C, rows, ay, X) -> (N, C, rows, ay, columns, ax)
+        for axis, place in ((0, 2), (1, 4)):
+            index = self._window_index(
+                axis, operation.extent[axis], operation.stride[axis], operation.dilation[axis]
+            )
+            x = self._emit("Gather", [x, index], {"axis": place})
+        x = self._emit("Transpose", [x], {"perm": (0, 2, 4, 1, 3, 5)})
+        shape = self._numbers(-1, operation.channels, *operation.extent)
+        self._windows = self._emit("Reshape", [x, shape])
+        return self._windows
+
+    def _window_index(self, axis: int, extent: int, stride: int, dilation: int) -> ir.Value:
+        """Return ``(windows, extent)``: the stored cells of each window along one axis."""
+        scalars = [
+            self._initializer(self._unique("fullconv/number"), np.array(n, dtype=np.int64))
+            for n in (0, 1)
+        ]
+        count = self._emit("Squeeze", [self._count()[axis], self._numbers(0)])
+        starts = self._emit("Range", [scalars[0], count, scalars[1]])
+        starts = self._emit("Mul", [starts, self._numbers(stride)])
+        column = self._emit("Unsqueeze", [starts, self._numbers(1)])
+        return self._emit("Add", [column, self._numbers(*(j * dilation for j in range(extent)))])
+
+    @operation.register
+    def _(self, operation: Regroup, node: Node) -> ir.Value:
+        x = self._emit("Reshape", [self._first(node), self._numbers(*operation.split)])
+        x = self._emit("Transpose", [x], {"perm": operation.order})
+        return self._emit("Reshape", [x, self._numbers(*operation.shape)])
+
+    @operation.register
+    def _(self, operation: FoldWindows, node: Node) -> ir.Value:
+        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
+        sizes = [images, *self._count()]
+        if operation.shape:
+            sizes.append(self._numbers(*operation.shape))
+        shape = self._emit("Concat", sizes, {"axis": 0})
+        x = self._emit("Reshape", [self._first(node), shape])
+        order = (0, *range(3, 3 + len(operation.shape)), 1, 2)
+        return self._emit("Transpose", [x], {"perm": order})
+
+    @operation.register
+    def _(self, operation: SplitChannels, node: Node) -> ir.Value:
+        x = self._first(node)
+        if not operation.shape:
+            return self._emit("Squeeze", [x, self._numbers(1)])
+        images = self._emit("Shape", [x], {"start": 0, "end": 1})
+        cells = self._emit("Shape", [x], {"start": 2, "end": 4})
+        sizes = [images, self._numbers(*operation.shape), cells]
+        return self._emit("Reshape", [x, self._emit("Concat", sizes, {"axis": 0})])
+
+    @operation.register
+    def _(self, operation: Stretch, node: Node) -> ir.Value:
+        (top, bottom), (left, right) = operation.padding
+        pads = self._numbers(0, 0, top, left, 0, 0, bottom, right)
+        return self._emit("Pad", [self._first(node), pads], {"mode": "edge"})
+
+
+def _trim(inputs: list[ir.Value | None]) -> list[ir.Value | None]:
+    """Leave out missing inputs at the end."""
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    return inputs

@@ -1,0 +1,300 @@
+"""PyTorch behind the seam."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from fullconv.errors import ExportError, ImageError, ModelError, WindowError, first_line
+from fullconv.files import whole
+from fullconv.frameworks import Framework
+from fullconv.frameworks.torch.read import Source, read
+from fullconv.frameworks.torch.write import write
+from fullconv.geometry import Grid
+from fullconv.graph import Graph
+from fullconv.images import ImageShape, check_shape
+
+METADATA_FILE = "fullconv.json"
+
+
+class TorchFramework(Framework):
+    """``torch.nn.Module`` and ``torch.export.ExportedProgram``."""
+
+    name = "torch"
+    suffix = ".pt2"
+
+    def open(self, path: Path) -> tuple[Any, dict[str, str]]:
+        """Load a ``.pt2`` file."""
+        import json
+        import zipfile
+
+        if not zipfile.is_zipfile(path):
+            raise ModelError(
+                f"{path} is not a .pt2 file, or it is cut short; save the model again with "
+                f"torch.export.save."
+            )
+        extra = {METADATA_FILE: ""}
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except Exception as error:
+            raise ModelError(
+                f"{path} cannot be read as a .pt2 file ({first_line(error)}); save the model "
+                f"again with torch.export.save, in this or a newer version of PyTorch."
+            ) from None
+        text = extra[METADATA_FILE]
+        return program, json.loads(text) if text else {}
+
+    def metadata(self, model: Any) -> dict[str, str]:
+        """Return nothing: a module in memory carries no metadata."""
+        return {}
+
+    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+        """Export the model at its native size and read it."""
+        if isinstance(model, ExportedProgram):
+            return self._read_program(model, window)
+        if window is None:
+            raise WindowError(
+                "convert(model): a torch.nn.Module does not say which size it was trained on; "
+                "give window=(height, width), or --window WIDTHxHEIGHT."
+            )
+        with _evaluating(model):
+            program = _export(model, window)
+        return read(program, model)
+
+    def _read_program(self, program: ExportedProgram, window: tuple[int, int] | None) -> Source:
+        sizes = _image_size(program)
+        fixed = [int(n) if isinstance(n, int) else None for n in sizes[2:]]
+        if window is None:
+            if None in fixed:
+                raise WindowError(
+                    "convert: the exported program leaves height and width free, so the window "
+                    "it was trained on must be given: window=(height, width), or --window."
+                )
+            return read(program)
+        if any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
+            raise WindowError(
+                f"convert(window={window}): the program was exported for images of "
+                f"{fixed[1]}x{fixed[0]} pixels (width x height) and no other; leave the window "
+                f"out, or give ({fixed[0]}, {fixed[1]})."
+            )
+        if None in fixed:
+            return read(_export(program.module(), window))
+        return read(program)
+
+    def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
+        """Write a ``torch.fx.GraphModule``."""
+        return write(graph, source, grid)
+
+    def classifier(self, model: Any) -> Callable[[Any], Any]:
+        """Run the module on crops, in eval mode and without gradients."""
+        if isinstance(model, ExportedProgram):
+            first = _image_size(model)[0]
+            module = model.module()
+            return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
+        return _plain(model)
+
+    def loaded(self, model: Any) -> nn.Module:
+        """Return an exported program as a module."""
+        # The guards of a trace refuse sizes that the program itself answers for: one row of
+        # windows looks like a special case to the tracer, and is not.
+        return cast(nn.Module, model.module(check_guards=False))
+
+    def runner(self, model: Any) -> Callable[[Any], Any]:
+        """Run the converted module; gradients only in training mode or where images ask."""
+
+        def run(images: torch.Tensor) -> Any:
+            with torch.set_grad_enabled(
+                torch.is_grad_enabled() and (model.training or images.requires_grad)
+            ):
+                return model(images)
+
+        return run
+
+    def check(self, images: Any, channels: int) -> torch.Tensor:
+        """Check that images are a tensor ``(N, C, H, W)``."""
+        if not isinstance(images, torch.Tensor):
+            raise ImageError(
+                f"fcn(images): expected a torch.Tensor (N, {channels}, H, W); got "
+                f"{type(images).__qualname__}. Use torch.from_numpy(array)."
+            )
+        check_shape(images.shape, channels)
+        return images
+
+    def join(self, arrays: Sequence[Any], axis: int) -> Any:
+        """Concatenate tensors."""
+        return torch.cat(list(arrays), axis)
+
+    def to_numpy(self, array: Any) -> Any:
+        """Return a tensor as a NumPy array; bfloat16 as float32, which holds it exactly."""
+        array = array.detach().cpu()
+        return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+
+    def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write a ``.pt2``, or an ``.onnx`` through PyTorch's own exporter."""
+        import json
+
+        program = _export_free(model, shape)
+        if path.suffix == ".pt2":
+            with whole(path) as temporary:
+                torch.export.save(
+                    program, temporary, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
+                )
+            return
+        from fullconv.frameworks.torch.to_onnx import to_onnx
+
+        proto = to_onnx(program, metadata)
+        with whole(path) as temporary:
+            temporary.write_bytes(proto.SerializeToString())
+
+    def odd_weights(self, source: Any) -> list[str]:
+        """Name the parameters that hold NaN or infinity."""
+        return [
+            weight.path
+            for weight in source.weights.values()
+            if weight.tensor.is_floating_point() and not bool(weight.tensor.isfinite().all())
+        ]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, and back as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what PyTorch's exporter warns of on its own behalf."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
+    """Export at the native size, with the number of images free where the model allows it."""
+    failures: list[Exception] = []
+    for channels in _channel_counts(model):
+        parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
+        dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+        for batch in (2, 1):
+            shape = (batch, channels, *window)
+            image = torch.zeros(shape, dtype=dtype, device=parameter.device)
+            dynamic = ({0: Dim.DYNAMIC},) if batch == 2 else None
+            try:
+                with _quiet():
+                    return torch.export.export(model, (image,), dynamic_shapes=dynamic)
+            except Exception as error:
+                failures.append(error)
+    raise _export_failed(model, window, failures[0])
+
+
+def _channel_counts(model: nn.Module) -> list[int]:
+    """Guess the image's channels: from the first convolution, else the usual ones."""
+    found = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
+    found += [p.shape[1] for p in model.parameters() if p.dim() == 4][:1]
+    return list(dict.fromkeys([*found, *([] if found else [3, 1])]))
+
+
+def _export_failed(model: nn.Module, window: tuple[int, int], error: Exception) -> Exception:
+    import inspect
+
+    takes = list(inspect.signature(model.forward).parameters.values())
+    needed = [p for p in takes if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(needed) != 1:
+        names = ", ".join(p.name for p in needed) or "none"
+        return ModelError(
+            f"convert: expected a model with one image input, forward(image); its forward takes "
+            f"{len(needed)} inputs: {names}. Wrap it in a module that takes the image alone."
+        )
+    reason = first_line(error)
+    if any(word in reason for word in ("shape", "size", "Kernel", "kernel", "mat1", "dimension")):
+        return WindowError(
+            f"convert(window={window}): the model does not take a window of {window[1]}x"
+            f"{window[0]} pixels (width x height): {reason}. Give the size it was trained on."
+        )
+    return ModelError(
+        f"convert: torch.export cannot trace the model: {reason}. See "
+        f"https://pytorch.org/docs/stable/export.html, or export it to ONNX and convert that."
+    )
+
+
+def _image_size(program: ExportedProgram) -> Sequence[Any]:
+    images = [
+        node.meta["val"]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
+    ]
+    tensors = [value for value in images if isinstance(value, torch.Tensor)]
+    if len(images) != 1 or len(tensors) != 1 or tensors[0].dim() != 4:
+        shapes = ", ".join(str(tuple(v.shape)) for v in tensors)
+        raise ModelError(
+            f"convert: expected a program with one image input (N, C, H, W); it has "
+            f"{len(images)} inputs: {shapes or 'none of them a tensor'}. Export the classifier "
+            f"with the image as its only input."
+        )
+    return cast(Sequence[Any], tensors[0].shape)
+
+
+def _plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:
+    def classify(crops: torch.Tensor) -> Any:
+        with _evaluating(model), torch.no_grad():
+            return model(crops)
+
+    # An exported program has no eval mode, and refuses to be put into one.
+    def run(crops: torch.Tensor) -> Any:
+        with torch.no_grad():
+            return model(crops)
+
+    return run if isinstance(model, torch.fx.GraphModule) else classify
+
+
+def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
+    """Run a model that takes a fixed number of images; the last batch is filled up."""
+    from torch.utils import _pytree as pytree
+
+    def classify(crops: torch.Tensor) -> Any:
+        results = []
+        for start in range(0, len(crops), size):
+            batch = crops[start : start + size]
+            filled = torch.cat([batch, batch[-1:].expand(size - len(batch), *batch.shape[1:])])
+            with torch.no_grad():
+                result = model(filled)
+            results.append(pytree.tree_map(operator.itemgetter(slice(len(batch))), result))
+        return pytree.tree_map(lambda *parts: torch.cat(parts), *results)
+
+    return classify
+
+
+def _export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
+    """Export a converted model with the number of images, height and width free."""
+    parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
+    dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+    (height, width), (sy, sx) = shape.grid.window, shape.grid.step
+    # An example with several windows either way, so that no size looks like a constant.
+    size = (2, shape.channels, height + 2 * sy + 1, width + 3 * sx + 1)
+    image = torch.zeros(size, dtype=dtype, device=parameter.device)
+    free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    try:
+        # No size is special to a converted model; the tracer must not assume that 1 is.
+        any_size: Any = torch.fx.experimental._config
+        with _quiet(), any_size.patch(backed_size_oblivious=True):
+            return torch.export.export(model, (image,), dynamic_shapes=(free,))
+    except Exception as error:
+        raise ExportError(
+            f"save: this converted model cannot be exported with free height and width "
+            f"({first_line(error)}). Convert it with exact=False (--approximate), whose plain "
+            f"convolutions export always; or save the original model and convert it when loaded."
+        ) from None

@@ -1,0 +1,205 @@
+"""Proof on the user's own image: windows recomputed from crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.converted import FullyConvolutional
+from fullconv.errors import InputError
+from fullconv.frameworks import find
+
+Scores = list[NDArray[Any]]
+
+SELF_ERROR_MULTIPLE = 16
+"""Note [What counts as equal]
+
+A model differs from itself when it is run on other batch sizes, because sums are taken in another
+order. The converted network takes them in yet another order, over as many terms; over the models
+measured its difference stays within a few times the model's own, and 16 leaves room for windows
+that were not sampled. Where the model shows no difference at all (small models on few windows
+often do not), sums of float numbers may still round differently: then `ROUNDINGS` units in the
+last place of the largest score are allowed. A wrong stride, offset, padding or channel order
+is off by the size of the scores themselves, thousands of times more.
+"""
+ROUNDINGS = 32
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the comparison of a converted network with its crops has shown.
+
+    Attributes
+    ----------
+    max_error : float
+        Largest difference between a window's scores and those of its crop.
+    self_error : float
+        Largest difference of the classifier from itself, across batch sizes.
+    agreement : float
+        Share of the windows with the same best class (for one class: the same sign).
+    windows : int
+        How many windows were compared.
+    allowed : float
+        The largest difference that counts as equal; see Note [What counts as equal].
+    exact : bool
+        Whether the conversion claims to be exact.
+    passed : bool
+        Whether the claim holds. An approximate conversion claims nothing, and always passes.
+    """
+
+    max_error: float
+    self_error: float
+    agreement: float
+    windows: int
+    allowed: float
+    exact: bool
+    passed: bool
+
+    def __str__(self) -> str:
+        """Return the figures and the verdict, as people read them."""
+        return "\n".join(
+            [
+                f"windows compared       {self.windows}",
+                f"largest difference     {self.max_error:.3g}",
+                f"model's own difference {self.self_error:.3g} (from itself, across batch sizes)",
+                f"same best class        {100 * self.agreement:.1f} % of the windows",
+                f"verdict                {self.verdict}",
+            ]
+        )
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that says what the figures mean."""
+        if not self.exact:
+            return (
+                "approximate conversion: the differences above are what it costs; use exact=True "
+                "for the crops' own scores"
+            )
+        if self.passed:
+            return "equal: the scores are the crops' own"
+        return f"NOT equal: more than {self.allowed:.3g} is no rounding; please report this model"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values, for JSON."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def verify(
+    fcn: FullyConvolutional, model: Any, images: Any, windows: int = 64, *, seed: int = 0
+) -> Verification:
+    """Compare random windows of the user's own images with their crops.
+
+    Parameters
+    ----------
+    fcn : FullyConvolutional
+        The converted network.
+    model
+        The original classifier, as `convert` takes it. Its crops are the definition.
+    images : torch.Tensor or numpy.ndarray
+        ``(N, C, H, W)``, prepared as for the classifier.
+    windows : int
+        How many windows to compare; all of them where there are fewer.
+    seed : int
+        Chooses the windows.
+
+    Raises
+    ------
+    ImageError
+        If the images do not fit the network.
+    """
+    if windows < 1:
+        raise InputError(f"verify(windows={windows}): compare at least 1 window.")
+    images = fcn.framework.check(images, fcn.shape.channels)
+    rows, columns = fcn.grid.shape(images.shape[2:])
+    total = len(images) * rows * columns
+    chosen = np.random.default_rng(seed).permutation(total)[: min(windows, total)]
+    places = [np.unravel_index(int(k), (len(images), rows, columns)) for k in sorted(chosen)]
+
+    crops = []
+    for n, row, column in places:
+        x0, y0, x1, y1 = fcn.grid.box(int(row), int(column))
+        crops.append(images[int(n) : int(n) + 1, :, y0:y1, x0:x1])
+    batch = fcn.framework.join(crops, 0)
+    classify = _classifier(fcn, model)
+    alone = _stack([_arrays(fcn, classify(batch[k : k + 1])) for k in range(len(places))])
+    together = _stack(
+        [_arrays(fcn, classify(batch[k : k + 16])) for k in range(0, len(places), 16)]
+    )
+    dense = _arrays(fcn, fcn(images))
+    lifted = [np.stack([map_[n, ..., i, j] for n, i, j in places]) for map_ in dense]
+    together = [t.reshape(s.shape) for t, s in zip(together, lifted, strict=True)]
+    alone = [a.reshape(s.shape) for a, s in zip(alone, lifted, strict=True)]
+
+    self_error, max_error = _difference(alone, together), _difference(lifted, together)
+    largest = max(float(np.abs(t[np.isfinite(t)]).max(initial=0.0)) for t in together)
+    epsilon = max(float(np.finfo(t.dtype).eps) for t in together)
+    allowed = max(SELF_ERROR_MULTIPLE * self_error, ROUNDINGS * epsilon * largest)
+    return Verification(
+        max_error,
+        self_error,
+        _agreement(lifted[0], together[0]),
+        len(places),
+        allowed,
+        fcn.report.exact,
+        not fcn.report.exact or max_error <= allowed,
+    )
+
+
+def _classifier(fcn: FullyConvolutional, model: Any) -> Callable[[Any], Any]:
+    from pathlib import Path
+
+    framework = find(model)
+    if framework.name != fcn.framework.name:
+        raise InputError(
+            f"verify: the converted network is of {fcn.framework.name} and the classifier of "
+            f"{framework.name}; give the classifier that it was converted from."
+        )
+    if isinstance(model, str | Path):
+        model, _ = framework.open(Path(model))
+    return framework.classifier(model)
+
+
+def _arrays(fcn: FullyConvolutional, result: Any) -> Scores:
+    """Return the leaves of a result, whatever structure the model returns, as float arrays."""
+    return [_floats(fcn.framework.to_numpy(leaf)) for leaf in _leaves(result)]
+
+
+def _floats(array: NDArray[Any]) -> NDArray[Any]:
+    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
+
+
+def _leaves(result: Any) -> Iterator[Any]:
+    if isinstance(result, Mapping):
+        for key in result:
+            yield from _leaves(result[key])
+    elif isinstance(result, tuple | list):
+        for item in result:
+            yield from _leaves(item)
+    else:
+        yield result
+
+
+def _stack(batches: list[Scores]) -> Scores:
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def _difference(a: Scores, b: Scores) -> float:
+    """Return the largest difference; NaN and infinity are equal to themselves only."""
+    largest = 0.0
+    for left, right in zip(a, b, strict=True):
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(same, 0.0, np.abs(left.astype(np.float64) - right))
+        largest = max(largest, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0)))
+    return largest
+
+
+def _agreement(lifted: NDArray[Any], crops: NDArray[Any]) -> float:
+    if lifted.ndim < 2 or lifted.shape[1] < 2:
+        return float(np.mean((lifted > 0) == (crops > 0)))
+    flat = [array.reshape(*array.shape[:2], -1) for array in (lifted, crops)]
+    return float(np.mean(flat[0].argmax(axis=1) == flat[1].argmax(axis=1)))
