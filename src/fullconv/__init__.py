@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -35,6 +37,22 @@ if TYPE_CHECKING:
     from fullconv.images import Preprocessing
     from fullconv.report import Change, Reason, Report
     from fullconv.verify import Verification, verify
+
+
+class _Package(ModuleType):
+    """The package itself, whose verbs stay verbs.
+
+    Importing ``fullconv.convert``, the file, sets the attribute ``convert`` of the package to
+    that module, and would hide the verb of the same name from then on.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if _HOMES.get(name) == name and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

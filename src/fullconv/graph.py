@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fullconv.operations import Operation
+from fullconv.operations import Operation, Permute, Reshape
 
 Shape = tuple[int, ...]
 
@@ -44,6 +44,12 @@ class Recipe:
             return self
         shape = tuple(self.shape[i] for i in order)
         return Recipe(self.source, shape, (*self.steps, ("permute", order)))
+
+    def rearranged(self, operation: Reshape | Permute) -> Recipe:
+        """Return the recipe after a layer that only rearranges."""
+        if isinstance(operation, Permute):
+            return self.permute(*operation.order)
+        return self.reshape(*operation.shape)
 
     def take(self, axis: int, start: int, stop: int) -> Recipe:
         """Keep ``start:stop`` of one axis."""

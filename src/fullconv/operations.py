@@ -232,6 +232,11 @@ class ChannelNormalization(Operation):
 
 
 @dataclass(frozen=True)
+class Add(Operation):
+    """Adds two stored maps: the terms of a linear layer over several flattened maps."""
+
+
+@dataclass(frozen=True)
 class TakeChannels(Operation):
     """Keeps or reorders channels."""
 

@@ -1,1 +1,29 @@
-"""."""
+"""The command line, ``fullconv``: one file per command, each imported when it is used."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended: 128 plus the signal's number, as shells have it."""
+
+
+def main() -> NoReturn:
+    """Run the command line, and leave with its exit code.
+
+    0: done. 2: a wrong call. 3: it cannot be done. 4: a verification failed. 130: Ctrl-C.
+    """
+    try:
+        import warnings
+
+        # Other packages' notices to their developers are not for the user of a command.
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        from fullconv.cli.group import commands
+
+        commands.main(prog_name="fullconv")
+    except KeyboardInterrupt:  # while it was starting; later ones end in the group
+        print("fullconv: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

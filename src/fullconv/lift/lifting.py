@@ -415,6 +415,14 @@ class Lifting:
                 return layout.permute(node.operation.order)
         except LayoutError:
             pass
+        if len(shape) == len(layout.axes):
+            # Axes that keep their size keep what they are made of.
+            held = zip(layout.axes, layout.shape, shape, strict=True)
+            axes = tuple(axis if old == new else features(new) for axis, old, new in held)
+            if any(atom.kind is Kind.BATCH for axis in axes for atom in axis):
+                return Layout(
+                    axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
+                )
         return _plain(shape, layout.axis_of(Kind.BATCH), self.graph.batch)
 
     def _parameter_value(self, name: str) -> str:

@@ -8,7 +8,7 @@ from fullconv.layout import Atom, Kind, Layout, features, order, sizes
 from fullconv.lift.field import Field, Joined
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Convolution, Linear, Pointwise
+from fullconv.operations import Add, Convolution, Linear
 
 
 @rule(Linear)
@@ -93,5 +93,5 @@ def _sum(lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe |
     total = terms[0].value
     for index, term in enumerate(terms[1:], start=2):
         final = index == len(terms)
-        total = lifting.emit(node, Pointwise("add"), (total, term.value), final=final)
+        total = lifting.emit(node, Add(), (total, term.value), final=final)
     return terms[0].holding(total)

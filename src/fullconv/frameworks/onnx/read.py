@@ -11,7 +11,7 @@ from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.onnx import operators
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.graph import Graph, Node, Recipe
-from fullconv.operations import Operation, Reshape, Slice
+from fullconv.operations import Operation, Permute, Reshape, Slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +191,11 @@ class Reader:
             names = [v if isinstance(v, str) or v is None else v.name for v in inputs]
             own = [v.name if v is not None else None for v in node.inputs]
             slots = tuple(own.index(n) if n is not None and n in own else -1 for n in names)
+        if names[0] in self.recipes and isinstance(operation, Reshape | Permute):
+            # A rearranged parameter is a parameter.
+            result = output or node.outputs[0].name or ""
+            self.recipes[result] = self.recipes[names[0] or ""].rearranged(operation)
+            return
         outputs = (output,) if output else tuple(v.name or "" for v in node.outputs if v.name)
         name = node.name or outputs[0]
         call = Call(operation, node, slots)

@@ -14,6 +14,7 @@ from fullconv.frameworks.onnx.read import Call, Source
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
 from fullconv.operations import (
+    Add,
     AlongAxis,
     Cells,
     ChannelNormalization,
@@ -25,7 +26,6 @@ from fullconv.operations import (
     Operation,
     Pad,
     Permute,
-    Pointwise,
     Pool,
     Reduce,
     Regroup,
@@ -262,12 +262,6 @@ class Writer:
         return self._emit("Identity", [self._first(node)], name=node.name)
 
     @operation.register
-    def _(self, operation: Pointwise, node: Node) -> ir.Value | Sequence[ir.Value]:
-        if operation.name == "add":
-            return self._emit("Add", self._inputs(node))
-        return self._clone(node)
-
-    @operation.register
     def _(self, operation: Convolution, node: Node) -> ir.Value:
         (top, bottom), (left, right) = operation.padding
         attributes = {
@@ -385,6 +379,10 @@ class Writer:
         return self._emit("Transpose", [self._first(node)], {"perm": operation.order}, node.name)
 
     # What lifting adds.
+
+    @operation.register
+    def _(self, operation: Add, node: Node) -> ir.Value:
+        return self._emit("Add", self._inputs(node))
 
     @operation.register
     def _(self, operation: TakeChannels, node: Node) -> ir.Value:

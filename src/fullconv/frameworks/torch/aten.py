@@ -206,7 +206,7 @@ def _linear(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 def _matmul(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     x, weight = node.args[:2]
     name = reader.names[weight]  # type: ignore[index]
-    if name in reader.weights and len(reader.shapes[name]) == 2:
+    if name in reader.recipes and len(reader.shapes[name]) == 2:
         reader.add(node, Linear(), (x, reader.turned(name), None))
     else:
         reader.add(node, Opaque(base_name(node.target)))
@@ -215,7 +215,7 @@ def _matmul(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 @_handles("addmm")
 def _addmm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     name, bias = reader.names[a["mat2"]], reader.names[a["self"]]
-    if name in reader.weights and bias in reader.weights and a["alpha"] == a["beta"] == 1:
+    if name in reader.recipes and bias in reader.recipes and a["alpha"] == a["beta"] == 1:
         reader.add(node, Linear(), (a["mat1"], reader.turned(name), a["self"]))
     else:
         reader.add(node, Opaque("addmm"))

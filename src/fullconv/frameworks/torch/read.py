@@ -190,6 +190,8 @@ class Reader:
         Tensor arguments and ``inputs`` must agree where the call is to be cloned.
         """
         given = None if inputs is None else [self._input(i) for i in inputs]
+        if given and self.rearrange(given[0], operation, output or node.name):
+            return
         found: list[str | None] = [] if given is None else given
         args, kwargs = torch.fx.node.map_aggregate(
             (node.args, dict(node.kwargs)), lambda a: self._slot(a, found, given is None)
@@ -263,6 +265,13 @@ class Reader:
         self.shapes[kept] = tuple(shape)
         self.add(node, Slice(axis, start, stop), (x,), output=kept)
         self.add(node, Reshape(self.shapes[node.name]), (kept,))
+
+    def rearrange(self, name: str | None, operation: Operation, output: str) -> bool:
+        """Take a reshaped or permuted parameter for a parameter; return whether it was one."""
+        if name not in self.recipes or not isinstance(operation, Reshape | Permute):
+            return False
+        self.recipes[output] = self.recipes[name].rearranged(operation)
+        return True
 
     def turned(self, name: str) -> str:
         """Return a weight ``(in, out)`` as ``(out, in)``, under a name of its own."""

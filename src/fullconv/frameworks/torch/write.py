@@ -16,6 +16,7 @@ from fullconv.frameworks.torch.read import Call, Slot, Source
 from fullconv.geometry import Grid
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
 from fullconv.operations import (
+    Add,
     AlongAxis,
     Cells,
     ChannelNormalization,
@@ -152,9 +153,10 @@ class Writer:
             held = self.modules.get(free)
             if held is not None and _same(held, module):
                 return free
-            inside = any(p.startswith(f"{free}.") or free.startswith(f"{p}.") for p in self.modules)
-            if held is None and not inside and not self._occupied(free):
+            if held is None and not self._occupied(free):
                 break
+            if any(path.startswith(f"{other}.") for other in self.modules):
+                path = path.replace(".", "_")  # inside a leaf there is no place for a module
             number += 1
             free = f"{path}_{number}"
         self.modules[free] = module
@@ -168,6 +170,9 @@ class Writer:
         return free
 
     def _occupied(self, path: str) -> bool:
+        """Whether something stands at a path, or it lies inside a leaf."""
+        if any(path.startswith(f"{other}.") for other in self.modules):
+            return True
         owner: Any = self.root
         for part in path.split("."):
             if not hasattr(owner, part):
@@ -305,7 +310,10 @@ class Writer:
         if isinstance(call, Call) and call.owner:
             return call.owner
         weight = self.graph.constants[node.inputs[1] or ""].source
-        parent = self.source.weights[weight].path.rpartition(".")[0]
+        parent, _, leaf = self.source.weights[weight].path.rpartition(".")
+        if leaf != "weight":
+            # A parameter of a module that does more: in_proj_weight of an attention.
+            parent = f"{parent}.{leaf.removesuffix('weight').rstrip('_') or 'layer'}".lstrip(".")
         return parent or node.name.replace(".", "_")
 
     @operation.register
@@ -353,7 +361,7 @@ class Writer:
     @operation.register
     def _(self, operation: AlongAxis, node: Node) -> FxNode:
         call = node.source
-        if call.operation == operation or not hasattr(call.target, "_schema"):
+        if node.per_window or not hasattr(call.target, "_schema"):
             return self._clone(node, {})
         kind = {"softmax": nn.Softmax, "log_softmax": nn.LogSoftmax}.get(operation.name)
         if call.owner and kind is not None:
@@ -402,6 +410,10 @@ class Writer:
         return self._function(torch.permute, self._value(node.inputs[0]), operation.order)
 
     # What lifting adds.
+
+    @operation.register
+    def _(self, operation: Add, node: Node) -> FxNode:
+        return self._function(torch.add, *self._inputs(node))
 
     @operation.register
     def _(self, operation: TakeChannels, node: Node) -> FxNode:

@@ -1,0 +1,38 @@
+"""``fullconv explain``: what conversion would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import fullconv
+from fullconv.cli import options
+from fullconv.cli.models import find_model
+from fullconv.cli.output import only_json, print_json
+from fullconv.geometry import Pair
+
+
+@click.command("explain", epilog=options.MODEL_HELP)
+@options.model
+@options.as_json
+def command(
+    model: str,
+    window: Pair | None,
+    step: Pair | None,
+    approximate: bool,
+    weights: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what conversion would do to MODEL, layer by layer, and whether it is exact.
+
+    Nothing is written. A report names the layers that change, and where windows stop sharing
+    their work, or (--approximate) where scores would differ from those of the crops.
+    """
+    with only_json(as_json):
+        found = find_model(model, weights)
+        report = fullconv.explain(found, window, step, exact=not approximate)
+    if as_json:
+        print_json({"model": model, **report.as_dict()})
+    else:
+        click.echo(str(report))

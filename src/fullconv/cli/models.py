@@ -1,0 +1,196 @@
+"""How a model is named: a file, or the code of a PyTorch model and its weights."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
+
+CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""``package.module:callable``."""
+
+
+def find_model(named: str, weights: Path | None) -> Any:
+    """Return the path of a model file, or the module that the named code builds.
+
+    Raises
+    ------
+    InputError
+        If the code is not there, or weights are given for a file that holds its own.
+    ModelError
+        If the code fails or builds something else, or the weights do not fit.
+    MissingExtraError
+        If PyTorch is not installed.
+    """
+    if CODE.fullmatch(named) and not Path(named).exists():
+        return _from_code(named, weights)
+    if weights is not None:
+        raise InputError(
+            f"--weights {weights}: {named} is a file and holds its own weights; leave --weights "
+            f"out, or name the model's code: package.module:callable."
+        )
+    return Path(named)
+
+
+def _from_code(named: str, weights: Path | None) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("A PyTorch model", "torch") from None
+    if weights is not None and not weights.is_file():
+        raise InputError(f"--weights {weights}: no such file; check its path.")
+    build = _attribute(named)
+    model = build
+    if not isinstance(build, torch.nn.Module):
+        if not callable(build):
+            raise ModelError(
+                f"{named}: expected a callable that returns a torch.nn.Module; it is "
+                f"{_kind(build)}."
+            )
+        try:
+            model = build()
+        except Exception as error:
+            raise ModelError(
+                f"{named}: calling it without arguments failed with {type(error).__name__}: "
+                f"{first_line(error)}. Name a function that builds the model by itself."
+            ) from error
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(
+            f"{named}: expected a callable that returns a torch.nn.Module; it returned "
+            f"{_kind(model)}."
+        )
+    if weights is not None:
+        _fill(model, _state(weights), named, weights)
+    return model
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def _attribute(named: str) -> Any:
+    """Import the module, with the current folder first on the path, and look the name up."""
+    module_name, _, path = named.partition(":")
+    if sys.path[:1] != [""]:
+        sys.path.insert(0, "")
+    try:
+        value: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise ModelError(
+                f"{named}: importing {module_name} failed, because there is no module "
+                f"{error.name!r}; install it."
+            ) from error
+        raise InputError(
+            f"{named}: there is no module {error.name!r}, neither in the current folder nor "
+            f"among the installed packages; check its name."
+        ) from None
+    except Exception as error:
+        raise ModelError(
+            f"{named}: importing {module_name} failed with {type(error).__name__}: "
+            f"{first_line(error)}. Fix it, and try again."
+        ) from error
+    for part in path.split("."):
+        if not hasattr(value, part):
+            raise InputError(
+                f"{named}: {module_name} has no {path!r}; check the name after the colon."
+            )
+        value = getattr(value, part)
+    return value
+
+
+def _state(weights: Path) -> Mapping[str, Any]:
+    """Read a state dict, and nothing else, without running code from the file."""
+    suffix = weights.suffix.lower()
+    if suffix == ".safetensors":
+        state = _read_safetensors(weights)
+    elif suffix in (".pt", ".pth"):
+        state = _read_pickle(weights)
+    else:
+        raise InputError(
+            f"--weights {weights}: the kind of file is told by its ending; give a state dict as "
+            f".safetensors, .pt or .pth."
+        )
+    import torch
+
+    if not isinstance(state, Mapping):
+        raise ModelError(
+            f"--weights {weights}: expected a state dict, names with tensors; it holds "
+            f"{_kind(state)}. Save it with torch.save(model.state_dict(), ...)."
+        )
+    others = [str(key) for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise ModelError(
+            f"--weights {weights}: expected a state dict, names with tensors; it also holds "
+            f"{_few(others)}. Save the state dict alone, with torch.save(model.state_dict(), ...)."
+        )
+    return state
+
+
+def _read_safetensors(weights: Path) -> Any:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise MissingExtraError(f"Reading {weights}", "torch") from None
+    try:
+        return load_file(weights)
+    except Exception as error:
+        raise ModelError(
+            f"--weights {weights}: not a .safetensors file, or cut short ({first_line(error)}); "
+            f"save or copy it again."
+        ) from None
+
+
+def _read_pickle(weights: Path) -> Any:
+    import torch
+
+    try:
+        return torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # PyTorch's message advises to load the file unsafely; ours must not repeat that.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None:
+            raise ModelError(
+                f"--weights {weights}: not a PyTorch state dict, or cut short; save it again "
+                f"with torch.save(model.state_dict(), ...), or as .safetensors."
+            ) from None
+        raise UnsafeModelError(
+            f"--weights {weights}: it holds more than tensors ({named[1]}), and loading that "
+            f"would run code from the file; fullconv does not. Save the state dict alone, with "
+            f"torch.save(model.state_dict(), ...), or as .safetensors."
+        ) from None
+
+
+def _fill(model: Any, state: Mapping[str, Any], named: str, weights: Path) -> None:
+    """Load a state dict that fits the model name by name and size by size."""
+    own = model.state_dict()
+    faults = []
+    if missing := [name for name in own if name not in state]:
+        faults.append(f"it lacks {_few(missing)}")
+    if unknown := [name for name in state if name not in own]:
+        faults.append(f"the model has no {_few(unknown)}")
+    faults += [
+        f"{name} is {_size(state[name])} and the model's is {_size(own[name])}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ][:3]
+    if faults:
+        raise ModelError(
+            f"--weights {weights} does not fit {named}: {'; '.join(faults)}. Give the weights "
+            f"that were trained with this code."
+        )
+    model.load_state_dict(state)
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(repr(name) for name in names[:3]) + more
+
+
+def _size(tensor: Any) -> str:
+    return "x".join(str(n) for n in tensor.shape) or "a single number"
