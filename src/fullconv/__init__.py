@@ -26,17 +26,38 @@ _HOMES = {
     "verify": "verify",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])
+# Written out, because type checkers read it.
+__all__ = [
+    "Change",
+    "FullconvError",
+    "FullyConvolutional",
+    "Grid",
+    "Preprocessing",
+    "Reason",
+    "Report",
+    "Verification",
+    "__version__",
+    "convert",
+    "dense_to_conv",
+    "explain",
+    "load",
+    "verify",
+]
 
 if TYPE_CHECKING:
-    from fullconv.convert import convert, explain
-    from fullconv.converted import FullyConvolutional, load
-    from fullconv.dense import dense_to_conv
-    from fullconv.errors import FullconvError
-    from fullconv.geometry import Grid
-    from fullconv.images import Preprocessing
-    from fullconv.report import Change, Reason, Report
-    from fullconv.verify import Verification, verify
+    from fullconv.convert import convert as convert
+    from fullconv.convert import explain as explain
+    from fullconv.converted import FullyConvolutional as FullyConvolutional
+    from fullconv.converted import load as load
+    from fullconv.dense import dense_to_conv as dense_to_conv
+    from fullconv.errors import FullconvError as FullconvError
+    from fullconv.geometry import Grid as Grid
+    from fullconv.images import Preprocessing as Preprocessing
+    from fullconv.report import Change as Change
+    from fullconv.report import Reason as Reason
+    from fullconv.report import Report as Report
+    from fullconv.verify import Verification as Verification
+    from fullconv.verify import verify as verify
 
 
 class _Package(ModuleType):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,7 @@ def _plan(
     if "fullconv.report" in metadata:
         raise ModelError(
             "convert: the model is already fully convolutional, converted by fullconv; load it "
-            "with fullconv.load."
+            "with fullconv.load, or give the classifier that it was converted from."
         )
     if wanted is None and "fullconv.window" in metadata:
         wanted = _pair("window", json.loads(metadata["fullconv.window"]))
@@ -142,8 +144,8 @@ def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
     """Read a size as (rows, columns)."""
     if value is None:
         return None
-    numbers = (value, value) if isinstance(value, int) else tuple(value)
-    if len(numbers) != 2 or any(isinstance(n, bool) or int(n) != n or n < 1 for n in numbers):
+    numbers = tuple(value) if isinstance(value, Iterable) else (value, value)
+    if len(numbers) != 2 or not all(map(_is_size, numbers)):
         any_step = (
             " Any whole number of pixels can be had; the divisors and multiples of the "
             "network's own stride are the cheapest."
@@ -154,3 +156,8 @@ def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
             f"{any_step if name == 'step' else ''}"
         )
     return int(numbers[0]), int(numbers[1])
+
+
+def _is_size(number: Any) -> bool:
+    is_number = isinstance(number, Real) and not isinstance(number, bool)
+    return is_number and number >= 1 and isfinite(number) and int(number) == number

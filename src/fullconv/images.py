@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from fullconv.errors import ImageError, InputError
@@ -37,7 +38,12 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if any(number == 0 for number in self.std):
-            raise InputError(f"Preprocessing(std={self.std}): a std of 0 divides by zero.")
+            raise InputError(
+                f"Preprocessing(std={self.std}): a std of 0 divides by zero; give each channel's "
+                f"standard deviation, or 1."
+            )
+        if not all(isfinite(number) for number in (self.scale, *self.mean, *self.std)):
+            raise InputError(f"{self}: expected finite numbers.")
 
     def apply(self, pixels: Any) -> Any:
         """Prepare pixels ``(..., C, H, W)``; returns float32."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -30,9 +29,9 @@ SUMMARIES = {
 class Stop(click.ClickException):
     """The end of a command: one line on stderr, and an exit code."""
 
-    def __init__(self, line: str, exit_code: int) -> None:
+    def __init__(self, line: str, code: int) -> None:
         super().__init__(line)
-        self.exit_code = exit_code
+        self.code = code
 
 
 class Commands(click.Group):
@@ -66,6 +65,8 @@ class Commands(click.Group):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # somebody closed our output, as `head` does; click ends quietly
             if ctx.params["debug"]:
+                import traceback
+
                 traceback.print_exc()
             if isinstance(error, FullconvError):
                 raise Stop(f"error: {error}", error.exit_code) from None
@@ -82,7 +83,7 @@ class Commands(click.Group):
         try:
             result = super().main(args, prog_name or "fullconv", standalone_mode=False, **extra)
         except Stop as stop:
-            _leave(stop.message, stop.exit_code)
+            _leave(stop.message, stop.code)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
             sys.exit(USAGE)
@@ -107,6 +108,7 @@ def _leave(line: str, exit_code: int) -> NoReturn:
 
 
 @click.group(
+    "fullconv",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

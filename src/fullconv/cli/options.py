@@ -34,11 +34,13 @@ def model(command: Decorated) -> Decorated:
         click.option(
             "--step",
             type=Step(),
+            metavar="N|WIDTHxHEIGHT",
             help="Pixels between neighbouring windows. Default: the network's own stride.",
         ),
         click.option(
             "--window",
             type=Window(),
+            metavar="WIDTHxHEIGHT",
             help="Size of the crops it was trained on, as in 64x128. May be left out where the "
             "model fixes it.",
         ),

@@ -88,21 +88,24 @@ def find(model: Any) -> Framework:
 
 def _of_path(path: Path) -> Framework:
     suffix = path.suffix.lower()
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; give the model file inside it.")
     if suffix in PICKLES:
         raise UnsafeModelError(
             f"{path} looks like a pickle, which runs code when it is loaded; fullconv does not "
-            f"open it. Save the model with torch.export.save(..., 'model.pt2') or as .onnx, or "
-            f"name its code: package.module:callable --weights {path.name}."
+            f"open it. Save the model with torch.export.save(..., 'model.pt2') or as .onnx; or, on "
+            f"the command line, name its code, package.module:callable, and its state dict, "
+            f"--weights file.safetensors or .pt."
         )
     if suffix not in (".onnx", ".pt2"):
         raise ModelError(
-            f"{path}: the kind of model is told by its ending, and {suffix or 'none'!r} is not "
-            f"known. Give a .pt2 (torch.export) or .onnx file."
+            f"{path}: the kind of model is told by its ending, and "
+            f"{f'{suffix!r} is not known' if suffix else 'it has none'}. Give a .pt2 "
+            f"(torch.export) or .onnx file; or, on the command line, code as "
+            f"package.module:callable."
         )
     if not path.exists():
         raise ModelError(f"{path}: no such file; check the path of the model.")
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; give the model file inside it.")
     return _onnx() if suffix == ".onnx" else _torch()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import gcd, lcm
 
 from fullconv.graph import Graph, Node
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
+    Permute,
     Pool,
     Slice,
     TransposedConvolution,
@@ -20,21 +22,45 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     """Return the pixels between neighbouring answers, (rows, columns).
 
     The product of all strides on the way to the output, which is the pitch of the last map before
-    the head. An average pool that covers its whole input is a global one, and its stride (by
-    default its kernel) does not count.
+    the head; where that is a fraction (after a transposed convolution), the smallest whole number
+    of pixels that is a multiple of it. An average pool that covers its whole input is a global
+    one, and its stride (by default its kernel) does not count.
     """
     pitches: dict[str | None, Pitch] = {graph.image: (Fraction(1), Fraction(1))}
+    turned: set[str] = set()
     for node in graph.nodes:
         known = [pitches[name] for name in node.inputs if name in pitches]
         if not known:
             continue
-        pitch = (max(p[0] for p in known), max(p[1] for p in known))
+        pitch = _meeting(known)
         factor = _factor(node, graph)
+        across = any(name in turned for name in node.inputs)
+        if across:
+            factor = (factor[1], factor[0])
+        if across != _swaps(node):
+            turned.update(node.outputs)
         for output in node.outputs:
             pitches[output] = (pitch[0] * factor[0], pitch[1] * factor[1])
     ends = [pitches[name] for name in graph.outputs if name in pitches]
-    rows, columns = (max((end[axis] for end in ends), default=Fraction(1)) for axis in (0, 1))
-    return max(1, int(rows)), max(1, int(columns))
+    rows, columns = _meeting(ends) if ends else (Fraction(1), Fraction(1))
+    return rows.numerator, columns.numerator
+
+
+def _meeting(pitches: list[Pitch]) -> Pitch:
+    """Return the smallest pitch that is a multiple of all."""
+
+    def multiple(numbers: list[Fraction]) -> Fraction:
+        return Fraction(
+            lcm(*(n.numerator for n in numbers)), gcd(*(n.denominator for n in numbers))
+        )
+
+    return multiple([p[0] for p in pitches]), multiple([p[1] for p in pitches])
+
+
+def _swaps(node: Node) -> bool:
+    """Whether a permute turns rows into columns."""
+    order = node.operation.order if isinstance(node.operation, Permute) else ()
+    return len(order) == 4 and order.index(3) < order.index(2) and order[1] == 1
 
 
 def _factor(node: Node, graph: Graph) -> Pitch:
@@ -48,14 +74,9 @@ def _factor(node: Node, graph: Graph) -> Pitch:
     if len(shape) != 4:
         return one, one
     if isinstance(operation, Pool):
-        is_global = [
-            operation.kind == "average" and kernel >= extent
-            for kernel, extent in zip(operation.kernel, shape[2:], strict=True)
-        ]
-        return (
-            one if is_global[0] else Fraction(operation.stride[0]),
-            one if is_global[1] else Fraction(operation.stride[1]),
-        )
+        if operation.kind == "average" and operation.kernel == shape[2:]:
+            return one, one
+        return Fraction(operation.stride[0]), Fraction(operation.stride[1])
     if isinstance(operation, AdaptivePool):
         whole = [
             Fraction(extent // size) if size > 1 and extent % size == 0 else one

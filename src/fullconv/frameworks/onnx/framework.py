@@ -19,7 +19,7 @@ from fullconv.geometry import Grid
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, check_shape
 
-OLDEST_OPSET = 13
+OLDEST_OPSET = 15
 CURRENT_OPSET = 17
 
 
@@ -147,6 +147,15 @@ def _current(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     if version >= OLDEST_OPSET:
         return model
+    old, model = model, onnx.ModelProto()
+    model.CopyFrom(old)
+    for node in model.graph.node:
+        # Left on a reflecting Pad, this attribute survives the conversion and is then invalid.
+        modes = [a.s for a in node.attribute if a.name == "mode"]
+        if node.op_type == "Pad" and modes and modes[0] != b"constant":
+            kept = [a for a in node.attribute if a.name != "value"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
     try:
         current: onnx.ModelProto = onnx.version_converter.convert_version(model, CURRENT_OPSET)
     except Exception as error:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from fullconv.errors import ModelError, first_line
+from fullconv.errors import ModelError, WindowError, first_line
 
 Array = NDArray[Any]
 
@@ -30,6 +30,7 @@ class Inference:
 
     def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.model = model
+        self.window = next(iter(shapes.values()))[2:]
         self.shapes: dict[str, tuple[int, ...]] = dict(shapes)
         self.types: dict[str, ir.DataType] = {}
         self.constants: dict[str, Array] = {}
@@ -119,10 +120,13 @@ class Inference:
                 f"export it with standard operators."
             ) from None
         except onnx.shape_inference.InferenceError as error:
-            raise ModelError(
-                f"convert: {node.op_type} {node.name or node.outputs[0].name!r} does not fit the "
-                f"window: {first_line(error)}. Check the window against the size the model "
-                f"was trained on."
+            reason = first_line(error).removeprefix("[ShapeInferenceError] ")
+            height, width = self.window
+            raise WindowError(
+                f"convert(window=({height}, {width})): the model does not take images of "
+                f"{width}x{height} pixels (width x height): {node.op_type} "
+                f"{node.name or node.outputs[0].name!r} says {reason}. Give the size it was "
+                f"trained on."
             ) from None
         for name, kind in found.items():
             dims = [d.dim_value for d in kind.tensor_type.shape.dim]

@@ -1,6 +1,6 @@
 """How each ONNX operator reads as a record of the vocabulary.
 
-Written for the standard operators of versions 13 to 24 (older models are brought to 13 or later
+Written for the standard operators of versions 15 to 24 (older models are brought to a later one
 first). An attribute that a rule cannot honour makes the operator `Opaque`: it then runs as it is.
 """
 

@@ -42,7 +42,7 @@ class Source:
     graph : Graph
         The vocabulary graph.
     model : onnx_ir.Model
-        The model as read, at an operator set of 13 or later.
+        The model as read, at an operator set of 15 or later.
     constants : dict of str to array
         Constant nodes and folded sizes.
     per_batch : dict of str to array
@@ -90,13 +90,12 @@ def _image(
     model: ir.Model, window: tuple[int, int] | None
 ) -> tuple[str, tuple[int | None, int, int, int]]:
     inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
-    described = ", ".join(f"{v.name} {list(v.shape or ())}" for v in inputs)
     images = [v for v in inputs if v.shape is not None and len(v.shape) == 4]
     if len(inputs) != 1 or len(images) != 1:
         raise ModelError(
-            f"convert: expected a model with one image input (N, C, H, W); it has "
-            f"{len(inputs)} inputs: {described}. Export the classifier with the image as its "
-            f"only input."
+            f"convert: expected a model with one image input (N, C, H, W); the model's inputs "
+            f"are {', '.join(map(_described, inputs)) or 'none'}. Export the classifier with the "
+            f"image as its only input."
         )
     (value,) = images
     assert value.shape is not None
@@ -117,6 +116,13 @@ def _image(
             f"(width x height) and no other; leave the window out, or give ({height}, {width})."
         )
     return value.name or "", (batch, channels, window[0], window[1])
+
+
+def _described(value: ir.Value) -> str:
+    if value.shape is None:
+        return f"{value.name} of unknown shape"
+    sizes = [str(n if isinstance(n, int) else n.value or "?") for n in value.shape]
+    return f"{value.name} ({', '.join(sizes)})"
 
 
 def _channels(model: ir.Model, image: ir.Value) -> int:

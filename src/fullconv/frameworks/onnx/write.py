@@ -57,7 +57,11 @@ class Writer:
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         self.values: dict[str, ir.Value] = {}
-        self.names = set(source.graph.shapes) | set(source.graph.constants)
+        self.settings: dict[str, ir.Value] = {}
+        self.node_names: dict[str, int] = {}
+        self.reserved = {v.name for v in source.model.graph.outputs}
+        written = {name for node in graph.nodes for name in node.outputs}
+        self.names = {*source.graph.shapes, *source.graph.constants, *written, *graph.constants}
         self.opset = source.model.opset_imports.get("", 13)
         self._counts: tuple[ir.Value, ir.Value] | None = None
         self._windows: ir.Value | None = None
@@ -99,9 +103,8 @@ class Writer:
 
     def _output(self, name: str, original: ir.Value) -> ir.Value:
         rank = self._answer_rank(name)
-        value = self._emit("Identity", [self._value(name)], name=self._unique("scores"))
-        taken = any(v.name == original.name for v in self.values.values())
-        value.name = original.name if not taken else self._unique(f"{original.name}_map")
+        value = self._emit("Identity", [self._value(name)])
+        value.name = original.name
         value.type = original.type
         value.shape = ir.Shape([None] * rank)
         return value
@@ -117,7 +120,8 @@ class Writer:
         for name, result in zip(node.outputs, results, strict=False):
             self.values[name] = result
             if result.name is None or result.name.startswith("fullconv/"):
-                result.name = name
+                # The model's outputs keep their names; what led to them takes another.
+                result.name = self._unique(name) if name in self.reserved else name
 
     @singledispatchmethod
     def operation(self, operation: Operation, node: Node) -> ir.Value | Sequence[ir.Value]:
@@ -172,10 +176,17 @@ class Writer:
         attributes: dict[str, Any] | None = None,
         name: str | None = None,
     ) -> ir.Value:
-        node = ir.node(kind, inputs, attributes or {}, name=name)
+        node = ir.node(kind, inputs, attributes or {}, name=self._node_name(name))
         self.nodes.append(node)
         node.outputs[0].name = self._unique(f"fullconv/{kind}")
         return node.outputs[0]
+
+    def _node_name(self, name: str | None) -> str | None:
+        """Return a node's own name once, and numbered names for what else it became."""
+        if not name:
+            return None
+        self.node_names[name] = number = self.node_names.get(name, 0) + 1
+        return name if number == 1 else f"{name}_{number}"
 
     def _inputs(self, node: Node) -> list[ir.Value | None]:
         return [self._value(name) for name in node.inputs]
@@ -190,10 +201,11 @@ class Writer:
         call = node.source
         if not isinstance(call, Call):
             raise ModelError(f"convert: no way to write {node.operation!r} as ONNX.")
-        inputs = [self._own(value) for value in call.node.inputs]
-        for slot, name in zip(call.slots, node.inputs, strict=True):
-            if slot >= 0:
-                inputs[slot] = self._value(name)
+        given = dict(zip(call.slots, node.inputs, strict=True))
+        inputs = [
+            self._value(given[slot]) if slot in given else self._own(value)
+            for slot, value in enumerate(call.node.inputs)
+        ]
         changed = ir.convenience.convert_attributes(attributes or {})
         kept = [a for a in call.node.attributes.values() if a.name not in (attributes or {})]
         clone = ir.Node(
@@ -202,7 +214,7 @@ class Writer:
             inputs,
             [*kept, *changed],
             num_outputs=len(call.node.outputs),
-            name=node.name if call.node.name else None,
+            name=self._node_name(call.node.name),
         )
         self.nodes.append(clone)
         return clone.outputs
@@ -211,18 +223,17 @@ class Writer:
         """Return an input that is not the vocabulary's: a setting, or a folded size."""
         if value is None or value.name is None:
             return None
-        name = value.name
-        if name in self.values:
-            return self.values[name]
-        if name in self.source.per_batch:
-            return self._grown(name)
-        if name in self.source.graph.constants:
-            return self._initializer_of(name)
-        return None
+        if value.name in self.source.per_batch:
+            return self._grown(value.name)
+        return self._setting(value.name)
 
-    def _initializer_of(self, name: str) -> ir.Value:
-        self.values[name] = self._initializer(name, self._array(name))
-        return self.values[name]
+    def _setting(self, name: str) -> ir.Value:
+        """Return a constant of the original as it was, whatever became of it elsewhere."""
+        if name not in self.settings:
+            taken = name in self.graph.constants
+            free = self._unique(name) if taken else name
+            self.settings[name] = self._initializer(free, self._array(name))
+        return self.settings[name]
 
     def _grown(self, name: str) -> ir.Value:
         """Compute a size that grows with the number of windows."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import operator
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +15,17 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from fullconv.errors import ExportError, ImageError, ModelError, WindowError, first_line
+from fullconv.errors import (
+    ExportError,
+    ImageError,
+    ModelError,
+    UnsafeModelError,
+    WindowError,
+    first_line,
+)
 from fullconv.files import whole
 from fullconv.frameworks import Framework
+from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid
@@ -43,12 +53,18 @@ class TorchFramework(Framework):
             )
         extra = {METADATA_FILE: ""}
         try:
-            program = torch.export.load(path, extra_files=extra)
+            with _quiet():
+                check_archive(path)
+                program = torch.export.load(path, extra_files=extra)
+        except UnsafeModelError:
+            raise
         except Exception as error:
             raise ModelError(
                 f"{path} cannot be read as a .pt2 file ({first_line(error)}); save the model "
                 f"again with torch.export.save, in this or a newer version of PyTorch."
             ) from None
+        # Guards are Python code of the file, run on every call; they only check sizes, as we do.
+        program._guards_code = []
         text = extra[METADATA_FILE]
         return program, json.loads(text) if text else {}
 
@@ -105,7 +121,10 @@ class TorchFramework(Framework):
         """Return an exported program as a module."""
         # The guards of a trace refuse sizes that the program itself answers for: one row of
         # windows looks like a special case to the tracer, and is not.
-        return cast(nn.Module, model.module(check_guards=False))
+        module = cast(nn.Module, model.module(check_guards=False))
+        for part in module.modules():
+            part.training = False  # its trace is that of eval mode; it has no other
+        return module
 
     def runner(self, model: Any) -> Callable[[Any], Any]:
         """Run the converted module; gradients only in training mode or where images ask."""
@@ -159,8 +178,13 @@ class TorchFramework(Framework):
         return [
             weight.path
             for weight in source.weights.values()
-            if weight.tensor.is_floating_point() and not bool(weight.tensor.isfinite().all())
+            if weight.tensor.is_floating_point() and not _finite(weight.tensor)
         ]
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    """Whether all numbers are finite; without `isfinite`, which copies the tensor on its way."""
+    return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
 
 
 @contextmanager
@@ -177,38 +201,53 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporter warns of on its own behalf."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence what PyTorch's exporter warns of, and logs, on its own behalf."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
     """Export at the native size, with the number of images free where the model allows it."""
     failures: list[Exception] = []
-    for channels in _channel_counts(model):
-        parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
-        dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+    candidates = _channel_counts(model, window)
+    for channels in candidates:
         for batch in (2, 1):
-            shape = (batch, channels, *window)
-            image = torch.zeros(shape, dtype=dtype, device=parameter.device)
+            image = _blank((batch, channels, *window), model)
             dynamic = ({0: Dim.DYNAMIC},) if batch == 2 else None
             try:
                 with _quiet():
                     return torch.export.export(model, (image,), dynamic_shapes=dynamic)
             except Exception as error:
+                # PyTorch says how many channels the first convolution wants.
+                wanted = re.search(r"to have (\d+) channels", str(error))
+                if wanted is None:
+                    failures.insert(0, error)
+                elif int(wanted[1]) not in candidates:
+                    candidates.append(int(wanted[1]))
                 failures.append(error)
-    raise _export_failed(model, window, failures[0])
+    raise _export_failed(model, window, candidates, failures[0])
 
 
-def _channel_counts(model: nn.Module) -> list[int]:
-    """Guess the image's channels: from the first convolution, else the usual ones."""
+def _channel_counts(model: nn.Module, window: tuple[int, int]) -> list[int]:
+    """Guess the image's channels: from the first weights, else the usual ones."""
     found = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
     found += [p.shape[1] for p in model.parameters() if p.dim() == 4][:1]
+    if not found:
+        pixels = window[0] * window[1]
+        dense = [p.shape[1] for p in model.parameters() if p.dim() == 2][:1]
+        found += [n // pixels for n in dense if n % pixels == 0]
     return list(dict.fromkeys([*found, *([] if found else [3, 1])]))
 
 
-def _export_failed(model: nn.Module, window: tuple[int, int], error: Exception) -> Exception:
+def _export_failed(
+    model: nn.Module, window: tuple[int, int], channels: Sequence[int], error: Exception
+) -> Exception:
     import inspect
 
     takes = list(inspect.signature(model.forward).parameters.values())
@@ -219,16 +258,44 @@ def _export_failed(model: nn.Module, window: tuple[int, int], error: Exception) 
             f"convert: expected a model with one image input, forward(image); its forward takes "
             f"{len(needed)} inputs: {names}. Wrap it in a module that takes the image alone."
         )
-    reason = first_line(error)
-    if any(word in reason for word in ("shape", "size", "Kernel", "kernel", "mat1", "dimension")):
+    refusal = _refusal(model, window, channels)
+    if refusal is not None:
         return WindowError(
-            f"convert(window={window}): the model does not take a window of {window[1]}x"
-            f"{window[0]} pixels (width x height): {reason}. Give the size it was trained on."
+            f"convert(window={window}): the model does not take images of {window[1]}x"
+            f"{window[0]} pixels (width x height): {first_line(refusal)}. Give the size it was "
+            f"trained on; a model of feature vectors instead of images cannot be converted."
         )
     return ModelError(
-        f"convert: torch.export cannot trace the model: {reason}. See "
+        f"convert: torch.export cannot trace the model: {first_line(error)}. See "
         f"https://pytorch.org/docs/stable/export.html, or export it to ONNX and convert that."
     )
+
+
+def _refusal(
+    model: nn.Module, window: tuple[int, int], channels: Sequence[int]
+) -> Exception | None:
+    """Return what the model itself says to images of this size; None where it takes them.
+
+    It says it more plainly than its trace does, whose sizes are symbols.
+    """
+    refusals = []
+    for count in channels:
+        try:
+            with torch.no_grad(), _quiet():
+                model(_blank((1, count, *window), model))
+        except Exception as error:
+            refusals.append(error)
+        else:
+            return None
+    # A wrong guess of the channels says nothing about the window.
+    return min(refusals, key=lambda error: "channels" in str(error), default=None)
+
+
+def _blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
+    """Return an empty image where the model is, of its kind of numbers."""
+    parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
+    dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+    return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
 def _image_size(program: ExportedProgram) -> Sequence[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -298,18 +298,34 @@ class Reader:
         changed = node.args[0]
         assert isinstance(changed, FxNode)
         order = {n: i for i, n in enumerate(self.program.graph.nodes)}
+
+        def read_later(value: FxNode) -> bool:
+            return any(order[user] > order[node] for user in value.users)
+
         base = self.views.get(changed)
-        others = [base, *(view for view, of in self.views.items() if of in (base, changed))]
-        for other in others:
-            if other is None or other is changed:
+        if base is not None and (
+            read_later(base) or any(read_later(v) for v, of in self.views.items() if of is base)
+        ):
+            raise ModelError(
+                f"convert: the model writes into part of a tensor in place "
+                f"({aten.base_name(node.target)} in {self._owner(node)[0]!r}) and reads the "
+                f"whole afterwards. Write it without the in-place operation."
+            )
+        old, self.names[changed] = self.names[changed], node.name
+        renamed = {old: node.name}
+        # Views that were taken before the writing see the new values too.
+        for view, of in self.views.items():
+            if self.names[of] not in renamed.values() or not (read_later(view) or view in of.users):
                 continue
-            if any(order[user] > order[node] for user in other.users):
-                raise ModelError(
-                    f"convert: the model writes into part of a tensor in place "
-                    f"({aten.base_name(node.target)} in {self._owner(node)[0]!r}) and reads the "
-                    f"whole afterwards. Write it without the in-place operation."
-                )
-        self.names[changed] = node.name
+            held = next((n for n in self.nodes if n.outputs == (self.names[view],)), None)
+            if held is None or held.inputs[0] not in renamed:
+                continue
+            again = f"{held.outputs[0]}_again"
+            renamed[held.outputs[0]] = again
+            self.shapes[again] = self.shapes[held.outputs[0]]
+            inputs = (renamed[held.inputs[0]], *held.inputs[1:])
+            self.nodes.append(replace(held, inputs=inputs, outputs=(again,)))
+            self.names[view] = again
 
     def _group(self, node: FxNode, groups: dict[FxNode, aten.Group]) -> None:
         group = groups[node]

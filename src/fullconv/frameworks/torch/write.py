@@ -16,6 +16,7 @@ from fullconv.frameworks.torch.read import Call, Slot, Source
 from fullconv.geometry import Grid
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
 from fullconv.operations import (
+    AdaptivePool,
     Add,
     AlongAxis,
     Cells,
@@ -338,6 +339,12 @@ class Writer:
         call = node.source
         path = call.owner if isinstance(call, Call) and call.owner else node.name.replace(".", "_")
         return self.fx.call_module(self._place(path, module), (x,))
+
+    @operation.register
+    def _(self, operation: AdaptivePool, node: Node) -> FxNode:
+        average = operation.kind == "average"
+        target = F.adaptive_avg_pool2d if average else F.adaptive_max_pool2d
+        return self._function(target, self._value(node.inputs[0]), operation.size)
 
     @operation.register
     def _(self, operation: PerChannel, node: Node) -> FxNode:
