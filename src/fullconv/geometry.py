@@ -117,6 +117,14 @@ class Sliding(NamedTuple):
         return self.before, max(0, last - extent)
 
 
+class Cut(NamedTuple):
+    """Stored cells dropped at both ends of an axis, and every how many of the rest are kept."""
+
+    before: int
+    after: int
+    stride: int
+
+
 @dataclass(frozen=True)
 class Axis:
     """One spatial axis of a field: the cells of one window, and how all windows store them.
@@ -191,10 +199,11 @@ class Axis:
         reach = None if self.reach is None else self.reach + grown * self.step
         return Axis(extent, pitch, step, reach), stored
 
-    def cut(self, start: int, stop: int, stride: int, window_step: int) -> tuple[Axis, Pair]:
-        """Keep cells ``start:stop:stride``; return the new axis and (offset, stride) as stored."""
-        offset = start * self.dilation
-        reach = None if self.reach is None else self.reach + offset * self.step
+    def cut(self, start: int, stop: int, stride: int, window_step: int) -> tuple[Axis, Cut]:
+        """Keep cells ``start:stop:stride``; return the new axis and the cut in stored cells."""
+        stop = range(start, stop, stride)[-1] + 1
+        before, after = start * self.dilation, (self.extent - stop) * self.dilation
+        reach = None if self.reach is None else self.reach + (before + after) * self.step
         moved = replace(self, extent=stop - start, reach=reach)
         axis, stored = moved.slide(Sliding(1, stride), window_step)
-        return axis, (offset, stored.stride)
+        return axis, Cut(before, after, stored.stride)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fullconv.operations import Operation, Permute, Reshape
@@ -26,24 +26,27 @@ class Recipe:
         Shape after the steps.
     steps : tuple of (str, tuple of int)
         ``("reshape", shape)``, ``("permute", order)`` or ``("take", (axis, start, stop))``.
+    factor : float
+        What all numbers are multiplied by (ONNX Gemm, 'alpha' and 'beta').
     """
 
     source: str
     shape: Shape
     steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    factor: float = 1.0
 
     def reshape(self, *shape: int) -> Recipe:
         """Regroup the elements, row-major."""
         if shape == self.shape:
             return self
-        return Recipe(self.source, shape, (*self.steps, ("reshape", shape)))
+        return self._then("reshape", shape, shape)
 
     def permute(self, *order: int) -> Recipe:
         """Reorder the axes."""
         if order == tuple(range(len(self.shape))):
             return self
         shape = tuple(self.shape[i] for i in order)
-        return Recipe(self.source, shape, (*self.steps, ("permute", order)))
+        return self._then("permute", order, shape)
 
     def rearranged(self, operation: Reshape | Permute) -> Recipe:
         """Return the recipe after a layer that only rearranges."""
@@ -54,7 +57,14 @@ class Recipe:
     def take(self, axis: int, start: int, stop: int) -> Recipe:
         """Keep ``start:stop`` of one axis."""
         shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
-        return Recipe(self.source, shape, (*self.steps, ("take", (axis, start, stop))))
+        return self._then("take", (axis, start, stop), shape)
+
+    def scale(self, factor: float) -> Recipe:
+        """Multiply all numbers."""
+        return replace(self, factor=self.factor * factor)
+
+    def _then(self, verb: str, numbers: tuple[int, ...], shape: Shape) -> Recipe:
+        return replace(self, shape=shape, steps=(*self.steps, (verb, numbers)))
 
     def apply(self, array: Any) -> Any:
         """Carry the steps out on an array of NumPy or PyTorch; a view where one will do."""
@@ -67,7 +77,7 @@ class Recipe:
             else:
                 axis, start, stop = numbers
                 array = array[(slice(None),) * axis + (slice(start, stop),)]
-        return array
+        return array if self.factor == 1 else array * array.dtype.type(self.factor)
 
 
 @dataclass(frozen=True)

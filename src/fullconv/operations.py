@@ -245,9 +245,10 @@ class TakeChannels(Operation):
 
 @dataclass(frozen=True)
 class Cells(Operation):
-    """Drops the first ``offset`` cells of each axis, then keeps every ``stride``-th."""
+    """Drops cells at both ends of each axis, then keeps every ``stride``-th."""
 
-    offset: Pair
+    before: Pair
+    after: Pair
     stride: Pair
 
 

@@ -121,8 +121,8 @@ def _times(result: Result) -> list[str]:
 
     windows = result.verification.windows
     return [
-        f"the whole street in one pass      {1000 * result.one_pass_s:7.1f} ms",
-        f"{windows} crops, {BATCH} at a time         {1000 * result.crops_s:7.1f} ms",
+        f"{'the whole street in one pass':<34}{1000 * result.one_pass_s:7.1f} ms",
+        f"{f'{windows} crops, {BATCH} at a time':<34}{1000 * result.crops_s:7.1f} ms",
         "",
         f"One pass is {result.crops_s / result.one_pass_s:.1f} times as fast. (Medians of "
         f"{REPEATS} runs each on this machine, both in ONNX",

@@ -56,15 +56,14 @@ def transposed_convolution(lifting: Lifting, node: Node) -> Field:
 
     Exact when every output of a window reads cells of that window only, whatever lies outside,
     and neighbouring windows are a whole number of input cells apart (else the same place would be
-    met by another tap of the filter in each of them). Ends sharing otherwise.
+    met by another tap of the filter in each of them); with stride 1, at any step. Ends sharing
+    otherwise.
     """
     operation = cast(TransposedConvolution, node.operation)
     x = lifting.feature_map(node.inputs[0])
     weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
     if weight is None:
         raise EndsSharing("has no weights")
-    if x.rows.dilation != 1 or x.columns.dilation != 1:
-        raise EndsSharing("has taps that meet other cells at a step finer than its input's pitch")
     axes: list[Axis] = []
     for index, axis in enumerate((x.rows, x.columns)):
         stride = operation.stride[index]
@@ -76,15 +75,28 @@ def transposed_convolution(lifting: Lifting, node: Node) -> Field:
             if lifting.exact:
                 raise EndsSharing("spreads cells outside the window into it")
             lifting.approximate(node, "cells outside the window spread into it")
-        pitch = axis.pitch / stride
-        if extent == 1:
-            raise EndsSharing("leaves a single cell")
-        axes.append(Axis(extent, pitch, pitch, None))
-    value = lifting.emit(
-        node, operation, (x.value, lifting.constant(weight), lifting.constant(bias))
+        if stride > 1 and axis.dilation != 1:
+            raise EndsSharing(
+                f"spreads cells that lie {axis.pitch} pixels apart, so only windows a multiple of "
+                f"that apart can share it"
+            )
+        axes.append(Axis(extent, axis.pitch / stride, axis.step / stride, None))
+    # Where the stored cells lie closer than the window's own, so do the taps.
+    scale = x.rows.dilation, x.columns.dilation
+    lifted = replace(
+        operation,
+        padding=(_scaled(operation.padding[0], scale[0]), _scaled(operation.padding[1], scale[1])),
+        dilation=_scaled(operation.dilation, scale),
+        output_padding=_scaled(operation.output_padding, scale),
     )
+    value = lifting.emit(node, lifted, (x.value, lifting.constant(weight), lifting.constant(bias)))
     rows, columns = axes
     return feature_map(x, weight.shape[1] * operation.groups, rows, columns, value)
+
+
+def _scaled(pair: tuple[int, int], by: int | tuple[int, int]) -> tuple[int, int]:
+    first, second = (by, by) if isinstance(by, int) else by
+    return pair[0] * first, pair[1] * second
 
 
 def _reads_neighbours(
@@ -139,6 +151,6 @@ def _crop(lifting: Lifting, x: Field, removed: list[tuple[int, int]]) -> Field:
             (x.rows, x.columns), removed, lifting.grid.step, strict=True
         )
     ]
-    (rows, (y, sy)), (columns, (x_, sx)) = cut
-    value = lifting.helper(x.value, Cells((y, x_), (sy, sx)))
+    (rows, y), (columns, x_) = cut
+    value = lifting.helper(x.value, Cells(*zip(y, x_, strict=True)))
     return feature_map(x, x.layout.channels, rows, columns, value)

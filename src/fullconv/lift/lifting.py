@@ -88,6 +88,7 @@ class Lifting:
     changes: list[Change] = field(default_factory=list)
     window_elements: int = 0
     differs: bool = False
+    per_window: bool = False
 
     def __post_init__(self) -> None:
         self.out = Graph(self.graph.image, batch=self.graph.batch)
@@ -115,7 +116,7 @@ class Lifting:
             tuple(self.reasons),
             tuple(self.changes),
             self.differs,
-            self.window_elements > 0,
+            self.per_window,
             self.window_elements,
         )
 
@@ -339,6 +340,7 @@ class Lifting:
     # One tensor per window.
 
     def _per_window(self, node: Node) -> None:
+        self.per_window = True
         # Gathered first: what depends on the number of windows needs a tensor that has it.
         gathered = {name: self.gather(name) for name in node.inputs if name in self.values}
         layout = next(iter(gathered.values())).layout
@@ -469,7 +471,7 @@ class Lifting:
         strides = x.rows.stride(self.grid.step[0]), x.columns.stride(self.grid.step[1])
         value = x.value
         if strides != (1, 1):
-            value = self.helper(value, Cells((0, 0), strides))
+            value = self.helper(value, Cells((0, 0), (0, 0), strides))
         if [x.rows.reach, x.columns.reach] != list(self.grid.window):
             value = self.helper(value, Keep((1, 1), (1, 1)), image=True)
         shape = _answer(x.layout)

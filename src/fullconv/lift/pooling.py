@@ -114,14 +114,14 @@ def _uneven(lifting: Lifting, node: Node, x: Field, operation: AdaptivePool) -> 
     ]
     fields: list[Field] = []
     for (top, bottom), (left, right) in product(*bins):
-        (rows, (y, sy)), (columns, (x_, sx)) = (
+        (rows, y), (columns, x_) = (
             axis.cut(start, stop, 1, step)
             for axis, start, stop, step in (
                 (x.rows, top, bottom, lifting.grid.step[0]),
                 (x.columns, left, right, lifting.grid.step[1]),
             )
         )
-        corner = lifting.helper(x.value, Cells((y, x_), (sy, sx)))
+        corner = lifting.helper(x.value, Cells(*zip(y, x_, strict=True)))
         part = feature_map(x, x.layout.channels, rows, columns, corner)
         kernel = (bottom - top, right - left)
         slid = lifting.slide(node, part, Sliding(kernel[0]), Sliding(kernel[1]))

@@ -56,13 +56,11 @@ def slice_(lifting: Lifting, node: Node) -> Field:
         raise EndsSharing("cuts through a flattened map or the batch")
     by_rows = axis[0].kind is Kind.ROWS
     numbers = operation.start, operation.stop, operation.step
-    rows, (y, sy) = x.rows.cut(
-        *(numbers if by_rows else (0, x.rows.extent, 1)), lifting.grid.step[0]
-    )
-    columns, (x_, sx) = x.columns.cut(
+    rows, y = x.rows.cut(*(numbers if by_rows else (0, x.rows.extent, 1)), lifting.grid.step[0])
+    columns, x_ = x.columns.cut(
         *((0, x.columns.extent, 1) if by_rows else numbers), lifting.grid.step[1]
     )
-    value = lifting.emit(node, Cells((y, x_), (sy, sx)), (x.value,))
+    value = lifting.emit(node, Cells(*zip(y, x_, strict=True)), (x.value,))
     kept = rows if by_rows else columns
     atom = () if kept.extent == 1 else (type(axis[0])(axis[0].kind, kept.extent),)
     layout = x.layout.with_axis(operation.axis, atom)

@@ -23,11 +23,14 @@ def network_stride(graph: Graph) -> tuple[int, int]:
 
     The product of all strides on the way to the output, which is the pitch of the last map before
     the head; where that is a fraction (after a transposed convolution), the smallest whole number
-    of pixels that is a multiple of it. An average pool that covers its whole input is a global
+    of pixels that is a multiple of it. Windows must also lie a whole number of cells apart wherever
+    a transposed convolution spreads cells. An average pool that covers its whole input is a global
     one, and its stride (by default its kernel) does not count.
     """
-    pitches: dict[str | None, Pitch] = {graph.image: (Fraction(1), Fraction(1))}
+    one = Fraction(1)
+    pitches: dict[str | None, Pitch] = {graph.image: (one, one)}
     turned: set[str] = set()
+    ends: list[Pitch] = []
     for node in graph.nodes:
         known = [pitches[name] for name in node.inputs if name in pitches]
         if not known:
@@ -39,9 +42,11 @@ def network_stride(graph: Graph) -> tuple[int, int]:
             factor = (factor[1], factor[0])
         if across != _swaps(node):
             turned.update(node.outputs)
+        if isinstance(node.operation, TransposedConvolution):
+            ends.append((pitch[0] if factor[0] < 1 else one, pitch[1] if factor[1] < 1 else one))
         for output in node.outputs:
             pitches[output] = (pitch[0] * factor[0], pitch[1] * factor[1])
-    ends = [pitches[name] for name in graph.outputs if name in pitches]
+    ends += [pitches[name] for name in graph.outputs if name in pitches]
     rows, columns = _meeting(ends) if ends else (Fraction(1), Fraction(1))
     return rows.numerator, columns.numerator
 

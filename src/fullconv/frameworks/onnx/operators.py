@@ -169,16 +169,21 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
 @_handles("Gemm")
 def _gemm(node: ir.Node, reader: Reader) -> None:
     get = node.attributes
-    plain = get.get_float("alpha", 1.0) == get.get_float("beta", 1.0) == 1.0
     name = _weight(node, reader)
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    vector = bias is None or len(reader.shape(bias)) == 1
+    outputs = reader.shape(node.outputs[0])[1]
+    vector = bias is None or reader.shape(bias) in ((outputs,), (1, outputs))
     turned = get.get_int("transA", 0) == 1
-    if not plain or turned or name is None or not vector:
+    known = bias is None or bias.name in reader.recipes
+    if turned or name is None or not vector or not known:
         reader.add(node, Opaque("Gemm"))
         return
     weight = name if get.get_int("transB", 0) else reader.turned(name)
-    reader.add(node, Linear(), (node.inputs[0], weight, bias))
+    weight = reader.scaled(weight, get.get_float("alpha", 1.0))
+    term = None if bias is None else reader.scaled(bias.name or "", get.get_float("beta", 1.0))
+    if term is not None:
+        term = reader.flat(term)
+    reader.add(node, Linear(), (node.inputs[0], weight, term))
 
 
 @_handles("MatMul")

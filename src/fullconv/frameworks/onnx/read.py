@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import onnx_ir as ir
@@ -179,6 +180,22 @@ class Reader:
         turned = f"{name}/turned"
         self.recipes[turned] = self.recipes[name].permute(1, 0)
         return turned
+
+    def scaled(self, name: str, factor: float) -> str:
+        """Return a parameter multiplied by a number, under a name of its own."""
+        if factor == 1.0:
+            return name
+        scaled = f"{name}/scaled"
+        self.recipes[scaled] = self.recipes[name].scale(factor)
+        return scaled
+
+    def flat(self, name: str) -> str:
+        """Return a parameter with one axis, under a name of its own where it had more."""
+        recipe = self.recipes[name]
+        if len(recipe.shape) == 1:
+            return name
+        self.recipes[f"{name}/flat"] = recipe.reshape(prod(recipe.shape))
+        return f"{name}/flat"
 
     def add(
         self,

@@ -402,10 +402,10 @@ class Writer:
 
     @operation.register
     def _(self, operation: Cells, node: Node) -> ir.Value:
-        end = self._numbers(np.iinfo(np.int64).max, np.iinfo(np.int64).max)
+        end = self._numbers(*(-n or np.iinfo(np.int64).max for n in operation.after))
         inputs = [
             self._first(node),
-            self._numbers(*operation.offset),
+            self._numbers(*operation.before),
             end,
             self._numbers(2, 3),
             self._numbers(*operation.stride),

@@ -30,6 +30,7 @@ OPERATOR = re.compile(
     r"|eq|ne|lt|le|gt|ge|and_|or_|xor|not_|lshift|rshift)"
     r"|math\.\w+"
 )
+WORD = re.compile(r"\w{1,30}|[-+0-9.e]{1,40}")
 TOUCHES_FILES = re.compile(r"torch\.ops\.\w+\.(from_file|save)\b.*")
 
 
@@ -132,7 +133,7 @@ def _is_size(text: str) -> bool:
             if not isinstance(node.func, ast.Name) or not node.func.id[0].isupper():
                 return False
         elif isinstance(node, ast.Constant):
-            if isinstance(node.value, str) and not re.fullmatch(r"\w{1,30}", node.value):
+            if isinstance(node.value, str) and not WORD.fullmatch(node.value):
                 return False
         elif not isinstance(
             node,

@@ -29,9 +29,10 @@ def keep(x: Tensor, image: Tensor, window: Pair, step: Pair, stride: Pair, span:
     return x[:, :, : stride[0] * (rows - 1) + span[0], : stride[1] * (columns - 1) + span[1]]
 
 
-def cells(x: Tensor, offset: Pair, stride: Pair) -> Tensor:
-    """Drop the first ``offset`` cells of each axis, then keep every ``stride``-th."""
-    return x[:, :, offset[0] :: stride[0], offset[1] :: stride[1]]
+def cells(x: Tensor, before: Pair, after: Pair, stride: Pair) -> Tensor:
+    """Drop cells at both ends of each axis, then keep every ``stride``-th."""
+    rows, columns = (slice(before[axis], -after[axis] or None, stride[axis]) for axis in (0, 1))
+    return x[:, :, rows, columns]
 
 
 def take_windows(

@@ -430,7 +430,9 @@ class Writer:
     @operation.register
     def _(self, operation: Cells, node: Node) -> FxNode:
         x = self._value(node.inputs[0])
-        return self._function(functional.cells, x, operation.offset, operation.stride)
+        return self._function(
+            functional.cells, x, operation.before, operation.after, operation.stride
+        )
 
     @operation.register
     def _(self, operation: Keep, node: Node) -> FxNode:
