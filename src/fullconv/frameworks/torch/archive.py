@@ -24,7 +24,7 @@ from torch.export.pt2_archive._package import PT2ArchiveReader
 from fullconv.errors import UnsafeModelError
 
 OPERATOR = re.compile(
-    r"torch\.ops(\.[A-Za-z]\w*){2,3}"
+    r"torch\.ops(\.(?!__)\w+){2,3}"
     r"|torch\.sym_\w+"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pos|pow|abs|getitem"
     r"|eq|ne|lt|le|gt|ge|and_|or_|xor|not_|lshift|rshift)"

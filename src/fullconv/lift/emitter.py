@@ -1,0 +1,162 @@
+"""What rules write: operations on stored maps, and rearranged parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
+from fullconv.lift.registry import EndsSharing
+from fullconv.operations import Operation, Permute, Reshape, Slice
+from fullconv.report import Change, Reason
+
+
+class Emitter:
+    """The graph that lifting writes, and its notes.
+
+    Attributes
+    ----------
+    graph : Graph
+        The classifier.
+    out : Graph
+        The network over all windows, as far as it is written.
+    waiting : dict of str to Node
+        Operations on parameters alone: written only if something needs them.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.out = Graph(graph.image, batch=graph.batch)
+        self.waiting: dict[str, Node] = {}
+        self.reasons: list[Reason] = []
+        self.changes: list[Change] = []
+        self.differs = False
+        self._names = {graph.image, *graph.constants, *graph.shapes}
+        self._computed: dict[str, Recipe] = {}
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Take back what was written when the block ends sharing."""
+        logs: tuple[list[Any], ...] = (self.out.nodes, self.reasons, self.changes)
+        marks, differs = [len(log) for log in logs], self.differs
+        try:
+            yield
+        except EndsSharing:
+            for log, mark in zip(logs, marks, strict=True):
+                del log[mark:]
+            self.differs = differs
+            raise
+
+    def approximate(self, node: Node, why: str) -> None:
+        """Note that this layer's result is not the crops' (approximate form only)."""
+        self.differs = True
+        self.reasons.append(Reason(node.kind or node.operation.title, node.name, why))
+
+    def change(self, node: Node, after: str) -> None:
+        """Note what became of a layer."""
+        self.changes.append(Change(node.name, node.kind or node.operation.title, after))
+
+    # Operations.
+
+    def emit(
+        self,
+        node: Node,
+        operation: Operation,
+        inputs: Sequence[str | None],
+        *,
+        final: bool = True,
+    ) -> str:
+        """Write one operation on stored maps; return the name of its result.
+
+        ``final`` names the result as the original node does. Where the operation is the node's
+        own, unchanged, the framework clones its own node.
+        """
+        name = self.unique(node.outputs[0]) if not final else node.outputs[0]
+        self.out.nodes.append(
+            replace(node, operation=operation, inputs=tuple(inputs), outputs=(name,))
+        )
+        return name
+
+    def helper(self, value: str, operation: Operation, image: bool = False) -> str:
+        result = self.unique(value)
+        inputs = (value, self.graph.image) if image else (value,)
+        self.out.nodes.append(Node(operation, inputs, (result,), ""))
+        return result
+
+    def unique(self, base: str) -> str:
+        """Return a value name that is not taken."""
+        number = 1
+        while f"{base}_{number}" in self._names:
+            number += 1
+        name = f"{base}_{number}"
+        self._names.add(name)
+        return name
+
+    # Parameters.
+
+    def is_parameter(self, name: str | None) -> bool:
+        """Whether an input depends on parameters alone."""
+        return name is not None and (name in self.graph.constants or name in self.waiting)
+
+    def parameter(self, name: str | None) -> Recipe | None:
+        """Return a parameter, or None where the input is left out."""
+        if name is None:
+            return None
+        if name in self.graph.constants:
+            return self.graph.constants[name]
+        if name in self.waiting and BATCH_SIZE not in self.waiting[name].inputs:
+            self._write_waiting(name)
+            self._computed[name] = recipe = Recipe(name, self.graph.shapes[name])
+            return recipe
+        raise EndsSharing("takes its weights from a computed tensor")
+
+    def constant(self, recipe: Recipe | None) -> str | None:
+        """Write a rearranged parameter; return its name."""
+        if recipe is None:
+            return None
+        if recipe.source in self._computed:
+            return self._rearranged(recipe)
+        for name, held in self.out.constants.items():
+            if held == recipe:
+                return name
+        name = (
+            recipe.source if recipe.source not in self.out.constants else self.unique(recipe.source)
+        )
+        self.out.constants[name] = recipe
+        return name
+
+    def _rearranged(self, recipe: Recipe) -> str:
+        """Rearrange a computed parameter by operations of the graph."""
+        name = recipe.source
+        for verb, numbers in recipe.steps:
+            operation: Operation
+            if verb == "reshape":
+                operation = Reshape(numbers)
+            elif verb == "permute":
+                operation = Permute(numbers)
+            else:
+                operation = Slice(*numbers)
+            result = self.unique(recipe.source)
+            node = Node(operation, (name,), (result,), recipe.source)
+            self.out.nodes.append(node)
+            name = result
+        return name
+
+    def parameter_value(self, name: str) -> str:
+        if name in self.waiting:
+            self._write_waiting(name)
+            return name
+        written = self.constant(self.graph.constants[name])
+        assert written is not None
+        return written
+
+    def _write_waiting(self, name: str) -> None:
+        if any(name in node.outputs for node in self.out.nodes):
+            return
+        node = self.waiting[name]
+        inputs = [
+            self.parameter_value(i) if i is not None and i != BATCH_SIZE else i for i in node.inputs
+        ]
+        self.out.nodes.append(replace(node, inputs=tuple(inputs), per_window=True))

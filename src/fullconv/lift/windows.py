@@ -1,0 +1,155 @@
+"""One tensor per window: what has no sharing rule runs as it is, at its native size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+from fullconv.geometry import Grid
+from fullconv.graph import BATCH_SIZE, Node
+from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, sizes
+from fullconv.lift.emitter import Emitter
+from fullconv.lift.field import Field, Joined, Lift, PerWindow
+from fullconv.operations import Concat, Permute, Regroup, Reshape, TakeWindows
+
+LIVE_TENSORS = 3
+"""How many of the largest tensors are held at once: input, output, and what an operation needs."""
+
+
+class Windows(Emitter):
+    """Gathering fields into one tensor per window, and running operations on them.
+
+    Attributes
+    ----------
+    values : dict of str to Lift
+        What each value of the classifier has become.
+    per_window : bool
+        Whether some operation runs once per window.
+    window_elements : int
+        Elements per window of the largest tensors that are held at once.
+    """
+
+    grid: Grid
+    values: dict[str, Lift]
+    per_window: bool = False
+    window_elements: int = 0
+
+    def run_per_window(self, node: Node) -> None:
+        """Write a node as it is, on one tensor per window."""
+        self.per_window = True
+        # Gathered first: what depends on the number of windows needs a tensor that has it.
+        gathered = {name: self.gather(name) for name in node.inputs if name in self.values}
+        layout = next(iter(gathered.values())).layout
+        inputs: list[str | None] = []
+        for name in node.inputs:
+            if name in gathered:
+                inputs.append(gathered[name].value)
+            elif name == BATCH_SIZE or name is None:
+                inputs.append(name)
+            else:
+                inputs.append(self.parameter_value(name))
+        operation = node.operation
+        results = [self._layout_after(node, index, layout) for index in range(len(node.outputs))]
+        if isinstance(operation, Reshape):
+            operation = _with_free_batch(operation, results[0])
+        self.out.nodes.append(
+            replace(node, operation=operation, inputs=tuple(inputs), per_window=True)
+        )
+        for output, result in zip(node.outputs, results, strict=True):
+            self._count(result)
+            self.values[output] = PerWindow(output, result)
+
+    def gather(self, name: str) -> PerWindow:
+        """Return a value as one tensor per window, in its native layout."""
+        value = self.values[name]
+        if isinstance(value, Field):
+            value = self._gather_field(value)
+        elif isinstance(value, Joined):
+            parts = [self._gather_field(part) for part in value.fields]
+            result = self.unique(name)
+            joined = Node(
+                Concat(value.axis), tuple(p.value for p in parts), (result,), "", per_window=True
+            )
+            self.out.nodes.append(joined)
+            total = sum(part.layout.shape[value.axis] for part in parts)
+            value = PerWindow(result, parts[0].layout.with_axis(value.axis, features(total)))
+        self.values[name] = value
+        return value
+
+    def _gather_field(self, x: Field) -> PerWindow:
+        taken = self.helper(
+            x.value,
+            TakeWindows(
+                x.layout.channels,
+                x.extent,
+                (x.rows.stride(self.grid.step[0]), x.columns.stride(self.grid.step[1])),
+                (x.rows.dilation, x.columns.dilation),
+            ),
+            image=True,
+        )
+        self._count(x.layout)
+        held = [atom for axis in x.layout.axes for atom in axis]
+        batch = next(atom for atom in held if atom.kind is Kind.BATCH)
+        spatial = [a for k in (Kind.ROWS, Kind.COLUMNS) for a in held if a.kind is k]
+        stored = (batch, *x.layout.stored, *spatial)
+        shape, batch_axis = x.layout.shape, x.layout.axis_of(Kind.BATCH)
+        assert batch_axis is not None
+        regroup = Regroup(
+            (-1, *sizes(stored[1:])),
+            order(stored, held),
+            (*shape[:batch_axis], -1, *shape[batch_axis + 1 :]),
+            batch_axis,
+        )
+        if x.layout.is_feature_map() and stored == tuple(held):
+            return PerWindow(taken, _native(x.layout))
+        return PerWindow(self.helper(taken, regroup), _native(x.layout))
+
+    def _layout_after(self, node: Node, index: int, layout: Layout) -> Layout:
+        shape = self.graph.shapes[node.outputs[index]]
+        try:
+            if isinstance(node.operation, Reshape):
+                return layout.reshape(shape)
+            if isinstance(node.operation, Permute):
+                return layout.permute(node.operation.order)
+        except LayoutError:
+            pass
+        if len(shape) == len(layout.axes):
+            # Axes that keep their size keep what they are made of.
+            held = zip(layout.axes, layout.shape, shape, strict=True)
+            axes = tuple(axis if old == new else features(new) for axis, old, new in held)
+            if any(atom.kind is Kind.BATCH for axis in axes for atom in axis):
+                return Layout(
+                    axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
+                )
+        return _plain(shape, layout.axis_of(Kind.BATCH), self.graph.batch)
+
+    def _count(self, layout: Layout) -> None:
+        elements = prod(layout.shape) // max(1, self.graph.batch)
+        self.window_elements = max(self.window_elements, LIVE_TENSORS * elements)
+
+
+def _native(layout: Layout) -> Layout:
+    """Rows and columns become ordinary axes."""
+    axes = tuple(
+        tuple(b for a in axis for b in (features(a.size) if a.spatial else (a,)))
+        for axis in layout.axes
+    )
+    return Layout(axes, tuple(a for axis in axes for a in axis if a.kind is Kind.FEATURES))
+
+
+def _plain(shape: Sequence[int], batch_axis: int | None, batch: int) -> Layout:
+    """The layout of a tensor of which only the shape and the likely batch axis are known."""
+    if batch_axis is None or batch_axis >= len(shape) or shape[batch_axis] % batch:
+        batch_axis = 0
+    axes: list[tuple[Atom, ...]] = [features(size) for size in shape]
+    if shape:
+        inner = features(shape[batch_axis] // batch) if shape[batch_axis] % batch == 0 else ()
+        axes[batch_axis] = (Atom(Kind.BATCH, batch), *inner)
+    return Layout(tuple(axes), tuple(a for x in axes for a in x if a.kind is Kind.FEATURES))
+
+
+def _with_free_batch(operation: Reshape, layout: Layout) -> Reshape:
+    axis = layout.axis_of(Kind.BATCH)
+    shape = operation.shape
+    return operation if axis is None else Reshape((*shape[:axis], -1, *shape[axis + 1 :]))
