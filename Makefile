@@ -18,6 +18,13 @@ test: $(FULL)/.ready  ## lint, type check and run the test suite
 test-slow: $(FULL)/.ready  ## the slow sweeps
 	$(FULL)/bin/pytest -n 2 -m slow
 
+bench: $(FULL)/.ready  ## measure conversion and speed against crops and hand-made surgery
+	$(FULL)/bin/python benchmarks/conversion.py
+	$(FULL)/bin/python benchmarks/speed.py
+
+fashion: $(FULL)/.ready  ## train on real garments, convert, find the dresses in the real sheet
+	$(FULL)/bin/python training/fashion.py
+
 lint: $(FULL)/.ready
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.converted import FullyConvolutional, stored_settings
-from fullconv.errors import ModelError, WindowError
+from fullconv.errors import ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Grid, Pair
 from fullconv.images import ImageShape, Preprocessing
 from fullconv.lift import Lifted, lift, network_stride
+from fullconv.operations import Concat, Opaque
 from fullconv.report import Report
 
 
@@ -67,7 +70,7 @@ def convert(
     plan = _plan(model, window, step, exact)
     converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
     stored_classes, stored_preprocessing = stored_settings(plan.metadata)
-    return FullyConvolutional(
+    fcn = FullyConvolutional(
         converted,
         ImageShape(plan.source.graph.shapes[plan.source.graph.image][1], plan.report.grid),
         plan.report,
@@ -76,6 +79,36 @@ def convert(
         preprocessing=preprocessing or stored_preprocessing,
         window_elements=plan.lifted.window_elements,
     )
+    if plan.source.graph.fixed_batch and plan.lifted.per_window:
+        _check_batch(fcn, plan)
+    return fcn
+
+
+def _check_batch(fcn: FullyConvolutional, plan: _Plan) -> None:
+    """Refuse a model whose number of images is built into what must run on all windows."""
+    cloned = (
+        node for node in plan.lifted.graph.nodes if isinstance(node.operation, Opaque | Concat)
+    )
+    if not any(node.per_window for node in cloned):
+        return
+    from fullconv.verify import verify
+
+    (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
+    images = plan.framework.sample(plan.source, (1, fcn.shape.channels, h + sy, w + sx))
+    try:
+        # torch.fx prints the traceback of its own call beside raising it.
+        with contextlib.redirect_stderr(io.StringIO()):
+            proof = verify(fcn, plan.model, images, windows=4)
+        wrong = "" if proof.passed or not fcn.report.exact else str(proof.max_error)
+    except Exception as error:
+        wrong = first_line(error)
+    if wrong:
+        raise ModelError(
+            f"convert: the model was exported for exactly {plan.source.graph.batch} image(s), and "
+            f"that number is built into its operations ({wrong}). Export it again with a free "
+            f"batch: dynamic_shapes=({{0: torch.export.Dim.DYNAMIC}},) in PyTorch, a named first "
+            f"dimension in ONNX."
+        )
 
 
 def explain(
@@ -91,6 +124,7 @@ def explain(
 @dataclass(frozen=True)
 class _Plan:
     framework: Framework
+    model: Any
     source: Any
     lifted: Lifted
     report: Report
@@ -127,7 +161,7 @@ def _plan(
         lifted.per_window,
         tuple(_warnings(framework.odd_weights(source))),
     )
-    return _Plan(framework, source, lifted, report, metadata)
+    return _Plan(framework, model, source, lifted, report, metadata)
 
 
 def _warnings(odd: Sequence[str]) -> list[str]:

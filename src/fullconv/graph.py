@@ -127,6 +127,8 @@ class Graph:
         Native shape of every value, where the graph is read from a framework.
     batch : int
         The batch that the native shapes were taken with.
+    fixed_batch : bool
+        Whether the model takes exactly so many images, and may have that number built in.
     """
 
     image: str
@@ -135,6 +137,7 @@ class Graph:
     constants: dict[str, Recipe] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: int = 2
+    fixed_batch: bool = False
 
     @property
     def window(self) -> tuple[int, int]:

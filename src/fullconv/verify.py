@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ from fullconv.errors import InputError
 from fullconv.frameworks import find
 
 Scores = list[NDArray[Any]]
+Place = tuple[int, int, int]
+
+WHOLE = 4096
+"""Up to so many windows, images are scored in one pass to verify them."""
+AROUND = 2
+"""Otherwise, how many neighbouring windows on each side are scored with the one to verify."""
 
 SELF_ERROR_MULTIPLE = 16
 """Note [What counts as equal]
@@ -117,20 +123,19 @@ def verify(
     rows, columns = fcn.grid.shape(images.shape[2:])
     total = len(images) * rows * columns
     chosen = np.random.default_rng(seed).permutation(total)[: min(windows, total)]
-    places = [np.unravel_index(int(k), (len(images), rows, columns)) for k in sorted(chosen)]
+    places = [_place(int(k), rows, columns) for k in sorted(chosen)]
 
     crops = []
     for n, row, column in places:
-        x0, y0, x1, y1 = fcn.grid.box(int(row), int(column))
-        crops.append(images[int(n) : int(n) + 1, :, y0:y1, x0:x1])
+        x0, y0, x1, y1 = fcn.grid.box(row, column)
+        crops.append(images[n : n + 1, :, y0:y1, x0:x1])
     batch = fcn.framework.join(crops, 0)
     classify = _classifier(fcn, model)
     alone = _stack([_arrays(fcn, classify(batch[k : k + 1])) for k in range(len(places))])
     together = _stack(
         [_arrays(fcn, classify(batch[k : k + 16])) for k in range(0, len(places), 16)]
     )
-    dense = _arrays(fcn, fcn(images))
-    lifted = [np.stack([map_[n, ..., i, j] for n, i, j in places]) for map_ in dense]
+    lifted = _lifted(fcn, images, places)
     together = [t.reshape(s.shape) for t, s in zip(together, lifted, strict=True)]
     alone = [a.reshape(s.shape) for a, s in zip(alone, lifted, strict=True)]
 
@@ -149,6 +154,26 @@ def verify(
     )
 
 
+def _lifted(fcn: FullyConvolutional, images: Any, places: Sequence[Place]) -> Scores:
+    """Return the converted network's scores at some windows.
+
+    From one pass over the images; where they hold more than `WHOLE` windows, from a pass over the
+    surroundings of each place, so that memory and time do not grow with the image.
+    """
+    rows, columns = fcn.grid.shape(images.shape[2:])
+    if rows * columns <= WHOLE:
+        maps = _arrays(fcn, fcn(images))
+        return [np.stack([map_[n, ..., i, j] for n, i, j in places]) for map_ in maps]
+    found = []
+    for n, i, j in places:
+        top, left = max(0, i - AROUND), max(0, j - AROUND)
+        x0, y0, _, _ = fcn.grid.box(top, left)
+        _, _, x1, y1 = fcn.grid.box(min(i + AROUND, rows - 1), min(j + AROUND, columns - 1))
+        maps = _arrays(fcn, fcn(images[n : n + 1, :, y0:y1, x0:x1]))
+        found.append([map_[0, ..., i - top, j - left][None] for map_ in maps])
+    return _stack(found)
+
+
 def _classifier(fcn: FullyConvolutional, model: Any) -> Callable[[Any], Any]:
     from pathlib import Path
 
@@ -161,6 +186,12 @@ def _classifier(fcn: FullyConvolutional, model: Any) -> Callable[[Any], Any]:
     if isinstance(model, str | Path):
         model, _ = framework.open(Path(model))
     return framework.classifier(model)
+
+
+def _place(index: int, rows: int, columns: int) -> Place:
+    """Return image, row and column of a window by its number."""
+    n, rest = divmod(index, rows * columns)
+    return n, *divmod(rest, columns)
 
 
 def _arrays(fcn: FullyConvolutional, result: Any) -> Scores:

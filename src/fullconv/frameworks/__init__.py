@@ -67,6 +67,10 @@ class Framework(ABC):
         """Write a converted model with free height and width, whole or not at all."""
 
     @abstractmethod
+    def sample(self, source: Any, shape: Sequence[int]) -> Any:
+        """Return random images that the model takes."""
+
+    @abstractmethod
     def odd_weights(self, source: Any) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
 

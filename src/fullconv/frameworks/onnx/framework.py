@@ -126,14 +126,19 @@ class OnnxFramework(Framework):
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
+    def sample(self, source: Any, shape: Sequence[int]) -> Any:
+        """Return random images."""
+        return np.random.default_rng(0).random(tuple(shape), dtype=np.float32)
+
     def odd_weights(self, source: Any) -> list[str]:
         """Name the initializers that hold NaN or infinity."""
         odd = []
         for name, value in source.model.graph.initializers.items():
             tensor = value.const_value
-            if tensor is not None and tensor.dtype.is_floating_point():
-                array = tensor.numpy().astype(np.float64, copy=False)
-                if not np.isfinite(array).all():
+            if tensor is not None and tensor.dtype.is_floating_point() and tensor.size:
+                # The extremes of an array hold its NaN or infinity, and need no copy of it.
+                array = tensor.numpy()
+                if not np.isfinite([float(array.min()), float(array.max())]).all():
                     odd.append(name)
         return odd
 

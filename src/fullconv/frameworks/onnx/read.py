@@ -83,7 +83,9 @@ def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
         if node.outputs[0].name not in inference.constants:
             operators.read(node, reader)
     outputs = [value.name or "" for value in model.graph.outputs]
-    graph = Graph(image, reader.nodes, outputs, reader.recipes, inference.shapes, batch)
+    graph = Graph(
+        image, reader.nodes, outputs, reader.recipes, inference.shapes, batch, fixed is not None
+    )
     return Source(graph, model, inference.constants, per_batch)
 
 

@@ -113,6 +113,7 @@ class Reader:
             self.recipes,
             self.shapes,
             self.batch,
+            isinstance(image.meta["val"].shape[0], int),
         )
         modules = dict(self.root.named_modules()) if self.root is not None else {}
         structure = self.program.call_spec.out_spec
