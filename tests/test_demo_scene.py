@@ -11,7 +11,9 @@ import onnxruntime
 import pytest
 
 from fullconv.demo.overlay import draw_overlay, spread_heatmap
-from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, Pen, draw_dress, draw_scene
+from fullconv.demo.pen import Pen
+from fullconv.demo.people import draw_dress
+from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, draw_scene
 
 WINDOW, STEP = (128, 64), 32
 HELD_OUT = (10_001, 10_002, 10_003)

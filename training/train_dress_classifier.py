@@ -25,7 +25,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional as F
 
-from fullconv.demo.scene import Box, Scene, draw_scene
+from fullconv.demo.pen import Box
+from fullconv.demo.scene import Scene, draw_scene
 
 WINDOW = (128, 64)
 STEP = 32

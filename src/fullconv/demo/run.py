@@ -19,7 +19,8 @@ from PIL import Image
 
 import fullconv
 from fullconv.demo.overlay import draw_overlay
-from fullconv.demo.scene import Box, draw_scene
+from fullconv.demo.pen import Box
+from fullconv.demo.scene import draw_scene
 from fullconv.errors import OutputError
 from fullconv.files import whole
 from fullconv.frameworks import find
