@@ -130,6 +130,13 @@ class TorchFramework(Framework):
         """Run the converted module; gradients only in training mode or where images ask."""
 
         def run(images: torch.Tensor) -> Any:
+            weight = next((p for p in model.parameters() if p.is_floating_point()), images)
+            if (images.dtype, images.device) != (weight.dtype, weight.device):
+                raise ImageError(
+                    f"fcn(images): the model computes in {weight.dtype} on {weight.device}; got "
+                    f"images in {images.dtype} on {images.device}. Use images.to({weight.dtype}) "
+                    f"and move images and model to one device."
+                )
             with torch.set_grad_enabled(
                 torch.is_grad_enabled() and (model.training or images.requires_grad)
             ):

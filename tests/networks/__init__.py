@@ -1,0 +1,1 @@
+"""Random window classifiers: records (`specs`), their two forms, and what draws them."""
