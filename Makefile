@@ -23,7 +23,7 @@ bench: $(FULL)/.ready  ## measure conversion and speed against crops and hand-ma
 	$(FULL)/bin/python benchmarks/speed.py
 
 fashion: $(FULL)/.ready  ## train on real garments, convert, find the dresses in the real sheet
-	$(FULL)/bin/python training/fashion.py
+	$(FULL)/bin/python training/fashion.py -o fashion-out
 
 lint: $(FULL)/.ready
 	$(FULL)/bin/ruff check .

@@ -196,7 +196,11 @@ class Writer:
         return self._tensor(Recipe(name, tuple(tensor.shape)))
 
     def _function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
-        return self.fx.call_function(target, args, kwargs)
+        node = self.fx.call_function(target, args, kwargs)
+        # A pickled module is traced again when it is loaded; ours are leaves of that trace.
+        if getattr(target, "__module__", "").startswith("fullconv."):
+            node.meta["is_wrapped"] = True
+        return node
 
     def _clone(self, node: Node, changed: dict[str, Any]) -> FxNode:
         """Repeat the original call on other tensors, with some arguments changed."""
@@ -359,11 +363,20 @@ class Writer:
             len(mean), epsilon, momentum, affine=weight is not None, device="meta"
         )
         module.running_mean, module.running_var = mean, variance
-        module.num_batches_tracked = torch.zeros((), dtype=torch.long, device=mean.device)
+        module.num_batches_tracked = self._batches_tracked(node.inputs[3] or "", mean)
         if weight is not None and bias is not None:
             module.weight, module.bias = _parameter(weight), _parameter(bias)
         path = call.owner or node.name.replace(".", "_")
         return self.fx.call_module(self._place(path, module), (self._value(node.inputs[0]),))
+
+    def _batches_tracked(self, mean_name: str, mean: torch.Tensor) -> torch.Tensor:
+        """Return the counter beside a running mean, which no operation reads in eval mode."""
+        path = self.source.weights[self.graph.constants[mean_name].source].path
+        wanted = f"{path.rpartition('.')[0]}.num_batches_tracked".lstrip(".")
+        for weight in self.source.weights.values():
+            if weight.path == wanted:
+                return weight.tensor
+        return torch.zeros((), dtype=torch.long, device=mean.device)
 
     @operation.register
     def _(self, operation: AlongAxis, node: Node) -> FxNode:
