@@ -12,7 +12,7 @@ import pytest
 
 import fullconv
 from fullconv import converted
-from fullconv.verify import WHOLE
+from fullconv.verification import WHOLE
 from networks.specs import Conv, Flatten, Linear, Network
 from networks.weights import pixels
 from oracle import assert_same, onnx_classifier, scores_of_crops

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 # Where each verb lives. Nothing is imported until it is asked for: the frameworks, and even
-# NumPy, are heavier than what `fullconv --help` should cost.
+# NumPy, are heavier than what `fullconv --help` should cost. No file bears the name of a verb: the
+# import of a file would put the module in the verb's place.
 _HOMES = {
     "Change": "report",
     "FullconvError": "errors",
@@ -18,12 +17,12 @@ _HOMES = {
     "Preprocessing": "images",
     "Reason": "report",
     "Report": "report",
-    "Verification": "verify",
-    "convert": "convert",
+    "Verification": "verification",
+    "convert": "conversion",
     "dense_to_conv": "dense",
-    "explain": "convert",
+    "explain": "conversion",
     "load": "converted",
-    "verify": "verify",
+    "verify": "verification",
 }
 
 # Written out, because type checkers read it.
@@ -45,8 +44,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fullconv.convert import convert as convert
-    from fullconv.convert import explain as explain
+    from fullconv.conversion import convert as convert
+    from fullconv.conversion import explain as explain
     from fullconv.converted import FullyConvolutional as FullyConvolutional
     from fullconv.converted import load as load
     from fullconv.dense import dense_to_conv as dense_to_conv
@@ -56,24 +55,8 @@ if TYPE_CHECKING:
     from fullconv.report import Change as Change
     from fullconv.report import Reason as Reason
     from fullconv.report import Report as Report
-    from fullconv.verify import Verification as Verification
-    from fullconv.verify import verify as verify
-
-
-class _Package(ModuleType):
-    """The package itself, whose verbs stay verbs.
-
-    Importing ``fullconv.convert``, the file, sets the attribute ``convert`` of the package to
-    that module, and would hide the verb of the same name from then on.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if _HOMES.get(name) == name and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+    from fullconv.verification import Verification as Verification
+    from fullconv.verification import verify as verify
 
 
 def __getattr__(name: str) -> Any:

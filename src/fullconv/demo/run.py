@@ -26,7 +26,7 @@ from fullconv.files import whole
 from fullconv.frameworks import find
 from fullconv.geometry import Grid
 from fullconv.report import Report
-from fullconv.verify import Verification
+from fullconv.verification import Verification
 
 BATCH = 64
 """Crops per call: more are no faster on a CPU, and one at a time is slower."""

@@ -91,7 +91,7 @@ def _check_batch(fcn: FullyConvolutional, plan: _Plan) -> None:
     )
     if not any(node.per_window for node in cloned):
         return
-    from fullconv.verify import verify
+    from fullconv.verification import verify
 
     (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
     images = plan.framework.sample(plan.source, (1, fcn.shape.channels, h + sy, w + sx))
