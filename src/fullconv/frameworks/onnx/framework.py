@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fullconv.images import ImageShape, check_shape
 
 OLDEST_OPSET = 15
 CURRENT_OPSET = 17
+LARGE = 1 << 20
 
 
 class OnnxFramework(Framework):
@@ -61,7 +63,7 @@ class OnnxFramework(Framework):
     def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
         """Write a checked model."""
         proto = ir.serde.serialize_model(write(graph, source, grid))
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(_skeleton(proto))
         return proto
 
     def classifier(self, model: Any) -> Callable[[Any], Any]:
@@ -172,6 +174,23 @@ def _current(model: onnx.ModelProto) -> onnx.ModelProto:
     del current.metadata_props[:]
     current.metadata_props.extend(model.metadata_props)
     return current
+
+
+def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model with its large weights as inputs: the checker would copy them all."""
+    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = skeleton.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) < LARGE:
+            graph.initializer.add().CopyFrom(tensor)
+        else:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.input.add().CopyFrom(info)
+    return skeleton
 
 
 def _session(model: onnx.ModelProto) -> Callable[[Any], Any]:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from fullconv.errors import ModelError
 from fullconv.frameworks.onnx.read import Call, Source
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import (
     Add,
     AlongAxis,
@@ -135,7 +135,13 @@ class Writer:
             return None
         if name not in self.values:
             recipe = self.graph.constants[name]
-            self.values[name] = self._initializer(name, recipe.apply(self._array(recipe.source)))
+            held = self.source.model.graph.initializers.get(recipe.source)
+            if held is not None and recipe == Recipe(recipe.source, recipe.shape):
+                # As it was: the tensor itself, which may still lie in its file.
+                self.values[name] = self._register(name, held.const_value)
+            else:
+                array = recipe.apply(self._array(recipe.source))
+                self.values[name] = self._initializer(name, array)
         return self.values[name]
 
     def _array(self, name: str) -> Any:
@@ -146,10 +152,12 @@ class Writer:
         return value.numpy()
 
     def _initializer(self, name: str, array: Any) -> ir.Value:
-        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(np.shape(array)), name=name)
-        value = ir.Value(
-            name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
-        )
+        array = np.ascontiguousarray(array).reshape(np.shape(array))
+        return self._register(name, ir.Tensor(array, name=name))
+
+    def _register(self, name: str, tensor: Any) -> ir.Value:
+        shape, kind = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+        value = ir.Value(name=name, type=kind, shape=shape, const_value=tensor)
         self.initializers[name] = value
         return value
 
