@@ -1,0 +1,98 @@
+"""Times of several contenders in one run, interleaved, so that a busy machine is fair to all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured line of a table; times in seconds."""
+
+    workload: str
+    contender: str
+    median: float
+    fastest: float
+    slowest: float
+    repeats: int
+    note: str = ""
+
+    @classmethod
+    def of(cls, workload: str, contender: str, times: Sequence[float], note: str = "") -> Figure:
+        """Sum up the times of the repeats."""
+        median = statistics.median(times)
+        return cls(workload, contender, median, min(times), max(times), len(times), note)
+
+
+def interleaved(
+    contenders: dict[str, Callable[[], Any]], repeats: int, warm: bool = True
+) -> dict[str, list[float]]:
+    """Run every contender once in every round, and return their times in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(repeats + warm):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if number >= warm:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Read the options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="small images, one repeat")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds to measure (default: 5)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON, too")
+    options = parser.parse_args()
+    if options.quick:
+        options.repeats = 1
+    return options
+
+
+def machine() -> dict[str, str]:
+    """Say what was measured on, and with which versions."""
+    import onnxruntime
+    import torch
+
+    import fullconv
+
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "fullconv": fullconv.__version__,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_json(path: Path | None, figures: Sequence[Figure]) -> None:
+    """Write the figures with what they were measured on."""
+    if path is not None:
+        held = {"machine": machine(), "figures": [asdict(figure) for figure in figures]}
+        path.write_text(json.dumps(held, indent=2) + "\n")
+
+
+def print_machine() -> None:
+    """Print what is measured on, as a line of Markdown."""
+    print("; ".join(f"{name} {value}" for name, value in machine().items()), flush=True)

@@ -1,0 +1,62 @@
+"""The networks that are measured, and the surgery by hand that they are compared with."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from models import VGG16, dense_head
+
+
+class Small(nn.Module):
+    """A small unpadded network: 128x128 pixels, stride 32, a last map of 2x2, 10 classes."""
+
+    window = (128, 128)
+    last_map = (2, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = (3, 16, 32, 64, 96, 128)
+        layers: list[nn.Module] = []
+        for channels, filters in pairwise(sizes):
+            layers += [nn.Conv2d(channels, filters, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*layers)
+        self.classifier = dense_head(128 * 2 * 2, 256, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(torch.flatten(self.features(x), 1))
+
+
+def ready(network: type[nn.Module]) -> nn.Module:
+    """Return the network with random weights, in eval mode."""
+    torch.manual_seed(0)
+    return network().eval()
+
+
+def by_hand(model: nn.Module) -> nn.Sequential:
+    """Return the fully convolutional network as one writes it for one architecture.
+
+    The trunk is taken as it is; every `nn.Linear` becomes an `nn.Conv2d` with its weights.
+    """
+    layers = list(model.features)
+    rows, columns = model.last_map
+    for layer in model.classifier:
+        if isinstance(layer, nn.Linear):
+            channels = layer.in_features // (rows * columns)
+            conv = nn.Conv2d(channels, layer.out_features, (rows, columns), device="meta")
+            filters = layer.weight.detach().reshape(-1, channels, rows, columns)
+            conv.weight = nn.Parameter(filters)
+            conv.bias = nn.Parameter(layer.bias.detach())
+            layers.append(conv)
+            rows, columns = 1, 1
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers).eval()
+
+
+__all__ = ["VGG16", "Small", "by_hand", "ready"]
