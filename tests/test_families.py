@@ -280,6 +280,8 @@ PER_WINDOW: dict[str, tuple[Network, str]] = {
     "padding of zeros ahead": (network(Conv(2), Pad((1, 0, 0, 2)), Conv(2)), "pad"),
     "padding of another value": (network(Conv(2), Pad(ONES, "value", 2), Conv(2)), "pad"),
     "padding by reflection": (network(Conv(2), Pad((2, 1, 1, 0), "reflect"), Conv(2)), "pad"),
+    "reflection on one side": (network(Conv(2), Pad((0, 0, 0, 2), "reflect"), Conv(2)), "pad"),
+    "repetition on one side": (network(Conv(2), Pad((1, 0, 0, 0), "replicate"), Conv(2)), "pad"),
     "padding by repetition": (network(Conv(2), Pad(ONES, "replicate"), Conv(2)), "pad"),
     "reflecting convolution": (network(Conv(3, padding=ONES, mode="reflect")), "pad|conv"),
     "repeating convolution": (network(Conv(3, padding=ONES, mode="replicate")), "pad|conv"),
@@ -353,6 +355,24 @@ def test_the_approximate_form_is_the_classifier_at_its_own_size(
     images = images_for(net, 2, net.window, form)
     scores = fcn(images)
     assert np.array_equal(np.asarray(scores)[..., 0, 0], np.asarray(classify(images)))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_maximum_over_padding_of_zeros_sees_the_zeros(exact: bool) -> None:
+    """ONNX Runtime 1.31 joins a Pad with a MaxPool behind it, and then pads with -infinity.
+
+    So a Pad and a ReduceMax must not become a Pad and a MaxPool.
+    """
+    from networks.onnx_form import around
+
+    def body(graph: Any, x: str) -> str:
+        negative = graph.add("Sub", graph.add("Neg", graph.add("Abs", x)), graph.number(1))
+        return graph.reduce("max", graph.pad(negative, ONES, "constant"), (2, 3), 1)
+
+    model = around(body, (9, 12))
+    images = np.random.default_rng(0).integers(0, 4, (2, 2, 9, 12)).astype(np.float32)
+    fcn = fullconv.convert(model, window=(9, 12), exact=exact)
+    assert np.array_equal(fcn(images)[..., 0, 0], onnx_classifier(model)(images))
 
 
 # These may be shared or not; they are right either way.

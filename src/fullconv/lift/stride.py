@@ -24,8 +24,9 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     The product of all strides on the way to the output, which is the pitch of the last map before
     the head; where that is a fraction (after a transposed convolution), the smallest whole number
     of pixels that is a multiple of it. Windows must also lie a whole number of cells apart wherever
-    a transposed convolution spreads cells. An average pool that covers its whole input is a global
-    one, and its stride (by default its kernel) does not count.
+    a transposed convolution spreads cells. Along an
+    axis that a pool covers whole, it is a global one, and its stride (by default its kernel) does
+    not count.
     """
     one = Fraction(1)
     pitches: dict[str | None, Pitch] = {graph.image: (one, one)}
@@ -79,9 +80,13 @@ def _factor(node: Node, graph: Graph) -> Pitch:
     if len(shape) != 4:
         return one, one
     if isinstance(operation, Pool):
-        if operation.kind == "average" and operation.kernel == shape[2:]:
-            return one, one
-        return Fraction(operation.stride[0]), Fraction(operation.stride[1])
+        moves = [
+            one if kernel == extent else Fraction(stride)
+            for kernel, extent, stride in zip(
+                operation.kernel, shape[2:], operation.stride, strict=True
+            )
+        ]
+        return moves[0], moves[1]
     if isinstance(operation, AdaptivePool):
         whole = [
             Fraction(extent // size) if size > 1 and extent % size == 0 else one

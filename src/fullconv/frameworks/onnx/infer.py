@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,6 +129,9 @@ class Inference:
                 f"{node.name or node.outputs[0].name!r} says {reason}. Give the size it was "
                 f"trained on."
             ) from None
+        if not all(kind.tensor_type.HasField("shape") for kind in found.values()):
+            with contextlib.suppress(Exception):  # then the size is not known, as said below
+                found = self._measure(proto, types)
         for name, kind in found.items():
             dims = [d.dim_value for d in kind.tensor_type.shape.dim]
             known = kind.tensor_type.HasField("shape") and all(
@@ -140,3 +144,25 @@ class Inference:
                 )
             self.shapes[name] = tuple(dims)
             self.types[name] = ir.DataType(kind.tensor_type.elem_type)
+
+    def _measure(
+        self, proto: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]
+    ) -> dict[str, onnx.TypeProto]:
+        """Run one node, to see the sizes that ONNX does not infer for it."""
+        import onnxruntime
+
+        inputs = [onnx.ValueInfoProto(name=name, type=kind) for name, kind in types.items()]
+        outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
+        graph = onnx.helper.make_graph([proto], "operator", inputs, outputs)
+        model = onnx.helper.make_model(graph, opset_imports=self.opsets, ir_version=10)
+        feeds = {
+            name: self.constants.get(name, np.ones(self.shapes[name], self.types[name].numpy()))
+            for name in types
+        }
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        return {
+            output.name: onnx.helper.make_tensor_type_proto(
+                onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+            )
+            for output, array in zip(outputs, session.run(None, feeds), strict=True)
+        }

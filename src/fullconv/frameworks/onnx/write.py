@@ -321,6 +321,10 @@ class Writer:
         }
         if operation.kind == "max":
             attributes["dilations"] = operation.dilation
+            if node.kind != "MaxPool" and any(n.op_type == "Pad" for n in self.nodes):
+                # ONNX Runtime moves a Pad of zeros into the MaxPool behind it, which then pads
+                # with minus infinity (seen in 1.31); something between the two keeps them apart.
+                x = self._emit("Max", [x, x])
             return self._emit("MaxPool", [x], attributes, node.name)
         attributes["count_include_pad"] = int(operation.count_include_pad)
         return self._emit("AveragePool", [x], attributes, node.name)

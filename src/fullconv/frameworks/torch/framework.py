@@ -255,7 +255,7 @@ def _channel_counts(model: nn.Module, window: tuple[int, int]) -> list[int]:
         pixels = window[0] * window[1]
         dense = [p.shape[1] for p in model.parameters() if p.dim() == 2][:1]
         found += [n // pixels for n in dense if n % pixels == 0]
-    return list(dict.fromkeys([*found, *([] if found else [3, 1])]))
+    return list(dict.fromkeys([*(n for n in found if n), 3, 1, 2, 4]))
 
 
 def _export_failed(

@@ -416,7 +416,8 @@ class Writer:
     @operation.register
     def _(self, operation: Pad, node: Node) -> FxNode:
         numbers = tuple(n for pair in reversed(operation.pads) for n in pair)
-        while numbers[-2:] == (0, 0):
+        # PyTorch takes two axes at least where it mirrors or repeats.
+        while numbers[-2:] == (0, 0) and len(numbers) > 4:
             numbers = numbers[:-2]
         value = operation.value if operation.mode == "constant" else None
         return self._function(F.pad, self._value(node.inputs[0]), numbers, operation.mode, value)
@@ -490,7 +491,8 @@ def _getitem(x: torch.Tensor, index: tuple[slice, ...]) -> torch.Tensor:
 
 def _any_rank(operation: Operation) -> bool:
     """Whether a module of this operation does the same on a stored map as at its native rank."""
-    return not isinstance(operation, PerChannel | AlongAxis | Linear | Reshape) or (
+    # A pool's ceil_mode would add outputs that only a larger map has.
+    return not isinstance(operation, PerChannel | AlongAxis | Linear | Pool | Reshape) or (
         isinstance(operation, PerChannel) and operation.name == "prelu"
     )
 
