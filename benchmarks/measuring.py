@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+SHORT = 30.0
+"""Seconds that the rounds of one table may take before there are only as many as asked for."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -33,17 +36,22 @@ class Figure:
         return cls(workload, contender, median, min(times), max(times), len(times), note)
 
 
-def interleaved(
-    contenders: dict[str, Callable[[], Any]], repeats: int, warm: bool = True
-) -> dict[str, list[float]]:
-    """Run every contender once in every round, and return their times in seconds."""
+def interleaved(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Run every contender once in every round, and return their times in seconds.
+
+    A first round is not counted. Where rounds are short, there are more of them, up to four times
+    as many: short times are the noisy ones.
+    """
+    start = time.perf_counter()
+    for run in contenders.values():
+        run()
+    short = int(SHORT / (time.perf_counter() - start))
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(repeats + warm):
+    for _ in range(max(repeats, min(4 * repeats, short))):
         for name, run in contenders.items():
             start = time.perf_counter()
             run()
-            if number >= warm:
-                times[name].append(time.perf_counter() - start)
+            times[name].append(time.perf_counter() - start)
     return times
 
 
