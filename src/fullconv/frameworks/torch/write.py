@@ -87,7 +87,9 @@ class Writer:
         call = node.source
         if isinstance(call, Call) and call.owner and call.operation == node.operation:
             module = self.source.modules.get(call.owner)
-            if module is not None and (node.per_window or _any_rank(node.operation)):
+            # A pool's ceil_mode would add outputs that only a larger map has.
+            anywhere = _any_rank(node.operation) and not getattr(module, "ceil_mode", False)
+            if module is not None and (node.per_window or anywhere):
                 return self._call_module(node, call.owner, self._twin(module))
         return self.operation(node.operation, node)
 
@@ -491,8 +493,7 @@ def _getitem(x: torch.Tensor, index: tuple[slice, ...]) -> torch.Tensor:
 
 def _any_rank(operation: Operation) -> bool:
     """Whether a module of this operation does the same on a stored map as at its native rank."""
-    # A pool's ceil_mode would add outputs that only a larger map has.
-    return not isinstance(operation, PerChannel | AlongAxis | Linear | Pool | Reshape) or (
+    return not isinstance(operation, PerChannel | AlongAxis | Linear | Reshape) or (
         isinstance(operation, PerChannel) and operation.name == "prelu"
     )
 
