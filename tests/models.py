@@ -83,53 +83,6 @@ def dense_head(inputs: int, hidden: int, classes: int, device: str | None = None
     )
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016, figure 5 left)."""
-
-    def __init__(self, channels: int, filters: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(filters)
-        self.conv2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(filters)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or channels != filters:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
-
-
-class ResNet18(nn.Module):
-    """ResNet-18: a 7x7 stem, four pairs of blocks, a global average (He et al. 2016, table 1)."""
-
-    window = (224, 224)
-
-    def __init__(self, width: float = 1, classes: int = 1000) -> None:
-        super().__init__()
-        sizes = [round(n * width) for n in (64, 64, 128, 256, 512)]
-        self.conv1 = nn.Conv2d(3, sizes[0], 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(sizes[0])
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        for index in range(1, 5):
-            before, filters = sizes[index - 1 : index + 1]
-            blocks = (
-                BasicBlock(before, filters, 1 if index == 1 else 2),
-                BasicBlock(filters, filters, 1),
-            )
-            self.add_module(f"layer{index}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(sizes[4], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
-        for index in range(1, 5):
-            x = self.get_submodule(f"layer{index}")(x)
-        return self.fc(x.mean((2, 3)))
-
-
 class DressDetector(nn.Module):
     """A window of 64 wide and 128 high, reduced 32 times to 2x4 units; no padding anywhere."""
 

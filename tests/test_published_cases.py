@@ -24,11 +24,11 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
+from architectures import ResNet18  # noqa: E402
 from models import (  # noqa: E402
     VGG16,
     AlexNet,
     DressDetector,
-    ResNet18,
     integer_images,
     with_integers,
 )
@@ -171,7 +171,7 @@ def test_resnet_ends_in_a_pool_of_its_native_extent() -> None:
     model = ResNet18(1 / 8, classes=10).eval()
     changes = fullconv.explain(model, window=(224, 224), exact=False).changes
     assert [(change.layer, change.after) for change in changes] == [
-        ("mean", "AveragePool of 7x7, the native extent"),
+        ("avgpool", "AveragePool of 7x7, the native extent"),
         ("fc", "Conv2d, 10 filters of 1x1x64"),
     ]
     fcn = fullconv.convert(model, window=(224, 224))
