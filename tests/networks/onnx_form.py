@@ -15,6 +15,7 @@ from networks.specs import (
     AdaptivePool,
     AvgPool,
     BatchNorm,
+    ChannelPad,
     ChannelsLastLinear,
     Concat,
     Conv,
@@ -24,6 +25,7 @@ from networks.specs import (
     Gate,
     GlobalPool,
     Gram,
+    GroupNorm,
     Linear,
     Map,
     MaxPool,
@@ -31,6 +33,7 @@ from networks.specs import (
     Network,
     Pad,
     Pointwise,
+    Pool,
     PoolOneAxis,
     PRelu,
     Scale,
@@ -164,9 +167,16 @@ class Graph:
         named = {"min": low, "max": high}
         return self.add("Clip", x, **{k: float(v) for k, v in named.items() if v is not None})
 
-    def pad(self, x: str, amounts: Sequence[int], mode: str, value: float = 0.0) -> str:
-        """Pad a map by (top, left, bottom, right)."""
-        pads = [0, 0, *amounts[:2], 0, 0, *amounts[2:]]
+    def pad(
+        self,
+        x: str,
+        amounts: Sequence[int],
+        mode: str,
+        value: float = 0.0,
+        channels: tuple[int, int] = (0, 0),
+    ) -> str:
+        """Pad a map by (top, left, bottom, right), and its channels."""
+        pads = [0, channels[0], *amounts[:2], 0, channels[1], *amounts[2:]]
         if self.opset >= 11:
             return self.add("Pad", x, self.integers(*pads), self.number(value), mode=mode)
         return self.add("Pad", x, pads=pads, mode=mode, value=float(value))
@@ -203,13 +213,19 @@ def _all(layers: tuple[Spec, ...], graph: Graph, x: str, here: Map, weights: Wei
     return x
 
 
-PAD_MODES = {"zeros": "constant", "value": "constant", "reflect": "reflect", "replicate": "edge"}
+PAD_MODES = {
+    "zeros": "constant",
+    "value": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 
 
 @form.register
 def _(spec: Conv, graph: Graph, x: str, here: Map, weights: Weights) -> str:
     shape = (spec.out, here.channels // spec.groups, *spec.kernel)
-    numbers = [graph.number(weights.pick("weight", SIGNS, *shape))]
+    numbers = [graph.number(weights.filters("weight", *shape))]
     if spec.bias:
         numbers.append(graph.number(weights.pick("bias", SIGNS, spec.out)))
     place: dict[str, Any] = {"strides": spec.stride, "dilations": spec.dilation}
@@ -245,6 +261,11 @@ def _(spec: Pad, graph: Graph, x: str, here: Map, weights: Weights) -> str:
     return graph.pad(x, spec.amounts, PAD_MODES[spec.mode], spec.value)
 
 
+@form.register
+def _(spec: ChannelPad, graph: Graph, x: str, here: Map, weights: Weights) -> str:
+    return graph.pad(x, (0, 0, 0, 0), "constant", channels=(spec.before, spec.behind))
+
+
 def _newer(graph: Graph, since: int, **attributes: Any) -> dict[str, Any]:
     """Return attributes that an operator has since some operator set and, before, must lack."""
     if graph.opset >= since:
@@ -263,9 +284,15 @@ def _(spec: MaxPool, graph: Graph, x: str, here: Map, weights: Weights) -> str:
         x,
         kernel_shape=spec.kernel,
         strides=spec.stride,
-        pads=[*spec.padding, *spec.padding],
+        **_place(spec, here),
         **_newer(graph, 10, ceil_mode=int(spec.ceil), dilations=spec.dilation),
     )
+
+
+def _place(spec: Pool, here: Map) -> dict[str, Any]:
+    if isinstance(spec.padding, str):
+        return {"auto_pad": spec.padding}
+    return {"pads": spec.pads(here.extent)}
 
 
 @form.register
@@ -277,7 +304,7 @@ def _(spec: AvgPool, graph: Graph, x: str, here: Map, weights: Weights) -> str:
         x,
         kernel_shape=spec.kernel,
         strides=spec.stride,
-        pads=[*spec.padding, *spec.padding],
+        **_place(spec, here),
         count_include_pad=int(spec.count_pads),
         **_newer(graph, 10, ceil_mode=int(spec.ceil)),
     )
@@ -315,6 +342,8 @@ def _(spec: Pointwise, graph: Graph, x: str, here: Map, weights: Weights) -> str
         "relu": lambda: graph.add("Relu", x),
         "leaky": lambda: graph.add("LeakyRelu", x, alpha=0.5),
         "hardtanh": lambda: graph.clip(x, -3, 3),
+        "wide": lambda: graph.clip(x, -31, 31),
+        "widest": lambda: graph.clip(x, -1023, 1023),
         "relu6": lambda: graph.clip(graph.clip(x, 0, None), None, 6),
         "abs": lambda: graph.add("Abs", x),
         "sign": lambda: graph.add("Sign", x),
@@ -387,7 +416,7 @@ def _body(
 def _(spec: Merge, graph: Graph, x: str, here: Map, weights: Weights) -> str:
     to = spec.after(here)
     operators = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "maximum": "Max"}
-    kept = _cut(graph, x, here, *to.extent)
+    kept = _body(spec.shortcut, graph, x, here, weights.at("shortcut"), to)
     return graph.add(operators[spec.kind], kept, _body(spec.body, graph, x, here, weights, to))
 
 
@@ -438,6 +467,22 @@ def _(spec: Twice, graph: Graph, x: str, here: Map, weights: Weights) -> str:
 @form.register
 def _(spec: Gate, graph: Graph, x: str, here: Map, weights: Weights) -> str:
     return graph.add("Mul", x, graph.clip(graph.reduce("max", x, (2, 3), 1), -1, 2))
+
+
+@form.register
+def _(spec: GroupNorm, graph: Graph, x: str, here: Map, weights: Weights) -> str:
+    """Say it as exporters do, until operator set 21 has it: one instance for each group."""
+    if graph.opset >= 21:
+        ones, zeros = graph.number([1] * here.channels), graph.number([0] * here.channels)
+        groups: dict[str, Any] = {"num_groups": spec.groups, "epsilon": spec.epsilon}
+        x = graph.add("GroupNormalization", x, ones, zeros, **groups)
+    else:
+        ones, zeros = graph.number([1] * spec.groups), graph.number([0] * spec.groups)
+        x = graph.add("Reshape", x, graph.integers(0, spec.groups, -1))
+        x = graph.add("InstanceNormalization", x, ones, zeros, epsilon=spec.epsilon)
+        x = graph.add("Reshape", x, graph.integers(0, here.channels, *here.extent))
+    doubled = graph.add("Mul", x, graph.number(2))
+    return graph.add("Floor", graph.add("Add", doubled, graph.number(0.25)))
 
 
 @form.register

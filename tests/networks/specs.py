@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import reduce
-from math import gcd, lcm, prod
-from typing import Any
+from math import gcd, isqrt, lcm, prod
+from typing import Any, ClassVar
 
 Pair = tuple[int, int]
 Four = tuple[int, int, int, int]
@@ -246,7 +246,10 @@ class ConvTranspose(Spec):
 
 @dataclass(frozen=True, repr=False)
 class Pad(Spec):
-    """`amounts` are (top, left, bottom, right); `mode` is zeros, value, reflect or replicate."""
+    """`amounts` are (top, left, bottom, right), and cut where they are negative.
+
+    `mode` is zeros, value, reflect, replicate or circular.
+    """
 
     amounts: Four
     mode: str = "zeros"
@@ -261,11 +264,70 @@ class Pad(Spec):
         return made.sharing(not any(self.amounts))
 
 
+@dataclass(frozen=True, repr=False)
+class ChannelPad(Spec):
+    """Channels of zeros ahead of the map's own and behind them: a shortcut without parameters."""
+
+    before: int = 0
+    behind: int = 0
+
+    def after(self, here: Map) -> Map:
+        return replace(here, channels=self.before + here.channels + self.behind)
+
+
 class Pool(Spec):
-    """What average and max pools have in common."""
+    """What average and max pools have in common.
+
+    `padding` is (rows, columns), or, in ONNX, (top, left, bottom, right) or a rule by its name.
+    """
 
     kernel: Pair
     stride: Pair
+    padding: Pair | Four | str
+    ceil: bool
+
+    @property
+    def spacing(self) -> Pair:
+        """The distance between the cells under one kernel."""
+        return (1, 1)
+
+    def pads(self, extent: Pair) -> Four:
+        match self.padding:
+            case (y, x):
+                return (y, x, y, x)
+            case (_, _, _, _):
+                return self.padding
+            case "VALID":
+                return (0, 0, 0, 0)
+        lower = self.padding == "SAME_LOWER"
+        return same_pads(extent, self.kernel, self.stride, self.spacing, lower)
+
+    def axes(self, here: Map) -> list[tuple[int, int, int, int, Pair]]:
+        """Return (cells, kernel, stride, dilation, padding) of the rows and of the columns."""
+        top, left, bottom, right = self.pads(here.extent)
+        sizes = zip(here.extent, self.kernel, self.stride, self.spacing, strict=True)
+        made = [
+            (*size, pads) for size, pads in zip(sizes, ((top, bottom), (left, right)), strict=True)
+        ]
+        for _, k, t, d, pads in made:
+            if isinstance(self.padding, str) and k < t:
+                raise DoesNotFitError("ONNX Runtime would reckon with less than no padding")
+            # PyTorch refuses the one, ONNX Runtime the other.
+            most = k // 2 if isinstance(self.padding, tuple) and len(self.padding) == 2 else k - 1
+            if max(pads) > (most if d == 1 else min(most, k // 2)):
+                raise DoesNotFitError("too much padding for the kernel")
+        return made
+
+    def size(self, here: Map) -> list[int]:
+        return [_windows(*axis, self.ceil) for axis in self.axes(here)]
+
+    def whole(self, here: Map) -> bool:
+        """Say whether every position of the kernel lies on cells alone."""
+        inside = not any(
+            _overhangs(*axis[:4], count)
+            for axis, count in zip(self.axes(here), self.size(here), strict=True)
+        )
+        return inside and not any(self.pads(here.extent))
 
     def counted(self, here: Map) -> Pair:
         """Return the stride as it counts for the network's own: not where nothing can slide."""
@@ -280,20 +342,17 @@ class Pool(Spec):
 class MaxPool(Pool):
     kernel: Pair = (2, 2)
     stride: Pair = (2, 2)
-    padding: Pair = (0, 0)
+    padding: Pair | Four | str = (0, 0)
     dilation: Pair = (1, 1)
     ceil: bool = False
 
+    @property
+    def spacing(self) -> Pair:
+        return self.dilation
+
     def after(self, here: Map) -> Map:
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise DoesNotFitError("padding must be at most half of the kernel")
-        axes = tuple(zip(here.extent, self.kernel, self.stride, self.dilation, strict=True))
-        size = [
-            _windows(*axis, (p, p), self.ceil) for axis, p in zip(axes, self.padding, strict=True)
-        ]
-        whole = not any(_overhangs(*axis, n) for axis, n in zip(axes, size, strict=True))
-        made = here.sized(*size).spread(*self.counted(here))
-        return made.sharing(whole and not any(self.padding))
+        made = here.sized(*self.size(here)).spread(*self.counted(here))
+        return made.sharing(self.whole(here))
 
 
 @dataclass(frozen=True, repr=False)
@@ -302,30 +361,35 @@ class AvgPool(Pool):
 
     kernel: Pair = (2, 2)
     stride: Pair = (2, 2)
-    padding: Pair = (0, 0)
+    padding: Pair | Four | str = (0, 0)
     ceil: bool = False
     count_pads: bool = True
     divisor: int | None = None
 
     def after(self, here: Map) -> Map:
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise DoesNotFitError("padding must be at most half of the kernel")
-        axes = tuple(zip(here.extent, self.kernel, self.stride, (1, 1), strict=True))
-        size = [
-            _windows(*axis, (p, p), self.ceil) for axis, p in zip(axes, self.padding, strict=True)
-        ]
-        whole = not any(_overhangs(*axis, n) for axis, n in zip(axes, size, strict=True))
-        even = whole and not any(self.padding)
-        # Kernels of one or two cells are cut to one or two: powers of two in any case.
-        counts = prod(self.kernel) if self.divisor is None else self.divisor
-        if not power_of_two(counts) or (self.divisor is None and not even and max(self.kernel) > 2):
+        size = self.size(here)
+        if self.divisor is None:
+            counts = [
+                self._counts(n, k, t, pads, count)
+                for (n, k, t, _, pads), count in zip(self.axes(here), size, strict=True)
+            ]
+        else:
+            counts = [{self.divisor}, {1}]
+        if not all(power_of_two(count) for axis in counts for count in axis):
             raise DoesNotFitError("the average would not be a multiple of a power of two")
         made = replace(
             here.sized(*size).spread(*self.counted(here)),
             bound=here.bound * (1 if self.divisor is None else prod(self.kernel)),
-            unit=here.unit / counts,
+            unit=here.unit / max(counts[0]) / max(counts[1]),
         )
-        return made.sharing(even)
+        return made.sharing(self.whole(here))
+
+    def _counts(self, extent: int, kernel: int, stride: int, pads: Pair, count: int) -> set[int]:
+        """Return the divisors along one axis; both, where runtimes disagree about an overhang."""
+        first, last = (-pads[0], extent + pads[1]) if self.count_pads else (0, extent)
+        starts = [at * stride - pads[0] for at in range(count)]
+        made = {min(start + kernel, last) - max(start, first) for start in starts}
+        return made | {kernel} if self.count_pads else made
 
 
 @dataclass(frozen=True, repr=False)
@@ -362,6 +426,7 @@ class BatchNorm(Spec):
         return replace(here, bound=(here.bound + 1) * 4 + 1, unit=min(here.unit, 1.0) / 2)
 
 
+# And "wide" and "widest", clamps that are drawn only where sums would grow too large.
 POINTWISE = ("relu", "leaky", "hardtanh", "relu6", "abs", "sign", "double", "shift", "mirror")
 
 
@@ -376,6 +441,10 @@ class Pointwise(Spec):
                 return replace(here, unit=here.unit / 2)
             case "hardtanh":
                 return replace(here, bound=min(here.bound, 3.0))
+            case "wide":
+                return replace(here, bound=min(here.bound, 31.0))
+            case "widest":
+                return replace(here, bound=min(here.bound, 1023.0))
             case "relu6":
                 return replace(here, bound=min(here.bound, 6.0))
             case "sign":
@@ -454,19 +523,23 @@ class ChannelsLastLinear(Spec):
 
 @dataclass(frozen=True, repr=False)
 class Merge(Spec):
-    """The map and what the body makes of it, both cut to the smaller one, in one operation."""
+    """What the shortcut and the body make of a map, cut to the smaller one, in one operation.
+
+    An empty shortcut hands the map on.
+    """
 
     body: tuple[Spec, ...]
     kind: str = "add"
+    shortcut: tuple[Spec, ...] = ()
 
     def after(self, here: Map) -> Map:
-        made = after_all(self.body, here)
-        if made.channels != here.channels:
+        kept, made = after_all(self.shortcut, here), after_all(self.body, here)
+        if made.channels != kept.channels:
             raise DoesNotFitError("the body has other channels")
-        bounds = {"add": here.bound + made.bound, "subtract": here.bound + made.bound}
-        bounds |= {"multiply": here.bound * made.bound, "maximum": max(here.bound, made.bound)}
-        unit = here.unit * made.unit if self.kind == "multiply" else min(here.unit, made.unit)
-        meeting = _meeting((here, made))
+        bounds = {"add": kept.bound + made.bound, "subtract": kept.bound + made.bound}
+        bounds |= {"multiply": kept.bound * made.bound, "maximum": max(kept.bound, made.bound)}
+        unit = kept.unit * made.unit if self.kind == "multiply" else min(kept.unit, made.unit)
+        meeting = _meeting((kept, made))
         return replace(meeting, bound=bounds[self.kind], unit=unit)
 
 
@@ -521,6 +594,26 @@ class Gate(Spec):
         return replace(here, bound=here.bound * 2, unit=here.unit * min(here.unit, 1)).sharing(
             False
         )
+
+
+@dataclass(frozen=True, repr=False)
+class GroupNorm(Spec):
+    """GroupNorm over the window, doubled and rounded to whole numbers.
+
+    A statistic over a window is rounded; what is left of it is not, as long as no number comes
+    to lie where rounding goes the other way. A quarter is added before the floor is taken, so
+    that the many numbers that are zero, a half or one do not.
+    """
+
+    groups: int = 1
+    epsilon: ClassVar[float] = 2.0**-4
+
+    def after(self, here: Map) -> Map:
+        if here.channels % self.groups:
+            raise DoesNotFitError("the channels do not divide into the groups")
+        count = here.channels // self.groups * here.cells
+        bound = 2 * isqrt(count) + 4.0  # no number is further from its mean than that
+        return replace(here, bound=bound, unit=1.0).sharing(False)
 
 
 @dataclass(frozen=True, repr=False)

@@ -60,6 +60,9 @@ class Dialect:
         Draw only layers whose maps all windows can share, whatever lies around a window.
     opset
         The operator set; the oldest lack some attributes (ONNX).
+    clamps
+        What may come ahead of a layer whose sums would leave exact arithmetic; the first that
+        does is taken.
     """
 
     flatten_styles: tuple[str, ...]
@@ -70,6 +73,7 @@ class Dialect:
     onnx: bool
     opset: int = 17
     shareable: bool = False
+    clamps: tuple[Spec, ...] = (CLAMP,)
 
 
 TORCH = Dialect(
@@ -211,9 +215,9 @@ def bodies(draw: Any, here: Map, dialect: Dialect, keeps: bool = False) -> tuple
     layers: tuple[Spec, ...] = ()
     for last in draw(st.sampled_from([(True,), (False, True)])):
         conv = draw(convolutions(here, dialect, keeps=keeps and last))
-        layers += _fitting((conv,), after_all(layers, here), dialect)
+        layers += fitting((conv,), after_all(layers, here), dialect)
         if draw(st.booleans()):
-            layers += _fitting((draw(pointwise()),), after_all(layers, here), dialect)
+            layers += fitting((draw(pointwise()),), after_all(layers, here), dialect)
     return layers
 
 
@@ -283,17 +287,17 @@ def trunks(draw: Any, here: Map, dialect: Dialect) -> tuple[Spec, ...]:
     at = here
     for index in range(draw(st.integers(1, 5))):
         kind = convolutions if index == 0 else draw(st.sampled_from(kinds))
-        if kind is pools and dialect.onnx and _ends_in_padding(layers):
+        if kind is pools and dialect.onnx and ends_in_padding(layers):
             continue  # Note [Padding ahead of a pool]
         try:
-            more = _fitting((draw(kind(at, dialect)),), at, dialect)
+            more = fitting((draw(kind(at, dialect)),), at, dialect)
         except DoesNotFitError:
             continue
         layers, at = layers + more, after_all(more, at)
     return layers
 
 
-def _ends_in_padding(layers: tuple[Spec, ...]) -> bool:
+def ends_in_padding(layers: tuple[Spec, ...]) -> bool:
     """Say whether padding is the last layer that ONNX Runtime's optimizer may leave standing.
 
     Note [Padding ahead of a pool]: ONNX Runtime 1.31 joins a Pad of zeros with the MaxPool behind
@@ -306,23 +310,38 @@ def _ends_in_padding(layers: tuple[Spec, ...]) -> bool:
     return False
 
 
-def _fitting(layers: tuple[Spec, ...], here: Map, dialect: Dialect) -> tuple[Spec, ...]:
+def fitting(layers: tuple[Spec, ...], here: Map, dialect: Dialect) -> tuple[Spec, ...]:
     """Return the layers, behind a clamp if their numbers need it; or say that they do not fit."""
-    if dialect.onnx and any(_since(layer, here) > dialect.opset for layer in layers):
+    if dialect.onnx and _since_all(layers, here) > dialect.opset:
         raise DoesNotFitError("this operator set does not have it")
-    try:
-        made = after_all(layers, here)
-    except DoesNotFitError:
-        layers = (CLAMP, *layers)
-        made = after_all(layers, here)
+    for clamp in ((), *((each,) for each in dialect.clamps)):
+        if stand((*clamp, *layers), here):
+            layers = (*clamp, *layers)
+            break
+    made = after_all(layers, here)
     if dialect.shareable and not made.shared:
         raise DoesNotFitError("windows could not share it")
     return layers
 
 
+def _since_all(layers: tuple[Spec, ...], here: Map) -> int:
+    """Return the ONNX operator set that first can say all of these layers."""
+    first = 9
+    for layer in layers:
+        first = max(first, _since(layer, here))
+        here = replace(layer.after(replace(here, bound=1.0, unit=1.0)), bound=1.0, unit=1.0)
+    return first
+
+
 def _since(layer: Spec, here: Map) -> int:
     """Return the ONNX operator set that first can say this layer."""
     match layer:
+        case Merge(body=body, shortcut=shortcut):
+            return max(_since_all(body, here), _since_all(shortcut, here))
+        case Concat(bodies=bodies):
+            return max(_since_all(body, here) for body in bodies)
+        case Pad(mode="circular") | Conv(mode="circular"):
+            return 19
         case MaxPool(ceil=True) | AvgPool(ceil=True) if _starts_outside(layer, here):
             return 99  # ONNX and ONNX Runtime count such a position differently
         case MaxPool(ceil=True) | AvgPool(ceil=True):
@@ -340,9 +359,10 @@ def _since(layer: Spec, here: Map) -> int:
 
 def _starts_outside(layer: MaxPool | AvgPool, here: Map) -> bool:
     """Say whether rounding up would add a position that starts behind the last cell."""
-    dilation = layer.dilation if isinstance(layer, MaxPool) else (1, 1)
-    axes = zip(here.extent, layer.kernel, layer.stride, layer.padding, dilation, strict=True)
-    return any((-(-(n + 2 * p - d * (k - 1) - 1) // t)) * t >= n + p for n, k, t, p, d in axes)
+    return any(
+        (-(-(n + sum(pads) - d * (k - 1) - 1) // t)) * t >= n + pads[0]
+        for n, k, t, d, pads in layer.axes(here)
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -371,7 +391,7 @@ def heads(draw: Any, here: Map, dialect: Dialect) -> tuple[tuple[Spec, ...], Spe
                 (y, x)
                 for y in range(1, 6)
                 for x in range(1, 6)
-                if _has_bins((y, x), kind, here, dialect)
+                if has_bins((y, x), kind, here, dialect)
             ]
             if choices:
                 return (AdaptivePool(draw(st.sampled_from(choices)), kind),), flat
@@ -386,7 +406,7 @@ def heads(draw: Any, here: Map, dialect: Dialect) -> tuple[tuple[Spec, ...], Spe
     return (), flat
 
 
-def _has_bins(bins: tuple[int, int], kind: str, here: Map, dialect: Dialect) -> bool:
+def has_bins(bins: tuple[int, int], kind: str, here: Map, dialect: Dialect) -> bool:
     try:
         made = AdaptivePool(bins, kind).after(here)
     except DoesNotFitError:
@@ -431,11 +451,18 @@ def networks(draw: Any, dialect: Dialect) -> Network:
     trunk = draw(trunks(first, dialect))
     last = after_all(trunk, first)
     end, head = draw(heads(last, dialect))
-    if dialect.onnx and _ends_in_padding(trunk):
+    if dialect.onnx and ends_in_padding(trunk):
         trunk += (Pointwise("relu"),)  # Note [Padding ahead of a pool]
-    trunk += _fitting(end, last, dialect) if end else ()
-    if not _stands(head, after_all(trunk, first)):
-        trunk += (CLAMP,)
+    trunk += fitting(end, last, dialect) if end else ()
+    return draw(wholes(dialect, first, trunk, head))
+
+
+@st.composite
+def wholes(draw: Any, dialect: Dialect, first: Map, trunk: tuple[Spec, ...], head: Spec) -> Network:
+    """Draw what else there is to a network of this trunk and this head."""
+    for clamp in dialect.clamps:
+        if not stand((head,), after_all(trunk, first)):
+            trunk += (clamp,)
     network = Network(
         window=first.extent,
         channels=first.channels,
@@ -456,7 +483,7 @@ def networks(draw: Any, dialect: Dialect) -> Network:
         vector = network.collected()
     tail: tuple[Spec, ...] = ()
     for layer in draw(tails(dialect)):
-        more = _fitting((layer,), vector, dialect)
+        more = fitting((layer,), vector, dialect)
         tail, vector = tail + more, after_all(more, vector)
     network = replace(network, tail=tail)
     if (
@@ -473,9 +500,10 @@ def head_channels(network: Network) -> int:
     return network.maps()[-1].channels
 
 
-def _stands(layer: Spec, here: Map) -> bool:
+def stand(layers: tuple[Spec, ...], here: Map) -> bool:
+    """Say whether these layers can stand behind this map."""
     try:
-        layer.after(here)
+        after_all(layers, here)
     except DoesNotFitError:
         return False
     return True

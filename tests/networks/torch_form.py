@@ -15,6 +15,7 @@ from networks.specs import (
     AdaptivePool,
     AvgPool,
     BatchNorm,
+    ChannelPad,
     ChannelsLastLinear,
     Concat,
     Conv,
@@ -24,6 +25,7 @@ from networks.specs import (
     Gate,
     GlobalPool,
     Gram,
+    GroupNorm,
     Linear,
     Map,
     MaxPool,
@@ -31,6 +33,7 @@ from networks.specs import (
     Network,
     Pad,
     Pointwise,
+    Pool,
     PoolOneAxis,
     PRelu,
     Scale,
@@ -161,7 +164,7 @@ def _all(layers: tuple[Spec, ...], here: Map, weights: Weights) -> nn.Sequential
 @form.register
 def _(spec: Conv, here: Map, weights: Weights) -> nn.Module:
     shape = (spec.out, here.channels // spec.groups, *spec.kernel)
-    weight = weights.pick("weight", SIGNS, *shape)
+    weight = weights.filters("weight", *shape)
     bias = weights.pick("bias", SIGNS, spec.out) if spec.bias else None
     padding, before = spec.padding, None
     if padding in ("VALID", "SAME_UPPER", "SAME_LOWER"):  # PyTorch has to be told the numbers
@@ -221,6 +224,8 @@ def _pad(amounts: tuple[int, ...], mode: str, value: int, style: str) -> nn.Modu
                 return nn.ReflectionPad2d(order)
             case "replicate":
                 return nn.ReplicationPad2d(order)
+            case "circular":
+                return nn.CircularPad2d(order)
     if mode in ("zeros", "value"):
         return _Call(lambda x: F.pad(x, order, value=float(value)))
     return _Call(lambda x: F.pad(x, order, mode=mode))
@@ -232,14 +237,25 @@ def _(spec: Pad, here: Map, weights: Weights) -> nn.Module:
 
 
 @form.register
+def _(spec: ChannelPad, here: Map, weights: Weights) -> nn.Module:
+    return _Call(lambda x: F.pad(x, (0, 0, 0, 0, spec.before, spec.behind)))
+
+
+def _even(spec: Pool) -> tuple[int, int]:
+    if isinstance(spec.padding, str) or len(spec.padding) != 2:
+        raise ValueError("a pool of PyTorch has the same padding on both sides")
+    return spec.padding
+
+
+@form.register
 def _(spec: MaxPool, here: Map, weights: Weights) -> nn.Module:
-    return nn.MaxPool2d(spec.kernel, spec.stride, spec.padding, spec.dilation, False, spec.ceil)
+    return nn.MaxPool2d(spec.kernel, spec.stride, _even(spec), spec.dilation, False, spec.ceil)
 
 
 @form.register
 def _(spec: AvgPool, here: Map, weights: Weights) -> nn.Module:
     return nn.AvgPool2d(
-        spec.kernel, spec.stride, spec.padding, spec.ceil, spec.count_pads, spec.divisor
+        spec.kernel, spec.stride, _even(spec), spec.ceil, spec.count_pads, spec.divisor
     )
 
 
@@ -274,12 +290,16 @@ def _(spec: Pointwise, here: Map, weights: Weights) -> nn.Module:
         "relu": nn.ReLU,
         "leaky": lambda: nn.LeakyReLU(0.5),
         "hardtanh": lambda: nn.Hardtanh(-3, 3),
+        "wide": lambda: nn.Hardtanh(-31, 31),
+        "widest": lambda: nn.Hardtanh(-1023, 1023),
         "relu6": lambda: nn.ReLU6(inplace=True),
     }
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "relu": torch.relu,
         "leaky": lambda x: F.leaky_relu(x, 0.5),
         "hardtanh": lambda x: torch.clamp(x, -3, 3),
+        "wide": lambda x: torch.clamp(x, -31, 31),
+        "widest": lambda x: torch.clamp(x, -1023, 1023),
         "relu6": lambda x: x.clamp(min=0).clamp(max=6),
         "abs": torch.abs,
         "sign": torch.sign,
@@ -361,10 +381,11 @@ def _(spec: Merge, here: Map, weights: Weights) -> nn.Module:
     }
     operation = operations[spec.kind]
 
-    def merge(x: Tensor, body: nn.Module) -> Tensor:
-        return operation(_cut(x, *extent), _cut(body(x), *extent))
+    def merge(x: Tensor, body: nn.Module, shortcut: nn.Module) -> Tensor:
+        return operation(_cut(shortcut(x), *extent), _cut(body(x), *extent))
 
-    return _Call(merge, _all(spec.body, here, weights))
+    shortcut = _all(spec.shortcut, here, weights.at("shortcut"))
+    return _Call(merge, _all(spec.body, here, weights), shortcut)
 
 
 @form.register
@@ -413,6 +434,12 @@ def _(spec: Twice, here: Map, weights: Weights) -> nn.Module:
 @form.register
 def _(spec: Gate, here: Map, weights: Weights) -> nn.Module:
     return _Call(lambda x: x * x.amax((2, 3), keepdim=True).clamp(-1, 2))
+
+
+@form.register
+def _(spec: GroupNorm, here: Map, weights: Weights) -> nn.Module:
+    made = nn.GroupNorm(spec.groups, here.channels, eps=GroupNorm.epsilon, affine=False)
+    return _Call(lambda x, norm: torch.floor(norm(x) * 2 + 0.25), made)
 
 
 @form.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +20,13 @@ class Weights:
     def at(self, name: object) -> Weights:
         """Return the numbers of a place inside this one."""
         return Weights(self.seed, f"{self.place}/{name}")
+
+    def filters(self, name: str, *shape: int) -> np.ndarray:
+        """Return filters of -1, 0 and 1; those of one or two numbers have no zeros.
+
+        Else so many channels would be dead that a network gave all windows the same scores.
+        """
+        return self.pick(name, (-1, 1) if prod(shape[1:]) < 3 else (-1, 0, 1), *shape)
 
     def pick(self, name: str, values: tuple[float, ...], *shape: int) -> np.ndarray:
         """Return an array of this shape with the values at random, as float32."""
