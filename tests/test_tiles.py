@@ -1,4 +1,4 @@
-"""What runs per window runs in tiles, and the scores do not depend on them."""
+"""The exact form runs in tiles of windows, and the scores do not depend on them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fullconv
 from fullconv import converted
+from fullconv.lift.memory import Size, elements
+from fullconv.tiling import tile_shape, tiles
 from fullconv.verification import WHOLE
 from networks.specs import Conv, Flatten, Linear, Network
 from networks.weights import pixels
 from oracle import assert_same, onnx_classifier, scores_of_crops
 
-# Padded, so that every window is computed by itself.
+# Padded, so that windows have cells of their own.
 PADDED = Network(
     window=(8, 10),
     channels=2,
@@ -38,18 +42,38 @@ def padded_model() -> Any:
 def test_scores_do_not_depend_on_the_tiles(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = padded_model()
     fcn = fullconv.convert(model, step=(1, 2))
-    assert fcn.report.per_window
     images = pixels(PADDED, 2, (17, 23), seed=1)
     expected = scores_of_crops(onnx_classifier(model), images, (8, 10), (1, 2))
-    monkeypatch.setattr(converted, "MEMORY_BYTES", windows * 4 * fcn.window_elements)
-    sizes: list[int] = []
+    budget = elements(fcn.footprint, 1, windows)
+    monkeypatch.setattr(converted, "MEMORY_BYTES", 4 * budget)
+    shapes: list[tuple[int, int]] = []
     run = fcn.framework.runner(fcn.model)
-    fcn._run = lambda part: (sizes.append(int(np.prod(fcn.grid.shape(part.shape[2:])))), run(part))[
-        1
-    ]
+    fcn._run = lambda part: (shapes.append(fcn.grid.shape(part.shape[2:])), run(part))[1]
     assert_same(fcn(images), expected)
-    assert max(sizes) <= max(1, windows) or windows == 1000
-    assert sum(sizes) == 2 * 10 * 7 or windows == 1000
+    assert all(elements(fcn.footprint, *shape) <= budget for shape in shapes)
+    if windows == 1000:
+        assert shapes == [(10, 7)]
+    else:
+        assert sum(rows * columns for rows, columns in shapes) == 2 * 10 * 7
+
+
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.lists(st.builds(Size, *[st.integers(0, 9)] * 4), min_size=1, max_size=3),
+    st.integers(1, 3000),
+)
+def test_tiles_cover_every_window_once_and_stay_within_the_budget(
+    step: tuple[int, int], counts: tuple[int, int], footprint: list[Size], limit: int
+) -> None:
+    shape = tile_shape(fullconv.Grid((9, 7), step), counts, tuple(footprint), limit)
+    seen = np.zeros(counts, int)
+    for band in tiles(counts, shape):
+        for (top, left), (bottom, right) in band:
+            seen[top : bottom + 1, left : right + 1] += 1
+            rows, columns = bottom - top + 1, right - left + 1
+            assert elements(tuple(footprint), rows, columns) <= limit or shape == (1, 1)
+    assert (seen == 1).all()
 
 
 def test_a_large_image_is_verified_around_its_windows() -> None:
@@ -75,9 +99,9 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
         import numpy as np
         import fullconv
         from networks.onnx_form import onnx_form
-        from networks.specs import Conv, Flatten, Linear, Network
+        from networks.specs import Conv, Flatten, Gate, Linear, Network
         network = Network(
-            window=(8, 10), channels=2, trunk=(Conv(out=64, padding=(1, 1, 1, 1)),),
+            window=(8, 10), channels=2, trunk=(Conv(out=64, padding=(1, 1, 1, 1)), Gate()),
             head=Flatten(style="Flatten"), tail=(Linear(out=2, style="Gemm transB"),), opset=17,
         )
         from fullconv import converted

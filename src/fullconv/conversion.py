@@ -16,10 +16,11 @@ from fullconv.converted import FullyConvolutional, stored_settings
 from fullconv.errors import ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Grid, Pair
+from fullconv.graph import Graph
 from fullconv.images import ImageShape, Preprocessing
-from fullconv.lift import Lifted, lift, network_stride
+from fullconv.lift import Lifted, lift, network_stride, products
 from fullconv.operations import Concat, Opaque
-from fullconv.report import Report
+from fullconv.report import Cost, Report
 
 
 def convert(
@@ -77,7 +78,7 @@ def convert(
         plan.framework,
         classes=tuple(classes) if classes is not None else stored_classes,
         preprocessing=preprocessing or stored_preprocessing,
-        window_elements=plan.lifted.window_elements,
+        footprint=plan.lifted.footprint,
     )
     if plan.source.graph.fixed_batch and plan.lifted.per_window:
         _check_batch(fcn, plan)
@@ -159,9 +160,16 @@ def _plan(
         lifted.reasons,
         lifted.changes,
         lifted.per_window,
+        _cost(source.graph, lifted, lift(source.graph, grid, exact=not exact), exact),
         tuple(_warnings(framework.odd_weights(source))),
     )
     return _Plan(framework, model, source, lifted, report, metadata)
+
+
+def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:
+    both = (lifted, other) if exact else (other, lifted)
+    crops = sum(products(node, graph) for node in graph.nodes)
+    return Cost(crops, *(form.products for form in both))
 
 
 def _warnings(odd: Sequence[str]) -> list[str]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil, isqrt
 from pathlib import Path
 from typing import Any
 
 from fullconv.errors import FullconvError, InputError, ModelError
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Pair
 from fullconv.images import ImageShape, Preprocessing
-from fullconv.report import Change, Reason, Report
+from fullconv.lift.memory import Footprint, Size, elements
+from fullconv.report import Change, Cost, Reason, Report
+from fullconv.tiling import tile_shape, tiles
 
 MEMORY_BYTES = 1 << 30
-"""What the tensors of one batch of windows may take, where an operation runs per window."""
+"""What the tensors of one tile of windows may take."""
+
+BYTES_PER_ELEMENT = 4
 
 
 class FullyConvolutional:
@@ -46,7 +49,7 @@ class FullyConvolutional:
         *,
         classes: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
-        window_elements: int = 0,
+        footprint: Footprint = (),
     ) -> None:
         self.model = model
         self.shape = shape
@@ -54,7 +57,7 @@ class FullyConvolutional:
         self.framework = framework
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
-        self.window_elements = window_elements
+        self.footprint = footprint
         self._run: Callable[[Any], Any] | None = None
 
     @property
@@ -86,37 +89,32 @@ class FullyConvolutional:
 
         Notes
         -----
-        Where an operation runs per window, the windows are taken in tiles that keep its tensors
-        within `MEMORY_BYTES`; the scores do not depend on the tiles.
+        The exact form takes the windows in tiles that keep its tensors within `MEMORY_BYTES`; the
+        scores do not depend on the tiles. The approximate form is one pass.
         """
         images = self.framework.check(images, self.shape.channels)
-        rows, columns = self.grid.shape(images.shape[2:])
+        counts = self.grid.shape(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model)
-        limit = MEMORY_BYTES // (4 * self.window_elements) if self.window_elements else 0
-        if not limit or limit >= rows * columns * len(images):
+        limit = MEMORY_BYTES // BYTES_PER_ELEMENT
+        if len(images) * elements(self.footprint, *counts) <= limit:
             return self._run(images)
-        return self._run_tiles(images, rows, columns, max(1, limit))
+        tile = tile_shape(self.grid, counts, self.footprint, limit)
+        each = [self._run_tiles(images[n : n + 1], counts, tile) for n in range(len(images))]
+        return self._join(each, 0)
 
-    def _run_tiles(self, images: Any, rows: int, columns: int, limit: int) -> Any:
-        """Score tiles of at most ``limit`` windows, one image at a time."""
+    def _run_tiles(self, image: Any, counts: Pair, tile: Pair) -> Any:
+        """Score one image by tiles of so many rows and columns of windows."""
         assert self._run is not None
-        side = max(1, isqrt(limit))
-        height = ceil(rows / ceil(rows / side))
-        width = max(1, min(columns, limit // height))
-        scores = []
-        for n in range(len(images)):
-            bands = []
-            for row in range(0, rows, height):
-                band = []
-                for column in range(0, columns, width):
-                    last = min(row + height, rows) - 1, min(column + width, columns) - 1
-                    x0, y0, _, _ = self.grid.box(row, column)
-                    _, _, x1, y1 = self.grid.box(*last)
-                    band.append(self._run(images[n : n + 1, :, y0:y1, x0:x1]))
-                bands.append(self._join(band, -1))
-            scores.append(self._join(bands, -2))
-        return self._join(scores, 0)
+        bands = []
+        for band in tiles(counts, tile):
+            scores = []
+            for first, last in band:
+                x0, y0, _, _ = self.grid.box(*first)
+                _, _, x1, y1 = self.grid.box(*last)
+                scores.append(self._run(image[:, :, y0:y1, x0:x1]))
+            bands.append(self._join(scores, -1))
+        return self._join(bands, -2)
 
     def _join(self, results: Sequence[Any], axis: int) -> Any:
         """Concatenate results, inside whatever structure the model returns."""
@@ -161,7 +159,7 @@ class FullyConvolutional:
             "fullconv.window": json.dumps(self.grid.window),
             "fullconv.step": json.dumps(self.grid.step),
             "fullconv.channels": json.dumps(self.shape.channels),
-            "fullconv.window_elements": json.dumps(self.window_elements),
+            "fullconv.footprint": json.dumps(self.footprint),
             "fullconv.classes": json.dumps(self.classes),
         }
         if self.preprocessing is not None:
@@ -202,10 +200,11 @@ def from_metadata(
             tuple(Reason(r["operation"], r["layer"], r["why"]) for r in held["reasons"]),
             tuple(Change(**change) for change in held["changes"]),
             held["per_window"],
+            Cost(**held["cost"]),
             tuple(held["warnings"]),
         )
         shape = ImageShape(int(json.loads(metadata["fullconv.channels"])), grid)
-        elements = int(json.loads(metadata["fullconv.window_elements"]))
+        held_at_once = json.loads(metadata["fullconv.footprint"])
         classes, preprocessing = stored_settings(metadata)
     except (KeyError, TypeError, ValueError, FullconvError) as error:
         raise ModelError(
@@ -219,7 +218,7 @@ def from_metadata(
         framework,
         classes=classes,
         preprocessing=preprocessing,
-        window_elements=elements,
+        footprint=tuple(Size(*map(int, size)) for size in held_at_once),
     )
 
 

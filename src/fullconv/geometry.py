@@ -104,6 +104,11 @@ class Sliding(NamedTuple):
         """Cells from the first to one past the last that one output reads."""
         return self.dilation * (self.kernel - 1) + 1
 
+    @property
+    def padding(self) -> Pair:
+        """Cells of padding (before, after)."""
+        return self.before, self.after
+
     def output(self, extent: int) -> int:
         """Count the outputs over ``extent`` cells (PyTorch, Conv2d, 'Shape')."""
         return (extent + self.before + self.after - self.span) // self.stride + 1

@@ -25,7 +25,8 @@ class Recipe:
     shape : tuple of int
         Shape after the steps.
     steps : tuple of (str, tuple of int)
-        ``("reshape", shape)``, ``("permute", order)`` or ``("take", (axis, start, stop))``.
+        ``("reshape", shape)``, ``("permute", order)`` or ``("take", (axis, start, stop, size))``,
+        where the axis had ``size`` entries.
     factor : float
         What all numbers are multiplied by (ONNX Gemm, 'alpha' and 'beta').
     """
@@ -57,7 +58,19 @@ class Recipe:
     def take(self, axis: int, start: int, stop: int) -> Recipe:
         """Keep ``start:stop`` of one axis."""
         shape = (*self.shape[:axis], stop - start, *self.shape[axis + 1 :])
-        return self._then("take", (axis, start, stop), shape)
+        return self._then("take", (axis, start, stop, self.shape[axis]), shape)
+
+    def uncut(self) -> tuple[Recipe, tuple[tuple[int, int, int], ...]]:
+        """Return the recipe before the cuts along rows and columns that end it, and these cuts.
+
+        A cut is (axis, start, stop).
+        """
+        if not self.steps or self.steps[-1][0] != "take" or self.steps[-1][1][0] < 2:
+            return self, ()
+        *before, (_, (axis, start, stop, size)) = self.steps
+        shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+        whole, cuts = replace(self, steps=tuple(before), shape=shape).uncut()
+        return whole, (*cuts, (axis, start, stop))
 
     def scale(self, factor: float) -> Recipe:
         """Multiply all numbers."""
@@ -75,7 +88,7 @@ class Recipe:
                 permute = getattr(array, "permute", None) or array.transpose
                 array = permute(*numbers)
             else:
-                axis, start, stop = numbers
+                axis, start, stop, _ = numbers
                 array = array[(slice(None),) * axis + (slice(start, stop),)]
         return array if self.factor == 1 else array * array.dtype.type(self.factor)
 

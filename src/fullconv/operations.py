@@ -10,12 +10,13 @@ Spatial pairs are (rows, columns); padding is ((top, bottom), (left, right)).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 NO_PADDING: Padding = ((0, 0), (0, 0))
 PaddingMode = Literal["constant", "reflect", "replicate", "circular"]
+PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
 
 @dataclass(frozen=True)
@@ -232,8 +233,10 @@ class ChannelNormalization(Operation):
 
 
 @dataclass(frozen=True)
-class Add(Operation):
-    """Adds two stored maps: the terms of a linear layer over several flattened maps."""
+class Combine(Operation):
+    """Adds two stored maps, or takes the larger of each two numbers: terms of a sum or maximum."""
+
+    kind: Literal["sum", "max"]
 
 
 @dataclass(frozen=True)
@@ -256,26 +259,78 @@ class Cells(Operation):
 class Keep(Operation):
     """Keeps the cells that whole windows own; inputs: x, image.
 
-    With ``r`` rows of windows in the image, the first ``stride[0] * (r - 1) + span[0]`` rows of
-    cells are kept; columns likewise.
+    Per axis ``(stride, span)``: with ``r`` windows along the axis, the first
+    ``stride * (r - 1) + span`` cells are kept; all where None.
     """
 
-    stride: Pair
-    span: Pair
+    rows: Pair | None
+    columns: Pair | None
 
 
 @dataclass(frozen=True)
-class TakeWindows(Operation):
-    """Gathers one tensor per window; inputs: x ``(N, C, Y, X)``, image.
+class Own:
+    """Some cells of a part that every window has for itself, which holds ``of`` cells."""
 
-    Output ``(N * rows * columns, C, *extent)``: cell ``j`` of window ``w`` is the stored cell
-    ``w * stride + j * dilation``.
+    cells: tuple[int, ...]
+    of: int
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Stored cells of a shared part for every window: those of the first, then ``stride`` on."""
+
+    cells: tuple[int, ...]
+    stride: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A shared part that stays shared, without some stored cells at its start and end."""
+
+    skip: Pair
+
+
+Segments = tuple[Own | Gathered, ...] | tuple[Running]
+
+
+@dataclass(frozen=True)
+class Assemble(Operation):
+    """Puts a block together from parts of a field; inputs: the parts, row by row, then the image.
+
+    Part ``(i, j)`` gives what ``rows[i]`` and ``columns[j]`` take of it. Where `Own` or `Gathered`
+    cells stand along an axis its windows are entries of the batch, else the axis is shared (see
+    Note [Nine parts] in `fullconv.lift.split`). A block gathered along both axes is one tensor per
+    window.
     """
 
     channels: int
-    extent: Pair
-    stride: Pair
-    dilation: Pair
+    rows: Segments
+    columns: Segments
+
+
+@dataclass(frozen=True)
+class LayOut(Operation):
+    """Lays windows out as cells; inputs: x, image.
+
+    Along each axis that is true, x holds one cell of every window, and the windows in its batch;
+    in the result they are the cells: ``(N * rows * columns, C, 1, 1)`` to ``(N, C, rows,
+    columns)``. ``private`` says along which axes the windows are in the batch.
+    """
+
+    channels: int
+    axes: tuple[bool, bool]
+    private: tuple[bool, bool]
+
+
+@dataclass(frozen=True)
+class DivideCells(Operation):
+    """Divides every cell by the product of its row's and its column's number.
+
+    A single number stands for all rows, or all columns.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
 
 
 @dataclass(frozen=True)

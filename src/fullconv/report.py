@@ -49,6 +49,52 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Multiply-accumulates per window, in an image of many windows.
+
+    Convolutions and fully connected layers are counted: nearly all time is spent on them.
+
+    Attributes
+    ----------
+    crops : int
+        From the crop of every window.
+    exact, approximate : int
+        By the two forms of the converted network, at this step.
+    """
+
+    crops: int
+    exact: int
+    approximate: int
+
+    def __str__(self) -> str:
+        """Return one line with the two forms against the crops."""
+        forms = ", ".join(
+            f"{_thousands(count)} {name} ({_times(self.crops, count)})"
+            for name, count in (("exact", self.exact), ("approximate", self.approximate))
+        )
+        return f"{_thousands(self.crops)} from crops, {forms}"
+
+
+def _thousands(count: int) -> str:
+    """Return a number with three digits and a unit: 15.5 G."""
+    number, unit = float(count), ""
+    for larger in ("k", "M", "G", "T"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.3g} {unit}".strip()
+
+
+def _times(crops: int, count: int) -> str:
+    if not count:
+        return "none"
+    ratio = crops / count
+    if 0.995 < ratio < 1.005:
+        return "the same"
+    return f"{ratio:.3g} times fewer" if ratio > 1 else f"{1 / ratio:.3g} times more"
+
+
+@dataclass(frozen=True)
 class Report:
     """What a conversion did.
 
@@ -66,6 +112,8 @@ class Report:
         Layer by layer.
     per_window : bool
         Whether some operations run once per window.
+    cost : Cost
+        Multiply-accumulates per window.
     warnings : tuple of str
         What is odd about the model itself: weights that are not finite.
     """
@@ -76,6 +124,7 @@ class Report:
     reasons: tuple[Reason, ...]
     changes: tuple[Change, ...]
     per_window: bool
+    cost: Cost
     warnings: tuple[str, ...] = ()
 
     @property
@@ -83,12 +132,17 @@ class Report:
         """One sentence that a user can act on."""
         if not self.exact:
             return "approximate: one pass, and scores differ from the crops' where named below"
-        if self.per_window:
+        if self.reasons:
             return (
                 "exact: every window equals its crop; shared up to the layer named below, then "
                 "computed window by window"
             )
-        return "exact: every window equals its crop, and all windows share one pass"
+        if self.cost.exact <= self.cost.approximate and not self.per_window:
+            return "exact: every window equals its crop, and all windows share one pass"
+        return (
+            "exact: every window equals its crop; shared, but for the cells that see a window's "
+            "own border"
+        )
 
     def __str__(self) -> str:
         """Return a table that people can read."""
@@ -98,6 +152,7 @@ class Report:
             f"step     {sx}x{sy} pixels (the network's own stride is "
             f"{self.stride[1]}x{self.stride[0]})",
             f"result   {self.verdict}",
+            f"cost     {self.cost} (multiply-accumulates per window)",
         ]
         if self.changes:
             width = max(len(c.layer) for c in self.changes)
@@ -120,6 +175,7 @@ class Report:
             "stride": list(self.stride),
             "exact": self.exact,
             "per_window": self.per_window,
+            "cost": vars(self.cost),
             "verdict": self.verdict,
             "reasons": [
                 {"operation": r.operation, "layer": r.layer, "why": r.why} for r in self.reasons

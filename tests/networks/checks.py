@@ -124,6 +124,10 @@ def check(network: Network, step: Step, size: tuple[int, int], count: int, form:
 
 
 def assert_shared(fcn: Any) -> None:
-    """Require that all windows shared everything: that rules did it, and not the fallback."""
+    """Require that windows shared what they have in common: that rules did it, not the fallback.
+
+    Where windows have next to nothing in common, at a step as large as the window, rules compute
+    them one by one; that is no fallback, and has no reason.
+    """
     assert not list(fcn.report.reasons), [str(reason) for reason in fcn.report.reasons]
-    assert not fcn.report.per_window
+    assert fcn.report.cost.exact <= fcn.report.cost.crops * 1.25

@@ -1,8 +1,9 @@
 """Lifting: from one window's network to all windows' network, one rule per operation."""
 
 from fullconv.lift import convolution, linear, merging, pointwise, pooling, shape  # noqa: F401
+from fullconv.lift.cost import products
 from fullconv.lift.lifting import Lifted, lift
 from fullconv.lift.registry import supported
 from fullconv.lift.stride import network_stride
 
-__all__ = ["Lifted", "lift", "network_stride", "supported"]
+__all__ = ["Lifted", "lift", "network_stride", "products", "supported"]

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import cast
 
 from fullconv.geometry import Axis, Sliding
-from fullconv.graph import Node
-from fullconv.layout import Layout, features
+from fullconv.graph import Node, Recipe
+from fullconv.lift.contraction import Term, contract
 from fullconv.lift.field import Field
-from fullconv.lift.lifting import Lifting
+from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Cells, Convolution, Pad, TransposedConvolution
-
-
-def feature_map(x: Field, channels: int, rows: Axis, columns: Axis, value: str) -> Field:
-    """Return a field ``(N, channels, rows, columns)``."""
-    batch = x.layout.axes[0][0].size
-    layout = Layout.feature_map(batch, features(channels), rows.extent, columns.extent)
-    return Field.shared(layout, rows, columns, value)
+from fullconv.lift.split import Moved, Part, Read, Split
+from fullconv.operations import Convolution, Pad, TransposedConvolution
 
 
 @rule(Convolution)
 def convolution(lifting: Lifting, node: Node) -> Field:
     """Lift a convolution: the same filters, with stride and dilation in stored cells.
 
-    Exact when no output reads padding. Ends sharing when one does.
+    Exact always: what reads padding is computed for each window.
     """
     operation = cast(Convolution, node.operation)
     x = lifting.feature_map(node.inputs[0])
     weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
     if weight is None:
         raise EndsSharing("has no weights")
+    over = _covers(operation, x)
+    if any(over):
+        return contract_filters(lifting, node, x, over, weight, bias, operation.groups)
     y, x_ = (
         Sliding(*numbers)
         for numbers in zip(
@@ -42,12 +40,89 @@ def convolution(lifting: Lifting, node: Node) -> Field:
             strict=True,
         )
     )
-    slid = lifting.slide(node, x, y, x_)
-    lifted = replace(operation, stride=slid.stride, dilation=slid.dilation, padding=slid.padding)
-    if (lifted.stride, lifted.dilation) != (operation.stride, operation.dilation):
-        lifting.change(node, f"stride {slid.stride}, dilation {slid.dilation} for this step")
-    value = lifting.emit(node, lifted, (x.value, lifting.constant(weight), lifting.constant(bias)))
-    return feature_map(x, weight.shape[0], slid.rows, slid.columns, value)
+    moved = lifting.slide(node, x, y, x_)
+    parameters = lifting.constant(weight), lifting.constant(bias)
+
+    def write(block: str, y: Read, x: Read, final: bool) -> str:
+        lifted = replace(
+            operation,
+            stride=(y.sliding.stride, x.sliding.stride),
+            dilation=(y.sliding.dilation, x.sliding.dilation),
+            padding=(y.sliding.padding, x.sliding.padding),
+        )
+        return lifting.emit(node, lifted, (block, *parameters), final=final)
+
+    result = lifting.write(x, moved, weight.shape[0], write)
+    lifting.count_products(result, prod(weight.shape))
+    note_step(lifting, node, moved, operation.stride, operation.dilation)
+    return result
+
+
+def _covers(operation: Convolution, x: Field) -> tuple[bool, bool]:
+    """Along which axes a kernel covers every cell, while it leaves the others as they are.
+
+    Only where that spares gathering: where such an axis is in several parts.
+    """
+    covers, alone, several = [], [], []
+    for index, axis in enumerate((x.rows, x.columns)):
+        plain = operation.padding[index] == (0, 0) and operation.dilation[index] == 1
+        covers.append(plain and operation.kernel[index] == axis.extent)
+        alone.append(plain and (operation.kernel[index], operation.stride[index]) == (1, 1))
+        several.append(covers[-1] and len(axis.parts) > 1)
+    if any(several) and all(c or a for c, a in zip(covers, alone, strict=True)):
+        return covers[0], covers[1]
+    return False, False
+
+
+def contract_filters(
+    lifting: Lifting,
+    node: Node,
+    x: Field,
+    over: tuple[bool, bool],
+    weight: Recipe,
+    bias: Recipe | None,
+    groups: int = 1,
+    *,
+    final: bool = True,
+) -> Field:
+    """Apply filters ``(out, C // groups, kh, kw)`` that cover every cell along some axes.
+
+    The filters are cut where the axes are split: each part meets its own piece of them.
+    """
+    bias_name = lifting.constant(bias)
+
+    def write(term: Term, first: bool, named: bool) -> str:
+        filters = weight
+        for axis, (cells, wanted) in enumerate(zip((term.rows, term.columns), over, strict=True)):
+            if wanted and len(cells) != weight.shape[2 + axis]:
+                filters = filters.take(2 + axis, cells.start, cells.stop)
+        operation = Convolution(term.kernel, term.stride, dilation=term.dilation, groups=groups)
+        inputs = (term.value, lifting.constant(filters), bias_name if first else None)
+        return lifting.emit(node, operation, inputs, final=named)
+
+    outputs = weight.shape[0]
+    result = contract(lifting, node, x, over, outputs, "sum", write, final=final)
+    lifted = feature_map(x, outputs, result.rows, result.columns, result.parts)
+    lifting.count_products(lifted, prod(weight.shape))
+    return lifted
+
+
+def note_step(
+    lifting: Lifting,
+    node: Node,
+    moved: tuple[Moved, Moved],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> None:
+    """Note where the shared map is computed with another stride or dilation than the crops."""
+    reads = [m.reads.get(Part.MIDDLE) for m in moved]
+    y, x = (
+        Sliding(1, t, d) if read is None else read.sliding
+        for read, t, d in zip(reads, stride, dilation, strict=True)
+    )
+    strides, dilations = (y.stride, x.stride), (y.dilation, x.dilation)
+    if (strides, dilations) != (stride, dilation):
+        lifting.change(node, f"stride {strides}, dilation {dilations} for this step")
 
 
 @rule(TransposedConvolution)
@@ -64,34 +139,44 @@ def transposed_convolution(lifting: Lifting, node: Node) -> Field:
     weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
     if weight is None:
         raise EndsSharing("has no weights")
-    axes: list[Axis] = []
+    axes: list[Split] = []
+    scale = [1, 1]
     for index, axis in enumerate((x.rows, x.columns)):
         stride = operation.stride[index]
         before, after = operation.padding[index]
         span = operation.dilation[index] * (operation.kernel[index] - 1) + 1
         extent = (axis.extent - 1) * stride - before - after + span
         extent += operation.output_padding[index]
+        if axis.private:
+            axes.append(Split(extent, axis.middle))
+            continue
+        if not axis.shared:
+            raise EndsSharing("spreads cells that see the window's border")
         if _reads_neighbours(operation, index, axis.extent, extent):
             if lifting.exact:
                 raise EndsSharing("spreads cells outside the window into it")
             lifting.approximate(node, "cells outside the window spread into it")
-        if stride > 1 and axis.dilation != 1:
+        middle = axis.middle
+        if stride > 1 and middle.dilation != 1:
             raise EndsSharing(
-                f"spreads cells that lie {axis.pitch} pixels apart, so only windows a multiple of "
-                f"that apart can share it"
+                f"spreads cells that lie {middle.pitch} pixels apart, so only windows a multiple "
+                f"of that apart can share it"
             )
-        axes.append(Axis(extent, axis.pitch / stride, axis.step / stride, None))
-    # Where the stored cells lie closer than the window's own, so do the taps.
-    scale = x.rows.dilation, x.columns.dilation
+        axes.append(Split(0, Axis(extent, middle.pitch / stride, middle.step / stride, None)))
+        # Where the stored cells lie closer than the window's own, so do the taps.
+        scale[index] = middle.dilation
     lifted = replace(
         operation,
         padding=(_scaled(operation.padding[0], scale[0]), _scaled(operation.padding[1], scale[1])),
-        dilation=_scaled(operation.dilation, scale),
-        output_padding=_scaled(operation.output_padding, scale),
+        dilation=_scaled(operation.dilation, (scale[0], scale[1])),
+        output_padding=_scaled(operation.output_padding, (scale[0], scale[1])),
     )
-    value = lifting.emit(node, lifted, (x.value, lifting.constant(weight), lifting.constant(bias)))
-    rows, columns = axes
-    return feature_map(x, weight.shape[1] * operation.groups, rows, columns, value)
+    ((where, part),) = x.parts.items()
+    inputs = (part, lifting.constant(weight), lifting.constant(bias))
+    value = lifting.emit(node, lifted, inputs)
+    channels = weight.shape[1] * operation.groups
+    lifting.count_products(x, prod(weight.shape))
+    return feature_map(x, channels, axes[0], axes[1], {where: value})
 
 
 def _scaled(pair: tuple[int, int], by: int | tuple[int, int]) -> tuple[int, int]:
@@ -119,38 +204,42 @@ def _reads_neighbours(
 def pad(lifting: Lifting, node: Node) -> Field:
     """Lift padding: removed rows and columns are an offset; added channels are added.
 
-    Exact when it adds no rows or columns. Ends sharing when it does.
+    Exact always: added rows and columns belong to each window.
     """
     operation = cast(Pad, node.operation)
     x = lifting.feature_map(node.inputs[0])
-    batch, channels, rows, columns = operation.pads
+    batch, channels, *spatial = operation.pads
     if any(batch):
         raise EndsSharing("pads the batch")
-    x = _crop(lifting, x, [(max(0, -a), max(0, -b)) for a, b in (rows, columns)])
-    added = [(max(0, a), max(0, b)) for a, b in (rows, columns)]
-    slid = lifting.slide(node, x, Sliding(1, 1, 1, *added[0]), Sliding(1, 1, 1, *added[1]))
-    if operation.mode != "constant" and any(map(any, added)) and (slid.dilation != (1, 1)):
-        # Mirrored and repeated cells must be those of the last whole window.
-        x = lifting.keep(x)
     if min(channels) < 0:
         raise EndsSharing("removes channels by padding")
-    lifted = replace(operation, pads=((0, 0), channels, *slid.padding))
-    if lifted.pads == ((0, 0),) * 4:
-        return x
-    value = lifting.emit(node, lifted, (x.value,))
-    total = x.layout.channels + sum(channels)
-    return feature_map(x, total, slid.rows, slid.columns, value)
-
-
-def _crop(lifting: Lifting, x: Field, removed: list[tuple[int, int]]) -> Field:
-    if not any(map(any, removed)):
-        return x
-    cut = [
-        axis.cut(before, axis.extent - after, 1, step)
-        for axis, (before, after), step in zip(
-            (x.rows, x.columns), removed, lifting.grid.step, strict=True
+    if any(n < 0 for pair in spatial for n in pair):
+        kept = [
+            range(max(0, -a), extent - max(0, -b))
+            for (a, b), extent in zip(spatial, x.extent, strict=True)
+        ]
+        x = lifting.cut(x, kept[0], kept[1])
+        x = feature_map(x, x.layout.channels, x.rows, x.columns, x.parts)
+    (top, bottom), (left, right) = ((max(0, a), max(0, b)) for a, b in spatial)
+    added = Sliding(1, 1, 1, top, bottom), Sliding(1, 1, 1, left, right)
+    if operation.mode == "constant" or not lifting.exact:
+        moved = lifting.slide(node, x, *added)
+        padded = any((top, bottom, left, right))
+        dilated = (x.rows.middle.dilation, x.columns.middle.dilation) != (1, 1)
+        if operation.mode != "constant" and padded and dilated:
+            # Mirrored and repeated cells must be those of the last whole window.
+            x = lifting.keep(x)
+    else:
+        step = lifting.grid.step
+        moved = (
+            x.rows.extended(top, bottom, operation.mode, step[0]),
+            x.columns.extended(left, right, operation.mode, step[1]),
         )
-    ]
-    (rows, y), (columns, x_) = cut
-    value = lifting.helper(x.value, Cells(*zip(y, x_, strict=True)))
-    return feature_map(x, x.layout.channels, rows, columns, value)
+
+    def write(block: str, y: Read, x: Read, final: bool) -> str:
+        pads = ((0, 0), channels, y.sliding.padding, x.sliding.padding)
+        if not any(map(any, pads)):
+            return block
+        return lifting.emit(node, replace(operation, pads=pads), (block,), final=final)
+
+    return lifting.write(x, moved, x.layout.channels + sum(channels), write)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
+from fullconv.lift.memory import Size
 from fullconv.lift.registry import EndsSharing
 from fullconv.operations import Operation, Permute, Reshape, Slice
 from fullconv.report import Change, Reason
@@ -24,6 +25,10 @@ class Emitter:
         The network over all windows, as far as it is written.
     waiting : dict of str to Node
         Operations on parameters alone: written only if something needs them.
+    products : int
+        Multiply-accumulates per window so far, in an image of many windows.
+    sizes : dict of str to Size
+        Elements of written values, where they are known.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -33,20 +38,25 @@ class Emitter:
         self.reasons: list[Reason] = []
         self.changes: list[Change] = []
         self.differs = False
+        self.products = 0
+        self.sizes: dict[str, Size] = {}
         self._names = {graph.image, *graph.constants, *graph.shapes}
         self._computed: dict[str, Recipe] = {}
+        self._helpers: dict[tuple[Operation, tuple[str | None, ...]], str] = {}
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Take back what was written when the block ends sharing."""
         logs: tuple[list[Any], ...] = (self.out.nodes, self.reasons, self.changes)
-        marks, differs = [len(log) for log in logs], self.differs
+        marks, counted = [len(log) for log in logs], (self.differs, self.products)
         try:
             yield
         except EndsSharing:
             for log, mark in zip(logs, marks, strict=True):
                 del log[mark:]
-            self.differs = differs
+            self.differs, self.products = counted
+            written = {name for node in self.out.nodes for name in node.outputs}
+            self._helpers = {k: name for k, name in self._helpers.items() if name in written}
             raise
 
     def approximate(self, node: Node, why: str) -> None:
@@ -79,11 +89,15 @@ class Emitter:
         )
         return name
 
-    def helper(self, value: str, operation: Operation, image: bool = False) -> str:
-        result = self.unique(value)
-        inputs = (value, self.graph.image) if image else (value,)
-        self.out.nodes.append(Node(operation, inputs, (result,), ""))
-        return result
+    def helper(self, value: str | Sequence[str], operation: Operation, image: bool = False) -> str:
+        """Write what the original has not; the same thing is written once."""
+        values = (value,) if isinstance(value, str) else tuple(value)
+        inputs = (*values, self.graph.image) if image else values
+        key = operation, inputs
+        if key not in self._helpers:
+            self._helpers[key] = result = self.unique(values[0])
+            self.out.nodes.append(Node(operation, inputs, (result,), ""))
+        return self._helpers[key]
 
     def unique(self, base: str) -> str:
         """Return a value name that is not taken."""
@@ -137,7 +151,7 @@ class Emitter:
             elif verb == "permute":
                 operation = Permute(numbers)
             else:
-                operation = Slice(*numbers)
+                operation = Slice(*numbers[:3])
             result = self.unique(recipe.source)
             node = Node(operation, (name,), (result,), recipe.source)
             self.out.nodes.append(node)
@@ -151,6 +165,18 @@ class Emitter:
         written = self.constant(self.graph.constants[name])
         assert written is not None
         return written
+
+    def drop_unused(self) -> None:
+        """Leave out what no output needs in the end."""
+        needed = set(self.out.outputs)
+        kept = []
+        for node in reversed(self.out.nodes):
+            if needed.intersection(node.outputs):
+                needed.update(name for name in node.inputs if name is not None)
+                kept.append(node)
+        self.out.nodes = kept[::-1]
+        constants = self.out.constants
+        self.out.constants = {name: r for name, r in constants.items() if name in needed}
 
     def _write_waiting(self, name: str) -> None:
         if any(name in node.outputs for node in self.out.nodes):

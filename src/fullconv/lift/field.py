@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
-from fullconv.geometry import Axis
 from fullconv.layout import Layout
-
-
-class Part(enum.Enum):
-    """Where along an axis of a window cells lie.
-
-    Note [Nine parts]
-    The first ``lo`` and the last ``hi`` cells of a window's axis may depend on the window's own
-    border; the cells between do not, and all windows share them. Two axes give up to nine parts.
-    An unpadded network has only (MIDDLE, MIDDLE). A rule that would give a window cells of its
-    own ends sharing today, and `PerWindow` carries the whole tensor: the field whose middle is
-    empty.
-    """
-
-    LOW = "lo"
-    MIDDLE = "mid"
-    HIGH = "hi"
-
+from fullconv.lift.split import Part, Split
 
 Where = tuple[Part, Part]
 SHARED: Where = (Part.MIDDLE, Part.MIDDLE)
@@ -38,35 +21,51 @@ class Field:
     ----------
     layout : Layout
         How the tensor's native axes are composed, and the order of the stored channels.
-    rows, columns : Axis
-        Where the cells of a window lie in the stored map.
+    rows, columns : Split
+        The cells of a window along each axis, split where windows stop sharing.
     parts : mapping of (Part, Part) to str
-        Names of the stored maps ``(N, C, Y, X)``; see Note [Nine parts].
+        Names of the stored maps ``(N, C, Y, X)``, one for every pair of parts that hold cells; see
+        Note [Nine parts] in `fullconv.lift.split`.
     """
 
     layout: Layout
-    rows: Axis
-    columns: Axis
+    rows: Split
+    columns: Split
     parts: Mapping[Where, str]
-
-    @classmethod
-    def shared(cls, layout: Layout, rows: Axis, columns: Axis, value: str) -> Field:
-        """Return a field that all windows share."""
-        return cls(layout, rows, columns, {SHARED: value})
-
-    @property
-    def value(self) -> str:
-        """Name of the stored map that all windows share."""
-        return self.parts[SHARED]
 
     @property
     def extent(self) -> tuple[int, int]:
         """Rows and columns of cells in one window."""
         return self.rows.extent, self.columns.extent
 
-    def holding(self, value: str, layout: Layout | None = None) -> Field:
-        """Return the same geometry with another stored map."""
-        return replace(self, parts={SHARED: value}, layout=layout or self.layout)
+    @property
+    def private(self) -> bool:
+        """Whether neighbouring windows share nothing: one tensor per window."""
+        return self.rows.private and self.columns.private
+
+    @property
+    def shared(self) -> bool:
+        """Whether all windows share everything: one map."""
+        return self.rows.shared and self.columns.shared
+
+    def density(self, where: Where, step: tuple[int, int]) -> int:
+        """Return the stored cells of a part per window, in an image of many windows."""
+        return self.rows.density(where[0], step[0]) * self.columns.density(where[1], step[1])
+
+    def each(self, function: Callable[[Where, str], str], layout: Layout | None = None) -> Field:
+        """Return the same geometry with every stored map replaced."""
+        parts = {where: function(where, value) for where, value in self.parts.items()}
+        return replace(self, parts=parts, layout=layout or self.layout)
+
+    def arranged(self, layout: Layout) -> Field:
+        """Return the same stored maps in another arrangement of the native axes."""
+        return replace(self, layout=layout)
+
+
+def places(rows: Split, columns: Split) -> list[Where]:
+    """Return the parts of a map that hold cells; the shared one first."""
+    found = list(product(rows.parts, columns.parts))
+    return sorted(found, key=lambda where: sum(part is not Part.MIDDLE for part in where))
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class PerWindow:
-    """One tensor per window, in the network's native layout: the field whose middle is empty.
+    """One tensor per window in the network's native axes: a private field, seen from outside.
 
     Attributes
     ----------

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from fullconv.errors import ModelError
-from fullconv.geometry import Axis, Grid, Sliding
+from fullconv.geometry import Grid, Sliding
 from fullconv.graph import Graph, Node
-from fullconv.layout import Atom, Kind, Layout, order, sizes
-from fullconv.lift.field import Field, Joined, PerWindow, Shared
+from fullconv.layout import Atom, Kind, Layout, features, order, sizes
+from fullconv.lift.field import SHARED, Field, Joined, PerWindow, Shared, Where, places
+from fullconv.lift.memory import Footprint, footprint, size_of_part, size_per_window
 from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.sliding import sliding_statistics
+from fullconv.lift.split import Moved, Part, Read, Split
 from fullconv.lift.windows import Windows
 from fullconv.operations import (
     Cells,
     FoldWindows,
     Keep,
+    Operation,
     SplitChannels,
     TakeChannels,
 )
 from fullconv.report import Change, Reason
+
+Write = Callable[[str, Read, Read, bool], str]
+"""Writes an operation on a block: the block, what it holds along rows and along columns, and
+whether the result takes the name of the node's own."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,10 @@ class Lifted:
         Whether some scores are not those of the crops.
     per_window : bool
         Whether some operations run once per window.
-    window_elements : int
-        Elements per window of the largest tensors that are held at once, where per window.
+    products : int
+        Multiply-accumulates per window, in an image of many windows.
+    footprint : Footprint
+        The memory that a run takes; empty for the approximate form, which is one pass always.
     """
 
     graph: Graph
@@ -51,7 +60,8 @@ class Lifted:
     changes: tuple[Change, ...]
     approximate: bool
     per_window: bool
-    window_elements: int
+    products: int
+    footprint: Footprint
 
 
 def lift(graph: Graph, grid: Grid, *, exact: bool) -> Lifted:
@@ -83,39 +93,65 @@ class Lifting(Windows):
         """Walk the graph once, in order."""
         image = self.graph.image
         height, width = self.graph.window
-        self.values[image] = Field.shared(
+        self.values[image] = Field(
             Layout.of_image(self.graph.shapes[image]),
-            Axis.of_pixels(height),
-            Axis.of_pixels(width),
-            image,
+            Split.of_pixels(height),
+            Split.of_pixels(width),
+            {SHARED: image},
         )
+        self._measure(image)
         for node in self.graph.nodes:
             self._visit(node)
+            for name in node.outputs:
+                self._measure(name)
         self.out.outputs = [self._scores(name) for name in self.graph.outputs]
+        self.drop_unused()
         return Lifted(
             self.out,
             tuple(self.reasons),
             tuple(self.changes),
             self.differs,
             self.per_window,
-            self.window_elements,
+            self.products,
+            footprint(self.out, self.sizes) if self.exact else (),
         )
+
+    def _measure(self, name: str) -> None:
+        """Note how large the stored maps of a value are."""
+        value = self.values.get(name)
+        if isinstance(value, PerWindow):
+            self.sizes[value.value] = size_per_window(value.layout.shape, self.graph.batch)
+        fields = value.fields if isinstance(value, Joined) else [value]
+        for x in fields:
+            if isinstance(x, Field):
+                for where, part in x.parts.items():
+                    axes = x.rows, x.columns
+                    size = size_of_part(x.layout.channels, axes, where, self.grid.step)
+                    self.sizes[part] = size
 
     def _visit(self, node: Node) -> None:
         inputs = [self.values[name] for name in node.inputs if name in self.values]
         if not inputs:
             self.waiting.update(dict.fromkeys(node.outputs, node))
             return
-        if not any(isinstance(value, PerWindow) for value in inputs):
+        if not any(_alone(value) for value in inputs):
             try:
                 with self.attempt():
                     self.values[node.outputs[0]] = find(node.operation)(self, node)
+                    self._note_gathering(node)
                     return
             except EndsSharing as why:
-                self._note_end(node, str(why))
+                self.note_end(node, str(why))
         self.run_per_window(node)
 
-    def _note_end(self, node: Node, why: str) -> None:
+    def _note_gathering(self, node: Node) -> None:
+        """Note where windows have too little in common for sharing to pay."""
+        value = self.values[node.outputs[0]]
+        if isinstance(value, Field) and value.private and value.extent != (1, 1):
+            self.change(node, "one tensor per window from here on: windows have little in common")
+
+    def note_end(self, node: Node, why: str) -> None:
+        """Note that windows share nothing from this layer on, and why."""
         self.reasons.append(
             Reason(
                 node.kind or node.operation.title,
@@ -149,39 +185,68 @@ class Lifting(Windows):
 
     # What rules do to fields.
 
-    def slide(self, node: Node, x: Field, rows: Sliding, columns: Sliding) -> Slid:
-        """Move a kernel over a field; return the new axes and the move in stored cells.
+    def slide(self, node: Node, x: Field, rows: Sliding, columns: Sliding) -> tuple[Moved, Moved]:
+        """Move a kernel over a field; return the new axes and what each of their parts reads.
 
-        Ends sharing when the exact form would read padding: see Note [Padding is not shared].
+        The exact form moves it in every window's own padding. The approximate form puts the padding
+        at the border of the image instead, and differs from the crops wherever a window does not
+        touch that border on all sides.
         """
-        moved: list[tuple[Axis, Sliding]] = []
         padded = [s.read_padding(a.extent) for s, a in ((rows, x.rows), (columns, x.columns))]
-        if any(map(any, padded)):
-            self._padding(node, padded)
-        for axis, sliding, step in zip(
-            (x.rows, x.columns), (rows, columns), self.grid.step, strict=True
-        ):
-            if self.exact:
-                sliding = sliding._replace(before=0, after=0)
-            moved.append(axis.slide(sliding, step, dense=node.outputs[0] in self.sliding))
-        (new_rows, y), (new_columns, x_) = moved
-        return Slid(new_rows, new_columns, y, x_)
-
-    def _padding(self, node: Node, padded: Sequence[tuple[int, int]]) -> None:
-        """Note [Padding is not shared].
-
-        Padding puts zeros (or reflected cells) at the border of the crop, where the image has
-        pixels. A cell that reads them belongs to one window only. The exact form therefore stops
-        sharing there; the approximate form pads the image's border instead, and differs from the
-        crops wherever a window does not touch that border on all sides.
-        """
-        (top, bottom), (left, right) = padded
-        amount = f"{top}+{bottom} rows and {left}+{right} columns"
+        if any(map(any, padded)) and not self.exact:
+            (top, bottom), (left, right) = padded
+            amount = f"{top}+{bottom} rows and {left}+{right} columns"
+            self.approximate(
+                node, f"padding ({amount}) is put at the border of the image, not of each window"
+            )
+        step = self.grid.step
         if self.exact:
-            raise EndsSharing(f"reads padding ({amount}) at the border of every window")
-        self.approximate(
-            node, f"padding ({amount}) is put at the border of the image, not of each window"
-        )
+            return x.rows.slide(rows, step[0]), x.columns.slide(columns, step[1])
+        dense = node.outputs[0] in self.sliding
+        moved = []
+        for axis, sliding, pixels in ((x.rows, rows, step[0]), (x.columns, columns, step[1])):
+            middle, stored = axis.middle.slide(sliding, pixels, dense=dense)
+            moved.append(Moved(Split(0, middle), {Part.MIDDLE: Read(None, stored)}))
+        return moved[0], moved[1]
+
+    def cut(self, x: Field, rows: range, columns: range) -> Field:
+        """Keep some rows and columns of cells."""
+        moved = [
+            axis.cut(kept.start, kept.stop, kept.step, step, gather=self.exact)
+            for axis, kept, step in zip(
+                (x.rows, x.columns), (rows, columns), self.grid.step, strict=True
+            )
+        ]
+        return self.moved(x, moved[0], moved[1])
+
+    def write(self, x: Field, moved: tuple[Moved, Moved], channels: int, write: Write) -> Field:
+        """Write an operation on every part of its result; return ``(N, channels, ...)``."""
+        rows, columns = moved
+        parts: dict[Where, str] = {}
+        for where in places(rows.axis, columns.axis):
+            y, x_ = rows.reads[where[0]], columns.reads[where[1]]
+            parts[where] = write(self.block(x, y, x_), y, x_, not parts)
+        return feature_map(x, channels, rows.axis, columns.axis, parts)
+
+    def each(
+        self, node: Node, operation: Operation, *operands: Field | str | None, named: bool = True
+    ) -> Field:
+        """Write an operation that treats every cell alike, on every part of some fields.
+
+        The fields have the same parts; the result has the geometry and layout of the first.
+        """
+        main = next(x for x in operands if isinstance(x, Field))
+        first = next(iter(main.parts))
+
+        def write(where: Where, _: str) -> str:
+            inputs = [x.parts[where] if isinstance(x, Field) else x for x in operands]
+            return self.emit(node, operation, inputs, final=named and where == first)
+
+        return main.each(write)
+
+    def count_products(self, x: Field, products: int) -> None:
+        """Count so many multiply-accumulates for every stored cell of a field."""
+        self.products += products * sum(x.density(where, self.grid.step) for where in x.parts)
 
     def store(self, x: Field, wanted: Sequence[Atom]) -> Field:
         """Reorder the stored channels."""
@@ -190,38 +255,53 @@ class Lifting(Windows):
         stored = x.layout.stored
         index = np.arange(x.layout.channels).reshape(sizes(stored))
         index = index.transpose(order(stored, tuple(wanted))).reshape(-1)
-        value = self.helper(x.value, TakeChannels(tuple(int(i) for i in index)))
-        return x.holding(value, replace(x.layout, stored=tuple(wanted)))
+        take = TakeChannels(tuple(int(i) for i in index))
+        return x.each(
+            lambda _, value: self.helper(value, take), replace(x.layout, stored=tuple(wanted))
+        )
 
     def align(self, fields: Sequence[Field]) -> list[Field]:
-        """Bring fields to stored maps of one size, cell for cell.
+        """Bring fields to the same parts, cell for cell.
+
+        Along each axis the margins become the largest of any; where that leaves no middle, or the
+        middles lie at different places, every window is given its own cells.
 
         Raises
         ------
         EndsSharing
-            If the cells of one window lie at different places.
+            If the cells of one window lie at different places (approximate form).
         """
-        for name in ("rows", "columns"):
-            axes: list[Axis] = [getattr(x, name) for x in fields]
-            if len({(a.extent, a.step, a.pitch if a.extent > 1 else None) for a in axes}) > 1:
-                raise EndsSharing("joins maps whose cells lie at different distances")
-        if all(
-            len({getattr(x, name).reach for x in fields}) == 1
-            and getattr(fields[0], name).reach is not None
-            for name in ("rows", "columns")
-        ):
-            return list(fields)
-        return [self.keep(x) for x in fields]
+        fields = self._same_margins(fields)
+        unequal = [
+            not axes[0].private
+            and (len({a.middle.reach for a in axes}) > 1 or axes[0].middle.reach is None)
+            for axes in ([x.rows for x in fields], [x.columns for x in fields])
+        ]
+        return [self.keep(x, *unequal) if any(unequal) else x for x in fields]
 
-    def keep(self, x: Field) -> Field:
-        """Cut a field to the cells that whole windows own."""
-        (y, height), (x_, width) = (
-            x.rows.needed(self.grid.step[0]),
-            x.columns.needed(self.grid.step[1]),
-        )
-        value = self.helper(x.value, Keep((y, x_), (height, width)), image=True)
-        rows, columns = replace(x.rows, reach=None), replace(x.columns, reach=None)
-        return replace(x.holding(value), rows=rows, columns=columns)
+    def _same_margins(self, fields: Sequence[Field]) -> list[Field]:
+        moved: list[list[Moved]] = []
+        for axes, step in (
+            ([x.rows for x in fields], self.grid.step[0]),
+            ([x.columns for x in fields], self.grid.step[1]),
+        ):
+            if all(axis.private for axis in axes):
+                moved.append([Moved(axis, axis.as_it_is()) for axis in axes])
+                continue
+            if len({axis.extent for axis in axes}) > 1:
+                raise EndsSharing("joins maps of different extent")
+            low, high = max(a.low for a in axes), max(a.high for a in axes)
+            alike = [axis.narrowed(low, high, step) for axis in axes]
+            middles = [m.axis.middle for m in alike]
+            places_ = {(a.step, a.pitch if a.extent > 1 else None) for a in middles if a.extent}
+            if len({m.axis.low for m in alike}) > 1 or len(places_) > 1:
+                if not self.exact:
+                    raise EndsSharing("joins maps whose cells lie at different distances")
+                alike = [Moved(a.gathered(), {Part.LOW: a.whole()}) for a in axes]
+            moved.append(alike)
+        return [
+            self.moved(x, rows, columns) for x, rows, columns in zip(fields, *moved, strict=True)
+        ]
 
     # The results.
 
@@ -232,21 +312,19 @@ class Lifting(Windows):
                 "nothing to answer per window. Check the model's outputs."
             )
         value = self.values[name]
-        if isinstance(value, Joined) or (
-            isinstance(value, Field) and any(a.spatial for axis in value.layout.axes for a in axis)
-        ):
-            value = self.gather(name)
-        if isinstance(value, PerWindow):
-            return self.helper(value.value, FoldWindows(_answer(value.layout)), image=True)
-        return self._window_map(value)
+        if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
+            return self._window_map(self.on_grid(value))
+        value = self.gather(name)
+        return self.helper(value.value, FoldWindows(_answer(value.layout)), image=True)
 
     def _window_map(self, x: Field) -> str:
         x = self.store(x, x.layout.in_order())
-        strides = x.rows.stride(self.grid.step[0]), x.columns.stride(self.grid.step[1])
-        value = x.value
+        (value,) = x.parts.values()
+        rows, columns = x.rows.middle, x.columns.middle
+        strides = rows.stride(self.grid.step[0]), columns.stride(self.grid.step[1])
         if strides != (1, 1):
             value = self.helper(value, Cells((0, 0), (0, 0), strides))
-        if [x.rows.reach, x.columns.reach] != list(self.grid.window):
+        if [rows.reach, columns.reach] != list(self.grid.window):
             value = self.helper(value, Keep((1, 1), (1, 1)), image=True)
         shape = _answer(x.layout)
         if shape != (x.layout.channels,):
@@ -254,29 +332,20 @@ class Lifting(Windows):
         return value
 
 
-@dataclass(frozen=True)
-class Slid:
-    """A kernel's move over both axes: the new axes, and the move in stored cells."""
+def feature_map(
+    x: Field, channels: int, rows: Split, columns: Split, parts: Mapping[Where, str]
+) -> Field:
+    """Return a field ``(N, channels, rows, columns)``."""
+    batch = x.layout.axes[0][0].size
+    layout = Layout.feature_map(batch, features(channels), rows.extent, columns.extent)
+    return Field(layout, rows, columns, parts)
 
-    rows: Axis
-    columns: Axis
-    y: Sliding
-    x: Sliding
 
-    @property
-    def stride(self) -> tuple[int, int]:
-        """Stored stride, (rows, columns)."""
-        return self.y.stride, self.x.stride
-
-    @property
-    def dilation(self) -> tuple[int, int]:
-        """Stored dilation, (rows, columns)."""
-        return self.y.dilation, self.x.dilation
-
-    @property
-    def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Stored padding, ((top, bottom), (left, right))."""
-        return (self.y.before, self.y.after), (self.x.before, self.x.after)
+def _alone(value: Shared | PerWindow) -> bool:
+    """Whether neighbouring windows share nothing of a value, so that it is one per window."""
+    if isinstance(value, Joined):
+        return all(part.private for part in value.fields)
+    return isinstance(value, PerWindow) or value.private
 
 
 def _answer(layout: Layout) -> tuple[int, ...]:

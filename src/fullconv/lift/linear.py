@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fullconv.geometry import Sliding
+from dataclasses import replace
+
 from fullconv.graph import Node, Recipe
 from fullconv.layout import Atom, Kind, Layout, features, order, sizes
+from fullconv.lift.convolution import contract_filters
 from fullconv.lift.field import Field, Joined
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Add, Convolution, Linear
+from fullconv.operations import Combine, Linear
 
 
 @rule(Linear)
@@ -51,18 +53,12 @@ def _contract(
     )
     kernel = (rows.size if rows else 1, columns.size if columns else 1)
     filters = _filters(weight, axis, (*x.layout.stored, *filter(None, (rows, columns))), kernel)
-    slid = lifting.slide(node, x, Sliding(kernel[0]), Sliding(kernel[1]))
-    value = lifting.emit(
-        node,
-        Convolution(kernel, slid.stride, dilation=slid.dilation),
-        (x.value, lifting.constant(filters), lifting.constant(bias)),
-        final=final,
-    )
+    over = rows is not None, columns is not None
+    result = contract_filters(lifting, node, x, over, filters, bias, final=final)
     outputs, channels = filters.shape[:2]
     lifting.change(node, f"Conv2d, {outputs} filters of {kernel[0]}x{kernel[1]}x{channels}")
     axes = (*x.layout.axes[:-1], features(outputs))
-    layout = Layout(axes, axes[-1])
-    return Field.shared(layout, slid.rows, slid.columns, value)
+    return replace(result, layout=Layout(axes, axes[-1]))
 
 
 def _filters(
@@ -90,8 +86,11 @@ def _sum(lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe |
         terms.append(_contract(lifting, node, part, columns, None if terms else bias, final=False))
         start += size
     terms = lifting.align(terms)
-    total = terms[0].value
+    return terms[0].each(lambda where, _: _added(lifting, node, [t.parts[where] for t in terms]))
+
+
+def _added(lifting: Lifting, node: Node, terms: list[str]) -> str:
+    total = terms[0]
     for index, term in enumerate(terms[1:], start=2):
-        final = index == len(terms)
-        total = lifting.emit(node, Add(), (total, term.value), final=final)
-    return terms[0].holding(total)
+        total = lifting.emit(node, Combine("sum"), (total, term), final=index == len(terms))
+    return total

@@ -53,9 +53,9 @@ def _channels(lifting: Lifting, node: Node, fields: list[Field], axis: int) -> F
             ]:
                 raise EndsSharing("joins tensors whose axes are arranged otherwise")
     arranged = lifting.align(arranged)
-    value = lifting.emit(node, Concat(1), [x.value for x in arranged])
     total = features(sum(int(x.layout.shape[axis]) for x in arranged))
     others = tuple(a for a in first.stored if a not in first.axes[axis])
     axes = list(first.axes)
     axes[axis] = total
-    return arranged[0].holding(value, Layout(tuple(axes), (*total, *others)))
+    joined = lifting.each(node, Concat(1), *arranged)
+    return joined.arranged(Layout(tuple(axes), (*total, *others)))

@@ -14,6 +14,7 @@ from fullconv.layout import Atom, Kind, Layout, order, sizes
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
+from fullconv.lift.split import Split
 from fullconv.operations import (
     AlongAxis,
     ChannelNormalization,
@@ -40,18 +41,18 @@ def pointwise(lifting: Lifting, node: Node) -> Shared:
         return replace(
             joined,
             fields=tuple(
-                part.holding(lifting.emit(node, node.operation, (part.value,), final=False))
-                for part in joined.fields
+                lifting.each(node, node.operation, part, named=False) for part in joined.fields
             ),
         )
     fields = _conform(lifting, node, [lifting.field(i) for i in node.inputs if i in lifting.values])
     main = max(fields, key=lambda x: prod(x.layout.shape))
     aligned = iter(fields)
-    inputs = [
-        next(aligned).value if i in lifting.values else _operand(lifting, i, main)
-        for i in node.inputs
+    operands_ = [
+        next(aligned) if i in lifting.values else _operand(lifting, i, main) for i in node.inputs
     ]
-    return main.holding(lifting.emit(node, node.operation, inputs))
+    result = lifting.each(node, node.operation, *operands_)
+    # Operands broadcast: the result is as large as the largest.
+    return replace(main, parts=result.parts)
 
 
 def _conform(lifting: Lifting, node: Node, fields: Sequence[Field]) -> list[Field]:
@@ -62,13 +63,25 @@ def _conform(lifting: Lifting, node: Node, fields: Sequence[Field]) -> list[Fiel
     if all(x.layout.matches(fields[0].layout) for x in fields):
         return lifting.align(fields)
     main = max(fields, key=lambda x: prod(x.layout.shape))
-    conformed = []
     for x in fields:
         _check_broadcast(x.layout, main.layout)
-        if x.extent != main.extent:
-            x = _gate(lifting, node, x, main)
-        conformed.append(x)
-    return lifting.align(conformed)
+    if lifting.exact:
+        return _broadcast(lifting, node, fields, main)
+    gated = [x if x.extent == main.extent else _gate(lifting, node, x, main) for x in fields]
+    return lifting.align(gated)
+
+
+def _broadcast(lifting: Lifting, node: Node, fields: Sequence[Field], main: Field) -> list[Field]:
+    """Give every window its own cells along the axes where a number stands for all of them.
+
+    Every window scales its cells by its own number (a gate): they are shared no more.
+    """
+    if any(x.extent[axis] not in (1, main.extent[axis]) for x in fields for axis in (0, 1)):
+        raise EndsSharing("joins maps of different extent")
+    rows, columns = (any(x.extent[axis] != main.extent[axis] for x in fields) for axis in (0, 1))
+    if rows or columns:
+        lifting.note_end(node, "gates the cells of a window by a number of the whole window")
+    return lifting.align([lifting.gathered(x, rows, columns) for x in fields])
 
 
 def _check_broadcast(small: Layout, large: Layout) -> None:
@@ -83,18 +96,17 @@ def _check_broadcast(small: Layout, large: Layout) -> None:
 
 
 def _gate(lifting: Lifting, node: Node, gate: Field, main: Field) -> Field:
-    """Spread one number per window over the map that it gates.
+    """Spread one number per window over the map that it gates, in the approximate form.
 
-    In the exact form every window scales its cells by its own number: they are shared no more.
-    In the approximate form each cell takes the number of the window around it; windows beyond
-    the image's border are replaced by the last one inside. At the native size that is the one
-    window there is.
+    Each cell takes the number of the window around it; windows beyond the image's border are
+    replaced by the last one inside. At the native size that is the one window there is.
     """
-    if lifting.exact:
-        raise EndsSharing("gates the cells of a window by a number of the whole window")
     axes: list[Axis] = []
     padding: list[tuple[int, int]] = []
-    for small, large in ((gate.rows, main.rows), (gate.columns, main.columns)):
+    for small, large in (
+        (gate.rows.middle, main.rows.middle),
+        (gate.columns.middle, main.columns.middle),
+    ):
         if small.extent == large.extent:
             axes.append(small)
             padding.append((0, 0))
@@ -112,8 +124,9 @@ def _gate(lifting: Lifting, node: Node, gate: Field, main: Field) -> Field:
         axes.append(large)
         padding.append((before, grown - before))
     lifting.approximate(node, "the gate is taken over a window that slides along with the cell")
-    value = lifting.helper(gate.value, Stretch((padding[0], padding[1])))
-    return replace(gate.holding(value), rows=axes[0], columns=axes[1])
+    stretch = Stretch((padding[0], padding[1]))
+    stretched = gate.each(lambda _, value: lifting.helper(value, stretch))
+    return replace(stretched, rows=Split(0, axes[0]), columns=Split(0, axes[1]))
 
 
 def _operand(lifting: Lifting, name: str | None, x: Field) -> str | None:
@@ -164,13 +177,13 @@ def per_channel(lifting: Lifting, node: Node) -> Field:
     axis = x.layout.axes[1] if len(x.layout.axes) > 1 else ()
     if any(atom.kind is not Kind.FEATURES for atom in axis):
         raise EndsSharing("has parameters that depend on the place inside the window")
-    inputs: list[str | None] = [x.value]
+    inputs: list[str | None] = []
     for name in node.inputs[1:]:
         recipe = lifting.parameter(name)
         if recipe is not None and prod(recipe.shape) > 1:
             recipe = _per_stored_channel(recipe, axis, x.layout)
         inputs.append(lifting.constant(recipe))
-    return x.holding(lifting.emit(node, node.operation, inputs))
+    return lifting.each(node, node.operation, x, *inputs)
 
 
 @rule(AlongAxis)
@@ -186,7 +199,7 @@ def along_axis(lifting: Lifting, node: Node) -> Field:
         raise EndsSharing("mixes along an axis that is not the features alone")
     if operation.ordered:
         x = lifting.store(x, axis)
-    return x.holding(lifting.emit(node, replace(operation, axis=1), (x.value,)))
+    return lifting.each(node, replace(operation, axis=1), x)
 
 
 @rule(LayerNormalization)
@@ -200,8 +213,8 @@ def layer_normalization(lifting: Lifting, node: Node) -> Field:
     atoms = [atom for axis in x.layout.axes[-operation.axes :] for atom in axis]
     if any(a.kind is not Kind.FEATURES for a in atoms) or set(atoms) != set(x.layout.stored):
         raise EndsSharing("takes statistics over the window")
-    inputs: list[str | None] = [x.value]
+    inputs: list[str | None] = []
     for name in node.inputs[1:]:
         recipe = lifting.parameter(name)
         inputs.append(lifting.constant(recipe and _per_stored_channel(recipe, atoms, x.layout)))
-    return x.holding(lifting.emit(node, ChannelNormalization(operation.epsilon), inputs))
+    return lifting.each(node, ChannelNormalization(operation.epsilon), x, *inputs)

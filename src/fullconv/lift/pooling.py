@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from math import prod
 from typing import Literal, cast
 
 from fullconv.geometry import Sliding
 from fullconv.graph import Node
 from fullconv.layout import Kind, Layout, features
-from fullconv.lift.convolution import feature_map
-from fullconv.lift.field import Field
-from fullconv.lift.lifting import Lifting
+from fullconv.lift.contraction import Term, Total, contract
+from fullconv.lift.convolution import note_step
+from fullconv.lift.field import SHARED, Field
+from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.registry import EndsSharing, rule
+from fullconv.lift.split import Moved, Part, Read
 from fullconv.operations import (
     NO_PADDING,
     AdaptivePool,
-    Cells,
     Concat,
+    DivideCells,
     Pad,
     Pool,
     Reduce,
@@ -30,10 +33,13 @@ PoolKind = Literal["max", "average", "sum"]
 def pool(lifting: Lifting, node: Node) -> Field:
     """Lift a pool: the same rectangle, with stride and dilation in stored cells.
 
-    Exact when no output covers padding or overhangs the window. Ends sharing when one does.
+    Exact always: what covers padding, or overhangs the window, is computed for each window.
     """
     operation = cast(Pool, node.operation)
     x = lifting.feature_map(node.inputs[0])
+    over = _covers(operation, x)
+    if any(over):
+        return _whole(lifting, node, x, operation.kind, over, operation.divisor)
     y, x_ = (
         Sliding(kernel, stride, dilation, before, after + overhang)
         for kernel, stride, dilation, (before, after), overhang in zip(
@@ -45,33 +51,144 @@ def pool(lifting: Lifting, node: Node) -> Field:
             strict=True,
         )
     )
-    slid = lifting.slide(node, x, y, x_)
-    padded = any(map(any, slid.padding))
-    same = (slid.stride, slid.dilation) == (operation.stride, operation.dilation)
-    if not same:
-        lifting.change(node, f"stride {slid.stride}, dilation {slid.dilation} for this step")
-    if padded and same:
-        lifted = operation
-    elif padded and operation.kind == "average":
-        raise EndsSharing("averages over padding at a step finer than its own")
-    elif padded:
-        lifted = replace(operation, padding=NO_PADDING, overhang=(0, 0))
-        pads = ((0, 0), (0, 0), *slid.padding)
-        x = x.holding(lifting.helper(x.value, Pad(pads, value=float("-inf"))))
-    else:
-        lifted = replace(operation, padding=NO_PADDING, overhang=(0, 0))
-        if operation.padding == NO_PADDING and operation.overhang == (0, 0) and same:
-            lifted = operation
-    if lifted is not operation:
+    moved = lifting.slide(node, x, y, x_)
+    note_step(lifting, node, moved, operation.stride, operation.dilation)
+    channels = x.layout.channels
+    if not lifting.exact:
+        return _classical(lifting, node, x, operation, moved)
+
+    def write(block: str, y: Read, x_: Read, final: bool) -> str:
         lifted = replace(
-            lifted, stride=slid.stride, dilation=slid.dilation, channels=x.layout.channels
+            operation,
+            stride=(y.sliding.stride, x_.sliding.stride),
+            dilation=(y.sliding.dilation, x_.sliding.dilation),
+            padding=NO_PADDING,
+            overhang=(0, 0),
+            channels=channels,
         )
-    value = lifting.emit(node, lifted, (x.value,))
-    rows, columns = slid.rows, slid.columns
-    if padded and any(operation.overhang):
+        pads = y.sliding.padding, x_.sliding.padding
+        if pads == NO_PADDING:
+            same = replace(lifted, channels=operation.channels) == operation
+            return lifting.emit(node, operation if same else lifted, (block,), final=final)
+        empty = float("-inf") if operation.kind == "max" else 0.0
+        block = lifting.helper(block, Pad(((0, 0), (0, 0), *pads), value=empty))
+        if operation.kind != "average" or operation.divisor is not None:
+            return lifting.emit(node, lifted, (block,), final=final)
+        total = lifting.emit(node, replace(lifted, kind="sum"), (block,), final=False)
+        rows, columns = (
+            _covered(operation, index, extent, read)
+            for index, (extent, read) in enumerate(zip(x.extent, (y, x_), strict=True))
+        )
+        return lifting.emit(node, DivideCells(rows, columns), (total,), final=final)
+
+    return lifting.write(x, moved, channels, write)
+
+
+def _covered(operation: Pool, index: int, extent: int, read: Read) -> tuple[int, ...]:
+    """Count the cells that each output of a part covers along one axis, for an average.
+
+    Padding counts where `Pool.count_include_pad` says so, overhang never (PyTorch, AvgPool2d).
+    """
+    if read.cells is None:
+        return (operation.kernel[index],)
+    before, after = operation.padding[index] if operation.count_include_pad else (0, 0)
+    counted = range(-before, extent + after)
+    first = read.cells[0] - read.sliding.before
+    return tuple(
+        sum(
+            first + o * read.sliding.stride + k * read.sliding.dilation in counted
+            for k in range(operation.kernel[index])
+        )
+        for o in range(read.sliding.output(len(read.cells)))
+    )
+
+
+def _classical(
+    lifting: Lifting, node: Node, x: Field, operation: Pool, moved: tuple[Moved, Moved]
+) -> Field:
+    """Lift a pool to the approximate form, which pads the image's border."""
+    y, x_ = (m.reads[Part.MIDDLE].sliding for m in moved)
+    stride, dilation = (y.stride, x_.stride), (y.dilation, x_.dilation)
+    pads = y.padding, x_.padding
+    same = (stride, dilation) == (operation.stride, operation.dilation)
+    (value,) = x.parts.values()
+    lifted = operation
+    if pads != NO_PADDING and not same:
+        if operation.kind == "average":
+            raise EndsSharing("averages over padding at a step finer than its own")
+        value = lifting.helper(value, Pad(((0, 0), (0, 0), *pads), value=float("-inf")))
+    plain = replace(operation, padding=NO_PADDING, overhang=(0, 0))
+    if pads == NO_PADDING or not same:
+        lifted = plain
+    if lifted != operation or not same:
+        lifted = replace(lifted, stride=stride, dilation=dilation, channels=x.layout.channels)
+    value = lifting.emit(node, lifted, (value,))
+    rows, columns = (m.axis for m in moved)
+    if pads != NO_PADDING and any(operation.overhang):
         # The number of overhanging outputs depends on the image's size.
-        rows, columns = replace(rows, reach=None), replace(columns, reach=None)
-    return feature_map(x, x.layout.channels, rows, columns, value)
+        rows, columns = (
+            replace(axis, middle=replace(axis.middle, reach=None)) for axis in (rows, columns)
+        )
+    return feature_map(x, x.layout.channels, rows, columns, {SHARED: value})
+
+
+def _covers(operation: Pool, x: Field) -> tuple[bool, bool]:
+    """Along which axes a pool is global, while it leaves the others as they are.
+
+    Only where that spares gathering: where such an axis is in several parts.
+    """
+    covers, alone, several = [], [], []
+    for index, axis in enumerate((x.rows, x.columns)):
+        plain = operation.padding[index] == (0, 0) and operation.overhang[index] == 0
+        plain = plain and operation.dilation[index] == 1
+        covers.append(plain and operation.kernel[index] == axis.extent)
+        alone.append(plain and (operation.kernel[index], operation.stride[index]) == (1, 1))
+        several.append(covers[-1] and len(axis.parts) > 1)
+    if any(several) and all(c or a for c, a in zip(covers, alone, strict=True)):
+        return covers[0], covers[1]
+    return False, False
+
+
+def _whole(
+    lifting: Lifting,
+    node: Node,
+    x: Field,
+    kind: PoolKind,
+    over: tuple[bool, bool],
+    divisor: int | None = None,
+) -> Field:
+    """Pool over all cells of a window along some axes: a sum or maximum over the parts."""
+    channels = x.layout.channels
+    kernel = tuple(extent if wanted else 1 for extent, wanted in zip(x.extent, over, strict=True))
+    single = kind != "average" or all(
+        len(axis.parts) == 1 or not wanted
+        for axis, wanted in zip((x.rows, x.columns), over, strict=True)
+    )
+    term_kind: PoolKind = kind if single else "sum"
+
+    def write(term: Term, first: bool, named: bool) -> str:
+        pool = Pool(
+            term_kind,
+            term.kernel,
+            term.stride,
+            dilation=term.dilation,
+            divisor=divisor if single else None,
+            channels=channels,
+        )
+        return lifting.emit(node, pool, (term.value,), final=named)
+
+    total: Total = "max" if kind == "max" else "sum"
+    result = contract(lifting, node, x, over, channels, total, write, final=single)
+    parts = result.parts
+    if not single:
+        cells = divisor or prod(kernel)
+        parts = {
+            where: lifting.emit(node, DivideCells((cells,), (1,)), (value,), final=not index)
+            for index, (where, value) in enumerate(parts.items())
+        }
+    title = Pool(kind, (1, 1), (1, 1)).title
+    lifting.change(node, f"{title} of {kernel[0]}x{kernel[1]}, the native extent")
+    return feature_map(x, channels, result.rows, result.columns, parts)
 
 
 @rule(AdaptivePool)
@@ -86,61 +203,54 @@ def adaptive_pool(lifting: Lifting, node: Node) -> Field:
     x = lifting.feature_map(node.inputs[0])
     if operation.size == x.extent:
         return x
-    if all(a % n == 0 for a, n in zip(x.extent, operation.size, strict=True)):
-        kernel = (x.extent[0] // operation.size[0], x.extent[1] // operation.size[1])
-        return _rectangle(lifting, node, x, operation.kind, kernel, kernel)
-    return _uneven(lifting, node, x, operation)
+    whole = operation.size[0] == 1, operation.size[1] == 1
+    if all(w or n == a for w, n, a in zip(whole, operation.size, x.extent, strict=True)):
+        return _whole(lifting, node, x, operation.kind, whole)
+    if any(a % n for a, n in zip(x.extent, operation.size, strict=True)):
+        return _uneven(lifting, node, x, operation)
+    kernel = (x.extent[0] // operation.size[0], x.extent[1] // operation.size[1])
+    moved = lifting.slide(node, x, *(Sliding(n, n) for n in kernel))
+    channels = x.layout.channels
 
+    def write(block: str, y: Read, x: Read, final: bool) -> str:
+        stride = y.sliding.stride, x.sliding.stride
+        dilation = y.sliding.dilation, x.sliding.dilation
+        pool = Pool(operation.kind, kernel, stride, dilation=dilation, channels=channels)
+        return lifting.emit(node, pool, (block,), final=final)
 
-def _rectangle(
-    lifting: Lifting,
-    node: Node,
-    x: Field,
-    kind: PoolKind,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-) -> Field:
-    slid = lifting.slide(node, x, Sliding(kernel[0], stride[0]), Sliding(kernel[1], stride[1]))
-    lifted = Pool(kind, kernel, slid.stride, dilation=slid.dilation, channels=x.layout.channels)
-    lifting.change(node, f"{lifted.title} of {kernel[0]}x{kernel[1]}, the native extent")
-    value = lifting.emit(node, lifted, (x.value,))
-    return feature_map(x, x.layout.channels, slid.rows, slid.columns, value)
+    title = Pool(operation.kind, (1, 1), (1, 1)).title
+    lifting.change(node, f"{title} of {kernel[0]}x{kernel[1]}, the native extent")
+    return lifting.write(x, moved, channels, write)
 
 
 def _uneven(lifting: Lifting, node: Node, x: Field, operation: AdaptivePool) -> Field:
     bins = [
-        [(i * a // n, -((i + 1) * a // -n)) for i in range(n)]
+        [range(i * a // n, -((i + 1) * a // -n)) for i in range(n)]
         for a, n in zip(x.extent, operation.size, strict=True)
     ]
+    channels = x.layout.channels
+    total: Total = "max" if operation.kind == "max" else "sum"
     fields: list[Field] = []
-    for (top, bottom), (left, right) in product(*bins):
-        (rows, y), (columns, x_) = (
-            axis.cut(start, stop, 1, step)
-            for axis, start, stop, step in (
-                (x.rows, top, bottom, lifting.grid.step[0]),
-                (x.columns, left, right, lifting.grid.step[1]),
-            )
-        )
-        corner = lifting.helper(x.value, Cells(*zip(y, x_, strict=True)))
-        part = feature_map(x, x.layout.channels, rows, columns, corner)
-        kernel = (bottom - top, right - left)
-        slid = lifting.slide(node, part, Sliding(kernel[0]), Sliding(kernel[1]))
-        lifted = Pool(
-            operation.kind, kernel, slid.stride, dilation=slid.dilation, channels=x.layout.channels
-        )
-        value = lifting.emit(node, lifted, (part.value,), final=False)
-        fields.append(feature_map(x, x.layout.channels, slid.rows, slid.columns, value))
-    fields = [lifting.keep(part) for part in fields]
-    value = lifting.emit(node, Concat(1), [part.value for part in fields])
+    for rows, columns in product(*bins):
+        corner = lifting.cut(x, rows, columns)
+
+        def write(term: Term, first: bool, named: bool) -> str:
+            pool = Pool(total, term.kernel, term.stride, dilation=term.dilation, channels=channels)
+            return lifting.emit(node, pool, (term.value,), final=False)
+
+        result = contract(lifting, node, corner, (True, True), channels, total, write, final=False)
+        parts = result.parts
+        if operation.kind == "average":
+            divide = DivideCells((len(rows) * len(columns),), (1,))
+            parts = {where: lifting.helper(value, divide) for where, value in parts.items()}
+        fields.append(feature_map(x, channels, result.rows, result.columns, parts))
+    fields = lifting.align([lifting.keep(part) for part in fields])
+    joined = lifting.each(node, Concat(1), *fields)
     lifting.change(node, f"{len(fields)} pools, one per uneven bin")
     batch = x.layout.axes[0]
-    channels, rows_, columns_ = (
-        x.layout.stored,
-        features(operation.size[0]),
-        features(operation.size[1]),
-    )
-    layout = Layout((batch, channels, rows_, columns_), (*rows_, *columns_, *channels))
-    return Field.shared(layout, fields[0].rows, fields[0].columns, value)
+    features_ = x.layout.stored, features(operation.size[0]), features(operation.size[1])
+    layout = Layout((batch, *features_), (*features_[1], *features_[2], *features_[0]))
+    return replace(joined, layout=layout)
 
 
 @rule(Reduce)
@@ -158,11 +268,9 @@ def reduce(lifting: Lifting, node: Node) -> Field:
     if atoms and not any(atom.spatial for atom in atoms):
         if atoms != set(x.layout.stored):
             raise EndsSharing("reduces over some of the features only")
-        value = lifting.emit(node, Reduce(operation.kind, (1,), True), (x.value,))
-        reduced = x
+        reduced = lifting.each(node, Reduce(operation.kind, (1,), True), x)
     elif all(atom.spatial for atom in atoms):
         reduced = _pool_over(lifting, node, x, {atom.kind for atom in atoms})
-        value = reduced.value
     else:
         raise EndsSharing("reduces over features together with rows or columns")
     axes = list(reduced.layout.axes)
@@ -170,21 +278,14 @@ def reduce(lifting: Lifting, node: Node) -> Field:
         axes[axis : axis + 1] = [()] if operation.keepdims else []
     left = [atom for axis in axes for atom in axis]
     stored = tuple(atom for atom in reduced.layout.stored if atom in left)
-    return reduced.holding(value, Layout(tuple(axes), stored))
+    return reduced.arranged(Layout(tuple(axes), stored))
 
 
 def _pool_over(lifting: Lifting, node: Node, x: Field, kinds: set[Kind]) -> Field:
     if not kinds:
         return x
     operation = cast(Reduce, node.operation)
-    kernel = (
-        x.rows.extent if Kind.ROWS in kinds else 1,
-        x.columns.extent if Kind.COLUMNS in kinds else 1,
-    )
-    slid = lifting.slide(node, x, Sliding(kernel[0]), Sliding(kernel[1]))
+    over = Kind.ROWS in kinds, Kind.COLUMNS in kinds
     kind: PoolKind = "average" if operation.kind == "mean" else operation.kind
-    lifted = Pool(kind, kernel, slid.stride, dilation=slid.dilation, channels=x.layout.channels)
-    lifting.change(node, f"{lifted.title} of {kernel[0]}x{kernel[1]}, the native extent")
-    value = lifting.emit(node, lifted, (x.value,))
-    layout = x.layout.without(*kinds)
-    return Field.shared(layout, slid.rows, slid.columns, value)
+    pooled = _whole(lifting, node, x, kind, over)
+    return replace(pooled, layout=x.layout.without(*kinds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from fullconv.layout import Kind, Layout, LayoutError, features, order, sizes
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Cells, Permute, Reshape, Slice, TakeChannels
+from fullconv.operations import Permute, Reshape, Slice, TakeChannels
 
 
 @rule(Reshape)
@@ -27,7 +28,7 @@ def reshape(lifting: Lifting, node: Node) -> Shared:
             return x
         raise EndsSharing("rearranges several flattened maps at once")
     try:
-        return x.holding(x.value, x.layout.reshape(operation.shape))
+        return x.arranged(x.layout.reshape(operation.shape))
     except LayoutError as why:
         raise EndsSharing(str(why)) from None
 
@@ -36,7 +37,7 @@ def reshape(lifting: Lifting, node: Node) -> Shared:
 def permute(lifting: Lifting, node: Node) -> Field:
     """Lift permute and transpose: only the layout is rewritten. Exact always."""
     x = lifting.field(node.inputs[0])
-    return x.holding(x.value, x.layout.permute(cast(Permute, node.operation).order))
+    return x.arranged(x.layout.permute(cast(Permute, node.operation).order))
 
 
 @rule(Slice)
@@ -54,17 +55,13 @@ def slice_(lifting: Lifting, node: Node) -> Field:
         return _channels(lifting, node, x)
     if len(axis) > 1 or not axis[0].spatial:
         raise EndsSharing("cuts through a flattened map or the batch")
-    by_rows = axis[0].kind is Kind.ROWS
-    numbers = operation.start, operation.stop, operation.step
-    rows, y = x.rows.cut(*(numbers if by_rows else (0, x.rows.extent, 1)), lifting.grid.step[0])
-    columns, x_ = x.columns.cut(
-        *((0, x.columns.extent, 1) if by_rows else numbers), lifting.grid.step[1]
-    )
-    value = lifting.emit(node, Cells(*zip(y, x_, strict=True)), (x.value,))
-    kept = rows if by_rows else columns
-    atom = () if kept.extent == 1 else (type(axis[0])(axis[0].kind, kept.extent),)
-    layout = x.layout.with_axis(operation.axis, atom)
-    return Field.shared(layout, rows, columns, value)
+    kept = range(operation.start, operation.stop, operation.step)
+    if axis[0].kind is Kind.ROWS:
+        x = lifting.cut(x, kept, range(x.columns.extent))
+    else:
+        x = lifting.cut(x, range(x.rows.extent), kept)
+    atom = () if len(kept) == 1 else (replace(axis[0], size=len(kept)),)
+    return x.arranged(x.layout.with_axis(operation.axis, atom))
 
 
 def _channels(lifting: Lifting, node: Node, x: Field) -> Field:
@@ -76,8 +73,7 @@ def _channels(lifting: Lifting, node: Node, x: Field) -> Field:
     index = index.reshape(int(np.prod(sizes(axis))), -1)
     index = index[operation.start : operation.stop : operation.step]
     taken = TakeChannels(tuple(int(i) for i in index.reshape(-1)))
-    value = lifting.emit(node, taken, (x.value,))
     kept = features(len(index))
     axes = list(x.layout.axes)
     axes[operation.axis] = kept
-    return x.holding(value, Layout(tuple(axes), (*kept, *rest)))
+    return lifting.each(node, taken, x).arranged(Layout(tuple(axes), (*kept, *rest)))

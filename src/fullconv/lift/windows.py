@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 
-from fullconv.geometry import Grid
 from fullconv.graph import BATCH_SIZE, Node
 from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, sizes
-from fullconv.lift.emitter import Emitter
+from fullconv.lift.blocks import Blocks
+from fullconv.lift.cost import products
 from fullconv.lift.field import Field, Joined, Lift, PerWindow
-from fullconv.operations import Concat, Permute, Regroup, Reshape, TakeWindows
-
-LIVE_TENSORS = 3
-"""How many of the largest tensors are held at once: input, output, and what an operation needs."""
+from fullconv.operations import Concat, Permute, Regroup, Reshape
 
 
-class Windows(Emitter):
+class Windows(Blocks):
     """Gathering fields into one tensor per window, and running operations on them.
 
     Attributes
@@ -26,18 +22,15 @@ class Windows(Emitter):
         What each value of the classifier has become.
     per_window : bool
         Whether some operation runs once per window.
-    window_elements : int
-        Elements per window of the largest tensors that are held at once.
     """
 
-    grid: Grid
     values: dict[str, Lift]
     per_window: bool = False
-    window_elements: int = 0
 
     def run_per_window(self, node: Node) -> None:
         """Write a node as it is, on one tensor per window."""
         self.per_window = True
+        self.products += products(node, self.graph)
         # Gathered first: what depends on the number of windows needs a tensor that has it.
         gathered = {name: self.gather(name) for name in node.inputs if name in self.values}
         layout = next(iter(gathered.values())).layout
@@ -57,7 +50,6 @@ class Windows(Emitter):
             replace(node, operation=operation, inputs=tuple(inputs), per_window=True)
         )
         for output, result in zip(node.outputs, results, strict=True):
-            self._count(result)
             self.values[output] = PerWindow(output, result)
 
     def gather(self, name: str) -> PerWindow:
@@ -78,17 +70,7 @@ class Windows(Emitter):
         return value
 
     def _gather_field(self, x: Field) -> PerWindow:
-        taken = self.helper(
-            x.value,
-            TakeWindows(
-                x.layout.channels,
-                x.extent,
-                (x.rows.stride(self.grid.step[0]), x.columns.stride(self.grid.step[1])),
-                (x.rows.dilation, x.columns.dilation),
-            ),
-            image=True,
-        )
-        self._count(x.layout)
+        (taken,) = self.gathered(x).parts.values()
         held = [atom for axis in x.layout.axes for atom in axis]
         batch = next(atom for atom in held if atom.kind is Kind.BATCH)
         spatial = [a for k in (Kind.ROWS, Kind.COLUMNS) for a in held if a.kind is k]
@@ -123,10 +105,6 @@ class Windows(Emitter):
                     axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
                 )
         return _plain(shape, layout.axis_of(Kind.BATCH), self.graph.batch)
-
-    def _count(self, layout: Layout) -> None:
-        elements = prod(layout.shape) // max(1, self.graph.batch)
-        self.window_elements = max(self.window_elements, LIVE_TENSORS * elements)
 
 
 def _native(layout: Layout) -> Layout:

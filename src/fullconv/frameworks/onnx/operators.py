@@ -350,6 +350,7 @@ def _pad(node: ir.Node, reader: Reader) -> None:
         "constant": "constant",
         "reflect": "reflect",
         "edge": "replicate",
+        "wrap": "circular",
     }
     mode = modes.get(node.attributes.get_string("mode", "constant"))
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(len(shape))

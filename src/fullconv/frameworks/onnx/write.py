@@ -14,31 +14,41 @@ from fullconv.frameworks.onnx.read import Call, Source
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import (
-    Add,
     AlongAxis,
+    Assemble,
     Cells,
     ChannelNormalization,
+    Combine,
     Concat,
     Convolution,
+    DivideCells,
     FoldWindows,
+    Gathered,
     Identity,
     Keep,
+    LayOut,
     Operation,
+    Own,
     Pad,
     Permute,
     Pool,
     Reduce,
     Regroup,
     Reshape,
+    Running,
     Slice,
     SplitChannels,
     Stretch,
     TakeChannels,
-    TakeWindows,
     TransposedConvolution,
 )
 
-MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
+MODES = {
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 
 
 def write(graph: Graph, source: Source, grid: Grid) -> ir.Model:
@@ -58,13 +68,14 @@ class Writer:
         self.initializers: dict[str, ir.Value] = {}
         self.values: dict[str, ir.Value] = {}
         self.settings: dict[str, ir.Value] = {}
-        self.node_names: dict[str, int] = {}
+        self.written: set[str] = set()
+        self.node_names = {node.name for node in source.model.graph if node.name}
         self.reserved = {v.name for v in source.model.graph.outputs}
         written = {name for node in graph.nodes for name in node.outputs}
         self.names = {*source.graph.shapes, *source.graph.constants, *written, *graph.constants}
         self.opset = source.model.opset_imports.get("", 13)
         self._counts: tuple[ir.Value, ir.Value] | None = None
-        self._windows: ir.Value | None = None
+        self._taken: dict[tuple[Any, ...], ir.Value] = {}
 
     def write(self) -> ir.Model:
         """Write every node, then the outputs under their original names."""
@@ -193,8 +204,12 @@ class Writer:
         """Return a node's own name once, and numbered names for what else it became."""
         if not name:
             return None
-        self.node_names[name] = number = self.node_names.get(name, 0) + 1
-        return name if number == 1 else f"{name}_{number}"
+        free, number = name, 1
+        while free in self.written or (number > 1 and free in self.node_names):
+            number += 1
+            free = f"{name}_{number}"
+        self.written.add(free)
+        return free
 
     def _inputs(self, node: Node) -> list[ir.Value | None]:
         return [self._value(name) for name in node.inputs]
@@ -247,7 +262,9 @@ class Writer:
         """Compute a size that grows with the number of windows."""
         per_image = self.source.per_batch[name]
         base = self.source.constants[name] - self.source.graph.batch * per_image
-        shape = self._emit("Shape", [self._windows], {"start": 0, "end": 1})
+        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
+        rows, columns = self._count()
+        shape = self._emit("Mul", [images, self._emit("Mul", [rows, columns])])
         fixed = self._initializer(f"{name}/fixed", base)
         slope = self._initializer(f"{name}/per_window", per_image)
         if base.ndim == 0:
@@ -404,8 +421,14 @@ class Writer:
     # What lifting adds.
 
     @operation.register
-    def _(self, operation: Add, node: Node) -> ir.Value:
-        return self._emit("Add", self._inputs(node))
+    def _(self, operation: Combine, node: Node) -> ir.Value:
+        return self._emit("Add" if operation.kind == "sum" else "Max", self._inputs(node))
+
+    @operation.register
+    def _(self, operation: DivideCells, node: Node) -> ir.Value:
+        numbers = np.outer(operation.rows, operation.columns).astype(self._dtype())
+        divisor = self._initializer(self._unique("fullconv/cells"), numbers)
+        return self._emit("Div", [self._first(node), divisor])
 
     @operation.register
     def _(self, operation: TakeChannels, node: Node) -> ir.Value:
@@ -426,37 +449,129 @@ class Writer:
 
     @operation.register
     def _(self, operation: Keep, node: Node) -> ir.Value:
-        ends = [self._needed(i, operation.stride[i], operation.span[i]) for i in (0, 1)]
-        end = self._emit("Concat", ends, {"axis": 0})
-        return self._emit(
-            "Slice", [self._first(node), self._numbers(0, 0), end, self._numbers(2, 3)]
-        )
+        kept = [(i, k) for i, k in enumerate((operation.rows, operation.columns)) if k is not None]
+        ends = [self._needed(i, *k) for i, k in kept]
+        end = self._emit("Concat", ends, {"axis": 0}) if len(ends) > 1 else ends[0]
+        starts, axes = self._numbers(*(0 for _ in kept)), self._numbers(*(2 + i for i, _ in kept))
+        return self._emit("Slice", [self._first(node), starts, end, axes])
 
     @operation.register
-    def _(self, operation: TakeWindows, node: Node) -> ir.Value:
-        x = self._first(node)
-        # (N, C, Y, X) -> (N, C, rows, ay, X) -> (N, C, rows, ay, columns, ax)
-        for axis, place in ((0, 2), (1, 4)):
-            index = self._window_index(
-                axis, operation.extent[axis], operation.stride[axis], operation.dilation[axis]
-            )
-            x = self._emit("Gather", [x, index], {"axis": place})
-        x = self._emit("Transpose", [x], {"perm": (0, 2, 4, 1, 3, 5)})
-        shape = self._numbers(-1, operation.channels, *operation.extent)
-        self._windows = self._emit("Reshape", [x, shape])
-        return self._windows
+    def _(self, operation: Assemble, node: Node) -> ir.Value:
+        parts, bands = iter(node.inputs), []
+        for row in operation.rows:
+            line = []
+            for column in operation.columns:
+                x = self._value(next(parts))
+                assert x is not None
+                columns_own = isinstance(column, Own)
+                x = self._take(x, 0, row, operation.channels, other=columns_own)
+                rows_own = not isinstance(row, Running)
+                line.append(self._take(x, 1, column, operation.channels, other=rows_own))
+            bands.append(self._emit("Concat", line, {"axis": 3}) if len(line) > 1 else line[0])
+        return self._emit("Concat", bands, {"axis": 2}) if len(bands) > 1 else bands[0]
 
-    def _window_index(self, axis: int, extent: int, stride: int, dilation: int) -> ir.Value:
-        """Return ``(windows, extent)``: the stored cells of each window along one axis."""
-        scalars = [
-            self._initializer(self._unique("fullconv/number"), np.array(n, dtype=np.int64))
-            for n in (0, 1)
+    def _take(
+        self,
+        x: ir.Value,
+        axis: int,
+        segment: Own | Gathered | Running,
+        channels: int,
+        *,
+        other: bool,
+    ) -> ir.Value:
+        """Take cells along one axis; `other` says whether the windows of the other are entries.
+
+        The same cells of the same map are taken once: blocks for neighbouring parts share them.
+        """
+        key = x, axis, segment, other
+        if key not in self._taken:
+            if isinstance(segment, Gathered):
+                self._taken[key] = self._gather(x, axis, segment, channels, other)
+            else:
+                self._taken[key] = self._slice(x, axis, segment)
+        return self._taken[key]
+
+    def _slice(self, x: ir.Value, axis: int, segment: Own | Running) -> ir.Value:
+        place = self._numbers(2 + axis)
+        if isinstance(segment, Running):
+            before, after = segment.skip
+            if not before and not after:
+                return x
+            end = self._numbers(-after or np.iinfo(np.int64).max)
+            return self._emit("Slice", [x, self._numbers(before), end, place])
+        first, last = segment.cells[0], segment.cells[-1]
+        if segment.cells != tuple(range(first, last + 1)):
+            return self._emit("Gather", [x, self._numbers(*segment.cells)], {"axis": 2 + axis})
+        if len(segment.cells) == segment.of:
+            return x
+        return self._emit("Slice", [x, self._numbers(first), self._numbers(last + 1), place])
+
+    def _gather(
+        self, x: ir.Value, axis: int, segment: Gathered, channels: int, other: bool
+    ) -> ir.Value:
+        """Gather cells for every window, and make the windows entries of the batch."""
+        index = self._window_index(axis, segment)
+        cells = len(segment.cells)
+        if axis == 1:
+            # (B, C, Y, X) -> (B, C, Y, columns, ax) -> (B, columns, C, Y, ax)
+            x_ = self._emit("Gather", [x, index], {"axis": 3})
+            x_ = self._emit("Transpose", [x_], {"perm": (0, 3, 1, 2, 4)})
+            rows = self._emit("Shape", [x], {"start": 2, "end": 3})
+            sizes = [self._numbers(-1, channels), rows, self._numbers(cells)]
+        elif not other:
+            # (N, C, Y, X) -> (N, C, rows, ay, X) -> (N, rows, C, ay, X)
+            x_ = self._emit("Gather", [x, index], {"axis": 2})
+            x_ = self._emit("Transpose", [x_], {"perm": (0, 2, 1, 3, 4)})
+            columns = self._emit("Shape", [x], {"start": 3, "end": 4})
+            sizes = [self._numbers(-1, channels, cells), columns]
+        else:
+            # (N * columns, C, Y, X) -> (N, columns, C, rows, ay, X) -> (N, rows, columns, C, ay, X)
+            x_ = self._emit("Reshape", [x, self._unfolded(x, (False, True))])
+            x_ = self._emit("Gather", [x_, index], {"axis": 4})
+            x_ = self._emit("Squeeze", [x_, self._numbers(1)])
+            x_ = self._emit("Transpose", [x_], {"perm": (0, 3, 1, 2, 4, 5)})
+            columns = self._emit("Shape", [x], {"start": 3, "end": 4})
+            sizes = [self._numbers(-1, channels, cells), columns]
+        return self._emit("Reshape", [x_, self._emit("Concat", sizes, {"axis": 0})])
+
+    def _unfolded(self, x: ir.Value, private: tuple[bool, bool]) -> ir.Value:
+        """Return the shape ``(N, rows or 1, columns or 1, C, Y, X)`` of a stored map."""
+        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
+        counts = [
+            count if one else self._numbers(1)
+            for count, one in zip(self._count(), private, strict=True)
         ]
-        count = self._emit("Squeeze", [self._count()[axis], self._numbers(0)])
-        starts = self._emit("Range", [scalars[0], count, scalars[1]])
-        starts = self._emit("Mul", [starts, self._numbers(stride)])
-        column = self._emit("Unsqueeze", [starts, self._numbers(1)])
-        return self._emit("Add", [column, self._numbers(*(j * dilation for j in range(extent)))])
+        rest = self._emit("Shape", [x], {"start": 1, "end": 4})
+        return self._emit("Concat", [images, *counts, rest], {"axis": 0})
+
+    def _window_index(self, axis: int, segment: Gathered) -> ir.Value:
+        """Return ``(windows, cells)``: the stored cells of each window along one axis."""
+        key = axis, segment
+        if key not in self._taken:
+            scalars = [
+                self._initializer(self._unique("fullconv/number"), np.array(n, dtype=np.int64))
+                for n in (0, 1)
+            ]
+            count = self._emit("Squeeze", [self._count()[axis], self._numbers(0)])
+            starts = self._emit("Range", [scalars[0], count, scalars[1]])
+            starts = self._emit("Mul", [starts, self._numbers(segment.stride)])
+            column = self._emit("Unsqueeze", [starts, self._numbers(1)])
+            self._taken[key] = self._emit("Add", [column, self._numbers(*segment.cells)])
+        return self._taken[key]
+
+    @operation.register
+    def _(self, operation: LayOut, node: Node) -> ir.Value:
+        x = self._first(node)
+        assert x is not None
+        wide = self._emit("Reshape", [x, self._unfolded(x, operation.private)])
+        order = list(range(6))
+        for axis in (1, 2):
+            if operation.axes[axis - 1]:
+                order[axis], order[3 + axis] = order[3 + axis], order[axis]
+        turned = self._emit("Transpose", [wide], {"perm": order})
+        rest = self._emit("Shape", [turned], {"start": 3, "end": 6})
+        shape = self._emit("Concat", [self._numbers(-1), rest], {"axis": 0})
+        return self._emit("Reshape", [turned, shape])
 
     @operation.register
     def _(self, operation: Regroup, node: Node) -> ir.Value:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from fullconv.geometry import Sliding
 from fullconv.operations import (
+    PADDING_MODES,
     AdaptivePool,
     AlongAxis,
     Concat,
@@ -349,7 +350,7 @@ def _pad(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     full = tuple([(0, 0)] * (rank - len(pads)) + pads)
     mode = a.get("mode", "constant")
     value = a.get("value")
-    if rank != 4 or mode not in ("constant", "reflect", "replicate") or any(full[0]):
+    if rank != 4 or mode not in PADDING_MODES or any(full[0]):
         reader.add(node, Opaque(f"pad ({mode})"))
         return
     reader.add(node, Pad(full, mode, float(value or 0.0)), (a["self"],))

@@ -7,12 +7,15 @@ Sizes are taken from the image, so that a traced or exported model answers for a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 Pair = Sequence[int]
+Segment = Any
+"""A tuple of a name and numbers: what `assemble` takes along one axis."""
 
 
 def count(image: Tensor, window: Pair, step: Pair) -> tuple[int, int]:
@@ -23,10 +26,21 @@ def count(image: Tensor, window: Pair, step: Pair) -> tuple[int, int]:
     )
 
 
-def keep(x: Tensor, image: Tensor, window: Pair, step: Pair, stride: Pair, span: Pair) -> Tensor:
-    """Keep the cells that whole windows own: ``stride * (count - 1) + span`` of each axis."""
+def window_count(image: Tensor, window: Pair, step: Pair) -> int:
+    """Count the windows of all images."""
     rows, columns = count(image, window, step)
-    return x[:, :, : stride[0] * (rows - 1) + span[0], : stride[1] * (columns - 1) + span[1]]
+    return image.shape[0] * rows * columns
+
+
+def keep(
+    x: Tensor, image: Tensor, window: Pair, step: Pair, rows: Pair | None, columns: Pair | None
+) -> Tensor:
+    """Keep the cells that whole windows own: ``stride * (count - 1) + span`` of each axis."""
+    counts = count(image, window, step)
+    for axis, kept in enumerate((rows, columns)):
+        if kept is not None:
+            x = x.narrow(2 + axis, 0, kept[0] * (counts[axis] - 1) + kept[1])
+    return x
 
 
 def cells(x: Tensor, before: Pair, after: Pair, stride: Pair) -> Tensor:
@@ -35,22 +49,83 @@ def cells(x: Tensor, before: Pair, after: Pair, stride: Pair) -> Tensor:
     return x[:, :, rows, columns]
 
 
-def take_windows(
-    x: Tensor, image: Tensor, window: Pair, step: Pair, extent: Pair, stride: Pair, dilation: Pair
+def assemble(
+    parts: Sequence[Tensor],
+    image: Tensor,
+    window: Pair,
+    step: Pair,
+    channels: int,
+    rows: Sequence[Segment],
+    columns: Sequence[Segment],
 ) -> Tensor:
-    """Gather one tensor per window, ``(N * rows * columns, C, *extent)``.
+    """Put a block together: part ``(i, j)`` gives what ``rows[i]`` and ``columns[j]`` take of it.
 
-    Cell ``j`` of window ``w`` is the stored cell ``w * stride + j * dilation``.
+    A segment is ``("own", cells)``, ``("gathered", cells, stride)`` or ``("running", (before,
+    after))``; see `fullconv.operations.Assemble`. Everything is a view until it is concatenated.
     """
     counts = count(image, window, step)
-    for axis, place in ((0, 2), (1, 4)):
-        starts = torch.arange(counts[axis], device=x.device) * stride[axis]
-        inside = torch.arange(extent[axis], device=x.device) * dilation[axis]
-        index = (starts[:, None] + inside).reshape(-1)
-        sizes = (*x.shape[:place], counts[axis], extent[axis], *x.shape[place + 1 :])
-        x = x.index_select(place, index).reshape(sizes)
-    x = x.permute(0, 2, 4, 1, 3, 5)
+    bands = []
+    for i, row in enumerate(rows):
+        line = []
+        for j, column in enumerate(columns):
+            x = parts[i * len(columns) + j]
+            held = [n if s[0] == "own" else 1 for n, s in zip(counts, (row, column), strict=True)]
+            # (N, rows or 1, columns or 1, C, Y, X)
+            x = x.reshape(image.shape[0], held[0], held[1], channels, *x.shape[2:])
+            x = _take(x, 1, counts[0], row)
+            line.append(_take(x, 2, counts[1], column))
+        bands.append(torch.cat(line, 5) if len(line) > 1 else line[0])
+    block = torch.cat(bands, 4) if len(bands) > 1 else bands[0]
+    return block.reshape(-1, *block.shape[3:])
+
+
+def _take(x: Tensor, axis: int, windows: int, segment: Segment) -> Tensor:
+    """Take cells along axis ``3 + axis``; windows that come out of it are axis ``axis``."""
+    kind, cells = segment[:2]
+    place = 3 + axis
+    if kind == "running":
+        return x.narrow(place, cells[0], x.shape[place] - sum(cells)) if any(cells) else x
+    distance = cells[1] - cells[0] if len(cells) > 1 else 1
+    even = distance > 0 and tuple(cells) == tuple(range(cells[0], cells[-1] + 1, distance))
+    if kind == "own":
+        if even and distance == 1:
+            return x.narrow(place, cells[0], len(cells))
+        return x.index_select(place, torch.tensor(cells, device=x.device))
+    stride = segment[2]
+    if even:
+        span = cells[-1] - cells[0] + 1
+        x = x.narrow(place, cells[0], stride * (windows - 1) + span).unfold(place, span, stride)
+        x = x[..., ::distance] if distance > 1 else x
+    else:
+        starts = torch.arange(windows, device=x.device) * stride
+        index = starts[:, None] + torch.tensor(cells, device=x.device)
+        x = x.index_select(place, index.reshape(-1))
+        x = x.reshape(*x.shape[:place], windows, len(cells), *x.shape[place + 1 :])
+        x = x.movedim(place + 1, -1)
+    # The windows stand where the cells stood, and the cells at the end.
+    return x.squeeze(axis).movedim(-1, place).movedim(place - 1, axis)
+
+
+def lay_out(
+    x: Tensor, image: Tensor, window: Pair, step: Pair, channels: int, axes: Pair, private: Pair
+) -> Tensor:
+    """Lay windows with one cell along some axes out as the cells of those axes."""
+    counts = count(image, window, step)
+    rows, columns = (n if p else 1 for n, p in zip(counts, private, strict=True))
+    x = x.reshape(image.shape[0], rows, columns, channels, *x.shape[2:])
+    # Where windows are laid out, their axis changes places with the single cell's.
+    for axis in (1, 2):
+        if axes[axis - 1]:
+            x = x.transpose(axis, 3 + axis)
     return x.reshape(-1, *x.shape[3:])
+
+
+def divide_cells(x: Tensor, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+    """Divide every cell by the product of its row's and its column's number."""
+    if len(rows) == len(columns) == 1:
+        return x / (rows[0] * columns[0])
+    y, x_ = (torch.tensor(numbers, dtype=x.dtype, device=x.device) for numbers in (rows, columns))
+    return x / (y[:, None] * x_)
 
 
 def fold_windows(

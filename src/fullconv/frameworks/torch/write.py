@@ -13,21 +13,26 @@ from torch.utils import _pytree as pytree
 
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.read import Call, Slot, Source
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Pair
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
 from fullconv.operations import (
     AdaptivePool,
-    Add,
     AlongAxis,
+    Assemble,
     Cells,
     ChannelNormalization,
+    Combine,
     Concat,
     Convolution,
+    DivideCells,
     FoldWindows,
+    Gathered,
     Identity,
     Keep,
+    LayOut,
     Linear,
     Operation,
+    Own,
     Pad,
     PerChannel,
     Permute,
@@ -35,11 +40,11 @@ from fullconv.operations import (
     Reduce,
     Regroup,
     Reshape,
+    Running,
     Slice,
     SplitChannels,
     Stretch,
     TakeChannels,
-    TakeWindows,
     TransposedConvolution,
 )
 
@@ -65,7 +70,6 @@ class Writer:
         self.root = nn.Module()
         self.fx = torch.fx.Graph()
         self.values: dict[str, FxNode] = {}
-        self.windows: FxNode | None = None
         self.tensors: dict[Recipe, torch.Tensor] = {}
         self.modules: dict[str, nn.Module] = {}
         self.known = {id(w.tensor): name for name, w in source.weights.items()}
@@ -104,7 +108,8 @@ class Writer:
         if name is None:
             return None
         if name == BATCH_SIZE:
-            return self.fx.call_function(torch.ops.aten.sym_size.int, (self.windows, 0))
+            image = self.values[self.graph.image]
+            return self._function(functional.window_count, image, *self.geometry)
         if name not in self.values:
             self.values[name] = self._attribute(self.graph.constants[name])
         return self.values[name]
@@ -250,12 +255,12 @@ class Writer:
                 operation.dilation,
                 operation.groups,
             )
-        weight_, bias_ = self._constant(weight_name), self._constant(bias_name)
-        assert weight_ is not None
+        whole, cuts = self.graph.constants[weight_name or ""].uncut()
+        weight_, bias_ = self._tensor(whole), self._constant(bias_name)
         module = nn.Conv2d(
             weight_.shape[1] * operation.groups,
             weight_.shape[0],
-            operation.kernel,
+            (whole.shape[2], whole.shape[3]),
             operation.stride,
             padding,
             operation.dilation,
@@ -263,7 +268,46 @@ class Writer:
             bias=bias_ is not None,
             device="meta",
         )
-        return self._parametrized(node, x, module, weight_, bias_)
+        held = self._holder(weight_, bias_)
+        if held is None:
+            self._parametrize(module, weight_, bias_)
+            held = self._place(self._path(node), module)
+        if not cuts and self._is_conv(held, operation, padding, bias_ is not None):
+            return self.fx.call_module(held, (x,))
+        # Another part of the map, or a part of the filters: the same parameters, held once.
+        weight = self.fx.get_attr(f"{held}.weight")
+        for axis, start, stop in cuts:
+            weight = self._function(torch.narrow, weight, axis, start, stop - start)
+        return self._function(
+            F.conv2d,
+            x,
+            weight,
+            None if bias_ is None else self.fx.get_attr(f"{held}.bias"),
+            operation.stride,
+            padding,
+            operation.dilation,
+            operation.groups,
+        )
+
+    def _holder(self, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
+        """Return the convolution written before that holds just these parameters."""
+        for path, module in self.modules.items():
+            if (
+                isinstance(module, nn.Conv2d)
+                and module.weight is weight
+                and (bias is None or module.bias is bias)
+            ):
+                return path
+        return None
+
+    def _is_conv(self, path: str, operation: Convolution, padding: Pair, bias: bool) -> bool:
+        """Whether calling a module is this convolution."""
+        held = self.modules[path]
+        assert isinstance(held, nn.Conv2d)
+        if (held.bias is not None) != bias:
+            return False
+        settings = operation.kernel, operation.stride, padding, operation.dilation
+        return (held.kernel_size, held.stride, held.padding, held.dilation) == settings
 
     @operation.register
     def _(self, operation: TransposedConvolution, node: Node) -> FxNode:
@@ -303,6 +347,12 @@ class Writer:
         weight: torch.Tensor,
         bias: torch.Tensor | None,
     ) -> FxNode:
+        self._parametrize(module, weight, bias)
+        return self.fx.call_module(self._place(self._path(node), module), (x,))
+
+    def _parametrize(
+        self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> None:
         for name, tensor in (("weight", weight), ("bias", bias)):
             if tensor is not None:
                 module._parameters.pop(name, None)
@@ -310,7 +360,6 @@ class Writer:
                     module.register_parameter(name, tensor)
                 else:
                     module.register_buffer(name, tensor)
-        return self.fx.call_module(self._place(self._path(node), module), (x,))
 
     def _path(self, node: Node) -> str:
         call = node.source
@@ -435,8 +484,9 @@ class Writer:
     # What lifting adds.
 
     @operation.register
-    def _(self, operation: Add, node: Node) -> FxNode:
-        return self._function(torch.add, *self._inputs(node))
+    def _(self, operation: Combine, node: Node) -> FxNode:
+        target = torch.add if operation.kind == "sum" else torch.maximum
+        return self._function(target, *self._inputs(node))
 
     @operation.register
     def _(self, operation: TakeChannels, node: Node) -> FxNode:
@@ -453,16 +503,27 @@ class Writer:
     @operation.register
     def _(self, operation: Keep, node: Node) -> FxNode:
         x, image = self._inputs(node)
+        kept = operation.rows, operation.columns
+        return self._function(functional.keep, x, image, *self.geometry, *kept)
+
+    @operation.register
+    def _(self, operation: Assemble, node: Node) -> FxNode:
+        *parts, image = self._inputs(node)
+        segments = [tuple(map(_segment, axis)) for axis in (operation.rows, operation.columns)]
         return self._function(
-            functional.keep, x, image, *self.geometry, operation.stride, operation.span
+            functional.assemble, parts, image, *self.geometry, operation.channels, *segments
         )
 
     @operation.register
-    def _(self, operation: TakeWindows, node: Node) -> FxNode:
+    def _(self, operation: LayOut, node: Node) -> FxNode:
         x, image = self._inputs(node)
-        shape = (operation.extent, operation.stride, operation.dilation)
-        self.windows = self._function(functional.take_windows, x, image, *self.geometry, *shape)
-        return self.windows
+        axes = operation.channels, operation.axes, operation.private
+        return self._function(functional.lay_out, x, image, *self.geometry, *axes)
+
+    @operation.register
+    def _(self, operation: DivideCells, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.divide_cells, x, operation.rows, operation.columns)
 
     @operation.register
     def _(self, operation: Regroup, node: Node) -> FxNode:
@@ -489,6 +550,15 @@ class Writer:
 
 def _getitem(x: torch.Tensor, index: tuple[slice, ...]) -> torch.Tensor:
     return x[index]
+
+
+def _segment(segment: Own | Gathered | Running) -> tuple[Any, ...]:
+    """Return what one part gives to a block along one axis, as `functional.assemble` takes it."""
+    if isinstance(segment, Own):
+        return ("own", segment.cells)
+    if isinstance(segment, Gathered):
+        return ("gathered", segment.cells, segment.stride)
+    return ("running", segment.skip)
 
 
 def _any_rank(operation: Operation) -> bool:

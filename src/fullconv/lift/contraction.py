@@ -1,0 +1,137 @@
+"""Contraction: what a window's cells along an axis come to, as a sum or maximum over its parts.
+
+A fully connected layer, a global pool, a convolution as large as its map read every cell of a
+window. Nothing needs to be gathered for that: each part gives its own term, computed where the
+part is stored, and the terms are added (or the larger one taken) on the window grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from fullconv.geometry import Sliding
+from fullconv.graph import Node
+from fullconv.lift.field import Field, Where
+from fullconv.lift.lifting import Lifting
+from fullconv.lift.split import Part, Split, on_window_grid
+from fullconv.operations import Combine, Keep
+
+Total = Literal["sum", "max"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part as one term: its map, the window's cells it holds, and the kernel that covers them."""
+
+    where: Where
+    value: str
+    rows: range
+    columns: range
+    y: Sliding
+    x: Sliding
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns of the kernel."""
+        return self.y.kernel, self.x.kernel
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Stored stride, (rows, columns)."""
+        return self.y.stride, self.x.stride
+
+    @property
+    def dilation(self) -> tuple[int, int]:
+        """Stored dilation, (rows, columns)."""
+        return self.y.dilation, self.x.dilation
+
+
+WriteTerm = Callable[[Term, bool, bool], str]
+"""Writes one term: the term, whether it is the first of its sum, and whether it is the result."""
+
+
+@dataclass(frozen=True)
+class Contracted:
+    """The result: its axes, and the sum over all terms for each part that is left."""
+
+    rows: Split
+    columns: Split
+    parts: dict[Where, str]
+
+
+def contract(
+    lifting: Lifting,
+    node: Node,
+    x: Field,
+    over: tuple[bool, bool],
+    channels: int,
+    kind: Total,
+    write: WriteTerm,
+    *,
+    final: bool = True,
+) -> Contracted:
+    """Sum, or take the maximum, over rows and columns where `over` says so.
+
+    ``final`` names the result as the node's own.
+    """
+    ends = [
+        _end(lifting, node, axis, wanted, index)
+        for index, (axis, wanted) in enumerate(zip((x.rows, x.columns), over, strict=True))
+    ]
+    several = [
+        wanted and len(axis.parts) > 1
+        for axis, wanted in zip((x.rows, x.columns), over, strict=True)
+    ]
+    terms: dict[Where, list[str]] = {}
+    counts: dict[Where, int] = {}
+    for where in x.parts:
+        target = _target(where, over)
+        counts[target] = counts.get(target, 0) + 1
+    for where, value in x.parts.items():
+        target = _target(where, over)
+        written = terms.setdefault(target, [])
+        rows, columns = x.rows.parts[where[0]], x.columns.parts[where[1]]
+        term = Term(where, value, rows, columns, ends[0][1][where[0]], ends[1][1][where[1]])
+        only = final and counts[target] == 1 and len(terms) == 1
+        result = write(term, not written, only)
+        result, _ = lifting.lay_out(result, channels, where, over)
+        cut = [
+            (1, 1) if many and part is Part.MIDDLE else None
+            for many, part in zip(several, where, strict=True)
+        ]
+        if cut != [None, None]:
+            result = lifting.helper(result, Keep(cut[0], cut[1]), image=True)
+        written.append(result)
+    parts: dict[Where, str] = {}
+    for target, written in terms.items():
+        total = written[0]
+        for index, other in enumerate(written[1:], start=2):
+            last = final and not parts and index == len(written)
+            total = lifting.emit(node, Combine(kind), (total, other), final=last)
+        parts[target] = total
+    return Contracted(ends[0][0], ends[1][0], parts)
+
+
+def _end(
+    lifting: Lifting, node: Node, axis: Split, over: bool, index: int
+) -> tuple[Split, dict[Part, Sliding]]:
+    """Return what is left of an axis, and how a kernel covers each of its parts."""
+    if not over:
+        return axis, {part: Sliding(1) for part in axis.parts}
+    step, window = lifting.grid.step[index], lifting.grid.window[index]
+    covering = {part: Sliding(len(cells)) for part, cells in axis.parts.items()}
+    left = Split(0, on_window_grid(window, step))
+    if not axis.private:
+        dense = not lifting.exact and node.outputs[0] in lifting.sliding
+        middle, stored = axis.middle.slide(Sliding(axis.middle.extent), step, dense=dense)
+        covering[Part.MIDDLE] = stored
+        if axis.shared:
+            left = Split(0, middle)
+    return left, covering
+
+
+def _target(where: Where, over: tuple[bool, bool]) -> Where:
+    rows, columns = where
+    return (Part.MIDDLE if over[0] else rows, Part.MIDDLE if over[1] else columns)

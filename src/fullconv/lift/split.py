@@ -1,0 +1,297 @@
+"""One spatial axis of a field, split where windows stop sharing: pure integers.
+
+Note [Nine parts]
+Padding puts zeros (or mirrored cells) at the border of the crop, where the image has pixels. A cell
+that reads them belongs to one window only; so does every cell that reads such a cell. Along one
+axis these are the first ``low`` and the last ``high`` cells of a window; the cells between do not
+depend on the window's border, and all windows that cover them share them (design: padding). Two
+axes give nine parts, each computed once at its own level of sharing:
+
+    rows \\ columns   low               middle              high
+    low              per window        per window row      per window
+    middle           per window column shared by all       per window column
+    high             per window        per window row      per window
+
+An unpadded network has the middle alone. Where the middle is empty the axis is *private*: ``low``
+holds all its cells, and with both axes private there is one tensor per window.
+
+A part's stored map is ``(N, C, Y, X)``. Along a shared axis it holds the cells of the image, along
+a private one the cells of one window, and the windows are then entries of the batch:
+``N * rows``, ``N * columns`` or ``N * rows * columns``, row-major.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from fullconv.geometry import Axis, Sliding
+
+SHARING_PAYS = 0.9
+"""Parts are kept while they cost less than this times the cost of whole windows.
+
+The rest is what it takes to compute up to nine small maps in place of one; measured with VGG16 and
+ResNet-50 (`benchmarks`)."""
+
+IDLE_CELLS = 1.25
+"""An axis without margins is gathered only where it stores so many times the cells of a window:
+neighbours then lie too far apart, or between each other's cells, to have any in common."""
+
+
+EACH = Sliding(1)
+"""Every cell as it is."""
+
+
+class Part(enum.Enum):
+    """Where along an axis of a window cells lie; see Note [Nine parts]."""
+
+    LOW = "lo"
+    MIDDLE = "mid"
+    HIGH = "hi"
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the outputs of one part read along one axis.
+
+    Attributes
+    ----------
+    cells : tuple of int or None
+        Cells of the window, in order; None for the shared middle, as far as `skip` leaves it.
+    skip : (int, int)
+        Stored cells of the shared middle that are dropped first, at its start and end.
+    sliding : Sliding
+        How the kernel moves over them, in stored cells, with what padding there is left to add.
+    """
+
+    cells: tuple[int, ...] | None
+    sliding: Sliding = EACH
+    skip: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The cells of one window along one axis: ``low``, the shared middle, ``high``.
+
+    Attributes
+    ----------
+    low, high : int
+        Cells at the ends that every window has for itself.
+    middle : Axis
+        The cells between, and how all windows store them.
+    """
+
+    low: int
+    middle: Axis
+    high: int = 0
+
+    @classmethod
+    def of_pixels(cls, window: int) -> Split:
+        """Return the axis of the input image itself."""
+        return cls(0, Axis.of_pixels(window))
+
+    @property
+    def extent(self) -> int:
+        """Cells in one window."""
+        return self.low + self.middle.extent + self.high
+
+    @property
+    def private(self) -> bool:
+        """Whether windows share nothing along this axis."""
+        return self.middle.extent == 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether windows share everything along this axis."""
+        return self.low == 0 and self.high == 0 and not self.private
+
+    @property
+    def parts(self) -> Mapping[Part, range]:
+        """The parts that hold cells, with the cells of the window that they hold."""
+        middle = self.low + self.middle.extent
+        ranges = {
+            Part.LOW: range(self.low),
+            Part.MIDDLE: range(self.low, middle),
+            Part.HIGH: range(middle, self.extent),
+        }
+        return {part: cells for part, cells in ranges.items() if len(cells)}
+
+    def density(self, part: Part, window_step: int) -> int:
+        """Return the stored cells of a part per window, in an image of many windows."""
+        if part is Part.MIDDLE:
+            return self.middle.stride(window_step)
+        return len(self.parts[part])
+
+    def cost(self, window_step: int) -> int:
+        """Return the stored cells of all parts per window, in an image of many windows."""
+        return sum(self.density(part, window_step) for part in self.parts)
+
+    def pays(self, window_step: int) -> bool:
+        """Whether parts are cheaper than whole windows.
+
+        The numbers of operations and of stored cells along one axis are proportional to
+        ``low + s + high`` with parts, where ``s`` middle cells are stored per window, and to
+        the extent without; the other axis multiplies both.
+        """
+        if self.private:
+            return False
+        if self.shared:
+            return self.cost(window_step) <= IDLE_CELLS * self.extent
+        return self.cost(window_step) < SHARING_PAYS * self.extent
+
+    def gathered(self) -> Split:
+        """Return the axis with all its cells private."""
+        return Split(self.extent, replace(self.middle, extent=0))
+
+    def whole(self) -> Read:
+        """Return the read of a whole window, to a private axis."""
+        return Read(tuple(range(self.extent)))
+
+    def as_it_is(self) -> dict[Part, Read]:
+        """Return the reads that leave every part as it is."""
+        return {
+            part: Read(None if part is Part.MIDDLE else tuple(cells))
+            for part, cells in self.parts.items()
+        }
+
+    # What operations make of an axis.
+
+    def slide(self, sliding: Sliding, window_step: int) -> Moved:
+        """Move a kernel along this axis, every window in its own padding.
+
+        Output ``o`` reads the cells ``o * t - p`` to ``o * t - p + span - 1``. It is in ``low``
+        where that range starts below ``low`` here, in ``high`` where it ends at or beyond
+        ``extent - high`` (design: padding). Padding is left to whoever applies the kernel; ``low``
+        and ``high`` grow until each reads one cell at least, so that there is a block to pad.
+        """
+        outputs, (_, stride, _, before, _) = sliding.output(self.extent), sliding
+        span = sliding.span
+        low = max(0, -(-(self.low + before) // stride))
+        while low and (low - 1) * stride - before + span <= 0:
+            low += 1
+        end = (self.extent - self.high + before - span) // stride + 1
+        while end < outputs and end * stride - before >= self.extent:
+            end -= 1
+        end = min(end, outputs)
+        if self.private or low >= end:
+            return self._gathering(sliding)
+        skip = low * stride - before - self.low
+        middle, stored = _from(self.middle, skip).slide(
+            sliding._replace(before=0, after=0), window_step
+        )
+        axis = Split(low, replace(middle, extent=end - low), outputs - end)
+        if not axis.pays(window_step):
+            return self._gathering(sliding)
+        reads = {Part.MIDDLE: Read(None, stored, (skip * self.middle.dilation, 0))}
+        for part, cells in axis.parts.items():
+            if part is not Part.MIDDLE:
+                reads[part] = self._own(sliding, cells)
+        return Moved(axis, reads)
+
+    def _own(self, sliding: Sliding, outputs: range) -> Read:
+        start = outputs[0] * sliding.stride - sliding.before
+        stop = outputs[-1] * sliding.stride - sliding.before + sliding.span
+        cells = tuple(range(max(0, start), min(stop, self.extent)))
+        padding = max(0, -start), max(0, stop - self.extent)
+        return Read(cells, sliding._replace(before=padding[0], after=padding[1]))
+
+    def _gathering(self, sliding: Sliding) -> Moved:
+        outputs = sliding.output(self.extent)
+        axis = Split(outputs, replace(self.middle, extent=0))
+        return Moved(axis, {Part.LOW: replace(self.whole(), sliding=sliding)})
+
+    def cut(
+        self, start: int, stop: int, stride: int, window_step: int, *, gather: bool = True
+    ) -> Moved:
+        """Keep the cells ``start:stop:stride``."""
+        kept = range(start, stop, stride)
+        low = len([cell for cell in kept if cell < self.low])
+        high = len([cell for cell in kept if cell >= self.extent - self.high])
+        inside = kept[low : len(kept) - high]
+        if not inside:
+            axis = Split(len(kept), replace(self.middle, extent=0))
+            return Moved(axis, {Part.LOW: Read(tuple(kept))})
+        middle, cut = self.middle.cut(
+            inside[0] - self.low, inside[-1] + 1 - self.low, stride, window_step
+        )
+        reads = {
+            Part.LOW: Read(tuple(kept[:low])),
+            Part.MIDDLE: Read(None, Sliding(1, cut.stride), (cut.before, cut.after)),
+            Part.HIGH: Read(tuple(kept[len(kept) - high :])),
+        }
+        axis = Split(low, middle, high)
+        if gather and not axis.pays(window_step):
+            return Moved(
+                Split(len(kept), replace(self.middle, extent=0)), {Part.LOW: Read(tuple(kept))}
+            )
+        return Moved(axis, {part: reads[part] for part in axis.parts})
+
+    def extended(self, before: int, after: int, mode: str, window_step: int) -> Moved:
+        """Add cells at both ends that repeat others of the window.
+
+        ``mode`` is reflect, replicate or circular, as PyTorch and ONNX name them.
+        """
+        a = self.extent
+        cells = [_repeated(j, a, mode) for j in range(-before, a + after)]
+        axis = Split(self.low + before, self.middle, self.high + after)
+        if (before or after) and not axis.pays(window_step):
+            axis = Split(len(cells), replace(self.middle, extent=0))
+        reads = {
+            part: Read(None if part is Part.MIDDLE else tuple(cells[held.start : held.stop]))
+            for part, held in axis.parts.items()
+        }
+        return Moved(axis, reads)
+
+    def narrowed(self, low: int, high: int, window_step: int) -> Moved:
+        """Give cells of the middle to the windows, so that the margins are these or larger."""
+        low, high = max(low, self.low), max(high, self.high)
+        if self.private or low + high >= self.extent:
+            return Moved(self.gathered(), {Part.LOW: self.whole()})
+        if (low, high) == (self.low, self.high):
+            return Moved(self, self.as_it_is())
+        middle, cut = self.middle.cut(
+            low - self.low, self.middle.extent - (high - self.high), 1, window_step
+        )
+        axis = Split(low, middle, high)
+        if not axis.pays(window_step):
+            return Moved(self.gathered(), {Part.LOW: self.whole()})
+        reads = {
+            part: Read(None if part is Part.MIDDLE else tuple(cells))
+            for part, cells in axis.parts.items()
+        }
+        reads[Part.MIDDLE] = Read(None, Sliding(1, cut.stride), (cut.before, cut.after))
+        return Moved(axis, reads)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What an operation makes of an axis: the new axis, and what each of its parts reads."""
+
+    axis: Split
+    reads: Mapping[Part, Read]
+
+
+def on_window_grid(window: int, window_step: int) -> Axis:
+    """Return the axis of one number per window: exactly as many cells as there are windows."""
+    step = Fraction(window_step)
+    return Axis(1, step, step, Fraction(window))
+
+
+def _from(axis: Axis, start: int) -> Axis:
+    """Drop the first cells of every window; what follows the last is left to be unread."""
+    dropped = start * axis.dilation
+    reach = None if axis.reach is None else axis.reach + dropped * axis.step
+    return replace(axis, extent=axis.extent - start, reach=reach)
+
+
+def _repeated(cell: int, extent: int, mode: str) -> int:
+    """Return the cell of the window that stands at a place beyond its ends."""
+    if mode == "circular":
+        return cell % extent
+    if mode == "replicate":
+        return min(max(cell, 0), extent - 1)
+    if cell < 0:
+        return -cell
+    return cell if cell < extent else 2 * (extent - 1) - cell
