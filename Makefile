@@ -18,9 +18,11 @@ test: $(FULL)/.ready  ## lint, type check and run the test suite
 test-slow: $(FULL)/.ready  ## the slow sweeps
 	$(FULL)/bin/pytest -n 2 -m slow
 
-bench: $(FULL)/.ready  ## measure conversion and speed against crops and hand-made surgery
+bench: $(FULL)/.ready  ## measure conversion, speed and memory against crops and hand-made surgery
 	$(FULL)/bin/python benchmarks/conversion.py
 	$(FULL)/bin/python benchmarks/speed.py
+	$(FULL)/bin/python benchmarks/padded.py
+	$(FULL)/bin/python benchmarks/memory.py
 
 fashion: $(FULL)/.ready  ## train on real garments, convert, find the dresses in the real sheet
 	$(FULL)/bin/python training/fashion.py -o fashion-out

@@ -23,8 +23,7 @@ def child(form: str, repeats: int) -> None:
     import torch
 
     import fullconv
-    from networks import VGG16
-    from speed import as_onnx
+    from networks import VGG16, as_onnx
 
     model = VGG16(device="meta").to_empty(device="cpu").eval()
     for parameter in model.parameters():

@@ -15,6 +15,11 @@ from typing import Any
 
 SHORT = 30.0
 """Seconds that the rounds of one table may take before there are only as many as asked for."""
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+PATIENCE = 5.0
+"""Seconds for the crops of one repeat; what needs longer is measured on some of them."""
+
+Classify = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,70 @@ def interleaved(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[
     return times
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Read the options that all benchmarks share."""
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """Return the median over the rounds: contenders of one round ran side by side."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+class Crops:
+    """The crops as a contender: the best batch size, and as many of them as patience allows.
+
+    Parameters
+    ----------
+    classify, join
+        Forwards a batch of crops, and makes one of a list of them.
+    image
+        An image ``(1, C, H, W)``.
+    window, step
+        The size of a crop, and the pixels from one to the next in both directions.
+
+    Attributes
+    ----------
+    batch, count
+        Crops that are forwarded at once, and by one `run`.
+    scale
+        What the time of a run is to be multiplied by to have the time of all windows.
+    """
+
+    def __init__(
+        self, classify: Classify, join: Classify, image: Any, window: tuple[int, int], step: int
+    ) -> None:
+        rows, columns = ((n - w) // step + 1 for n, w in zip(image.shape[2:], window, strict=True))
+
+        def crop(number: int) -> Any:
+            y, x = number // columns * step, number % columns * step
+            return image[:, :, y : y + window[0], x : x + window[1]]
+
+        def run(batch: int, count: int) -> float:
+            start = time.perf_counter()
+            for first in range(0, count, batch):
+                classify(join([crop(k) for k in range(first, min(first + batch, count))]))
+            return (time.perf_counter() - start) / count
+
+        run(1, 1)
+        trials = {}
+        for batch in (b for b in BATCHES if b <= rows * columns):
+            trials[batch] = min(run(batch, batch) for _ in range(2))
+            if trials[batch] > 1.3 * min(trials.values()):
+                break
+        self.batch = min(trials, key=trials.__getitem__)
+        affordable = max(1, int(PATIENCE / trials[self.batch]) // self.batch) * self.batch
+        self.count = min(rows * columns, affordable)
+        self.scale = rows * columns / self.count
+        self.run = lambda: run(self.batch, self.count)
+
+    @property
+    def note(self) -> str:
+        """Say which batch, and whether all crops were run."""
+        some = f", told from {self.count} crops" if self.scale > 1 else ""
+        return f"batch {self.batch}{some}"
+
+
+def arguments(description: str, names: Sequence[str] = ()) -> argparse.Namespace:
+    """Read the options that all benchmarks share, and `--only` where there are names to choose."""
     parser = argparse.ArgumentParser(description=description)
+    if names:
+        parser.add_argument("--only", choices=names, metavar="NAME", help=" or ".join(names))
     parser.add_argument("--quick", action="store_true", help="small images, one repeat")
     parser.add_argument("--repeats", type=int, default=5, help="rounds to measure (default: 5)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON, too")
@@ -78,6 +144,7 @@ def machine() -> dict[str, str]:
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "threads": str(torch.get_num_threads()),
+        "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "onnxruntime": onnxruntime.__version__,

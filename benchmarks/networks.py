@@ -1,15 +1,22 @@
-"""The networks that are measured, and the surgery by hand that they are compared with."""
+"""The networks that are measured, as modules and in ONNX, and the surgery by hand beside them."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import sys
+import warnings
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from architectures import ARCHITECTURES, ResNet50
 from models import VGG16, dense_head
 
 
@@ -59,4 +66,39 @@ def by_hand(model: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers).eval()
 
 
-__all__ = ["VGG16", "Small", "by_hand", "ready"]
+def as_onnx(model: nn.Module, window: tuple[int, int]) -> Any:
+    """Return the classifier as PyTorch exports it, with a free batch."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (torch.zeros(2, 3, *window),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def session(proto: Any) -> Callable[[Any], Any]:
+    """Return a function that runs the classifier in ONNX Runtime with its default settings."""
+    import onnxruntime
+
+    held = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    name = held.get_inputs()[0].name
+    return lambda crops: held.run(None, {name: crops})[0]
+
+
+__all__ = [
+    "ARCHITECTURES",
+    "VGG16",
+    "ResNet50",
+    "Small",
+    "as_onnx",
+    "by_hand",
+    "ready",
+    "session",
+]

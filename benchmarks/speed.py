@@ -8,8 +8,6 @@ minutes, some are measured and the time for all is told from them; the table say
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +17,10 @@ import torch
 from torch import nn
 
 import fullconv
-from measuring import Figure, arguments, interleaved, print_machine, write_json
-from networks import VGG16, Small, by_hand, ready
+from measuring import Crops, Figure, arguments, interleaved, print_machine, ratio, write_json
+from networks import VGG16, Small, as_onnx, by_hand, ready, session
 
 STEP = 32
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
-PATIENCE = 5.0
-"""Seconds for the crops of one repeat; what needs longer is measured on some of them."""
-
-Classify = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -49,51 +42,6 @@ class Workload:
             f"{self.network.__name__} ({kind}), {self.size}x{self.size}, "
             f"step {STEP}: {self.windows} windows"
         )
-
-
-def crop(image: Any, window: tuple[int, int], start: int, stop: int) -> list[Any]:
-    """Return the windows of an image from one number to another, row by row."""
-    (h, w), columns = window, (image.shape[3] - window[1]) // STEP + 1
-    return [
-        image[:, :, y : y + h, x : x + w]
-        for y, x in ((k // columns * STEP, k % columns * STEP) for k in range(start, stop))
-    ]
-
-
-def run_crops(
-    classify: Classify, join: Classify, image: Any, window: tuple[int, int], batch: int, count: int
-) -> None:
-    """Cut the first ``count`` windows and forward them in batches."""
-    for start in range(0, count, batch):
-        classify(join(crop(image, window, start, min(start + batch, count))))
-
-
-class Crops:
-    """The crops as a contender: the best batch size, and as many of them as patience allows."""
-
-    def __init__(self, classify: Classify, join: Classify, image: Any, workload: Workload) -> None:
-        def run(batch: int, count: int) -> float:
-            start = time.perf_counter()
-            run_crops(classify, join, image, workload.network.window, batch, count)
-            return (time.perf_counter() - start) / count
-
-        run(1, 1)
-        trials = {}
-        for batch in (b for b in BATCHES if b <= workload.windows):
-            trials[batch] = min(run(batch, batch) for _ in range(2))
-            if trials[batch] > 1.3 * min(trials.values()):
-                break
-        self.batch = min(trials, key=trials.__getitem__)
-        affordable = max(1, int(PATIENCE / trials[self.batch]) // self.batch) * self.batch
-        self.count = min(workload.windows, affordable)
-        self.scale = workload.windows / self.count
-        self.run = lambda: run(self.batch, self.count)
-
-    @property
-    def note(self) -> str:
-        """Say which batch, and whether all crops were run."""
-        some = f", told from {self.count} crops" if self.scale > 1 else ""
-        return f"batch {self.batch}{some}"
 
 
 def measure(
@@ -127,11 +75,6 @@ def measure(
     return figures
 
 
-def ratio(slow: list[float], fast: list[float]) -> float:
-    """Return the median over the rounds: contenders of one round ran side by side."""
-    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
-
-
 def in_torch(workload: Workload, repeats: int, image: np.ndarray) -> list[Figure]:
     """Measure PyTorch."""
     model, window = ready(workload.network), workload.network.window
@@ -145,7 +88,7 @@ def in_torch(workload: Workload, repeats: int, image: np.ndarray) -> list[Figure
 
     shapes = tuple(fcn(images).shape), tuple(hand().shape)
     assert shapes[0] == shapes[1], shapes
-    crops = Crops(torch.no_grad()(model), torch.cat, images, workload)
+    crops = Crops(torch.no_grad()(model), torch.cat, images, window, STEP)
     contenders = {"fullconv, PyTorch": lambda: fcn(images), "by hand, PyTorch": hand}
     return measure(workload, "PyTorch", contenders, crops, repeats)
 
@@ -154,7 +97,7 @@ def in_onnx_runtime(workload: Workload, repeats: int, image: np.ndarray) -> list
     """Measure ONNX Runtime."""
     proto = as_onnx(ready(workload.network), workload.network.window)
     fcn = fullconv.convert(proto, step=STEP, exact=workload.exact)
-    crops = Crops(session(proto), np.concatenate, image, workload)
+    crops = Crops(session(proto), np.concatenate, image, workload.network.window, STEP)
     del proto
     contenders = {"fullconv, ONNX Runtime": lambda: fcn(image)}
     return measure(workload, "ONNX Runtime", contenders, crops, repeats)
@@ -163,41 +106,11 @@ def in_onnx_runtime(workload: Workload, repeats: int, image: np.ndarray) -> list
 def exact_padded(workload: Workload, repeats: int, image: np.ndarray) -> list[Figure]:
     """Measure the exact form of a padded network in PyTorch."""
     model, images = ready(workload.network), torch.from_numpy(image)
-    fcn = fullconv.convert(model, window=workload.network.window, step=STEP)
-    crops = Crops(torch.no_grad()(model), torch.cat, images, workload)
+    window = workload.network.window
+    fcn = fullconv.convert(model, window=window, step=STEP)
+    crops = Crops(torch.no_grad()(model), torch.cat, images, window, STEP)
     contenders = {"fullconv, PyTorch": lambda: fcn(images)}
     return measure(workload, "PyTorch", contenders, crops, repeats)
-
-
-def as_onnx(model: nn.Module, window: tuple[int, int]) -> Any:
-    """Return the classifier as PyTorch exports it, with a free batch."""
-    import contextlib
-    import io
-    import logging
-    import warnings
-
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            (torch.zeros(2, 3, *window),),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-            verbose=False,
-        )
-    return program.model_proto
-
-
-def session(proto: Any) -> Classify:
-    """Return a function that runs the classifier in ONNX Runtime with its default settings."""
-    import onnxruntime
-
-    held = onnxruntime.InferenceSession(
-        proto.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    name = held.get_inputs()[0].name
-    return lambda crops: held.run(None, {name: crops})[0]
 
 
 def main() -> None:
