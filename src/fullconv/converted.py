@@ -95,13 +95,18 @@ class FullyConvolutional:
         images = self.framework.check(images, self.shape.channels)
         counts = self.grid.shape(images.shape[2:])
         if self._run is None:
-            self._run = self.framework.runner(self.model)
-        limit = MEMORY_BYTES // BYTES_PER_ELEMENT
-        if len(images) * elements(self.footprint, *counts) <= limit:
+            self._run = self.framework.runner(self.model, self._held)
+        if not self.report.exact or self._held(images.shape) <= MEMORY_BYTES:
             return self._run(images)
+        limit = MEMORY_BYTES // BYTES_PER_ELEMENT
         tile = tile_shape(self.grid, counts, self.footprint, limit)
         each = [self._run_tiles(images[n : n + 1], counts, tile) for n in range(len(images))]
         return self._join(each, 0)
+
+    def _held(self, shape: Sequence[int]) -> int:
+        """Estimate the bytes of tensors that are held at once for images of a shape."""
+        held = elements(self.footprint, *self.grid.shape(shape[2:]))
+        return int(shape[0]) * held * BYTES_PER_ELEMENT
 
     def _run_tiles(self, image: Any, counts: Pair, tile: Pair) -> Any:
         """Score one image by tiles of so many rows and columns of windows."""

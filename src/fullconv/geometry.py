@@ -148,13 +148,17 @@ class Axis:
         Pixels between neighbouring stored cells.
     reach : Fraction or None
         The stored map over an image of ``H`` pixels has ``(H - reach) // step + 1`` cells; None
-        where that is not known in this form (after a transposed convolution).
+        where that is not known in this form (after a transposed convolution, or a cut).
+    kept : int or None
+        With ``r`` windows along the axis the stored map has ``stride * (r - 1) + kept`` cells,
+        where it was cut to what windows own; else None.
     """
 
     extent: int
     pitch: Fraction
     step: Fraction
     reach: Fraction | None
+    kept: int | None = None
 
     @classmethod
     def of_pixels(cls, window: int) -> Axis:
@@ -202,13 +206,29 @@ class Axis:
         )
         grown = stored.span - 1 - stored.before - stored.after
         reach = None if self.reach is None else self.reach + grown * self.step
-        return Axis(extent, pitch, step, reach), stored
+        kept = None if self.kept is None else (self.kept - 1 - grown) // stored.stride + 1
+        return Axis(extent, pitch, step, reach, kept), stored
 
     def cut(self, start: int, stop: int, stride: int, window_step: int) -> tuple[Axis, Cut]:
         """Keep cells ``start:stop:stride``; return the new axis and the cut in stored cells."""
         stop = range(start, stop, stride)[-1] + 1
         before, after = start * self.dilation, (self.extent - stop) * self.dilation
-        reach = None if self.reach is None else self.reach + (before + after) * self.step
-        moved = replace(self, extent=stop - start, reach=reach)
+        moved = self.shortened(stop - start, before + after)
         axis, stored = moved.slide(Sliding(1, stride), window_step)
         return axis, Cut(before, after, stored.stride)
+
+    def shortened(self, extent: int, dropped: int) -> Axis:
+        """Return the axis of windows of ``extent`` cells, with so many stored cells dropped."""
+        reach = None if self.reach is None else self.reach + dropped * self.step
+        kept = None if self.kept is None else self.kept - dropped
+        return replace(self, extent=extent, reach=reach, kept=kept)
+
+    def cut_to_windows(self, window_step: int) -> Axis:
+        """Return the axis with only the cells that whole windows own."""
+        return replace(self, reach=None, kept=self.needed(window_step)[1])
+
+    def as_long_as(self, other: Axis) -> bool:
+        """Whether two stored maps of the same step have equally many cells, on any image."""
+        if self.reach is not None and other.reach is not None:
+            return self.reach == other.reach
+        return self.kept is not None and self.kept == other.kept

@@ -16,6 +16,15 @@ from fullconv.images import ImageShape
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 
 
+Held = Callable[[Sequence[int]], int]
+"""Bytes that a run holds at once, from the shape of its images."""
+
+
+def nothing_held(shape: Sequence[int]) -> int:
+    """Say nothing about what a run holds."""
+    return 0
+
+
 class Framework(ABC):
     """What a framework does for the core: read, write, run, save."""
 
@@ -47,8 +56,11 @@ class Framework(ABC):
         return model
 
     @abstractmethod
-    def runner(self, model: Any) -> Callable[[Any], Any]:
-        """Return a converted model as a function from images to scores."""
+    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
+        """Return a converted model as a function from images to scores.
+
+        ``held`` estimates how many bytes of tensors a run holds at once.
+        """
 
     @abstractmethod
     def check(self, images: Any, channels: int) -> Any:

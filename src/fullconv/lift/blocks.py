@@ -167,4 +167,4 @@ def _needed(axis: Split, window_step: int) -> tuple[tuple[int, int] | None, Spli
     if axis.private:
         return None, axis
     middle: Axis = axis.middle
-    return middle.needed(window_step), replace(axis, middle=replace(middle, reach=None))
+    return middle.needed(window_step), replace(axis, middle=middle.cut_to_windows(window_step))

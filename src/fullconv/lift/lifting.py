@@ -52,7 +52,7 @@ class Lifted:
     products : int
         Multiply-accumulates per window, in an image of many windows.
     footprint : Footprint
-        The memory that a run takes; empty for the approximate form, which is one pass always.
+        The memory that a run takes.
     """
 
     graph: Graph
@@ -113,7 +113,7 @@ class Lifting(Windows):
             self.differs,
             self.per_window,
             self.products,
-            footprint(self.out, self.sizes) if self.exact else (),
+            footprint(self.out, self.sizes),
         )
 
     def _measure(self, name: str) -> None:
@@ -273,8 +273,7 @@ class Lifting(Windows):
         """
         fields = self._same_margins(fields)
         unequal = [
-            not axes[0].private
-            and (len({a.middle.reach for a in axes}) > 1 or axes[0].middle.reach is None)
+            not axes[0].private and not all(axis.middle.as_long_as(axes[0].middle) for axis in axes)
             for axes in ([x.rows for x in fields], [x.columns for x in fields])
         ]
         return [self.keep(x, *unequal) if any(unequal) else x for x in fields]
@@ -324,7 +323,11 @@ class Lifting(Windows):
         strides = rows.stride(self.grid.step[0]), columns.stride(self.grid.step[1])
         if strides != (1, 1):
             value = self.helper(value, Cells((0, 0), (0, 0), strides))
-        if [rows.reach, columns.reach] != list(self.grid.window):
+        per_window = [
+            axis.reach == window or (axis.kept == 1 and stride == 1)
+            for axis, window, stride in zip((rows, columns), self.grid.window, strides, strict=True)
+        ]
+        if not all(per_window):
             value = self.helper(value, Keep((1, 1), (1, 1)), image=True)
         shape = _answer(x.layout)
         if shape != (x.layout.channels,):

@@ -127,7 +127,8 @@ def _classical(
     if pads != NO_PADDING and any(operation.overhang):
         # The number of overhanging outputs depends on the image's size.
         rows, columns = (
-            replace(axis, middle=replace(axis.middle, reach=None)) for axis in (rows, columns)
+            replace(axis, middle=replace(axis.middle, reach=None, kept=None))
+            for axis in (rows, columns)
         )
     return feature_map(x, x.layout.channels, rows, columns, {SHARED: value})
 

@@ -178,13 +178,14 @@ class Split:
         if self.private or low >= end:
             return self._gathering(sliding)
         skip = low * stride - before - self.low
-        middle, stored = _from(self.middle, skip).slide(
-            sliding._replace(before=0, after=0), window_step
-        )
+        dropped = skip * self.middle.dilation
+        # What follows the last cell that is read is left to be unread.
+        shared = self.middle.shortened(self.middle.extent - skip, dropped)
+        middle, stored = shared.slide(sliding._replace(before=0, after=0), window_step)
         axis = Split(low, replace(middle, extent=end - low), outputs - end)
         if not axis.pays(window_step):
             return self._gathering(sliding)
-        reads = {Part.MIDDLE: Read(None, stored, (skip * self.middle.dilation, 0))}
+        reads = {Part.MIDDLE: Read(None, stored, (dropped, 0))}
         for part, cells in axis.parts.items():
             if part is not Part.MIDDLE:
                 reads[part] = self._own(sliding, cells)
@@ -277,13 +278,6 @@ def on_window_grid(window: int, window_step: int) -> Axis:
     """Return the axis of one number per window: exactly as many cells as there are windows."""
     step = Fraction(window_step)
     return Axis(1, step, step, Fraction(window))
-
-
-def _from(axis: Axis, start: int) -> Axis:
-    """Drop the first cells of every window; what follows the last is left to be unread."""
-    dropped = start * axis.dilation
-    reach = None if axis.reach is None else axis.reach + dropped * axis.step
-    return replace(axis, extent=axis.extent - start, reach=reach)
 
 
 def _repeated(cell: int, extent: int, mode: str) -> int:

@@ -43,6 +43,8 @@ from fullconv.operations import (
     TransposedConvolution,
 )
 
+Segment = Own | Gathered | Running
+
 MODES = {
     "constant": "constant",
     "reflect": "reflect",
@@ -463,23 +465,28 @@ class Writer:
             for column in operation.columns:
                 x = self._value(next(parts))
                 assert x is not None
-                columns_own = isinstance(column, Own)
-                x = self._take(x, 0, row, operation.channels, other=columns_own)
-                rows_own = not isinstance(row, Running)
-                line.append(self._take(x, 1, column, operation.channels, other=rows_own))
+                line.append(self._part(x, row, column, operation.channels))
             bands.append(self._emit("Concat", line, {"axis": 3}) if len(line) > 1 else line[0])
         return self._emit("Concat", bands, {"axis": 2}) if len(bands) > 1 else bands[0]
+
+    def _part(self, x: ir.Value, row: Segment, column: Segment, channels: int) -> ir.Value:
+        """Take what a block takes of one part; what is gathered comes first, and is small."""
+        if isinstance(column, Gathered) and not isinstance(row, Gathered):
+            x = self._take(x, 1, column, channels)
+            return self._take(x, 0, row, channels)
+        x = self._take(x, 0, row, channels, other=isinstance(column, Own))
+        return self._take(x, 1, column, channels)
 
     def _take(
         self,
         x: ir.Value,
         axis: int,
-        segment: Own | Gathered | Running,
+        segment: Segment,
         channels: int,
         *,
-        other: bool,
+        other: bool = False,
     ) -> ir.Value:
-        """Take cells along one axis; `other` says whether the windows of the other are entries.
+        """Take cells along one axis; ``other``: the windows of the columns are entries already.
 
         The same cells of the same map are taken once: blocks for neighbouring parts share them.
         """

@@ -24,7 +24,7 @@ from fullconv.errors import (
     first_line,
 )
 from fullconv.files import whole
-from fullconv.frameworks import Framework
+from fullconv.frameworks import Framework, Held, nothing_held
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
@@ -126,7 +126,7 @@ class TorchFramework(Framework):
             part.training = False  # its trace is that of eval mode; it has no other
         return module
 
-    def runner(self, model: Any) -> Callable[[Any], Any]:
+    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted module; gradients only in training mode or where images ask."""
 
         def run(images: torch.Tensor) -> Any:
