@@ -30,7 +30,7 @@ from networks.borders import (
     nothing,
     own_cells,
 )
-from networks.checks import Form, check, in_onnx, in_torch, pair
+from networks.checks import Form, assert_shared, check, in_onnx, in_torch, pair
 from networks.padded import PADDED_ONNX, PADDED_TORCH, Case, padded_cases_drawn
 from networks.specs import (
     AdaptivePool,
@@ -38,9 +38,11 @@ from networks.specs import (
     ChannelPad,
     Concat,
     Conv,
+    ConvTranspose,
     Flatten,
     Gate,
     GlobalPool,
+    Gram,
     GroupNorm,
     Map,
     MaxPool,
@@ -84,10 +86,19 @@ def all_drawn(word: str) -> list[Case]:
 def check_all(cases: list[Case], form: Form) -> None:
     for case in cases:
         try:
-            check(*case, form)
+            fcn = check(*case, form)
+            if not ends_sharing(case[0]):
+                assert_shared(fcn)
         except Exception as error:
             error.add_note(f"check(*{case!r}, {form.__name__})")
             raise
+
+
+def ends_sharing(network: Network) -> bool:
+    """Say whether some layer needs all of a window at once, so that sharing ends with it."""
+    layers = inside(network.trunk, network.input, nothing(network.input))
+    whole = (Gate, GroupNorm, Unshared, ConvTranspose)
+    return isinstance(network.head, Gram) or any(isinstance(layer, whole) for layer, _, _ in layers)
 
 
 @pytest.mark.parametrize("part", range(PARTS["torch"]))

@@ -209,6 +209,8 @@ def _session(model: onnx.ModelProto, held: Held = nothing_held) -> Callable[[Any
     shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # Patterns are for sizes that come again; tiles and images seldom do, and each would be kept.
+    options.enable_mem_pattern = False
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
