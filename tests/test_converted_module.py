@@ -92,6 +92,7 @@ def test_the_scores_are_those_of_the_crops(network: type[nn.Module]) -> None:
     fcn = converted(network, model)
     assert fcn.report.exact
     assert not fcn.report.reasons
+    assert fcn.report.one_pass == (network is not Padded)
     assert (fcn.report.cost.exact > fcn.report.cost.approximate) == (network is Padded)
     expected = scores_of_crops(torch_classifier(model), images, network.window, fcn.grid.step)
     assert_same(fcn(images), expected)
@@ -142,7 +143,7 @@ def test_several_outputs_come_back_as_the_model_returns_them(
     model = with_integers(Several(structure))
     images = integer_images(2, 1, 30, 35)
     fcn = converted(Several, model)
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     expected = scores_of_crops(torch_classifier(model), images, Several.window, (4, 4))
     assert_close(fcn(images), expected, unit=2.0**-24, multiple=2)
 
@@ -415,3 +416,40 @@ def test_converting_vgg16_needs_little_memory_of_its_own() -> None:
         size, extra = map(int, line.split())
         assert size == 553_430_176
         assert extra < 0.1 * size
+
+
+def test_batch_statistics_are_not_taken_from_parts_of_a_map() -> None:
+    """Parts of a padded map are no sample of it: its batch normalization stays in eval mode."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1024, 2),
+    ).eval()
+    fcn = fullconv.convert(model, window=(16, 16), step=2)
+    before = {name: tensor.clone() for name, tensor in fcn.model.state_dict().items()}
+    fcn.model.train()
+    for size in (16, 30):
+        scores = fcn.model(torch.rand(1, 1, size, size))
+        scores.sum().backward()
+    after = fcn.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.grad is not None for parameter in fcn.model.parameters())
+
+
+def test_double_precision_counts_twice() -> None:
+    fcn = fullconv.convert(
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(512, 2)).eval(),
+        window=(16, 16),
+    )
+    images = torch.zeros(1, 1, 40, 40)
+    assert fcn._held(images.double()) == 2 * fcn._held(images) > 0
+
+
+def test_windows_with_nothing_in_common_are_said_to_be_computed_one_by_one() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(288, 2))
+    report = fullconv.explain(model.eval(), window=(16, 16), step=64)
+    assert "window by window" in report.verdict
+    assert (report.per_window, report.one_pass, report.reasons) == (True, False, ())
+    assert report.cost.exact == report.cost.crops

@@ -123,7 +123,7 @@ def test_the_scores_are_those_of_the_crops() -> None:
     model = classifier()
     fcn = fullconv.convert(model)
     assert fcn.report.exact
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     assert fcn.grid == fullconv.Grid(WINDOW, (4, 4))
     assert len(np.unique(fcn(pixels(2, (60, 60))))) > 100
     assert_equals_crops(fcn, model)
@@ -141,7 +141,7 @@ def test_the_approximate_form_of_a_padded_model_is_equal_at_its_native_size() ->
     model = classifier(padding=1)
     fcn = fullconv.convert(model, exact=False)
     assert not fcn.report.exact
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     native, larger = pixels(2, WINDOW), pixels(2, (36, 40))
     assert_same(fcn(native), onnx_classifier(model)(native)[..., None, None])
     expected = scores_of_crops(onnx_classifier(model), larger, WINDOW, (4, 4))
@@ -335,7 +335,7 @@ def test_a_channels_last_flatten_is_traced() -> None:
     weights |= {"fc.w": whole(4, 4 * 5 * 6, 3), "fc.b": whole(5, 3)}
     model = model_of(nodes, weights)
     fcn = fullconv.convert(model)
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     assert_equals_crops(fcn, model)
     filters = fullconv.dense_to_conv(weights["fc.w"], (4, 5, 6), order="HWC")
     assert_same(weights_of(fcn.model)["fc.w"], np.ascontiguousarray(filters.transpose(3, 2, 0, 1)))

@@ -22,6 +22,7 @@ from networks.checks import (
     compare_closely,
     convert,
     images_for,
+    in_onnx,
     traced,
 )
 from networks.specs import (
@@ -52,7 +53,7 @@ from networks.specs import (
     Twice,
     Unshared,
 )
-from oracle import onnx_classifier, torch_classifier
+from oracle import assert_same, onnx_classifier, scores_of_crops, torch_classifier
 from test_families import cases
 
 # PyTorch's own remark about the speed of such a layer, once per process.
@@ -396,3 +397,58 @@ def test_real_numbers_behind_padding_are_as_close_as_the_classifier_is_to_itself
 
     model = around(lambda x: BEHIND[name](padded_convolution(x)), WINDOW)
     closely(model, torch_classifier(model), torch.from_numpy(fine_images()), WINDOW)
+
+
+# ---------------------------------------------------------------------------------------------
+# What a review found
+
+
+@pytest.mark.parametrize("step", [2, 16])
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("trunk", [(), (Conv(2, padding=(1, 1, 1, 1)),)])
+def test_a_pad_of_zeros_before_a_max_pool_stays_one_of_zeros(
+    trunk: tuple[Spec, ...], exact: bool, step: int
+) -> None:
+    """The converted model too must say so to an ONNX Runtime that has all its optimizations."""
+    import onnxruntime
+
+    net = Network(
+        window=(16, 16),
+        channels=2,
+        trunk=(*trunk, Pad((1, 1, 1, 1)), MaxPool((3, 3), stride=(2, 2))),
+        head=Flatten("CHW", "Flatten"),
+        tail=(Linear(3, "MatMul", False),),
+    )
+    model, classify = in_onnx(net)
+    images = -images_for(net, 2, (22, 20) if exact else net.window, in_onnx)
+    fcn = fullconv.convert(model, step=step, exact=exact)
+    wanted = scores_of_crops(classify, images, net.window, (step, step))
+    assert_same(fcn(images), wanted)
+    plain = onnxruntime.InferenceSession(
+        fcn.model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    assert_same(plain.run(None, {plain.get_inputs()[0].name: images})[0], wanted)
+
+
+@pytest.mark.parametrize("pads", [(-12, 9, 1, 1), (2, -3, -1, 4), (-9, 5, 0, 0)])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_that_cuts_on_one_side_and_repeats_on_another(
+    mode: str, pads: tuple[int, ...]
+) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Padded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(2 * (16 + pads[0] + pads[1]) * (16 + pads[2] + pads[3]), 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(torch.nn.functional.pad(x, pads, mode=mode).flatten(1))
+
+    model = Padded().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randint(-1, 2, parameter.shape))
+    images = torch.randint(0, 4, (2, 2, 20, 22)).float()
+    fcn = fullconv.convert(model, window=(16, 16), step=2)
+    compare(fcn, torch_classifier(model), images)

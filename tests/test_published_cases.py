@@ -77,7 +77,7 @@ def test_a_converted_dense_layer_keeps_its_activation(activation: nn.Module) -> 
     model = nn.Sequential(*dense, activation)
     fcn = fullconv.convert(model, window=(1, 1))
     assert tuple(fcn.model.get_submodule("2").weight.shape) == (M, N, 1, 1)
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     crop = integer_images(1, N, 1, 1)
     assert tuple(fcn(crop).shape) == (1, M, 1, 1)
     crops = torch_classifier(model)
@@ -136,7 +136,7 @@ def test_padding_at_the_image_border_is_the_classifier_at_its_native_size_only(
     model = with_integers(network(1 / 16))
     fcn = fullconv.convert(model, window=(224, 224), exact=False)
     assert not fcn.report.exact
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     images = integer_images(1, 3, 384, 384)
     scores, native = fcn(images), images[..., :224, :224]
     assert tuple(scores.shape) == (1, 1000, 6, 6)
@@ -194,7 +194,7 @@ def test_the_dress_detector_scores_403_windows_at_once() -> None:
         assert tuple(model.trunk(images[..., :128, :64]).shape[2:]) == (4, 2)
         assert tuple(model.trunk(images).shape[2:]) == (16, 32)
     assert fcn.report.stride == (32, 32)
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     rows, columns = fcn.grid.shape((512, 1024))
     assert (rows, columns) == (16 - 4 + 1, 32 - 2 + 1)
     assert rows * columns == 403
@@ -246,7 +246,7 @@ class Flattened(nn.Module):
 def test_the_order_of_the_flatten_is_traced(order: str, write: str) -> None:
     model = with_integers(Flattened(order, write), taps=9)
     fcn = fullconv.convert(model, window=(7, 5))
-    assert not fcn.report.per_window
+    assert fcn.report.one_pass
     images = integer_images(2, 2, 16, 15)
     scores = fcn(images)
     assert_same(scores, scores_of_crops(torch_classifier(model), images, (7, 5), (2, 2)))

@@ -160,6 +160,7 @@ def _plan(
         lifted.reasons,
         lifted.changes,
         lifted.per_window,
+        lifted.one_pass,
         _cost(source.graph, lifted, lift(source.graph, grid, exact=not exact), exact),
         tuple(_warnings(framework.odd_weights(source))),
     )

@@ -18,8 +18,6 @@ from fullconv.tiling import tile_shape, tiles
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
 
-BYTES_PER_ELEMENT = 4
-
 
 class FullyConvolutional:
     """A window classifier that answers for every window of an image at once.
@@ -96,17 +94,17 @@ class FullyConvolutional:
         counts = self.grid.shape(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model, self._held)
-        if not self.report.exact or self._held(images.shape) <= MEMORY_BYTES:
+        if not self.report.exact or self._held(images) <= MEMORY_BYTES:
             return self._run(images)
-        limit = MEMORY_BYTES // BYTES_PER_ELEMENT
+        limit = MEMORY_BYTES // images.dtype.itemsize
         tile = tile_shape(self.grid, counts, self.footprint, limit)
         each = [self._run_tiles(images[n : n + 1], counts, tile) for n in range(len(images))]
         return self._join(each, 0)
 
-    def _held(self, shape: Sequence[int]) -> int:
-        """Estimate the bytes of tensors that are held at once for images of a shape."""
-        held = elements(self.footprint, *self.grid.shape(shape[2:]))
-        return int(shape[0]) * held * BYTES_PER_ELEMENT
+    def _held(self, images: Any) -> int:
+        """Estimate the bytes of tensors that are held at once for some images."""
+        held = elements(self.footprint, *self.grid.shape(images.shape[2:]))
+        return int(images.shape[0]) * held * int(images.dtype.itemsize)
 
     def _run_tiles(self, image: Any, counts: Pair, tile: Pair) -> Any:
         """Score one image by tiles of so many rows and columns of windows."""
@@ -205,6 +203,7 @@ def from_metadata(
             tuple(Reason(r["operation"], r["layer"], r["why"]) for r in held["reasons"]),
             tuple(Change(**change) for change in held["changes"]),
             held["per_window"],
+            held["one_pass"],
             Cost(**held["cost"]),
             tuple(held["warnings"]),
         )

@@ -112,6 +112,8 @@ class Report:
         Layer by layer.
     per_window : bool
         Whether some operations run once per window.
+    one_pass : bool
+        Whether all windows share everything.
     cost : Cost
         Multiply-accumulates per window.
     warnings : tuple of str
@@ -124,6 +126,7 @@ class Report:
     reasons: tuple[Reason, ...]
     changes: tuple[Change, ...]
     per_window: bool
+    one_pass: bool
     cost: Cost
     warnings: tuple[str, ...] = ()
 
@@ -134,11 +137,16 @@ class Report:
             return "approximate: one pass, and scores differ from the crops' where named below"
         if self.reasons:
             return (
-                "exact: every window equals its crop; shared up to the layer named below, then "
-                "computed window by window"
+                "exact: every window equals its crop; shared up to the layers named below, as far "
+                "as they say"
             )
-        if self.cost.exact <= self.cost.approximate and not self.per_window:
+        if self.one_pass:
             return "exact: every window equals its crop, and all windows share one pass"
+        if self.per_window and self.cost.exact >= self.cost.crops:
+            return (
+                "exact: every window equals its crop; computed window by window, for at this step "
+                "windows have little in common"
+            )
         return (
             "exact: every window equals its crop; shared, but for the cells that see a window's "
             "own border"
@@ -175,6 +183,7 @@ class Report:
             "stride": list(self.stride),
             "exact": self.exact,
             "per_window": self.per_window,
+            "one_pass": self.one_pass,
             "cost": vars(self.cost),
             "verdict": self.verdict,
             "reasons": [

@@ -26,8 +26,9 @@ def command(
 ) -> None:
     """Say what conversion would do to MODEL, layer by layer, and whether it is exact.
 
-    Nothing is written. A report names the layers that change, and where windows stop sharing
-    their work, or (--approximate) where scores would differ from those of the crops.
+    Nothing is written. A report says what a window costs from its crop, exactly and approximately,
+    and names the layers that change, and where windows stop sharing their work, or (--approximate)
+    where scores would differ from those of the crops.
     """
     with only_json(as_json):
         found = find_model(model, weights)

@@ -16,11 +16,11 @@ from fullconv.images import ImageShape
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 
 
-Held = Callable[[Sequence[int]], int]
-"""Bytes that a run holds at once, from the shape of its images."""
+Held = Callable[[Any], int]
+"""Bytes that a run holds at once, from its images."""
 
 
-def nothing_held(shape: Sequence[int]) -> int:
+def nothing_held(images: Any) -> int:
     """Say nothing about what a run holds."""
     return 0
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from fullconv.geometry import Axis, Sliding
 from fullconv.graph import Node, Recipe
-from fullconv.lift.contraction import Term, contract
+from fullconv.lift.contraction import Term, contract, covered
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.registry import EndsSharing, rule
@@ -27,9 +27,6 @@ def convolution(lifting: Lifting, node: Node) -> Field:
     weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
     if weight is None:
         raise EndsSharing("has no weights")
-    over = _covers(operation, x)
-    if any(over):
-        return contract_filters(lifting, node, x, over, weight, bias, operation.groups)
     y, x_ = (
         Sliding(*numbers)
         for numbers in zip(
@@ -40,6 +37,9 @@ def convolution(lifting: Lifting, node: Node) -> Field:
             strict=True,
         )
     )
+    over = covered(x, y, x_)
+    if any(over):
+        return contract_filters(lifting, node, x, over, weight, bias, operation.groups)
     moved = lifting.slide(node, x, y, x_)
     parameters = lifting.constant(weight), lifting.constant(bias)
 
@@ -56,22 +56,6 @@ def convolution(lifting: Lifting, node: Node) -> Field:
     lifting.count_products(result, prod(weight.shape))
     note_step(lifting, node, moved, operation.stride, operation.dilation)
     return result
-
-
-def _covers(operation: Convolution, x: Field) -> tuple[bool, bool]:
-    """Along which axes a kernel covers every cell, while it leaves the others as they are.
-
-    Only where that spares gathering: where such an axis is in several parts.
-    """
-    covers, alone, several = [], [], []
-    for index, axis in enumerate((x.rows, x.columns)):
-        plain = operation.padding[index] == (0, 0) and operation.dilation[index] == 1
-        covers.append(plain and operation.kernel[index] == axis.extent)
-        alone.append(plain and (operation.kernel[index], operation.stride[index]) == (1, 1))
-        several.append(covers[-1] and len(axis.parts) > 1)
-    if any(several) and all(c or a for c, a in zip(covers, alone, strict=True)):
-        return covers[0], covers[1]
-    return False, False
 
 
 def contract_filters(
@@ -214,6 +198,13 @@ def pad(lifting: Lifting, node: Node) -> Field:
     if min(channels) < 0:
         raise EndsSharing("removes channels by padding")
     if any(n < 0 for pair in spatial for n in pair):
+        # Cutting first must leave what is then mirrored; what goes round meets the other end.
+        reaches = any(
+            max(pair) >= extent + min(0, *pair)
+            for pair, extent in zip(spatial, x.extent, strict=True)
+        )
+        if operation.mode == "circular" or (operation.mode == "reflect" and reaches):
+            raise EndsSharing("repeats cells that it removes")
         kept = [
             range(max(0, -a), extent - max(0, -b))
             for (a, b), extent in zip(spatial, x.extent, strict=True)

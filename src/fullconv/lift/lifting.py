@@ -49,6 +49,8 @@ class Lifted:
         Whether some scores are not those of the crops.
     per_window : bool
         Whether some operations run once per window.
+    one_pass : bool
+        Whether all windows share everything.
     products : int
         Multiply-accumulates per window, in an image of many windows.
     footprint : Footprint
@@ -60,6 +62,7 @@ class Lifted:
     changes: tuple[Change, ...]
     approximate: bool
     per_window: bool
+    one_pass: bool
     products: int
     footprint: Footprint
 
@@ -87,6 +90,7 @@ class Lifting(Windows):
         self.grid = grid
         self.exact = exact
         self.values = {}
+        self.one_pass = True
         self.sliding = frozenset() if exact else sliding_statistics(graph)
 
     def run(self) -> Lifted:
@@ -112,6 +116,7 @@ class Lifting(Windows):
             tuple(self.changes),
             self.differs,
             self.per_window,
+            self.one_pass and not self.per_window,
             self.products,
             footprint(self.out, self.sizes),
         )
@@ -124,6 +129,7 @@ class Lifting(Windows):
         fields = value.fields if isinstance(value, Joined) else [value]
         for x in fields:
             if isinstance(x, Field):
+                self.one_pass = self.one_pass and x.shared
                 for where, part in x.parts.items():
                     axes = x.rows, x.columns
                     size = size_of_part(x.layout.channels, axes, where, self.grid.step)
@@ -137,8 +143,10 @@ class Lifting(Windows):
         if not any(_alone(value) for value in inputs):
             try:
                 with self.attempt():
+                    known = len(self.reasons)
                     self.values[node.outputs[0]] = find(node.operation)(self, node)
-                    self._note_gathering(node)
+                    if len(self.reasons) == known:
+                        self._note_gathering(node)
                     return
             except EndsSharing as why:
                 self.note_end(node, str(why))
@@ -150,15 +158,12 @@ class Lifting(Windows):
         if isinstance(value, Field) and value.private and value.extent != (1, 1):
             self.change(node, "one tensor per window from here on: windows have little in common")
 
-    def note_end(self, node: Node, why: str) -> None:
-        """Note that windows share nothing from this layer on, and why."""
-        self.reasons.append(
-            Reason(
-                node.kind or node.operation.title,
-                node.name,
-                f"{why}; from here on it runs on one tensor per window",
-            )
-        )
+    def note_end(
+        self, node: Node, why: str, then: str = "it runs on one tensor per window"
+    ) -> None:
+        """Note that windows share less from this layer on, and why."""
+        kind = node.kind or node.operation.title
+        self.reasons.append(Reason(kind, node.name, f"{why}; from here on {then}"))
 
     # What rules read.
 

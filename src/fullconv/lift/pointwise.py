@@ -79,8 +79,15 @@ def _broadcast(lifting: Lifting, node: Node, fields: Sequence[Field], main: Fiel
     if any(x.extent[axis] not in (1, main.extent[axis]) for x in fields for axis in (0, 1)):
         raise EndsSharing("joins maps of different extent")
     rows, columns = (any(x.extent[axis] != main.extent[axis] for x in fields) for axis in (0, 1))
-    if rows or columns:
+    if rows and columns:
         lifting.note_end(node, "gates the cells of a window by a number of the whole window")
+    elif rows or columns:
+        along = "rows" if rows else "columns"
+        lifting.note_end(
+            node,
+            f"gates the cells of a window by a number of all its {along}",
+            f"its {along} are not shared",
+        )
     return lifting.align([lifting.gathered(x, rows, columns) for x in fields])
 
 

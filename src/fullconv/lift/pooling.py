@@ -10,7 +10,7 @@ from typing import Literal, cast
 from fullconv.geometry import Sliding
 from fullconv.graph import Node
 from fullconv.layout import Kind, Layout, features
-from fullconv.lift.contraction import Term, Total, contract
+from fullconv.lift.contraction import Term, Total, contract, covered
 from fullconv.lift.convolution import note_step
 from fullconv.lift.field import SHARED, Field
 from fullconv.lift.lifting import Lifting, feature_map
@@ -37,9 +37,6 @@ def pool(lifting: Lifting, node: Node) -> Field:
     """
     operation = cast(Pool, node.operation)
     x = lifting.feature_map(node.inputs[0])
-    over = _covers(operation, x)
-    if any(over):
-        return _whole(lifting, node, x, operation.kind, over, operation.divisor)
     y, x_ = (
         Sliding(kernel, stride, dilation, before, after + overhang)
         for kernel, stride, dilation, (before, after), overhang in zip(
@@ -51,6 +48,9 @@ def pool(lifting: Lifting, node: Node) -> Field:
             strict=True,
         )
     )
+    over = covered(x, y, x_)
+    if any(over):
+        return _whole(lifting, node, x, operation.kind, over, operation.divisor)
     moved = lifting.slide(node, x, y, x_)
     note_step(lifting, node, moved, operation.stride, operation.dilation)
     channels = x.layout.channels
@@ -131,23 +131,6 @@ def _classical(
             for axis in (rows, columns)
         )
     return feature_map(x, x.layout.channels, rows, columns, {SHARED: value})
-
-
-def _covers(operation: Pool, x: Field) -> tuple[bool, bool]:
-    """Along which axes a pool is global, while it leaves the others as they are.
-
-    Only where that spares gathering: where such an axis is in several parts.
-    """
-    covers, alone, several = [], [], []
-    for index, axis in enumerate((x.rows, x.columns)):
-        plain = operation.padding[index] == (0, 0) and operation.overhang[index] == 0
-        plain = plain and operation.dilation[index] == 1
-        covers.append(plain and operation.kernel[index] == axis.extent)
-        alone.append(plain and (operation.kernel[index], operation.stride[index]) == (1, 1))
-        several.append(covers[-1] and len(axis.parts) > 1)
-    if any(several) and all(c or a for c, a in zip(covers, alone, strict=True)):
-        return covers[0], covers[1]
-    return False, False
 
 
 def _whole(

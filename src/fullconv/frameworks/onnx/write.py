@@ -340,7 +340,7 @@ class Writer:
         }
         if operation.kind == "max":
             attributes["dilations"] = operation.dilation
-            if node.kind != "MaxPool" and any(n.op_type == "Pad" for n in self.nodes):
+            if _pads_with_numbers(x):
                 # ONNX Runtime moves a Pad of zeros into the MaxPool behind it, which then pads
                 # with minus infinity (seen in 1.31); something between the two keeps them apart.
                 x = self._emit("Max", [x, x])
@@ -612,6 +612,17 @@ class Writer:
         (top, bottom), (left, right) = operation.padding
         pads = self._numbers(0, 0, top, left, 0, 0, bottom, right)
         return self._emit("Pad", [self._first(node), pads], {"mode": "edge"})
+
+
+def _pads_with_numbers(x: ir.Value | None) -> bool:
+    """Whether a value comes from a Pad of anything but minus infinity."""
+    node = x.producer() if x is not None else None
+    if node is None or node.op_type != "Pad":
+        return False
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None or value.const_value is None:
+        return True
+    return not np.isneginf(value.const_value.numpy()).all()
 
 
 def _trim(inputs: list[ir.Value | None]) -> list[ir.Value | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import singledispatchmethod
 from typing import Any
@@ -72,6 +73,7 @@ class Writer:
         self.values: dict[str, FxNode] = {}
         self.tensors: dict[Recipe, torch.Tensor] = {}
         self.modules: dict[str, nn.Module] = {}
+        self.written = Counter(id(node.source) for node in graph.nodes)
         self.known = {id(w.tensor): name for name, w in source.weights.items()}
 
     def write(self) -> torch.fx.GraphModule:
@@ -307,7 +309,8 @@ class Writer:
         if (held.bias is not None) != bias:
             return False
         settings = operation.kernel, operation.stride, padding, operation.dilation
-        return (held.kernel_size, held.stride, held.padding, held.dilation) == settings
+        same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
+        return same and held.groups == operation.groups
 
     @operation.register
     def _(self, operation: TransposedConvolution, node: Node) -> FxNode:
@@ -417,8 +420,17 @@ class Writer:
         module.num_batches_tracked = self._batches_tracked(node.inputs[3] or "", mean)
         if weight is not None and bias is not None:
             module.weight, module.bias = _parameter(weight), _parameter(bias)
-        path = call.owner or node.name.replace(".", "_")
-        return self.fx.call_module(self._place(path, module), (self._value(node.inputs[0]),))
+        path = self._place(call.owner or node.name.replace(".", "_"), module)
+        x = self._value(node.inputs[0])
+        if self.written[id(call)] == 1:
+            return self.fx.call_module(path, (x,))
+        # Called for every part, a module in training mode would take each part's own statistics.
+        names = ("running_mean", "running_var", "weight", "bias")
+        tensors = [
+            None if getattr(module, name) is None else self.fx.get_attr(f"{path}.{name}")
+            for name in names
+        ]
+        return self._function(F.batch_norm, x, *tensors, False, momentum, epsilon)
 
     def _batches_tracked(self, mean_name: str, mean: torch.Tensor) -> torch.Tensor:
         """Return the counter beside a running mean, which no operation reads in eval mode."""
