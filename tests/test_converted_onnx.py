@@ -372,3 +372,15 @@ def test_weights_that_two_layers_share_are_stored_once() -> None:
     assert_equals_crops(fcn, model)
     filters = [tuple(array.shape) for array in weights_of(fcn.model).values()]
     assert filters.count((3, 3, 1, 1)) == 1
+
+
+def test_names_that_an_exporter_makes_up_are_not_made_up_again() -> None:
+    """onnx-ir numbers nodes without a name as it reads and writes them: node_Reshape_7."""
+    model = classifier(padding=1)
+    for index, node in enumerate(model.graph.node):
+        node.name = f"node_Reshape_{index + 30}"
+    fcn = fullconv.convert(model)
+    names = [node.name for node in fcn.model.graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert_equals_crops(fcn, model)

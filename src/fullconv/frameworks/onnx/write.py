@@ -197,9 +197,11 @@ class Writer:
         attributes: dict[str, Any] | None = None,
         name: str | None = None,
     ) -> ir.Value:
-        node = ir.node(kind, inputs, attributes or {}, name=self._node_name(name))
+        result = self._unique(f"fullconv/{kind}")
+        # Without a name a node would be given one that an exporter may have used already.
+        node = ir.node(kind, inputs, attributes or {}, name=self._node_name(name) or result)
         self.nodes.append(node)
-        node.outputs[0].name = self._unique(f"fullconv/{kind}")
+        node.outputs[0].name = result
         return node.outputs[0]
 
     def _node_name(self, name: str | None) -> str | None:
@@ -239,7 +241,7 @@ class Writer:
             inputs,
             [*kept, *changed],
             num_outputs=len(call.node.outputs),
-            name=self._node_name(call.node.name),
+            name=self._node_name(call.node.name) or self._unique("fullconv/node"),
         )
         self.nodes.append(clone)
         return clone.outputs
