@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fullconv
+from fullconv.errors import ModelError
 from oracle import assert_same, onnx_classifier, scores_of_crops
 
 WINDOW = (20, 24)
@@ -384,3 +385,17 @@ def test_names_that_an_exporter_makes_up_are_not_made_up_again() -> None:
     assert all(names)
     assert len(set(names)) == len(names)
     assert_equals_crops(fcn, model)
+
+
+@pytest.mark.parametrize("footprint", ["[[1, 2, 3, 4, 5]]", "[7]", '[["much", 0, 0, 0]]', "{", "3"])
+def test_a_footprint_that_cannot_be_read_is_one_clear_line(footprint: str, tmp_path: Path) -> None:
+    path = tmp_path / "model-fcn.onnx"
+    fullconv.convert(classifier(padding=1)).save(path)
+    proto = onnx.load(path)
+    for entry in proto.metadata_props:
+        if entry.key == "fullconv.footprint":
+            entry.value = footprint
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match="its fullconv metadata cannot be read") as caught:
+        fullconv.load(path)
+    assert "\n" not in str(caught.value)

@@ -208,7 +208,9 @@ def from_metadata(
             tuple(held["warnings"]),
         )
         shape = ImageShape(int(json.loads(metadata["fullconv.channels"])), grid)
-        held_at_once = json.loads(metadata["fullconv.footprint"])
+        footprint = tuple(
+            Size(*map(int, size)) for size in json.loads(metadata["fullconv.footprint"])
+        )
         classes, preprocessing = stored_settings(metadata)
     except (KeyError, TypeError, ValueError, FullconvError) as error:
         raise ModelError(
@@ -222,7 +224,7 @@ def from_metadata(
         framework,
         classes=classes,
         preprocessing=preprocessing,
-        footprint=tuple(Size(*map(int, size)) for size in held_at_once),
+        footprint=footprint,
     )
 
 
