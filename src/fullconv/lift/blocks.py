@@ -68,18 +68,16 @@ class Blocks(Emitter):
             strides = y.sliding.stride, x_.sliding.stride
             if strides != (1, 1):
                 parts[where] = self.helper(parts[where], Cells((0, 0), (0, 0), strides))
-        layout = x.layout
-        return Field(layout, rows.axis, columns.axis, parts)
+        return Field(x.layout, rows.axis, columns.axis, parts)
 
     def gathered(self, x: Field, rows: bool = True, columns: bool = True) -> Field:
         """Give every window all its cells along these axes."""
 
-        def along(axis: Split, wanted: bool) -> Moved:
-            if wanted and not axis.private:
-                return Moved(axis.gathered(), {Part.LOW: axis.whole()})
-            return Moved(axis, axis.as_it_is())
-
-        return self.moved(x, along(x.rows, rows), along(x.columns, columns))
+        return self.moved(
+            x,
+            x.rows.gathered() if rows else x.rows.as_it_is(),
+            x.columns.gathered() if columns else x.columns.as_it_is(),
+        )
 
     def lay_out(
         self, value: str, channels: int, where: Where, axes: tuple[bool, bool]

@@ -7,7 +7,7 @@ part is stored, and the terms are added (or the larger one taken) on the window 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,17 +101,13 @@ def contract(
         for axis, wanted in zip((x.rows, x.columns), over, strict=True)
     ]
     terms: dict[Where, list[str]] = {}
-    counts: dict[Where, int] = {}
-    for where in x.parts:
-        target = _target(where, over)
-        counts[target] = counts.get(target, 0) + 1
     for where, value in x.parts.items():
         target = _target(where, over)
         written = terms.setdefault(target, [])
         rows, columns = x.rows.parts[where[0]], x.columns.parts[where[1]]
         term = Term(where, value, rows, columns, ends[0][1][where[0]], ends[1][1][where[1]])
-        only = final and counts[target] == 1 and len(terms) == 1
-        result = write(term, not written, only)
+        named = final and not any(several) and len(terms) == 1
+        result = write(term, not written, named)
         result, _ = lifting.lay_out(result, channels, where, over)
         cut = [
             (1, 1) if many and part is Part.MIDDLE else None
@@ -120,14 +116,22 @@ def contract(
         if cut != [None, None]:
             result = lifting.helper(result, Keep(cut[0], cut[1]), image=True)
         written.append(result)
-    parts: dict[Where, str] = {}
-    for target, written in terms.items():
-        total = written[0]
-        for index, other in enumerate(written[1:], start=2):
-            last = final and not parts and index == len(written)
-            total = lifting.emit(node, Combine(kind), (total, other), final=last)
-        parts[target] = total
+    parts = {
+        target: combined(lifting, node, written, kind, final=final and not index)
+        for index, (target, written) in enumerate(terms.items())
+    }
     return Contracted(ends[0][0], ends[1][0], parts)
+
+
+def combined(
+    lifting: Lifting, node: Node, terms: Sequence[str], kind: Total, *, final: bool = True
+) -> str:
+    """Write the sum or maximum of some maps; ``final`` names it as the node's own."""
+    total = terms[0]
+    for index, term in enumerate(terms[1:], start=2):
+        last = final and index == len(terms)
+        total = lifting.emit(node, Combine(kind), (total, term), final=last)
+    return total
 
 
 def _end(

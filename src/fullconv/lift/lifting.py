@@ -290,7 +290,7 @@ class Lifting(Windows):
             ([x.columns for x in fields], self.grid.step[1]),
         ):
             if all(axis.private for axis in axes):
-                moved.append([Moved(axis, axis.as_it_is()) for axis in axes])
+                moved.append([axis.as_it_is() for axis in axes])
                 continue
             if len({axis.extent for axis in axes}) > 1:
                 raise EndsSharing("joins maps of different extent")
@@ -301,7 +301,7 @@ class Lifting(Windows):
             if len({m.axis.low for m in alike}) > 1 or len(places_) > 1:
                 if not self.exact:
                     raise EndsSharing("joins maps whose cells lie at different distances")
-                alike = [Moved(a.gathered(), {Part.LOW: a.whole()}) for a in axes]
+                alike = [axis.gathered() for axis in axes]
             moved.append(alike)
         return [
             self.moved(x, rows, columns) for x, rows, columns in zip(fields, *moved, strict=True)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from fullconv.graph import Node, Recipe
 from fullconv.layout import Atom, Kind, Layout, features, order, sizes
+from fullconv.lift.contraction import combined
 from fullconv.lift.convolution import contract_filters
 from fullconv.lift.field import Field, Joined
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Combine, Linear
+from fullconv.operations import Linear
 
 
 @rule(Linear)
@@ -86,11 +87,6 @@ def _sum(lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe |
         terms.append(_contract(lifting, node, part, columns, None if terms else bias, final=False))
         start += size
     terms = lifting.align(terms)
-    return terms[0].each(lambda where, _: _added(lifting, node, [t.parts[where] for t in terms]))
-
-
-def _added(lifting: Lifting, node: Node, terms: list[str]) -> str:
-    total = terms[0]
-    for index, term in enumerate(terms[1:], start=2):
-        total = lifting.emit(node, Combine("sum"), (total, term), final=index == len(terms))
-    return total
+    return terms[0].each(
+        lambda where, _: combined(lifting, node, [term.parts[where] for term in terms], "sum")
+    )

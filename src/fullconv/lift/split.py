@@ -23,7 +23,7 @@ a private one the cells of one window, and the windows are then entries of the b
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -69,6 +69,10 @@ class Read:
     cells: tuple[int, ...] | None
     sliding: Sliding = EACH
     skip: tuple[int, int] = (0, 0)
+
+
+SHARED_MIDDLE = Read(None)
+"""The shared middle as it is."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +145,24 @@ class Split:
             return self.cost(window_step) <= IDLE_CELLS * self.extent
         return self.cost(window_step) < SHARING_PAYS * self.extent
 
-    def gathered(self) -> Split:
-        """Return the axis with all its cells private."""
-        return Split(self.extent, replace(self.middle, extent=0))
+    def taken(self, cells: Sequence[int], sliding: Sliding = EACH) -> Moved:
+        """Give every window these of its cells, and move a kernel over them: a private axis."""
+        axis = Split(sliding.output(len(cells)), replace(self.middle, extent=0))
+        return Moved(axis, {Part.LOW: Read(tuple(cells), sliding)})
 
-    def whole(self) -> Read:
-        """Return the read of a whole window, to a private axis."""
-        return Read(tuple(range(self.extent)))
+    def gathered(self) -> Moved:
+        """Give every window all its cells."""
+        return self.taken(range(self.extent))
 
-    def as_it_is(self) -> dict[Part, Read]:
-        """Return the reads that leave every part as it is."""
+    def as_it_is(self) -> Moved:
+        """Leave every part as it is."""
+        return Moved(self, self._reading(range(self.extent)))
+
+    def _reading(self, cells: Sequence[int], middle: Read = SHARED_MIDDLE) -> dict[Part, Read]:
+        """Return reads for every part: of the middle as given, of these cells for the others."""
         return {
-            part: Read(None if part is Part.MIDDLE else tuple(cells))
-            for part, cells in self.parts.items()
+            part: middle if part is Part.MIDDLE else Read(tuple(cells[held.start : held.stop]))
+            for part, held in self.parts.items()
         }
 
     # What operations make of an axis.
@@ -176,7 +185,7 @@ class Split:
             end -= 1
         end = min(end, outputs)
         if self.private or low >= end:
-            return self._gathering(sliding)
+            return self.taken(range(self.extent), sliding)
         skip = low * stride - before - self.low
         dropped = skip * self.middle.dilation
         # What follows the last cell that is read is left to be unread.
@@ -184,7 +193,7 @@ class Split:
         middle, stored = shared.slide(sliding._replace(before=0, after=0), window_step)
         axis = Split(low, replace(middle, extent=end - low), outputs - end)
         if not axis.pays(window_step):
-            return self._gathering(sliding)
+            return self.taken(range(self.extent), sliding)
         reads = {Part.MIDDLE: Read(None, stored, (dropped, 0))}
         for part, cells in axis.parts.items():
             if part is not Part.MIDDLE:
@@ -198,11 +207,6 @@ class Split:
         padding = max(0, -start), max(0, stop - self.extent)
         return Read(cells, sliding._replace(before=padding[0], after=padding[1]))
 
-    def _gathering(self, sliding: Sliding) -> Moved:
-        outputs = sliding.output(self.extent)
-        axis = Split(outputs, replace(self.middle, extent=0))
-        return Moved(axis, {Part.LOW: replace(self.whole(), sliding=sliding)})
-
     def cut(
         self, start: int, stop: int, stride: int, window_step: int, *, gather: bool = True
     ) -> Moved:
@@ -212,22 +216,15 @@ class Split:
         high = len([cell for cell in kept if cell >= self.extent - self.high])
         inside = kept[low : len(kept) - high]
         if not inside:
-            axis = Split(len(kept), replace(self.middle, extent=0))
-            return Moved(axis, {Part.LOW: Read(tuple(kept))})
+            return self.taken(kept)
         middle, cut = self.middle.cut(
             inside[0] - self.low, inside[-1] + 1 - self.low, stride, window_step
         )
-        reads = {
-            Part.LOW: Read(tuple(kept[:low])),
-            Part.MIDDLE: Read(None, Sliding(1, cut.stride), (cut.before, cut.after)),
-            Part.HIGH: Read(tuple(kept[len(kept) - high :])),
-        }
         axis = Split(low, middle, high)
         if gather and not axis.pays(window_step):
-            return Moved(
-                Split(len(kept), replace(self.middle, extent=0)), {Part.LOW: Read(tuple(kept))}
-            )
-        return Moved(axis, {part: reads[part] for part in axis.parts})
+            return self.taken(kept)
+        shared = Read(None, Sliding(1, cut.stride), (cut.before, cut.after))
+        return Moved(axis, axis._reading(kept, shared))
 
     def extended(self, before: int, after: int, mode: str, window_step: int) -> Moved:
         """Add cells at both ends that repeat others of the window.
@@ -238,32 +235,24 @@ class Split:
         cells = [_repeated(j, a, mode) for j in range(-before, a + after)]
         axis = Split(self.low + before, self.middle, self.high + after)
         if (before or after) and not axis.pays(window_step):
-            axis = Split(len(cells), replace(self.middle, extent=0))
-        reads = {
-            part: Read(None if part is Part.MIDDLE else tuple(cells[held.start : held.stop]))
-            for part, held in axis.parts.items()
-        }
-        return Moved(axis, reads)
+            return self.taken(cells)
+        return Moved(axis, axis._reading(cells))
 
     def narrowed(self, low: int, high: int, window_step: int) -> Moved:
         """Give cells of the middle to the windows, so that the margins are these or larger."""
         low, high = max(low, self.low), max(high, self.high)
         if self.private or low + high >= self.extent:
-            return Moved(self.gathered(), {Part.LOW: self.whole()})
+            return self.gathered()
         if (low, high) == (self.low, self.high):
-            return Moved(self, self.as_it_is())
+            return self.as_it_is()
         middle, cut = self.middle.cut(
             low - self.low, self.middle.extent - (high - self.high), 1, window_step
         )
         axis = Split(low, middle, high)
         if not axis.pays(window_step):
-            return Moved(self.gathered(), {Part.LOW: self.whole()})
-        reads = {
-            part: Read(None if part is Part.MIDDLE else tuple(cells))
-            for part, cells in axis.parts.items()
-        }
-        reads[Part.MIDDLE] = Read(None, Sliding(1, cut.stride), (cut.before, cut.after))
-        return Moved(axis, reads)
+            return self.gathered()
+        shared = Read(None, Sliding(1, cut.stride), (cut.before, cut.after))
+        return Moved(axis, axis._reading(range(self.extent), shared))
 
 
 @dataclass(frozen=True)

@@ -245,28 +245,17 @@ class Writer:
         if not symmetric:
             x = self._function(F.pad, x, (left, right, top, bottom))
         padding = (top, left) if symmetric else (0, 0)
+        moves = operation.stride, padding, operation.dilation, operation.groups
         if any(n is not None and n not in self.graph.constants for n in (weight_name, bias_name)):
             weight, bias = self._value(weight_name), self._value(bias_name)
-            return self._function(
-                F.conv2d,
-                x,
-                weight,
-                bias,
-                operation.stride,
-                padding,
-                operation.dilation,
-                operation.groups,
-            )
+            return self._function(F.conv2d, x, weight, bias, *moves)
         whole, cuts = self.graph.constants[weight_name or ""].uncut()
         weight_, bias_ = self._tensor(whole), self._constant(bias_name)
         module = nn.Conv2d(
             weight_.shape[1] * operation.groups,
             weight_.shape[0],
             (whole.shape[2], whole.shape[3]),
-            operation.stride,
-            padding,
-            operation.dilation,
-            operation.groups,
+            *moves,
             bias=bias_ is not None,
             device="meta",
         )
@@ -280,16 +269,8 @@ class Writer:
         weight = self.fx.get_attr(f"{held}.weight")
         for axis, start, stop in cuts:
             weight = self._function(torch.narrow, weight, axis, start, stop - start)
-        return self._function(
-            F.conv2d,
-            x,
-            weight,
-            None if bias_ is None else self.fx.get_attr(f"{held}.bias"),
-            operation.stride,
-            padding,
-            operation.dilation,
-            operation.groups,
-        )
+        bias = None if bias_ is None else self.fx.get_attr(f"{held}.bias")
+        return self._function(F.conv2d, x, weight, bias, *moves)
 
     def _holder(self, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
         """Return the convolution written before that holds just these parameters."""
