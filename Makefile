@@ -43,7 +43,7 @@ $(LIGHT)/.ready: pyproject.toml constraints.txt
 
 $(FULL)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -e ".[torch,dev]"
+	$(FULL)/bin/pip install $(PIP_FLAGS) -e ".[torch,openvino,wsi,geo,dev]"
 	touch $@
 
 clean:
