@@ -14,12 +14,18 @@ from hypothesis import strategies as st
 
 import fullconv
 from fullconv import converted
+from fullconv.geometry import Halo
 from fullconv.lift.memory import Size, elements
-from fullconv.tiling import tile_shape, tiles
+from fullconv.tiling import Plan
 from fullconv.verification import WHOLE
+from networks.onnx_form import onnx_form
+from networks.padded import PADDED_ONNX, padded_cases_drawn
 from networks.specs import Conv, Flatten, Linear, Network
 from networks.weights import pixels
 from oracle import assert_same, onnx_classifier, scores_of_crops
+
+CLASSICAL = padded_cases_drawn(PADDED_ONNX, 24, 0)
+"""Padded networks in which the approximate form sees pixels beyond its windows."""
 
 # Padded, so that windows have cells of their own.
 PADDED = Network(
@@ -33,8 +39,6 @@ PADDED = Network(
 
 
 def padded_model() -> Any:
-    from networks.onnx_form import onnx_form
-
     return onnx_form(PADDED)
 
 
@@ -59,21 +63,51 @@ def test_scores_do_not_depend_on_the_tiles(windows: int, monkeypatch: pytest.Mon
 
 @given(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.tuples(st.integers(9, 120), st.integers(7, 120)),
+    st.tuples(*[st.tuples(st.integers(0, 20), st.integers(0, 20))] * 2),
     st.lists(st.builds(Size, *[st.integers(0, 9)] * 4), min_size=1, max_size=3),
     st.integers(1, 3000),
 )
 def test_tiles_cover_every_window_once_and_stay_within_the_budget(
-    step: tuple[int, int], counts: tuple[int, int], footprint: list[Size], limit: int
+    step: tuple[int, int],
+    image: tuple[int, int],
+    halo: Halo,
+    footprint: list[Size],
+    limit: int,
 ) -> None:
-    shape = tile_shape(fullconv.Grid((9, 7), step), counts, tuple(footprint), limit)
-    seen = np.zeros(counts, int)
-    for band in tiles(counts, shape):
-        for (top, left), (bottom, right) in band:
-            seen[top : bottom + 1, left : right + 1] += 1
-            rows, columns = bottom - top + 1, right - left + 1
-            assert elements(tuple(footprint), rows, columns) <= limit or shape == (1, 1)
+    grid = fullconv.Grid((9, 7), step)
+    plan = Plan.within(image, grid, halo, tuple(footprint), limit)
+    seen = np.zeros(grid.shape(image), int)
+    for tile in plan:
+        seen[slice(*tile.rows), slice(*tile.columns)] += 1
+        read = (tile.y[1] - tile.y[0], tile.x[1] - tile.x[0])
+        rows, columns = grid.shape(read)
+        fits = elements(tuple(footprint), rows, columns) <= limit
+        assert fits or all(n in (1, count) for n, count in zip(plan.shape, seen.shape, strict=True))
+        assert 0 <= tile.y[0] < tile.y[1] <= image[0]
+        assert 0 <= tile.x[0] < tile.x[1] <= image[1]
+        assert np.zeros((rows, columns))[tile.own].size == tile.windows
+        for axis, (first, start) in enumerate(
+            ((tile.rows[0], tile.y[0]), (tile.columns[0], tile.x[0]))
+        ):
+            assert start + tile.skipped[axis] * step[axis] == first * step[axis]
+            assert first * step[axis] - start >= min(halo[axis][0], first * step[axis])
     assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("number", range(len(CLASSICAL)))
+def test_tiles_of_the_approximate_form_are_read_with_all_that_their_scores_see(
+    number: int,
+) -> None:
+    network, step, _, _ = CLASSICAL[number]
+    fcn = fullconv.convert(onnx_form(network), network.window, step, exact=False)
+    height, width = (w + 8 * s + 3 for w, s in zip(network.window, fcn.grid.step, strict=True))
+    images = pixels(network, 1, (height, width), seed=3)
+    expected = fcn(images)
+    for shape in ((1, 1), (2, 3), (4, 7)):
+        plan = Plan((height, width), fcn.grid, shape, fcn.halo)
+        assert len(plan) > 1
+        assert_same(fcn._run_tiles(images, plan), expected)
 
 
 def test_a_large_image_is_verified_around_its_windows() -> None:

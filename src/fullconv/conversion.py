@@ -15,10 +15,10 @@ from typing import Any
 from fullconv.converted import FullyConvolutional, stored_settings
 from fullconv.errors import ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import NO_HALO, Grid, Pair
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, Preprocessing
-from fullconv.lift import Lifted, lift, network_stride, products
+from fullconv.lift import Lifted, halo, lift, network_stride, products
 from fullconv.operations import Concat, Opaque
 from fullconv.report import Cost, Report
 
@@ -79,6 +79,7 @@ def convert(
         classes=tuple(classes) if classes is not None else stored_classes,
         preprocessing=preprocessing or stored_preprocessing,
         footprint=plan.lifted.footprint,
+        halo=NO_HALO if exact else halo(plan.source.graph, plan.report.grid),
     )
     if plan.source.graph.fixed_batch and plan.lifted.per_window:
         _check_batch(fcn, plan)

@@ -9,11 +9,11 @@ from typing import Any
 
 from fullconv.errors import FullconvError, InputError, ModelError
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import NO_HALO, Grid, Halo
 from fullconv.images import ImageShape, Preprocessing
 from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.report import Change, Cost, Reason, Report
-from fullconv.tiling import tile_shape, tiles
+from fullconv.tiling import Plan, Tile
 
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
@@ -36,6 +36,10 @@ class FullyConvolutional:
     preprocessing : Preprocessing or None
         What must be done to pixels first; None where nothing says. Calling the converted model
         does not apply it: it takes what the classifier took.
+    footprint : Footprint
+        The elements that a run holds at once, for any number of windows.
+    halo : Halo
+        Pixels beyond its window that a score may depend on; none in the exact form.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class FullyConvolutional:
         classes: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
         footprint: Footprint = (),
+        halo: Halo = NO_HALO,
     ) -> None:
         self.model = model
         self.shape = shape
@@ -56,6 +61,7 @@ class FullyConvolutional:
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
         self.footprint = footprint
+        self.halo = halo
         self._run: Callable[[Any], Any] | None = None
 
     @property
@@ -87,18 +93,19 @@ class FullyConvolutional:
 
         Notes
         -----
-        The exact form takes the windows in tiles that keep its tensors within `MEMORY_BYTES`; the
-        scores do not depend on the tiles. The approximate form is one pass.
+        The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`; the scores do
+        not depend on the tiles, which the approximate form reads with their halo.
         """
         images = self.framework.check(images, self.shape.channels)
-        counts = self.grid.shape(images.shape[2:])
+        self.grid.shape(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model, self._held)
-        if not self.report.exact or self._held(images) <= MEMORY_BYTES:
+        if self._held(images) <= MEMORY_BYTES:
             return self._run(images)
         limit = MEMORY_BYTES // images.dtype.itemsize
-        tile = tile_shape(self.grid, counts, self.footprint, limit)
-        each = [self._run_tiles(images[n : n + 1], counts, tile) for n in range(len(images))]
+        size = (int(images.shape[2]), int(images.shape[3]))
+        plan = Plan.within(size, self.grid, self.halo, self.footprint, limit)
+        each = [self._run_tiles(images[n : n + 1], plan) for n in range(len(images))]
         return self._join(each, 0)
 
     def _held(self, images: Any) -> int:
@@ -106,28 +113,27 @@ class FullyConvolutional:
         held = elements(self.footprint, *self.grid.shape(images.shape[2:]))
         return int(images.shape[0]) * held * int(images.dtype.itemsize)
 
-    def _run_tiles(self, image: Any, counts: Pair, tile: Pair) -> Any:
-        """Score one image by tiles of so many rows and columns of windows."""
+    def _run_tiles(self, image: Any, plan: Plan) -> Any:
+        """Score one image tile by tile."""
         assert self._run is not None
-        bands = []
-        for band in tiles(counts, tile):
-            scores = []
-            for first, last in band:
-                x0, y0, _, _ = self.grid.box(*first)
-                _, _, x1, y1 = self.grid.box(*last)
-                scores.append(self._run(image[:, :, y0:y1, x0:x1]))
-            bands.append(self._join(scores, -1))
+        scores = []
+        for tile in plan:
+            held = self._run(image[:, :, slice(*tile.y), slice(*tile.x)])
+            scores.append(self._cut(held, tile))
+        across = plan.tiles[1]
+        bands = [
+            self._join(scores[first : first + across], -1)
+            for first in range(0, len(scores), across)
+        ]
         return self._join(bands, -2)
+
+    def _cut(self, result: Any, tile: Tile) -> Any:
+        """Drop the scores of the windows in a tile's halo."""
+        return _map(lambda scores: scores[(..., *tile.own)], [result])
 
     def _join(self, results: Sequence[Any], axis: int) -> Any:
         """Concatenate results, inside whatever structure the model returns."""
-        first = results[0]
-        if isinstance(first, Mapping):
-            return {key: self._join([result[key] for result in results], axis) for key in first}
-        if isinstance(first, tuple | list):
-            items = [self._join(list(parts), axis) for parts in zip(*results, strict=True)]
-            return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
-        return self.framework.join(results, axis)
+        return _map(lambda *arrays: self.framework.join(arrays, axis), results)
 
     def save(self, path: str | Path) -> None:
         """Write the converted model with everything one must know to use it.
@@ -163,11 +169,23 @@ class FullyConvolutional:
             "fullconv.step": json.dumps(self.grid.step),
             "fullconv.channels": json.dumps(self.shape.channels),
             "fullconv.footprint": json.dumps(self.footprint),
+            "fullconv.halo": json.dumps(self.halo),
             "fullconv.classes": json.dumps(self.classes),
         }
         if self.preprocessing is not None:
             metadata["fullconv.preprocessing"] = self.preprocessing.to_json()
         return metadata
+
+
+def _map(function: Callable[..., Any], results: Sequence[Any]) -> Any:
+    """Apply a function to corresponding arrays, inside whatever structure the model returns."""
+    first = results[0]
+    if isinstance(first, Mapping):
+        return {key: _map(function, [result[key] for result in results]) for key in first}
+    if isinstance(first, tuple | list):
+        items = [_map(function, list(parts)) for parts in zip(*results, strict=True)]
+        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
+    return function(*results)
 
 
 def load(path: str | Path) -> FullyConvolutional:
@@ -211,6 +229,8 @@ def from_metadata(
         footprint = tuple(
             Size(*map(int, size)) for size in json.loads(metadata["fullconv.footprint"])
         )
+        (top, bottom), (left, right) = json.loads(metadata["fullconv.halo"])
+        halo = (int(top), int(bottom)), (int(left), int(right))
         classes, preprocessing = stored_settings(metadata)
     except (KeyError, TypeError, ValueError, FullconvError) as error:
         raise ModelError(
@@ -225,6 +245,7 @@ def from_metadata(
         classes=classes,
         preprocessing=preprocessing,
         footprint=footprint,
+        halo=halo,
     )
 
 

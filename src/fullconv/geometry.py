@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 Pair = tuple[int, int]
 
+Halo = tuple[Pair, Pair]
+"""Pixels beyond a window that its score may depend on: ((top, bottom), (left, right))."""
+
+NO_HALO: Halo = ((0, 0), (0, 0))
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -2,8 +2,9 @@
 
 from fullconv.lift import convolution, linear, merging, pointwise, pooling, shape  # noqa: F401
 from fullconv.lift.cost import products
+from fullconv.lift.halo import halo
 from fullconv.lift.lifting import Lifted, lift
 from fullconv.lift.registry import supported
 from fullconv.lift.stride import network_stride
 
-__all__ = ["Lifted", "lift", "network_stride", "products", "supported"]
+__all__ = ["Lifted", "halo", "lift", "network_stride", "products", "supported"]

@@ -28,12 +28,25 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     axis that a pool covers whole, it is a global one, and its stride (by default its kernel) does
     not count.
     """
+    known = pitches(graph)
     one = Fraction(1)
-    pitches: dict[str | None, Pitch] = {graph.image: (one, one)}
-    turned: set[str] = set()
-    ends: list[Pitch] = []
+    ends = [known[name] for name in graph.outputs if name in known]
     for node in graph.nodes:
-        known = [pitches[name] for name in node.inputs if name in pitches]
+        if isinstance(node.operation, TransposedConvolution) and node.outputs[0] in known:
+            before = _meeting([known[name] for name in node.inputs if name in known])
+            after = known[node.outputs[0]]
+            spread = [b if a < b else one for a, b in zip(after, before, strict=True)]
+            ends.append((spread[0], spread[1]))
+    rows, columns = _meeting(ends) if ends else (one, one)
+    return rows.numerator, columns.numerator
+
+
+def pitches(graph: Graph) -> dict[str | None, Pitch]:
+    """Return the pixels between neighbouring cells of every value that is made from the image."""
+    found: dict[str | None, Pitch] = {graph.image: (Fraction(1), Fraction(1))}
+    turned: set[str] = set()
+    for node in graph.nodes:
+        known = [found[name] for name in node.inputs if name in found]
         if not known:
             continue
         pitch = _meeting(known)
@@ -43,13 +56,9 @@ def network_stride(graph: Graph) -> tuple[int, int]:
             factor = (factor[1], factor[0])
         if across != _swaps(node):
             turned.update(node.outputs)
-        if isinstance(node.operation, TransposedConvolution):
-            ends.append((pitch[0] if factor[0] < 1 else one, pitch[1] if factor[1] < 1 else one))
         for output in node.outputs:
-            pitches[output] = (pitch[0] * factor[0], pitch[1] * factor[1])
-    ends += [pitches[name] for name in graph.outputs if name in pitches]
-    rows, columns = _meeting(ends) if ends else (Fraction(1), Fraction(1))
-    return rows.numerator, columns.numerator
+            found[output] = (pitch[0] * factor[0], pitch[1] * factor[1])
+    return found
 
 
 def _meeting(pitches: list[Pitch]) -> Pitch:

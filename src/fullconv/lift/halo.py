@@ -1,0 +1,99 @@
+"""How far beyond its own window a score of the approximate form sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from math import ceil
+
+from fullconv.geometry import NO_HALO, Grid, Halo, Pair
+from fullconv.graph import Graph, Node, Shape
+from fullconv.lift.sliding import sliding_statistics
+from fullconv.lift.stride import pitches
+from fullconv.operations import (
+    Convolution,
+    Pad,
+    Padding,
+    Permute,
+    Pool,
+    TransposedConvolution,
+)
+
+EVERYTHING = 1 << 30
+"""More cells than any image has: what is padded circularly at the border of the image reads the
+opposite border."""
+
+
+def halo(graph: Graph, grid: Grid) -> Halo:
+    """Return the pixels before and after a window that its score may depend on, in each direction.
+
+    Derivation: walk from the outputs to the image. A score reads whole native tensors; where an
+    operation pads by ``p`` cells, its outermost cells read ``p`` cells more, which are ``p`` times
+    the pitch in pixels, and all that is read further on lies as much further out. A statistic that
+    gates a cell is taken over a window of the native extent that slides along with the cell, so
+    it reaches one extent further. The result is an upper bound.
+    """
+    cells, sliding = pitches(graph), sliding_statistics(graph)
+    beyond: dict[str, Halo] = dict.fromkeys(graph.outputs, NO_HALO)
+    for node in reversed(graph.nodes):
+        reach = _widest(beyond.get(name, NO_HALO) for name in node.outputs)
+        if isinstance(node.operation, Permute):
+            # Rows may become columns: both get the further of the two.
+            (top, bottom), (left, right) = reach
+            reach = ((max(top, left), max(bottom, right)),) * 2
+        is_gated = not sliding.isdisjoint(node.inputs) and sliding.isdisjoint(node.outputs)
+        for name in node.inputs:
+            if name is None or name not in cells:
+                continue
+            rows, columns = _pixels(cells[name], graph.shapes.get(name, ()), grid)
+            padding = _padding(node)
+            if is_gated and name in sliding:
+                rows, columns = map(Fraction, grid.window)
+                padding = ((1, 1), (1, 1))
+            further = _further(reach[0], padding[0], rows), _further(reach[1], padding[1], columns)
+            beyond[name] = _widest([beyond.get(name, NO_HALO), further])
+    return beyond.get(graph.image, NO_HALO)
+
+
+def _pixels(pitch: tuple[Fraction, Fraction], shape: Shape, grid: Grid) -> tuple[Fraction, ...]:
+    """Return the pixels between cells; what has one cell per window lies on the window grid."""
+    if len(shape) != 4:
+        return pitch
+    return tuple(
+        max(p, Fraction(step)) if extent == 1 else p
+        for p, extent, step in zip(pitch, shape[2:], grid.step, strict=True)
+    )
+
+
+def _further(reach: Pair, padding: Pair, pixels: Fraction) -> Pair:
+    before, after = (ceil(max(0, cells) * pixels) for cells in padding)
+    return reach[0] + before, reach[1] + after
+
+
+def _padding(node: Node) -> Padding:
+    """Return how many cells beyond its input an operation reads, ((top, bottom), (left, right))."""
+    operation = node.operation
+    if isinstance(operation, Convolution):
+        return operation.padding
+    if isinstance(operation, Pool):
+        (top, bottom), (left, right) = operation.padding
+        return (top, bottom + operation.overhang[0]), (left, right + operation.overhang[1])
+    if isinstance(operation, Pad) and len(operation.pads) == 4:
+        rows, columns = operation.pads[2:]
+        if operation.mode == "circular":
+            return (EVERYTHING * any(rows),) * 2, (EVERYTHING * any(columns),) * 2
+        return rows, columns
+    if isinstance(operation, TransposedConvolution):
+        reach = [d * (k - 1) + 1 for k, d in zip(operation.kernel, operation.dilation, strict=True)]
+        return (reach[0], reach[0]), (reach[1], reach[1])
+    return (0, 0), (0, 0)
+
+
+def _widest(halos: Iterable[Halo]) -> Halo:
+    rows, columns = zip(*halos, strict=True)
+    return _furthest(rows), _furthest(columns)
+
+
+def _furthest(sides: Iterable[Pair]) -> Pair:
+    before, after = zip(*sides, strict=True)
+    return max(before), max(after)
