@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from fullconv.demo.overlay import draw_overlay, spread_heatmap
+from fullconv.overlay import draw_overlay, spread_heatmap
 from fullconv.demo.pen import Pen
 from fullconv.demo.people import draw_dress
 from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, draw_scene

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.frameworks import find
+from fullconv.frameworks import Framework, find
 
 Scores = list[NDArray[Any]]
 Place = tuple[int, int, int]
@@ -130,12 +131,36 @@ def verify(
         x0, y0, x1, y1 = fcn.grid.box(row, column)
         crops.append(images[n : n + 1, :, y0:y1, x0:x1])
     batch = fcn.framework.join(crops, 0)
-    classify = _classifier(fcn, model)
-    alone = _stack([_arrays(fcn, classify(batch[k : k + 1])) for k in range(len(places))])
-    together = _stack(
-        [_arrays(fcn, classify(batch[k : k + 16])) for k in range(0, len(places), 16)]
+    classify = classifier_of(fcn, model)
+    return judge(
+        _lifted(fcn, images, places),
+        lambda part: arrays(fcn.framework, classify(batch[part])),
+        fcn.report.exact,
     )
-    lifted = _lifted(fcn, images, places)
+
+
+def judge(
+    lifted: Scores,
+    classify: Callable[[slice], Scores],
+    exact: bool,
+    stored: tuple[float, float] = (0.0, 0.0),
+) -> Verification:
+    """Compare the scores of some windows with those of their crops.
+
+    Parameters
+    ----------
+    lifted : list of array
+        Every output of the converted network, ``(windows, ...)``.
+    classify
+        Returns the classifier's outputs for some of the crops, in the same order.
+    exact : bool
+        Whether the scores claim to be the crops' own.
+    stored : (float, float)
+        What storing the scores may have moved them by: absolute, and as a share of the largest.
+    """
+    count = len(lifted[0])
+    alone = _stack([classify(slice(k, k + 1)) for k in range(count)])
+    together = _stack([classify(slice(k, k + 16)) for k in range(0, count, 16)])
     together = [t.reshape(s.shape) for t, s in zip(together, lifted, strict=True)]
     alone = [a.reshape(s.shape) for a, s in zip(alone, lifted, strict=True)]
 
@@ -143,14 +168,15 @@ def verify(
     largest = max(float(np.abs(t[np.isfinite(t)]).max(initial=0.0)) for t in together)
     epsilon = max(float(np.finfo(t.dtype).eps) for t in together)
     allowed = max(SELF_ERROR_MULTIPLE * self_error, ROUNDINGS * epsilon * largest)
+    allowed += stored[0] + stored[1] * largest
     return Verification(
         max_error,
         self_error,
         _agreement(lifted[0], together[0]),
-        len(places),
+        count,
         allowed,
-        fcn.report.exact,
-        not fcn.report.exact or max_error <= allowed,
+        exact,
+        not exact or max_error <= allowed,
     )
 
 
@@ -162,21 +188,20 @@ def _lifted(fcn: FullyConvolutional, images: Any, places: Sequence[Place]) -> Sc
     """
     rows, columns = fcn.grid.shape(images.shape[2:])
     if rows * columns <= WHOLE:
-        maps = _arrays(fcn, fcn(images))
+        maps = arrays(fcn.framework, fcn(images))
         return [np.stack([map_[n, ..., i, j] for n, i, j in places]) for map_ in maps]
     found = []
     for n, i, j in places:
         top, left = max(0, i - AROUND), max(0, j - AROUND)
         x0, y0, _, _ = fcn.grid.box(top, left)
         _, _, x1, y1 = fcn.grid.box(min(i + AROUND, rows - 1), min(j + AROUND, columns - 1))
-        maps = _arrays(fcn, fcn(images[n : n + 1, :, y0:y1, x0:x1]))
+        maps = arrays(fcn.framework, fcn(images[n : n + 1, :, y0:y1, x0:x1]))
         found.append([map_[0, ..., i - top, j - left][None] for map_ in maps])
     return _stack(found)
 
 
-def _classifier(fcn: FullyConvolutional, model: Any) -> Callable[[Any], Any]:
-    from pathlib import Path
-
+def classifier_of(fcn: FullyConvolutional, model: Any) -> Callable[[Any], Any]:
+    """Return the original classifier as a function from crops to scores."""
     framework = find(model)
     if framework.name != fcn.framework.name:
         raise InputError(
@@ -194,9 +219,9 @@ def _place(index: int, rows: int, columns: int) -> Place:
     return n, *divmod(rest, columns)
 
 
-def _arrays(fcn: FullyConvolutional, result: Any) -> Scores:
+def arrays(framework: Framework, result: Any) -> Scores:
     """Return the leaves of a result, whatever structure the model returns, as float arrays."""
-    return [_floats(fcn.framework.to_numpy(leaf)) for leaf in _leaves(result)]
+    return [_floats(framework.to_numpy(leaf)) for leaf in _leaves(result)]
 
 
 def _floats(array: NDArray[Any]) -> NDArray[Any]:

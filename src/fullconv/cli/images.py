@@ -79,11 +79,4 @@ def prepare(fcn: FullyConvolutional, pixels: NDArray[np.float32]) -> Any:
 
     if fcn.preprocessing is not None:
         pixels = fcn.preprocessing.apply(pixels)
-    batch = np.ascontiguousarray(pixels[None])
-    if fcn.framework.name != "torch":
-        return batch
-    import torch
-
-    parameters = [*fcn.model.parameters(), *fcn.model.buffers()]
-    dtypes = [p.dtype for p in parameters if p.is_floating_point()]
-    return torch.from_numpy(batch).to(dtypes[0] if dtypes else torch.float32)
+    return fcn.framework.images(fcn.model, np.ascontiguousarray(pixels[None]))

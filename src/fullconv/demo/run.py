@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fullconv
-from fullconv.demo.overlay import draw_overlay
+from fullconv.overlay import draw_overlay
 from fullconv.demo.pen import Box
 from fullconv.demo.scene import draw_scene
 from fullconv.errors import OutputError

@@ -67,6 +67,10 @@ class Framework(ABC):
         """Return images as this framework's arrays ``(N, C, H, W)``, or raise `ImageError`."""
 
     @abstractmethod
+    def images(self, model: Any, pixels: Any) -> Any:
+        """Return prepared pixels ``(N, C, H, W)``, NumPy's float32, as a model takes them."""
+
+    @abstractmethod
     def join(self, arrays: Sequence[Any], axis: int) -> Any:
         """Concatenate arrays."""
 
@@ -81,6 +85,10 @@ class Framework(ABC):
     @abstractmethod
     def sample(self, source: Any, shape: Sequence[int]) -> Any:
         """Return random images that the model takes."""
+
+    @abstractmethod
+    def digest(self, model: Any) -> str:
+        """Return a hash of all that decides a converted model's scores."""
 
     @abstractmethod
     def odd_weights(self, source: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -102,6 +103,10 @@ class OnnxFramework(Framework):
         check_shape(images.shape, channels)
         return images
 
+    def images(self, model: Any, pixels: Any) -> Any:
+        """Return the pixels; the session casts them where it must."""
+        return pixels
+
     def join(self, arrays: Sequence[Any], axis: int) -> Any:
         """Concatenate arrays."""
         return np.concatenate(list(arrays), axis)
@@ -131,6 +136,11 @@ class OnnxFramework(Framework):
     def sample(self, source: Any, shape: Sequence[int]) -> Any:
         """Return random images."""
         return np.random.default_rng(0).random(tuple(shape), dtype=np.float32)
+
+    def digest(self, model: Any) -> str:
+        """Hash the graph and its weights."""
+        graph = _proto(model).graph
+        return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
     def odd_weights(self, source: Any) -> list[str]:
         """Name the initializers that hold NaN or infinity."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import operator
 import re
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
@@ -154,6 +156,15 @@ class TorchFramework(Framework):
         check_shape(images.shape, channels)
         return images
 
+    def images(self, model: Any, pixels: Any) -> torch.Tensor:
+        """Return the pixels as a tensor of the model's type, where the model is."""
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+        if not isinstance(model, nn.Module | ExportedProgram):
+            return tensor
+        held = (*model.parameters(), *model.buffers())
+        like = next((p for p in held if p.is_floating_point()), tensor)
+        return tensor.to(like.device, like.dtype)
+
     def join(self, arrays: Sequence[Any], axis: int) -> Any:
         """Concatenate tensors."""
         return torch.cat(list(arrays), axis)
@@ -185,6 +196,14 @@ class TorchFramework(Framework):
         device = next((w.tensor.device for w in source.weights.values()), None)
         generator = torch.Generator().manual_seed(0)
         return torch.rand(*shape, generator=generator).to(device, source.dtype)
+
+    def digest(self, model: Any) -> str:
+        """Hash the traced code and the weights."""
+        held = hashlib.sha256(str(getattr(model, "code", "")).encode())
+        for name, tensor in sorted(model.state_dict().items()):
+            held.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            held.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        return held.hexdigest()
 
     def odd_weights(self, source: Any) -> list[str]:
         """Name the parameters that hold NaN or infinity."""

@@ -19,7 +19,7 @@ OUTLINE, OUTLINE_EDGE = (255, 255, 255), (20, 20, 24)
 
 
 def _spread_rows(
-    values: NDArray[np.float64], window: int, step: int, length: int
+    values: NDArray[np.float64], window: float, step: float, length: int
 ) -> NDArray[np.float64]:
     """Return `values` along axis 0 spread over `length` pixels, linear between window centres.
 
@@ -38,8 +38,8 @@ def _spread_rows(
 
 def spread_heatmap(
     heatmap: ArrayLike,
-    grid_window: tuple[int, int],
-    step: int | tuple[int, int],
+    grid_window: tuple[float, float],
+    step: float | tuple[float, float],
     size: tuple[int, int],
 ) -> NDArray[np.float64]:
     """Return the heatmap at the image's size, each cell at the centre of its window.
@@ -50,7 +50,7 @@ def spread_heatmap(
         Probabilities (rows, columns) in 0..1, one per window.
     grid_window : (height, width)
         Size of a window in pixels.
-    step : int or (y, x)
+    step : number or (y, x)
         Distance between neighbouring windows in pixels.
     size : (height, width)
         Size of the image in pixels.
@@ -67,7 +67,7 @@ def spread_heatmap(
             f"draw_overlay: expected a heatmap of shape (rows, columns), got {scores.shape}; "
             f"choose one image and one class, as in scores[0, 1]"
         )
-    step_y, step_x = (step, step) if isinstance(step, int) else step
+    step_y, step_x = step if isinstance(step, tuple) else (step, step)
     rows = _spread_rows(scores, grid_window[0], step_y, size[0])
     return _spread_rows(rows.T, grid_window[1], step_x, size[1]).T
 
@@ -82,8 +82,8 @@ def _outline(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float]) 
 def draw_overlay(
     image: NDArray[np.uint8],
     heatmap: ArrayLike,
-    grid_window: tuple[int, int],
-    step: int | tuple[int, int],
+    grid_window: tuple[float, float],
+    step: float | tuple[float, float],
     boxes: Iterable[tuple[float, float, float, float]] = (),
 ) -> Image.Image:
     """Draw a heatmap over its image, and an outline around each found window.
@@ -96,7 +96,7 @@ def draw_overlay(
         Probabilities (rows, columns) in 0..1 of one class, one per window.
     grid_window : (height, width)
         Size of a window in pixels.
-    step : int or (y, x)
+    step : number or (y, x)
         Distance between neighbouring windows in pixels.
     boxes : iterable of (x0, y0, x1, y1)
         Half-open boxes of the found windows, in pixels.
