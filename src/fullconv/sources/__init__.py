@@ -1,0 +1,25 @@
+"""Images of any kind and size, read rectangle by rectangle.
+
+`open_source` gives a `Source`: its size, bands, resolution and place are known at once, and its
+pixels are read where they are asked for. What a source reads can be one level of a pyramid, some
+of its bands (`open_source`), as many channels as a model takes (`fit_channels`), or the image in
+another size (`resized`).
+"""
+
+from __future__ import annotations
+
+from fullconv.sources.channels import fit_channels
+from fullconv.sources.finding import find_images
+from fullconv.sources.opening import open_source, reopen
+from fullconv.sources.resized import resized
+from fullconv.sources.source import Georeference, Source
+
+__all__ = [
+    "Georeference",
+    "Source",
+    "find_images",
+    "fit_channels",
+    "open_source",
+    "reopen",
+    "resized",
+]

@@ -1,0 +1,83 @@
+"""Reading what an encoded block says of itself, before and instead of decoding it.
+
+A few hundred bytes can claim to be a picture of gigabytes, and decoders believe them; and JPEG
+decoders fill what is missing of a picture with grey, without an error.
+"""
+
+from __future__ import annotations
+
+import io
+
+from fullconv.errors import ImageError
+from fullconv.geometry import Pair
+from fullconv.sources.trouble import damaged
+
+JPEG = (6, 7, 34892, 33007)
+PICTURES = (50001, 50002, 22610, 34712, 33003, 33004, 33005, 34933, 34934)
+"""Compressions of TIFF whose blocks are whole pictures: WebP, JPEG XL, JPEG XR, JPEG 2000, PNG."""
+
+
+def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None:
+    """Refuse a block that is cut short, or says that it is larger than the file says.
+
+    Raises
+    ------
+    ImageError
+        With the reason.
+    """
+    if compression in JPEG:
+        if not is_complete(data):
+            raise damaged(name, "a JPEG block ends early")
+        size = jpeg_size(data)
+    elif compression in PICTURES:
+        size = _picture_size(data)
+    else:
+        return  # decoders of these stop at the size that they are told
+    if size is not None and (size[0] > block[0] or size[1] > block[1]):
+        raise _too_large(name, size, block)
+
+
+def _too_large(name: str, size: Pair, block: Pair) -> ImageError:
+    return damaged(
+        name,
+        f"a block says that it is {size[1]}x{size[0]} pixels, in an image of blocks of "
+        f"{block[1]}x{block[0]}",
+    )
+
+
+def is_complete(jpeg: bytes) -> bool:
+    """Whether the last scan of a JPEG is followed by the end-of-image marker.
+
+    Inside a scan 0xFF is always followed by 0 or a restart marker (ITU-T T.81, B.1.1.5), so the
+    marker cannot occur in it by chance; but a thumbnail before the scan has one of its own.
+    """
+    return jpeg.rfind(b"\xff\xd9") > jpeg.rfind(b"\xff\xda")
+
+
+def jpeg_size(jpeg: bytes) -> Pair | None:
+    """Return ``(H, W)`` from the frame header of a JPEG (ITU-T T.81, B.2.2); None without one."""
+    at = 2
+    while at + 9 <= len(jpeg):
+        marker = jpeg[at + 1]
+        if jpeg[at] != 0xFF:
+            return None
+        if marker == 0xFF:  # fill bytes may stand before a marker
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return (
+                int.from_bytes(jpeg[at + 5 : at + 7], "big"),
+                int.from_bytes(jpeg[at + 7 : at + 9], "big"),
+            )
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return None
+
+
+def _picture_size(data: bytes) -> Pair | None:
+    from fullconv.sources.picture import open_header, picture_format
+
+    kind = picture_format(data[:64])
+    if kind is None:
+        return None  # JPEG XL and XR: their size is compared after decoding
+    width, height = open_header(io.BytesIO(data), kind).size
+    return height, width

@@ -1,0 +1,88 @@
+"""Which images a user means: files, folders, patterns, and lists."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fullconv.errors import InputError
+from fullconv.sources.opening import RASTERS, SLIDES
+from fullconv.sources.zarr_folder import is_zarr
+
+ENDINGS = frozenset(
+    ".png .jpg .jpeg .jpe .webp .bmp .gif .jp2 .j2k .jpx .avif .ppm .pgm .pbm .tga .qoi .sgi "
+    ".tif .tiff .btf .tf8 .svs".split()
+) | {*SLIDES, *RASTERS}
+"""Endings by which a file in a folder is taken for an image."""
+
+
+def find_images(named: Sequence[str | Path]) -> list[Path]:
+    """Return the images that are meant, each once.
+
+    A folder stands for all images in it and below, sorted; a pattern with ``*``, ``?`` or ``[``
+    for what it matches, sorted; a ``.txt`` file for the paths in it, one a line, relative to the
+    list. A zarr folder is one image. Whether a named file exists and can be read shows when it is
+    opened, so that one bad image does not keep the others from being read.
+
+    Raises
+    ------
+    InputError
+        If a folder, pattern or list holds no images, or a list cannot be read.
+    """
+    found: dict[Path, None] = {}
+    for name in named:
+        path = Path(name)
+        if not path.exists() and glob.has_magic(str(name)):
+            images = _matches(str(name))
+        elif path.is_dir() and not is_zarr(path):
+            images = sorted(_below(path))
+            if not images:
+                raise InputError(
+                    f"{name}: no images in this folder, by their endings; name the files, or "
+                    f"another folder."
+                )
+        elif path.suffix.lower() == ".txt" and path.exists():
+            images = _listed(path)
+        else:
+            images = [path]
+        found.update(dict.fromkeys(images))
+    return list(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        for name in list(folders):
+            path = Path(place, name)
+            if name.startswith("."):
+                folders.remove(name)
+            elif is_zarr(path):
+                folders.remove(name)
+                yield path
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
+                yield Path(place, name)
+
+
+def _matches(pattern: str) -> list[Path]:
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    images = [path for path in paths if not path.is_dir() or is_zarr(path)]
+    if not images:
+        raise InputError(f"{pattern}: no file matches; check the pattern.")
+    return images
+
+
+def _listed(path: Path) -> list[Path]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path} is not a list of images: it is not text (UTF-8); give one path a line."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: the list cannot be read: {error.strerror or error}.") from None
+    images = [path.parent / line.strip() for line in lines if line.strip()]
+    if not images:
+        raise InputError(f"{path}: the list names no image; give one path a line.")
+    return images

@@ -1,0 +1,209 @@
+"""From what a user names to a source: which format it is, and what of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import ImageError, InputError, MissingExtraError
+from fullconv.sources.array import open_array
+from fullconv.sources.channels import fit_channels, select_bands
+from fullconv.sources.pyramid import Pyramid, open_chosen
+from fullconv.sources.resized import resized
+from fullconv.sources.source import Source
+from fullconv.sources.trouble import UnreadableKindError, check_pixels, reading
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+SLIDES = (".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
+"""Whole slides that OpenSlide alone reads."""
+
+RASTERS = (".vrt", ".img", ".ecw", ".ers", ".nc", ".bil", ".asc", ".dem", ".hgt", ".ntf", ".pix")
+"""Rasters for which GDAL is asked first; it is also asked about files that nothing else knows."""
+
+
+def open_source(
+    source: NDArray[Any] | str | Path | Source,
+    *,
+    level: int | None = None,
+    um_per_pixel: float | None = None,
+    own_um_per_pixel: float | None = None,
+    bands: Sequence[int] | None = None,
+) -> Source:
+    """Open an image of any size for reading.
+
+    Parameters
+    ----------
+    source : array, path, or Source
+        An array ``(H, W)`` or ``(H, W, C)``; a file or zarr folder; an open source comes back as
+        it is. Of a file with several pages the first is read. An orientation that a camera wrote
+        into the file (EXIF) is not applied: pixels come as they are stored.
+    level : int
+        Level of a pyramid, 0 (the default) at full resolution.
+    um_per_pixel : float
+        Read at this resolution: from the coarsest level that is fine enough, resized from there.
+    own_um_per_pixel : float
+        The resolution of the full image, where the file does not say it or is wrong.
+    bands : sequence of int
+        Which bands, counted from 1, in this order; all by default.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged, of an unknown kind, or too large for its kind.
+    InputError
+        If the level, resolution or bands cannot be had.
+    MissingExtraError
+        If reading this kind of file needs an optional package.
+    """
+    chosen = {
+        "level": level,
+        "um_per_pixel": um_per_pixel,
+        "own_um_per_pixel": own_um_per_pixel,
+        "bands": None if bands is None else list(bands),
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if isinstance(source, Source):
+        if chosen:
+            raise InputError(
+                f"open_source({source!r}, {', '.join(f'{k}={v}' for k, v in chosen.items())}): "
+                f"the source is open already; choose when it is opened from its path."
+            )
+        return source
+    path = str(source) if isinstance(source, (str, Path)) else None
+    pyramid = open_array(np.asarray(source)) if path is None else open_path(Path(path))
+    try:
+        check_pixels(pyramid.name, list(pyramid.sizes))
+        opened = open_chosen(pyramid, level, um_per_pixel, own_um_per_pixel)
+    except BaseException:
+        pyramid.close()
+        raise
+    if bands is not None:
+        try:
+            opened = select_bands(opened, bands)
+        except InputError:
+            opened.close()
+            raise
+    opened.description = {"path": path, **chosen}
+    return opened
+
+
+def reopen(described: Mapping[str, Any]) -> Source:
+    """Open the same again that a source described.
+
+    Raises
+    ------
+    InputError
+        If it was an array, whose pixels are not stored.
+    """
+    if described.get("path") is None:
+        raise InputError(
+            "the scanned image was an array in memory, which is not stored with the result; give "
+            "the array again."
+        )
+    first = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
+    opened = open_source(
+        described["path"], **{name: described[name] for name in first if name in described}
+    )
+    for step in described.get("then", []):
+        if "channels" in step:
+            opened = fit_channels(opened, step["channels"])
+        elif "bands" in step:
+            opened = select_bands(opened, step["bands"])
+        else:
+            opened = resized(opened, step["size"])
+    return opened
+
+
+def open_path(path: Path) -> Pyramid:
+    """Find out by its contents, and where they do not tell by its ending, what a file is."""
+    from fullconv.sources.picture import open_picture, picture_format
+
+    with reading(str(path)):
+        if not path.exists():
+            raise ImageError(f"{path}: no such file; check the path of the image.")
+        if path.is_dir():
+            return _open_folder(path)
+        with open(path, "rb") as file:
+            start = file.read(64)
+    ending = path.suffix.lower()
+    if not start:
+        raise ImageError(f"{path} is empty; copy or save the image again.")
+    if ending in SLIDES:
+        return _open_slide(path, start)
+    if ending in RASTERS:
+        return _open_raster(path)
+    if start.startswith(TIFF_STARTS):
+        return _open_tiff(path)
+    if ending == ".zip" and start.startswith(b"PK"):
+        return _open_folder(path)
+    known = picture_format(start)
+    if known == "JPEG2000" and _installed("rasterio"):
+        return _open_raster(path)  # GDAL decodes its tiles one by one
+    if known is not None:
+        return open_picture(path, known)
+    if _installed("rasterio"):
+        from fullconv.sources.raster import is_raster
+
+        if is_raster(path):
+            return _open_raster(path)
+    raise ImageError(
+        f"{path} is not an image, or of a kind that fullconv does not know; give a PNG, JPEG, "
+        f"TIFF, or zarr, or with the extras 'wsi' and 'geo' a whole slide or a GDAL raster."
+    )
+
+
+def _open_folder(path: Path) -> Pyramid:
+    from fullconv.sources.zarr_folder import is_zarr, open_zarr
+
+    if not is_zarr(path):
+        raise ImageError(
+            f"{path} is a folder without zarr metadata; give an image in it, or a zarr folder."
+        )
+    return open_zarr(path)
+
+
+def _open_tiff(path: Path) -> Pyramid:
+    from fullconv.sources.tiff import open_tiff
+
+    try:
+        return open_tiff(path)
+    except UnreadableKindError:
+        # OpenSlide knows the peculiarities of some makers' TIFFs (JPEG 2000 in YCbCr, for one).
+        if _installed("openslide"):
+            from fullconv.sources.slide import is_slide
+
+            if is_slide(path):
+                return _open_slide(path, TIFF_STARTS[0])
+        raise
+
+
+def _open_slide(path: Path, start: bytes) -> Pyramid:
+    if not _installed("openslide"):
+        raise MissingExtraError(f"Reading {path}", "wsi")
+    from fullconv.sources.slide import open_slide
+
+    if start.startswith(TIFF_STARTS):
+        from fullconv.sources.tiff import check_claims
+
+        check_claims(path)
+
+    return open_slide(path)
+
+
+def _open_raster(path: Path) -> Pyramid:
+    if not _installed("rasterio"):
+        raise MissingExtraError(f"Reading {path}", "geo")
+    from fullconv.sources.raster import open_raster
+
+    return open_raster(path)
+
+
+def _installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None

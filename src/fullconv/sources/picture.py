@@ -1,0 +1,116 @@
+"""Pictures that are decoded once, whole: PNG, JPEG, WebP, and whatever else Pillow knows."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fullconv.sources.array import ArraySource
+from fullconv.sources.encoded import is_complete
+from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
+
+FORMATS = (
+    "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN TGA"
+).split()
+"""Pillow's formats that hold a picture and nothing to run: PostScript is a program."""
+
+DEEP = {"I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2", "I": "=i4", "F": "=f4"}
+"""Pillow's modes of more than 8 bits, and their numbers."""
+
+AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", *DEEP)
+
+
+def picture_format(start: bytes) -> str | None:
+    """Return which of the formats a file is, by its first 64 bytes; None if it is none."""
+    Image.init()
+    for kind in FORMATS:
+        factory, accepts = Image.OPEN.get(kind, (None, None))
+        # Without a test of its first bytes (TGA has no mark) a format is not told from noise.
+        if factory is not None and accepts is not None and accepts(start) is True:
+            return kind
+    return None
+
+
+def open_header(file: IO[bytes], kind: str) -> Image.Image:
+    """Return a picture of which the header is read, and no pixels.
+
+    `PIL.Image.open` would refuse pictures of more than 179 million pixels; ours are refused by the
+    memory that they take.
+    """
+    return Image.OPEN[kind][0](file, "")
+
+
+def open_picture(path: Path, kind: str) -> Pyramid:
+    """Decode a picture whole.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged, or larger decoded than `DECODED_LIMIT_BYTES`.
+    """
+    name = str(path)
+    with reading(name), warnings.catch_warnings():
+        # Pillow warns about odd metadata, on stderr.
+        warnings.simplefilter("ignore")
+        stamp = file_stamp(path)
+        if stamp and stamp[0][0] > DECODED_LIMIT_BYTES:
+            raise damaged(name, f"a picture of {stamp[0][0]} bytes")
+        data = path.read_bytes()
+        with open_header(io.BytesIO(data), kind) as image:
+            width, height = image.size
+            check_whole(name, (height, width), _pixel_bytes(image, kind, data))
+            pixels = _decode(image, kind, data)
+        if pixels.shape[:2] != (height, width):
+            raise damaged(name, "its parts disagree about its size")
+    held = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    return Pyramid(
+        name,
+        ((height, width),),
+        lambda level, facts: ArraySource(name, held, stamp, **facts),
+    )
+
+
+def _pixel_bytes(image: Image.Image, kind: str, data: bytes) -> int:
+    """Return the bytes of a decoded pixel, or more where the header leaves it open."""
+    if image.mode in DEEP:
+        return np.dtype(DEEP[image.mode]).itemsize
+    deep = kind == "JPEG2000" or (kind == "PNG" and data[24] == 16)
+    return (4 if image.mode in ("P", "PA") else len(image.getbands())) * (2 if deep else 1)
+
+
+def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
+    """Return ``(H, W)`` or ``(H, W, bands)``.
+
+    imagecodecs is several times as fast, gives the same pixels for grey and RGB JPEG, and keeps
+    the 16 bits of colour PNG and JPEG 2000, of which Pillow drops the lower 8.
+    """
+    import imagecodecs
+
+    pixels: NDArray[Any]
+    if kind == "JPEG" and image.mode in ("L", "RGB") and is_complete(data):
+        pixels = imagecodecs.jpeg_decode(data)
+    elif kind == "PNG":
+        pixels = imagecodecs.png_decode(data)
+    elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
+        pixels = imagecodecs.jpeg2k_decode(data)
+    else:
+        return _by_pillow(image)
+    return pixels
+
+
+def _by_pillow(image: Image.Image) -> NDArray[Any]:
+    image.load()
+    if image.mode in DEEP:
+        return np.asarray(image).astype(np.dtype(DEEP[image.mode]).newbyteorder("="), copy=False)
+    if image.mode not in AS_THEY_ARE:
+        see_through = image.mode in ("PA", "La", "RGBa") or "transparency" in image.info
+        wanted = "RGBA" if see_through else "L" if image.mode == "1" else "RGB"
+        image = image.convert(wanted)
+    return np.asarray(image)

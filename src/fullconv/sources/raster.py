@@ -1,0 +1,150 @@
+"""Georeferenced rasters, by GDAL through rasterio."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import ImageError, MissingExtraError
+from fullconv.geometry import Pair
+from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.source import Georeference, Source
+from fullconv.sources.trouble import check_block, file_stamp, reading
+
+try:
+    import rasterio
+    from rasterio.windows import Window
+except ImportError:
+    raise MissingExtraError("Reading georeferenced rasters", "geo") from None
+
+CACHE_MB = 128
+"""GDAL keeps decoded blocks, of all open files together; by itself it takes 5 % of the memory."""
+
+
+class RasterSource(Source):
+    """One level of a raster; every thread has a handle of its own, as GDAL requires."""
+
+    def __init__(
+        self, path: Path, level: int, bands: Sequence[int], dtype: Any, **facts: Any
+    ) -> None:
+        super().__init__(str(path), bands=len(bands), dtype=np.dtype(dtype), **facts)
+        self._path, self._level, self._bands = path, level, list(bands)
+        self._local = threading.local()
+        self._handles: list[Any] = []
+        self._lock = threading.Lock()
+
+    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
+        window = Window.from_slices(rows, columns)
+        with reading(self.name), rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+            planes = self._handle().read(self._bands, window=window, out_dtype=self.dtype)
+        return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+    def _handle(self) -> Any:
+        handle = getattr(self._local, "handle", None)
+        if handle is None:
+            handle = self._local.handle = _open(self._path, self._level)
+            with self._lock:
+                self._handles.append(handle)
+        return handle
+
+    def select(self, bands: Sequence[int]) -> Source:
+        """Return a source that reads only these bands."""
+        chosen = RasterSource(
+            self._path,
+            self._level,
+            [self._bands[band] for band in bands],
+            self.dtype,
+            size=self.size,
+            block=self.block,
+            original_size=self.original_size,
+            um_per_pixel=self.um_per_pixel,
+            georeference=self.georeference,
+        )
+        chosen.description = self.description | {"bands": [band + 1 for band in bands]}
+        self.close()
+        return chosen
+
+    def stamp(self) -> Any:
+        return file_stamp(self._path)
+
+    def close(self) -> None:
+        with self._lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+        self._local = threading.local()
+
+
+def is_raster(path: Path) -> bool:
+    """Whether GDAL knows a file."""
+    with suppress(rasterio.errors.RasterioError):
+        _open(path, 0).close()
+        return True
+    return False
+
+
+def georeference(path: Path) -> Georeference | None:
+    """Return where a raster lies on the ground; None where it does not say."""
+    with suppress(rasterio.errors.RasterioError), _open(path, 0) as dataset:
+        return _place(dataset)
+    return None
+
+
+def open_raster(path: Path) -> Pyramid:
+    """Return a raster and its overviews.
+
+    Raises
+    ------
+    ImageError
+        If GDAL cannot read it, or it has no bands of its own.
+    """
+    name = str(path)
+    with reading(name), _open(path, 0) as dataset:
+        if dataset.count == 0:
+            raise ImageError(
+                f"{name} holds several rasters and no image of its own; save the one to scan."
+            )
+        dtype = np.result_type(*dataset.dtypes)
+        if dtype.kind not in "buif":
+            raise ImageError(
+                f"{name} holds {dtype}, which cannot be read as pixels; save it with whole or "
+                f"floating-point numbers."
+            )
+        bands = range(1, dataset.count + 1)
+        sizes, blocks = [(dataset.height, dataset.width)], [dataset.block_shapes[0]]
+        place = _place(dataset)
+        for level in range(1, len(dataset.overviews(1)) + 1):
+            with _open(path, level) as overview:
+                sizes.append((overview.height, overview.width))
+                blocks.append(overview.block_shapes[0])
+        for block in blocks:
+            check_block(name, block, dtype.itemsize)
+
+    def open_level(level: int, facts: dict[str, Any]) -> RasterSource:
+        block = blocks[level]
+        return RasterSource(path, level, bands, dtype, size=sizes[level], block=block, **facts)
+
+    return Pyramid(name, tuple(sizes), open_level, None, place)
+
+
+def _open(path: Path, level: int) -> Any:
+    """Open the raster itself (level 0) or one of its overviews."""
+    chosen = {} if level == 0 else {"overview_level": level - 1}
+    with warnings.catch_warnings():
+        # That a raster has no place on the ground is no reason to warn of anything here.
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(path, **chosen)
+
+
+def _place(dataset: Any) -> Georeference | None:
+    if dataset.transform.is_identity and dataset.crs is None:
+        return None
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    return Georeference((a, b, c, d, e, f), "" if dataset.crs is None else dataset.crs.to_wkt())

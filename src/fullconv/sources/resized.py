@@ -1,0 +1,117 @@
+"""An image in another size, of which any rectangle can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import InputError
+from fullconv.geometry import Pair
+from fullconv.sources.blocks import Blocked
+from fullconv.sources.source import Source, View
+
+BLOCK = 256
+"""Pixels of the result that are made at a time, so that they never depend on who asks."""
+
+READ_AT_ONCE = 4096
+"""Pixels of the original along one axis that a block may need, however much it is reduced."""
+
+SMALLEST_BLOCK = 16
+
+
+class Resized(Blocked, View):
+    """A source resized by Pillow's antialiased triangle filter (``BILINEAR``).
+
+    Every pixel is the same whichever rectangle is read. Beside the whole image resized at once,
+    8-bit pixels differ by at most one grey level, but for about one in a million that differs by
+    two: Pillow takes the edges of a block in single precision, and rounds after either direction.
+    Pixels of more than 8 bits pass through single precision.
+    """
+
+    def __init__(self, of: Source, size: Pair) -> None:
+        block = tuple(
+            min(n, max(SMALLEST_BLOCK, min(BLOCK, READ_AT_ONCE * n // extent)))
+            for n, extent in zip(size, of.size, strict=True)
+        )
+        um = of.um_per_pixel
+        if um is not None:
+            um = (um[0] * (of.size[0] / size[0]), um[1] * (of.size[1] / size[1]))
+        super().__init__(of, {"size": list(size)}, size=size, block=block, um_per_pixel=um)
+
+    def _block(self, row: int, column: int) -> NDArray[Any]:
+        (rows, top), (columns, left) = (
+            _needed(span, old, new)
+            for span, old, new in zip(
+                self.extent(row, column), self.of.size, self.size, strict=True
+            )
+        )
+        pixels = self.of.read(rows, columns)
+        box = (left[0], top[0], left[1], top[1])
+        (y0, y1), (x0, x1) = self.extent(row, column)
+        return _resize(pixels, (x1 - x0, y1 - y0), box)
+
+    def close(self) -> None:
+        super().close()
+        self.of.close()
+
+
+def resized(source: Source, size: Sequence[int]) -> Source:
+    """Return the source with ``(H, W)`` pixels; nothing is computed before it is read.
+
+    Raises
+    ------
+    InputError
+        If the size is not two whole numbers of at least 1 pixel.
+    """
+    if len(size) != 2 or any(int(n) != n or n < 1 for n in size):
+        raise InputError(
+            f"resized(size={size}): expected two whole numbers of at least 1 pixel, (rows, "
+            f"columns)."
+        )
+    wanted = int(size[0]), int(size[1])
+    return source if wanted == source.size else Resized(source, wanted)
+
+
+def _needed(span: Pair, old: int, new: int) -> tuple[Pair, tuple[float, float]]:
+    """Return which pixels a span of the result reads, and where among them it begins and ends.
+
+    The triangle reaches one pixel of the coarser image to each side of its centre; one pixel more
+    keeps rounding away from the edge of what was read.
+    """
+    scale = old / new
+    begin, end = span[0] * scale, span[1] * scale
+    margin = max(scale, 1.0) + 1
+    first, last = max(0, floor(begin - margin)), min(old, ceil(end + margin))
+    return (first, last), (begin - first, min(end, old) - first)
+
+
+def _resize(
+    pixels: NDArray[Any], size: Pair, box: tuple[float, float, float, float]
+) -> NDArray[Any]:
+    """Resize a box of ``(h, w, bands)`` to ``size``, (width, height), in the same dtype."""
+    from PIL import Image
+
+    dtype, bands = pixels.dtype, pixels.shape[2]
+    if dtype == np.uint8:
+        # Pillow multiplies colours by alpha where it sees RGBA, so only RGB goes as one picture.
+        parts = [pixels] if bands == 3 else [pixels[:, :, band] for band in range(bands)]
+    else:
+        parts = [pixels[:, :, band].astype(np.float32) for band in range(bands)]
+    done = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(part)).resize(
+                size, Image.Resampling.BILINEAR, box=box
+            )
+        )
+        for part in parts
+    ]
+    result = done[0] if done[0].ndim == 3 else np.stack(done, axis=2)
+    if dtype.kind in "ui" and dtype != np.uint8:
+        held = np.iinfo(dtype)
+        # The largest 32-bit numbers are not single-precision ones, so clip in double precision.
+        result = np.clip(np.rint(result.astype(np.float64)), held.min, held.max)
+    return np.array(result, dtype=dtype)

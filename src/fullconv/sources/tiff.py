@@ -1,0 +1,157 @@
+"""TIFF, BigTIFF, OME-TIFF, SVS: which pages are the image, its levels, and its bands."""
+
+from __future__ import annotations
+
+import logging
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tifffile
+
+from fullconv.errors import ImageError, MissingExtraError, first_line
+from fullconv.geometry import Pair
+from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.source import Georeference, Source
+from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
+from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, PALETTE, RGB, YCBCR
+from fullconv.sources.tiff_resolution import resolution
+from fullconv.sources.trouble import (
+    UnreadableKindError,
+    check_block,
+    check_pixels,
+    damaged,
+    reading,
+)
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage, TiffPageSeries
+
+# What tifffile has to say about odd files goes to those who set up logging, not to stderr.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+JPEG = (6, 7)
+
+
+def open_tiff(path: Path) -> Pyramid:
+    """Return the levels of the first image in a TIFF file.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged, or holds what cannot be read as one image of several bands.
+    """
+    name = str(path)
+    with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
+        if not tiff.series:
+            raise damaged(name, "it holds no image")
+        levels = tiff.series[0].levels
+        sizes = tuple(_size(name, level) for level in levels)
+        check_pixels(name, list(sizes))
+        layouts = [_layout(name, level) for level in levels]
+        um = resolution(tiff)
+        place = _georeference(path) if tiff.pages.first.is_geotiff else None
+
+    def open_level(level: int, facts: dict[str, Any]) -> Source:
+        return TiffSource(path, layouts[level], sizes[level], **facts)
+
+    return Pyramid(name, sizes, open_level, um, place)
+
+
+def check_claims(path: Path) -> None:
+    """Refuse a TIFF that claims more tiles than its bytes can list, or tiles beyond all measure.
+
+    OpenSlide takes memory for what is claimed, and ends the whole process where there is not
+    enough.
+    """
+    name = str(path)
+    with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
+        for page in tiff.pages:
+            count, held_bytes = prod(page.chunked), tiff.filehandle.size
+            if count > held_bytes // 4:  # four bytes is the least that a position takes
+                raise damaged(name, f"it claims {count} blocks in {held_bytes} bytes")
+            key: Any = page.keyframe
+            if key.is_tiled:
+                check_block(name, (key.tilelength, key.tilewidth), key.samplesperpixel)
+
+
+def _size(name: str, series: TiffPageSeries) -> Pair:
+    """Return ``(H, W)`` of a series whose other axes are bands."""
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    if "Y" not in lengths or "X" not in lengths:
+        raise damaged(name, "its image has no rows and columns")
+    # 'I' are pages that only happen to be of one size; the first is the image, as in viewers.
+    many = [f"{n} along {axis}" for axis, n in lengths.items() if n > 1 and axis not in "YXSCI"]
+    if many:
+        raise ImageError(
+            f"{name} holds a stack of pictures ({', '.join(many)}), and one image is read at a "
+            f"time; save the one that you want to scan."
+        )
+    return lengths["Y"], lengths["X"]
+
+
+def _layout(name: str, series: TiffPageSeries) -> Layout:
+    """Return how a level is stored, after checking that it can be read."""
+    page: TiffPage = series.keyframe
+    _check_colours(name, page)
+    pages = list(series.pages)[: 1 if "I" in series.axes else None]
+    if any(one is None for one in pages):
+        raise ImageError(
+            f"{name} keeps some of its bands in other files; save them together in one file."
+        )
+    if page.dtype is None or page.dtype.kind not in "buif":
+        raise ImageError(
+            f"{name} holds {page.dtype or 'numbers of an unknown kind'}, which cannot be read as "
+            f"pixels; save it with whole or floating-point numbers."
+        )
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    # The size of one decoded block decides what a read may ask of the memory.
+    stored = (page.tilelength, page.tilewidth) if page.is_tiled else _strip(page)
+    if min(stored) < 1:
+        raise damaged(name, f"its blocks are {stored[1]}x{stored[0]} pixels")
+    layout = Layout(
+        page=page,
+        stored=stored,
+        samples=samples,
+        layers=tuple(layer for one in pages for layer in _page_layers(name, one, page, stored)),
+    )
+    check_block(name, layout.block, samples * page.dtype.itemsize)
+    try:
+        page.decode(None, 0)
+    except ValueError as error:
+        raise UnreadableKindError(
+            f"{name} is compressed or coded in a way that cannot be read ({first_line(error)}); "
+            f"save it again, with Deflate or JPEG compression."
+        ) from None
+    return layout
+
+
+def _page_layers(name: str, one: Any, page: TiffPage, stored: Pair) -> list[Layer]:
+    planes = 1 if page.planarconfig == 1 else page.samplesperpixel
+    return find_layers(name, one, planes, (page.imagelength, page.imagewidth), stored)
+
+
+def _strip(page: TiffPage) -> Pair:
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _check_colours(name: str, page: TiffPage) -> None:
+    colours = getattr(page.photometric, "name", str(page.photometric))
+    odd = page.photometric == YCBCR and page.compression not in JPEG
+    if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or odd:
+        raise UnreadableKindError(
+            f"{name} is in the colour space {colours}"
+            f"{' without JPEG compression' if odd else ''}, which fullconv does not read; save it "
+            f"in RGB or grey."
+        )
+    if page.photometric == PALETTE and (page.samplesperpixel > 1 or page.colormap is None):
+        raise damaged(name, "its palette is missing or does not fit")
+
+
+def _georeference(path: Path) -> Georeference | None:
+    """Return where a GeoTIFF lies; None without the packages that know."""
+    try:
+        from fullconv.sources.raster import georeference
+    except MissingExtraError:
+        return None
+    return georeference(path)

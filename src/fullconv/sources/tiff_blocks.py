@@ -1,0 +1,200 @@
+"""Tiles and strips of a TIFF, read and decoded one by one."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.geometry import Pair
+from fullconv.sources.blocks import Blocked
+from fullconv.sources.encoded import check_encoded
+from fullconv.sources.source import Source
+from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, file_stamp, reading
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+PIECE_BYTES = 1024**2
+"""An uncompressed image in one strip is read in pieces of about this size."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One page, or one plane of it: where its tiles or strips lie in the file.
+
+    Attributes
+    ----------
+    offsets, counts : sequence of int
+        Position and length of each, in bytes; of length 0 where it was never written.
+    first : int
+        Number of its first tile or strip in the page.
+    tables : bytes or None
+        What all JPEG tiles of the page share.
+    """
+
+    offsets: Sequence[int]
+    counts: Sequence[int]
+    first: int
+    tables: bytes | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one level is stored.
+
+    Attributes
+    ----------
+    page : tifffile.TiffPage
+        Tells how tiles and strips are decoded.
+    stored : (int, int)
+        Size of a tile or strip.
+    samples : int
+        Samples per pixel that are stored together.
+    layers : tuple of Layer
+        Each gives ``samples`` samples of every pixel.
+    """
+
+    page: TiffPage
+    stored: Pair
+    samples: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether rows can be read from the file as they are: one strip, nothing encoded."""
+        page = self.page
+        return (
+            not page.is_tiled
+            and self.stored[0] >= page.imagelength
+            and page.compression == 1
+            and page.predictor == 1
+            and page.fillorder == 1
+            and page.bitspersample in (8, 16, 32, 64)
+        )
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of an unencoded layer."""
+        return self.stored[1] * self.samples * np.dtype(self.page.dtype).itemsize
+
+    @property
+    def block(self) -> Pair:
+        """Size of the pieces that are read and kept."""
+        if not self.plain:
+            return self.stored
+        return min(self.stored[0], max(1, PIECE_BYTES // self.row_bytes)), self.stored[1]
+
+
+class TiffSource(Blocked):
+    """One level of a TIFF."""
+
+    def __init__(self, path: Path, layout: Layout, size: Pair, **facts: Any) -> None:
+        self._path, self._layout = path, layout
+        with reading(str(path)):
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._finished = weakref.finalize(self, self._file.close)
+            self._bytes = os.fstat(self._file.fileno()).st_size
+        bands = len(layout.layers) * bands_of(layout.page, layout.samples)
+        dtype = pixels_dtype(layout.page)
+        super().__init__(str(path), size, bands, dtype, block=layout.block, **facts)
+
+    def _block(self, row: int, column: int) -> NDArray[Any]:
+        with reading(self.name):
+            parts = [self._layer(layer, row, column) for layer in self._layout.layers]
+            return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.dstack(parts))
+
+    def _layer(self, layer: Layer, row: int, column: int) -> NDArray[Any]:
+        """Return what one layer gives to a block, ``(h, w, bands)``."""
+        (top, bottom), (left, right) = self.extent(row, column)
+        shape = (bottom - top, right - left, self._layout.samples)
+        if self._layout.plain:
+            pixels = self._rows(layer, top, bottom)
+        else:
+            pixels = self._decoded(layer, row * ceil(self.size[1] / self.block[1]) + column)
+        page = self._layout.page
+        if pixels is None:
+            nodata = np.array(page.nodata).astype(page.dtype)
+            pixels = np.full(shape, nodata)
+        return finish(page, pixels[: shape[0], : shape[1]])
+
+    def _rows(self, layer: Layer, top: int, bottom: int) -> NDArray[Any] | None:
+        if not layer.counts[0]:
+            return None
+        page, per_row = self._layout.page, self._layout.row_bytes
+        data = self._bytes_at(layer.offsets[0] + top * per_row, (bottom - top) * per_row)
+        dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+        stored = np.frombuffer(data, dtype).reshape(bottom - top, -1, self._layout.samples)
+        return stored.astype(dtype.newbyteorder("="), copy=False)
+
+    def _decoded(self, layer: Layer, index: int) -> NDArray[Any] | None:
+        if not layer.counts[index]:
+            return None
+        data = self._bytes_at(layer.offsets[index], layer.counts[index])
+        page = self._layout.page
+        check_encoded(self.name, data, page.compression, self._layout.stored)
+        pixels, _, _ = page.decode(data, layer.first + index, jpegtables=layer.tables)
+        return None if pixels is None else pixels[0]
+
+    def _bytes_at(self, offset: int, count: int) -> bytes:
+        if offset + count > self._bytes:
+            raise damaged(self.name, "pixels are missing at its end")
+        if count > DECODED_LIMIT_BYTES:
+            raise damaged(self.name, f"one of its blocks is said to be {count} bytes long")
+        data = os.pread(self._file.fileno(), count, offset)
+        if len(data) < count:
+            raise damaged(self.name, "pixels are missing at its end")
+        return data
+
+    def select(self, bands: Sequence[int]) -> Source:
+        """Return a source that decodes only the layers of these bands, where it has several."""
+        layers = self._layout.layers
+        if self.bands != len(layers) or self.bands == 1:
+            return super().select(bands)
+        chosen = TiffSource(
+            self._path,
+            replace(self._layout, layers=tuple(layers[band] for band in bands)),
+            self.size,
+            original_size=self.original_size,
+            um_per_pixel=self.um_per_pixel,
+            georeference=self.georeference,
+        )
+        self.close()
+        chosen.description = self.description | {"bands": [band + 1 for band in bands]}
+        return chosen
+
+    def stamp(self) -> Any:
+        return file_stamp(self._path)
+
+    def close(self) -> None:
+        super().close()
+        self._finished()
+
+
+def find_layers(name: str, page: Any, planes: int, size: Pair, stored: Pair) -> list[Layer]:
+    """Return the planes of a page, after checking that it lists all of their tiles or strips."""
+    each = ceil(size[0] / stored[0]) * ceil(size[1] / stored[1])
+    offsets, counts = page.dataoffsets, page.databytecounts
+    if min(len(offsets), len(counts)) < planes * each:
+        raise damaged(
+            name,
+            f"it lists {min(len(offsets), len(counts))} of the {planes * each} blocks that an "
+            f"image of {size[1]}x{size[0]} pixels has",
+        )
+    return [
+        Layer(
+            offsets[plane * each : (plane + 1) * each],
+            counts[plane * each : (plane + 1) * each],
+            plane * each,
+            page.jpegtables,
+        )
+        for plane in range(planes)
+    ]

@@ -1,0 +1,49 @@
+"""What the stored numbers of a TIFF mean: bits, palettes, inverted grey."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+GREY_INVERTED, GREY, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+"""Values of the tag PhotometricInterpretation (TIFF 6.0, section 8) that are read."""
+
+
+def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
+    """Return the dtype of pixels as they are read: bits and palettes become 8-bit numbers."""
+    if page.photometric == PALETTE or page.bitspersample < 8:
+        return np.dtype(np.uint8)
+    return np.dtype(page.dtype).newbyteorder("=")
+
+
+def bands_of(page: TiffPage, samples: int) -> int:
+    """Return how many bands become of the samples that are stored together."""
+    return 3 if page.photometric == PALETTE else samples
+
+
+def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return decoded numbers ``(h, w, samples)`` as pixels.
+
+    Grey of 1, 2 or 4 bits is spread over 0 to 255; where 0 means white, grey is inverted; numbers
+    of a palette become its colours, in 8 bits.
+    """
+    if page.photometric == PALETTE:
+        return np.take(_palette(page), pixels[:, :, 0], axis=0)
+    bits = page.bitspersample
+    if bits < 8:
+        pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+        bits = 8
+    if page.photometric == GREY_INVERTED and pixels.dtype.kind == "u":
+        pixels = np.subtract(2**bits - 1, pixels, dtype=pixels.dtype)
+    return pixels
+
+
+def _palette(page: TiffPage) -> NDArray[np.uint8]:
+    colours = np.asarray(page.colormap).T
+    # The standard has 16 bits per colour; some writers store 8 all the same.
+    return (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)

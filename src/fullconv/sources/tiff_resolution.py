@@ -1,0 +1,79 @@
+"""How large the pixels of a TIFF are, from the places where its makers write that."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from fullconv.sources.pyramid import um_of
+from fullconv.sources.source import Resolution
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
+"""Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
+
+HABITS_DPI = (72, 96, 100, 150, 180, 200, 240, 250, 300, 350, 360, 400, 600, 1200)
+"""What cameras, scanners and editors write whatever the picture shows: a wish for its print."""
+
+
+def resolution(tiff: TiffFile) -> Resolution | None:
+    """Return micrometres per pixel (row, column) of the first image, or None.
+
+    OME metadata, Aperio's description (``MPP``), ImageJ's unit and the resolution tags are asked
+    in this order; the tags only where they do not hold one of `HABITS_DPI`.
+    """
+    if tiff.is_ome:
+        found = _of_ome(tiff.ome_metadata or "")
+    elif tiff.is_svs:
+        found = _of_aperio(tiff.pages.first.description)
+    else:
+        found = _of_imagej(tiff) or _of_tags(tiff)
+    return found if found is not None and min(found) > 0 else None
+
+
+def _of_ome(xml: str) -> Resolution | None:
+    pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+    if pixels is None:
+        return None
+    sizes = []
+    for axis in "YX":
+        unit = um_of(pixels.get(f"PhysicalSize{axis}Unit", "um"))
+        size = pixels.get(f"PhysicalSize{axis}")
+        if unit is None or size is None:
+            return None
+        sizes.append(float(size) * unit)
+    return sizes[0], sizes[1]
+
+
+def _of_aperio(description: str) -> Resolution | None:
+    found = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", description)
+    return None if found is None else (float(found[1]), float(found[1]))
+
+
+def _of_imagej(tiff: TiffFile) -> Resolution | None:
+    unit = um_of(str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u"))
+    per_unit = _per_unit(tiff)
+    return None if unit is None or per_unit is None else (unit / per_unit[0], unit / per_unit[1])
+
+
+def _of_tags(tiff: TiffFile) -> Resolution | None:
+    per_unit = _per_unit(tiff)
+    um = UM_PER_UNIT.get(int(tiff.pages.first.tags.valueof(296, 2)))
+    if per_unit is None or um is None:
+        return None
+    dpi = [n * 25400.0 / um for n in per_unit]
+    # One in a hundred, since 72 dpi is also written as 28 per centimetre.
+    if any(abs(n / habit - 1) < 0.015 for n in dpi for habit in HABITS_DPI) or min(dpi) < 72:
+        return None
+    return um / per_unit[0], um / per_unit[1]
+
+
+def _per_unit(tiff: TiffFile) -> tuple[float, float] | None:
+    """Return the tags YResolution and XResolution, pixels per unit."""
+    values: list[Any] = [tiff.pages.first.tags.valueof(tag) for tag in (283, 282)]
+    if any(value is None or value[0] <= 0 or value[1] <= 0 for value in values):
+        return None
+    return values[0][0] / values[0][1], values[1][0] / values[1][1]

@@ -1,0 +1,94 @@
+"""What can be wrong with an image file, in one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from fullconv.errors import FullconvError, ImageError, first_line
+from fullconv.geometry import Pair
+
+DECODED_LIMIT_BYTES = 2 * 1024**3
+"""The most that is decoded in one piece: whole pictures, and single blocks of larger images.
+
+A small file can claim any size, so there must be a limit. Two gigabytes hold every picture that
+cameras and scanners store whole (700 million RGB pixels), and fit into the machines that scan.
+"""
+
+
+class UnreadableKindError(ImageError):
+    """A file in order, whose coding or colours this reader does not know; another one may."""
+
+
+def damaged(name: str, why: str) -> ImageError:
+    """Return the error for a file whose contents contradict themselves."""
+    return ImageError(
+        f"{name} cannot be read: the file is damaged or cut short ({why}); copy or save it again."
+    )
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever a library raises over the contents of a file into one line.
+
+    Decoders raise errors of every type over damaged data, down to those of plain programming
+    mistakes, so none can be singled out.
+    """
+    try:
+        yield
+    except FullconvError:
+        raise
+    except PermissionError:
+        raise ImageError(
+            f"{name} cannot be opened: permission denied; choose a file that you may read."
+        ) from None
+    except MemoryError:
+        raise ImageError(
+            f"{name}: its pixels do not fit into memory; save it as a tiled TIFF, or free memory."
+        ) from None
+    except Exception as error:
+        raise damaged(name, first_line(error)) from None
+
+
+def check_pixels(name: str, sizes: list[Pair]) -> None:
+    """Refuse an image of which some level has no pixels."""
+    for level, (height, width) in enumerate(sizes):
+        if height < 1 or width < 1:
+            which = f"level {level} of {name}" if len(sizes) > 1 else name
+            raise ImageError(
+                f"{which} is {width}x{height} pixels (width x height), so there is nothing to "
+                f"read; save the image again."
+            )
+
+
+def check_whole(name: str, size: Pair, pixel_bytes: int) -> None:
+    """Refuse a picture that would be too large decoded, before it is."""
+    if size[0] * size[1] * pixel_bytes > DECODED_LIMIT_BYTES:
+        raise ImageError(
+            f"{name} says that it is {size[1]}x{size[0]} pixels (width x height), which is "
+            f"{size[0] * size[1] * pixel_bytes / 1e9:.1f} GB decoded, and this kind of picture "
+            f"must be decoded whole; fullconv does so up to "
+            f"{DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it as a tiled TIFF."
+        )
+
+
+def check_block(name: str, block: Pair, pixel_bytes: int) -> None:
+    """Refuse blocks of which one alone would be too large decoded."""
+    if block[0] * block[1] * pixel_bytes > DECODED_LIMIT_BYTES:
+        raise ImageError(
+            f"{name} is stored in blocks of {block[1]}x{block[0]} pixels (width x height), "
+            f"{block[0] * block[1] * pixel_bytes / 1e9:.1f} GB each decoded; fullconv reads "
+            f"blocks of up to {DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it as a tiled TIFF."
+        )
+
+
+def file_stamp(*paths: Path) -> list[list[int]]:
+    """Return size and time of change of files; of those that are not there, nothing."""
+    held = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            stat = os.stat(path)
+            held.append([stat.st_size, stat.st_mtime_ns])
+    return held

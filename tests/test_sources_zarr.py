@@ -1,0 +1,132 @@
+"""Zarr arrays and OME-Zarr images are read as they were written."""
+
+import numpy as np
+import pytest
+import zarr
+
+from fullconv.errors import ImageError, InputError
+from fullconv.sources import open_source, reopen
+from test_sources import check_pixels, noise
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("shape", [(70, 101), (70, 101, 3)])
+def test_arrays_are_read(tmp_path, version, dtype, shape):
+    pixels = noise(*shape, dtype=dtype)
+    chunks = (32, 48, 1)[: len(shape)]
+    path = tmp_path / "image.zarr"
+    zarr.create_array(path, data=pixels, chunks=chunks, zarr_format=version)
+    with open_source(path) as source:
+        check_pixels(source, pixels)
+        check_pixels(reopen(source.describe()), pixels)
+
+
+def test_arrays_of_many_blocks_and_of_shards_are_read(tmp_path):
+    pixels = noise(700, 1101)
+    for name, shards in (("plain", None), ("shards", (320, 480))):
+        zarr.create_array(tmp_path / name, data=pixels, chunks=(32, 48), shards=shards)
+        source = open_source(tmp_path / name)
+        assert source.block == (512, 528)
+        check_pixels(source, pixels)
+
+
+def test_named_axes_are_found_in_any_order(tmp_path):
+    pixels = noise(3, 70, 101)
+    zarr.create_array(tmp_path / "a", data=pixels, chunks=pixels.shape, dimension_names="cyx")
+    check_pixels(open_source(tmp_path / "a"), np.moveaxis(pixels, 0, -1))
+
+
+def test_chunks_that_were_never_written_have_the_fill_value(tmp_path):
+    array = zarr.create_array(
+        tmp_path / "a", shape=(70, 101), chunks=(32, 48), dtype="int16", fill_value=-3
+    )
+    expected = np.full((70, 101), -3, np.int16)
+    array[40:50, 40:50] = expected[40:50, 40:50] = 7
+    check_pixels(open_source(tmp_path / "a"), expected)
+
+
+def ome(path, levels, axes, version, unit="micrometer", scale=0.5):
+    """Write an OME-Zarr image."""
+    group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
+    kinds = {"t": "time", "c": "channel"}
+    described = [
+        {"name": a, "type": kinds.get(a, "space")} | ({} if a in kinds else {"unit": unit})
+        for a in axes
+    ]
+    datasets = []
+    for number, level in enumerate(levels):
+        group.create_array(str(number), data=level, chunks=[min(n, 32) for n in level.shape])
+        scales = [1.0 if a in kinds else scale * 2**number for a in axes]
+        transforms = [{"type": "scale", "scale": scales}]
+        datasets.append({"path": str(number), "coordinateTransformations": transforms})
+    image = {"axes": described, "datasets": datasets}
+    if version == "0.4":
+        group.attrs["multiscales"] = [image | {"version": "0.4"}]
+    else:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("axes", ["yx", "cyx", "tczyx"])
+def test_levels_bands_and_resolution_of_ome_zarr_are_read(tmp_path, version, axes):
+    bands = 3 if "c" in axes else 1
+    full = noise(bands, 80, 112)
+    levels = [full[:, :: 2**n, :: 2**n] for n in range(3)]
+    shapes = {"yx": (0,), "cyx": (slice(None),), "tczyx": (None, slice(None), None)}
+    path = tmp_path / "image.ome.zarr"
+    ome(path, [level[shapes[axes]] for level in levels], axes, version)
+    for number, level in enumerate(levels):
+        with open_source(path, level=number) as source:
+            check_pixels(source, np.moveaxis(level, 0, -1))
+            assert source.um_per_pixel == (0.5 * 2**number, 0.5 * 2**number)
+            check_pixels(reopen(source.describe()), np.moveaxis(level, 0, -1))
+    check_pixels(open_source(path, um_per_pixel=1.0), np.moveaxis(levels[1], 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"), [("nanometer", 0.0005), ("millimeter", 500.0), ("second", None)]
+)
+def test_units_of_length_become_micrometres(tmp_path, unit, expected):
+    ome(tmp_path / "a", [noise(20, 30)], "yx", "0.5", unit)
+    um = open_source(tmp_path / "a").um_per_pixel
+    assert um == (None if expected is None else pytest.approx((expected, expected)))
+
+
+def test_a_level_that_is_not_there_is_refused(tmp_path):
+    ome(tmp_path / "a", [noise(20, 30), noise(10, 15)], "yx", "0.5")
+    with pytest.raises(InputError) as caught:
+        open_source(tmp_path / "a", level=2)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'} has 2 levels, 0 to 1; got level 2. Choose one of these."
+    )
+
+
+def test_a_stack_is_refused(tmp_path):
+    ome(tmp_path / "a", [noise(5, 20, 30)], "zyx", "0.5")
+    with pytest.raises(ImageError) as caught:
+        open_source(tmp_path / "a")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'} holds a stack of pictures (shape (5, 20, 30)), and one image is read "
+        f"at a time; save the one that you want to scan."
+    )
+
+
+def test_the_fingerprint_changes_with_the_metadata_of_a_folder(tmp_path):
+    import os
+
+    zarr.create_array(tmp_path / "a", data=noise(20, 30), chunks=(20, 30))
+    before = open_source(tmp_path / "a").fingerprint()
+    assert open_source(tmp_path / "a").fingerprint() == before
+    os.utime(tmp_path / "a/zarr.json", ns=(1, 1))
+    assert open_source(tmp_path / "a").fingerprint() != before
+
+
+def test_an_array_without_named_axes_is_one_image(tmp_path):
+    zarr.create_array(tmp_path / "a", data=noise(2, 2, 20, 30), chunks=(2, 2, 20, 30))
+    with pytest.raises(ImageError) as caught:
+        open_source(tmp_path / "a")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'}: expected an array (H, W) or (H, W, C); got shape (2, 2, 20, 30). Name "
+        f"its axes (dimension_names), or save it as OME-Zarr."
+    )
