@@ -1,0 +1,129 @@
+"""Boxes sorted into cells, so that neighbours are found without asking everyone.
+
+Note [Cells]. Two boxes overlap by more than ``iou`` only where, in each direction, the shorter
+side is more than ``iou`` times the longer one, and the centres lie less than ``(1 - iou)`` times
+the longer side apart: the shared length is at most the shorter side, and at most half of both
+sides less the distance of the centres; and it must exceed ``iou`` times the longer side, or the
+shared area could not exceed ``iou`` times the larger box.
+
+So boxes are grouped into levels of about one size, and within a level sorted by the cell that
+their centre lies in, with cells as wide as centres may lie apart: neighbours are in three by three
+cells. Cells are numbered row by row, so neighbouring cells of one row are one run of the sorted
+boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.detections.overlap import Boxes
+
+Indices = NDArray[np.int64]
+Sides = NDArray[np.float64]
+
+MOST_CELLS = 1 << 28
+"""Cells from 0 to the farthest box: so many can be numbered in 64 bits."""
+
+MARGIN = 1e-3
+"""Share of a cell that is looked at beyond what Note [Cells] asks for: far more than rounding."""
+
+
+class Runs(NamedTuple):
+    """Boxes that may overlap: ``members[start : start + length]`` for each box asked about."""
+
+    asked: Indices
+    start: Indices
+    length: Indices
+    members: Indices
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The boxes of about one size; all pairs of numbers are (x, y)."""
+
+    cell: Sides
+    shortest: Sides
+    longest: Sides
+    first: Indices
+    last: Indices
+    keys: Indices
+    members: Indices
+
+
+class Cells:
+    """A set of boxes ``(n, 4)`` with an area, to be asked which overlap others by ``iou``."""
+
+    def __init__(self, boxes: Boxes, iou: float) -> None:
+        self.iou = iou
+        sides = boxes[:, 2:] - boxes[:, :2]
+        octave = np.frexp(sides.max(axis=1))[1]
+        farthest = float(np.abs(boxes).max()) if len(boxes) else 0.0
+        self.levels = [
+            self._level(boxes, sides, np.flatnonzero(octave == each), farthest / MOST_CELLS)
+            for each in np.unique(octave)
+        ]
+
+    def _level(self, boxes: Boxes, sides: Sides, members: Indices, least: float) -> _Level:
+        longest = sides[members].max(axis=0)
+        cell = np.maximum(max(1 - self.iou, MARGIN) * longest, least)
+        place = _place(_centres(boxes[members]), cell)
+        first, last = place.min(axis=0), place.max(axis=0)
+        keys = (place[:, 1] - first[1]) * (last[0] - first[0] + 1) + place[:, 0] - first[0]
+        order = np.argsort(keys, kind="stable")
+        shortest = sides[members].min(axis=0)
+        return _Level(cell, shortest, longest, first, last, keys[order], members[order])
+
+    def near(self, boxes: Boxes) -> Iterator[Runs]:
+        """Yield all that may overlap some boxes by more than ``iou``, and some that do not."""
+        sides = boxes[:, 2:] - boxes[:, :2]
+        least = (1 - MARGIN) * self.iou
+        for level in self.levels:
+            alike = (least * sides <= level.longest) & (least * level.shortest <= sides)
+            asked = np.flatnonzero(alike.all(axis=1))
+            if len(asked):
+                yield self._runs(level, boxes[asked], sides[asked], asked)
+
+    def _runs(self, level: _Level, boxes: Boxes, sides: Sides, asked: Indices) -> Runs:
+        """Return the runs of one level, one for each asked box and row of cells."""
+        reach = (1 - self.iou) * np.maximum(sides, level.longest) + MARGIN * level.cell
+        centres = _centres(boxes)
+        low = np.maximum(_place(centres - reach, level.cell), level.first)
+        high = np.minimum(_place(centres + reach, level.cell), level.last)
+        # In the order of the cells, searches that follow each other find warm memory.
+        order = np.lexsort((low[:, 0], low[:, 1]))
+        low, high = low[order], high[order]
+        inside = (high >= low).all(axis=1)
+        rows = np.where(inside, high[:, 1] - low[:, 1] + 1, 0)
+        which = np.repeat(np.arange(len(rows)), rows)
+        row = np.arange(len(which)) - np.repeat(np.cumsum(rows) - rows, rows) + low[which, 1]
+        begin = (row - level.first[1]) * (level.last[0] - level.first[0] + 1) - level.first[0]
+        start = np.searchsorted(level.keys, begin + low[which, 0], "left")
+        stop = np.searchsorted(level.keys, begin + high[which, 0], "right")
+        return Runs(asked[order[which]], start, stop - start, level.members)
+
+
+def pairs(runs: Runs, most: int) -> Iterator[tuple[Indices, Indices]]:
+    """Yield (asked, member) of every pair in some runs, about ``most`` pairs at a time."""
+    ends = np.cumsum(runs.length)
+    begin = 0
+    while begin < len(ends):
+        done = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + most, "right")))
+        length = runs.length[begin:end]
+        offset = np.repeat(runs.start[begin:end] - (ends[begin:end] - length - done), length)
+        place = offset + np.arange(len(offset))
+        yield np.repeat(runs.asked[begin:end], length), runs.members[place]
+        begin = end
+
+
+def _centres(boxes: Boxes) -> NDArray[np.float64]:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _place(points: NDArray[np.float64], cell: Sides) -> Indices:
+    return np.floor(points / cell).astype(np.int64)

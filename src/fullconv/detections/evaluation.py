@@ -1,0 +1,230 @@
+"""How good detections are: average precision, and misses against false positives per image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isnan, nan
+from typing import Any, Literal
+
+import numpy as np
+
+from fullconv.detections.coco import image_id
+from fullconv.detections.curves import ClassEvaluation
+from fullconv.detections.found import Detections
+from fullconv.detections.matching import Verdict, match_boxes
+from fullconv.detections.truth import Truth, read_truth
+from fullconv.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How good detections are, class by class and on the mean.
+
+    Attributes
+    ----------
+    classes : tuple of ClassEvaluation
+        In the order of the model's classes.
+    images : int
+        Images that the truth knows.
+    matched : str
+        What counts as found, in words.
+    left_out : int
+        True boxes without an area, which nothing can find.
+    """
+
+    classes: tuple[ClassEvaluation, ...]
+    images: int
+    matched: str
+    left_out: int = 0
+
+    def __getitem__(self, name: str) -> ClassEvaluation:
+        """Return the evaluation of one class."""
+        return next(each for each in self.classes if each.name == name)
+
+    @property
+    def average_precision(self) -> float:
+        """Mean over the classes that have true boxes."""
+        return self.mean()["average_precision"]
+
+    @property
+    def recall(self) -> float:
+        """Mean over the classes that have true boxes."""
+        return self.mean()["recall"]
+
+    @property
+    def precision(self) -> float:
+        """Mean over the classes that have detections."""
+        return self.mean()["precision"]
+
+    @property
+    def log_average_miss_rate(self) -> float:
+        """Mean over the classes that have true boxes."""
+        return self.mean()["log_average_miss_rate"]
+
+    def mean(self) -> dict[str, float]:
+        """Return each figure's mean over the classes for which it is a number."""
+        names = ("average_precision", "recall", "precision", "log_average_miss_rate")
+        means = {}
+        for name in names:
+            known = [value for each in self.classes if not isnan(value := each.figures()[name])]
+            means[name] = float(np.mean(known)) if known else nan
+        return means
+
+    def __str__(self) -> str:
+        """Return a table that people can read."""
+        rows = [["class", "truth", "found", "false", "AP", "recall", "precision", "miss rate"]]
+        for each in self.classes:
+            hits = int(each.hits.sum())
+            counts = [str(each.truth), str(hits), str(len(each.hits) - hits)]
+            rows.append([each.name, *counts, *map(_figure, each.figures().values())])
+        if len(self.classes) > 1:
+            rows.append(["mean", "", "", "", *map(_figure, self.mean().values())])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join(
+                [row[0].ljust(widths[0])]
+                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            )
+            for row in rows
+        ]
+        notes = [f"{self.images} images; found: {self.matched}"]
+        if self.left_out:
+            notes.append(f"{self.left_out} true boxes without an area are left out")
+        notes.append("miss rate: its log-average from 0.01 to 1 false positives per image")
+        return "\n".join([*table, *notes])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values, for JSON; None for what is not a number."""
+        return {
+            "images": self.images,
+            "matched": self.matched,
+            "left_out": self.left_out,
+            "mean": _plain(self.mean()),
+            "classes": [
+                {
+                    "name": each.name,
+                    "truth": each.truth,
+                    "detections": len(each.hits),
+                    "found": int(each.hits.sum()),
+                    **_plain(each.figures()),
+                }
+                for each in self.classes
+            ],
+        }
+
+
+def evaluate(
+    detections: Detections,
+    truth: Any,
+    *,
+    iou: float = 0.5,
+    match: Literal["iou", "center"] = "iou",
+    classes: Sequence[str] | None = None,
+    images: Sequence[str] | None = None,
+) -> Evaluation:
+    """Compare detections with what is really in the images.
+
+    Detections are taken from the best score down; each finds the true box of its class that it
+    overlaps most among those not found yet, and a second one on the same box is false.
+
+    Parameters
+    ----------
+    detections : Detections
+        What was found.
+    truth : Detections, dict, str or Path
+        True boxes; or ``{image name: (boxes (n, 4), labels)}`` with x0, y0, x1, y1 in pixels and
+        class names or numbers; or the path of COCO annotations (.json), or of a folder of Pascal
+        VOC annotations (.xml). Images are matched by name, without folder and ending.
+    iou : float
+        A box is found where intersection over union is at least this.
+    match : "iou" or "center"
+        ``"center"``: a box is found where it holds the detection's centre, whatever its size.
+    classes : sequence of str, optional
+        Names of the classes to evaluate; all that the truth or the detections hold by default.
+    images : sequence of str, optional
+        Names of the images to evaluate. By default all that the truth knows, also those without
+        a detection: files of detections do not name these.
+
+    Raises
+    ------
+    InputError
+        If the truth cannot be read, or says nothing about one of the images.
+    """
+    if match not in ("iou", "center"):
+        raise InputError(f"evaluate(match={match!r}): expected 'iou' or 'center'.")
+    if not 0 < iou <= 1:
+        raise InputError(
+            f"evaluate(iou={iou}): expected an overlap above 0 and at most 1, as in 0.5."
+        )
+    real = read_truth(truth, detections.classes)
+    if images is not None:
+        real = real.of_images(images)
+        detections = _of_images(detections, real)
+    held = [detections.classes[label] for label in np.unique(detections.labels)]
+    named = [*detections.classes, *(n for n in real.classes if n not in detections.classes)]
+    known = {*held, *real.classes}
+    for name in classes or ():
+        if name not in named:
+            raise InputError(
+                f"evaluate(classes={list(classes or ())}): neither the detections nor the truth "
+                f"know {name!r}; they have {', '.join(named)}."
+            )
+    wanted = list(classes) if classes is not None else [n for n in named if n in known]
+    each = tuple(_of_class(detections, real, name, iou, match == "center") for name in wanted)
+    how = "the true box holds the centre" if match == "center" else f"IoU of at least {iou:g}"
+    return Evaluation(each, len(real.names), how, int(real.left_out.sum()))
+
+
+def _of_images(detections: Detections, truth: Truth) -> Detections:
+    """Return the detections in the images that the truth is about."""
+    mine = [name for name in detections.names if image_id(name) in truth.aliases or not name]
+    number = {detections.names.index(name): place for place, name in enumerate(mine)}
+    kept = np.isin(detections.images, list(number))
+    return replace(
+        detections,
+        boxes=detections.boxes[kept],
+        scores=detections.scores[kept],
+        labels=detections.labels[kept],
+        images=np.array([number[n] for n in detections.images[kept].tolist()], dtype=np.int64),
+        names=tuple(mine),
+        sizes=tuple(detections.sizes[n] for n in number),
+        probabilities=None,
+    )
+
+
+def _of_class(
+    detections: Detections, truth: Truth, name: str, iou: float, by_center: bool
+) -> ClassEvaluation:
+    places = np.array(truth.places(detections.names), dtype=np.int64)
+    labels = [label for label, each in enumerate(detections.classes) if each == name]
+    mine = np.flatnonzero(np.isin(detections.labels, labels))
+    mine = mine[np.argsort(-detections.scores[mine], kind="stable")]
+    images = places[detections.images[mine]]
+    true = truth.labels == (truth.classes.index(name) if name in truth.classes else -1)
+    verdicts = np.zeros(len(mine), dtype=np.int8)
+    for image in np.unique(images):
+        here, there = images == image, true & (truth.images == image)
+        verdicts[here] = match_boxes(
+            detections.boxes[mine[here]],
+            truth.boxes[there],
+            truth.ignored[there],
+            iou,
+            by_center=by_center,
+        )
+    counted = verdicts != Verdict.IGNORED
+    return ClassEvaluation(
+        name,
+        int((true & ~truth.ignored).sum()),
+        detections.scores[mine[counted]],
+        verdicts[counted] == Verdict.TRUE,
+        len(truth.names),
+    )
+
+
+def _figure(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.3f}"
+
+
+def _plain(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if isnan(value) else value for name, value in figures.items()}

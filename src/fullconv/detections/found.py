@@ -1,0 +1,214 @@
+"""What was found: boxes with scores and classes, in one image or many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import InputError
+from fullconv.geometry import Pair
+
+
+class Georeferenced(Protocol):
+    """Where an image lies on the earth.
+
+    ``transform`` is (a, b, c, d, e, f), with x = a * column + b * row + c and
+    y = d * column + e * row + f; ``crs`` is the coordinate reference system as WKT.
+    """
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]: ...
+    @property
+    def crs(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One box.
+
+    Attributes
+    ----------
+    box : (float, float, float, float)
+        x0, y0, x1, y1 in pixels of the original image, half-open.
+    score : float
+        How sure the model is.
+    label : int
+        Class number.
+    name : str
+        Class name.
+    image : str
+        Name of the image.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    label: int
+    name: str
+    image: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+    """Boxes with scores and classes, sorted by image, and in an image from the best score down.
+
+    Attributes
+    ----------
+    boxes : numpy.ndarray
+        ``(n, 4)``: x0, y0, x1, y1 in pixels of the original image, half-open.
+    scores : numpy.ndarray
+        ``(n,)``.
+    labels : numpy.ndarray
+        ``(n,)``: class numbers.
+    images : numpy.ndarray
+        ``(n,)``: numbers of the images.
+    classes : tuple of str
+        Names of all classes of the model; "class 3" where it names none.
+    names : tuple of str
+        Of the images; a single image of a file that does not name it is called "".
+    sizes : tuple of (int, int) or None
+        Height and width of the original images; None where not known.
+    probabilities : numpy.ndarray or None
+        ``(n, K)``: the scores of all classes in each box, where they are known.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not belong together, a box or score is not finite, or a number of a class
+        or image is out of range.
+    """
+
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    images: NDArray[np.int64]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    sizes: tuple[Pair | None, ...]
+    probabilities: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        scores = np.asarray(self.scores, dtype=np.float64)
+        images = np.asarray(self.images, dtype=np.int64)
+        arrays: dict[str, NDArray[Any]] = {
+            "boxes": np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4),
+            "scores": scores,
+            "labels": np.asarray(self.labels, dtype=np.int64),
+            "images": images,
+        }
+        if self.probabilities is not None:
+            arrays["probabilities"] = np.asarray(self.probabilities, dtype=np.float64)
+        self._check(arrays)
+        order = np.lexsort((-scores, images))
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array[order])
+
+    def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
+        counts = {name: len(array) for name, array in arrays.items()}
+        if len(set(counts.values())) > 1:
+            raise InputError(f"Detections: expected as many of each; got {counts}.")
+        if len(self.names) != len(self.sizes):
+            raise InputError(
+                f"Detections: expected a size for each image; got {len(self.names)} names and "
+                f"{len(self.sizes)} sizes."
+            )
+        if not (np.isfinite(arrays["boxes"]).all() and np.isfinite(arrays["scores"]).all()):
+            raise InputError("Detections: expected finite boxes and scores.")
+        for name, most in (("labels", len(self.classes)), ("images", len(self.names))):
+            numbers = arrays[name]
+            if len(numbers) and (numbers.min() < 0 or numbers.max() >= most):
+                raise InputError(
+                    f"Detections: expected {name} from 0 to {most - 1}; got {numbers.min()} to "
+                    f"{numbers.max()}."
+                )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Detections:
+        """Return the detections in a file that `save` wrote: .csv, or .json with COCO results.
+
+        The CSV files of WSInfer are read as well: each patch with its most likely class.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, has another ending, or does not hold detections.
+        """
+        from fullconv.detections.formats import read
+
+        return read(Path(path))
+
+    def save(self, path: str | Path, georeference: Georeferenced | None = None) -> None:
+        """Write the detections in the format that the ending tells.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.csv`` with the columns of WSInfer, ``.json`` with COCO results, or ``.geojson`` for
+            QuPath: see `fullconv.detections.formats`.
+        georeference : Georeferenced, optional
+            Then ``.geojson`` holds the coordinates of the raster instead of pixels.
+
+        Raises
+        ------
+        InputError
+            If the ending is not known, or the format cannot hold these detections.
+        OutputError
+            If the file cannot be written; nothing is left half-written.
+        """
+        from fullconv.detections.formats import write
+
+        write(self, Path(path), georeference)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        """Yield the boxes one by one."""
+        columns = (self.boxes, self.scores, self.labels, self.images)
+        for box, score, label, image in zip(*(c.tolist() for c in columns), strict=True):
+            yield Detection(tuple(box), score, label, self.classes[label], self.names[image])
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        each = ", ".join(
+            f"{count} {name}" for count, name in zip(counts, self.classes, strict=True) if count
+        )
+        return f"Detections({len(self)} in {_images(len(self.names))}{each and ': ' + each})"
+
+    def of_image(self, name: str) -> Detections:
+        """Return what was found in one image.
+
+        Raises
+        ------
+        InputError
+            If there is no image of that name.
+        """
+        if name not in self.names:
+            raise InputError(
+                f"of_image({name!r}): no such image; there are {', '.join(self.names) or 'none'}."
+            )
+        number = self.names.index(name)
+        mine = self.images == number
+        return replace(
+            self,
+            boxes=self.boxes[mine],
+            scores=self.scores[mine],
+            labels=self.labels[mine],
+            images=np.zeros(int(mine.sum()), dtype=np.int64),
+            names=(name,),
+            sizes=(self.sizes[number],),
+            probabilities=None if self.probabilities is None else self.probabilities[mine],
+        )
+
+
+def unnamed_classes(count: int) -> tuple[str, ...]:
+    """Return the names of so many classes of a model that names none."""
+    return tuple(f"class {number}" for number in range(count))
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

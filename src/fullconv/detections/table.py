@@ -1,0 +1,105 @@
+"""Detections as a table: CSV with the columns of WSInfer.
+
+``minx,miny,width,height`` in pixels, then ``prob_<class>`` for every class, as in the files that
+WSInfer puts into ``model-outputs-csv``. Where only one score of a box is known, it stands in the
+column of its class and the others are empty. An ``image`` column comes first where there are
+several images. Columns ``label`` (class number) and ``score`` come last.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import numpy as np
+
+from fullconv.detections.found import Detections
+from fullconv.errors import InputError
+
+CORNERS = ("minx", "miny", "width", "height")
+PREFIX = "prob_"
+
+
+def lines(found: Detections) -> Iterator[str]:
+    """Yield the lines of the file."""
+    several = len(found.names) > 1
+    yield _line(
+        [*(["image"] if several else []), *CORNERS]
+        + [f"{PREFIX}{name}" for name in found.classes]
+        + ["label", "score"]
+    )
+    for number, one in enumerate(found):
+        x0, y0, x1, y1 = one.box
+        row = [one.image] if several else []
+        row.extend(_number(value) for value in (x0, y0, x1 - x0, y1 - y0))
+        if found.probabilities is not None:
+            row.extend(_number(value) for value in found.probabilities[number].tolist())
+        else:
+            known = [""] * len(found.classes)
+            known[one.label] = _number(one.score)
+            row.extend(known)
+        yield _line([*row, str(one.label), _number(one.score)])
+
+
+def parse(text: str) -> Detections:
+    """Return the detections that a table holds.
+
+    Without the columns ``label`` and ``score``, as WSInfer writes it, each box has its most likely
+    class. Images that hold no box are not in a table.
+    """
+    rows = list(csv.reader(io.StringIO(text)))
+    header = rows[0] if rows else []
+    columns = {name: place for place, name in enumerate(header)}
+    classes = tuple(name[len(PREFIX) :] for name in header if name.startswith(PREFIX))
+    if not all(name in columns for name in CORNERS) or not classes:
+        raise InputError(
+            f"expected the columns {', '.join(CORNERS)} and {PREFIX}<class>, as fullconv "
+            f"and WSInfer write them; got {', '.join(header) or 'an empty file'}."
+        )
+    chances = [place for place, name in enumerate(header) if name.startswith(PREFIX)]
+    corners = [columns[name] for name in CORNERS]
+    boxes, scores, labels, images, every = [], [], [], [], []
+    for number, row in enumerate(rows[1:], start=2):
+        try:
+            if len(row) != len(header):
+                raise ValueError(f"{len(row)} columns instead of {len(header)}")
+            x, y, width, height = (float(row[place]) for place in corners)
+            chance = [float(row[place]) if row[place] else np.nan for place in chances]
+            if "label" in columns and "score" in columns:
+                label, score = int(row[columns["label"]]), float(row[columns["score"]])
+            elif np.isnan(chance).all():
+                raise ValueError("no probability")
+            else:
+                label = int(np.nanargmax(chance))
+                score = chance[label]
+        except ValueError as error:
+            raise InputError(f"line {number} cannot be read ({error}).") from None
+        boxes.append((x, y, x + width, y + height))
+        scores.append(score)
+        labels.append(label)
+        images.append(row[columns["image"]] if "image" in columns else "")
+        every.append(chance)
+    names = tuple(dict.fromkeys(images)) or ("",)
+    probabilities = np.array(every, dtype=np.float64).reshape(len(every), len(classes))
+    return Detections(
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(scores, dtype=np.float64),
+        np.array(labels, dtype=np.int64),
+        np.array([names.index(image) for image in images], dtype=np.int64),
+        classes,
+        names,
+        (None,) * len(names),
+        None if np.isnan(probabilities).any() or not len(every) else probabilities,
+    )
+
+
+def _line(cells: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def _number(value: float) -> str:
+    """Return a number that reads back as itself, whole pixels without a point."""
+    return str(int(value)) if value.is_integer() else repr(value)

@@ -1,0 +1,309 @@
+"""Peaks of a heatmap and suppression give what their plain definitions give, at any size."""
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fullconv.detections import peaks as peaks_module
+from fullconv.detections import suppression
+from fullconv.detections.cells import Cells, pairs
+from fullconv.detections.overlap import overlaps
+from fullconv.detections.peaks import peaks
+from fullconv.detections.suppression import suppress
+from fullconv.errors import InputError
+from fullconv.geometry import Grid
+
+GRID = Grid((8, 8), (4, 4))
+EIGHT = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+
+
+def plain_iou(a, b):
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = plain_area(a) + plain_area(b) - width * height
+    return width * height / union if union > 0 else 0.0
+
+
+def plain_area(box):
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def plain_suppression(boxes, scores, labels, iou, per_class=True):
+    """Return what the definition keeps: one box after the other, against all kept ones."""
+    kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
+        rivals = [j for j in kept if not per_class or labels[i] == labels[j]]
+        if not any(plain_iou(boxes[i], boxes[j]) > iou for j in rivals):
+            kept.append(i)
+    return kept
+
+
+def plain_peaks(scores, grid, threshold, iou, classes):
+    """Return (label, row, column, score) of every window that the definition finds."""
+    found = []
+    for label in sorted(classes):
+        for (row, column), score in np.ndenumerate(scores[label]):
+            near = [
+                scores[label, row + y, column + x]
+                for y, x in EIGHT
+                if 0 <= row + y < scores.shape[1]
+                and 0 <= column + x < scores.shape[2]
+                and plain_iou(grid.box(row, column), grid.box(row + y, column + x)) > iou
+            ]
+            if score >= threshold and not any(other > score for other in near):
+                found.append((label, row, column, score))
+    return found
+
+
+def as_rows(found):
+    columns = (found.labels, found.rows, found.columns, found.scores)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def random_heatmap(seed, shape=(3, 23, 31), not_scanned=0.1):
+    rng = np.random.default_rng(seed)
+    # Few levels, so that ties are many.
+    scores = rng.integers(0, 8, shape).astype(np.float32) / 8
+    scores[rng.random(shape) < not_scanned] = np.nan
+    return scores
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("step", [(1, 1), (4, 4), (7, 3), (8, 8), (3, 9)])
+def test_peaks_are_those_of_the_definition(seed, step):
+    scores, grid = random_heatmap(seed), Grid((8, 8), step)
+    expected = plain_peaks(scores, grid, 0.5, 0.1, [0, 2])
+    assert expected == as_rows(peaks(scores, grid, 0.5, 0.1, [2, 0]))
+    assert expected
+
+
+@pytest.mark.parametrize("chunks", [(1, 5, 7), (3, 23, 31), (2, 1, 1), (3, 8, 64)])
+@pytest.mark.parametrize("budget", [1, 150, 1 << 24])
+def test_peaks_do_not_depend_on_chunks_or_blocks(chunks, budget, monkeypatch):
+    scores = random_heatmap(5)
+    expected = as_rows(peaks(scores, GRID, 0.5, 0.1, [0, 1, 2]))
+    monkeypatch.setattr(peaks_module, "BLOCK_SCORES", budget)
+    stored = zarr.create_array(zarr.storage.MemoryStore(), data=scores, chunks=chunks)
+    assert expected == as_rows(peaks(stored, GRID, 0.5, 0.1, [0, 1, 2]))
+
+
+def test_an_array_without_chunks_is_read_by_blocks(monkeypatch):
+    scores = random_heatmap(6)
+    expected = as_rows(peaks(scores, GRID, 0.5, 0.1, [1]))
+    monkeypatch.setattr(peaks_module, "BLOCK_SCORES", 1)
+    monkeypatch.setattr(peaks_module, "UNCHUNKED", 4)
+    assert expected == as_rows(peaks(scores, GRID, 0.5, 0.1, [1]))
+
+
+def test_no_block_is_much_larger_than_the_budget(monkeypatch):
+    """A heatmap larger than memory is never held whole."""
+    read = []
+
+    class Watched:
+        shape, chunks = (4, 1000, 1000), (1, 10, 10)
+
+        def __getitem__(self, key):
+            block = np.zeros(self.shape)[key]
+            read.append(block.size)
+            return block
+
+    monkeypatch.setattr(peaks_module, "BLOCK_SCORES", 40_000)
+    assert len(peaks(Watched(), GRID, 0.5, 0.1, [0, 3])) == 0
+    assert max(read) == 202 * 202
+
+
+def test_neighbours_of_equal_score_all_stay():
+    flat = np.full((1, 3, 4), 0.75)
+    assert len(peaks(flat, GRID, 0.75, 0.1, [0])) == 12
+
+
+def test_neighbours_that_overlap_little_do_not_outdo_each_other():
+    """At step 4 and window 8, side neighbours overlap by 1/3 and diagonal ones by 1/7."""
+    scores = np.array([[[0.9, 0.8], [0.55, 0.7]]])
+
+    def found(iou):
+        return peaks(scores, GRID, 0.5, iou, [0]).scores.tolist()
+
+    assert found(0.14) == [0.9]
+    assert found(1 / 3) == [0.9, 0.8, 0.55, 0.7]
+    scores[0, 0, 1] = 0.6
+    assert found(0.14) == [0.9]
+    assert found(1 / 7) == [0.9, 0.7]
+
+
+def test_what_was_not_scanned_is_not_found_and_outdoes_nobody():
+    scores = np.array([[[np.nan, 0.6], [np.nan, np.nan]]])
+    assert as_rows(peaks(scores, GRID, 0.5, 0.1, [0])) == [(0, 0, 1, 0.6)]
+
+
+def test_peaks_of_whole_numbers():
+    """A heatmap may be stored as uint8; the threshold is then in its units."""
+    scores = np.array([[[255, 254], [3, 200]]], dtype=np.uint8)
+    assert as_rows(peaks(scores, GRID, 200, 0.1, [0])) == [(0, 0, 0, 255.0)]
+
+
+def test_boxes_of_peaks_are_the_windows():
+    grid = Grid((8, 6), (4, 3))
+    scores = np.zeros((1, 5, 5))
+    scores[0, 3, 1] = 1
+    assert [list(map(float, grid.box(3, 1)))] == peaks(scores, grid, 0.5, 0, [0]).boxes(
+        grid
+    ).tolist()
+
+
+def test_no_classes_have_no_peaks():
+    assert len(peaks(random_heatmap(1), GRID, 0.5, 0.1, [])) == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "message"),
+    [
+        (
+            (4, 5),
+            [0],
+            "peaks(scores): expected a heatmap (K, rows, columns), three axes; got shape (4, 5).",
+        ),
+        (
+            (3, 4, 5),
+            [1, 3],
+            "peaks(classes=[1, 3]): there is no class 3; the heatmap has classes 0 to 2.",
+        ),
+    ],
+)
+def test_a_wrong_heatmap_is_refused(shape, classes, message):
+    with pytest.raises(InputError) as error:
+        peaks(np.zeros(shape), GRID, 0.5, 0.1, classes)
+    assert message == str(error.value)
+
+
+def random_boxes(rng, count, across, largest):
+    """Return boxes of very different sizes, some aligned, some the same, some without area."""
+    corner = rng.uniform(-across / 4, across, (count, 2))
+    sides = largest ** rng.uniform(-0.5, 1, (count, 2))
+    boxes = np.concatenate([corner, corner + sides], axis=1)
+    whole = rng.random(count) < 0.3
+    boxes[whole] = np.round(boxes[whole])
+    twins = rng.random(count) < 0.1
+    boxes[twins] = boxes[rng.integers(0, count, twins.sum())]
+    return boxes
+
+
+@pytest.mark.parametrize("iou", [0, 0.1, 0.3, 0.5, 0.9, 1])
+@pytest.mark.parametrize("per_class", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_suppression_is_that_of_the_definition(iou, per_class, seed, monkeypatch):
+    # Small limits, so that blocks end and shrink also among few boxes.
+    monkeypatch.setattr(suppression, "FIRST_BLOCK", 5)
+    monkeypatch.setattr(suppression, "MOST_PAIRS", 40)
+    monkeypatch.setattr(suppression, "PAIRS_AT_ONCE", 7)
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng, 250, 60, 40.0)
+    scores, labels = np.round(rng.random(250), 1), rng.integers(0, 3, 250)
+    expected = plain_suppression(boxes.tolist(), scores, labels, iou, per_class)
+    assert expected == suppress(boxes, scores, labels, iou, per_class=per_class).tolist()
+
+
+corners = st.tuples(*[st.integers(-12, 12)] * 2, *[st.integers(-1, 9)] * 2)
+rows = st.tuples(corners, st.integers(0, 3), st.integers(0, 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(rows, max_size=40), st.sampled_from([0, 0.2, 1 / 3, 0.5, 0.99, 1]))
+def test_suppression_of_any_boxes_is_that_of_the_definition(given_rows, iou):
+    boxes = [(float(x), float(y), float(x + w), float(y + h)) for (x, y, w, h), _, _ in given_rows]
+    scores = [float(score) for _, score, _ in given_rows]
+    labels = [label for _, _, label in given_rows]
+    expected = plain_suppression(boxes, scores, labels, iou)
+    assert expected == suppress(boxes, scores, labels, iou).tolist()
+
+
+@pytest.mark.parametrize("offset", [0, 1e6, -3e7])
+@pytest.mark.parametrize("scale", [1e-3, 1, 1e5])
+def test_suppression_does_not_depend_on_where_boxes_lie(offset, scale):
+    rng = np.random.default_rng(3)
+    boxes = np.round(random_boxes(rng, 200, 60, 30.0)) * scale + offset
+    scores, labels = rng.random(200), np.zeros(200, dtype=int)
+    expected = plain_suppression(boxes.tolist(), scores, labels, 0.3)
+    assert expected == suppress(boxes, scores, labels, 0.3).tolist()
+
+
+@pytest.mark.parametrize("iou", [0, 0.3, 0.9])
+def test_cells_name_every_pair_that_overlaps_enough(iou):
+    boxes = random_boxes(np.random.default_rng(1), 300, 80, 50.0)
+    near = {
+        pair
+        for runs in Cells(boxes, iou).near(boxes)
+        for some in pairs(runs, 100)
+        for pair in zip(*(side.tolist() for side in some), strict=True)
+    }
+    enough = overlaps(boxes[:, None], boxes[None]) > iou
+    wanted = set(zip(*(side.tolist() for side in np.nonzero(enough)), strict=True))
+    assert wanted - near == set()
+    assert len(near) < 300 * 300
+
+
+def test_boxes_without_area_are_kept_and_suppress_nothing():
+    boxes = [[0, 0, 4, 4], [1, 1, 1, 3], [1, 1, 1, 3], [3, 3, 2, 2], [0, 0, 4, 4]]
+    assert suppress(boxes, [5, 6, 7, 4, 3], [0] * 5, 0.0).tolist() == [2, 1, 0, 3]
+
+
+def test_of_equal_scores_the_first_box_stays():
+    assert suppress([[0, 0, 4, 4]] * 3, [0.5] * 3, [0] * 3, 0.5).tolist() == [0]
+
+
+def test_an_overlap_of_just_iou_is_allowed():
+    boxes = [[0, 0, 2, 1], [1, 0, 3, 1]]
+    assert suppress(boxes, [2, 1], [0, 0], 1 / 3).tolist() == [0, 1]
+    assert suppress(boxes, [2, 1], [0, 0], 0.333).tolist() == [0]
+
+
+def test_no_boxes_leave_no_boxes():
+    assert suppress([], [], [], 0.5).tolist() == []
+
+
+def test_many_boxes_in_any_order_take_no_square_of_time():
+    """The plain loop would compare 10,000 million pairs, for minutes; this takes a second."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:320, :320]
+    corner = np.stack([x.ravel(), y.ravel()], axis=1).astype(float)
+    dense = np.concatenate([corner, corner + 40], axis=1)
+    sparse = np.concatenate([corner * 40, corner * 40 + 40], axis=1)
+    labels = np.zeros(len(dense), dtype=int)
+    assert len(suppress(sparse, rng.random(len(sparse)), labels, 0.3)) == len(sparse)
+    kept = suppress(dense, rng.random(len(dense)), labels, 0.3)
+    among = overlaps(dense[kept][:, None], dense[kept][None])
+    assert (among[~np.eye(len(kept), dtype=bool)] <= 0.3).all()
+    assert all((overlaps(dense[i][None], dense[kept]) > 0.3).any() for i in range(0, 102400, 997))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "iou", "message"),
+    [
+        (
+            [[0, 0, 1, 1]],
+            [1, 2],
+            0.3,
+            "suppress(boxes, scores, labels): expected shapes (n, 4), (n,) and (n,); got (1, 4), "
+            "(2,) and (2,).",
+        ),
+        (
+            [[0, 0, 1, np.inf]],
+            [1],
+            0.3,
+            "suppress(boxes, scores, labels): expected finite boxes and scores; leave out those "
+            "that are infinite or not a number.",
+        ),
+        (
+            [[0, 0, 1, 1]],
+            [1],
+            30,
+            "suppress(iou=30): expected an overlap between 0 and 1, as in 0.3.",
+        ),
+    ],
+)
+def test_wrong_boxes_are_refused(boxes, scores, iou, message):
+    with pytest.raises(InputError) as error:
+        suppress(boxes, scores, [0] * len(scores), iou)
+    assert message == str(error.value)
