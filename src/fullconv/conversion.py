@@ -12,14 +12,15 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from fullconv.converted import FullyConvolutional, stored_settings
-from fullconv.errors import ModelError, WindowError, first_line
+from fullconv.converted import FullyConvolutional, stored_settings, usual_background
+from fullconv.errors import InputError, ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Pair
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, Preprocessing
+from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
 from fullconv.operations import Concat, Opaque
+from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Report
 
 
@@ -30,6 +31,7 @@ def convert(
     exact: bool = True,
     *,
     classes: Sequence[str] | None = None,
+    background: str | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> FullyConvolutional:
     """Convert a window classifier into a network that answers for every window of an image.
@@ -48,6 +50,9 @@ def convert(
         pads at the image's border only; one pass, and other scores wherever the network pads.
     classes : sequence of str, optional
         Class names, to travel with the converted model.
+    background : str, optional
+        The class that is none of what is looked for; by default the one that is called
+        background, negative, negatives or other, if exactly one is.
     preprocessing : Preprocessing, optional
         What is done to pixels before the network, to travel with the converted model.
 
@@ -60,6 +65,8 @@ def convert(
     ------
     WindowError
         If the window or step contradicts the model.
+    InputError
+        If the background is none of the classes, or the preprocessing is for other channels.
     ModelError
         If the model cannot be read, or is not a window classifier.
 
@@ -70,20 +77,40 @@ def convert(
     """
     plan = _plan(model, window, step, exact)
     converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
-    stored_classes, stored_preprocessing = stored_settings(plan.metadata)
+    stored = stored_settings(plan.metadata)
+    names = tuple(classes) if classes is not None else stored.classes
     fcn = FullyConvolutional(
         converted,
         ImageShape(plan.source.graph.shapes[plan.source.graph.image][1], plan.report.grid),
         plan.report,
         plan.framework,
-        classes=tuple(classes) if classes is not None else stored_classes,
-        preprocessing=preprocessing or stored_preprocessing,
+        classes=names,
+        background=_background(background, stored.background, names),
+        preprocessing=preprocessing or stored.preprocessing,
         footprint=plan.lifted.footprint,
         halo=NO_HALO if exact else halo(plan.source.graph, plan.report.grid),
     )
+    if preprocessing is not None:
+        preprocessing.check_channels(fcn.shape.channels)
     if plan.source.graph.fixed_batch and plan.lifted.per_window:
         _check_batch(fcn, plan)
     return fcn
+
+
+def _background(named: str | None, stored: str | None, classes: Sequence[str]) -> str | None:
+    if named is None:
+        return stored if stored in classes else usual_background(classes)
+    if not classes:
+        raise InputError(
+            f"convert(background={named!r}): the model has no class names; give them too: "
+            f"classes=..., or --classes."
+        )
+    if named not in classes:
+        raise InputError(
+            f"convert(background={named!r}): expected one of the classes "
+            f"{', '.join(map(repr, classes))}."
+        )
+    return named
 
 
 def _check_batch(fcn: FullyConvolutional, plan: _Plan) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fullconv.errors import FullconvError, InputError, ModelError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Halo
-from fullconv.images import ImageShape, Preprocessing
+from fullconv.images import ImageShape
 from fullconv.lift.memory import Footprint, Size, elements
+from fullconv.preprocessing import Preprocessing
 from fullconv.report import Change, Cost, Reason, Report
 from fullconv.tiling import Plan, Tile
 
@@ -33,6 +34,8 @@ class FullyConvolutional:
         Whether it is exact, and what became of each layer.
     classes : tuple of str
         Class names, where they are known.
+    background : str or None
+        The class that is none of what is looked for, where one is known.
     preprocessing : Preprocessing or None
         What must be done to pixels first; None where nothing says. Calling the converted model
         does not apply it: it takes what the classifier took.
@@ -50,6 +53,7 @@ class FullyConvolutional:
         framework: Framework,
         *,
         classes: Sequence[str] = (),
+        background: str | None = None,
         preprocessing: Preprocessing | None = None,
         footprint: Footprint = (),
         halo: Halo = NO_HALO,
@@ -59,6 +63,7 @@ class FullyConvolutional:
         self.report = report
         self.framework = framework
         self.classes = tuple(classes)
+        self.background = background
         self.preprocessing = preprocessing
         self.footprint = footprint
         self.halo = halo
@@ -172,6 +177,8 @@ class FullyConvolutional:
             "fullconv.halo": json.dumps(self.halo),
             "fullconv.classes": json.dumps(self.classes),
         }
+        if self.background is not None:
+            metadata["fullconv.background"] = self.background
         if self.preprocessing is not None:
             metadata["fullconv.preprocessing"] = self.preprocessing.to_json()
         return metadata
@@ -231,7 +238,7 @@ def from_metadata(
         )
         (top, bottom), (left, right) = json.loads(metadata["fullconv.halo"])
         halo = (int(top), int(bottom)), (int(left), int(right))
-        classes, preprocessing = stored_settings(metadata)
+        settings = stored_settings(metadata)
     except (KeyError, TypeError, ValueError, FullconvError) as error:
         raise ModelError(
             f"load({str(path)!r}): its fullconv metadata cannot be read ({error!r}); convert the "
@@ -242,15 +249,38 @@ def from_metadata(
         shape,
         report,
         framework,
-        classes=classes,
-        preprocessing=preprocessing,
+        classes=settings.classes,
+        background=settings.background,
+        preprocessing=settings.preprocessing,
         footprint=footprint,
         halo=halo,
     )
 
 
-def stored_settings(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], Preprocessing | None]:
-    """Return the class names and preprocessing that a model file carries."""
+class Settings(NamedTuple):
+    """What a model file says beside the network."""
+
+    classes: tuple[str, ...]
+    background: str | None
+    preprocessing: Preprocessing | None
+
+
+BACKGROUNDS = ("background", "negative", "negatives", "other")
+"""Names of classes that are taken for the background, in any case of letters."""
+
+
+def usual_background(classes: Sequence[str]) -> str | None:
+    """Return the one class whose name says that it is the background; None where none or two do."""
+    named = [name for name in classes if name.casefold() in BACKGROUNDS]
+    return named[0] if len(named) == 1 else None
+
+
+def stored_settings(metadata: Mapping[str, str]) -> Settings:
+    """Return the class names, background and preprocessing that a model file carries."""
     classes = tuple(json.loads(metadata.get("fullconv.classes", "[]")))
     text = metadata.get("fullconv.preprocessing")
-    return classes, Preprocessing.from_json(text) if text else None
+    return Settings(
+        classes,
+        metadata.get("fullconv.background", usual_background(classes)),
+        Preprocessing.from_json(text) if text else None,
+    )

@@ -11,10 +11,9 @@ import fullconv
 from fullconv.cli import options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import megabytes, only_json, print_json
-from fullconv.cli.sizes import Names, Numbers
+from fullconv.cli.sizes import Names
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
-from fullconv.images import Preprocessing
 
 ENDINGS = (".onnx", ".pt2")
 
@@ -30,9 +29,13 @@ ENDINGS = (".onnx", ".pt2")
     help="Where to write the converted model: .onnx, or .pt2 for PyTorch.",
 )
 @click.option("--classes", type=Names(), help="Class names, in the order of the scores.")
-@click.option("--scale", type=float, help="Pixels are multiplied by this first, as in 0.00392157.")
-@click.option("--mean", type=Numbers(), help="Then this is subtracted; one number, or per channel.")
-@click.option("--std", type=Numbers(), help="Then they are divided by this.")
+@click.option(
+    "--background",
+    metavar="NAME",
+    help="The class that is none of what is looked for. Default: the one called background, "
+    "negative, negatives or other.",
+)
+@options.preprocessing
 @options.as_json
 def command(
     model: str,
@@ -42,9 +45,8 @@ def command(
     weights: Path | None,
     output: Path,
     classes: tuple[str, ...] | None,
-    scale: float | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
+    background: str | None,
+    flags: options.PreprocessingFlags,
     as_json: bool,
 ) -> None:
     """Convert MODEL, a classifier of crops, and save it as OUT.
@@ -53,7 +55,8 @@ def command(
     per window. Window, step, class names and what is done to pixels first travel inside the file.
     """
     _check_output(output, model)
-    preprocessing = _preprocessing(scale, mean, std)
+    if flags.config is not None:
+        window, classes = window or flags.config.window, classes or flags.config.classes
     with only_json(as_json):
         found = find_model(model, weights)
         fcn = fullconv.convert(
@@ -62,9 +65,12 @@ def command(
             step,
             exact=not approximate,
             classes=classes,
-            preprocessing=preprocessing,
+            background=background,
         )
-        _check_channels(preprocessing, fcn.shape.channels)
+        flags.check_channels("convert", fcn.shape.channels)
+        fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
+        if fcn.preprocessing is not None:
+            fcn.preprocessing.check_channels(fcn.shape.channels)
         fcn.save(output)
     if as_json:
         print_json(
@@ -74,6 +80,7 @@ def command(
                 **fcn.report.as_dict(),
                 "channels": fcn.shape.channels,
                 "classes": list(fcn.classes),
+                "background": fcn.background,
                 "preprocessing": asdict(fcn.preprocessing) if fcn.preprocessing else None,
             }
         )
@@ -94,26 +101,3 @@ def _check_output(output: Path, model: str) -> None:
             f"convert -o {output}: that is the classifier itself, which would be lost; choose "
             f"another name."
         )
-
-
-def _preprocessing(
-    scale: float | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> Preprocessing | None:
-    if scale is None and mean is None and std is None:
-        return None
-    return Preprocessing(
-        1.0 if scale is None else scale,
-        (0.0,) if mean is None else mean,
-        (1.0,) if std is None else std,
-    )
-
-
-def _check_channels(preprocessing: Preprocessing | None, channels: int) -> None:
-    if preprocessing is None:
-        return
-    for name, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-        if len(numbers) not in (1, channels):
-            raise InputError(
-                f"convert --{name}: expected one number, or {channels}, one per channel of the "
-                f"model; got {len(numbers)}."
-            )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli.sizes import Step, Window
+from fullconv.cli.sizes import Numbers, Step, Window
+from fullconv.errors import InputError
+from fullconv.preprocessing import CHANNEL_ORDERS, ChannelOrder, Preprocessing
+
+if TYPE_CHECKING:
+    from fullconv.wsinfer import WsinferConfig
 
 Decorated = Callable[..., Any]
 
@@ -55,3 +62,105 @@ def as_json(command: Decorated) -> Decorated:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
     )(command)
+
+
+@dataclass(frozen=True)
+class PreprocessingFlags:
+    """What the flags of `preprocessing` say; None where one was not given."""
+
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channel_order: ChannelOrder | None = None
+    um_per_pixel: float | None = None
+    file: Path | None = None
+
+    @functools.cached_property
+    def config(self) -> WsinferConfig | None:
+        """What --preprocessing names; None where it was not given."""
+        if self.file is None:
+            return None
+        from fullconv.wsinfer import read_wsinfer
+
+        return read_wsinfer(self.file)
+
+    def check_channels(self, command: str, channels: int) -> None:
+        """Check the numbers that were typed against the model's channels.
+
+        Raises
+        ------
+        InputError
+            If there is one for each of another number of channels.
+        """
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and len(numbers) not in (1, channels):
+                raise InputError(
+                    f"{command} --{name}: expected one number, or {channels}, one per channel of "
+                    f"the model; got {len(numbers)}."
+                )
+
+
+def preprocessing_of(
+    flags: PreprocessingFlags, stored: Preprocessing | None
+) -> Preprocessing | None:
+    """Return what is done to pixels; None where nothing says.
+
+    A flag wins over the file, the file over what the model stores. A flag changes its own field and
+    keeps the others; the file says all of them.
+    """
+    base = flags.config.preprocessing if flags.config else stored
+    given = {
+        name: value
+        for name in ("scale", "mean", "std", "channel_order", "um_per_pixel")
+        if (value := getattr(flags, name)) is not None
+    }
+    return replace(base or Preprocessing(), **given) if given else base
+
+
+def preprocessing(command: Decorated) -> Decorated:
+    """Add the flags of preprocessing, which the command takes as ``flags``."""
+
+    @functools.wraps(command)
+    def gathering(
+        *positional: Any,
+        scale: float | None,
+        mean: tuple[float, ...] | None,
+        std: tuple[float, ...] | None,
+        channel_order: ChannelOrder | None,
+        um_per_pixel: float | None,
+        preprocessing: Path | None,
+        **others: Any,
+    ) -> Any:
+        flags = PreprocessingFlags(scale, mean, std, channel_order, um_per_pixel, preprocessing)
+        return command(*positional, flags=flags, **others)
+
+    gathered: Decorated = gathering
+    for add in (
+        click.option(
+            "--preprocessing",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="A WSInfer config.json that says all of this.",
+        ),
+        click.option(
+            "--um-per-pixel",
+            type=float,
+            help="Resolution that the model was trained at, in micrometres per pixel.",
+        ),
+        click.option(
+            "--channel-order",
+            type=click.Choice(CHANNEL_ORDERS),
+            help="The order in which the model takes colours. Default: RGB.",
+        ),
+        click.option("--std", type=Numbers(), help="Then they are divided by this."),
+        click.option(
+            "--mean",
+            type=Numbers(),
+            help="Then this is subtracted; one number, or per channel.",
+        ),
+        click.option(
+            "--scale", type=float, help="Pixels are multiplied by this first, as in 0.00392157."
+        ),
+    ):
+        gathered = add(gathered)
+    return gathered

@@ -1,0 +1,140 @@
+"""What happens to pixels before the network: a part of the function that the classifier is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from fullconv.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ChannelOrder = Literal["RGB", "BGR"]
+CHANNEL_ORDERS: tuple[str, ...] = get_args(ChannelOrder)
+
+UNCHANGED = (
+    "the model does not say how pixels are prepared for it, so they stay as they are, 0 to 255; "
+    "'fullconv convert --scale/--mean/--std' stores it"
+)
+"""The line that says what happens where a model has no preprocessing."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to pixels before the network: ``(pixel * scale - mean) / std``, per channel.
+
+    Attributes
+    ----------
+    scale : float
+        1 / 255 for networks trained on pixels between 0 and 1.
+    mean, std : tuple of float
+        One number, or one per channel, in the model's own order of channels.
+    channel_order : {"RGB", "BGR"}
+        The order in which the model takes colours. Images come as RGB; "BGR" turns their channels
+        round first.
+    um_per_pixel : float or None
+        The resolution that the model was trained at, in micrometres per pixel; None where its
+        images have none. It chooses the pixels that are read, and changes no pixel here.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    channel_order: ChannelOrder = "RGB"
+    um_per_pixel: float | None = None
+
+    def __post_init__(self) -> None:
+        if any(number == 0 for number in self.std):
+            raise InputError(
+                f"Preprocessing(std={self.std}): a std of 0 divides by zero; give each channel's "
+                f"standard deviation, or 1."
+            )
+        if not all(isfinite(number) for number in (self.scale, *self.mean, *self.std)):
+            raise InputError(f"{self}: expected finite numbers.")
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise InputError(
+                f"Preprocessing(channel_order={self.channel_order!r}): expected 'RGB' or 'BGR', "
+                f"the order in which the model takes colours."
+            )
+        um = self.um_per_pixel
+        if um is not None and not (isfinite(um) and um > 0):
+            raise InputError(
+                f"Preprocessing(um_per_pixel={um}): expected micrometres per pixel, more than 0, "
+                f"as in 0.5."
+            )
+
+    def check_channels(self, channels: int) -> None:
+        """Check that this can be done to images of so many channels.
+
+        Raises
+        ------
+        InputError
+            If there is a mean or std for each of another number of channels, or no RGB to turn
+            round.
+        """
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, channels):
+                raise InputError(
+                    f"Preprocessing({name}={numbers}): expected one number, or {channels}, one "
+                    f"per channel of the model; got {len(numbers)}."
+                )
+        if self.channel_order == "BGR" and channels != 3:
+            raise InputError(
+                f"Preprocessing(channel_order='BGR'): only three channels can be turned round; "
+                f"the model takes {channels}. Leave the channel order out."
+            )
+
+    def apply(self, pixels: Any) -> NDArray[np.float32]:
+        """Return prepared pixels, contiguous float32, for pixels ``(..., C, H, W)`` of any dtype.
+
+        Every pixel is computed by itself in float32, so a crop comes out the same, to the last
+        bit, whether it is cut out before or after.
+
+        Raises
+        ------
+        ImageError
+            If there are fewer than three axes.
+        InputError
+            If the channels do not fit (`check_channels`).
+        """
+        import numpy as np
+
+        pixels = np.asarray(pixels)
+        if pixels.ndim < 3:
+            raise ImageError(
+                f"Preprocessing.apply(pixels): expected (..., C, H, W), at least three axes; got "
+                f"shape {pixels.shape}. For a grey image add the first axis: pixels[None]."
+            )
+        self.check_channels(pixels.shape[-3])
+        if self.channel_order == "BGR":
+            pixels = pixels[..., ::-1, :, :]
+        # The one copy; all else happens in it. What would change nothing is left out.
+        prepared: NDArray[np.float32] = pixels.astype(np.float32, order="C")
+        if self.scale != 1:
+            prepared *= np.float32(self.scale)
+        if any(self.mean):
+            prepared -= np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
+        if any(number != 1 for number in self.std):
+            prepared /= np.asarray(self.std, np.float32).reshape(-1, 1, 1)
+        return prepared
+
+    def to_json(self) -> str:
+        """Return what a model file stores."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Preprocessing:
+        """Read what a model file stores; older files have neither order nor resolution."""
+        held = json.loads(text)
+        um = held.get("um_per_pixel")
+        return cls(
+            float(held["scale"]),
+            tuple(map(float, held["mean"])),
+            tuple(map(float, held["std"])),
+            held.get("channel_order", "RGB"),
+            None if um is None else float(um),
+        )
