@@ -1,0 +1,8 @@
+"""What runs a converted model: PyTorch, ONNX Runtime or OpenVINO, behind one small seam."""
+
+from __future__ import annotations
+
+from fullconv.runtimes.choosing import fastest, open_runtime, runtimes_for
+from fullconv.runtimes.runtime import NAMES, PRECISIONS, Runtime
+
+__all__ = ["NAMES", "PRECISIONS", "Runtime", "fastest", "open_runtime", "runtimes_for"]

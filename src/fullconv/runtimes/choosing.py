@@ -1,0 +1,168 @@
+"""Which runtime runs a converted model: named, or the fastest by measurement."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from fullconv.converted import FullyConvolutional, load
+from fullconv.errors import FullconvError, InputError
+from fullconv.runtimes.runtime import NAMES, PRECISIONS, Runtime
+
+MEASURED_S = 1.0
+"""How long each runtime is measured, behind a first run that warms it up."""
+
+
+def open_runtime(
+    fcn: FullyConvolutional,
+    name: str = "native",
+    *,
+    precision: str = "f32",
+    device: str | None = None,
+) -> Runtime:
+    """Return a converted model, ready to run.
+
+    Parameters
+    ----------
+    fcn : FullyConvolutional
+        Its model is taken as it is; a PyTorch model is exported first for the other runtimes.
+    name : str
+        ``"native"`` (PyTorch for PyTorch models, ONNX Runtime for ONNX), ``"torch"``,
+        ``"onnxruntime"`` or ``"openvino"``.
+    precision : str
+        ``"f32"``, ``"bf16"`` or ``"f16"``.
+    device : str, optional
+        ``"cpu"`` or ``"cuda"``; by default where the model is.
+
+    Raises
+    ------
+    InputError
+        If there is no such runtime, precision or device, or not together.
+    ModelError
+        If the runtime cannot run the model.
+    ExportError
+        If a PyTorch model cannot be exported to ONNX.
+    MissingExtraError
+        If an optional package is needed and not installed.
+    """
+    return _open(fcn, name, precision, device, lambda: _in_onnx(fcn))
+
+
+def runtimes_for(fcn: FullyConvolutional) -> list[str]:
+    """Return the runtimes that are installed for this kind of model, the native one first."""
+    names = ["onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
+    if fcn.framework.name == "onnx":
+        return names
+    return ["torch", *(names if find_spec("onnxscript") else [])]
+
+
+def fastest(
+    fcn: FullyConvolutional,
+    image_shape: Sequence[int],
+    precision: str = "f32",
+    candidates: Sequence[str] | None = None,
+) -> Runtime:
+    """Return the runtime that takes least time for an image of a shape, by measurement.
+
+    Each is warmed up and run for about a second; what cannot run the model is left out. A PyTorch
+    model is exported to ONNX on the way, which can take longer than that.
+
+    Parameters
+    ----------
+    fcn : FullyConvolutional
+        The converted model.
+    image_shape : sequence of int
+        ``(N, C, H, W)``.
+    precision : str
+        As for `open_runtime`.
+    candidates : sequence of str, optional
+        Names of runtimes; by default `runtimes_for`.
+
+    Raises
+    ------
+    FullconvError
+        If none can run it: what the first one said.
+    """
+    image = np.random.default_rng(0).random(tuple(image_shape), dtype=np.float32)
+    exported = cache(lambda: _in_onnx(fcn))
+    best: tuple[float, Runtime] | None = None
+    refusals: list[FullconvError] = []
+    for name in candidates or runtimes_for(fcn):
+        try:
+            runtime = _open(fcn, name, precision, None, exported)
+            took_s = _measure(runtime, image)
+        except FullconvError as refusal:
+            refusals.append(refusal)
+            continue
+        if best is None or took_s < best[0]:
+            best, loser = (took_s, runtime), best[1] if best else None
+        else:
+            loser = runtime
+        if loser is not None:
+            loser.close()
+    if best is None:
+        raise refusals[0]
+    return best[1]
+
+
+def _measure(runtime: Runtime, image: np.ndarray) -> float:
+    """Return the least time of one run, in seconds."""
+    runtime.run(image)
+    times: list[float] = []
+    while not times or sum(times) < MEASURED_S:
+        start = time.perf_counter()
+        runtime.run(image)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _open(
+    fcn: FullyConvolutional,
+    name: str,
+    precision: str,
+    device: str | None,
+    in_onnx: Callable[[], FullyConvolutional],
+) -> Runtime:
+    native = {"torch": "torch", "onnx": "onnxruntime"}[fcn.framework.name]
+    name = native if name == "native" else name
+    if name not in NAMES:
+        raise InputError(f"runtime {name!r}: expected native, {', '.join(NAMES)}.")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}.")
+    if name == "torch":
+        if fcn.framework.name != "torch":
+            raise InputError(
+                "runtime 'torch': the model is ONNX, which PyTorch does not run; choose "
+                "onnxruntime or openvino, or convert the PyTorch model itself."
+            )
+        from fullconv.runtimes.in_torch import InTorch
+
+        return InTorch(fcn.model, precision, device)
+    if device not in (None, "cpu"):
+        raise InputError(
+            f"device {device!r}: {name} runs on the CPU here; leave the device out, or choose the "
+            f"runtime torch with a PyTorch model."
+        )
+    if name == "openvino":
+        from fullconv.runtimes.in_openvino import InOpenvino
+
+        return InOpenvino(in_onnx().model, precision)
+    from fullconv.runtimes.in_onnxruntime import InOnnxRuntime
+
+    return InOnnxRuntime(in_onnx(), precision)
+
+
+def _in_onnx(fcn: FullyConvolutional) -> FullyConvolutional:
+    """Return a converted model in ONNX."""
+    if fcn.framework.name == "onnx":
+        return fcn
+    with tempfile.TemporaryDirectory(prefix="fullconv-") as folder:
+        path = Path(folder) / "model.onnx"
+        fcn.save(path)
+        return load(path)

@@ -1,0 +1,215 @@
+"""Converted models in OpenVINO, on the CPU.
+
+The model is compiled once, for any size: on a padded VGG, compiled for the size of its tile, it was
+no faster (0.39 s against 0.40 s, f32), and every size would cost its own compilation and memory.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
+from fullconv.runtimes.runtime import Runtime
+
+
+class InOpenvino(Runtime):
+    """A compiled model; nothing is written to disk, and nothing is reported to anybody."""
+
+    name = "openvino"
+
+    def __init__(self, model: onnx.ModelProto, precision: str) -> None:
+        openvino = _openvino()
+        # Measured with 2026.4: slower than f32, and its convolutions can crash the process.
+        if precision == "f16":
+            raise InputError(
+                "precision 'f16': openvino computes in f32 or bf16 here; choose bf16, or the "
+                "runtime torch."
+            )
+        if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.DOUBLE:
+            raise ModelError(
+                "openvino computes in single precision, and the model is written in double; "
+                "choose the runtime onnxruntime."
+            )
+        super().__init__(precision)
+        core = openvino.Core()
+        try:
+            read = core.read_model(io.BytesIO(model.SerializeToString()))
+            _mend(read, precision)
+            # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
+            compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"openvino cannot run the model ({_reason(error)}); choose the runtime onnxruntime."
+            ) from None
+        taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if taken != precision:
+            raise InputError(
+                f"precision {precision!r}: openvino computes in {taken} on this processor; leave "
+                f"the precision out."
+            )
+        self._request: Any = compiled.create_infer_request()
+
+    def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+        if self._request is None:
+            raise RuntimeError("it is closed")
+        images = np.ascontiguousarray(images, np.float32)
+        # The results are copied out: the next run writes over them.
+        return list(self._request.infer([images], share_inputs=True, share_outputs=False).values())
+
+    def close(self) -> None:
+        """Let go of the compiled model."""
+        self._request = None
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports every import and leaves files at home.
+
+    It does without where the package that reports is not installed.
+    """
+    reporter = "openvino_telemetry"
+    installed = sys.modules.get(reporter)
+    if installed is None:
+        sys.modules[reporter] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtraError("The runtime openvino", "openvino") from None
+    finally:
+        if installed is None:
+            del sys.modules[reporter]
+    return openvino
+
+
+# Note [What OpenVINO computes wrong]. Found in 2026.4 on a CPU with AVX-512 and AMX, by comparing
+# convolutions of integers with ONNX Runtime's; none of it depends on the weights. A convolution
+# - of one input channel, in float32: where its stride leaves a single column of outputs; and where
+#   its kernel is one row high and what it is added to is computed in the same pass. With a second
+#   channel, of zeros, it is right.
+# - of any channels, in bfloat16: where its kernel is one row high or one column wide and what it is
+#   added to is computed in the same pass. With a second row or column of zeros it is right.
+#   (Not so in groups, which can still be wrong where they are added to right away: bfloat16 here
+#   is for networks whose agreement is looked at, as a scan does.)
+# - of any channels, in bfloat16: where its stride leaves a single column of outputs. With one
+#   column more, which is then cut off, it is right. What is added to the input are ones: zeros
+#   would be folded into the convolution's padding, and a kernel that lies in padding alone can
+#   crash the process.
+# Where a model pads "SAME" by rule no column is added; converted models say their padding in
+# numbers.
+
+
+def _mend(model: Any, precision: str) -> None:
+    """Rewrite the convolutions that OpenVINO would compute wrong."""
+    for node in model.get_ops():
+        kind = node.get_type_name()
+        if kind == "Convolution" and _one_channel(node):
+            for source in (0, 1):
+                wider = _padded(node.input_value(source), axis=1, count=1, value=0.0)
+                node.input(source).replace_source_output(wider)
+        if precision != "f32" and kind in ("Convolution", "GroupConvolution"):
+            _refuse_padding_alone(node, precision)
+            _thicken(node)
+            _add_column(node)
+    model.validate_nodes_and_infer_types()
+
+
+def _one_channel(node: Any) -> bool:
+    channels = node.input(1).get_partial_shape()[1]
+    return bool(channels.is_dynamic or channels.get_length() == 1)
+
+
+def _refuse_padding_alone(node: Any, precision: str) -> None:
+    """Refuse a convolution that would crash the process: one whose kernel can lie in padding."""
+    how = node.get_attributes()
+    kernel = node.input(1).get_partial_shape()
+    if len(how["strides"]) != 2 or any(kernel[axis].is_dynamic for axis in (-2, -1)):
+        return
+    spans = [
+        d * (kernel[axis].get_length() - 1)
+        for axis, d in zip((-2, -1), how["dilations"], strict=True)
+    ]
+    pads = [list(how["pads_begin"]), list(how["pads_end"])]
+    source = node.input_value(0).get_node()
+    if source.get_type_name() == "Pad":
+        for amounts, given in zip(
+            pads, (source.input_value(1), source.input_value(2)), strict=True
+        ):
+            if given.get_node().get_type_name() == "Constant":
+                amounts[:] = np.add(amounts, given.get_node().data[-2:]).tolist()
+    if any(pad > span for amounts in pads for pad, span in zip(amounts, spans, strict=True)):
+        raise ModelError(
+            f"openvino computes convolutions that are padded by more than their kernel wrong in "
+            f"{precision}, and {node.get_friendly_name()!r} is one; choose f32, or another runtime."
+        )
+
+
+def _thicken(node: Any) -> None:
+    """Give a kernel that is one cell high or wide, and longer the other way, a second one."""
+    kernel = node.input(1).get_partial_shape()
+    rank = kernel.rank.get_length()
+    if rank - 4 != (node.get_type_name() == "GroupConvolution"):
+        return
+    sizes = [kernel[axis].get_length() if kernel[axis].is_static else 0 for axis in (-2, -1)]
+    if sorted(sizes)[0] != 1 or sorted(sizes)[1] == 1:
+        return
+    axis = sizes.index(1)
+    span = node.get_attributes()["dilations"][axis]
+    image = _padded(node.input_value(0), axis=2 + axis, count=span, value=0.0)
+    weights = _padded(node.input_value(1), axis=rank - 2 + axis, count=1, value=0.0, rank=rank)
+    node.input(0).replace_source_output(image)
+    node.input(1).replace_source_output(weights)
+
+
+def _add_column(node: Any) -> None:
+    from openvino import opset13 as ops
+
+    how = node.get_attributes()
+    stride, behind = how["strides"][-1], how["pads_end"][-1]
+    by_rule = str(how.get("auto_pad", "explicit")).startswith("same")
+    if stride == 1 or len(how["strides"]) != 2 or by_rule:
+        return
+    image = node.input_value(0)
+    if behind:
+        image = _padded(image, axis=3, count=behind, value=0.0)
+    make = ops.convolution if node.get_type_name() == "Convolution" else ops.group_convolution
+    users = node.output(0).get_target_inputs()
+    wider = make(
+        _padded(image, axis=3, count=stride, value=1.0),
+        node.input_value(1),
+        how["strides"],
+        how["pads_begin"],
+        [*how["pads_end"][:-1], 0],
+        how["dilations"],
+    )
+    start, stop, by, axis = (ops.constant(np.array([n], np.int64)) for n in (0, -1, 1, 3))
+    cut = ops.slice(wider, start, stop, by, axis)
+    for user in users:
+        user.replace_source_output(cut.output(0))
+
+
+def _padded(output: Any, axis: int, count: int, value: float, rank: int = 4) -> Any:
+    """Return the output of a node with so many entries of a value behind it along one axis."""
+    from openvino import opset13 as ops
+
+    amounts = np.zeros(rank, np.int64)
+    before = ops.constant(amounts)
+    amounts[axis] = count
+    fill = ops.constant(np.float32(value))
+    return ops.pad(output, before, ops.constant(amounts), "constant", fill).output(0)
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of OpenVINO's long account that says what it could not do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    words = re.search(r"[Uu]nsupported .*|.* not supported.*", "\n".join(lines))
+    return first_line(Exception(words[0] if words else (telling or lines or [""])[-1]))

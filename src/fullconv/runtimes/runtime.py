@@ -1,0 +1,85 @@
+"""The seam: preprocessed images in, the scores of every window out, in NumPy's arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import FullconvError, ModelError, first_line
+
+NAMES = ("torch", "onnxruntime", "openvino")
+PRECISIONS = ("f32", "bf16", "f16")
+
+
+class Runtime(ABC):
+    """A converted model, ready to run in one way. Its calls come from one thread at a time.
+
+    Attributes
+    ----------
+    name : str
+        One of `NAMES`.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    precision : str
+        One of `PRECISIONS`; with ``"f32"`` everything is computed in float32, or in float64 where
+        the model is written so, even where the runtime or the user's settings would take less.
+    """
+
+    name: str
+
+    def __init__(self, precision: str, device: str = "cpu") -> None:
+        self.precision = precision
+        self.device = device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.precision}, {self.device})"
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Return every output ``(N, K, rows, columns)`` for preprocessed images ``(N, C, H, W)``.
+
+        Float32, or float64 where the model computes in it. Several outputs come in the order in
+        which the model's structure holds them.
+
+        Raises
+        ------
+        ModelError
+            If the runtime fails.
+        """
+        try:
+            outputs = self._outputs(images)
+        except FullconvError:
+            raise
+        except Exception as error:
+            height, width = images.shape[-2:]
+            raise ModelError(
+                f"{self.name} ({self.precision}) cannot run the model on {width}x{height} pixels "
+                f"(width x height): {first_line(error)}. Choose another runtime, or smaller tiles."
+            ) from None
+        return [
+            array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
+            for array in outputs
+        ]
+
+    @abstractmethod
+    def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+        """Run the model."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the runtime holds; it cannot run afterwards."""
