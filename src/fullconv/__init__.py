@@ -11,26 +11,35 @@ __version__ = "0.1.0"
 # import of a file would put the module in the verb's place.
 _HOMES = {
     "Change": "report",
+    "Detections": "detections.found",
+    "Evaluation": "detections.evaluation",
     "FullconvError": "errors",
     "FullyConvolutional": "converted",
     "Grid": "geometry",
-    "Preprocessing": "images",
+    "Heatmap": "scanning.heatmap",
+    "Preprocessing": "preprocessing",
     "Reason": "report",
     "Report": "report",
     "Verification": "verification",
     "convert": "conversion",
     "dense_to_conv": "dense",
+    "detect": "detections.detecting",
+    "evaluate": "detections.evaluation",
     "explain": "conversion",
     "load": "converted",
+    "scan": "scanning.scanner",
     "verify": "verification",
 }
 
 # Written out, because type checkers read it.
 __all__ = [
     "Change",
+    "Detections",
+    "Evaluation",
     "FullconvError",
     "FullyConvolutional",
     "Grid",
+    "Heatmap",
     "Preprocessing",
     "Reason",
     "Report",
@@ -38,8 +47,11 @@ __all__ = [
     "__version__",
     "convert",
     "dense_to_conv",
+    "detect",
+    "evaluate",
     "explain",
     "load",
+    "scan",
     "verify",
 ]
 
@@ -49,12 +61,18 @@ if TYPE_CHECKING:
     from fullconv.converted import FullyConvolutional as FullyConvolutional
     from fullconv.converted import load as load
     from fullconv.dense import dense_to_conv as dense_to_conv
+    from fullconv.detections.detecting import detect as detect
+    from fullconv.detections.evaluation import Evaluation as Evaluation
+    from fullconv.detections.evaluation import evaluate as evaluate
+    from fullconv.detections.found import Detections as Detections
     from fullconv.errors import FullconvError as FullconvError
     from fullconv.geometry import Grid as Grid
-    from fullconv.images import Preprocessing as Preprocessing
+    from fullconv.preprocessing import Preprocessing as Preprocessing
     from fullconv.report import Change as Change
     from fullconv.report import Reason as Reason
     from fullconv.report import Report as Report
+    from fullconv.scanning.heatmap import Heatmap as Heatmap
+    from fullconv.scanning.scanner import scan as scan
     from fullconv.verification import Verification as Verification
     from fullconv.verification import verify as verify
 

@@ -1,0 +1,118 @@
+"""Every scan checks itself: some windows, spread over the image, are computed again from crops."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import ImageError
+from fullconv.frameworks import find
+from fullconv.geometry import Pair
+from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.heatmap import Heatmap, rounding
+from fullconv.scanning.task import leaf, prepared_pixels
+from fullconv.sources import Source
+from fullconv.verification import Verification, arrays, judge
+
+MANY = 1 << 22
+"""Of more windows than this, those to check are drawn without looking which were scanned."""
+
+TRIES = 32
+"""How often a part of such an image is asked for a scanned window before it is passed over."""
+
+
+def verify_heatmap(
+    heatmap: Heatmap, model: Any, image: Source, windows: int = 64, *, seed: int = 0
+) -> Verification | None:
+    """Compare scores of a heatmap with those of crops that are read from the image again.
+
+    Returns None where no window was scanned.
+
+    Parameters
+    ----------
+    heatmap : Heatmap
+        Any finished one.
+    model
+        The classifier, as `convert` takes it, or the converted model: it takes crops, too.
+    image : Source
+        The image as it was scanned: same level, bands and size.
+    windows : int
+        How many windows to compare, spread over what was scanned.
+    seed : int
+        Chooses them.
+
+    Raises
+    ------
+    ImageError
+        If the image has another size than the one that was scanned.
+    """
+    metadata = heatmap.metadata
+    if list(image.size) != metadata["image_size"]:
+        height, width = metadata["image_size"]
+        raise ImageError(
+            f"{image.name} is {image.size[1]}x{image.size[0]} pixels, and the image that was "
+            f"scanned was {width}x{height}; give the same image, at the same level."
+        )
+    text = metadata["preprocessing"]
+    preprocessing = Preprocessing.from_json(text) if text else None
+    framework = find(model)
+    if isinstance(model, str | Path):
+        model, _ = framework.open(Path(model))
+    classify = framework.classifier(model)
+
+    kept, crops = [], []
+    for row, column in sample(heatmap, windows, seed):
+        x0, y0, x1, y1 = heatmap.grid.box(row, column)
+        pixels, _ = prepared_pixels(image, preprocessing, (y0, y1), (x0, x1))
+        kept.append(heatmap[:, row, column])
+        crops.append(pixels)
+    if not kept:
+        return None
+    batch = np.stack(crops)
+
+    def scores_of(part: slice) -> list[NDArray[Any]]:
+        scores = arrays(framework, classify(framework.images(model, batch[part])))
+        return [leaf(scores, metadata["output"]).reshape(len(batch[part]), -1)]
+
+    exact = metadata["exact"] and metadata["precision"] == "f32"
+    return judge([np.stack(kept)], scores_of, exact, rounding(metadata["dtype"]))
+
+
+def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Pair]:
+    """Return up to so many windows that were scanned, spread over the image: one to each part."""
+    rng = np.random.default_rng(seed)
+    (top, bottom), (left, right) = (heatmap.metadata["region"][key] for key in ("rows", "columns"))
+    rows, columns = bottom - top, right - left
+    down = min(rows, max(1, round(sqrt(windows * rows / columns))))
+    across = min(columns, ceil(windows / down))
+    if rows * columns > MANY:
+        return _drawn(heatmap, rng, windows, (down, across))
+    places = np.argwhere(~np.isnan(heatmap[0, top:bottom, left:right]))
+    rng.shuffle(places)
+    parts = places[:, 0] * down // rows * across + places[:, 1] * across // columns
+    _, first = np.unique(parts, return_index=True)
+    rest = np.setdiff1d(np.arange(len(places)), first)
+    chosen = places[np.concatenate([rng.permutation(first), rest])[:windows]]
+    return sorted((int(row) + top, int(column) + left) for row, column in chosen)
+
+
+def _drawn(heatmap: Heatmap, rng: np.random.Generator, windows: int, parts: Pair) -> list[Pair]:
+    """Draw a window from every part of a large heatmap, and keep those that were scanned."""
+    region = heatmap.metadata["region"]
+    rows, columns = (
+        np.linspace(region[key][0], region[key][1], count + 1).astype(int)
+        for key, count in zip(("rows", "columns"), parts, strict=True)
+    )
+    found: list[Pair] = []
+    for i, j in rng.permutation(list(np.ndindex(parts))).tolist():
+        for _ in range(TRIES if len(found) < windows else 0):
+            row = int(rng.integers(rows[i], rows[i + 1]))
+            column = int(rng.integers(columns[j], columns[j + 1]))
+            if not np.isnan(heatmap[0, row, column]):
+                found.append((row, column))
+                break
+    return sorted(found)

@@ -1,0 +1,142 @@
+"""A heatmap as a GeoTIFF: one band to a class, over the image in any program for maps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import InputError, MissingExtraError, first_line
+from fullconv.scanning.heatmap import LEVELS, NOT_SCANNED, Heatmap
+
+BLOCK = 256
+"""Rows and columns of a block of the file, a multiple of 16 as TIFF demands."""
+
+RECORD = "FULLCONV"
+"""The name of the metadata that holds fullconv's own record."""
+
+
+def placed(
+    grid_window: tuple[int, int],
+    step: tuple[int, int],
+    scale: tuple[float, float],
+    transform: tuple[float, float, float, float, float, float],
+) -> tuple[float, float, float, float, float, float]:
+    """Return the transform of a heatmap over an image with a transform.
+
+    Each window is a cell as large as a step, around the window's centre: cell ``(i, j)`` has its
+    upper left corner at ``i * s + (h - s) / 2`` pixels, and likewise along the columns.
+    """
+    a, b, c, d, e, f = transform
+    (h, w), (sy, sx), (zy, zx) = grid_window, step, scale
+    y, x = (h - sy) / 2 * zy, (w - sx) / 2 * zx
+    return a * sx * zx, b * sy * zy, a * x + b * y + c, d * sx * zx, e * sy * zy, d * x + e * y + f
+
+
+def write_geotiff(heatmap: Heatmap, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write a heatmap as a tiled, compressed GeoTIFF, block by block.
+
+    Raises
+    ------
+    MissingExtraError
+        If rasterio is not installed.
+    """
+    rasterio = _rasterio(path)
+    from rasterio.windows import Window
+
+    place = metadata["georeference"] or {"transform": (1, 0, 0, 0, 1, 0), "crs": ""}
+    transform = placed(
+        heatmap.grid.window, heatmap.grid.step, heatmap.scale, tuple(place["transform"])
+    )
+    count, rows, columns = heatmap.shape
+    stored = np.dtype(metadata["dtype"])
+    # GDAL knows float16 only since 3.11; every program reads float32.
+    dtype = np.dtype(np.float32) if stored == np.float16 else stored
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=columns,
+        height=rows,
+        count=count,
+        dtype=dtype.name,
+        crs=place["crs"] or None,
+        transform=rasterio.Affine(*transform),
+        nodata=NOT_SCANNED if dtype == np.uint8 else float("nan"),
+        tiled=True,
+        blockxsize=BLOCK,
+        blockysize=BLOCK,
+        compress="deflate",
+        bigtiff="if_safer",
+    ) as raster:
+        for top in range(0, rows, BLOCK):
+            bottom = min(top + BLOCK, rows)
+            for left in range(0, columns, BLOCK):
+                right = min(left + BLOCK, columns)
+                block = np.asarray(heatmap.array[:, top:bottom, left:right])
+                window = Window(left, top, right - left, bottom - top)
+                raster.write(block.astype(dtype, copy=False), window=window)
+        for number, name in enumerate(heatmap.classes, start=1):
+            raster.set_band_description(number, name)
+        if dtype == np.uint8:
+            raster.scales = [1 / LEVELS] * count
+        raster.update_tags(**{RECORD: json.dumps(dict(metadata))})
+
+
+class Bands:
+    """The bands of a raster, sliced like an array ``(K, rows, columns)``."""
+
+    def __init__(self, path: Path) -> None:
+        self.raster = _rasterio(path).open(path)
+        self.shape = (self.raster.count, self.raster.height, self.raster.width)
+        self.dtype = np.dtype(self.raster.dtypes[0])
+        self.chunks = (self.shape[0], BLOCK, BLOCK)
+
+    def __getitem__(self, place: Any) -> NDArray[Any]:
+        """Read what a slice asks for."""
+        from rasterio.windows import Window
+
+        places = place if isinstance(place, tuple) else (place,)
+        if Ellipsis in places:
+            at = places.index(Ellipsis)
+            missing = 3 - len(places) + 1
+            places = (*places[:at], *[slice(None)] * missing, *places[at + 1 :])
+        places = (*places, *[slice(None)] * (3 - len(places)))
+        bands, *sides = (
+            range(size)[p] if isinstance(p, slice) else range(size)[p : p + 1 or None]
+            for p, size in zip(places, self.shape, strict=True)
+        )
+        if not all(map(len, (bands, *sides))):
+            return np.empty([len(side) for side in (bands, *sides)], self.dtype)
+        rows, columns = sides
+        window = Window(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
+        held: NDArray[Any] = self.raster.read([band + 1 for band in bands], window=window)
+        held = held[:, :: rows.step, :: columns.step]
+        return held[tuple(0 if not isinstance(p, slice) else slice(None) for p in places)]
+
+
+def open_geotiff(path: Path) -> tuple[Bands, dict[str, Any]]:
+    """Open a heatmap that `write_geotiff` wrote."""
+    try:
+        bands = Bands(path)
+        return bands, json.loads(bands.raster.tags()[RECORD])
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} is not a heatmap that fullconv has finished "
+            f"({type(error).__name__}: {first_line(error)}); give the file that "
+            f"'fullconv scan -o' named."
+        ) from None
+
+
+def _rasterio(path: Path) -> Any:
+    try:
+        import rasterio
+    except ImportError:
+        raise MissingExtraError(f"The GeoTIFF {path}", "geo") from None
+    return rasterio

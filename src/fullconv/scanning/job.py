@@ -1,0 +1,248 @@
+"""One scan from its beginning, or from where it stopped, to the finished heatmap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fullconv.converted import FullyConvolutional
+from fullconv.errors import InputError, OutputError, first_line
+from fullconv.scanning import heatmap as heatmaps
+from fullconv.scanning.check import verify_heatmap
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.ledger import Ledger, refuse_other
+from fullconv.scanning.measure import choose_plan, choose_runtime
+from fullconv.scanning.options import Options
+from fullconv.scanning.pipeline import run
+from fullconv.scanning.progress import Listener, Meter
+from fullconv.scanning.region import Region
+from fullconv.scanning.task import Scored, Task
+from fullconv.sources import Source
+from fullconv.tiling import Plan, Tile
+
+ENDINGS = (".zarr", ".tif", ".tiff")
+
+
+@dataclass
+class Job:
+    """One image, one network, and what is asked for; run once.
+
+    Attributes
+    ----------
+    odd_windows : int
+        Windows that hold NaN or infinite pixels, so far.
+    """
+
+    fcn: FullyConvolutional
+    image: Source
+    options: Options
+    classifier: Any
+    origin: Mapping[str, str] | None
+    progress: Listener | None
+    odd_windows: int = 0
+
+    def __post_init__(self) -> None:
+        image, options = self.image, self.options
+        self.region = Region.of(self.fcn.grid, image.size, image.scale, options.roi, options.mask)
+        self.preprocessing = options.prepared(self.fcn)
+
+    def in_memory(self, stack: ExitStack) -> Heatmap:
+        """Scan into memory."""
+        from zarr.storage import MemoryStore
+
+        store = MemoryStore()
+        task = self._task(stack, {})
+        self._score(task, store, None)
+        metadata = self._finish(task, store)
+        return Heatmap(_scores(store), metadata, None)
+
+    def to(self, out: Path, stack: ExitStack, resume: bool, overwrite: bool) -> Heatmap:
+        """Scan into a folder or file, going on with what is there of the same run."""
+        if out.suffix.lower() not in ENDINGS:
+            raise InputError(
+                f"scan(out={str(out)!r}): the kind of output is told by its ending; use .zarr, or "
+                f".tif for a GeoTIFF."
+            )
+        asked = self._asked()
+        if out.exists() and not overwrite:
+            todo = "choose another name, or replace it with overwrite=True (--overwrite)"
+            finished = Heatmap.open(out)
+            refuse_other(out, finished.metadata.get("asked", {}), asked, todo)
+            return finished
+        ledger = Ledger(out)
+        stack.callback(ledger.close)
+        ledger.lock()
+        begun = ledger.begun() if resume else None
+        if begun is not None:
+            todo = "finish it as it was begun, or start again with resume=False (--no-resume)"
+            refuse_other(ledger.folder, begun.get("asked", {}), asked, todo)
+        task = self._task(stack, begun["chosen"] if begun is not None else {})
+        try:
+            if begun is None:
+                ledger.begin({"asked": asked, "chosen": _chosen(task)})
+            else:
+                ledger.resume()
+            self._score(task, ledger.heatmap, ledger)
+            ledger.finish(self._made(task, ledger, asked), overwrite)
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {out}: {error.strerror or first_line(error)}; what was scanned is "
+                f"kept: make room, and the same command goes on where it stopped."
+            ) from None
+        return Heatmap.open(out)
+
+    def _made(self, task: Task, ledger: Ledger, asked: Mapping[str, Any]) -> Path:
+        """Check and describe what was scanned, and return it as what was asked for."""
+        metadata = self._finish(task, ledger.heatmap) | {"asked": asked}
+        heatmaps.describe(
+            ledger.heatmap,
+            self.fcn.grid,
+            self.image.scale,
+            self.image.um_per_pixel,
+            self.fcn.classes,
+            metadata,
+        )
+        if ledger.out.suffix.lower() == ".zarr":
+            return ledger.heatmap
+        from fullconv.scanning.geotiff import write_geotiff
+
+        path = ledger.folder / ledger.out.name
+        write_geotiff(Heatmap(_scores(ledger.heatmap), metadata, None), path, metadata)
+        return path
+
+    def _asked(self) -> dict[str, Any]:
+        """Return what decides the scores, to be compared with that of an earlier run."""
+        options = self.options
+        return {
+            "model": self.fcn.framework.digest(self.fcn.model),
+            "image": Path(self.image.name).name,
+            "pixels": self.image.fingerprint(),
+            "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
+            "region": self.region.describe(),
+            "output": options.output,
+            "dtype": options.dtype,
+            "runtime": options.runtime,
+            "precision": options.precision,
+            "device": options.device,
+            "tile": list(options.tile) if options.tile else None,
+            "fullconv": _version(),
+        }
+
+    def _task(self, stack: ExitStack, chosen: Mapping[str, Any]) -> Task:
+        """Choose what runs and by which tiles, or take what an earlier run has chosen."""
+        fcn, options, size = self.fcn, self.options, self.image.size
+        runtime = choose_runtime(
+            fcn, chosen.get("runtime", options.runtime), size, options.precision, options.device
+        )
+        stack.callback(runtime.close)
+        shape = chosen.get("tile", options.tile)
+        if shape is None:
+            plan = choose_plan(fcn, size, options.memory_bytes, runtime)
+        else:
+            rows, columns = fcn.grid.shape(size)
+            plan = Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+        return Task(
+            self.image,
+            self.preprocessing,
+            self.region,
+            plan,
+            runtime,
+            options.output,
+            fcn.shape.channels,
+        )
+
+    def _score(self, task: Task, store: Any, ledger: Ledger | None) -> None:
+        """Score all tiles that are not done yet."""
+        done = dict(ledger.done) if ledger is not None else {}
+        if not done:
+            shape = (task.scores_of_a_window(), *task.plan.counts)
+            heatmaps.create(store, shape, task.plan.shape, self.options.dtype)
+        scores = _scores(store)
+
+        def write(tile: Tile, made: Scored) -> None:
+            place = (slice(None), slice(*tile.rows), slice(*tile.columns))
+            scores[place] = heatmaps.encoded(made.scores, self.options.dtype)
+            if ledger is not None:
+                band, across = divmod(tile.index, task.plan.tiles[1])
+                chunk = ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
+                ledger.add(tile.index, made.odd, chunk)
+
+        todo = dict(task.wanted())
+        meter = Meter(self.image, todo, done, task.plan, self.progress)
+        meter.tell()
+        self.odd_windows = sum(done.values())
+        left = [tile for tile in todo if tile.index not in done]
+        for tile, made in run(left, task.read, task.compute, write):
+            self.odd_windows += made.odd
+            meter.add(todo[tile])
+            meter.tell()
+
+    def _finish(self, task: Task, store: Any) -> dict[str, Any]:
+        """Return all that is to be known of the heatmap, with the check of some windows."""
+        image, runtime = self.image, task.runtime
+        metadata = {
+            "fullconv": _version(),
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": self.fcn.framework.digest(self.fcn.model),
+            "origin": dict(self.origin) if self.origin else None,
+            "exact": self.fcn.report.exact,
+            "window": list(self.fcn.grid.window),
+            "step": list(self.fcn.grid.step),
+            "classes": list(self.fcn.classes),
+            "background": self.fcn.background,
+            "image": _found_again(image),
+            "image_size": list(image.size),
+            "original_size": list(image.original_size),
+            "um_per_pixel": list(image.um_per_pixel) if image.um_per_pixel else None,
+            "georeference": _placed(image),
+            "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
+            "region": self.region.describe(),
+            "output": self.options.output,
+            "dtype": self.options.dtype,
+            "chosen": _chosen(task),
+            "precision": runtime.precision,
+            "odd_windows": self.odd_windows,
+            "verification": None,
+        }
+        if self.options.windows_to_check:
+            model = self.fcn.model if self.classifier is None else self.classifier
+            made = Heatmap(_scores(store), metadata, None)
+            proof = verify_heatmap(made, model, image, self.options.windows_to_check)
+            metadata["verification"] = proof.as_dict() if proof else None
+        return metadata
+
+
+def _scores(store: Any) -> Any:
+    import zarr
+
+    return zarr.open_array(store, path="0", mode="r+")
+
+
+def _chosen(task: Task) -> dict[str, Any]:
+    runtime = task.runtime
+    return {"runtime": runtime.name, "device": runtime.device, "tile": list(task.plan.shape)}
+
+
+def _found_again(image: Source) -> dict[str, Any]:
+    """Return how the image is opened again, from whatever folder."""
+    described = dict(image.describe())
+    if described.get("path"):
+        described["path"] = str(Path(described["path"]).absolute())
+    return described
+
+
+def _placed(image: Source) -> dict[str, Any] | None:
+    place = image.georeference
+    return None if place is None else {"transform": list(place.transform), "crs": place.crs}
+
+
+def _version() -> str:
+    from fullconv import __version__
+
+    return __version__

@@ -1,0 +1,189 @@
+"""What survives a killed process: which tiles are written, and which run they belong to.
+
+Note [An unfinished output]
+
+While a scan writes ``heat.zarr``, everything lies in the folder ``heat.zarr.part``: the heatmap,
+``run.json`` (what the run was asked for and what it chose, written before the first tile) and
+``tiles`` (a line for each finished tile: its number, and how many of its windows hold NaN pixels).
+A tile's line is written when its scores are on the disk, so whatever moment the process is killed
+at, every tile with a line is whole, and every other is computed again. A last line that is cut
+short counts for nothing. When the heatmap is complete it is moved to its own name in one step: what
+has that name is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import InputError, OutputError, first_line
+
+HEATMAP = "heatmap"
+RUN = "run.json"
+TILES = "tiles"
+
+WHAT = {
+    "model": "another model, or another conversion of it",
+    "image": "another image",
+    "pixels": "the image as it was before it changed",
+    "preprocessing": "pixels prepared in another way",
+    "region": "another part of the image",
+    "dtype": "another --dtype",
+    "output": "another output of the model",
+    "runtime": "another --runtime",
+    "device": "another --device",
+    "precision": "another --precision",
+    "tile": "other tiles",
+    "fullconv": "another version of fullconv",
+}
+"""What the words of a run's record mean to whom it refuses."""
+
+
+class Ledger:
+    """The finished tiles of an unfinished output; one process at a time holds it.
+
+    Raises
+    ------
+    InputError
+        If the unfinished output belongs to another run.
+    OutputError
+        If it cannot be written, or another process is writing it.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.folder = out.with_name(out.name + ".part")
+        self.done: dict[int, int] = {}
+        self._file: Any = None
+
+    @property
+    def heatmap(self) -> Path:
+        """Where the heatmap is written."""
+        return self.folder / HEATMAP
+
+    def begun(self) -> dict[str, Any] | None:
+        """Return the record of the run that began this output; None where there is none."""
+        try:
+            record = json.loads((self.folder / RUN).read_bytes())
+        except (OSError, ValueError):
+            return None  # killed before the record was whole: nothing is lost
+        return record if isinstance(record, dict) else None
+
+    def lock(self) -> None:
+        """Make the folder, and keep every other process out of it until this one ends."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / TILES).open("a+b", buffering=0)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self.out}: {error.strerror or error}; choose a folder that exists "
+                f"and that you may write to."
+            ) from None
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            self._file = None
+            raise OutputError(
+                f"cannot write {self.out}: another process is writing it; wait for it, or choose "
+                f"another name."
+            ) from None
+
+    def begin(self, record: Mapping[str, Any]) -> None:
+        """Start from nothing, under a run's record."""
+        for entry in self.folder.iterdir():
+            if entry.name != TILES:
+                _remove(entry)
+        self._file.truncate(0)
+        self.done = {}
+        _write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
+
+    def resume(self) -> None:
+        """Read which tiles are done, and sweep up what a killed process left half-written."""
+        self._file.seek(0)
+        whole = self._file.read().rpartition(b"\n")[0]
+        self.done = (
+            {int(tile): int(odd) for tile, odd in map(bytes.split, whole.split(b"\n"))}
+            if whole
+            else {}
+        )
+        self._file.truncate(len(whole) + 1 if whole else 0)
+        for left in self.folder.rglob("*.partial"):
+            left.unlink(missing_ok=True)
+
+    def add(self, tile: int, odd: int, chunk: Path) -> None:
+        """Note that a tile's scores are in this file, which is brought to the disk first."""
+        _to_disk(chunk)
+        _to_disk(chunk.parent)
+        self._file.write(b"%d %d\n" % (tile, odd))
+        os.fsync(self._file.fileno())
+        self.done[tile] = odd
+
+    def finish(self, made: Path, overwrite: bool) -> None:
+        """Move the finished output to its name, and remove all else."""
+        try:
+            if overwrite and self.out.exists():
+                self.out.rename(self.folder / "replaced")
+            made.rename(self.out)
+            _to_disk(self.out.parent)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self.out}: {first_line(error)}; the finished heatmap is {made}."
+            ) from None
+        self.close()
+        _remove(self.folder)
+
+    def close(self) -> None:
+        """Let others write it. What is finished stays; where nothing is, nothing stays."""
+        if self._file is not None and not self.done:
+            _remove(self.folder)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
+    """Refuse an output that belongs to another run, with the reason."""
+    other = [word for word in WHAT if begun.get(word) != asked.get(word)]
+    if other:
+        # From another model or image follows more that differs, and tells no more.
+        telling = [word for word in other if word in ("model", "image")] or other
+        reasons = ", and ".join(WHAT[word] for word in telling)
+        raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".partial")
+    temporary.write_bytes(data)
+    _to_disk(temporary)
+    temporary.replace(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write a file or folder out now."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return  # a chunk that holds nothing but NaN is not stored
+    except PermissionError:
+        return  # Windows opens no folders
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""What a scan is asked for, apart from the network, the image and the place of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fullconv.converted import FullyConvolutional
+from fullconv.errors import InputError
+from fullconv.geometry import Pair
+from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.heatmap import DTYPES
+from fullconv.sources import Source, fit_channels, open_source, resized
+
+MEMORY_BYTES = 512 << 20
+"""What the tensors of one tile may take. Pixels read ahead, decoded blocks, scores that wait to be
+written, and what a runtime keeps for itself come on top."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keywords of `scan`, which says what each means."""
+
+    preprocessing: Preprocessing | None = None
+    level: int | None = None
+    um_per_pixel: float | None = None
+    own_um_per_pixel: float | None = None
+    bands: tuple[int, ...] | None = None
+    scale: float = 1.0
+    roi: Box | None = None
+    mask: Any = None
+    output: int = 0
+    dtype: str = "float32"
+    runtime: str = "native"
+    precision: str = "f32"
+    device: str | None = None
+    tile: Pair | None = None
+    memory_bytes: int = MEMORY_BYTES
+    windows_to_check: int = 64
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"scan(dtype={self.dtype!r}): expected {', '.join(DTYPES)}.")
+        if not 0 < self.scale <= 64:
+            raise InputError(
+                f"scan(scale={self.scale}): expected a number above 0 and up to 64; 0.5 halves the "
+                f"image, and finds what is twice as large."
+            )
+        if self.tile is not None and (len(self.tile) != 2 or min(self.tile) < 1):
+            raise InputError(
+                f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."
+            )
+        if self.memory_bytes < 1:
+            raise InputError(f"scan(memory_bytes={self.memory_bytes}): expected at least 1 byte.")
+        if self.windows_to_check < 0:
+            raise InputError(
+                f"scan(windows_to_check={self.windows_to_check}): expected 0 or more windows."
+            )
+
+    def prepared(self, fcn: FullyConvolutional) -> Preprocessing | None:
+        """Return what is done to pixels: as asked for, else as the model says."""
+        return self.preprocessing or fcn.preprocessing
+
+    def open(self, fcn: FullyConvolutional, source: Any) -> Source:
+        """Open an image at the level, resolution and scale that is asked for, with the model's
+        channels."""
+        preprocessing = self.prepared(fcn)
+        um_per_pixel = self.um_per_pixel
+        if um_per_pixel is None and self.level is None and preprocessing is not None:
+            # What is open already is at the resolution that was chosen for it.
+            um_per_pixel = None if isinstance(source, Source) else preprocessing.um_per_pixel
+        image = open_source(
+            source,
+            level=self.level,
+            um_per_pixel=um_per_pixel,
+            own_um_per_pixel=self.own_um_per_pixel,
+            bands=self.bands,
+        )
+        image = fit_channels(image, fcn.shape.channels)
+        if self.scale != 1:
+            height, width = (max(1, round(n * self.scale)) for n in image.size)
+            image = resized(image, (height, width))
+        return image

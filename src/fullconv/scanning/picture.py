@@ -1,0 +1,98 @@
+"""A picture of a heatmap over its image, small enough to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.files import whole
+from fullconv.overlay import draw_overlay
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.sources import Source, fit_channels, resized
+
+LONGEST = 2048
+"""Pixels of the longer side: more do not fit a screen."""
+
+DARKEST, BRIGHTEST = 1, 99
+"""Percentiles of deep pixels that become black and white."""
+
+
+def save_overlay(
+    heatmap: Heatmap, image: Source, path: Path, labels: Sequence[int] | None = None
+) -> None:
+    """Draw a heatmap over its image, reduced to at most `LONGEST` pixels.
+
+    Parameters
+    ----------
+    heatmap, image
+        Scores, and the image that was scanned.
+    path : Path
+        Any ending that Pillow writes.
+    labels : sequence of int, optional
+        The classes whose highest score is shown; by default all but the background.
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be written.
+    """
+    shown = list(labels) if labels is not None else heatmap.foreground
+    reduced, count = reduce_scores(heatmap, shown)
+    size = _reduced(image.size)
+    shrunk = [n / whole_ for n, whole_ in zip(size, image.size, strict=True)]
+    (h, w), (sy, sx) = heatmap.grid.window, heatmap.grid.step
+    # A reduced cell stands for `count` windows, and its centre lies in the middle of theirs.
+    window = (h + (count - 1) * sy) * shrunk[0], (w + (count - 1) * sx) * shrunk[1]
+    step = count * sy * shrunk[0], count * sx * shrunk[1]
+    picture = draw_overlay(small_picture(image, size), reduced, window, step)
+    with whole(path) as temporary:
+        picture.save(temporary)
+
+
+def reduce_scores(heatmap: Heatmap, labels: Sequence[int]) -> tuple[NDArray[np.float64], int]:
+    """Return the highest score of every square of windows, between 0 and 1, and its side.
+
+    Scores that lie outside of 0 to 1 are spread over it, the lowest to 0 and the highest to 1.
+    """
+    _, rows, columns = heatmap.shape
+    count = ceil(max(rows, columns) / LONGEST)
+    reduced = np.full((ceil(rows / count), ceil(columns / count)), np.nan)
+    for i in range(len(reduced)):
+        band = heatmap[:, i * count : (i + 1) * count, :][list(labels)].astype(np.float64)
+        band = np.fmax.reduce(np.fmax.reduce(band, axis=0), axis=0)
+        reduced[i] = np.fmax.reduceat(band, np.arange(0, columns, count))
+    known = reduced[np.isfinite(reduced)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    if low < 0 or high > 1:
+        reduced = (reduced - low) / max(high - low, np.finfo(float).tiny)
+    return np.nan_to_num(reduced, nan=0.0, posinf=1.0, neginf=0.0), count
+
+
+def reduced_picture(image: Source) -> tuple[NDArray[np.uint8], float]:
+    """Return an image, reduced to at most `LONGEST` pixels, and by how much."""
+    size = _reduced(image.size)
+    return small_picture(image, size), size[1] / image.size[1]
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    factor = min(1.0, LONGEST / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def small_picture(image: Source, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return an image in another size as RGB of 8 bits, ``(H, W, 3)``."""
+    shown = fit_channels(image, 3) if image.bands in (1, 2, 4) else image
+    if size != shown.size:
+        shown = resized(shown, size)
+    pixels = shown.read((0, size[0]), (0, size[1]))
+    pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    known = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
+    low, high = np.percentile(known, (DARKEST, BRIGHTEST)) if known.size else (0.0, 1.0)
+    spread = (pixels.astype(np.float64) - low) / max(high - low, np.finfo(float).tiny)
+    return (np.clip(np.nan_to_num(spread), 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,96 @@
+"""What a long work says of itself while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from fullconv.sources import Source
+from fullconv.tiling import Plan, Tile
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a scan is.
+
+    Attributes
+    ----------
+    name : str
+        Of the image.
+    windows, all_windows : int
+        Scored so far, by earlier runs too, and in all.
+    pixels, all_pixels : int
+        The same, in pixels of the image.
+    fresh_pixels : int
+        What this run did of them.
+    seconds : float
+        How long this run has worked.
+    """
+
+    name: str
+    windows: int
+    all_windows: int
+    pixels: int
+    all_pixels: int
+    fresh_pixels: int
+    seconds: float
+
+    @property
+    def megapixels_per_s(self) -> float:
+        """Millions of pixels of the image per second, in this run."""
+        return self.fresh_pixels / 1e6 / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at this rate; None before the first tile."""
+        if not self.fresh_pixels:
+            return None
+        return (self.all_pixels - self.pixels) * self.seconds / self.fresh_pixels
+
+
+Listener = Callable[[Progress], None]
+
+
+class Meter:
+    """Counts what is done, and tells it."""
+
+    def __init__(
+        self,
+        image: Source,
+        todo: Mapping[Tile, int],
+        done: Iterable[int],
+        plan: Plan,
+        progress: Listener | None,
+    ) -> None:
+        height, width = image.size
+        rows, columns = plan.counts
+        self.name = image.name
+        self.pixels = height * width / (rows * columns)  # of the image, for every window
+        self.all = sum(todo.values())
+        finished = set(done)
+        self.before = sum(count for tile, count in todo.items() if tile.index in finished)
+        self.fresh = 0
+        self.start = time.monotonic()
+        self.progress = progress
+
+    def add(self, windows: int) -> None:
+        """Count some windows."""
+        self.fresh += windows
+
+    def tell(self) -> None:
+        """Tell how far the scan is."""
+        if self.progress is None:
+            return
+        windows = self.before + self.fresh
+        self.progress(
+            Progress(
+                self.name,
+                windows,
+                self.all,
+                int(windows * self.pixels),
+                int(self.all * self.pixels),
+                int(self.fresh * self.pixels),
+                time.monotonic() - self.start,
+            )
+        )

@@ -1,0 +1,144 @@
+"""Which windows are to be scored: all, those inside a rectangle, those that a mask marks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import InputError
+from fullconv.geometry import Grid, Pair
+from fullconv.sources import open_source
+
+MASK_BYTES = 1 << 30
+"""A mask is held in memory, one byte for each of its pixels; it may be much smaller than its image,
+over which it is stretched."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Region:
+    """What to scan.
+
+    Attributes
+    ----------
+    rows, columns : (int, int)
+        The windows that lie wholly inside the rectangle that was asked for, half-open.
+    mask : NDArray of bool or None
+        ``(height, width)`` over the whole image; a window counts where its centre is on it.
+    grid : Grid
+        The windows.
+    size : (int, int)
+        Height and width of the image that is scanned.
+    """
+
+    rows: Pair
+    columns: Pair
+    mask: NDArray[np.bool_] | None
+    grid: Grid
+    size: Pair
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        size: Pair,
+        scale: tuple[float, float],
+        roi: Sequence[float] | None,
+        mask: Any,
+    ) -> Region:
+        """Return the region that a rectangle of the original image and a mask leave.
+
+        Parameters
+        ----------
+        grid, size
+            The windows, and the size of the image that they lie in.
+        scale : (float, float)
+            Pixels of the original image per pixel that is scanned, (row, column).
+        roi : (x0, y0, x1, y1) or None
+            In pixels of the original image.
+        mask : array, path or None
+            Any image; what is not 0 is to be scanned.
+
+        Raises
+        ------
+        InputError
+            If no window is left.
+        """
+        counts = grid.shape(size)
+        rows, columns = (0, counts[0]), (0, counts[1])
+        if roi is not None:
+            if len(roi) != 4 or not (roi[0] < roi[2] and roi[1] < roi[3]):
+                raise InputError(
+                    f"roi={tuple(roi)}: expected x0, y0, x1, y1 in pixels of the image, with x0 "
+                    f"left of x1 and y0 above y1."
+                )
+            x0, y0, x1, y1 = roi
+            rows = _inside(y0 / scale[0], y1 / scale[0], grid, 0, counts[0])
+            columns = _inside(x0 / scale[1], x1 / scale[1], grid, 1, counts[1])
+            if rows[0] >= rows[1] or columns[0] >= columns[1]:
+                raise InputError(
+                    f"roi={tuple(roi)}: no window of {grid.window[1]}x{grid.window[0]} pixels lies "
+                    f"wholly inside; give a larger rectangle."
+                )
+        found = cls(rows, columns, None if mask is None else _read(mask), grid, size)
+        if found.mask is not None and not found.mask.any():
+            raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells this region from another, as JSON values."""
+        mask = None if self.mask is None else zlib.crc32(np.packbits(self.mask).tobytes())
+        return {"rows": list(self.rows), "columns": list(self.columns), "mask": mask}
+
+    def wanted(self, rows: Pair, columns: Pair) -> NDArray[np.bool_]:
+        """Return which windows of a rectangle of windows are to be scored."""
+        i, j = np.arange(*rows), np.arange(*columns)
+        chosen = ((i >= self.rows[0]) & (i < self.rows[1]))[:, None] & (
+            (j >= self.columns[0]) & (j < self.columns[1])
+        )
+        if self.mask is not None:
+            y, x = (
+                ((n * step + window / 2) * cells / pixels).astype(np.intp)
+                for n, step, window, cells, pixels in zip(
+                    (i, j),
+                    self.grid.step,
+                    self.grid.window,
+                    self.mask.shape,
+                    self.size,
+                    strict=True,
+                )
+            )
+            chosen &= self.mask[np.ix_(y, x)]
+        return chosen
+
+
+def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pair:
+    """Return the windows between two edges, half-open."""
+    step, window = grid.step[axis], grid.window[axis]
+    hair = 1e-6  # of a pixel: edges that were scaled meet windows that they just hold
+    first = max(0, ceil((start - hair) / step))
+    last = min(count - 1, floor((stop + hair - window) / step))
+    return first, last + 1
+
+
+def _read(mask: Any) -> NDArray[np.bool_]:
+    with open_source(mask) as source:
+        height, width = source.size
+        if height * width > MASK_BYTES:
+            raise InputError(
+                f"mask {source.name}: {width}x{height} pixels are more than fit in memory; give it "
+                f"smaller, it is stretched over the image."
+            )
+        found = np.empty(source.size, np.bool_)
+        band = max(1, 1 << 24 // max(1, width * source.bands))
+        for top in range(0, height, band):
+            rows = (top, min(top + band, height))
+            found[slice(*rows)] = source.read(rows, (0, width)).any(axis=2)
+    return found

@@ -1,0 +1,146 @@
+"""The verb: scan an image of any size with a converted network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fullconv.converted import FullyConvolutional
+from fullconv.geometry import Pair
+from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.job import Job
+from fullconv.scanning.options import MEMORY_BYTES, Box, Options
+from fullconv.scanning.progress import Listener
+from fullconv.sources import Source
+
+
+def scan(
+    fcn: FullyConvolutional,
+    source: Any,
+    out: str | Path | None = None,
+    *,
+    classifier: Any = None,
+    origin: Mapping[str, str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    level: int | None = None,
+    um_per_pixel: float | None = None,
+    own_um_per_pixel: float | None = None,
+    bands: Sequence[int] | None = None,
+    scale: float = 1.0,
+    roi: Box | None = None,
+    mask: Any = None,
+    output: int = 0,
+    dtype: str = "float32",
+    runtime: str = "native",
+    precision: str = "f32",
+    device: str | None = None,
+    tile: Pair | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    windows_to_check: int = 64,
+    resume: bool = True,
+    overwrite: bool = False,
+    progress: Listener | None = None,
+) -> Heatmap:
+    """Score every window of an image of any size, in bounded memory.
+
+    Parameters
+    ----------
+    fcn : FullyConvolutional
+        The converted network.
+    source : NDArray, str, Path or Source
+        ``(H, W)`` or ``(H, W, C)``, an image file of any size, or what `open_source` opened.
+    out : str or Path, optional
+        ``.zarr``: a folder in the OME-Zarr 0.5 layout; ``.tif``: a GeoTIFF. In memory without it.
+    classifier : optional
+        The original classifier, as `convert` takes it, for the check at the end. Without it the
+        converted network itself scores the crops, at its native size.
+    origin : mapping, optional
+        Where the model comes from ("model": a path or ``package.module:callable``, "weights"), to
+        be kept for those who verify the heatmap later. By default the classifier's path.
+    preprocessing : Preprocessing, optional
+        What is done to pixels first; by default what the model says.
+    level, um_per_pixel, own_um_per_pixel, bands
+        Which level or resolution of the image, and which of its bands, as `open_source` takes
+        them. By default the resolution that the model's preprocessing names.
+    scale : float
+        The image is resized by this much first: 0.5 finds objects of twice the size.
+    roi : (x0, y0, x1, y1), optional
+        In pixels of the original image: only windows that lie wholly inside are scored.
+    mask : array, path or Source, optional
+        Any image, which is stretched over this one: only windows whose centre falls on a pixel
+        that is not 0 are scored.
+    output : int
+        Which of several outputs of the model.
+    dtype : {"float32", "float16", "uint8"}
+        How scores are stored; uint8 is for scores between 0 and 1.
+    runtime : str
+        "native" (the model's own framework), "torch", "onnxruntime", "openvino", or "auto": the
+        fastest of those that are installed, by measurement.
+    precision : {"f32", "bf16", "f16"}
+        What is computed with. Less than f32 changes the scores; the check says by how much.
+    device : str, optional
+        "cpu" or "cuda"; by default where the model is.
+    tile : (int, int), optional
+        Rows and columns of windows in a tile; by default what a short measurement finds fastest.
+    memory_bytes : int
+        What the tensors of one tile may take.
+    windows_to_check : int
+        How many windows, spread over the image, are computed again from crops at the end.
+    resume : bool
+        Go on with an unfinished output of the same run; False starts again.
+    overwrite : bool
+        Replace a finished output.
+    progress : callable, optional
+        Is told a `Progress` after every tile.
+
+    Returns
+    -------
+    Heatmap
+        Scores ``(K, rows, columns)``, NaN where nothing was scanned: outside of the region, and in
+        windows that hold a NaN or infinite pixel.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read, does not fit the model, or is smaller than a window.
+    InputError
+        If ``out`` is finished already and differs, or is unfinished and belongs to another run.
+    OutputError
+        If the heatmap cannot be written. What was written stays; the same call goes on with it.
+
+    Notes
+    -----
+    The scores do not depend on the tiles. The same call, made again after the process was killed,
+    goes on where it stopped (Note [An unfinished output]).
+    """
+    options = Options(
+        preprocessing,
+        level,
+        um_per_pixel,
+        own_um_per_pixel,
+        None if bands is None else tuple(bands),
+        scale,
+        roi,
+        mask,
+        output,
+        dtype,
+        runtime,
+        precision,
+        device,
+        tile,
+        memory_bytes,
+        windows_to_check,
+    )
+    if origin is None and isinstance(classifier, str | Path):
+        origin = {"model": str(Path(classifier).absolute())}
+    with ExitStack() as stack:
+        image = options.open(fcn, source)
+        if not isinstance(source, Source):
+            stack.callback(image.close)
+        job = Job(fcn, image, options, classifier, origin, progress)
+        if out is None:
+            return job.in_memory(stack)
+        return job.to(Path(out), stack, resume, overwrite)

@@ -1,0 +1,137 @@
+"""What happens to one tile: pixels in, scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import InputError
+from fullconv.geometry import Grid, Pair
+from fullconv.preprocessing import Preprocessing
+from fullconv.runtimes import Runtime
+from fullconv.scanning.region import Region
+from fullconv.sources import Source
+from fullconv.tiling import Plan, Tile
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored."""
+
+    pixels: NDArray[np.float32]
+    left_out: NDArray[np.bool_]
+    odd: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores ``(K, rows, columns)`` of a tile's own windows; ``odd`` of these hold NaN pixels."""
+
+    scores: NDArray[Any]
+    odd: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image, one network, one region, tile by tile."""
+
+    image: Source
+    preprocessing: Preprocessing | None
+    region: Region
+    plan: Plan
+    runtime: Runtime
+    output: int
+    channels: int
+
+    @property
+    def grid(self) -> Grid:
+        """Window and step."""
+        return self.plan.grid
+
+    def wanted(self) -> Iterator[tuple[Tile, int]]:
+        """Yield the tiles that hold windows to score, and how many."""
+        for tile in self.plan:
+            count = int(np.count_nonzero(self.region.wanted(tile.rows, tile.columns)))
+            if count:
+                yield tile, count
+
+    def scores_of_a_window(self) -> int:
+        """Count the scores that the network gives to one window."""
+        nothing = np.zeros((1, self.channels, *self.grid.window), np.float32)
+        scores: int = self._leaf(self.runtime.run(nothing)).shape[1]
+        return scores
+
+    def read(self, tile: Tile) -> Prepared:
+        """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
+        pixels, odd = prepared_pixels(self.image, self.preprocessing, tile.y, tile.x)
+        left_out, count = ~self.region.wanted(tile.rows, tile.columns), 0
+        if odd is not None:
+            touched = self._touched(odd, tile) & ~left_out
+            count = int(np.count_nonzero(touched))
+            left_out |= touched
+        return Prepared(pixels[None], left_out, count)
+
+    def compute(self, tile: Tile, held: Prepared) -> Scored:
+        """Return the scores of a tile's own windows, NaN where left out."""
+        scores = self._leaf(self.runtime.run(held.pixels))[0][(..., *tile.own)]
+        if held.left_out.any():
+            scores = np.where(held.left_out, np.float32(np.nan), scores)
+        return Scored(scores, held.odd)
+
+    def _touched(self, odd: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
+        """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
+        total = np.zeros((odd.shape[0] + 1, odd.shape[1] + 1), np.int64)
+        np.cumsum(np.cumsum(odd, axis=0, dtype=np.int64), axis=1, out=total[1:, 1:])
+        (h, w), (sy, sx) = self.grid.window, self.grid.step
+        y = np.arange(*tile.rows) * sy - tile.y[0]
+        x = np.arange(*tile.columns) * sx - tile.x[0]
+        inside = (
+            total[np.ix_(y + h, x + w)]
+            - total[np.ix_(y, x + w)]
+            - total[np.ix_(y + h, x)]
+            + total[np.ix_(y, x)]
+        )
+        touched: NDArray[np.bool_] = inside > 0
+        return touched
+
+    def _leaf(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the wanted output as ``(N, K, rows, columns)``."""
+        found = leaf(outputs, self.output)
+        return found.reshape(len(found), -1, *found.shape[-2:])
+
+
+def prepared_pixels(
+    image: Source, preprocessing: Preprocessing | None, y: Pair, x: Pair
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Read and prepare a rectangle: ``(C, h, w)``, and where it holds NaN or infinity, if it does.
+
+    Such pixels are 0 in what is returned; the network would spread them, each runtime in its own
+    way.
+    """
+    held = image.read(y, x).transpose(2, 0, 1)
+    odd = None
+    if held.dtype.kind == "f" and not np.isfinite(held).all():
+        odd = ~np.isfinite(held).all(axis=0)
+        held = np.where(np.isfinite(held), held, 0)
+    if preprocessing is not None:
+        return preprocessing.apply(held), odd
+    return np.ascontiguousarray(held, dtype=np.float32), odd
+
+
+def leaf(outputs: list[NDArray[Any]], wanted: int) -> NDArray[Any]:
+    """Return one of a model's outputs.
+
+    Raises
+    ------
+    InputError
+        If there are not so many.
+    """
+    if not 0 <= wanted < len(outputs):
+        raise InputError(
+            f"scan(output={wanted}): the model has {len(outputs)} output(s), counted from 0."
+        )
+    return outputs[wanted]

@@ -1,0 +1,119 @@
+"""Tiles and runtimes are chosen by a short measurement, which is remembered."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fullconv.runtimes import Runtime
+from fullconv.scanning import measure
+from fullconv.scanning.measure import choose_plan, choose_runtime, recall, remember
+from fullconv.scanning.scanner import scan
+from scans import converted, crops_scores, picture
+
+IMAGE = (600, 500)
+
+
+class Clock(Runtime):
+    """Takes a time that the test says, and scores nothing; notes what it was asked to run."""
+
+    name = "clock"
+
+    def __init__(self, seconds: Any) -> None:
+        super().__init__("f32")
+        self.seconds = seconds
+        self.sizes: list[tuple[int, ...]] = []
+
+    def _outputs(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        self.sizes.append(images.shape[2:])
+        time.sleep(self.seconds(images.shape[2] * images.shape[3]))
+        return []
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def choose(runtime: Runtime, memory_bytes: int = 1 << 21) -> Any:
+    return choose_plan(converted((1, 1)), IMAGE, memory_bytes, runtime)
+
+
+def test_the_tile_with_the_most_windows_per_second_is_chosen() -> None:
+    # A fixed cost for every run favours large tiles; a cost that grows faster, small ones.
+    large = Clock(lambda pixels: 0.01 + 1e-9 * pixels)
+    small = Clock(lambda pixels: 4e-9 * pixels**1.5)
+    assert choose(large, 1 << 21).shape > choose(small, (1 << 21) + 1).shape
+    assert len(set(large.sizes)) > 1
+
+
+def test_what_was_measured_is_remembered_for_the_next_image() -> None:
+    first = Clock(lambda pixels: 0.002)
+    plan = choose(first, 1 << 20)
+    again = Clock(lambda pixels: 0.002)
+    assert choose(again, 1 << 20).shape == plan.shape
+    assert first.sizes
+    assert again.sizes == []
+
+
+def test_another_budget_is_measured_anew() -> None:
+    choose(Clock(lambda pixels: 0.002), 1 << 19)
+    other = Clock(lambda pixels: 0.002)
+    choose(other, 1 << 18)
+    assert other.sizes
+
+
+def test_an_image_of_few_tiles_is_not_measured() -> None:
+    runtime = Clock(lambda pixels: 0.0)
+    plan = choose(runtime, 1 << 34)
+    assert runtime.sizes == []
+    assert len(plan) == 1
+
+
+def test_what_would_take_too_long_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PATIENCE_S", 0.02)
+    runtime = Clock(lambda pixels: 2e-6 * pixels)
+    start = time.monotonic()
+    choose(runtime, (1 << 22) + 1)
+    assert time.monotonic() - start < 2
+    assert max(h * w for h, w in runtime.sizes) * 2e-6 < 0.2
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{nonsense", "{}"])
+def test_a_broken_memory_counts_for_nothing(own_memory: Path, text: str) -> None:
+    path = own_memory / "fullconv" / "measured.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    assert recall() == {}
+    remember("key", [1, 2])
+    assert json.loads(path.read_text()) == {"key": [1, 2]}
+
+
+def test_a_memory_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    remember("key", 1)
+    assert recall() == {}
+
+
+def test_the_fastest_runtime_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fcn = converted((2, 1))
+    first = choose_runtime(fcn, "auto", IMAGE, "f32", None)
+    monkeypatch.setattr(measure, "fastest", None)
+    again = choose_runtime(fcn, "auto", IMAGE, "f32", None)
+    assert first.name == again.name
+    first.close()
+    again.close()
+
+
+def test_a_scan_by_the_fastest_runtime_gives_the_scores_of_the_crops() -> None:
+    image = picture(60, 50)
+    heatmap = scan(converted((2, 1)), image, runtime="auto")
+    np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(image, (2, 1)))
+    assert heatmap.metadata["chosen"]["runtime"] in ("onnxruntime", "openvino")

@@ -1,0 +1,275 @@
+"""What a killed scan leaves behind, and how the same call goes on with it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tifffile
+
+import fullconv
+from fullconv.errors import FullconvError, InputError, OutputError
+from fullconv.scanning import job
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.progress import Progress
+from fullconv.scanning.scanner import scan
+from scans import converted, crops_scores, padded_model, picture
+
+KILLS = 20
+STEP = (2, 1)
+
+
+def scan_command(folder: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "fullconv", "scan", "model.onnx", "image.tif", "-o", "heat.zarr"),
+        *("--step", f"{STEP[1]}x{STEP[0]}", "--tile", "9x7", *more),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    onnx.save(padded_model(), tmp_path / "model.onnx")
+    tifffile.imwrite(tmp_path / "image.tif", picture(300, 260), tile=(64, 64), compression="zlib")
+    return tmp_path
+
+
+def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path) -> None:
+    """Real processes, killed by SIGKILL at random moments, until one comes to its end."""
+    expected = crops_scores(picture(300, 260), STEP)
+    chance = random.Random(4)
+    kills = in_between = 0
+    while kills < KILLS:
+        process = subprocess.Popen(
+            scan_command(folder), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        part = folder / "heat.zarr.part" / "tiles"
+        before = part.read_bytes().count(b"\n") if part.exists() else 0
+        # Most of the start is imports; the kill is to fall on all that comes after.
+        deadline = time.monotonic() + 60
+        while not part.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 1.2))
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+        if process.returncode == -signal.SIGKILL:
+            kills += 1
+            after = part.read_bytes().count(b"\n") if part.exists() else 0
+            in_between += after > before > 0
+        else:
+            assert process.returncode == 0, errors.decode()
+            scores = np.asarray(Heatmap.open(folder / "heat.zarr"))
+            np.testing.assert_array_equal(scores, expected)
+            assert not (folder / "heat.zarr.part").exists()
+            (folder / "heat.zarr").rename(folder / f"done{kills}.zarr")
+    assert in_between >= 3, "too few kills fell between two tiles of a resumed run"
+    result = subprocess.run(scan_command(folder), cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(folder / "heat.zarr")), expected)
+
+
+class PulledError(Exception):
+    """The plug."""
+
+
+def pull_after(tiles: int) -> Any:
+    """Return a listener that ends the run after so many tiles."""
+
+    def listener(progress: Progress) -> None:
+        nonlocal tiles
+        if progress.fresh_pixels:
+            tiles -= 1
+        if tiles <= 0:
+            raise PulledError
+
+    return listener
+
+
+def interrupted(out: Path, image: np.ndarray, tiles: int = 3, **options: Any) -> None:
+    with pytest.raises(PulledError):
+        scan(converted(STEP), image, out, tile=(4, 5), progress=pull_after(tiles), **options)
+
+
+def test_a_resumed_scan_computes_only_what_is_missing(tmp_path: Path) -> None:
+    image, out = picture(60, 50), tmp_path / "heat.zarr"
+    interrupted(out, image, tiles=4)
+    assert not out.exists()
+    ledger = Ledger(out)
+    ledger.lock()
+    ledger.resume()
+    assert 4 <= len(ledger.done) <= 6
+    ledger.close()
+    told: list[Progress] = []
+    heatmap = scan(converted(STEP), image, out, tile=(4, 5), progress=told.append)
+    assert told[0].windows > 0
+    np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(image, STEP))
+    assert os.listdir(tmp_path) == ["heat.zarr"]
+
+
+@pytest.mark.parametrize("cut", [b"7", b"7 ", b"7 0"])
+def test_a_last_line_that_is_cut_short_counts_for_nothing(tmp_path: Path, cut: bytes) -> None:
+    image, out = picture(60, 50), tmp_path / "heat.zarr"
+    interrupted(out, image)
+    tiles = tmp_path / "heat.zarr.part" / "tiles"
+    whole = tiles.read_bytes()
+    tiles.write_bytes(whole + cut)
+    (tmp_path / "heat.zarr.part" / "heatmap" / "0" / "c" / "x.partial").write_bytes(b"half")
+    heatmap = scan(converted(STEP), image, out, tile=(4, 5))
+    np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(image, STEP))
+    assert not list(out.rglob("*.partial"))
+
+
+def test_nan_windows_are_counted_across_runs(tmp_path: Path) -> None:
+    image = picture(60, 50).astype(np.float32)
+    image[5, 5] = np.nan
+    out = tmp_path / "heat.zarr"
+    interrupted(out, image, tiles=5)
+    heatmap = scan(converted(STEP), image, out, tile=(4, 5))
+    assert heatmap.metadata["odd_windows"] == np.isnan(np.asarray(heatmap)[0]).sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"source": picture(60, 50, seed=1)}, "the image as it was before it changed"),
+        ({"roi": (0, 0, 40, 40)}, "another part of the image"),
+        ({"dtype": "float16"}, "another --dtype"),
+        ({"tile": (4, 6)}, "other tiles"),
+        ({"runtime": "onnxruntime"}, "another --runtime"),
+        ({"preprocessing": fullconv.Preprocessing(2.0)}, "pixels prepared in another way"),
+        ({"fcn": converted((2, 2))}, "another model, or another conversion of it"),
+    ],
+)
+@pytest.mark.parametrize("finished", [False, True])
+def test_an_output_of_another_run_is_refused_with_the_reason(
+    tmp_path: Path, change: dict[str, Any], reason: str, finished: bool
+) -> None:
+    image, out = picture(60, 50), tmp_path / "heat.zarr"
+    if finished:
+        scan(converted(STEP), image, out, tile=(4, 5))
+        todo = "choose another name, or replace it with overwrite=True (--overwrite)"
+    else:
+        interrupted(out, image)
+        todo = "finish it as it was begun, or start again with resume=False (--no-resume)"
+    asked = {"fcn": converted(STEP), "source": image, "tile": (4, 5)} | change
+    with pytest.raises(InputError) as caught:
+        scan(out=out, **asked)
+    named = out if finished else f"{out}.part"
+    assert str(caught.value) == f"{named} belongs to another run: {reason}; {todo}."
+    assert scan(converted(STEP), image, out, tile=(4, 5)).shape == (2, 25, 42)
+
+
+def test_no_resume_starts_again_and_overwrite_replaces(tmp_path: Path) -> None:
+    image, other, out = picture(60, 50), picture(60, 50, seed=1), tmp_path / "heat.zarr"
+    interrupted(out, image)
+    scan(converted(STEP), other, out, resume=False)
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(other, STEP))
+    scan(converted(STEP), image, out, overwrite=True)
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(image, STEP))
+    assert os.listdir(tmp_path) == ["heat.zarr"]
+
+
+def test_what_stays_there_until_it_is_replaced_is_whole(tmp_path: Path) -> None:
+    image, other, out = picture(60, 50), picture(60, 50, seed=1), tmp_path / "heat.zarr"
+    scan(converted(STEP), image, out)
+    interrupted(out, other, overwrite=True)
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(image, STEP))
+
+
+def test_a_finished_scan_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, out = picture(60, 50), tmp_path / "heat.zarr"
+    scan(converted(STEP), image, out)
+    monkeypatch.setattr(job, "choose_runtime", None)
+    assert scan(converted(STEP), image, out).shape == (2, 25, 42)
+
+
+def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
+    image, out = picture(60, 50), tmp_path / "heat.zarr"
+    interrupted(out, image)
+    other = Ledger(out)
+    other.lock()
+    other.resume()
+    with pytest.raises(OutputError, match="another process is writing it; wait for it"):
+        scan(converted(STEP), image, out, tile=(4, 5))
+    other.close()
+    assert scan(converted(STEP), image, out, tile=(4, 5)).shape == (2, 25, 42)
+
+
+def test_what_is_there_and_no_heatmap_is_never_touched(tmp_path: Path) -> None:
+    out = tmp_path / "heat.zarr"
+    out.mkdir()
+    (out / "mine").write_text("mine")
+    with pytest.raises(InputError, match="is not a heatmap that fullconv has finished"):
+        scan(converted(STEP), picture(60, 50), out)
+    assert (out / "mine").read_text() == "mine"
+
+
+def test_a_run_that_fails_before_its_first_tile_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FullconvError):
+        scan(converted(STEP), picture(60, 50), tmp_path / "heat.zarr", output=3)
+    assert os.listdir(tmp_path) == []
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = int(sys.argv.pop(1))
+from fullconv.cli.group import commands
+import zarr, numpy, onnxruntime
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+commands.main(prog_name="fullconv")
+"""
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(folder: Path) -> None:
+    """A limit on the size of files stands in for the disk: the system refuses to write on."""
+    arguments = scan_command(folder)[3:]
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, "3000", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
+    )
+    assert result.returncode == 3, result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        "fullconv: error: cannot write heat.zarr: File too large; what was scanned is kept: make "
+        "room, and the same command goes on where it stopped."
+    )
+    assert "Traceback" not in result.stderr
+    result = subprocess.run(scan_command(folder), cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    expected = crops_scores(picture(300, 260), STEP)
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(folder / "heat.zarr")), expected)
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(folder: Path) -> None:
+    process = subprocess.Popen(
+        scan_command(folder),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite that was started in the background ignores Ctrl-C, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    tiles = folder / "heat.zarr.part" / "tiles"
+    deadline = time.monotonic() + 60
+    while not (tiles.exists() and tiles.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "fullconv: interrupted"
+    assert "Traceback" not in errors
+    result = subprocess.run(scan_command(folder), cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
