@@ -178,7 +178,8 @@ def _finds(result: Result) -> list[str]:
         *(f"missed: the dress drawn at {_place(box)}" for box in result.missed),
         "",
         f"Found {len(result.dresses) - len(result.missed)} of {len(result.dresses)} dresses, with "
-        f"{result.false_alarms} false alarms.",
+        f"{result.false_alarms} false alarms. Average precision "
+        f"{result.average_precision:.2f} (1 is best).",
     ]
     if result.missed or result.false_alarms:
         lines.append("(The mistakes are the classifier's own: its crops get the same scores.)")
@@ -198,14 +199,17 @@ def _files(result: Result) -> list[str]:
     return [
         "scene.png        the street as it was drawn",
         "overlay.png      the street with the scores over it as heat, and the finds outlined",
+        "boxes.png        the street with the finds, and the drawn dresses as thin white outlines",
         f"dress-fcn.onnx   the converted classifier: pictures of any size from {w}x{h} up",
     ]
 
 
 def _next(folder: Path) -> list[str]:
     return [
-        "Check again, with the files that are there now:",
+        "With the files that are there now, part 4 and part 5 again, on pictures of any size:",
         f"  fullconv verify {folder / 'dress-fcn.onnx'} {folder / 'scene.png'}",
+        f"  fullconv detect {folder / 'dress-fcn.onnx'} {folder / 'scene.png'} -o dresses.csv",
+        f"  fullconv scan   {folder / 'dress-fcn.onnx'} {folder / 'scene.png'} -o heat.zarr",
         "",
         "With a classifier of your own (say model.onnx) and a picture (photo.jpg):",
         "  fullconv explain model.onnx                     what would change, and is it exact?",
@@ -231,6 +235,7 @@ def _record(result: Result) -> dict[str, Any]:
         "crops_s": result.crops_s,
         "ratio": result.crops_s / result.one_pass_s,
         "found": [asdict(find) for find in result.found],
+        "average_precision": result.average_precision,
         "missed": [list(box) for box in result.missed],
         "false_alarms": result.false_alarms,
         "folder": str(result.folder),

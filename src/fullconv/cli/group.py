@@ -22,7 +22,10 @@ SUMMARIES = {
     "demo": "See it work: find the dresses in a drawn street, two ways.",
     "explain": "Say what conversion would do to a model, layer by layer.",
     "convert": "Convert a window classifier and save the result.",
-    "verify": "Compare a converted model with crops of your own image.",
+    "verify": "Compare a converted model, or a finished heatmap, with crops of your own image.",
+    "scan": "Score every window of images of any size.",
+    "detect": "Find what a model knows in images of any size, as boxes.",
+    "bench": "Time a converted model against crops of your own image.",
 }
 
 

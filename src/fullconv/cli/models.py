@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fullconv
+from fullconv.converted import FullyConvolutional, from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
+from fullconv.frameworks import find
+from fullconv.geometry import Pair
+from fullconv.wsinfer import WsinferConfig
 
 CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """``package.module:callable``."""
@@ -35,6 +42,75 @@ def find_model(named: str, weights: Path | None) -> Any:
             f"out, or name the model's code: package.module:callable."
         )
     return Path(named)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What MODEL names: a converted network, the classifier behind it, and where it came from."""
+
+    fcn: FullyConvolutional
+    classifier: Any
+    is_converted: bool
+    origin: dict[str, str]
+
+
+def open_model(
+    command: str,
+    named: str,
+    weights: Path | None,
+    window: Pair | None,
+    step: Pair | None,
+    approximate: bool,
+    config: WsinferConfig | None = None,
+) -> Opened:
+    """Return the converted network that MODEL holds, or the one that it is converted into.
+
+    A ``config`` says what the classifier's file leaves open: its window, and names of classes.
+
+    Raises
+    ------
+    InputError
+        If MODEL is converted already, and is asked for another conversion.
+    """
+    found = find_model(named, weights)
+    origin = {"model": str(found.absolute()) if isinstance(found, Path) else named}
+    if weights is not None:
+        origin["weights"] = str(weights.absolute())
+    if (digest := file_hash(Path(weights or named))) is not None:
+        origin["sha256"] = digest
+    fcn = _converted(found) if isinstance(found, Path) else None
+    if fcn is None:
+        if config is not None:
+            window = window or config.window
+        classes = None if config is None else config.classes
+        fcn = fullconv.convert(found, window, step, exact=not approximate, classes=classes)
+        return Opened(fcn, found, False, origin)
+    given = {"--window": window, "--step": step, "--approximate": approximate or None}
+    wrong = ", ".join(name for name, value in given.items() if value is not None)
+    if wrong:
+        raise InputError(
+            f"{command} {named} {wrong}: the model is converted already, with its own window and "
+            f"step; leave {wrong} out, or give the classifier."
+        )
+    return Opened(fcn, fcn.model, True, origin)
+
+
+def file_hash(path: Path) -> str | None:
+    """Return the SHA-256 of a file's bytes; None where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _converted(path: Path) -> FullyConvolutional | None:
+    """Return the converted model that a file holds; None where it holds a classifier."""
+    framework = find(path)
+    model, metadata = framework.open(path)
+    if "fullconv.report" not in metadata:
+        return None
+    return from_metadata(framework, model, metadata, path)
 
 
 def _from_code(named: str, weights: Path | None) -> Any:

@@ -75,6 +75,69 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         return numbers
 
 
+class Bands(click.ParamType[tuple[int, ...]]):
+    """Band numbers between commas, counted from 1."""
+
+    name = "A,B,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value, re.ASCII):
+            self.fail(
+                f"expected band numbers from 1 between commas, as in 4,3,2; got {value!r}",
+                param,
+                ctx,
+            )
+        return tuple(int(part) for part in value.split(","))
+
+
+class Box(click.ParamType[tuple[float, float, float, float]]):
+    """``X0,Y0,X1,Y1`` in pixels."""
+
+    name = "X0,Y0,X1,Y1"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float, float]:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            x0, y0, x1, y1 = (float(part) for part in value.split(","))
+        except ValueError:
+            x0 = y0 = x1 = y1 = math.nan
+        if not (x0 < x1 and y0 < y1):
+            self.fail(
+                f"expected X0,Y0,X1,Y1 in pixels, as in 0,0,2048,1024, with X0 left of X1 and Y0 "
+                f"above Y1; got {value!r}",
+                param,
+                ctx,
+            )
+        return x0, y0, x1, y1
+
+
+class Memory(click.ParamType[int]):
+    """An amount of memory, as in 512MB or 2GB; the value is in bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", value.strip().upper(), re.ASCII)
+        size = int(float(match[1]) * 1000 ** " KMG".index(match[2] or " ")) if match else 0
+        if not size:
+            self.fail(
+                f"expected an amount of memory, as in 512MB or 2GB; got {value!r}", param, ctx
+            )
+        return size
+
+
 class Names(click.ParamType[tuple[str, ...]]):
     """Names between commas."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import click
 import fullconv
 from fullconv.cli import options
 from fullconv.cli.images import prepare, read_image
-from fullconv.cli.models import find_model
+from fullconv.cli.models import file_hash, find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
-from fullconv.converted import FullyConvolutional, from_metadata
+from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.frameworks import find
 from fullconv.geometry import Pair
+from fullconv.preprocessing import UNCHANGED
+from fullconv.verification import Verification
+
+HEATMAPS = (".zarr", ".tif", ".tiff")
+"""Endings of heatmaps, none of which is one of models."""
 
 DIFFERS = 4
 """Exit code of a conversion that claims to be exact and is not."""
@@ -24,7 +29,7 @@ DIFFERS = 4
 
 @click.command("verify", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
+@click.argument("image", metavar="[IMAGE]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--windows",
     type=click.IntRange(min=1),
@@ -45,7 +50,7 @@ DIFFERS = 4
 def command(
     ctx: click.Context,
     model: str,
-    image: Path,
+    image: Path | None,
     window: Pair | None,
     step: Pair | None,
     approximate: bool,
@@ -58,34 +63,36 @@ def command(
     """Compare windows of IMAGE, scored all at once, with the same windows cut out and scored alone.
 
     MODEL may be a classifier, which is converted first, or a converted model that fullconv saved.
-    Exit code 4 says that a conversion which claims to be exact is not.
+    Or it is a heatmap that 'fullconv scan' has finished: then its own scores are compared, with
+    crops of the image that it was made from (or of IMAGE, where that has moved). Exit code 4 says
+    that scores which claim to be the crops' own are not.
     """
+    if Path(model).suffix.lower() in HEATMAPS:
+        given = {"--window": window, "--step": step, "--approximate": approximate or None}
+        _refuse(model, [name for name, value in given.items() if value is not None])
+        proof = _of_heatmap(Path(model), image, original, weights, windows, seed, as_json)
+        ctx.exit(0 if proof.passed else DIFFERS)
+    if image is None:
+        raise click.UsageError("Missing argument 'IMAGE'.", ctx)
     with only_json(as_json):
-        found = find_model(model, weights if original is None else None)
-        fcn = _converted(found) if isinstance(found, Path) else None
-        if fcn is None:
-            if original is not None:
-                raise InputError(
-                    f"verify --original {original}: {model} is not converted yet, and is itself "
-                    f"the original; leave --original out."
-                )
-            classifier, against = found, model
-            fcn = fullconv.convert(found, window, step, exact=not approximate)
-        else:
-            _refuse_conversion(model, window, step, approximate)
-            if original is None:
-                classifier, against = fcn.model, None
-            else:
-                classifier, against = find_model(original, weights), original
+        opened = open_model(
+            "verify", model, weights if original is None else None, window, step, approximate
+        )
+        fcn, classifier = opened.fcn, opened.classifier
+        against: str | None = model
+        if opened.is_converted:
+            against = original
+            classifier = fcn.model if original is None else find_model(original, weights)
+        elif original is not None:
+            raise InputError(
+                f"verify --original {original}: {model} is not converted yet, and is itself "
+                f"the original; leave --original out."
+            )
         images = prepare(fcn, read_image(image, fcn.shape.channels))
         verification = fullconv.verify(fcn, classifier, images, windows, seed=seed)
 
     if fcn.preprocessing is None:
-        note(
-            "the model does not say how pixels are prepared for it, so they stay as they are, 0 "
-            "to 255; 'fullconv convert --scale/--mean/--std' stores it",
-            as_json,
-        )
+        note(UNCHANGED, as_json)
     if against is None:
         note(
             f"checked against itself, run on crops of its native size "
@@ -101,22 +108,61 @@ def command(
         ctx.exit(DIFFERS)
 
 
-def _converted(path: Path) -> FullyConvolutional | None:
-    """Return the converted model that a file holds; None where it holds a classifier."""
-    framework = find(path)
-    model, metadata = framework.open(path)
-    if "fullconv.report" not in metadata:
-        return None
-    return from_metadata(framework, model, metadata, path)
+def _of_heatmap(
+    path: Path,
+    image: Path | None,
+    original: str | None,
+    weights: Path | None,
+    windows: int,
+    seed: int,
+    as_json: bool,
+) -> Verification:
+    """Compare a finished heatmap with crops, and print the comparison."""
+    from fullconv.scanning.check import verify_heatmap
+    from fullconv.scanning.heatmap import Heatmap
+    from fullconv.sources import reopen
+
+    heatmap = Heatmap.open(path)
+    described = dict(heatmap.metadata["image"])
+    if image is not None:
+        described["path"] = str(image)
+    with only_json(as_json):
+        if original is None:
+            classifier = _origin(path, heatmap.metadata["origin"])
+        else:
+            classifier = find_model(original, weights)
+        with reopen(described) as source:
+            proof = verify_heatmap(heatmap, classifier, source, windows, seed=seed)
+    if proof is None:
+        raise InputError(f"verify {path}: no window of this heatmap was scanned.")
+    if as_json:
+        print_json({"heatmap": str(path), "image": described["path"]} | proof.as_dict())
+    else:
+        click.echo(str(proof))
+    return proof
 
 
-def _refuse_conversion(model: str, window: Pair | None, step: Pair | None, approx: bool) -> None:
-    given = {"--window": window is not None, "--step": step is not None, "--approximate": approx}
-    if any(given.values()):
-        named = ", ".join(name for name, is_given in given.items() if is_given)
+def _origin(path: Path, origin: Mapping[str, str] | None) -> Any:
+    """Return the model that a heatmap was made with."""
+    if origin is None:
         raise InputError(
-            f"verify {model} {named}: the model is converted already, with its own window and "
-            f"step; leave {named} out, or give the classifier."
+            f"verify {path}: the heatmap does not say where its model is; name the classifier, "
+            f"--original MODEL."
+        )
+    weights = origin.get("weights")
+    if file_hash(Path(weights or origin["model"])) != origin.get("sha256"):
+        raise InputError(
+            f"verify {path}: {weights or origin['model']} has changed or moved since the heatmap "
+            f"was made; name the classifier as it was then, --original MODEL."
+        )
+    return find_model(origin["model"], Path(weights) if weights else None)
+
+
+def _refuse(model: str, given: list[str]) -> None:
+    if given:
+        named = ", ".join(given)
+        raise InputError(
+            f"verify {model} {named}: a heatmap has its own window and step; leave {named} out."
         )
 
 

@@ -1,0 +1,108 @@
+"""``fullconv bench``: crops against the converted network, on the user's own model and image."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+import fullconv
+from fullconv.cli import options
+from fullconv.cli.models import find_model
+from fullconv.cli.options import PreprocessingFlags, preprocessing_of
+from fullconv.cli.output import note, only_json, print_json
+from fullconv.geometry import Pair
+
+LARGEST = 1024
+"""Pixels of a side: of a larger image, the middle is measured."""
+
+
+@click.command("bench", epilog=options.MODEL_HELP)
+@options.model
+@click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
+@options.preprocessing
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    default=LARGEST,
+    show_default=True,
+    help="Of a larger image, so many pixels square from its middle are measured.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often each way is run.",
+)
+@options.as_json
+def command(
+    model: str,
+    image: Path,
+    window: Pair | None,
+    step: Pair | None,
+    approximate: bool,
+    weights: Path | None,
+    size: int,
+    rounds: int,
+    flags: PreprocessingFlags,
+    as_json: bool,
+) -> None:
+    """Time crops of IMAGE against the converted MODEL, which is a classifier, side by side.
+
+    Both run in the model's own framework on this machine, in turns; the middle of a large image
+    stands for it. The ceiling says how many times fewer multiply-accumulates the network needs.
+    """
+    from fullconv.comparison import compare
+    from fullconv.scanning.task import prepared_pixels
+    from fullconv.sources import fit_channels, open_source
+
+    with only_json(as_json):
+        found = find_model(model, weights)
+        window = window or (flags.config.window if flags.config else None)
+        exact, near = (fullconv.convert(found, window, step, exact=e) for e in (True, False))
+        preprocessing = preprocessing_of(flags, exact.preprocessing)
+        with open_source(image) as source:
+            fitted = fit_channels(source, exact.shape.channels)
+            y, x = (
+                _middle(n, max(size, w))
+                for n, w in zip(fitted.size, exact.grid.window, strict=True)
+            )
+            pixels, _ = prepared_pixels(fitted, preprocessing, y, x)
+        result = compare(exact, near, found, pixels[None], rounds)
+    height, width = y[1] - y[0], x[1] - x[0]
+    if as_json:
+        print_json(
+            {
+                "model": model,
+                "image": str(image),
+                "size": [height, width],
+                "framework": exact.framework.name,
+                "window": list(exact.grid.window),
+                "step": list(exact.grid.step),
+                **asdict(result),
+            }
+        )
+        return
+    if approximate:
+        note("both forms are measured; --approximate changes nothing here", as_json)
+    (h, w), (sy, sx) = exact.grid.window, exact.grid.step
+    told = f", told from {result.crops_run}" if result.crops_run < result.windows else ""
+    click.echo(
+        f"{width}x{height} pixels of {image}: {result.windows} windows of {w}x{h}, step "
+        f"{sx if sx == sy else f'{sx}x{sy}'}; {exact.framework.name}, medians of {rounds} rounds"
+    )
+    click.echo(f"{'':<28}{'seconds':>10}{'windows/s':>12}{'times as fast':>15}{'ceiling':>10}")
+    for way in result.ways:
+        name = f"crops, {result.batch} at a time{told}" if way.name == "crops" else way.name
+        click.echo(
+            f"{name:<28}{way.seconds:>10.3f}{result.windows / way.seconds:>12.1f}"
+            f"{way.faster:>15.2f}{way.counted:>10.2f}"
+        )
+
+
+def _middle(length: int, wanted: int) -> Pair:
+    """Return so many pixels in the middle of a side."""
+    first = max(0, (length - wanted) // 2)
+    return first, min(length, first + wanted)

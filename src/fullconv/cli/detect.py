@@ -1,0 +1,259 @@
+"""``fullconv detect``: boxes in images of any size."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fullconv.cli import options
+from fullconv.cli.many import each, make_folder, places
+from fullconv.cli.models import Opened, open_model
+from fullconv.cli.options import PreprocessingFlags
+from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.progress import shown
+from fullconv.cli.reading import prepared, reading
+from fullconv.cli.scan import picture_places
+from fullconv.cli.sizes import Names, Numbers
+from fullconv.errors import InputError
+from fullconv.geometry import Pair
+
+if TYPE_CHECKING:
+    from fullconv.detections.detecting import Found
+    from fullconv.detections.found import Detections
+
+DIFFERS = 4
+AGAIN = "With --overwrite the same command tries them again, and goes on with what it has scanned."
+ENDINGS = (".geojson", ".json", ".csv")
+
+
+@click.command("detect", epilog=options.MODEL_HELP)
+@options.model
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where to write the boxes: .csv (WSInfer's columns), .json (COCO results) or .geojson "
+    "(QuPath; in the coordinates of a georeferenced raster). For several images a .csv, a .json, "
+    "or the folder for a .geojson of each.",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="The least score of a detection.",
+)
+@click.option(
+    "--iou",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Boxes that overlap by more than this show the same object.",
+)
+@click.option(
+    "--scales",
+    type=Numbers(),
+    default="1",
+    show_default=True,
+    help="Resize IMAGE by each, as in 1,0.75,0.5: 0.5 finds what is twice as large.",
+)
+@click.option(
+    "--classes",
+    type=Names(),
+    help="What to look for. Default: every class but the background that the model names.",
+)
+@click.option(
+    "--across-classes", is_flag=True, help="Boxes of different classes may not overlap either."
+)
+@click.option(
+    "--activation",
+    type=click.Choice(["none", "softmax", "sigmoid"]),
+    default="none",
+    show_default=True,
+    help="What turns scores into probabilities, where the model itself does not.",
+)
+@options.preprocessing
+@reading
+@click.option(
+    "--check",
+    "windows_to_check",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    help="So many windows of every scan are computed again from crops; 0: none.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path),
+    help="Also draw the boxes on IMAGE, as this picture; for several images, a folder.",
+)
+@options.as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str,
+    images: tuple[str, ...],
+    window: Pair | None,
+    step: Pair | None,
+    approximate: bool,
+    weights: Path | None,
+    output: Path,
+    overlay: Path | None,
+    overwrite: bool,
+    classes: tuple[str, ...] | None,
+    across_classes: bool,
+    as_json: bool,
+    flags: PreprocessingFlags,
+    **asked: Any,
+) -> None:
+    """Find what MODEL knows in IMAGE, of any size, and write boxes in pixels of the image.
+
+    IMAGE is a file, a folder, a pattern, or a .txt file that lists images. Interrupted or killed,
+    the same command goes on where it stopped. Exit code 4 says that scores which claim to be the
+    crops' own are not.
+    """
+    from fullconv.detections.detecting import check_options, joined
+    from fullconv.sources import find_images
+
+    found = find_images(images)
+    outs = _outputs(found, output, overwrite)
+    pictures = picture_places(found, overlay)
+    check_options(asked["iou"], asked["scales"], asked["activation"])
+    part = output.with_name(output.name + ".part")
+    with only_json(as_json):
+        opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+        asked |= {
+            "preprocessing": prepared("detect", opened, flags, as_json),
+            "classes": classes,
+            "per_class": not across_classes,
+            "folder": part,
+        }
+        make_folder(part)
+        work = partial(_one, opened, as_json, pictures, len(set(outs)) > 1 or len(found) == 1)
+        results, failure = each(found, outs, partial(work, asked), AGAIN)
+        if results and len(set(outs)) == 1 and len(found) > 1:
+            joined([held.detections for held in results]).save(output)
+    if failure is None:
+        shutil.rmtree(part, ignore_errors=True)
+    if as_json:
+        print_json(
+            {"output": str(output), "images": [_record(held.detections) for held in results]}
+        )
+    else:
+        click.echo(f"wrote    {output}")
+    if failure is not None:
+        raise failure
+    proofs = [heatmap.verification for held in results for heatmap in held.heatmaps]
+    if not all(proof is None or proof.passed for proof in proofs):
+        ctx.exit(DIFFERS)
+
+
+def _one(
+    opened: Opened,
+    as_json: bool,
+    pictures: dict[Path, Path],
+    is_alone: bool,
+    asked: dict[str, Any],
+    image: Path,
+    out: Path,
+) -> Found:
+    """Find what one image holds; write it where it has an output of its own."""
+    from fullconv.detections.detecting import detect_in
+    from fullconv.sources import reopen
+
+    with shown() as listener:
+        found = detect_in(
+            opened.fcn,
+            image,
+            classifier=opened.classifier,
+            origin=opened.origin,
+            progress=listener,
+            **asked,
+        )
+    described = found.heatmaps[0].metadata["image"]
+    with reopen({name: value for name, value in described.items() if name != "then"}) as source:
+        if is_alone:
+            place = source.georeference if out.suffix.lower() == ".geojson" else None
+            found.detections.save(out, place)
+        if image in pictures:
+            _draw(found.detections, source, pictures[image])
+    if not as_json:
+        _tell(found, image, asked["threshold"])
+    elif found.beyond is not None:
+        note(_beyond(found.beyond, asked["threshold"]), as_json)
+    return found
+
+
+def _tell(found: Found, image: Path, threshold: float) -> None:
+    detections = found.detections
+    counts = dict.fromkeys(detections.classes, 0)
+    for each_ in detections:
+        counts[each_.name] += 1
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+    click.echo(f"image    {image}: {told}")
+    for heatmap in found.heatmaps:
+        proof = heatmap.verification
+        if proof is not None and not (proof.passed and proof.exact):
+            click.echo(f"check    {proof.windows} windows: {proof.verdict}")
+    if found.beyond is not None:
+        note(_beyond(found.beyond, threshold), False)
+
+
+def _beyond(extremes: tuple[float, float], threshold: float) -> str:
+    low, high = extremes
+    return (
+        f"scores reach from {low:.3g} to {high:.3g}, so they are no probabilities, and the "
+        f"threshold {threshold:g} is one of raw scores; --activation softmax or sigmoid makes "
+        f"probabilities of them"
+    )
+
+
+def _record(found: Detections) -> dict[str, Any]:
+    return {
+        "image": found.names[0],
+        "detections": [
+            {"box": list(one.box), "score": one.score, "class": one.name} for one in found
+        ],
+    }
+
+
+def _outputs(images: list[Path], output: Path, overwrite: bool) -> list[Path]:
+    """Return where each image's boxes go: all in one file, or each in its own."""
+    if output.suffix.lower() in (".csv", ".json"):
+        outs = [output] * len(images)
+    elif output.suffix and output.suffix.lower() not in ENDINGS:
+        from fullconv.detections.formats import check_ending
+
+        check_ending(output)
+        outs = []
+    else:
+        outs = places(images, output, ENDINGS)
+    there = [out for out in outs if out.exists()]
+    if there and not overwrite:
+        raise InputError(
+            f"detect -o {output}: {there[0]} is there already; choose another name, or replace it "
+            f"with --overwrite."
+        )
+    return outs
+
+
+def _draw(found: Detections, source: Any, path: Path) -> None:
+    """Draw boxes on the image, reduced to what fits a screen."""
+    from fullconv.detections.drawing import draw_boxes
+    from fullconv.files import whole
+    from fullconv.scanning.picture import reduced_picture
+
+    picture, factor = reduced_picture(source)
+    make_folder(path.parent)
+    drawn = draw_boxes(picture, found.boxes, found.labels, found.scores, found.classes, factor)
+    with whole(path) as temporary:
+        drawn.save(temporary)

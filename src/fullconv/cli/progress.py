@@ -1,0 +1,84 @@
+"""How long work is shown: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fullconv.scanning.progress import Listener, Progress
+
+EVERY_S = 10.0
+"""Seconds between two lines, where there is no terminal to draw a bar on."""
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Listener]:
+    """Give a listener that shows progress on stderr."""
+    if sys.stderr.isatty():
+        with _bar() as listener:
+            yield listener
+    else:
+        yield _Lines()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Bar(
+        *columns, TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def listener(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.name,
+                completed=progress.windows,
+                total=progress.all_windows,
+                rate=rate(progress),
+            )
+
+        yield listener
+
+
+class _Lines:
+    """Prints the first line after some seconds, and then one every so often."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Print a line if it is time for one."""
+        now = time.monotonic()
+        if now - self.last >= EVERY_S and progress.windows < progress.all_windows:
+            self.last = now
+            share = 100 * progress.windows / progress.all_windows
+            click.echo(f"{progress.name}: {share:.0f} %, {rate(progress)}", err=True)
+
+
+def rate(progress: Progress) -> str:
+    """Return speed and time left as people read them."""
+    left = progress.seconds_left
+    if left is None:
+        return "starting"
+    return f"{progress.megapixels_per_s:.3g} megapixels/s, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people read it."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

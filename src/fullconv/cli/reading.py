@@ -1,0 +1,100 @@
+"""The options of commands that read images of any size, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fullconv.cli.models import Opened
+from fullconv.cli.options import PreprocessingFlags, preprocessing_of
+from fullconv.cli.output import note
+from fullconv.cli.sizes import Bands, Box, Memory, Step
+from fullconv.preprocessing import UNCHANGED, Preprocessing
+
+Decorated = Callable[..., Any]
+
+RUNTIMES = ("native", "torch", "onnxruntime", "openvino", "auto")
+PRECISIONS = ("f32", "bf16", "f16")
+
+
+def reading(command: Decorated) -> Decorated:
+    """Add which pixels are read, and what computes with them; all go to `scan` as they are."""
+    for add in (
+        click.option(
+            "--memory",
+            "memory_bytes",
+            type=Memory(),
+            default="512MB",
+            show_default=True,
+            help="What the tensors of one tile may take. All in all it is a few times as much.",
+        ),
+        click.option(
+            "--tile",
+            type=Step(),
+            metavar="N|WIDTHxHEIGHT",
+            help="Windows in a tile. Default: what a short measurement finds fastest, remembered.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["cpu", "cuda"]),
+            help="Where PyTorch computes. Default: on the CPU.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="f32",
+            show_default=True,
+            help="Less than f32 is faster on some machines, and changes the scores; the check at "
+            "the end says by how much.",
+        ),
+        click.option(
+            "--runtime",
+            type=click.Choice(RUNTIMES),
+            default="native",
+            show_default=True,
+            help="What computes: the model's own framework, another, or the fastest by "
+            "measurement (auto).",
+        ),
+        click.option(
+            "--mask",
+            type=click.Path(path_type=Path),
+            help="An image that is laid over IMAGE: only windows whose centre is on a pixel that "
+            "is not 0 are scored.",
+        ),
+        click.option(
+            "--roi",
+            type=Box(),
+            metavar="X0,Y0,X1,Y1",
+            help="Only windows that lie wholly inside, in pixels of IMAGE.",
+        ),
+        click.option("--bands", type=Bands(), help="Which bands, counted from 1, as in 4,3,2."),
+        click.option(
+            "--image-um-per-pixel",
+            "own_um_per_pixel",
+            type=click.FloatRange(min=0, min_open=True),
+            help="The resolution of IMAGE, where the file does not say.",
+        ),
+        click.option(
+            "--level",
+            type=click.IntRange(min=0),
+            help="Level of a pyramid to read; 0 is the full resolution, and the default.",
+        ),
+    ):
+        command = add(command)
+    return command
+
+
+def prepared(
+    command: str, opened: Opened, flags: PreprocessingFlags, as_json: bool
+) -> Preprocessing | None:
+    """Return what is done to pixels first; where nothing says, say so in a line."""
+    flags.check_channels(command, opened.fcn.shape.channels)
+    found = preprocessing_of(flags, opened.fcn.preprocessing)
+    if found is None:
+        note(UNCHANGED, as_json)
+    else:
+        found.check_channels(opened.fcn.shape.channels)
+    return found

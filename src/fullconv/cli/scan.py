@@ -1,0 +1,219 @@
+"""``fullconv scan``: a heatmap of an image of any size."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fullconv.cli import options
+from fullconv.cli.many import each, places
+from fullconv.cli.models import Opened, open_model
+from fullconv.cli.options import PreprocessingFlags
+from fullconv.cli.output import only_json, print_json
+from fullconv.cli.progress import shown
+from fullconv.cli.reading import prepared, reading
+from fullconv.errors import InputError
+from fullconv.geometry import Pair
+
+if TYPE_CHECKING:
+    from fullconv.scanning.heatmap import Heatmap
+
+DIFFERS = 4
+AGAIN = "The same command tries them again, and skips what is finished."
+
+
+@click.command("scan", epilog=options.MODEL_HELP)
+@options.model
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
+    "the folder to put theirs in.",
+)
+@options.preprocessing
+@reading
+@click.option(
+    "--resize",
+    "scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Resize IMAGE by this much first: 0.5 finds what is twice as large.",
+)
+@click.option(
+    "--scores",
+    "output_number",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which output, of a model that has several.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="How scores are stored. uint8 is for scores between 0 and 1.",
+)
+@click.option(
+    "--check",
+    "windows_to_check",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    help="So many windows are computed again from crops at the end; 0: none.",
+)
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Go on with an unfinished output, or start again.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path),
+    help="Also draw the heatmap over IMAGE, as this picture; for several images, a folder.",
+)
+@options.as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str,
+    images: tuple[str, ...],
+    window: Pair | None,
+    step: Pair | None,
+    approximate: bool,
+    weights: Path | None,
+    output: Path,
+    overlay: Path | None,
+    output_number: int,
+    as_json: bool,
+    flags: PreprocessingFlags,
+    **asked: Any,
+) -> None:
+    """Score every window of IMAGE, of any size, and store the heatmap.
+
+    IMAGE is a file, a folder, a pattern, or a .txt file that lists images; photos, TIFFs and
+    OME-TIFFs, zarr, whole slides, rasters. Memory stays bounded. Interrupted or killed, the same
+    command goes on where it stopped. At the end some windows are compared with crops; exit code 4
+    says that scores which claim to be the crops' own are not.
+    """
+    from fullconv.sources import find_images
+
+    found = find_images(images)
+    outs = places(found, output, (".zarr", ".tif", ".tiff"))
+    pictures = picture_places(found, overlay)
+    with only_json(as_json):
+        opened = open_model("scan", model, weights, window, step, approximate, flags.config)
+        asked["preprocessing"] = prepared("scan", opened, flags, as_json)
+        asked["output"] = output_number
+        results, failure = each(found, outs, partial(_one, opened, as_json, pictures, asked), AGAIN)
+    if as_json:
+        print_json({"heatmaps": results})
+    if failure is not None:
+        raise failure
+    if not all(result["passed"] for result in results):
+        ctx.exit(DIFFERS)
+
+
+def _one(
+    opened: Opened,
+    as_json: bool,
+    pictures: dict[Path, Path],
+    asked: dict[str, Any],
+    image: Path,
+    out: Path,
+) -> dict[str, Any]:
+    from fullconv.scanning.scanner import scan
+
+    existed = out.exists() and not asked["overwrite"]
+    with shown() as listener:
+        heatmap = scan(
+            opened.fcn,
+            image,
+            out,
+            classifier=opened.classifier,
+            origin=opened.origin,
+            progress=listener,
+            **asked,
+        )
+    if not as_json:
+        for line in _story(heatmap, image, existed):
+            click.echo(line)
+    if image in pictures:
+        _draw(heatmap, pictures[image], as_json)
+    proof = heatmap.verification
+    classes, rows, columns = heatmap.shape
+    return {
+        "image": str(image),
+        "heatmap": str(out),
+        "shape": [classes, rows, columns],
+        "window": list(heatmap.grid.window),
+        "step": list(heatmap.grid.step),
+        "exact": heatmap.metadata["exact"],
+        "overlay": str(pictures[image]) if image in pictures else None,
+        "passed": proof is None or proof.passed,
+        "verification": proof.as_dict() if proof else None,
+    }
+
+
+def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
+    metadata, (classes, rows, columns) = heatmap.metadata, heatmap.shape
+    height, width = metadata["image_size"]
+    (h, w), (sy, sx) = heatmap.grid.window, heatmap.grid.step
+    chosen, tile = metadata["chosen"], metadata["chosen"]["tile"]
+    scores = "1 score" if classes == 1 else f"{classes} scores"
+    lines = [
+        f"image    {image}, {width}x{height} pixels: {columns}x{rows} windows of {w}x{h}, step "
+        f"{sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
+        f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
+        f"{tile[1]}x{tile[0]} windows",
+    ]
+    if metadata["odd_windows"]:
+        lines.append(
+            f"note     {metadata['odd_windows']} windows hold NaN or infinite pixels, and are left "
+            f"as not scanned"
+        )
+    proof = heatmap.verification
+    if proof is not None:
+        lines.append(
+            f"check    {proof.windows} windows compared with crops: largest difference "
+            f"{proof.max_error:.3g} (the model's own: {proof.self_error:.3g}), same best class in "
+            f"{100 * proof.agreement:.1f} %"
+        )
+        lines.append(f"         {proof.verdict}")
+    lines.append(f"{'finished already' if existed else 'wrote   '} {heatmap.path}")
+    return lines
+
+
+def picture_places(images: list[Path], overlay: Path | None) -> dict[Path, Path]:
+    """Return where each image's picture goes."""
+    if overlay is None:
+        return {}
+    endings = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+    if overlay.suffix and overlay.suffix.lower() not in endings:
+        raise InputError(
+            f"--overlay {overlay}: the kind of picture is told by its ending; use .png or .jpg."
+        )
+    return dict(zip(images, places(images, overlay, endings), strict=True))
+
+
+def _draw(heatmap: Heatmap, picture: Path, as_json: bool) -> None:
+    from fullconv.cli.many import make_folder
+    from fullconv.scanning.picture import save_overlay
+    from fullconv.sources import reopen
+
+    make_folder(picture.parent)
+    with reopen(heatmap.metadata["image"]) as image:
+        save_overlay(heatmap, image, picture)
+    if not as_json:
+        click.echo(f"wrote    {picture}")

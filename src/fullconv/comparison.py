@@ -1,0 +1,140 @@
+"""Crops against the converted network, side by side, on the user's own model and image."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.converted import FullyConvolutional
+from fullconv.verification import classifier_of
+
+BATCHES = (1, 4, 16, 64)
+PATIENCE_S = 10.0
+"""Crops that would take longer in all are told from some of them."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to score all windows of an image.
+
+    Attributes
+    ----------
+    name : str
+        What was run.
+    seconds : float
+        Median over the rounds, for all windows.
+    faster : float
+        Median over the rounds of the crops' time over this one's.
+    counted : float
+        By how many times fewer multiply-accumulates it needs than crops.
+    """
+
+    name: str
+    seconds: float
+    faster: float
+    counted: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` has measured.
+
+    Attributes
+    ----------
+    windows : int
+        Windows of the image.
+    batch : int
+        Crops at a time, the fastest of those tried.
+    crops_run : int
+        Crops that were run in a round, and from which the time of all is told.
+    rounds : int
+    ways : tuple of Way
+        The crops first.
+    """
+
+    windows: int
+    batch: int
+    crops_run: int
+    rounds: int
+    ways: tuple[Way, ...]
+
+
+def compare(
+    exact: FullyConvolutional,
+    approximate: FullyConvolutional,
+    classifier: Any,
+    image: NDArray[np.float32],
+    rounds: int = 3,
+) -> Comparison:
+    """Measure crops, the exact and the approximate form, in turns, in the model's own framework.
+
+    Parameters
+    ----------
+    exact, approximate
+        Two conversions of the classifier, at the same step.
+    classifier
+        The classifier, as `convert` takes it.
+    image : NDArray
+        Prepared pixels ``(1, C, H, W)``, at least as large as the window.
+    rounds : int
+        How often each is run; a first round is not counted.
+    """
+    framework, grid = exact.framework, exact.grid
+    classify = classifier_of(exact, classifier)
+    images = framework.images(exact.model, image)
+    rows, columns = grid.shape(image.shape[2:])
+
+    def crops(batch: int, count: int) -> float:
+        start = time.perf_counter()
+        for first in range(0, count, batch):
+            boxes = [grid.box(*divmod(k, columns)) for k in range(first, min(first + batch, count))]
+            held = [images[:, :, y0:y1, x0:x1] for x0, y0, x1, y1 in boxes]
+            classify(framework.join(held, 0))
+        return (time.perf_counter() - start) / count
+
+    total = rows * columns
+    crops(1, 1)
+    trials = {batch: crops(batch, batch) for batch in BATCHES if batch <= total}
+    batch = min(trials, key=trials.__getitem__)
+    count = min(total, max(batch, int(PATIENCE_S / trials[batch]) // batch * batch))
+    runs: dict[str, Callable[[], float]] = {
+        "crops": lambda: crops(batch, count) * total,
+        "exact": lambda: _seconds(lambda: exact(images)),
+        "approximate": lambda: _seconds(lambda: approximate(images)),
+    }
+    if exact.report.exact and approximate.report.exact:
+        del runs["approximate"]  # nothing pads: it is the same network
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            seconds = run()
+            if number:
+                times[name].append(seconds)
+    cost = exact.report.cost
+    counted = {
+        "crops": 1.0,
+        "exact": cost.crops / max(1, cost.exact),
+        "approximate": cost.crops / max(1, cost.approximate),
+    }
+    ways = tuple(
+        Way(
+            name,
+            statistics.median(held),
+            statistics.median(a / b for a, b in zip(times["crops"], held, strict=True)),
+            counted[name],
+        )
+        for name, held in times.items()
+    )
+    return Comparison(total, batch, count, rounds, ways)
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
