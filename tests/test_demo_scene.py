@@ -10,10 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from fullconv.overlay import draw_overlay, spread_heatmap
 from fullconv.demo.pen import Pen
 from fullconv.demo.people import draw_dress
 from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, draw_scene
+from fullconv.overlay import draw_overlay, spread_heatmap
 
 WINDOW, STEP = (128, 64), 32
 HELD_OUT = (10_001, 10_002, 10_003)

@@ -8,23 +8,25 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import fullconv
-from fullconv.overlay import draw_overlay
 from fullconv.demo.pen import Box
 from fullconv.demo.scene import draw_scene
+from fullconv.detections.drawing import draw_boxes, outline
+from fullconv.detections.found import Detections
 from fullconv.errors import OutputError
 from fullconv.files import whole
 from fullconv.frameworks import find
 from fullconv.geometry import Grid
+from fullconv.overlay import draw_overlay
 from fullconv.report import Report
 from fullconv.verification import Verification
 
@@ -32,7 +34,8 @@ BATCH = 64
 """Crops per call: more are no faster on a CPU, and one at a time is slower."""
 
 REPEATS = 5
-DRESS = 1
+DRESS, DRESS_NAME = 1, "dress"
+SCENE = "scene.png"
 THRESHOLD = 0.5
 
 SAME_DRESS_IOU = 0.2
@@ -40,6 +43,8 @@ SAME_DRESS_IOU = 0.2
 
 The window beside one, at half its width, shares 0.33, and the diagonal neighbour 0.23.
 """
+
+WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ class Result:
         Seconds, medians of `REPEATS` runs: the picture at once; all crops in batches of `BATCH`.
     found : tuple of Find
         The best windows, the surest first.
+    average_precision : float
+        Of the finds: 1 where all dresses are found, and no false alarm is as sure as one of them.
     folder : Path
         Where the files are.
     files : tuple of str
@@ -107,6 +114,7 @@ class Result:
     one_pass_s: float
     crops_s: float
     found: tuple[Find, ...]
+    average_precision: float
     folder: Path
     files: tuple[str, ...]
 
@@ -147,17 +155,27 @@ def run(folder: Path, seed: int = 0) -> Result:
     )
     heatmap = fcn(image)[0, DRESS]
     verification = fullconv.verify(fcn, classifier, image, windows=rows * columns)
+    detections = fullconv.detect(fcn, scene.image, THRESHOLD, SAME_DRESS_IOU, windows_to_check=0)
     found = tuple(
-        Find(box, score, next((d for d in scene.dresses if _holds_center(d, box)), None))
-        for box, score in best_windows(heatmap, fcn.grid)
+        Find(
+            _whole(one.box),
+            one.score,
+            next((d for d in scene.dresses if _holds_center(d, one.box)), None),
+        )
+        for one in detections
+    )
+    truth = {SCENE: (np.array(scene.dresses), [DRESS_NAME] * len(scene.dresses))}
+    evaluation = fullconv.evaluate(
+        replace(detections, names=(SCENE,)), truth, match="center", classes=[DRESS_NAME]
     )
 
     overlay = draw_overlay(
         scene.image, heatmap, fcn.grid.window, fcn.grid.step, [find.box for find in found]
     )
     _make_folder(folder)
-    _save_picture(Image.fromarray(scene.image), folder / "scene.png")
+    _save_picture(Image.fromarray(scene.image), folder / SCENE)
     _save_picture(overlay, folder / "overlay.png")
+    _save_picture(_boxes(scene.image, scene.dresses, detections), folder / "boxes.png")
     fcn.save(folder / "dress-fcn.onnx")
     return Result(
         seed,
@@ -172,8 +190,9 @@ def run(folder: Path, seed: int = 0) -> Result:
         one_pass_s,
         crops_s,
         found,
+        evaluation.average_precision,
         folder,
-        ("scene.png", "overlay.png", "dress-fcn.onnx"),
+        (SCENE, "overlay.png", "boxes.png", "dress-fcn.onnx"),
     )
 
 
@@ -184,29 +203,22 @@ def cut(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     return np.concatenate([image[:, :, y0:y1, x0:x1] for x0, y0, x1, y1 in boxes])
 
 
-def best_windows(heatmap: NDArray[np.float32], grid: Grid) -> list[tuple[Box, float]]:
-    """Return the windows over `THRESHOLD` that no surer window overlaps, the surest first.
-
-    Greedy non-maximum suppression at `SAME_DRESS_IOU`.
-    """
-    places = sorted(np.argwhere(heatmap > THRESHOLD).tolist(), key=lambda p: -heatmap[p[0], p[1]])
-    kept: list[tuple[Box, float]] = []
-    for row, column in places:
-        box = grid.box(row, column)
-        if all(overlap(box, other) <= SAME_DRESS_IOU for other, _ in kept):
-            kept.append((box, float(heatmap[row, column])))
-    return kept
+def _boxes(image: NDArray[np.uint8], dresses: Sequence[Box], detections: Detections) -> Image.Image:
+    """Draw the dresses as thin white outlines, and what was found over them."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    for box in dresses:
+        outline(draw, box, WHITE, 1)
+    d = detections
+    return draw_boxes(picture, d.boxes, d.labels, d.scores, d.classes)
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Return the intersection over union of two half-open boxes."""
-    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return width * height / (sum(areas) - width * height)
+def _whole(box: tuple[float, float, float, float]) -> Box:
+    x0, y0, x1, y1 = (round(edge) for edge in box)
+    return x0, y0, x1, y1
 
 
-def _holds_center(dress: Box, window: Box) -> bool:
+def _holds_center(dress: Box, window: tuple[float, float, float, float]) -> bool:
     x, y = (window[0] + window[2]) / 2, (window[1] + window[3]) / 2
     return dress[0] <= x < dress[2] and dress[1] <= y < dress[3]
 
