@@ -83,8 +83,8 @@ class Verification:
         """One sentence that says what the figures mean."""
         if not self.exact:
             return (
-                "approximate conversion: the differences above are what it costs; use exact=True "
-                "for the crops' own scores"
+                "approximate: the differences above are what it costs; the exact form, in f32, has "
+                "the crops' own scores"
             )
         if self.passed:
             return "equal: the scores are the crops' own"
