@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, OutputError, first_line
 from fullconv.scanning import heatmap as heatmaps
@@ -159,8 +161,10 @@ class Job:
 
     def _score(self, task: Task, store: Any, ledger: Ledger | None) -> None:
         """Score all tiles that are not done yet."""
-        done = dict(ledger.done) if ledger is not None else {}
-        if not done:
+        finished = np.zeros(len(task.plan), np.bool_)
+        if ledger is not None:
+            finished[ledger.before] = True
+        if not finished.any():
             shape = (task.scores_of_a_window(), *task.plan.counts)
             heatmaps.create(store, shape, task.plan.shape, self.options.dtype)
         scores = _scores(store)
@@ -171,16 +175,16 @@ class Job:
             if ledger is not None:
                 band, across = divmod(tile.index, task.plan.tiles[1])
                 chunk = ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
-                ledger.add(tile.index, made.odd, chunk)
+                ledger.add(tile.index, made.windows, made.odd, chunk)
 
-        todo = dict(task.wanted())
-        meter = Meter(self.image, todo, done, task.plan, self.progress)
+        meter = Meter(self.image, task.plan.counts, self.region.count(), self.progress)
+        if ledger is not None:
+            self.odd_windows = ledger.odd
+            meter.before = ledger.windows
         meter.tell()
-        self.odd_windows = sum(done.values())
-        left = [tile for tile in todo if tile.index not in done]
-        for tile, made in run(left, task.read, task.compute, write):
+        for _, made in run(task.left(finished), task.read, task.compute, write):
             self.odd_windows += made.odd
-            meter.add(todo[tile])
+            meter.fresh += made.windows
             meter.tell()
 
     def _finish(self, task: Task, store: Any) -> dict[str, Any]:

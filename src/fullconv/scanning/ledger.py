@@ -4,7 +4,8 @@ Note [An unfinished output]
 
 While a scan writes ``heat.zarr``, everything lies in the folder ``heat.zarr.part``: the heatmap,
 ``run.json`` (what the run was asked for and what it chose, written before the first tile) and
-``tiles`` (a line for each finished tile: its number, and how many of its windows hold NaN pixels).
+``tiles`` (a line for each finished tile: its number, how many of its windows were to be scored, and
+how many of these hold NaN pixels).
 A tile's line is written when its scores are on the disk, so whatever moment the process is killed
 at, every tile with a line is whole, and every other is computed again. A last line that is cut
 short counts for nothing. When the heatmap is complete it is moved to its own name in one step: what
@@ -19,6 +20,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fullconv.errors import InputError, OutputError, first_line
 
@@ -46,6 +49,13 @@ WHAT = {
 class Ledger:
     """The finished tiles of an unfinished output; one process at a time holds it.
 
+    Attributes
+    ----------
+    before : NDArray
+        Numbers of the tiles that earlier runs have finished.
+    windows, odd : int
+        Windows in all finished tiles, and those of them that hold NaN pixels.
+
     Raises
     ------
     InputError
@@ -57,7 +67,8 @@ class Ledger:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.folder = out.with_name(out.name + ".part")
-        self.done: dict[int, int] = {}
+        self.before = np.zeros(0, np.int64)
+        self.windows = self.odd = 0
         self._file: Any = None
 
     @property
@@ -103,29 +114,28 @@ class Ledger:
             if entry.name != TILES:
                 _remove(entry)
         self._file.truncate(0)
-        self.done = {}
         _write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
 
     def resume(self) -> None:
         """Read which tiles are done, and sweep up what a killed process left half-written."""
         self._file.seek(0)
-        whole = self._file.read().rpartition(b"\n")[0]
-        self.done = (
-            {int(tile): int(odd) for tile, odd in map(bytes.split, whole.split(b"\n"))}
-            if whole
-            else {}
-        )
-        self._file.truncate(len(whole) + 1 if whole else 0)
+        held = self._file.read()
+        whole = held[: held.rfind(b"\n") + 1]
+        lines = np.array(whole.split(), np.int64).reshape(-1, 3)
+        self.before = lines[:, 0]
+        self.windows, self.odd = (int(n) for n in lines[:, 1:].sum(axis=0))
+        self._file.truncate(len(whole))
         for left in self.folder.rglob("*.partial"):
             left.unlink(missing_ok=True)
 
-    def add(self, tile: int, odd: int, chunk: Path) -> None:
+    def add(self, tile: int, windows: int, odd: int, chunk: Path) -> None:
         """Note that a tile's scores are in this file, which is brought to the disk first."""
         _to_disk(chunk)
         _to_disk(chunk.parent)
-        self._file.write(b"%d %d\n" % (tile, odd))
+        self._file.write(b"%d %d %d\n" % (tile, windows, odd))
         os.fsync(self._file.fileno())
-        self.done[tile] = odd
+        self.windows += windows
+        self.odd += odd
 
     def finish(self, made: Path, overwrite: bool) -> None:
         """Move the finished output to its name, and remove all else."""
@@ -143,7 +153,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let others write it. What is finished stays; where nothing is, nothing stays."""
-        if self._file is not None and not self.done:
+        if self._file is not None and not self.windows:
             _remove(self.folder)
         if self._file is not None:
             self._file.close()

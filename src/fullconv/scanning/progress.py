@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from fullconv.geometry import Pair
 from fullconv.sources import Source
-from fullconv.tiling import Plan, Tile
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,25 @@ Listener = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts what is done, and tells it."""
+    """Counts what is done, and tells it.
+
+    Attributes
+    ----------
+    before, fresh : int
+        Windows that earlier runs and this one have scored.
+    """
 
     def __init__(
-        self,
-        image: Source,
-        todo: Mapping[Tile, int],
-        done: Iterable[int],
-        plan: Plan,
-        progress: Listener | None,
+        self, image: Source, counts: Pair, windows: int, progress: Listener | None
     ) -> None:
         height, width = image.size
-        rows, columns = plan.counts
+        rows, columns = counts
         self.name = image.name
         self.pixels = height * width / (rows * columns)  # of the image, for every window
-        self.all = sum(todo.values())
-        finished = set(done)
-        self.before = sum(count for tile, count in todo.items() if tile.index in finished)
-        self.fresh = 0
+        self.all = windows
+        self.before = self.fresh = 0
         self.start = time.monotonic()
         self.progress = progress
-
-    def add(self, windows: int) -> None:
-        """Count some windows."""
-        self.fresh += windows
 
     def tell(self) -> None:
         """Tell how far the scan is."""

@@ -19,6 +19,9 @@ MASK_BYTES = 1 << 30
 """A mask is held in memory, one byte for each of its pixels; it may be much smaller than its image,
 over which it is stretched."""
 
+AT_ONCE = 1 << 22
+"""Windows that are counted at a time."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -117,6 +120,27 @@ class Region:
             )
             chosen &= self.mask[np.ix_(y, x)]
         return chosen
+
+    def touches(self, rows: Pair, columns: Pair) -> bool:
+        """Whether any window of a rectangle of windows is to be scored."""
+        apart = any(
+            last <= begin or end <= first
+            for (first, last), (begin, end) in zip(
+                (self.rows, self.columns), (rows, columns), strict=True
+            )
+        )
+        return not apart and (self.mask is None or bool(self.wanted(rows, columns).any()))
+
+    def count(self) -> int:
+        """Count the windows to be scored."""
+        (top, bottom), (left, right) = self.rows, self.columns
+        if self.mask is None:
+            return (bottom - top) * (right - left)
+        band = max(1, AT_ONCE // (right - left))
+        return sum(
+            int(np.count_nonzero(self.wanted((row, min(row + band, bottom)), self.columns)))
+            for row in range(top, bottom, band)
+        )
 
 
 def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pair:

@@ -20,18 +20,23 @@ from fullconv.tiling import Plan, Tile
 
 @dataclass(frozen=True)
 class Prepared:
-    """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored."""
+    """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored.
+
+    Of its ``windows`` in the region, ``odd`` hold NaN or infinite pixels.
+    """
 
     pixels: NDArray[np.float32]
     left_out: NDArray[np.bool_]
+    windows: int
     odd: int
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores ``(K, rows, columns)`` of a tile's own windows; ``odd`` of these hold NaN pixels."""
+    """Scores ``(K, rows, columns)`` of a tile's own windows; counts as in `Prepared`."""
 
     scores: NDArray[Any]
+    windows: int
     odd: int
 
 
@@ -52,12 +57,12 @@ class Task:
         """Window and step."""
         return self.plan.grid
 
-    def wanted(self) -> Iterator[tuple[Tile, int]]:
-        """Yield the tiles that hold windows to score, and how many."""
-        for tile in self.plan:
-            count = int(np.count_nonzero(self.region.wanted(tile.rows, tile.columns)))
-            if count:
-                yield tile, count
+    def left(self, finished: NDArray[np.bool_]) -> Iterator[Tile]:
+        """Yield the tiles that hold windows to score, but for those that are finished."""
+        for index in np.flatnonzero(~finished).tolist():
+            tile = self.plan[index]
+            if self.region.touches(tile.rows, tile.columns):
+                yield tile
 
     def scores_of_a_window(self) -> int:
         """Count the scores that the network gives to one window."""
@@ -68,19 +73,19 @@ class Task:
     def read(self, tile: Tile) -> Prepared:
         """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
         pixels, odd = prepared_pixels(self.image, self.preprocessing, tile.y, tile.x)
-        left_out, count = ~self.region.wanted(tile.rows, tile.columns), 0
+        wanted = self.region.wanted(tile.rows, tile.columns)
+        windows, touched = int(np.count_nonzero(wanted)), 0
         if odd is not None:
-            touched = self._touched(odd, tile) & ~left_out
-            count = int(np.count_nonzero(touched))
-            left_out |= touched
-        return Prepared(pixels[None], left_out, count)
+            wanted &= ~self._touched(odd, tile)
+            touched = windows - int(np.count_nonzero(wanted))
+        return Prepared(pixels[None], ~wanted, windows, touched)
 
     def compute(self, tile: Tile, held: Prepared) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
         scores = self._leaf(self.runtime.run(held.pixels))[0][(..., *tile.own)]
         if held.left_out.any():
             scores = np.where(held.left_out, np.float32(np.nan), scores)
-        return Scored(scores, held.odd)
+        return Scored(scores, held.windows, held.odd)
 
     def _touched(self, odd: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
         """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
