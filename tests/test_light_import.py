@@ -1,4 +1,4 @@
-"""`import fullconv` and `fullconv --help` load nothing heavy, and take no time."""
+"""`import fullconv` and the command line's help load nothing heavy, and take no time."""
 
 import json
 import pkgutil
@@ -8,12 +8,17 @@ import time
 
 import pytest
 
-HEAVY = ("torch", "onnx", "onnx_ir", "onnxruntime", "PIL", "numpy", "rich")
+HEAVY = (
+    *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "numpy", "rich"),
+    *("PIL", "tifffile", "zarr", "imagecodecs", "rasterio", "openslide"),
+)
 ALLOWED_S = 0.3
 RUNS = 5
 
 IMPORT = "import fullconv"
 HELP = "import sys; sys.argv[1:] = ['--help']; from fullconv.cli import main; main()"
+HELP_OF = HELP.replace("['--help']", "['{}', '--help']")
+OF_IMAGES = [HELP_OF.format(name) for name in ("scan", "detect", "bench")]
 
 
 def loaded_by(code):
@@ -41,6 +46,11 @@ def seconds(code):
 @pytest.mark.parametrize("code", [IMPORT, HELP])
 def test_nothing_heavy_is_loaded(code):
     assert loaded_by(code) == []
+
+
+@pytest.mark.parametrize("code", OF_IMAGES)
+def test_help_of_a_command_loads_no_framework_and_no_image_library(code):
+    assert set(loaded_by(code)) <= {"numpy"}
 
 
 def test_the_check_of_what_is_loaded_can_fail():

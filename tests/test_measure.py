@@ -40,7 +40,7 @@ class Clock(Runtime):
 
 
 def choose(runtime: Runtime, memory_bytes: int = 1 << 21) -> Any:
-    return choose_plan(converted((1, 1)), IMAGE, memory_bytes, runtime)
+    return choose_plan(converted((1, 1)), "digest", IMAGE, memory_bytes, runtime)
 
 
 def test_the_tile_with_the_most_windows_per_second_is_chosen() -> None:
@@ -104,9 +104,9 @@ def test_a_memory_that_cannot_be_written_is_done_without(
 
 def test_the_fastest_runtime_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fcn = converted((2, 1))
-    first = choose_runtime(fcn, "auto", IMAGE, "f32", None)
+    first = choose_runtime(fcn, "digest", "auto", IMAGE, "f32", None)
     monkeypatch.setattr(measure, "fastest", None)
-    again = choose_runtime(fcn, "auto", IMAGE, "f32", None)
+    again = choose_runtime(fcn, "digest", "auto", IMAGE, "f32", None)
     assert first.name == again.name
     first.close()
     again.close()

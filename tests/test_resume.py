@@ -18,7 +18,7 @@ import tifffile
 
 import fullconv
 from fullconv.errors import FullconvError, InputError, OutputError
-from fullconv.scanning import job
+from fullconv.scanning import engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger
 from fullconv.scanning.progress import Progress
@@ -43,6 +43,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def lines_in(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path) -> None:
     """Real processes, killed by SIGKILL at random moments, until one comes to its end."""
     expected = crops_scores(picture(300, 260), STEP)
@@ -52,19 +56,23 @@ def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path
         process = subprocess.Popen(
             scan_command(folder), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        part = folder / "heat.zarr.part" / "tiles"
-        before = part.read_bytes().count(b"\n") if part.exists() else 0
-        # Most of the start is imports; the kill is to fall on all that comes after.
-        deadline = time.monotonic() + 60
-        while not part.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(chance.uniform(0, 1.2))
+        tiles = folder / "heat.zarr.part" / "tiles"
+        before = lines_in(tiles)
+        if kills % 2:
+            # Most of the start is imports; every other kill is to fall on what comes after.
+            deadline = time.monotonic() + 60
+            while (
+                lines_in(tiles) <= before and process.poll() is None and time.monotonic() < deadline
+            ):
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.2))
+        else:
+            time.sleep(chance.uniform(0, 2))
         process.send_signal(signal.SIGKILL)
         _, errors = process.communicate()
         if process.returncode == -signal.SIGKILL:
             kills += 1
-            after = part.read_bytes().count(b"\n") if part.exists() else 0
-            in_between += after > before > 0
+            in_between += lines_in(tiles) > before > 0
         else:
             assert process.returncode == 0, errors.decode()
             scores = np.asarray(Heatmap.open(folder / "heat.zarr"))
@@ -188,7 +196,7 @@ def test_what_stays_there_until_it_is_replaced_is_whole(tmp_path: Path) -> None:
 def test_a_finished_scan_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image, out = picture(60, 50), tmp_path / "heat.zarr"
     scan(converted(STEP), image, out)
-    monkeypatch.setattr(job, "choose_runtime", None)
+    monkeypatch.setattr(engine, "choose_runtime", None)
     assert scan(converted(STEP), image, out).shape == (2, 25, 42)
 
 

@@ -9,9 +9,10 @@ import click
 
 import fullconv
 from fullconv.cli import options
-from fullconv.cli.models import find_model
+from fullconv.cli.models import open_model
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
 LARGEST = 1024
@@ -59,9 +60,14 @@ def command(
     from fullconv.sources import fit_channels, open_source
 
     with only_json(as_json):
-        found = find_model(model, weights)
-        window = window or (flags.config.window if flags.config else None)
-        exact, near = (fullconv.convert(found, window, step, exact=e) for e in (True, False))
+        opened = open_model("bench", model, weights, window, step, False, flags.config)
+        if opened.is_converted:
+            raise InputError(
+                f"bench {model}: the model is converted already; give the classifier that it was "
+                f"converted from."
+            )
+        exact, found = opened.fcn, opened.classifier
+        near = fullconv.convert(found, exact.grid.window, exact.grid.step, exact=False)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image) as source:
             fitted = fit_channels(source, exact.shape.channels)
@@ -88,16 +94,20 @@ def command(
     if approximate:
         note("both forms are measured; --approximate changes nothing here", as_json)
     (h, w), (sy, sx) = exact.grid.window, exact.grid.step
+    often = "one round" if rounds == 1 else f"medians of {rounds} rounds"
     told = f", told from {result.crops_run}" if result.crops_run < result.windows else ""
     click.echo(
         f"{width}x{height} pixels of {image}: {result.windows} windows of {w}x{h}, step "
-        f"{sx if sx == sy else f'{sx}x{sy}'}; {exact.framework.name}, medians of {rounds} rounds"
+        f"{sx if sx == sy else f'{sx}x{sy}'}; {exact.framework.name}, {often}"
     )
-    click.echo(f"{'':<28}{'seconds':>10}{'windows/s':>12}{'times as fast':>15}{'ceiling':>10}")
+    names = {way.name: way.name for way in result.ways} | {
+        "crops": f"crops, {result.batch} at a time{told}"
+    }
+    wide = 2 + max(map(len, names.values()))
+    click.echo(f"{'':<{wide}}{'seconds':>10}{'windows/s':>12}{'times as fast':>15}{'ceiling':>10}")
     for way in result.ways:
-        name = f"crops, {result.batch} at a time{told}" if way.name == "crops" else way.name
         click.echo(
-            f"{name:<28}{way.seconds:>10.3f}{result.windows / way.seconds:>12.1f}"
+            f"{names[way.name]:<{wide}}{way.seconds:>10.3f}{result.windows / way.seconds:>12.1f}"
             f"{way.faster:>15.2f}{way.counted:>10.2f}"
         )
 

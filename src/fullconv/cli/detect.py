@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.cli import options
-from fullconv.cli.many import each, make_folder, places
+from fullconv.cli.many import (
+    all_failed,
+    each,
+    find_inputs,
+    folder,
+    picture_places,
+    places,
+    refuse_existing,
+)
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import prepared, reading
-from fullconv.cli.scan import picture_places
-from fullconv.cli.sizes import Names, Numbers
-from fullconv.errors import InputError
+from fullconv.cli.reading import labels_of, prepared, reading
+from fullconv.cli.sizes import Finite, Names, Scales
 from fullconv.geometry import Pair
 
 if TYPE_CHECKING:
+    from fullconv.cli.many import Failed
     from fullconv.detections.detecting import Found
     from fullconv.detections.found import Detections
 
@@ -45,21 +53,21 @@ ENDINGS = (".geojson", ".json", ".csv")
 )
 @click.option(
     "--threshold",
-    type=float,
+    type=Finite(),
     default=0.5,
     show_default=True,
     help="The least score of a detection.",
 )
 @click.option(
     "--iou",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.3,
     show_default=True,
     help="Boxes that overlap by more than this show the same object.",
 )
 @click.option(
     "--scales",
-    type=Numbers(),
+    type=Scales(),
     default="1",
     show_default=True,
     help="Resize IMAGE by each, as in 1,0.75,0.5: 0.5 finds what is twice as large.",
@@ -67,7 +75,8 @@ ENDINGS = (".geojson", ".json", ".csv")
 @click.option(
     "--classes",
     type=Names(),
-    help="What to look for. Default: every class but the background that the model names.",
+    help="What to look for, by names or by numbers from 0. Default: every class but the "
+    "background that the model names.",
 )
 @click.option(
     "--across-classes", is_flag=True, help="Boxes of different classes may not overlap either."
@@ -121,37 +130,37 @@ def command(
     the same command goes on where it stopped. Exit code 4 says that scores which claim to be the
     crops' own are not.
     """
-    from fullconv.detections.detecting import check_options, joined
-    from fullconv.sources import find_images
+    from fullconv.detections.detecting import joined
 
-    found = find_images(images)
-    outs = _outputs(found, output, overwrite)
+    found = find_inputs(images, output, overlay)
+    outs = _outputs(found, output)
     pictures = picture_places(found, overlay)
-    check_options(asked["iou"], asked["scales"], asked["activation"])
-    part = output.with_name(output.name + ".part")
-    with only_json(as_json):
-        opened = open_model("detect", model, weights, window, step, approximate, flags.config)
-        asked |= {
-            "preprocessing": prepared("detect", opened, flags, as_json),
-            "classes": classes,
-            "per_class": not across_classes,
-            "folder": part,
-        }
-        make_folder(part)
-        work = partial(_one, opened, as_json, pictures, len(set(outs)) > 1 or len(found) == 1)
-        results, failure = each(found, outs, partial(work, asked), AGAIN)
-        if results and len(set(outs)) == 1 and len(found) > 1:
-            joined([held.detections for held in results]).save(output)
-    if failure is None:
-        shutil.rmtree(part, ignore_errors=True)
-    if as_json:
-        print_json(
-            {"output": str(output), "images": [_record(held.detections) for held in results]}
-        )
-    else:
-        click.echo(f"wrote    {output}")
-    if failure is not None:
-        raise failure
+    if not overwrite:
+        refuse_existing("detect -o", output, outs)
+        refuse_existing("detect --overlay", overlay, list(pictures.values()))
+    is_file = output.suffix.lower() in ENDINGS
+    part = output.with_name(output.name + ".part") if is_file else output / "detect.part"
+    with folder(part):
+        with only_json(as_json):
+            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            asked |= {
+                "preprocessing": prepared("detect", opened, flags, as_json),
+                "classes": labels_of(opened.fcn.classes, classes),
+                "per_class": not across_classes,
+                "folder": part,
+            }
+            is_joined = len(found) > 1 and len(set(outs)) == 1
+            work = partial(_one, opened, as_json, pictures, not is_joined, asked)
+            results, failed = each(found, outs, work)
+            if is_joined and results:
+                joined([held.detections for held in results]).save(output)
+        if as_json:
+            _print(output, results, failed)
+        elif results:
+            click.echo(f"wrote    {output}")
+        if failed:
+            raise all_failed(failed, len(found), AGAIN)
+    shutil.rmtree(part, ignore_errors=True)
     proofs = [heatmap.verification for held in results for heatmap in held.heatmaps]
     if not all(proof is None or proof.passed for proof in proofs):
         ctx.exit(DIFFERS)
@@ -172,14 +181,14 @@ def _one(
 
     with shown() as listener:
         found = detect_in(
-            opened.fcn,
+            opened.engine,
             image,
             classifier=opened.classifier,
             origin=opened.origin,
             progress=listener,
             **asked,
         )
-    described = found.heatmaps[0].metadata["image"]
+    described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
     with reopen({name: value for name, value in described.items() if name != "then"}) as source:
         if is_alone:
             place = source.georeference if out.suffix.lower() == ".geojson" else None
@@ -202,8 +211,9 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
     click.echo(f"image    {image}: {told}")
     for heatmap in found.heatmaps:
         proof = heatmap.verification
-        if proof is not None and not (proof.passed and proof.exact):
-            click.echo(f"check    {proof.windows} windows: {proof.verdict}")
+        if proof is not None:
+            at = f" at scale {1 / heatmap.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
     if found.beyond is not None:
         note(_beyond(found.beyond, threshold), False)
 
@@ -217,32 +227,44 @@ def _beyond(extremes: tuple[float, float], threshold: float) -> str:
     )
 
 
-def _record(found: Detections) -> dict[str, Any]:
+def _print(output: Path, results: Sequence[Found], failed: Sequence[Failed]) -> None:
+    """Print the JSON object."""
+    print_json(
+        {
+            "output": str(output),
+            "images": [_record(found) for found in results],
+            "failed": [one.as_dict() for one in failed],
+        }
+    )
+
+
+def _record(found: Found) -> dict[str, Any]:
+    proofs = [heatmap.verification for heatmap in found.heatmaps]
     return {
-        "image": found.names[0],
+        "image": found.detections.names[0],
         "detections": [
-            {"box": list(one.box), "score": one.score, "class": one.name} for one in found
+            {"box": list(one.box), "score": one.score, "class": one.name}
+            for one in found.detections
         ],
+        "passed": all(proof is None or proof.passed for proof in proofs),
     }
 
 
-def _outputs(images: list[Path], output: Path, overwrite: bool) -> list[Path]:
+def _outputs(images: list[Path], output: Path) -> list[Path]:
     """Return where each image's boxes go: all in one file, or each in its own."""
+    if output.suffix.lower() == ".json":
+        from fullconv.detections.coco import check_ids
+
+        check_ids([str(image) for image in images])
     if output.suffix.lower() in (".csv", ".json"):
         outs = [output] * len(images)
-    elif output.suffix and output.suffix.lower() not in ENDINGS:
+    elif output.suffix and output.suffix.lower() not in ENDINGS and not output.is_dir():
         from fullconv.detections.formats import check_ending
 
         check_ending(output)
         outs = []
     else:
         outs = places(images, output, ENDINGS)
-    there = [out for out in outs if out.exists()]
-    if there and not overwrite:
-        raise InputError(
-            f"detect -o {output}: {there[0]} is there already; choose another name, or replace it "
-            f"with --overwrite."
-        )
     return outs
 
 
@@ -253,7 +275,6 @@ def _draw(found: Detections, source: Any, path: Path) -> None:
     from fullconv.scanning.picture import reduced_picture
 
     picture, factor = reduced_picture(source)
-    make_folder(path.parent)
     drawn = draw_boxes(picture, found.boxes, found.labels, found.scores, found.classes, factor)
-    with whole(path) as temporary:
+    with folder(path.parent), whole(path) as temporary:
         drawn.save(temporary)

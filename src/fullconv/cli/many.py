@@ -85,6 +85,16 @@ def picture_places(images: Sequence[Path], overlay: Path | None) -> dict[Path, P
     return dict(zip(images, pictures, strict=True))
 
 
+def refuse_existing(flag: str, named: Path | None, outs: Sequence[Path]) -> None:
+    """Refuse to write over what is there already."""
+    there = [out for out in outs if out.exists()]
+    if there:
+        raise InputError(
+            f"{flag} {named}: {there[0]} is there already; choose another name, or replace "
+            f"it with --overwrite."
+        )
+
+
 def _below(images: Sequence[Path], folder: Path, ending: str) -> list[Path]:
     """Return a place in a folder for each image, no two the same."""
     common = Path(os.path.commonpath([image.absolute().parent for image in images]))
@@ -155,7 +165,7 @@ def folder(path: Path) -> Iterator[None]:
     OutputError
         If it cannot be made.
     """
-    made = [place for place in (path, *path.parents) if not place.exists()]
+    made = [place for place in (path, *path.parents) if not os.path.exists(place)]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

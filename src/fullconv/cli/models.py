@@ -8,8 +8,9 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fullconv
 from fullconv.converted import FullyConvolutional, from_metadata
@@ -17,6 +18,9 @@ from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeMod
 from fullconv.frameworks import find
 from fullconv.geometry import Pair
 from fullconv.wsinfer import WsinferConfig
+
+if TYPE_CHECKING:
+    from fullconv.scanning.engine import Engine
 
 CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """``package.module:callable``."""
@@ -52,6 +56,13 @@ class Opened:
     classifier: Any
     is_converted: bool
     origin: dict[str, str]
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What scans with the network; opened once for all images, and closed with the process."""
+        from fullconv.scanning.engine import Engine
+
+        return Engine(self.fcn)
 
 
 def open_model(
@@ -120,7 +131,7 @@ def _from_code(named: str, weights: Path | None) -> Any:
         raise MissingExtraError("A PyTorch model", "torch") from None
     if weights is not None and not weights.is_file():
         raise InputError(f"--weights {weights}: no such file; check its path.")
-    build = _attribute(named)
+    build = attribute(named)
     model = build
     if not isinstance(build, torch.nn.Module):
         if not callable(build):
@@ -149,7 +160,7 @@ def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def _attribute(named: str) -> Any:
+def attribute(named: str) -> Any:
     """Import the module, with the current folder first on the path, and look the name up."""
     module_name, _, path = named.partition(":")
     if sys.path[:1] != [""]:

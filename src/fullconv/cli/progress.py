@@ -33,10 +33,10 @@ def _bar() -> Iterator[Listener]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Bar(
-        *columns, TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True
-    ) as bar:
+    # Names of files are no markup: brackets in them are to be seen.
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, rate="")
 
         def listener(progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import click
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
-from fullconv.cli.sizes import Bands, Box, Memory, Step
+from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
+from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
 Decorated = Callable[..., Any]
@@ -33,8 +34,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--tile",
-            type=Step(),
-            metavar="N|WIDTHxHEIGHT",
+            type=Tile(),
             help="Windows in a tile. Default: what a short measurement finds fastest, remembered.",
         ),
         click.option(
@@ -74,7 +74,7 @@ def reading(command: Decorated) -> Decorated:
         click.option(
             "--image-um-per-pixel",
             "own_um_per_pixel",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Finite(min=0, min_open=True),
             help="The resolution of IMAGE, where the file does not say.",
         ),
         click.option(
@@ -98,3 +98,30 @@ def prepared(
     else:
         found.check_channels(opened.fcn.shape.channels)
     return found
+
+
+def labels_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str | int] | None:
+    """Return the classes to look for: by their names, or by numbers.
+
+    Raises
+    ------
+    InputError
+        If the model has no such class. How many scores a model without names gives shows later.
+    """
+    if wanted is None:
+        return None
+    labels: list[str | int] = []
+    for name in wanted:
+        # What results call a class of a model without names is understood here, too.
+        number = name.removeprefix("class ") if not known else name
+        is_number = number.isascii() and number.isdigit()
+        if name in known:
+            labels.append(name)
+        elif is_number and (not known or int(number) < len(known)):
+            labels.append(int(number))
+        else:
+            raise InputError(
+                f"detect --classes: there is no class {name!r}; the model has "
+                f"{', '.join(known) or 'classes without names, which are numbered from 0'}."
+            )
+    return labels

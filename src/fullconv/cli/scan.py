@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.cli import options
-from fullconv.cli.many import each, places
+from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_places, places
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import prepared, reading
+from fullconv.cli.sizes import LARGEST_SCALE, Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
@@ -41,8 +42,8 @@ AGAIN = "The same command tries them again, and skips what is finished."
 @reading
 @click.option(
     "--resize",
-    "scale",
-    type=click.FloatRange(min=0, min_open=True),
+    "resize",
+    type=Finite(min=0, min_open=True, max=LARGEST_SCALE),
     default=1.0,
     show_default=True,
     help="Resize IMAGE by this much first: 0.5 finds what is twice as large.",
@@ -96,6 +97,7 @@ def command(
     output: Path,
     overlay: Path | None,
     output_number: int,
+    resize: float,
     as_json: bool,
     flags: PreprocessingFlags,
     **asked: Any,
@@ -107,20 +109,18 @@ def command(
     command goes on where it stopped. At the end some windows are compared with crops; exit code 4
     says that scores which claim to be the crops' own are not.
     """
-    from fullconv.sources import find_images
-
-    found = find_images(images)
+    found = find_inputs(images, output, overlay)
     outs = places(found, output, (".zarr", ".tif", ".tiff"))
     pictures = picture_places(found, overlay)
     with only_json(as_json):
         opened = open_model("scan", model, weights, window, step, approximate, flags.config)
         asked["preprocessing"] = prepared("scan", opened, flags, as_json)
-        asked["output"] = output_number
-        results, failure = each(found, outs, partial(_one, opened, as_json, pictures, asked), AGAIN)
+        asked |= {"output": output_number, "scale": resize}
+        results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
     if as_json:
-        print_json({"heatmaps": results})
-    if failure is not None:
-        raise failure
+        print_json({"heatmaps": results, "failed": [one.as_dict() for one in failed]})
+    if failed:
+        raise all_failed(failed, len(found), AGAIN)
     if not all(result["passed"] for result in results):
         ctx.exit(DIFFERS)
 
@@ -136,6 +136,12 @@ def _one(
     from fullconv.scanning.scanner import scan
 
     existed = out.exists() and not asked["overwrite"]
+    picture = pictures.get(image)
+    if picture is not None and picture.exists() and not (existed or asked["overwrite"]):
+        raise InputError(
+            f"--overlay {picture}: it is there already; choose another name, or replace it with "
+            f"--overwrite."
+        )
     with shown() as listener:
         heatmap = scan(
             opened.fcn,
@@ -144,13 +150,14 @@ def _one(
             classifier=opened.classifier,
             origin=opened.origin,
             progress=listener,
+            engine=opened.engine,
             **asked,
         )
     if not as_json:
         for line in _story(heatmap, image, existed):
             click.echo(line)
-    if image in pictures:
-        _draw(heatmap, pictures[image], as_json)
+    if picture is not None:
+        _draw(heatmap, image, picture, as_json)
     proof = heatmap.verification
     classes, rows, columns = heatmap.shape
     return {
@@ -160,7 +167,7 @@ def _one(
         "window": list(heatmap.grid.window),
         "step": list(heatmap.grid.step),
         "exact": heatmap.metadata["exact"],
-        "overlay": str(pictures[image]) if image in pictures else None,
+        "overlay": None if picture is None else str(picture),
         "passed": proof is None or proof.passed,
         "verification": proof.as_dict() if proof else None,
     }
@@ -191,29 +198,21 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
             f"{100 * proof.agreement:.1f} %"
         )
         lines.append(f"         {proof.verdict}")
-    lines.append(f"{'finished already' if existed else 'wrote   '} {heatmap.path}")
+    lines.append(
+        f"done     {heatmap.path} was finished before; --overwrite scans again"
+        if existed
+        else f"wrote    {heatmap.path}"
+    )
     return lines
 
 
-def picture_places(images: list[Path], overlay: Path | None) -> dict[Path, Path]:
-    """Return where each image's picture goes."""
-    if overlay is None:
-        return {}
-    endings = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-    if overlay.suffix and overlay.suffix.lower() not in endings:
-        raise InputError(
-            f"--overlay {overlay}: the kind of picture is told by its ending; use .png or .jpg."
-        )
-    return dict(zip(images, places(images, overlay, endings), strict=True))
-
-
-def _draw(heatmap: Heatmap, picture: Path, as_json: bool) -> None:
-    from fullconv.cli.many import make_folder
+def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:
     from fullconv.scanning.picture import save_overlay
     from fullconv.sources import reopen
 
-    make_folder(picture.parent)
-    with reopen(heatmap.metadata["image"]) as image:
-        save_overlay(heatmap, image, picture)
+    # By the path of today: the heatmap may have been finished where the image lay elsewhere.
+    described = heatmap.metadata["image"] | {"path": str(image)}
+    with folder(picture.parent), reopen(described) as source:
+        save_overlay(heatmap, source, picture)
     if not as_json:
         click.echo(f"wrote    {picture}")

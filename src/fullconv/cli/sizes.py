@@ -10,6 +10,9 @@ import click
 
 from fullconv.geometry import Pair
 
+LARGEST_SCALE = 64
+"""Images are enlarged by this much at most."""
+
 
 class Window(click.ParamType[Pair]):
     """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width)."""
@@ -51,6 +54,26 @@ class Step(click.ParamType[Pair]):
         return pair
 
 
+class Tile(click.ParamType[Pair]):
+    """One number of windows for both directions, or ``WIDTHxHEIGHT``; (rows, columns)."""
+
+    name = "N|WIDTHxHEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        pair = _pair(f"{value}x{value}" if re.fullmatch(r"\d+", value) else value)
+        if pair is None:
+            self.fail(
+                f"expected windows, at least 1: one number for both directions as in 32, or "
+                f"WIDTHxHEIGHT as in 64x32; got {value!r}",
+                param,
+                ctx,
+            )
+        return pair
+
+
 class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers between commas."""
 
@@ -73,6 +96,40 @@ class Numbers(click.ParamType[tuple[float, ...]]):
                 ctx,
             )
         return numbers
+
+
+class Scales(Numbers):
+    """Factors between commas, by each of which an image is resized."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Read the text."""
+        try:
+            scales = super().convert(value, param, ctx)
+        except click.BadParameter:
+            scales = ()
+        if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
+            self.fail(
+                f"expected numbers above 0 and up to {LARGEST_SCALE} between commas, as in "
+                f"1,0.75,0.5; got {value!r}",
+                param,
+                ctx,
+            )
+        return scales
+
+
+class Finite(click.FloatRange):
+    """A number in a range, as `click.FloatRange`, and no NaN nor infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the text."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 class Bands(click.ParamType[tuple[int, ...]]):
@@ -110,7 +167,7 @@ class Box(click.ParamType[tuple[float, float, float, float]]):
             x0, y0, x1, y1 = (float(part) for part in value.split(","))
         except ValueError:
             x0 = y0 = x1 = y1 = math.nan
-        if not (x0 < x1 and y0 < y1):
+        if not (x0 < x1 and y0 < y1 and all(map(math.isfinite, (x0, y0, x1, y1)))):
             self.fail(
                 f"expected X0,Y0,X1,Y1 in pixels, as in 0,0,2048,1024, with X0 left of X1 and Y0 "
                 f"above Y1; got {value!r}",

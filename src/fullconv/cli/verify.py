@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -122,10 +123,16 @@ def _of_heatmap(
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import reopen
 
+    _check_finished(path)
     heatmap = Heatmap.open(path)
     described = dict(heatmap.metadata["image"])
     if image is not None:
         described["path"] = str(image)
+    elif described.get("path") and not os.path.exists(described["path"]):
+        raise InputError(
+            f"verify {path}: its image {described['path']} is no longer there; name the place "
+            f"where it is now, as a second argument."
+        )
     with only_json(as_json):
         if original is None:
             classifier = _origin(path, heatmap.metadata["origin"])
@@ -140,6 +147,18 @@ def _of_heatmap(
     else:
         click.echo(str(proof))
     return proof
+
+
+def _check_finished(path: Path) -> None:
+    """Check that a heatmap is there, before anything is said of what it holds."""
+    if path.exists():
+        return
+    if path.with_name(path.name + ".part").exists():
+        raise InputError(
+            f"verify {path}: the scan that writes it has not come to its end; the same 'fullconv "
+            f"scan' command goes on with it."
+        )
+    raise InputError(f"verify {path}: no such heatmap; give what 'fullconv scan -o' named.")
 
 
 def _origin(path: Path, origin: Mapping[str, str] | None) -> Any:

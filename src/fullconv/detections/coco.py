@@ -8,7 +8,7 @@ and ending; as a number where it is one, as in COCO's own files (000000397133.jp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,24 @@ def image_id(name: str) -> int | str:
     return int(stem) if stem.isascii() and stem.isdigit() else stem
 
 
+def check_ids(names: Sequence[str]) -> list[int | str]:
+    """Return what COCO files call images of these names.
+
+    Raises
+    ------
+    InputError
+        If two images would have the same ``image_id``.
+    """
+    ids = [image_id(name) for name in names]
+    for place, each in enumerate(ids):
+        if each in ids[:place]:
+            raise InputError(
+                f"{names[ids.index(each)]} and {names[place]} have the same image_id {each!r} in "
+                f"COCO results; write them to files of their own, or use .csv."
+            )
+    return ids
+
+
 def lines(found: Detections) -> Iterator[str]:
     """Return the lines of the file, one for each box.
 
@@ -32,14 +50,7 @@ def lines(found: Detections) -> Iterator[str]:
     InputError
         If two images would have the same ``image_id``.
     """
-    ids = [image_id(name) for name in found.names]
-    for place, each in enumerate(ids):
-        if each in ids[:place]:
-            raise InputError(
-                f"{found.names[ids.index(each)]} and {found.names[place]} have the same image_id "
-                f"{each!r} in COCO results; write them to files of their own, or use .csv."
-            )
-    return _lines(found, ids)
+    return _lines(found, check_ids(found.names))
 
 
 def _lines(found: Detections, ids: list[int | str]) -> Iterator[str]:

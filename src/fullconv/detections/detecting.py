@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,10 @@ from fullconv.detections.found import Detections, unnamed_classes
 from fullconv.detections.peaks import Peaks, peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, InputError
+from fullconv.geometry import Pair
+from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.options import Options
+from fullconv.scanning.options import LARGEST_SCALE, Options
 from fullconv.scanning.scanner import scan
 from fullconv.sources import Source
 
@@ -28,7 +30,9 @@ ACTIVATIONS = ("none", "softmax", "sigmoid")
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
 
-TELLING = ("preprocessing", "roi", "mask", "output", "dtype", "runtime", "precision", "tile")
+TELLING = (
+    *("preprocessing", "roi", "mask", "output", "dtype", "runtime", "precision", "device", "tile"),
+)
 """The options of `scan` that tell one heatmap of an image from another."""
 
 FEW_CLASSES = 64
@@ -90,12 +94,14 @@ def detect(
         If there is no such class, or an option cannot be.
     """
     sources = list(source) if isinstance(source, list | tuple) else [source]
-    found = [
-        detect_in(
-            fcn, one, threshold, iou, scales, classes, per_class, activation, folder, **options
-        )
-        for one in sources
-    ]
+    with Engine(fcn) as engine:
+        found = [
+            detect_in(
+                *(engine, one, threshold, iou, scales, classes, per_class, activation, folder),
+                **options,
+            )
+            for one in sources
+        ]
     return joined([each.detections for each in found])
 
 
@@ -120,7 +126,7 @@ class Found:
 
 
 def detect_in(
-    fcn: FullyConvolutional,
+    engine: Engine,
     source: Any,
     threshold: float,
     iou: float,
@@ -137,9 +143,9 @@ def detect_in(
         if not isinstance(source, Source):
             opening = {name: options.pop(name) for name in OPENING if name in options}
             preprocessing = options.get("preprocessing")
-            source = Options(preprocessing=preprocessing, **opening).open(fcn, source)
+            source = Options(preprocessing=preprocessing, **opening).open(engine.fcn, source)
             stack.callback(source.close)
-        heatmaps = _scanned(fcn, source, scales, folder, options)
+        heatmaps = _scanned(engine, source, scales, folder, options)
         name, size = source.name, source.original_size
     labels = _wanted(heatmaps[0], classes)
     arrays = [_Activated(heatmap, activation) for heatmap in heatmaps]
@@ -160,7 +166,7 @@ def detect_in(
         scores[kept],
         numbers[kept],
         np.zeros(len(kept), np.int64),
-        fcn.classes or unnamed_classes(heatmaps[0].shape[0]),
+        heatmaps[0].classes or unnamed_classes(heatmaps[0].shape[0]),
         (name,),
         (size,),
         _all_scores(arrays, candidates, kept),
@@ -198,8 +204,11 @@ def check_options(iou: float, scales: Sequence[float], activation: str) -> None:
     """
     if not 0 <= iou <= 1:
         raise InputError(f"detect(iou={iou}): expected a number from 0 to 1.")
-    if not scales:
-        raise InputError("detect(scales=()): expected at least one, as in (1.0, 0.5).")
+    if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
+        raise InputError(
+            f"detect(scales={tuple(scales)}): expected at least one, each above 0 and up to "
+            f"{LARGEST_SCALE}, as in (1.0, 0.5)."
+        )
     if activation not in ACTIVATIONS:
         raise InputError(
             f"detect(activation={activation!r}): expected one of {', '.join(ACTIVATIONS)}."
@@ -219,12 +228,8 @@ class _Activated:
 
     def __getitem__(self, place: tuple[Any, ...]) -> NDArray[np.floating[Any]]:
         """Return scores, with their extremes noted."""
-        labels, *where = place
         if self.activation == "softmax":
-            scores = self.heatmap[(slice(None), *where)].astype(np.float64)
-            scores = np.exp(scores - scores.max(axis=0))
-            chances: NDArray[np.float64] = (scores / scores.sum(axis=0))[labels]
-            return chances
+            return self._softmax(*place)
         found = self.heatmap[place]
         if self.activation == "sigmoid":
             # Without overflow: exp is taken of negative numbers only.
@@ -236,9 +241,31 @@ class _Activated:
             self.high = float(np.fmax(self.high, np.fmax.reduce(found, axis=None)))
         return found
 
+    def _softmax(self, labels: slice, rows: slice, columns: slice) -> NDArray[np.float64]:
+        """Return chances, for which all classes are read: chunk by chunk, to hold few of them."""
+        (count, height, width), (_, high, wide) = self.shape, self.chunks
+        (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
+        chances = np.empty((len(range(count)[labels]), bottom - top, right - left))
+        for y0, y1 in _pieces(top, bottom, high):
+            for x0, x1 in _pieces(left, right, wide):
+                scores = self.heatmap[:, y0:y1, x0:x1].astype(np.float64)
+                with np.errstate(invalid="ignore"):  # an infinite score gives no chances
+                    scores = np.exp(scores - scores.max(axis=0))
+                here = (slice(None), slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+                chances[here] = scores[labels] / scores.sum(axis=0)
+        return chances
+
+
+def _pieces(start: int, stop: int, chunk: int) -> Iterator[Pair]:
+    """Yield what lies in one chunk after the other, half-open."""
+    while start < stop:
+        end = min(stop, (start // chunk + 1) * chunk)
+        yield start, end
+        start = end
+
 
 def _scanned(
-    fcn: FullyConvolutional,
+    engine: Engine,
     source: Source,
     scales: Sequence[float],
     folder: str | Path | None,
@@ -248,12 +275,14 @@ def _scanned(
     heatmaps = []
     for scale in scales:
         size = [round(n * scale) for n in source.size]
-        if any(n < w for n, w in zip(size, fcn.grid.window, strict=True)):
+        if any(n < w for n, w in zip(size, engine.fcn.grid.window, strict=True)):
             continue
-        out = None if folder is None else Path(folder) / _name(fcn, source, scale, options)
-        heatmaps.append(scan(fcn, source, out, scale=scale, **options))
+        out = (
+            None if folder is None else Path(folder) / _name(engine.digest, source, scale, options)
+        )
+        heatmaps.append(scan(engine.fcn, source, out, scale=scale, engine=engine, **options))
     if not heatmaps:
-        (height, width), (h, w) = source.size, fcn.grid.window
+        (height, width), (h, w) = source.size, engine.fcn.grid.window
         raise ImageError(
             f"{source.name} is {width}x{height} pixels, smaller than one window of {w}x{h} at "
             f"every scale; enlarge it, or add a larger scale."
@@ -261,10 +290,10 @@ def _scanned(
     return heatmaps
 
 
-def _name(fcn: FullyConvolutional, source: Source, scale: float, options: Mapping[str, Any]) -> str:
+def _name(digest: str, source: Source, scale: float, options: Mapping[str, Any]) -> str:
     """Return a name for a heatmap that no other model, image or options give."""
     telling = sorted((name, repr(value)) for name, value in options.items() if name in TELLING)
-    told = json.dumps([fcn.framework.digest(fcn.model), source.fingerprint(), telling])
+    told = json.dumps([digest, source.fingerprint(), telling])
     return f"{Path(source.name).stem}-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr"
 
 

@@ -78,7 +78,9 @@ def verify_heatmap(
         scores = arrays(framework, classify(framework.images(model, batch[part])))
         return [leaf(scores, metadata["output"]).reshape(len(batch[part]), -1)]
 
-    exact = metadata["exact"] and metadata["precision"] == "f32"
+    # A classifier in half precision is scanned in f32: its own crops are not the same function.
+    is_half = framework.images(model, batch[:1]).dtype.itemsize < 4
+    exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
     return judge([np.stack(kept)], scores_of, exact, rounding(metadata["dtype"]))
 
 

@@ -80,7 +80,7 @@ def write_geotiff(heatmap: Heatmap, path: Path, metadata: Mapping[str, Any]) -> 
                 block = np.asarray(heatmap.array[:, top:bottom, left:right])
                 window = Window(left, top, right - left, bottom - top)
                 raster.write(block.astype(dtype, copy=False), window=window)
-        for number, name in enumerate(heatmap.classes, start=1):
+        for number, name in zip(range(1, count + 1), heatmap.classes, strict=False):
             raster.set_band_description(number, name)
         if dtype == np.uint8:
             raster.scales = [1 / LEVELS] * count
@@ -132,6 +132,17 @@ def open_geotiff(path: Path) -> tuple[Bands, dict[str, Any]]:
             f"({type(error).__name__}: {first_line(error)}); give the file that "
             f"'fullconv scan -o' named."
         ) from None
+
+
+def check_installed(path: Path) -> None:
+    """Check that GeoTIFFs can be written, before the work for one.
+
+    Raises
+    ------
+    MissingExtraError
+        If rasterio is not installed.
+    """
+    _rasterio(path)
 
 
 def _rasterio(path: Path) -> Any:

@@ -136,14 +136,15 @@ def encoded(scores: NDArray[Any], dtype: str) -> NDArray[Any]:
         If a score does not fit the type.
     """
     if dtype == "uint8":
+        # Half a step beyond is still stored as 0 or 1: probabilities add up to 1 but for rounding.
+        steps = np.rint(scores * LEVELS)
         known = scores[~np.isnan(scores)]
-        if known.size and (known.min() < 0 or known.max() > 1):
+        if ((steps < 0) | (steps > LEVELS)).any():
             raise ImageError(
                 f"dtype='uint8' stores scores between 0 and 1, and the model gives "
                 f"{known.min():.3g} to {known.max():.3g}; use float16."
             )
-        steps = np.where(np.isnan(scores), NOT_SCANNED, np.rint(scores * LEVELS))
-        return steps.astype(np.uint8)
+        return np.where(np.isnan(scores), NOT_SCANNED, steps).astype(np.uint8)
     if dtype == "float16":
         with np.errstate(over="ignore"):
             half = scores.astype(np.float16)
@@ -167,7 +168,9 @@ def decoded(stored: NDArray[Any]) -> NDArray[np.floating[Any]]:
 
 def rounding(dtype: str) -> tuple[float, float]:
     """Return how far storing moves a score at most: (absolute, as a share of it)."""
-    return {"uint8": (0.5 / LEVELS, 0.0), "float16": (2.0**-25, 2.0**-11)}.get(dtype, (0.0, 0.0))
+    absolute = {"uint8": 0.5 / LEVELS, "float16": 2.0**-25, "float32": 0.0}
+    share = {"uint8": 0.0, "float16": 2.0**-11, "float32": 2.0**-24}
+    return absolute[dtype], share[dtype]
 
 
 def create(store: Any, shape: tuple[int, int, int], tile: Pair, dtype: str) -> zarr.Array[Any]:
@@ -211,12 +214,13 @@ def describe(
     distance = [s * z * u for s, z, u in zip(grid.step, scale, unit, strict=True)]
     first = [(w / 2 * z - 0.5) * u for w, z, u in zip(grid.window, scale, unit, strict=True)]
     space = {"type": "space"} | ({"unit": "micrometer"} if um_per_pixel else {})
+    brightest = LEVELS if metadata["dtype"] == "uint8" else 1  # as stored, which viewers show
     channels = [
         {
             "label": name,
             "active": index == len(classes) - 1,
             "color": "FFD040",
-            "window": {"min": 0, "max": 1, "start": 0, "end": 1},
+            "window": {"min": 0, "max": brightest, "start": 0, "end": brightest},
         }
         for index, name in enumerate(classes)
     ]

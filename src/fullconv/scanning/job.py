@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy as np
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, OutputError, first_line
+from fullconv.scanning import geotiff
 from fullconv.scanning import heatmap as heatmaps
 from fullconv.scanning.check import verify_heatmap
+from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger, refuse_other
-from fullconv.scanning.measure import choose_plan, choose_runtime
+from fullconv.scanning.measure import choose_plan
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
 from fullconv.scanning.progress import Listener, Meter
@@ -39,7 +42,7 @@ class Job:
         Windows that hold NaN or infinite pixels, so far.
     """
 
-    fcn: FullyConvolutional
+    engine: Engine
     image: Source
     options: Options
     classifier: Any
@@ -52,17 +55,22 @@ class Job:
         self.region = Region.of(self.fcn.grid, image.size, image.scale, options.roi, options.mask)
         self.preprocessing = options.prepared(self.fcn)
 
-    def in_memory(self, stack: ExitStack) -> Heatmap:
+    @property
+    def fcn(self) -> FullyConvolutional:
+        """The network."""
+        return self.engine.fcn
+
+    def in_memory(self) -> Heatmap:
         """Scan into memory."""
         from zarr.storage import MemoryStore
 
         store = MemoryStore()
-        task = self._task(stack, {})
+        task = self._task({})
         self._score(task, store, None)
         metadata = self._finish(task, store)
         return Heatmap(_scores(store), metadata, None)
 
-    def to(self, out: Path, stack: ExitStack, resume: bool, overwrite: bool) -> Heatmap:
+    def to(self, out: Path, resume: bool, overwrite: bool) -> Heatmap:
         """Scan into a folder or file, going on with what is there of the same run."""
         if out.suffix.lower() not in ENDINGS:
             raise InputError(
@@ -70,19 +78,29 @@ class Job:
                 f".tif for a GeoTIFF."
             )
         asked = self._asked()
-        if out.exists() and not overwrite:
-            todo = "choose another name, or replace it with overwrite=True (--overwrite)"
+        if os.path.exists(out):
+            # Also where it is to be replaced: what is no heatmap is never removed.
             finished = Heatmap.open(out)
-            refuse_other(out, finished.metadata.get("asked", {}), asked, todo)
-            return finished
-        ledger = Ledger(out)
-        stack.callback(ledger.close)
+            if not overwrite:
+                todo = "choose another name, or replace it with overwrite=True (--overwrite)"
+                refuse_other(out, finished.metadata.get("asked", {}), asked, todo)
+                return finished
+        if out.suffix.lower() != ".zarr":
+            geotiff.check_installed(out)
+        with contextlib.closing(Ledger(out)) as ledger:
+            self._write(ledger, asked, resume, overwrite)
+        return Heatmap.open(out)
+
+    def _write(
+        self, ledger: Ledger, asked: Mapping[str, Any], resume: bool, overwrite: bool
+    ) -> None:
+        """Begin or go on, and end."""
         ledger.lock()
         begun = ledger.begun() if resume else None
         if begun is not None:
             todo = "finish it as it was begun, or start again with resume=False (--no-resume)"
             refuse_other(ledger.folder, begun.get("asked", {}), asked, todo)
-        task = self._task(stack, begun["chosen"] if begun is not None else {})
+        task = self._task(begun["chosen"] if begun is not None else {})
         try:
             if begun is None:
                 ledger.begin({"asked": asked, "chosen": _chosen(task)})
@@ -94,10 +112,9 @@ class Job:
             raise
         except OSError as error:
             raise OutputError(
-                f"cannot write {out}: {error.strerror or first_line(error)}; what was scanned is "
-                f"kept: make room, and the same command goes on where it stopped."
+                f"cannot write {ledger.out}: {error.strerror or first_line(error)}; what was "
+                f"scanned is kept: make room, and the same command goes on where it stopped."
             ) from None
-        return Heatmap.open(out)
 
     def _made(self, task: Task, ledger: Ledger, asked: Mapping[str, Any]) -> Path:
         """Check and describe what was scanned, and return it as what was asked for."""
@@ -107,22 +124,20 @@ class Job:
             self.fcn.grid,
             self.image.scale,
             self.image.um_per_pixel,
-            self.fcn.classes,
+            metadata["classes"],
             metadata,
         )
         if ledger.out.suffix.lower() == ".zarr":
             return ledger.heatmap
-        from fullconv.scanning.geotiff import write_geotiff
-
         path = ledger.folder / ledger.out.name
-        write_geotiff(Heatmap(_scores(ledger.heatmap), metadata, None), path, metadata)
+        geotiff.write_geotiff(Heatmap(_scores(ledger.heatmap), metadata, None), path, metadata)
         return path
 
     def _asked(self) -> dict[str, Any]:
         """Return what decides the scores, to be compared with that of an earlier run."""
         options = self.options
         return {
-            "model": self.fcn.framework.digest(self.fcn.model),
+            "model": self.engine.digest,
             "image": Path(self.image.name).name,
             "pixels": self.image.fingerprint(),
             "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
@@ -136,16 +151,18 @@ class Job:
             "fullconv": _version(),
         }
 
-    def _task(self, stack: ExitStack, chosen: Mapping[str, Any]) -> Task:
+    def _task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
         fcn, options, size = self.fcn, self.options, self.image.size
-        runtime = choose_runtime(
-            fcn, chosen.get("runtime", options.runtime), size, options.precision, options.device
+        runtime = self.engine.runtime(
+            chosen.get("runtime", options.runtime),
+            size,
+            options.precision,
+            chosen.get("device", options.device),
         )
-        stack.callback(runtime.close)
         shape = chosen.get("tile", options.tile)
         if shape is None:
-            plan = choose_plan(fcn, size, options.memory_bytes, runtime)
+            plan = choose_plan(fcn, self.engine.digest, size, options.memory_bytes, runtime)
         else:
             rows, columns = fcn.grid.shape(size)
             plan = Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
@@ -167,6 +184,8 @@ class Job:
         if not finished.any():
             shape = (task.scores_of_a_window(), *task.plan.counts)
             heatmaps.create(store, shape, task.plan.shape, self.options.dtype)
+            if ledger is not None:
+                ledger.created()
         scores = _scores(store)
 
         def write(tile: Tile, made: Scored) -> None:
@@ -189,16 +208,17 @@ class Job:
 
     def _finish(self, task: Task, store: Any) -> dict[str, Any]:
         """Return all that is to be known of the heatmap, with the check of some windows."""
-        image, runtime = self.image, task.runtime
+        image, runtime, names = self.image, task.runtime, list(self.fcn.classes)
         metadata = {
             "fullconv": _version(),
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model": self.fcn.framework.digest(self.fcn.model),
+            "model": self.engine.digest,
             "origin": dict(self.origin) if self.origin else None,
             "exact": self.fcn.report.exact,
             "window": list(self.fcn.grid.window),
             "step": list(self.fcn.grid.step),
-            "classes": list(self.fcn.classes),
+            # Of a model with several outputs, the names are those of one of them.
+            "classes": names if len(names) == _scores(store).shape[0] else [],
             "background": self.fcn.background,
             "image": _found_again(image),
             "image_size": list(image.size),

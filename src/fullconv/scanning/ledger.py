@@ -14,6 +14,7 @@ has that name is finished.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -70,6 +71,7 @@ class Ledger:
         self.before = np.zeros(0, np.int64)
         self.windows = self.odd = 0
         self._file: Any = None
+        self._parent: Path | None = None
 
     @property
     def heatmap(self) -> Path:
@@ -82,7 +84,9 @@ class Ledger:
             record = json.loads((self.folder / RUN).read_bytes())
         except (OSError, ValueError):
             return None  # killed before the record was whole: nothing is lost
-        return record if isinstance(record, dict) else None
+        # Killed before the first tile; or when the heatmap had its own name already.
+        is_there = (self.heatmap / "zarr.json").exists()
+        return record if is_there and isinstance(record, dict) else None
 
     def lock(self) -> None:
         """Make the folder, and keep every other process out of it until this one ends."""
@@ -100,21 +104,30 @@ class Ledger:
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._file.close()
             self._file = None
             raise OutputError(
                 f"cannot write {self.out}: another process is writing it; wait for it, or choose "
                 f"another name."
             ) from None
+        except OSError:
+            return  # some file systems of clusters know no locks
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Start from nothing, under a run's record."""
+        self._file.truncate(0)  # first: no tile may count whose scores are removed
+        os.fsync(self._file.fileno())
         for entry in self.folder.iterdir():
             if entry.name != TILES:
                 _remove(entry)
-        self._file.truncate(0)
         _write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
+
+    def created(self) -> None:
+        """Bring the empty heatmap to the disk, before a tile counts on it."""
+        for record in self.heatmap.rglob("zarr.json"):
+            _to_disk(record)
+            _to_disk(record.parent)
 
     def resume(self) -> None:
         """Read which tiles are done, and sweep up what a killed process left half-written."""
@@ -132,15 +145,26 @@ class Ledger:
         """Note that a tile's scores are in this file, which is brought to the disk first."""
         _to_disk(chunk)
         _to_disk(chunk.parent)
-        self._file.write(b"%d %d %d\n" % (tile, windows, odd))
+        if chunk.parent != self._parent:  # which may be new in its own parent, and so on
+            for place in chunk.parent.relative_to(self.folder).parents:
+                _to_disk(self.folder / place)
+            self._parent = chunk.parent
+        line = b"%d %d %d\n" % (tile, windows, odd)
+        while line:  # a full disk takes what it can, and refuses only the next byte
+            line = line[self._file.write(line) :]
         os.fsync(self._file.fileno())
         self.windows += windows
         self.odd += odd
 
     def finish(self, made: Path, overwrite: bool) -> None:
         """Move the finished output to its name, and remove all else."""
+        if self.out.exists() and not overwrite:
+            raise OutputError(
+                f"cannot write {self.out}: somebody else has made it meanwhile; the finished "
+                f"heatmap is {made}."
+            )
         try:
-            if overwrite and self.out.exists():
+            if self.out.exists():
                 self.out.rename(self.folder / "replaced")
             made.rename(self.out)
             _to_disk(self.out.parent)
@@ -153,11 +177,13 @@ class Ledger:
 
     def close(self) -> None:
         """Let others write it. What is finished stays; where nothing is, nothing stays."""
-        if self._file is not None and not self.windows:
-            _remove(self.folder)
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        with file:
+            # By the file itself: what a run that was refused has not read is another run's work.
+            if not os.fstat(file.fileno()).st_size:
+                _remove(self.folder)
 
 
 def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
@@ -188,6 +214,9 @@ def _to_disk(path: Path) -> None:
         return  # Windows opens no folders
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise  # else: a file system, such as of a network, that cannot do so for folders
     finally:
         os.close(handle)
 

@@ -40,59 +40,69 @@ FEW = 4
 """An image of at most so many of the largest tiles is not worth a measurement."""
 
 
-def choose_plan(fcn: FullyConvolutional, image: Pair, memory_bytes: int, runtime: Runtime) -> Plan:
+def choose_plan(
+    fcn: FullyConvolutional, digest: str, image: Pair, memory_bytes: int, runtime: Runtime
+) -> Plan:
     """Return the plan with the most windows per second, of those within a memory budget.
 
     Parameters
     ----------
-    fcn, image
-        The network, and the height and width of the image.
+    fcn, digest, image
+        The network, its hash, and the height and width of the image.
     memory_bytes : int
         What the tensors of a tile may take.
     runtime : Runtime
         What scores the tiles.
     """
     plans = _candidates(fcn, image, memory_bytes)
-    if len(plans) == 1 or len(plans[-1]) <= FEW:
-        return plans[-1]
-    key = _key(fcn, runtime.name, runtime.device, runtime.precision, memory_bytes)
+    shares = list(plans)
+    largest = plans[shares[-1]]
+    if len(plans) == 1 or len(largest) <= FEW:
+        return largest
+    key = _key(digest, runtime.name, runtime.device, runtime.precision, memory_bytes)
     remembered = recall().get(key)
-    if isinstance(remembered, list) and len(remembered) == 2:
-        # The same size for every image: what was measured on one holds for the next.
-        rows, columns = plans[-1].counts
-        shape = min(int(remembered[0]), rows), min(int(remembered[1]), columns)
-        return Plan(image, fcn.grid, shape, fcn.halo)
-    best = plans[_fastest(plans, fcn.shape.channels, runtime)]
-    remember(key, list(best.shape))
-    return best
+    if remembered not in SHARES:
+        remembered = shares[_fastest(list(plans.values()), fcn.shape.channels, runtime)]
+        remember(key, remembered)
+    # Not the tile but its memory holds for the next image: a tile of a narrow one is narrow.
+    return _within(fcn, image, memory_bytes // remembered)
 
 
 def choose_runtime(
-    fcn: FullyConvolutional, name: str, image: Pair, precision: str, device: str | None
+    fcn: FullyConvolutional,
+    digest: str,
+    name: str,
+    image: Pair,
+    precision: str,
+    device: str | None,
 ) -> Runtime:
     """Return what runs the network: what is named, or for "auto" the fastest, as measured."""
     if name != "auto":
         return open_runtime(fcn, name, precision=precision, device=device)
-    key = _key(fcn, "auto", precision, device)
+    key = _key(digest, "auto", precision, device)
     remembered = recall().get(key)
     if remembered in runtimes_for(fcn):
         return open_runtime(fcn, remembered, precision=precision, device=device)
-    plan = _candidates(fcn, image, TRIED_BYTES)[-1]
-    tile = plan[0]
+    tile = _within(fcn, image, TRIED_BYTES)[0]
     size = tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]
     best = fastest(fcn, (1, fcn.shape.channels, *size), precision)
     remember(key, best.name)
     return best
 
 
-def _candidates(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> list[Plan]:
-    plans: list[Plan] = []
+def _candidates(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> dict[int, Plan]:
+    """Return plans of different tiles by the share of the memory, the smallest tiles first."""
+    plans: dict[int, Plan] = {}
     for share in SHARES:
-        limit = memory_bytes // share // 4  # the elements are of four bytes
-        plan = Plan.within(image, fcn.grid, fcn.halo, fcn.footprint, limit)
-        if not plans or plan.shape != plans[-1].shape:
-            plans.append(plan)
+        plan = _within(fcn, image, memory_bytes // share)
+        if all(plan.shape != other.shape for other in plans.values()):
+            plans[share] = plan
     return plans
+
+
+def _within(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> Plan:
+    # The elements are of four bytes.
+    return Plan.within(image, fcn.grid, fcn.halo, fcn.footprint, memory_bytes // 4)
 
 
 def _fastest(plans: Sequence[Plan], channels: int, runtime: Runtime) -> int:
@@ -118,15 +128,15 @@ def recall() -> dict[str, Any]:
     """Return what earlier measurements on this machine have found."""
     try:
         held = json.loads(_memory().read_bytes())
-    except (OSError, ValueError):
-        return {}
+    except (OSError, ValueError, RuntimeError):
+        return {}  # none yet; broken; or there is no home to keep it in
     return held if isinstance(held, dict) else {}
 
 
 def remember(key: str, value: Any) -> None:
     """Keep what was measured; where nothing can be kept, it is measured again next time."""
-    path = _memory()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
+        path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as temporary:
             temporary.write_text(json.dumps(recall() | {key: value}, indent=1))
@@ -137,9 +147,8 @@ def _memory() -> Path:
     return Path(folder) / "fullconv" / "measured.json"
 
 
-def _key(fcn: FullyConvolutional, *what: Any) -> str:
+def _key(*what: Any) -> str:
     held = [
-        fcn.framework.digest(fcn.model),
         *what,
         platform.node(),
         platform.processor(),

@@ -16,6 +16,9 @@ MEMORY_BYTES = 512 << 20
 """What the tensors of one tile may take. Pixels read ahead, decoded blocks, scores that wait to be
 written, and what a runtime keeps for itself come on top."""
 
+LARGEST_SCALE = 64
+"""By how much an image is enlarged at most."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -43,10 +46,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"scan(dtype={self.dtype!r}): expected {', '.join(DTYPES)}.")
-        if not 0 < self.scale <= 64:
+        if not 0 < self.scale <= LARGEST_SCALE:
             raise InputError(
-                f"scan(scale={self.scale}): expected a number above 0 and up to 64; 0.5 halves the "
-                f"image, and finds what is twice as large."
+                f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
+                f"0.5 halves the image, and finds what is twice as large."
             )
         if self.tile is not None and (len(self.tile) != 2 or min(self.tile) < 1):
             raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
@@ -67,7 +68,7 @@ class Region:
         roi : (x0, y0, x1, y1) or None
             In pixels of the original image.
         mask : array, path or None
-            Any image; what is not 0 is to be scanned.
+            Any image; what is not 0 (nor NaN) is to be scanned, transparent or not.
 
         Raises
         ------
@@ -77,7 +78,7 @@ class Region:
         counts = grid.shape(size)
         rows, columns = (0, counts[0]), (0, counts[1])
         if roi is not None:
-            if len(roi) != 4 or not (roi[0] < roi[2] and roi[1] < roi[3]):
+            if len(roi) != 4 or not np.isfinite(roi).all() or roi[0] >= roi[2] or roi[1] >= roi[3]:
                 raise InputError(
                     f"roi={tuple(roi)}: expected x0, y0, x1, y1 in pixels of the image, with x0 "
                     f"left of x1 and y0 above y1."
@@ -97,7 +98,9 @@ class Region:
 
     def describe(self) -> dict[str, Any]:
         """Return what tells this region from another, as JSON values."""
-        mask = None if self.mask is None else zlib.crc32(np.packbits(self.mask).tobytes())
+        mask = None
+        if self.mask is not None:
+            mask = [*self.mask.shape, zlib.crc32(np.packbits(self.mask).tobytes())]
         return {"rows": list(self.rows), "columns": list(self.columns), "mask": mask}
 
     def wanted(self, rows: Pair, columns: Pair) -> NDArray[np.bool_]:
@@ -153,7 +156,10 @@ def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pai
 
 
 def _read(mask: Any) -> NDArray[np.bool_]:
-    with open_source(mask) as source:
+    with ExitStack() as stack:
+        source = open_source(mask)
+        if source is not mask:  # what the caller has opened is the caller's to close
+            stack.callback(source.close)
         height, width = source.size
         if height * width > MASK_BYTES:
             raise InputError(
@@ -161,8 +167,10 @@ def _read(mask: Any) -> NDArray[np.bool_]:
                 f"smaller, it is stretched over the image."
             )
         found = np.empty(source.size, np.bool_)
+        colours = source.bands - (source.bands in (2, 4))  # the last of these is alpha
         band = max(1, 1 << 24 // max(1, width * source.bands))
         for top in range(0, height, band):
             rows = (top, min(top + band, height))
-            found[slice(*rows)] = source.read(rows, (0, width)).any(axis=2)
+            pixels = source.read(rows, (0, width))[:, :, :colours]
+            found[slice(*rows)] = ((pixels != 0) & (pixels == pixels)).any(axis=2)
     return found

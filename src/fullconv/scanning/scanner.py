@@ -10,6 +10,7 @@ from typing import Any
 from fullconv.converted import FullyConvolutional
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
 from fullconv.scanning.options import MEMORY_BYTES, Box, Options
@@ -43,6 +44,7 @@ def scan(
     resume: bool = True,
     overwrite: bool = False,
     progress: Listener | None = None,
+    engine: Engine | None = None,
 ) -> Heatmap:
     """Score every window of an image of any size, in bounded memory.
 
@@ -95,6 +97,8 @@ def scan(
         Replace a finished output.
     progress : callable, optional
         Is told a `Progress` after every tile.
+    engine : Engine, optional
+        For many images: ``Engine(fcn)``, which opens the network once.
 
     Returns
     -------
@@ -140,7 +144,9 @@ def scan(
         image = options.open(fcn, source)
         if not isinstance(source, Source):
             stack.callback(image.close)
-        job = Job(fcn, image, options, classifier, origin, progress)
+        if engine is None:
+            engine = stack.enter_context(Engine(fcn))
+        job = Job(engine, image, options, classifier, origin, progress)
         if out is None:
-            return job.in_memory(stack)
-        return job.to(Path(out), stack, resume, overwrite)
+            return job.in_memory()
+        return job.to(Path(out), resume, overwrite)

@@ -119,6 +119,9 @@ def prepared_pixels(
     """
     held = image.read(y, x).transpose(2, 0, 1)
     odd = None
+    if held.dtype == np.float64:
+        with np.errstate(over="ignore"):  # beyond single precision is as good as infinite
+            held = held.astype(np.float32)
     if held.dtype.kind == "f" and not np.isfinite(held).all():
         odd = ~np.isfinite(held).all(axis=0)
         held = np.where(np.isfinite(held), held, 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from fullconv.errors import InputError
@@ -18,13 +19,15 @@ ENDINGS = frozenset(
 """Endings by which a file in a folder is taken for an image."""
 
 
-def find_images(named: Sequence[str | Path]) -> list[Path]:
+def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = ()) -> list[Path]:
     """Return the images that are meant, each once.
 
     A folder stands for all images in it and below, sorted; a pattern with ``*``, ``?`` or ``[``
     for what it matches, sorted; a ``.txt`` file for the paths in it, one a line, relative to the
-    list. A zarr folder is one image. Whether a named file exists and can be read shows when it is
-    opened, so that one bad image does not keep the others from being read.
+    list. A zarr folder is one image. In a folder, heatmaps that a scan has written, or is writing,
+    are no images; nor is what lies in the folders ``apart_from``, where results go. Whether a
+    named file exists and can be read shows when it is opened, so that one bad image does not keep
+    the others from being read.
 
     Raises
     ------
@@ -32,12 +35,13 @@ def find_images(named: Sequence[str | Path]) -> list[Path]:
         If a folder, pattern or list holds no images, or a list cannot be read.
     """
     found: dict[Path, None] = {}
+    others = {Path(folder).resolve() for folder in apart_from}
     for name in named:
         path = Path(name)
         if not path.exists() and glob.has_magic(str(name)):
             images = _matches(str(name))
         elif path.is_dir() and not is_zarr(path):
-            images = sorted(_below(path))
+            images = sorted(_below(path, others))
             if not images:
                 raise InputError(
                     f"{name}: no images in this folder, by their endings; name the files, or "
@@ -51,18 +55,27 @@ def find_images(named: Sequence[str | Path]) -> list[Path]:
     return list(found)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, apart_from: Set[Path]) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         for name in list(folders):
             path = Path(place, name)
-            if name.startswith("."):
+            if name.startswith(".") or name.endswith(".part") or path.resolve() in apart_from:
                 folders.remove(name)
             elif is_zarr(path):
                 folders.remove(name)
-                yield path
+                if not _is_heatmap(path):
+                    yield path
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
                 yield Path(place, name)
+
+
+def _is_heatmap(path: Path) -> bool:
+    """Whether a zarr folder is what a scan has written."""
+    try:
+        return "fullconv" in json.loads((path / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _matches(pattern: str) -> list[Path]:

@@ -1,0 +1,63 @@
+"""A converted network, made ready to scan many images."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from fullconv.converted import FullyConvolutional
+from fullconv.geometry import Pair
+from fullconv.runtimes import Runtime
+from fullconv.scanning.measure import choose_runtime
+
+
+class Engine:
+    """What is the same for all images: the weights' hash, and what runs them, opened once.
+
+    Attributes
+    ----------
+    fcn : FullyConvolutional
+        The network; it must not change while the engine is used.
+    """
+
+    def __init__(self, fcn: FullyConvolutional) -> None:
+        self.fcn = fcn
+        self._open: dict[tuple[str, str, str | None], Runtime] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that decides the network's scores."""
+        return self.fcn.framework.digest(self.fcn.model)
+
+    def runtime(self, name: str, image: Pair, precision: str, device: str | None) -> Runtime:
+        """Return what runs the network, opened by the first who asks.
+
+        Parameters
+        ----------
+        name, precision, device
+            As `scan` takes them.
+        image : (int, int)
+            Height and width of the image for which "auto" is measured.
+        """
+        key = name, precision, device
+        if key not in self._open:
+            self._open[key] = choose_runtime(self.fcn, self.digest, name, image, precision, device)
+        return self._open[key]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for runtime in self._open.values():
+            runtime.close()
+        self._open.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
