@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv import __version__
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.found import Detections, unnamed_classes
 from fullconv.detections.peaks import Peaks, peaks
@@ -293,7 +294,7 @@ def _scanned(
 def _name(digest: str, source: Source, scale: float, options: Mapping[str, Any]) -> str:
     """Return a name for a heatmap that no other model, image or options give."""
     telling = sorted((name, repr(value)) for name, value in options.items() if name in TELLING)
-    told = json.dumps([digest, source.fingerprint(), telling])
+    told = json.dumps([__version__, digest, source.fingerprint(), telling])
     return f"{Path(source.name).stem}-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr"
 
 

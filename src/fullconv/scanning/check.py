@@ -64,24 +64,24 @@ def verify_heatmap(
         model, _ = framework.open(Path(model))
     classify = framework.classifier(model)
 
-    kept, crops = [], []
-    for row, column in sample(heatmap, windows, seed):
-        x0, y0, x1, y1 = heatmap.grid.box(row, column)
-        pixels, _ = prepared_pixels(image, preprocessing, (y0, y1), (x0, x1))
-        kept.append(heatmap[:, row, column])
-        crops.append(pixels)
-    if not kept:
+    places = sample(heatmap, windows, seed)
+    if not places:
         return None
-    batch = np.stack(crops)
+    kept = np.stack([heatmap[:, row, column] for row, column in places])
+
+    def crop(row: int, column: int) -> NDArray[np.float32]:
+        x0, y0, x1, y1 = heatmap.grid.box(row, column)
+        return prepared_pixels(image, preprocessing, (y0, y1), (x0, x1))[0]
 
     def scores_of(part: slice) -> list[NDArray[Any]]:
-        scores = arrays(framework, classify(framework.images(model, batch[part])))
-        return [leaf(scores, metadata["output"]).reshape(len(batch[part]), -1)]
+        batch = np.stack([crop(row, column) for row, column in places[part]])
+        scores = arrays(framework, classify(framework.images(model, batch)))
+        return [leaf(scores, metadata["output"]).reshape(len(batch), -1)]
 
     # A classifier in half precision is scanned in f32: its own crops are not the same function.
-    is_half = framework.images(model, batch[:1]).dtype.itemsize < 4
+    is_half = framework.images(model, crop(*places[0])[None]).dtype.itemsize < 4
     exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
-    return judge([np.stack(kept)], scores_of, exact, rounding(metadata["dtype"]))
+    return judge([kept], scores_of, exact, rounding(metadata["dtype"]))
 
 
 def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Pair]:

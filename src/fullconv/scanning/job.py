@@ -139,6 +139,7 @@ class Job:
         return {
             "model": self.engine.digest,
             "image": Path(self.image.name).name,
+            "read": {k: v for k, v in self.image.describe().items() if k != "path"},
             "pixels": self.image.fingerprint(),
             "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
             "region": self.region.describe(),

@@ -33,6 +33,7 @@ TILES = "tiles"
 WHAT = {
     "model": "another model, or another conversion of it",
     "image": "another image",
+    "read": "another level, resolution, size or bands of the image",
     "pixels": "the image as it was before it changed",
     "preprocessing": "pixels prepared in another way",
     "region": "another part of the image",
@@ -190,8 +191,8 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
     """Refuse an output that belongs to another run, with the reason."""
     other = [word for word in WHAT if begun.get(word) != asked.get(word)]
     if other:
-        # From another model or image follows more that differs, and tells no more.
-        telling = [word for word in other if word in ("model", "image")] or other
+        # From another model, or other pixels of an image, follows more that differs.
+        telling = [word for word in other if word in ("model", "image", "read")] or other
         reasons = ", and ".join(WHAT[word] for word in telling)
         raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
 
