@@ -74,11 +74,15 @@ ONNX = [
     (
         "verify fixed.onnx random.png",
         2,
-        "random.png is not an image, or of a kind that Pillow does not know; give a PNG, JPEG or "
-        "TIFF file.",
+        "random.png is not an image, or of a kind that fullconv does not know; give a PNG, JPEG, "
+        "TIFF, or zarr, or with the extras 'wsi' and 'geo' a whole slide or a GDAL raster.",
     ),
     ("verify fixed.onnx no.png", 2, "no.png: no such file; check the path of the image."),
-    ("verify fixed.onnx a_folder", 2, "a_folder is a folder; give an image file inside it."),
+    (
+        "verify fixed.onnx a_folder",
+        2,
+        "a_folder is a folder without zarr metadata; give an image in it, or a zarr folder.",
+    ),
     ("explain no.onnx", 3, "no.onnx: no such file; check the path of the model."),
     ("explain a_folder", 3, "a_folder is a folder; give the model file inside it."),
     ("explain model.h5", 3, ENDING.format("model.h5", "'.h5' is not known")),
@@ -443,20 +447,15 @@ def test_python_refuses_a_bad_tensor(all_files, shape, expected):
     assert says(str(caught.value), expected), caught.value
 
 
-def test_a_large_image_is_refused_by_its_size_and_a_larger_one_than_pillow_warns_of_is_not(
-    onnx_files, monkeypatch
-):
-    from PIL import Image
-
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
+def test_an_image_too_large_to_take_at_once_is_refused_by_its_size(onnx_files, monkeypatch):
     monkeypatch.chdir(onnx_files)
     assert CliRunner().invoke(commands, ["verify", "fixed.onnx", "image.png"]).exit_code == 0
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)
+    monkeypatch.setattr("fullconv.cli.verify.LARGEST", 900)
     result = CliRunner().invoke(commands, ["verify", "fixed.onnx", "image.png"])
     assert result.exit_code == 2
     assert result.stderr == (
-        "fullconv: error: image.png has more than 0 million pixels, too many to read at once; cut "
-        "out the part that you want to check.\n"
+        "fullconv: error: image.png has 50x40 pixels, too many to take at once; 'fullconv scan' "
+        "takes it in tiles, and compares them with crops at its end.\n"
     )
 
 

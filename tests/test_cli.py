@@ -5,15 +5,12 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 import fullconv
 from bad_files import NETS, listing, write_onnx
 from fullconv.cli.group import SUMMARIES, commands
-from fullconv.cli.images import read_image
 from fullconv.demo import run as demo
 
 
@@ -196,23 +193,6 @@ def test_what_the_users_code_prints_does_not_disturb_json(folder):
     result = fullconv_command("explain", "loud:tiny", "--window", "16x16", "--json")
     assert json.loads(result.stdout)["exact"] is True
     assert result.stderr == "hello\n"
-
-
-@pytest.mark.parametrize(
-    ("mode", "channels", "expected"),
-    [("L", 1, [[[7]]]), ("L", 3, [[[7]]] * 3), ("RGB", 3, [[[1]], [[2]], [[3]]])],
-)
-def test_images_are_read_as_the_model_takes_them(tmp_path, mode, channels, expected):
-    value = 7 if mode == "L" else (1, 2, 3)
-    Image.new(mode, (1, 1), value).save(tmp_path / "x.png")
-    pixels = read_image(tmp_path / "x.png", channels)
-    assert pixels.tolist() == expected
-    assert pixels.dtype == np.float32
-
-
-def test_images_of_16_bits_are_not_clipped(tmp_path):
-    Image.fromarray(np.array([[40000]], np.uint16)).save(tmp_path / "x.png")
-    assert read_image(tmp_path / "x.png", 1).tolist() == [[[40000]]]
 
 
 def test_the_demo_tells_the_story_and_writes_its_files(tmp_path, monkeypatch):

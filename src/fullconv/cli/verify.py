@@ -12,17 +12,19 @@ import click
 
 import fullconv
 from fullconv.cli import options
-from fullconv.cli.images import prepare, read_image
 from fullconv.cli.models import file_hash, find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import InputError
+from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import Verification
 
 HEATMAPS = (".zarr", ".tif", ".tiff")
 """Endings of heatmaps, none of which is one of models."""
+
+LARGEST = 1 << 27
+"""Pixels of an image that is taken whole."""
 
 DIFFERS = 4
 """Exit code of a conversion that claims to be exact and is not."""
@@ -89,7 +91,7 @@ def command(
                 f"verify --original {original}: {model} is not converted yet, and is itself "
                 f"the original; leave --original out."
             )
-        images = prepare(fcn, read_image(image, fcn.shape.channels))
+        images = _prepared(fcn, image)
         verification = fullconv.verify(fcn, classifier, images, windows, seed=seed)
 
     if fcn.preprocessing is None:
@@ -107,6 +109,23 @@ def command(
         click.echo(str(verification))
     if not verification.passed:
         ctx.exit(DIFFERS)
+
+
+def _prepared(fcn: FullyConvolutional, path: Path) -> Any:
+    """Return an image as the model takes it, ``(1, C, H, W)``."""
+    from fullconv.scanning.task import prepared_pixels
+    from fullconv.sources import fit_channels, open_source
+
+    with open_source(path) as source:
+        height, width = source.size
+        if height * width > LARGEST:
+            raise ImageError(
+                f"{path} has {width}x{height} pixels, too many to take at once; 'fullconv scan' "
+                f"takes it in tiles, and compares them with crops at its end."
+            )
+        image = fit_channels(source, fcn.shape.channels)
+        pixels, _ = prepared_pixels(image, fcn.preprocessing, (0, height), (0, width))
+    return fcn.framework.images(fcn.model, pixels[None])
 
 
 def _of_heatmap(
