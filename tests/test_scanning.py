@@ -142,6 +142,7 @@ def test_a_heatmap_carries_its_geometry_and_all_that_decided_it(tmp_path: Path) 
     assert held["window"] == [12, 9]
     assert held["step"] == [2, 3]
     assert held["exact"] is True
+    assert held["versions"].keys() == {"fullconv", "numpy", "zarr", "onnxruntime"}
     assert held["original_size"] == [60, 50]
     assert held["image_size"] == [30, 25]
     assert held["model"] == fcn.framework.digest(fcn.model)

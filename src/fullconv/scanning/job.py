@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,9 @@ class Job:
         """Return all that is to be known of the heatmap, with the check of some windows."""
         image, runtime, names = self.image, task.runtime, list(self.fcn.classes)
         metadata = {
-            "fullconv": _version(),
+            "versions": {
+                name: version(name) for name in ("fullconv", "numpy", "zarr", runtime.name)
+            },
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": self.engine.digest,
             "origin": dict(self.origin) if self.origin else None,
