@@ -20,6 +20,7 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "Reason": "report",
     "Report": "report",
+    "Trained": "training.trainer",
     "Verification": "verification",
     "convert": "conversion",
     "dense_to_conv": "dense",
@@ -28,6 +29,7 @@ _HOMES = {
     "explain": "conversion",
     "load": "converted",
     "scan": "scanning.scanner",
+    "train": "training.trainer",
     "verify": "verification",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "Preprocessing",
     "Reason",
     "Report",
+    "Trained",
     "Verification",
     "__version__",
     "convert",
@@ -52,6 +55,7 @@ __all__ = [
     "explain",
     "load",
     "scan",
+    "train",
     "verify",
 ]
 
@@ -73,6 +77,8 @@ if TYPE_CHECKING:
     from fullconv.report import Report as Report
     from fullconv.scanning.heatmap import Heatmap as Heatmap
     from fullconv.scanning.scanner import scan as scan
+    from fullconv.training.trainer import Trained as Trained
+    from fullconv.training.trainer import train as train
     from fullconv.verification import Verification as Verification
     from fullconv.verification import verify as verify
 

@@ -20,6 +20,7 @@ CANNOT = 3
 # What each command says of itself in the list, which is printed without importing any of them.
 SUMMARIES = {
     "demo": "See it work: find the dresses in a drawn street, two ways.",
+    "train": "Train a classifier on folders of crops, exact when it is converted.",
     "explain": "Say what conversion would do to a model, layer by layer.",
     "convert": "Convert a window classifier and save the result.",
     "verify": "Compare a converted model, or a finished heatmap, with crops of your own image.",

@@ -1,0 +1,200 @@
+"""Which crops there are: folders of classes, to learn from and held out."""
+
+from __future__ import annotations
+
+import os
+import random
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fullconv.converted import usual_background
+from fullconv.errors import InputError
+
+LAYOUT = (
+    "expected one folder of pictures for each class, as in crops/dress and crops/background, or "
+    "train/ and test/ with one folder for each class"
+)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A picture and the number of its class."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The names of the class folders, sorted; their order is that of the scores.
+    training : tuple of Crop
+        All pictures, or those of the ``train`` folder.
+    test : tuple of Crop or None
+        Those of the ``test`` folder, where there is one.
+    """
+
+    classes: tuple[str, ...]
+    training: tuple[Crop, ...]
+    test: tuple[Crop, ...] | None
+
+
+def find_crops(folder: Path) -> Found:
+    """Return the crops below a folder.
+
+    A folder that holds ``train`` and ``test``, or ``train`` alone, and no other folder, is taken by
+    these names; any other holds one folder for each class, with pictures in it and below.
+
+    Raises
+    ------
+    InputError
+        If there are no class folders, or only one, or one without pictures.
+    """
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(f"train {folder}: that {what}; {LAYOUT}.")
+    below = _folders(folder)
+    test = None
+    if {"train"} <= below.keys() <= {"train", "test"}:
+        test = _by_class(below["test"]) if "test" in below else None
+        folder = below["train"]
+    training = _by_class(folder)
+    _check_classes(folder, training)
+    unknown = [name for name in test or () if name not in training]
+    if unknown:
+        raise InputError(
+            f"train {folder.parent}: test/ has the class {unknown[0]!r}, which train/ has not; the "
+            f"classes of train/ are {', '.join(map(repr, training))}."
+        )
+    classes = tuple(training)
+    return Found(classes, _flat(classes, training), None if test is None else _flat(classes, test))
+
+
+def hold_out(found: Found, share: float, seed: int) -> tuple[list[Crop], list[Crop]]:
+    """Return the crops to learn from and those to judge by.
+
+    Without a ``test`` folder a share of each class is drawn by the seed, at least one crop of each.
+
+    Raises
+    ------
+    InputError
+        If there are too few of a class.
+    """
+    by_class = [
+        [crop for crop in found.training if crop.label == label]
+        for label in range(len(found.classes))
+    ]
+    needed = 1 if found.test is not None else 2
+    for name, crops in zip(found.classes, by_class, strict=True):
+        if len(crops) < needed:
+            raise InputError(
+                f"train: the class {name!r} holds {('no picture', 'one picture')[len(crops)]} that "
+                f"can be read, and {('', 'one', 'one to learn from and one to judge by')[needed]} "
+                f"is the least; add pictures to it."
+            )
+    if found.test is not None:
+        if not found.test:
+            raise InputError(
+                "train: test/ holds no picture that can be read; add some, or remove it."
+            )
+        return list(found.training), list(found.test)
+    training, held = [], []
+    for crops in by_class:
+        # Each class is drawn by itself: pictures added to one leave the others where they were.
+        order = random.Random(f"{seed} {crops[0].label}").sample(crops, len(crops))
+        count = min(max(1, round(share * len(crops))), len(crops) - 1)
+        drawn = set(order[:count])
+        held += [crop for crop in crops if crop in drawn]
+        training += [crop for crop in crops if crop not in drawn]
+    return training, held
+
+
+def background_of(classes: Sequence[str], named: str | None) -> str | None:
+    """Return the background class: the one that is named, or whose own name says so.
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    if named is None:
+        return usual_background(classes)
+    if _plain(named) not in classes:
+        raise InputError(
+            f"train --background {named}: there is no such class; the folders are "
+            f"{', '.join(map(repr, classes))}."
+        )
+    return _plain(named)
+
+
+def _check_classes(folder: Path, found: Mapping[str, list[Path]]) -> None:
+    if not found:
+        raise InputError(f"train {folder}: it holds no folders; {LAYOUT}.")
+    for name, paths in found.items():
+        if not paths:
+            raise InputError(
+                f"train {folder}: the class folder {name!r} holds no pictures, by their endings; "
+                f"fill it, or remove it."
+            )
+    if len(found) == 1:
+        raise InputError(
+            f"train {folder}: {next(iter(found))!r} is the only class, and telling apart takes "
+            f"two; add a folder 'background' with crops of what is not looked for."
+        )
+
+
+def _flat(classes: Sequence[str], found: Mapping[str, list[Path]]) -> tuple[Crop, ...]:
+    return tuple(
+        Crop(path, label) for label, name in enumerate(classes) for path in found.get(name, [])
+    )
+
+
+def _by_class(folder: Path) -> dict[str, list[Path]]:
+    return {name: sorted(_pictures(path)) for name, path in _folders(folder).items()}
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    """Return the folders in a folder by their names, sorted.
+
+    Names are in composed form (Unicode NFC), whichever the file system has: two systems must not
+    call one class by two names.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir() or path.name.startswith("."):
+            continue
+        name = _plain(path.name)
+        if name in found:
+            raise InputError(
+                f"train {folder}: two folders are called {name!r}, once in composed and once in "
+                f"decomposed letters; rename one."
+            )
+        found[name] = path
+    return dict(sorted(found.items()))
+
+
+def _plain(name: str) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(
+            f"train: the folder name {os.fsencode(name)!r} is not text in UTF-8, so no model file "
+            f"can hold it; rename the folder."
+        ) from None
+    return unicodedata.normalize("NFC", name)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    from fullconv.sources.finding import ENDINGS
+
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
+                yield Path(place, name)

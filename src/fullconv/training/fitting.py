@@ -1,0 +1,162 @@
+"""Which layers fit a window: the rule by which `fullconv train` makes a network, in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from fullconv.errors import WindowError
+from fullconv.geometry import Pair
+
+SMALLEST, LARGEST = 16, 256
+"""Windows that the rule is made for, in pixels along either side."""
+
+LEAST_CELLS = 5
+"""An axis is halved while this many cells are left."""
+
+WIDTHS = (96, 64, 48, 32, 24, 16)
+"""Channels after the last convolution, after the halving before it, and so on backwards."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution, and maybe a pool behind it; sizes are (rows, columns).
+
+    Attributes
+    ----------
+    channels : int
+        Of what comes out.
+    kernel, stride : (int, int)
+        Of the convolution, which pads nothing.
+    pool, pool_stride : (int, int)
+        Of the maximum behind it; ``(1, 1)`` where there is none.
+    cells : (int, int)
+        Of what comes out.
+    """
+
+    channels: int
+    kernel: Pair
+    stride: Pair
+    pool: Pair
+    pool_stride: Pair
+    cells: Pair
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The convolutional layers for a window.
+
+    Attributes
+    ----------
+    window : (int, int)
+        Height and width.
+    stages : tuple of Stage
+        From the pixels to the last map.
+    """
+
+    window: Pair
+    stages: tuple[Stage, ...]
+
+    @property
+    def stride(self) -> Pair:
+        """Pixels between neighbouring cells of the last map, and so between windows."""
+        down, across = (
+            prod(stage.stride[axis] * stage.pool_stride[axis] for stage in self.stages)
+            for axis in (0, 1)
+        )
+        return down, across
+
+    @property
+    def last_map(self) -> Pair:
+        """Rows and columns of the map that the head reads."""
+        return self.stages[-1].cells
+
+
+def fit(window: Pair) -> Fit:
+    """Return the layers for a window of 16 to 256 pixels along either side.
+
+    The rule, for each axis by itself:
+
+    1. An axis of ``n`` cells is halved to ``(n - 2) // 2`` while that leaves at least 5 cells. A
+       halving is a 3-cell convolution and a maximum over 2 cells at stride 2, over 3 where the
+       number of cells is odd; or a convolution of 4 cells at stride 2, of 5 where it is odd. Both
+       give the same number of cells, and neither leaves any over.
+    2. All halvings but the last two convolve with stride: most pixels are read there, and this is
+       the cheaper form. The last two take maxima, which forgive small shifts.
+    3. The shorter axis of a window is through sooner; it keeps its cells (1 along that axis) while
+       the longer one is halved on.
+    4. A convolution of 3x3 ends it. Nothing pads, so that all windows of an image share one pass,
+       exactly; and 3 to 9 cells a side are left for the fully connected head.
+
+    The channels grow to 96. What becomes of some windows:
+
+    =======  ========  ======  ========  =========================
+    window   halvings  stride  last map  channels
+    =======  ========  ======  ========  =========================
+    16x16    1x1       2x2     5x5       64, 96
+    24x24    1x1       2x2     9x9       64, 96
+    28x28    2x2       4x4     3x3       48, 64, 96
+    32x32    2x2       4x4     4x4       48, 64, 96
+    48x48    2x2       4x4     8x8       48, 64, 96
+    64x64    3x3       8x8     4x4       32, 48, 64, 96
+    64x128   3x4       8x16    4x4       24, 32, 48, 64, 96
+    96x96    3x3       8x8     8x8       32, 48, 64, 96
+    128x128  4x4       16x16   4x4       24, 32, 48, 64, 96
+    16x256   1x5       2x32    5x4       16, 24, 32, 48, 64, 96
+    224x224  5x5       32x32   3x3       16, 24, 32, 48, 64, 96
+    256x256  5x5       32x32   4x4       16, 24, 32, 48, 64, 96
+    =======  ========  ======  ========  =========================
+
+    All are width x height, as the command line has it; the channels are the rows of `WIDTHS`.
+
+    Raises
+    ------
+    WindowError
+        If the window is smaller or larger.
+    """
+    h, w = window
+    if not all(SMALLEST <= n <= LARGEST for n in window):
+        raise WindowError(
+            f"train(window={(h, w)}): networks are made for windows from {SMALLEST}x{SMALLEST} to "
+            f"{LARGEST}x{LARGEST} pixels, and this one is {w}x{h} (width x height); choose a "
+            f"window in between, to whose size the crops are brought, or give a network of your "
+            f"own (--arch)."
+        )
+    ways = tuple(_lengths(n) for n in window)
+    count = max(len(way) for way in ways)
+    stages = []
+    cells = window
+    for number in range(count):
+        halved = (number < len(ways[0]), number < len(ways[1]))
+        channels = WIDTHS[count - number]
+        stage = _halving(cells, halved, channels, pools=number >= count - 2)
+        stages.append(stage)
+        cells = stage.cells
+    cells = (cells[0] - 2, cells[1] - 2)
+    stages.append(Stage(WIDTHS[0], (3, 3), (1, 1), (1, 1), (1, 1), cells))
+    return Fit(window, tuple(stages))
+
+
+def _lengths(n: int) -> tuple[int, ...]:
+    """Return what an axis of ``n`` cells is halved to, again and again."""
+    lengths = []
+    while (half := (n - 2) // 2) >= LEAST_CELLS:
+        lengths.append(half)
+        n = half
+    return tuple(lengths)
+
+
+def _halving(cells: Pair, halved: tuple[bool, bool], channels: int, *, pools: bool) -> Stage:
+    """Return the layers that halve one axis or both, by pooling or by a strided convolution."""
+    along = [_along(n, is_halved, pools) for n, is_halved in zip(cells, halved, strict=True)]
+    kernel, stride, pool, pool_stride, left = zip(*along, strict=True)
+    return Stage(channels, kernel, stride, pool, pool_stride, left)
+
+
+def _along(n: int, is_halved: bool, pools: bool) -> tuple[int, int, int, int, int]:
+    """Return kernel, stride, pool, pool stride and cells along one axis."""
+    if not is_halved:
+        return 1, 1, 1, 1, n
+    if pools:
+        return 3, 1, 2 + n % 2, 2, (n - 2) // 2
+    return 4 + n % 2, 2, 1, 1, (n - 2) // 2

@@ -1,0 +1,108 @@
+"""The crops of a training, read and split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fullconv.errors import InputError
+from fullconv.preprocessing import Preprocessing
+from fullconv.training.crops import background_of, find_crops, hold_out
+from fullconv.training.pixels import Kind, LeftOut, Pixels, look, preprocessing_of, read
+from fullconv.training.settings import Settings
+from fullconv.training.telling import Note
+
+MOST_LINES = 20
+"""So many pictures that cannot be read are named; of more, how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What is trained on.
+
+    Attributes
+    ----------
+    kind : Kind
+        What all crops have in common.
+    classes : tuple of str
+    background : str or None
+    preprocessing : Preprocessing
+        By the crops to learn from.
+    training, held_out : Pixels
+    left_out : int
+        Pictures that cannot be read.
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+    background: str | None
+    preprocessing: Preprocessing
+    training: Pixels
+    held_out: Pixels
+    left_out: int
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is the same for the same crops, however they are split by the seed."""
+        each = sorted(
+            hashlib.sha256(crop.tobytes() + label.tobytes()).digest()
+            for part in (self.training, self.held_out)
+            for crop, label in zip(part.pixels, part.labels, strict=True)
+        )
+        return hashlib.sha256(b"".join(each)).hexdigest()[:16]
+
+
+def gather(
+    folder: Path, settings: Settings, has_negatives: bool, note: Callable[[Note], None]
+) -> Material:
+    """Read the crops below a folder, and say what was done to them.
+
+    Raises
+    ------
+    InputError
+        If they cannot be learnt from: `find_crops`, `look` and `hold_out` say when.
+    """
+    found = find_crops(folder)
+    background = background_of(found.classes, settings.background)
+    if has_negatives and background is None:
+        raise InputError(
+            f"train --negatives: false alarms become crops of the background, and none of the "
+            f"classes {', '.join(map(repr, found.classes))} is known to be it; name it with "
+            f"--background."
+        )
+    looked = look((*found.training, *(found.test or ())), settings.window)
+    _note_left_out(looked.left_out, note)
+    if looked.brought:
+        h, w = looked.kind.window
+        note(
+            Note(
+                f"{looked.brought} of {len(looked.crops)} crops are of another size, and were "
+                f"resized to cover {w}x{h} and cut at the centre"
+            )
+        )
+    readable = set(looked.crops)
+    kept = replace(
+        found,
+        training=tuple(crop for crop in found.training if crop in readable),
+        test=found.test and tuple(crop for crop in found.test if crop in readable),
+    )
+    training, held_out = hold_out(kept, settings.holdout, settings.seed)
+    pixels = read(training, looked.kind)
+    return Material(
+        looked.kind,
+        found.classes,
+        background,
+        preprocessing_of(pixels.pixels),
+        pixels,
+        read(held_out, looked.kind),
+        len(looked.left_out),
+    )
+
+
+def _note_left_out(left_out: tuple[LeftOut, ...], note: Callable[[Note], None]) -> None:
+    for one in left_out[:MOST_LINES]:
+        note(Note(f"left out: {one.line}", True))
+    if len(left_out) > MOST_LINES:
+        note(Note(f"left out: {len(left_out) - MOST_LINES} more pictures", True))

@@ -1,0 +1,224 @@
+"""The pixels of crops: all of one size and kind, in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import ImageError, InputError
+from fullconv.geometry import Pair
+from fullconv.preprocessing import Preprocessing
+from fullconv.sources import fit_channels, open_source, resized
+from fullconv.sources.source import Source
+from fullconv.training.crops import Crop
+
+FULL = {"uint8": 255, "uint16": 65535}
+"""The largest pixel of the kinds whose range is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Crops of one size.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        ``(N, C, h, w)``, as they are stored: uint8, uint16, or float32.
+    labels : numpy.ndarray
+        ``(N,)`` int64.
+    """
+
+    pixels: NDArray[Any]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all crops of a training have in common.
+
+    Attributes
+    ----------
+    window : (int, int)
+        Height and width.
+    channels : int
+        1 if all are grey; else 3, or as many bands as all have.
+    dtype : str
+        "uint8", "uint16" or "float32".
+    """
+
+    window: Pair
+    channels: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A picture that cannot be read, and why."""
+
+    path: Path
+    line: str
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the headers of all crops say."""
+
+    kind: Kind
+    crops: tuple[Crop, ...]
+    brought: int
+    left_out: tuple[LeftOut, ...]
+
+
+def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
+    """Find out what the crops have in common; those that cannot be read are left out.
+
+    Returns
+    -------
+    Looked
+        With the crops that can be read, and how many of them must be brought to the window's size.
+
+    Raises
+    ------
+    ImageError
+        If none can be read.
+    InputError
+        If their sizes differ and no window is given, or their kinds of pixels or bands differ.
+    """
+    readable, left_out = [], []
+    sizes: Counter[Pair] = Counter()
+    kinds: dict[tuple[str, int], Path] = {}
+    for crop in crops:
+        try:
+            with open_source(crop.path) as source:
+                # Some formats show only here that they are cut short.
+                source.read((0, source.size[0]), (0, source.size[1]))
+                sizes[source.size] += 1
+                kinds.setdefault((_dtype(source), source.bands), crop.path)
+            readable.append(crop)
+        except ImageError as error:
+            left_out.append(LeftOut(crop.path, " ".join(str(error).splitlines())))
+    if not readable:
+        raise ImageError(f"train: not one of {len(crops)} pictures can be read: {left_out[0].line}")
+    if window is None:
+        if len(sizes) > 1:
+            (h, w), count = sizes.most_common(1)[0]
+            raise InputError(
+                f"train: the crops have {len(sizes)} sizes, {count} of {len(readable)} are {w}x{h} "
+                f"(width x height); name the window, as in --window {w}x{h}, and the others are "
+                f"resized to cover it and cut at its centre."
+            )
+        window = next(iter(sizes))
+    brought = len(readable) - sizes[window]
+    kind = Kind(window, _channels(kinds), _one_dtype(kinds))
+    return Looked(kind, tuple(readable), brought, tuple(left_out))
+
+
+def read(crops: Sequence[Crop], kind: Kind) -> Pixels:
+    """Read crops.
+
+    One of another size is resized, keeping its proportions, until it covers the window, and cut at
+    the centre.
+
+    Raises
+    ------
+    InputError
+        If they do not fit into memory.
+    """
+    try:
+        held = np.empty((len(crops), kind.channels, *kind.window), kind.dtype)
+    except MemoryError:
+        raise InputError(
+            f"train: {len(crops)} crops of {kind.window[1]}x{kind.window[0]} pixels do not fit "
+            f"into memory; take fewer, or a smaller window."
+        ) from None
+    for number, crop in enumerate(crops):
+        with open_source(crop.path) as source:
+            held[number] = as_window(source, kind)
+    return Pixels(held, np.array([crop.label for crop in crops], np.int64))
+
+
+def as_window(source: Source, kind: Kind) -> NDArray[Any]:
+    """Return a whole picture ``(C, h, w)``, resized to cover the window and cut at its centre."""
+    source = fit_channels(source, kind.channels)
+    (height, width), (h, w) = source.size, kind.window
+    if source.size != kind.window:
+        scale = max(h / height, w / width)
+        source = resized(source, (max(h, round(height * scale)), max(w, round(width * scale))))
+    y, x = (source.size[0] - h) // 2, (source.size[1] - w) // 2
+    return source.read((y, y + h), (x, x + w)).transpose(2, 0, 1)
+
+
+def preprocessing_of(pixels: NDArray[Any]) -> Preprocessing:
+    """Return what brings the pixels of crops ``(N, C, h, w)`` to mean 0 and deviation 1.
+
+    Integers are first scaled to between 0 and 1. The numbers are rounded to four digits, so that
+    they read well in a file.
+    """
+    scale = 1 / FULL.get(str(pixels.dtype), 1)
+    channels = range(pixels.shape[1])
+    # A crop at a time: the pixels of all as float64 would be eight times as large.
+    means = _mean(pixels, channels, lambda held: held * scale)
+    centred = _mean(
+        pixels, channels, lambda held: (held * scale - np.reshape(means, (-1, 1, 1))) ** 2
+    )
+    deviations = [float(f"{square**0.5:.4g}") for square in centred]
+    return Preprocessing(
+        scale,
+        tuple(float(f"{mean:.4g}") for mean in means),
+        tuple(deviation if deviation > 1e-6 else 1.0 for deviation in deviations),
+    )
+
+
+def _mean(
+    pixels: NDArray[Any], channels: range, of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> list[float]:
+    total = np.zeros(len(channels))
+    for crop in pixels:
+        total += of(crop.astype(np.float64)).mean(axis=(1, 2))
+    means: list[float] = (total / len(pixels)).tolist()
+    return means
+
+
+def _dtype(source: Source) -> str:
+    if source.dtype.kind == "f":
+        return "float32"
+    if source.dtype.name in FULL:
+        return source.dtype.name
+    raise ImageError(
+        f"{source.name} has pixels of type {source.dtype}; crops are 8 or 16 bit, or float."
+    )
+
+
+def _one_dtype(kinds: dict[tuple[str, int], Path]) -> str:
+    found = {dtype: path for (dtype, _), path in kinds.items()}
+    if len(found) > 1:
+        (first, a), (second, b) = list(found.items())[:2]
+        raise InputError(
+            f"train: {a} has pixels of type {first} and {b} of type {second}, whose values do not "
+            f"compare; convert the crops to one type."
+        )
+    return next(iter(found))
+
+
+def _channels(kinds: dict[tuple[str, int], Path]) -> int:
+    """Return as what the crops are read; transparency is dropped."""
+    found = {bands: path for (_, bands), path in kinds.items()}
+    if set(found) <= {1, 2}:
+        return 1
+    if set(found) <= {1, 2, 3, 4}:
+        return 3
+    if len(found) > 1:
+        (first, a), (second, b) = list(found.items())[:2]
+        raise InputError(
+            f"train: {a} has {first} bands and {b} has {second}; crops must have the same."
+        )
+    return next(iter(found))

@@ -1,0 +1,107 @@
+"""What a training is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import ceil, cos, isfinite, pi
+from typing import Any, Literal, get_args
+
+from fullconv.errors import InputError, WindowError
+from fullconv.geometry import Pair
+
+Flips = Literal["none", "h", "hv"]
+FLIPS: tuple[str, ...] = get_args(Flips)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keywords of `train` that decide its result; `train` says what each means."""
+
+    window: Pair | None = None
+    background: str | None = None
+    arch: str = "auto"
+    epochs: int = 30
+    patience: int | None = None
+    seed: int = 0
+    flips: Flips = "none"
+    from_scratch_fcn: bool = False
+    rounds: int = 2
+    holdout: float = 0.2
+    batch: int | None = None
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        window = self.window
+        if window is not None and not (len(window) == 2 and all(map(_is_size, window))):
+            raise WindowError(
+                f"train(window={window}): expected two whole numbers of at least 1 pixel, (height, "
+                f"width)."
+            )
+        for name, least in (("epochs", 1), ("batch", 2), ("seed", 0), ("rounds", 0)):
+            number = getattr(self, name)
+            if number is None:
+                continue
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise InputError(f"train({name}={number!r}): expected a whole number from {least}.")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"train(patience={self.patience}): expected at least 1 epoch.")
+        if self.seed >= 2**31:
+            raise InputError(f"train(seed={self.seed}): expected a number below 2**31.")
+        if self.flips not in FLIPS:
+            raise InputError(f"train(flips={self.flips!r}): expected one of {', '.join(FLIPS)}.")
+        if not 0 < self.holdout < 1:
+            raise InputError(
+                f"train(holdout={self.holdout}): expected the share of crops to judge by, between "
+                f"0 and 1, as in 0.2."
+            )
+        if not (isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(
+                f"train(learning_rate={self.learning_rate}): expected a number above 0, as in "
+                f"0.002."
+            )
+        if self.from_scratch_fcn and self.arch != "auto":
+            raise InputError(
+                "train(from_scratch_fcn=True): that is for the network that fullconv makes; a "
+                "network of your own (arch) has the head that you gave it. Leave one out."
+            )
+
+    def batch_of(self, crops: int) -> int:
+        """Return how many of so many crops are in a step: 64, but of few crops a twentieth, so
+        that an epoch has some steps; at least 16."""
+        return min(crops, self.batch or min(64, max(16, crops // 20)))
+
+    def epochs_of(self, phase: int) -> int:
+        """Return how many epochs a phase has at most: all of them first, then half as many for
+        each round of hard negatives."""
+        return self.epochs if phase == 0 else ceil(self.epochs / 2)
+
+    def patience_of(self, phase: int) -> int:
+        """Return after how many epochs without a better one a phase ends."""
+        return self.patience or max(5, self.epochs_of(phase) // 3)
+
+    def rate(self, phase: int, done: float) -> float:
+        """Return the learning rate when a share of a phase is done.
+
+        It rises over the first tenth and then falls along a cosine to a hundredth (Loshchilov and
+        Hutter 2017, equation 5, with warm-up). A round of hard negatives starts at a third.
+        """
+        top = self.learning_rate * (1 if phase == 0 else 1 / 3)
+        warm = min(1.0, done / 0.1)
+        return top * warm * (0.01 + 0.99 * 0.5 * (1 + cos(pi * done)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+
+def code_name(own: Callable[..., Any] | None) -> str:
+    """Return what a report and a checkpoint call the network."""
+    if own is None:
+        return "auto"
+    named = getattr(own, "__qualname__", type(own).__qualname__)
+    return f"{getattr(own, '__module__', '')}:{named}"
+
+
+def _is_size(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1

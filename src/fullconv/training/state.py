@@ -1,0 +1,82 @@
+"""Where a training is, between two epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fullconv.training.settings import Settings
+from fullconv.training.telling import Epoch, Round
+
+Weights = dict[str, torch.Tensor]
+
+WEIGHT_DECAY = 1e-2
+
+
+@dataclass
+class State:
+    """Where a training is: all that a checkpoint holds.
+
+    Attributes
+    ----------
+    network : nn.Module
+        ``(N, C, h, w)`` to scores before the softmax.
+    optimiser : torch.optim.AdamW
+        Of this phase.
+    best : dict
+        The weights of the best epoch of this phase, on the CPU; before its first, those that it
+        began with.
+    mined : numpy.ndarray
+        ``(M, C, h, w)``: hard negatives so far.
+    phase : int
+        0 before hard negatives, or the number of their round.
+    history, rounds : list
+        What was done.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.AdamW
+    best: Weights
+    mined: NDArray[Any]
+    phase: int = 0
+    history: list[Epoch] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def of_phase(self) -> list[Epoch]:
+        """The epochs of this phase."""
+        return [epoch for epoch in self.history if epoch.phase == self.phase]
+
+    @property
+    def best_epoch(self) -> Epoch | None:
+        """The epoch whose weights are `best`; None before the first of all."""
+        for phase in range(self.phase, -1, -1):
+            epochs = [epoch for epoch in self.history if epoch.phase == phase]
+            if epochs:
+                return min(epochs, key=lambda epoch: epoch.held_out_loss)
+        return None
+
+    def has_phase_ended(self, settings: Settings) -> bool:
+        """Whether all epochs of the phase are done, or too many went by without a better one."""
+        epochs = self.of_phase
+        if not epochs or len(epochs) >= settings.epochs_of(self.phase):
+            return len(epochs) >= settings.epochs_of(self.phase)
+        best = min(epochs, key=lambda epoch: epoch.held_out_loss)
+        return epochs[-1].number - best.number >= settings.patience_of(self.phase)
+
+
+def new_optimiser(network: nn.Module) -> torch.optim.AdamW:
+    """Return the optimiser of a phase."""
+    return torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
+
+
+def weights_of(network: nn.Module) -> Weights:
+    """Return a copy of a network's weights, on the CPU."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in network.state_dict().items()
+    }

@@ -1,0 +1,204 @@
+"""The verb: train a classifier on a folder of crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullconv.errors import MissingExtraError
+from fullconv.training.settings import Flips, Settings, code_name
+from fullconv.training.telling import Listener, unheard
+
+if TYPE_CHECKING:
+    from fullconv.converted import FullyConvolutional
+    from fullconv.geometry import Pair
+    from fullconv.preprocessing import Preprocessing
+    from fullconv.report import Report
+    from fullconv.training.judging import Confusion
+    from fullconv.training.telling import Epoch, Round
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained classifier, and how it came about.
+
+    Attributes
+    ----------
+    path : Path
+        The model file.
+    classifier : torch.nn.Module
+        Crops ``(N, C, h, w)`` to probabilities ``(N, K)``, on the CPU, in eval mode.
+    window : (int, int)
+        Height and width.
+    classes : tuple of str
+    background : str or None
+    preprocessing : Preprocessing
+        What is done to pixels first; it is in the file, too.
+    report : Report
+        What conversion does to the network.
+    history : tuple of Epoch
+        Every epoch.
+    best : Epoch
+        The one whose weights were taken.
+    confusion : Confusion
+        Of the crops that were held out, by these weights.
+    rounds : tuple of Round
+        Of hard negatives; the last one only counts what is left.
+    is_interrupted : bool
+        Whether Ctrl-C ended it early; then a checkpoint lies beside the model.
+    """
+
+    path: Path
+    classifier: Any
+    window: Pair
+    classes: tuple[str, ...]
+    background: str | None
+    preprocessing: Preprocessing
+    report: Report
+    history: tuple[Epoch, ...]
+    best: Epoch
+    confusion: Confusion
+    rounds: tuple[Round, ...]
+    is_interrupted: bool
+
+    def __repr__(self) -> str:
+        accuracy = self.confusion.accuracy
+        return f"Trained({self.path.name}, {len(self.classes)} classes, {accuracy:.3f} held out)"
+
+    def convert(
+        self, step: int | Sequence[int] | None = None, exact: bool = True
+    ) -> FullyConvolutional:
+        """Return the network over all windows, as `fullconv.convert` of the file gives it."""
+        import fullconv
+
+        return fullconv.convert(
+            self.classifier,
+            self.window,
+            step,
+            exact,
+            classes=self.classes,
+            background=self.background,
+            preprocessing=self.preprocessing,
+        )
+
+
+def train(
+    crops: str | Path,
+    out: str | Path,
+    window: Sequence[int] | None = None,
+    *,
+    background: str | None = None,
+    negatives: str | Path | Sequence[str | Path] | None = None,
+    arch: Callable[..., Any] | None = None,
+    epochs: int = 30,
+    patience: int | None = None,
+    seed: int = 0,
+    flips: Flips = "none",
+    from_scratch_fcn: bool = False,
+    rounds: int = 2,
+    holdout: float = 0.2,
+    batch: int | None = None,
+    learning_rate: float = 2e-3,
+    device: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Listener = unheard,
+) -> Trained:
+    """Train a classifier on folders of crops, exact when it is converted, and write it.
+
+    Beside the model lie ``-confusion.png``, ``-curves.png`` and ``-report.json`` of its name.
+
+    Parameters
+    ----------
+    crops : str or Path
+        A folder with one folder of pictures for each class, or with ``train`` and ``test`` that
+        hold these. Pictures that cannot be read are left out.
+    out : str or Path
+        ``.onnx`` or ``.pt2``: the classifier of crops, with its window, classes, background and
+        preprocessing inside.
+    window : (int, int), optional
+        Height and width; by default the size of the crops, which must then be one. Crops of
+        another size are resized to cover it, and cut at the centre.
+    background : str, optional
+        The class that is none of what is looked for; by default the folder that is called
+        background, negative, negatives or other.
+    negatives : str, Path, or a list of them, optional
+        Photos without the object: files, folders or patterns. They are scanned between rounds, and
+        the worst false alarms become crops of the background.
+    arch : callable, optional
+        Returns the network, from crops to scores before the softmax. It may take ``classes``,
+        ``channels`` and ``window`` by name. By default one is made for the window, by the rule
+        that `fullconv.training.fitting.fit` documents.
+    epochs : int
+        At most so many, and half as many after each round of negatives.
+    patience : int, optional
+        A phase ends when so many epochs brought no better one: by default a third, at least 5.
+    seed : int
+        The same seed gives the same weights, on the same machine with as many threads.
+    flips : {"none", "h", "hv"}
+        Mirror images that show the same class: left and right, and also upside down.
+    from_scratch_fcn : bool
+        Train the same network with a convolutional head, instead of a fully connected one.
+    rounds : int
+        Of hard negatives.
+    holdout : float
+        Share of each class to judge by, where there is no ``test`` folder.
+    batch : int, optional
+        Crops in a step; by default 64, and of few crops a twentieth, at least 16.
+    learning_rate : float
+        The highest one.
+    device : {"cpu", "cuda"}, optional
+        By default CUDA where there is one.
+    resume : bool
+        Go on from the last finished epoch of an unfinished training of the same.
+    overwrite : bool
+        Replace a model that is there, or start an unfinished one again.
+    progress : callable, optional
+        Is given records of `fullconv.training.telling`.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    InputError
+        If the folder, or an option, cannot be.
+    ModelError
+        If an own network cannot be trained.
+    OutputError
+        If the model cannot be written. What was trained is kept; ``resume=True`` writes it.
+    KeyboardInterrupt
+        If it is interrupted before the first epoch has ended; later, the best so far is written.
+    MissingExtraError
+        If PyTorch is not installed.
+    """
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+
+        if Path(out).suffix == ".onnx":
+            import onnxscript  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("Training", "train") from None
+    from fullconv.training.run import Run
+
+    settings = Settings(
+        window=None if window is None else tuple(window),  # type: ignore[arg-type]
+        background=background,
+        arch=code_name(arch),
+        epochs=epochs,
+        patience=patience,
+        seed=seed,
+        flips=flips,
+        from_scratch_fcn=from_scratch_fcn,
+        rounds=rounds if negatives is not None else 0,
+        holdout=holdout,
+        batch=batch,
+        learning_rate=learning_rate,
+    )
+    photos = [negatives] if isinstance(negatives, str | Path) else list(negatives or ())
+    run = Run(Path(crops), Path(out), settings, photos, arch, device, progress)
+    return run.train(resume, overwrite)
