@@ -144,6 +144,7 @@ def judge(
     classify: Callable[[slice], Scores],
     exact: bool,
     stored: tuple[float, float] = (0.0, 0.0),
+    alone: int | None = None,
 ) -> Verification:
     """Compare the scores of some windows with those of their crops.
 
@@ -157,14 +158,19 @@ def judge(
         Whether the scores claim to be the crops' own.
     stored : (float, float)
         What storing the scores may have moved them by: absolute, and as a share of the largest.
+    alone : int, optional
+        From how many of the crops, one at a time, the model's own difference is taken; by default
+        from all.
     """
     count = len(lifted[0])
-    alone = _stack([classify(slice(k, k + 1)) for k in range(count)])
+    singles = range(count if alone is None else min(alone, count))
     together = _stack([classify(slice(k, k + 16)) for k in range(0, count, 16)])
     together = [t.reshape(s.shape) for t, s in zip(together, lifted, strict=True)]
-    alone = [a.reshape(s.shape) for a, s in zip(alone, lifted, strict=True)]
+    again = _stack([classify(slice(k, k + 1)) for k in singles])
+    first = [t[: len(singles)] for t in together]
+    again = [a.reshape(t.shape) for a, t in zip(again, first, strict=True)]
 
-    self_error, max_error = _difference(alone, together), _difference(lifted, together)
+    self_error, max_error = _difference(again, first), _difference(lifted, together)
     largest = max(float(np.abs(t[np.isfinite(t)]).max(initial=0.0)) for t in together)
     epsilon = max(float(np.finfo(t.dtype).eps) for t in together)
     allowed = max(SELF_ERROR_MULTIPLE * self_error, ROUNDINGS * epsilon * largest)

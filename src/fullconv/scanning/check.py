@@ -21,6 +21,10 @@ from fullconv.verification import Verification, arrays, judge
 MANY = 1 << 22
 """Of more windows than this, those to check are drawn without looking which were scanned."""
 
+ALONE = 16
+"""So many of the crops are also scored one at a time: a model's own difference shows on few, and
+crops are what a scan saves."""
+
 TRIES = 32
 """How often a part of such an image is asked for a scanned window before it is passed over."""
 
@@ -81,7 +85,7 @@ def verify_heatmap(
     # A classifier in half precision is scanned in f32: its own crops are not the same function.
     is_half = framework.images(model, crop(*places[0])[None]).dtype.itemsize < 4
     exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
-    return judge([kept], scores_of, exact, rounding(metadata["dtype"]))
+    return judge([kept], scores_of, exact, rounding(metadata["dtype"]), ALONE)
 
 
 def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Pair]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,20 @@ from fullconv.scanning.region import Region
 from fullconv.sources import Source
 from fullconv.tiling import Plan, Tile
 
+BAND_BYTES = 1 << 20
+"""Pixels are prepared in bands of rows of about this size, which stay in the processor's caches."""
+
 
 @dataclass(frozen=True)
 class Prepared:
     """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored.
 
-    Of its ``windows`` in the region, ``odd`` hold NaN or infinite pixels.
+    The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
+    or infinite pixels.
     """
 
     pixels: NDArray[np.float32]
+    room: NDArray[np.float32]
     left_out: NDArray[np.bool_]
     windows: int
     odd: int
@@ -42,7 +48,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Task:
-    """One image, one network, one region, tile by tile."""
+    """One image, one network, one region, tile by tile.
+
+    The room that a tile's pixels took is kept in ``spare`` for another tile: to get as much from
+    the system anew takes about as long as to prepare them.
+    """
 
     image: Source
     preprocessing: Preprocessing | None
@@ -51,6 +61,7 @@ class Task:
     runtime: Runtime
     output: int
     channels: int
+    spare: SimpleQueue[NDArray[np.float32]] = field(default_factory=SimpleQueue, repr=False)
 
     @property
     def grid(self) -> Grid:
@@ -72,20 +83,31 @@ class Task:
 
     def read(self, tile: Tile) -> Prepared:
         """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
-        pixels, odd = prepared_pixels(self.image, self.preprocessing, tile.y, tile.x)
+        room = self._room(self.channels * (tile.y[1] - tile.y[0]) * (tile.x[1] - tile.x[0]))
+        pixels, odd = prepared_pixels(self.image, self.preprocessing, tile.y, tile.x, room)
         wanted = self.region.wanted(tile.rows, tile.columns)
         windows, touched = int(np.count_nonzero(wanted)), 0
         if odd is not None:
             wanted &= ~self._touched(odd, tile)
             touched = windows - int(np.count_nonzero(wanted))
-        return Prepared(pixels[None], ~wanted, windows, touched)
+        return Prepared(pixels[None], room, ~wanted, windows, touched)
 
     def compute(self, tile: Tile, held: Prepared) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
         scores = self._leaf(self.runtime.run(held.pixels))[0][(..., *tile.own)]
+        if not np.may_share_memory(scores, held.room):  # a network may hand on its input
+            self.spare.put(held.room)
         if held.left_out.any():
             scores = np.where(held.left_out, np.float32(np.nan), scores)
         return Scored(scores, held.windows, held.odd)
+
+    def _room(self, numbers: int) -> NDArray[np.float32]:
+        """Return room for so many numbers or more: what another tile has left, else new."""
+        try:
+            room = self.spare.get_nowait()
+        except Empty:
+            return np.empty(numbers, np.float32)
+        return room if room.size >= numbers else np.empty(numbers, np.float32)
 
     def _touched(self, odd: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
         """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
@@ -110,12 +132,16 @@ class Task:
 
 
 def prepared_pixels(
-    image: Source, preprocessing: Preprocessing | None, y: Pair, x: Pair
+    image: Source,
+    preprocessing: Preprocessing | None,
+    y: Pair,
+    x: Pair,
+    room: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Read and prepare a rectangle: ``(C, h, w)``, and where it holds NaN or infinity, if it does.
 
     Such pixels are 0 in what is returned; the network would spread them, each runtime in its own
-    way.
+    way. What is returned lies in ``room``, where that is given.
     """
     held = image.read(y, x).transpose(2, 0, 1)
     odd = None
@@ -125,9 +151,14 @@ def prepared_pixels(
     if held.dtype.kind == "f" and not np.isfinite(held).all():
         odd = ~np.isfinite(held).all(axis=0)
         held = np.where(np.isfinite(held), held, 0)
-    if preprocessing is not None:
-        return preprocessing.apply(held), odd
-    return np.ascontiguousarray(held, dtype=np.float32), odd
+    if room is None:
+        room = np.empty(held.size, np.float32)
+    pixels = room[: held.size].reshape(held.shape)
+    rows = max(1, BAND_BYTES * held.shape[1] // pixels.nbytes)
+    for top in range(0, held.shape[1], rows):
+        band = held[:, top : top + rows]
+        pixels[:, top : top + rows] = band if preprocessing is None else preprocessing.apply(band)
+    return pixels, odd
 
 
 def leaf(outputs: list[NDArray[Any]], wanted: int) -> NDArray[Any]:
