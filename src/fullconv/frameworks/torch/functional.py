@@ -169,7 +169,8 @@ def channel_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon:
 
 def sum_pool(x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> Tensor:
     """Sum over a moving rectangle."""
-    if tuple(dilation) == (1, 1):
+    # To ONNX goes the filter of ones: the exporter drops a divisor (`to_onnx`).
+    if tuple(dilation) == (1, 1) and not torch.compiler.is_exporting():
         return F.avg_pool2d(x, tuple(kernel), tuple(stride), divisor_override=1)
     # No framework dilates an average: a filter of ones adds the same numbers.
     channels = x.shape[1]

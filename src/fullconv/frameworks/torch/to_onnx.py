@@ -21,6 +21,7 @@ def to_onnx(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
         import onnxscript  # noqa: F401
     except ImportError:
         raise MissingExtraError("Writing a PyTorch model as ONNX", "torch") from None
+    _divide_outside(program)
     # The exporter prints its progress, and warns of packages that it does not need here.
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -41,3 +42,30 @@ def to_onnx(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return proto
+
+
+def _divide_outside(program: ExportedProgram) -> None:
+    """Turn averages with a divisor of their own, which the exporter drops, into plain ones, scaled.
+
+    Measured with PyTorch 2.13: ``divisor_override`` is not written, and nothing says so.
+    """
+    graph = program.graph
+    average, times = torch.ops.aten.avg_pool2d.default, torch.ops.aten.mul.Tensor
+    for node in list(graph.find_nodes(op="call_function", target=average)):
+        given = (*node.args, *[None] * (7 - len(node.args)))
+        kernel, ceil = given[1], given[4]
+        divisor = given[6] or node.kwargs.get("divisor_override")
+        if divisor is None:
+            continue
+        if ceil or node.kwargs.get("ceil_mode"):
+            raise ExportError(
+                "save: ONNX has no average pool with ceil_mode and a divisor_override. Save it as "
+                ".pt2, or run it in PyTorch."
+            )
+        node.args, node.kwargs = (*given[:4], False, True), {}
+        scaling = kernel[0] * kernel[-1] / divisor
+        with graph.inserting_after(node):
+            scaled = graph.call_function(times, (node, scaling))
+        scaled.meta = dict(node.meta)
+        node.replace_all_uses_with(scaled)
+        scaled.args = (node, scaling)
