@@ -452,3 +452,34 @@ def test_padding_that_cuts_on_one_side_and_repeats_on_another(
     images = torch.randint(0, 4, (2, 2, 20, 22)).float()
     fcn = fullconv.convert(model, window=(16, 16), step=2)
     compare(fcn, torch_classifier(model), images)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_the_approximate_form_equals_its_crop_at_the_native_size_at_any_step(
+    mode: str, step: int, joined: bool
+) -> None:
+    """Below the network's stride, cells of neighbouring windows lie between a window's own."""
+    torch = pytest.importorskip("torch")
+    from models import integer_images, with_integers
+
+    class Padded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Conv2d(2, 2, 3, stride=2)
+            self.second = torch.nn.Conv2d(2, 2, 3, padding=1, padding_mode=mode)
+            self.beside = torch.nn.Conv2d(2, 2, 1)
+            self.fc = torch.nn.Linear((4 if joined else 2) * 9 * 11, 3)
+
+        def forward(self, x: Any) -> Any:
+            x = self.first(x)
+            x = torch.cat([self.second(x), self.beside(x)], 1) if joined else self.second(x)
+            return self.fc(x.flatten(1))
+
+    model = with_integers(Padded())
+    fcn = fullconv.convert(model, window=(20, 24), step=step, exact=False)
+    images = integer_images(2, 2, 20, 24)
+    assert_same(fcn(images)[..., 0, 0], model(images).detach())
+    larger = integer_images(1, 2, 33, 41)
+    assert fcn(larger).shape[2:] == fcn.grid.shape((33, 41))

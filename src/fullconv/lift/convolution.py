@@ -214,12 +214,14 @@ def pad(lifting: Lifting, node: Node) -> Field:
     (top, bottom), (left, right) = ((max(0, a), max(0, b)) for a, b in spatial)
     added = Sliding(1, 1, 1, top, bottom), Sliding(1, 1, 1, left, right)
     if operation.mode == "constant" or not lifting.exact:
-        moved = lifting.slide(node, x, *added)
         padded = any((top, bottom, left, right))
         dilated = (x.rows.middle.dilation, x.columns.middle.dilation) != (1, 1)
         if operation.mode != "constant" and padded and dilated:
+            if operation.mode == "circular":
+                raise EndsSharing("goes round to cells that lie closer than the window's own")
             # Mirrored and repeated cells must be those of the last whole window.
             x = lifting.keep(x)
+        moved = lifting.slide(node, x, *added)
     else:
         step = lifting.grid.step
         moved = (
