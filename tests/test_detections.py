@@ -6,6 +6,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fullconv
 from fullconv.detections import peaks as peaks_module
 from fullconv.detections import suppression
 from fullconv.detections.cells import Cells, pairs
@@ -307,3 +308,26 @@ def test_wrong_boxes_are_refused(boxes, scores, iou, message):
     with pytest.raises(InputError) as error:
         suppress(boxes, scores, [0] * len(scores), iou)
     assert message == str(error.value)
+
+
+def test_infinite_scores_are_refused_with_what_to_do() -> None:
+    """A network that overflows scores 1e38 times 100: infinity."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.full((1, 4), 1e38, np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w"], ["scores"], transB=1),
+        ],
+        "overflowing",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 2, 2])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 10
+    onnx.checker.check_model(model)
+    with pytest.raises(fullconv.FullconvError, match="array: the model gives infinite scores"):
+        fullconv.detect(fullconv.convert(model), np.full((6, 6), 100, np.uint8))

@@ -159,6 +159,10 @@ def _of_heatmap(
             classifier = find_model(original, weights)
         with reopen(described) as source:
             proof = verify_heatmap(heatmap, classifier, source, windows, seed=seed)
+            asked = heatmap.metadata.get("asked", {})
+            is_same = source.fingerprint() == asked.get("pixels")
+    if proof is not None and not proof.passed and not is_same:
+        note(f"{described['path']} has changed or was copied since it was scanned", as_json)
     if proof is None:
         raise InputError(f"verify {path}: no window of this heatmap was scanned.")
     if as_json:

@@ -18,7 +18,7 @@ from fullconv.converted import FullyConvolutional
 from fullconv.detections.found import Detections, unnamed_classes
 from fullconv.detections.peaks import Peaks, peaks
 from fullconv.detections.suppression import suppress
-from fullconv.errors import ImageError, InputError
+from fullconv.errors import ImageError, InputError, ModelError
 from fullconv.geometry import Pair
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
@@ -161,6 +161,12 @@ def detect_in(
             strict=True,
         )
     )
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"{name}: the model gives infinite scores, of which none is better than another; look "
+            f"for what overflows, or turn scores into probabilities: activation='softmax' "
+            f"(--activation softmax)."
+        )
     kept = suppress(boxes, scores, numbers, iou, per_class=per_class)
     detections = Detections(
         boxes[kept],
