@@ -13,10 +13,10 @@ test: $(FULL)/.ready  ## lint, type check and run the test suite
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
-	$(FULL)/bin/pytest -n 2 -m "not slow"
+	$(FULL)/bin/pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(FULL)/.ready  ## the slow sweeps
-	$(FULL)/bin/pytest -n 2 -m slow
+	$(FULL)/bin/pytest -n 2 --dist worksteal -m slow
 
 bench: $(FULL)/.ready  ## measure conversion, speed and memory against crops and hand-made surgery
 	$(FULL)/bin/python benchmarks/conversion.py
