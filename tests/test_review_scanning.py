@@ -361,7 +361,17 @@ AVERAGES = {
 }
 
 
-@pytest.mark.parametrize("pool", AVERAGES.values(), ids=AVERAGES)
+SLOW = [name for name in AVERAGES if name not in ("padded", "divisor")]
+"""Each writes an exact padded network as ONNX, for which PyTorch's exporter takes half a minute."""
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        pytest.param(pool, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, pool in AVERAGES.items()
+    ],
+)
 def test_an_average_pool_scans_alike_in_pytorch_and_in_its_onnx_form(pool: nn.Module) -> None:
     """PyTorch's exporter drops the divisor of an average, and says nothing."""
     torch.manual_seed(0)
