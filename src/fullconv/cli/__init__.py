@@ -8,6 +8,9 @@ from typing import NoReturn
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended: 128 plus the signal's number, as shells have it."""
 
+DIFFERS = 4
+"""Exit code of a comparison with crops that shows scores which claim to be theirs and are not."""
+
 
 def main() -> NoReturn:
     """Run the command line, and leave with its exit code.

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli import options
+from fullconv.cli import DIFFERS, options
 from fullconv.cli.output import print_json
 
 if TYPE_CHECKING:
     from fullconv.demo.run import Result
-
-DIFFERS = 4
 
 
 @click.command("demo")

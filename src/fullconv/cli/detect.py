@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli import options
+from fullconv.choices import ACTIVATIONS
+from fullconv.cli import DIFFERS, options
 from fullconv.cli.many import (
     all_failed,
     each,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from fullconv.detections.detecting import Found
     from fullconv.detections.found import Detections
 
-DIFFERS = 4
 AGAIN = "With --overwrite the same command tries them again, and goes on with what it has scanned."
 ENDINGS = (".geojson", ".json", ".csv")
 
@@ -83,7 +83,7 @@ ENDINGS = (".geojson", ".json", ".csv")
 )
 @click.option(
     "--activation",
-    type=click.Choice(["none", "softmax", "sigmoid"]),
+    type=click.Choice(ACTIVATIONS),
     default="none",
     show_default=True,
     help="What turns scores into probabilities, where the model itself does not.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
@@ -16,9 +17,6 @@ from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
 Decorated = Callable[..., Any]
-
-RUNTIMES = ("native", "torch", "onnxruntime", "openvino", "auto")
-PRECISIONS = ("f32", "bf16", "f16")
 
 
 def reading(command: Decorated) -> Decorated:
@@ -52,7 +50,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--runtime",
-            type=click.Choice(RUNTIMES),
+            type=click.Choice(("native", *RUNTIMES, "auto")),
             default="native",
             show_default=True,
             help="What computes: the model's own framework, another, or the fastest by "

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli import options
+from fullconv.choices import DTYPES, LARGEST_SCALE
+from fullconv.cli import DIFFERS, options
 from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_places, places
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import prepared, reading
-from fullconv.cli.sizes import LARGEST_SCALE, Finite
+from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
 
-DIFFERS = 4
 AGAIN = "The same command tries them again, and skips what is finished."
 
 
@@ -58,7 +58,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "float16", "uint8"]),
+    type=click.Choice(DTYPES),
     default="float32",
     show_default=True,
     help="How scores are stored. uint8 is for scores between 0 and 1.",

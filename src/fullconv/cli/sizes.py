@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
+from fullconv.choices import LARGEST_SCALE
 from fullconv.geometry import Pair
-
-LARGEST_SCALE = 64
-"""Images are enlarged by this much at most."""
 
 
 class Window(click.ParamType[Pair]):
@@ -37,6 +35,11 @@ class Step(click.ParamType[Pair]):
     """One number for both directions, or ``WIDTHxHEIGHT``; the value is (rows, columns)."""
 
     name = "N|WIDTHxHEIGHT"
+    expected = (
+        "expected whole pixels of at least 1, one number for both directions as in 8, or "
+        "WIDTHxHEIGHT as in 16x8; got {!r}. Any such step can be had; the divisors and multiples "
+        "of the network's own stride are the cheapest"
+    )
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
         """Read the text."""
@@ -44,34 +47,17 @@ class Step(click.ParamType[Pair]):
             return value[0], value[1]
         pair = _pair(f"{value}x{value}" if re.fullmatch(r"\d+", value) else value)
         if pair is None:
-            self.fail(
-                f"expected whole pixels of at least 1, one number for both directions as in 8, or "
-                f"WIDTHxHEIGHT as in 16x8; got {value!r}. Any such step can be had; the divisors "
-                f"and multiples of the network's own stride are the cheapest",
-                param,
-                ctx,
-            )
+            self.fail(self.expected.format(value), param, ctx)
         return pair
 
 
-class Tile(click.ParamType[Pair]):
-    """One number of windows for both directions, or ``WIDTHxHEIGHT``; (rows, columns)."""
+class Tile(Step):
+    """As `Step`, in windows."""
 
-    name = "N|WIDTHxHEIGHT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
-        """Read the text."""
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        pair = _pair(f"{value}x{value}" if re.fullmatch(r"\d+", value) else value)
-        if pair is None:
-            self.fail(
-                f"expected windows, at least 1: one number for both directions as in 32, or "
-                f"WIDTHxHEIGHT as in 64x32; got {value!r}",
-                param,
-                ctx,
-            )
-        return pair
+    expected = (
+        "expected windows, at least 1: one number for both directions as in 32, or WIDTHxHEIGHT "
+        "as in 64x32; got {!r}"
+    )
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import fullconv
-from fullconv.cli import options
+from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import file_hash, find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.converted import FullyConvolutional
@@ -25,9 +25,6 @@ HEATMAPS = (".zarr", ".tif", ".tiff")
 
 LARGEST = 1 << 27
 """Pixels of an image that is taken whole."""
-
-DIFFERS = 4
-"""Exit code of a conversion that claims to be exact and is not."""
 
 
 @click.command("verify", epilog=options.MODEL_HELP)

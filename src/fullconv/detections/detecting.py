@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv import __version__
+from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.found import Detections, unnamed_classes
 from fullconv.detections.peaks import Peaks, peaks
@@ -22,11 +23,9 @@ from fullconv.errors import ImageError, InputError, ModelError
 from fullconv.geometry import Pair
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.options import LARGEST_SCALE, Options
+from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
 from fullconv.sources import Source
-
-ACTIVATIONS = ("none", "softmax", "sigmoid")
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from fullconv.runtimes.choosing import fastest, open_runtime, runtimes_for
-from fullconv.runtimes.runtime import NAMES, PRECISIONS, Runtime
+from fullconv.runtimes.runtime import Runtime
 
-__all__ = ["NAMES", "PRECISIONS", "Runtime", "fastest", "open_runtime", "runtimes_for"]
+__all__ = ["Runtime", "fastest", "open_runtime", "runtimes_for"]

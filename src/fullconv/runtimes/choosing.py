@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.converted import FullyConvolutional, load
 from fullconv.errors import FullconvError, InputError
-from fullconv.runtimes.runtime import NAMES, PRECISIONS, Runtime
+from fullconv.runtimes.runtime import Runtime
 
 MEASURED_S = 1.0
 """How long each runtime is measured, behind a first run that warms it up."""
@@ -131,8 +132,8 @@ def _open(
 ) -> Runtime:
     native = {"torch": "torch", "onnx": "onnxruntime"}[fcn.framework.name]
     name = native if name == "native" else name
-    if name not in NAMES:
-        raise InputError(f"runtime {name!r}: expected native, {', '.join(NAMES)}.")
+    if name not in RUNTIMES:
+        raise InputError(f"runtime {name!r}: expected native, {', '.join(RUNTIMES)}.")
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}.")
     if name == "torch":

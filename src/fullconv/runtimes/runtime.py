@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.closing import Closing
 from fullconv.errors import FullconvError, ModelError, first_line
 
-NAMES = ("torch", "onnxruntime", "openvino")
-PRECISIONS = ("f32", "bf16", "f16")
 
-
-class Runtime(ABC):
+class Runtime(Closing, ABC):
     """A converted model, ready to run in one way. Its calls come from one thread at a time.
 
     Attributes
     ----------
     name : str
-        One of `NAMES`.
+        One of `RUNTIMES`.
     device : str
         ``"cpu"`` or ``"cuda"``.
     precision : str
@@ -38,17 +35,6 @@ class Runtime(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.precision}, {self.device})"
-
-    def __enter__(self) -> Runtime:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Return every output ``(N, K, rows, columns)`` for preprocessed images ``(N, C, H, W)``.

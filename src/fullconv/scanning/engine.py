@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from types import TracebackType
-from typing import Self
 
+from fullconv.closing import Closing
 from fullconv.converted import FullyConvolutional
 from fullconv.geometry import Pair
 from fullconv.runtimes import Runtime
 from fullconv.scanning.measure import choose_runtime
 
 
-class Engine:
+class Engine(Closing):
     """What is the same for all images: the weights' hash, and what runs them, opened once.
 
     Attributes
@@ -50,14 +49,3 @@ class Engine:
         for runtime in self._open.values():
             runtime.close()
         self._open.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

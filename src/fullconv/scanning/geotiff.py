@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def placed(
     return a * sx * zx, b * sy * zy, a * x + b * y + c, d * sx * zx, e * sy * zy, d * x + e * y + f
 
 
-def write_geotiff(heatmap: Heatmap, path: Path, metadata: Mapping[str, Any]) -> None:
+def write_geotiff(heatmap: Heatmap, path: Path) -> None:
     """Write a heatmap as a tiled, compressed GeoTIFF, block by block.
 
     Raises
@@ -48,6 +47,7 @@ def write_geotiff(heatmap: Heatmap, path: Path, metadata: Mapping[str, Any]) -> 
     rasterio = _rasterio(path)
     from rasterio.windows import Window
 
+    metadata = heatmap.metadata
     place = metadata["georeference"] or {"transform": (1, 0, 0, 0, 1, 0), "crs": ""}
     transform = placed(
         heatmap.grid.window, heatmap.grid.step, heatmap.scale, tuple(place["transform"])
@@ -84,7 +84,7 @@ def write_geotiff(heatmap: Heatmap, path: Path, metadata: Mapping[str, Any]) -> 
             raster.set_band_description(number, name)
         if dtype == np.uint8:
             raster.scales = [1 / LEVELS] * count
-        raster.update_tags(**{RECORD: json.dumps(dict(metadata))})
+        raster.update_tags(**{RECORD: json.dumps(metadata)})
 
 
 class Bands:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ from fullconv.verification import Verification
 
 if TYPE_CHECKING:
     import zarr
-
-DTYPES = ("float32", "float16", "uint8")
 
 LEVELS = 254
 """A score between 0 and 1 is stored in uint8 as the nearest of so many steps."""
@@ -191,14 +189,7 @@ def create(store: Any, shape: tuple[int, int, int], tile: Pair, dtype: str) -> z
     )
 
 
-def describe(
-    store: Any,
-    grid: Grid,
-    scale: tuple[float, float],
-    um_per_pixel: tuple[float, float] | None,
-    classes: Sequence[str],
-    metadata: Mapping[str, Any],
-) -> None:
+def describe(store: Any, heatmap: Heatmap) -> None:
     """Write what the heatmap is: OME-Zarr 0.5 for viewers, and fullconv's own record.
 
     OME-NGFF 0.5, 'multiscales': the scale is the distance between neighbouring windows, and the
@@ -208,6 +199,8 @@ def describe(
     """
     import zarr
 
+    grid, scale, metadata = heatmap.grid, heatmap.scale, heatmap.metadata
+    um_per_pixel = metadata["um_per_pixel"]
     unit = (1.0, 1.0)
     if um_per_pixel is not None:
         unit = um_per_pixel[0] / scale[0], um_per_pixel[1] / scale[1]
@@ -218,11 +211,11 @@ def describe(
     channels = [
         {
             "label": name,
-            "active": index == len(classes) - 1,
+            "active": index == len(heatmap.classes) - 1,
             "color": "FFD040",
             "window": {"min": 0, "max": brightest, "start": 0, "end": brightest},
         }
-        for index, name in enumerate(classes)
+        for index, name in enumerate(heatmap.classes)
     ]
     ome: dict[str, Any] = {
         "version": "0.5",
@@ -248,7 +241,7 @@ def describe(
     }
     if channels:
         ome["omero"] = {"channels": channels}
-    zarr.open_group(store, mode="r+").attrs.put({"ome": ome, "fullconv": dict(metadata)})
+    zarr.open_group(store, mode="r+").attrs.put({"ome": ome, "fullconv": metadata})
     if metadata["dtype"] == "uint8":
         # As the CF conventions say it, which xarray and others follow.
         packed: dict[str, Any] = {"scale_factor": 1 / LEVELS, "_FillValue": NOT_SCANNED}

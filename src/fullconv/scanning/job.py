@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fullconv import __version__
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, OutputError, first_line
 from fullconv.scanning import geotiff
@@ -120,18 +121,12 @@ class Job:
     def _made(self, task: Task, ledger: Ledger, asked: Mapping[str, Any]) -> Path:
         """Check and describe what was scanned, and return it as what was asked for."""
         metadata = self._finish(task, ledger.heatmap) | {"asked": asked}
-        heatmaps.describe(
-            ledger.heatmap,
-            self.fcn.grid,
-            self.image.scale,
-            self.image.um_per_pixel,
-            metadata["classes"],
-            metadata,
-        )
+        heatmap = Heatmap(_scores(ledger.heatmap), metadata, None)
+        heatmaps.describe(ledger.heatmap, heatmap)
         if ledger.out.suffix.lower() == ".zarr":
             return ledger.heatmap
         path = ledger.folder / ledger.out.name
-        geotiff.write_geotiff(Heatmap(_scores(ledger.heatmap), metadata, None), path, metadata)
+        geotiff.write_geotiff(heatmap, path)
         return path
 
     def _asked(self) -> dict[str, Any]:
@@ -150,7 +145,7 @@ class Job:
             "precision": options.precision,
             "device": options.device,
             "tile": list(options.tile) if options.tile else None,
-            "fullconv": _version(),
+            "fullconv": __version__,
         }
 
     def _task(self, chosen: Mapping[str, Any]) -> Task:
@@ -268,9 +263,3 @@ def _found_again(image: Source) -> dict[str, Any]:
 def _placed(image: Source) -> dict[str, Any] | None:
     place = image.georeference
     return None if place is None else {"transform": list(place.transform), "crs": place.crs}
-
-
-def _version() -> str:
-    from fullconv import __version__
-
-    return __version__

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
-from fullconv.scanning.heatmap import DTYPES
 from fullconv.sources import Source, fit_channels, open_source, resized
 
 MEMORY_BYTES = 512 << 20
 """What the tensors of one tile may take. Pixels read ahead, decoded blocks, scores that wait to be
 written, and what a runtime keeps for itself come on top."""
-
-LARGEST_SCALE = 64
-"""By how much an image is enlarged at most."""
 
 Box = tuple[float, float, float, float]
 

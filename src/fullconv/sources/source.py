@@ -7,12 +7,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.closing import Closing
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
@@ -35,7 +35,7 @@ class Georeference:
     crs: str
 
 
-class Source(ABC):
+class Source(Closing, ABC):
     """An image whose rectangles can be read by several threads at once.
 
     Attributes
@@ -142,20 +142,6 @@ class Source(ABC):
     def describe(self) -> dict[str, Any]:
         """Return JSON values from which `reopen` opens the same again."""
         return dict(self.description)
-
-    def close(self) -> None:  # noqa: B027 - what holds no file has nothing to close
-        """Let go of the file; nothing can be read afterwards."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         height, width = self.size
