@@ -6,8 +6,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fullconv
+from fullconv.tiling import Tile
 from networks.onnx_form import onnx_form
 from networks.specs import Conv, Flatten, Linear, MaxPool, Network
 from networks.weights import pixels
@@ -38,6 +40,11 @@ def padded_model() -> Any:
 def converted(step: tuple[int, int], exact: bool = True) -> fullconv.FullyConvolutional:
     """Return its converted form."""
     return fullconv.convert(padded_model(), step=step, exact=exact)
+
+
+def blank(tile: Tile) -> NDArray[np.float32]:
+    """Return a tile's pixels ``(1, 3, h, w)`` of an image that is black."""
+    return np.zeros((1, 3, tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]), np.float32)
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fullconv.runtimes import Runtime
+import fullconv
+from fullconv.runtimes import Runtime, cores
 from fullconv.scanning import measure
-from fullconv.scanning.measure import choose_plan, choose_runtime, recall, remember
+from fullconv.scanning.measure import choose_lanes, choose_plan, choose_runtime, recall, remember
 from fullconv.scanning.scanner import scan
-from scans import converted, crops_scores, picture
+from fullconv.tiling import Plan
+from scans import blank, converted, crops_scores, picture
 
 IMAGE = (600, 500)
 
@@ -48,13 +50,13 @@ class Clock(Runtime):
 
 
 def choose(runtime: Runtime, memory_bytes: int = 1 << 21) -> Any:
-    return choose_plan(converted((1, 1)), "digest", IMAGE, memory_bytes, runtime)
+    return choose_plan(converted((1, 1)), "digest", IMAGE, memory_bytes, runtime, blank)
 
 
 def test_the_tile_with_the_most_windows_per_second_is_chosen() -> None:
     # A fixed cost for every run favours large tiles; a cost that grows faster, small ones.
     large = Clock(lambda pixels: 0.01 + 1e-9 * pixels)
-    small = Clock(lambda pixels: 4e-9 * pixels**1.5)
+    small = Clock(lambda pixels: 4e-7 * pixels**1.5)
     assert choose(large, 1 << 21).shape > choose(small, (1 << 21) + 1).shape
     assert len(set(large.sizes)) > 1
 
@@ -80,6 +82,31 @@ def test_an_image_of_few_tiles_is_not_measured() -> None:
     plan = choose(runtime, 1 << 34)
     assert runtime.sizes == []
     assert len(plan) == 1
+
+
+@pytest.mark.parametrize(("cores", "lanes"), [(1, 1), (2, 2), (64, 4)])
+def test_tiles_are_computed_side_by_side_where_there_are_many(
+    monkeypatch: pytest.MonkeyPatch, cores: int, lanes: int
+) -> None:
+    monkeypatch.setattr(measure, "cores", lambda: cores)
+    grid = fullconv.Grid((12, 9), (1, 1))
+    assert choose_lanes(Plan((60, 50), grid, (10, 10))) == lanes
+    assert choose_lanes(Plan((60, 50), grid, (49, 42))) == 1
+
+
+def test_tiles_side_by_side_share_the_memory() -> None:
+    plans = []
+    for lanes in (1, 4):
+        runtime = Clock(lambda pixels: 0.01)
+        runtime.lanes = lanes
+        plans.append(choose(runtime, 1 << 21))
+    alone, shared = (plan.shape[0] * plan.shape[1] for plan in plans)
+    assert shared < alone / 3
+
+
+def test_a_scan_of_many_tiles_says_how_many_it_computed_at_a_time() -> None:
+    chosen = scan(converted((1, 1)), picture(40, 30), tile=(4, 5)).metadata["chosen"]
+    assert chosen["lanes"] == min(measure.MOST_LANES, cores())
 
 
 def test_what_would_take_too_long_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +137,9 @@ def test_a_memory_that_cannot_be_written_is_done_without(
 
 def test_the_fastest_runtime_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fcn = converted((2, 1))
-    first = choose_runtime(fcn, "digest", "auto", IMAGE, "f32", None)
+    first = choose_runtime(fcn, "digest", "auto", IMAGE, "f32", None, 1)
     monkeypatch.setattr(measure, "fastest", None)
-    again = choose_runtime(fcn, "digest", "auto", IMAGE, "f32", None)
+    again = choose_runtime(fcn, "digest", "auto", IMAGE, "f32", None, 1)
     assert first.name == again.name
     first.close()
     again.close()

@@ -31,7 +31,7 @@ from fullconv.scanning.region import Region
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source
 from models import Padded, Several, with_integers
-from scans import PADDED, converted, crops_scores, picture
+from scans import PADDED, blank, converted, crops_scores, picture
 
 STEP = (2, 1)
 IMAGE, OTHER = picture(60, 50), picture(60, 50, seed=1)
@@ -391,10 +391,10 @@ def test_an_average_pool_scans_alike_in_pytorch_and_in_its_onnx_form(pool: nn.Mo
 def test_what_a_narrow_image_teaches_makes_no_narrow_tiles_of_the_next() -> None:
     fcn = converted((1, 1))
     with open_runtime(fcn) as runtime:
-        alone = choose_plan(fcn, "one", (800, 800), 1 << 19, runtime)
+        alone = choose_plan(fcn, "one", (800, 800), 1 << 19, runtime, blank)
         assert recall()
-        narrow = choose_plan(fcn, "other", (13, 20_000), 1 << 19, runtime)
-        after = choose_plan(fcn, "other", (800, 800), 1 << 19, runtime)
+        narrow = choose_plan(fcn, "other", (13, 20_000), 1 << 19, runtime, blank)
+        after = choose_plan(fcn, "other", (800, 800), 1 << 19, runtime, blank)
     assert narrow.shape[0] == 2
     assert after.shape[0] > 4
     assert alone.shape[0] > 4
@@ -408,7 +408,7 @@ def test_a_memory_of_nonsense_is_measured_anew(
     remember("key", nonsense)
     fcn = converted((1, 1))
     with open_runtime(fcn) as runtime:
-        choose_plan(fcn, "one", (800, 800), 1 << 19, runtime)
+        choose_plan(fcn, "one", (800, 800), 1 << 19, runtime, blank)
     assert recall()["key"] in SHARES
 
 

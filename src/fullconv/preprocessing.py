@@ -88,11 +88,17 @@ class Preprocessing:
                 f"the model takes {channels}. Leave the channel order out."
             )
 
-    def apply(self, pixels: Any) -> NDArray[np.float32]:
-        """Return prepared pixels, contiguous float32, for pixels ``(..., C, H, W)`` of any dtype.
+    def apply(self, pixels: Any, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return prepared pixels, float32, for pixels ``(..., C, H, W)`` of any dtype.
 
         Every pixel is computed by itself in float32, so a crop comes out the same, to the last
         bit, whether it is cut out before or after.
+
+        Parameters
+        ----------
+        pixels : array
+        out : array, optional
+            Float32 of the same shape, to be written to and returned; by default a new one.
 
         Raises
         ------
@@ -112,15 +118,26 @@ class Preprocessing:
         self.check_channels(pixels.shape[-3])
         if self.channel_order == "BGR":
             pixels = pixels[..., ::-1, :, :]
-        # The one copy; all else happens in it. What would change nothing is left out.
-        prepared: NDArray[np.float32] = pixels.astype(np.float32, order="C")
-        if self.scale != 1:
-            prepared *= np.float32(self.scale)
-        if any(self.mean):
-            prepared -= np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
-        if any(number != 1 for number in self.std):
-            prepared /= np.asarray(self.std, np.float32).reshape(-1, 1, 1)
+        prepared = np.empty(pixels.shape, np.float32) if out is None else out
+        for channel in range(pixels.shape[-3]):
+            # Colours lie beside each other in most images: apart first, they are twice as fast.
+            plane = np.ascontiguousarray(pixels[..., channel, :, :])
+            self._prepare(plane, channel, prepared[..., channel, :, :])
         return prepared
+
+    def _prepare(self, plane: NDArray[Any], channel: int, out: NDArray[np.float32]) -> None:
+        """Write one channel's prepared pixels; what would change nothing is left out."""
+        import numpy as np
+
+        mean, std = (n[channel % len(n)] for n in (self.mean, self.std))
+        if self.scale != 1:
+            np.multiply(plane, np.float32(self.scale), out, dtype=np.float32, casting="unsafe")
+        else:
+            out[...] = plane
+        if mean:
+            out -= np.float32(mean)
+        if std != 1:
+            out /= np.float32(std)
 
     def to_json(self) -> str:
         """Return what a model file stores."""

@@ -10,22 +10,24 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.runtimes.runtime import Runtime
+from fullconv.frameworks.onnx.framework import session
+from fullconv.runtimes.runtime import Runtime, cores_for
 
 
 class InOnnxRuntime(Runtime):
-    """A session such as calling the converted model makes."""
+    """A session such as calling the converted model makes, but for its number of threads."""
 
     name = "onnxruntime"
 
-    def __init__(self, fcn: FullyConvolutional, precision: str) -> None:
+    def __init__(self, fcn: FullyConvolutional, precision: str, lanes: int = 1) -> None:
         if precision != "f32":
             raise InputError(
                 f"precision {precision!r}: onnxruntime computes in f32 here; for {precision} "
                 f"choose the runtime {'openvino or torch' if precision == 'bf16' else 'torch'}."
             )
-        super().__init__(precision)
-        self._run: Callable[[Any], Any] | None = fcn.framework.runner(fcn.model, fcn._held)
+        super().__init__(precision, lanes=lanes)
+        threads = cores_for(lanes)
+        self._run: Callable[[Any], Any] | None = session(fcn.model, fcn._held, threads)
 
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
         if self._run is None:

@@ -10,6 +10,7 @@ import io
 import re
 import sys
 from collections.abc import Sequence
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class InOpenvino(Runtime):
 
     name = "openvino"
 
-    def __init__(self, model: onnx.ModelProto, precision: str) -> None:
+    def __init__(self, model: onnx.ModelProto, precision: str, lanes: int = 1) -> None:
         openvino = _openvino()
         # Measured with 2026.4: slower than f32, and its convolutions can crash the process.
         if precision == "f16":
@@ -38,13 +39,14 @@ class InOpenvino(Runtime):
                 "openvino computes in single precision, and the model is written in double; "
                 "choose the runtime onnxruntime."
             )
-        super().__init__(precision)
+        super().__init__(precision, lanes=lanes)
         core = openvino.Core()
         try:
             read = core.read_model(io.BytesIO(model.SerializeToString()))
             _mend(read, precision)
             # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
-            compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+            hints = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(lanes)}
+            compiled = core.compile_model(read, "CPU", hints)
         except ModelError:
             raise
         except Exception as error:
@@ -57,18 +59,24 @@ class InOpenvino(Runtime):
                 f"precision {precision!r}: openvino computes in {taken} on this processor; leave "
                 f"the precision out."
             )
-        self._request: Any = compiled.create_infer_request()
+        self._requests: SimpleQueue[Any] | None = SimpleQueue()
+        for _ in range(lanes):
+            self._requests.put(compiled.create_infer_request())
 
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
-        if self._request is None:
+        if self._requests is None:
             raise RuntimeError("it is closed")
         images = np.ascontiguousarray(images, np.float32)
-        # The results are copied out: the next run writes over them.
-        return list(self._request.infer([images], share_inputs=True, share_outputs=False).values())
+        request = self._requests.get()
+        try:
+            # The results are copied out: the next run writes over them.
+            return list(request.infer([images], share_inputs=True, share_outputs=False).values())
+        finally:
+            self._requests.put(request)
 
     def close(self) -> None:
         """Let go of the compiled model."""
-        self._request = None
+        self._requests = None
 
 
 def _openvino() -> Any:

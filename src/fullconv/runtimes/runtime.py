@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +14,21 @@ from fullconv.closing import Closing
 from fullconv.errors import FullconvError, ModelError, first_line
 
 
+def cores() -> int:
+    """Count the processor's cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def cores_for(lanes: int) -> int:
+    """Return the threads of each of so many lanes; 0, the runtime's own choice, for one."""
+    return 0 if lanes == 1 else max(1, cores() // lanes)
+
+
 class Runtime(Closing, ABC):
-    """A converted model, ready to run in one way. Its calls come from one thread at a time.
+    """A converted model, ready to run in one way.
 
     Attributes
     ----------
@@ -25,13 +39,16 @@ class Runtime(Closing, ABC):
     precision : str
         One of `PRECISIONS`; with ``"f32"`` everything is computed in float32, or in float64 where
         the model is written so, even where the runtime or the user's settings would take less.
+    lanes : int
+        So many threads may call `run` at a time, each with its share of the cores.
     """
 
     name: str
 
-    def __init__(self, precision: str, device: str = "cpu") -> None:
+    def __init__(self, precision: str, device: str = "cpu", lanes: int = 1) -> None:
         self.precision = precision
         self.device = device
+        self.lanes = lanes
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.precision}, {self.device})"

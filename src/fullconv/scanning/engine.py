@@ -22,26 +22,32 @@ class Engine(Closing):
 
     def __init__(self, fcn: FullyConvolutional) -> None:
         self.fcn = fcn
-        self._open: dict[tuple[str, str, str | None], Runtime] = {}
+        self._open: dict[tuple[str, str, str | None, int], Runtime] = {}
 
     @cached_property
     def digest(self) -> str:
         """A hash of all that decides the network's scores."""
         return self.fcn.framework.digest(self.fcn.model)
 
-    def runtime(self, name: str, image: Pair, precision: str, device: str | None) -> Runtime:
+    def runtime(
+        self, name: str, image: Pair, precision: str, device: str | None, lanes: int
+    ) -> Runtime:
         """Return what runs the network, opened by the first who asks.
 
         Parameters
         ----------
         name, precision, device
             As `scan` takes them.
+        lanes : int
+            Tiles that are to be computed at a time.
         image : (int, int)
             Height and width of the image for which "auto" is measured.
         """
-        key = name, precision, device
+        key = name, precision, device, lanes
         if key not in self._open:
-            self._open[key] = choose_runtime(self.fcn, self.digest, name, image, precision, device)
+            self._open[key] = choose_runtime(
+                self.fcn, self.digest, name, image, precision, device, lanes
+            )
         return self._open[key]
 
     def close(self) -> None:

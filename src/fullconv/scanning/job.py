@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fullconv import __version__
 from fullconv.converted import FullyConvolutional
@@ -22,12 +23,12 @@ from fullconv.scanning.check import verify_heatmap
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger, refuse_other
-from fullconv.scanning.measure import choose_plan
+from fullconv.scanning.measure import choose_lanes, choose_plan, largest_plan
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
 from fullconv.scanning.progress import Listener, Meter
 from fullconv.scanning.region import Region
-from fullconv.scanning.task import Scored, Task
+from fullconv.scanning.task import Scored, Task, prepared_pixels
 from fullconv.sources import Source
 from fullconv.tiling import Plan, Tile
 
@@ -151,18 +152,23 @@ class Job:
     def _task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
         fcn, options, size = self.fcn, self.options, self.image.size
+        shape = chosen.get("tile", options.tile)
+        if shape is None:
+            plan = largest_plan(fcn, size, options.memory_bytes)
+        else:
+            rows, columns = fcn.grid.shape(size)
+            plan = Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
         runtime = self.engine.runtime(
             chosen.get("runtime", options.runtime),
             size,
             options.precision,
             chosen.get("device", options.device),
+            chosen.get("lanes") or choose_lanes(plan),
         )
-        shape = chosen.get("tile", options.tile)
         if shape is None:
-            plan = choose_plan(fcn, self.engine.digest, size, options.memory_bytes, runtime)
-        else:
-            rows, columns = fcn.grid.shape(size)
-            plan = Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+            plan = choose_plan(
+                fcn, self.engine.digest, size, options.memory_bytes, runtime, self._pixels
+            )
         return Task(
             self.image,
             self.preprocessing,
@@ -172,6 +178,10 @@ class Job:
             options.output,
             fcn.shape.channels,
         )
+
+    def _pixels(self, tile: Tile) -> NDArray[np.float32]:
+        """Return a tile's prepared pixels, ``(1, C, h, w)``."""
+        return prepared_pixels(self.image, self.preprocessing, tile.y, tile.x)[0][None]
 
     def _score(self, task: Task, store: Any, ledger: Ledger | None) -> None:
         """Score all tiles that are not done yet."""
@@ -186,19 +196,22 @@ class Job:
         scores = _scores(store)
 
         def write(tile: Tile, made: Scored) -> None:
-            place = (slice(None), slice(*tile.rows), slice(*tile.columns))
-            scores[place] = heatmaps.encoded(made.scores, self.options.dtype)
-            if ledger is not None:
-                band, across = divmod(tile.index, task.plan.tiles[1])
-                chunk = ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
-                ledger.add(tile.index, made.windows, made.odd, chunk)
+            encoded = heatmaps.encoded(made.scores, self.options.dtype)
+            if ledger is None:
+                scores[:, slice(*tile.rows), slice(*tile.columns)] = encoded
+                return
+            band, across = divmod(tile.index, task.plan.tiles[1])
+            chunk = ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
+            heatmaps.write_chunk(chunk, encoded, task.plan.shape)
+            ledger.add(tile.index, made.windows, made.odd, chunk)
 
         meter = Meter(self.image, task.plan.counts, self.region.count(), self.progress)
         if ledger is not None:
             self.odd_windows = ledger.odd
             meter.before = ledger.windows
         meter.tell()
-        for _, made in run(task.left(finished), task.read, task.compute, write):
+        lanes = task.runtime.lanes
+        for _, made in run(task.left(finished), task.read, task.compute, write, lanes):
             self.odd_windows += made.odd
             meter.fresh += made.windows
             meter.tell()
@@ -249,7 +262,12 @@ def _scores(store: Any) -> Any:
 
 def _chosen(task: Task) -> dict[str, Any]:
     runtime = task.runtime
-    return {"runtime": runtime.name, "device": runtime.device, "tile": list(task.plan.shape)}
+    return {
+        "runtime": runtime.name,
+        "device": runtime.device,
+        "lanes": runtime.lanes,
+        "tile": list(task.plan.shape),
+    }
 
 
 def _found_again(image: Source) -> dict[str, Any]:

@@ -12,17 +12,20 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.files import whole
 from fullconv.geometry import Pair
-from fullconv.runtimes import Runtime, fastest, open_runtime, runtimes_for
-from fullconv.tiling import Plan
+from fullconv.runtimes import Runtime, cores, fastest, open_runtime, runtimes_for
+from fullconv.tiling import Plan, Tile
+
+Read = Callable[[Tile], NDArray[np.float32]]
 
 SHARES = (64, 16, 4, 1)
 """The memory that tiles may take is divided by each of these for a candidate."""
@@ -33,15 +36,36 @@ PATIENCE_S = 4.0
 ENOUGH = 1.05
 """A larger tile is taken for this much more throughput; less is noise, and costs memory."""
 
+WRITTEN_S = 0.004
+"""What a tile takes whatever its size: it is written by zarr, brought to the disk, and noted."""
+
 TRIED_BYTES = 64 << 20
 """Runtimes are compared on a tile of so much memory."""
+
+MOST_LANES = 4
+"""Tiles that are computed at a time, at most: each takes its share of the memory."""
 
 FEW = 4
 """An image of at most so many of the largest tiles is not worth a measurement."""
 
 
+def choose_lanes(plan: Plan) -> int:
+    """Return how many tiles are to be computed at a time.
+
+    Cores that share one tile wait for each other after every layer, and longest for the one that
+    also reads; cores with a tile each do not. An image of few tiles is computed by all cores at a
+    time, tile after tile.
+    """
+    return 1 if len(plan) <= FEW else min(MOST_LANES, cores())
+
+
 def choose_plan(
-    fcn: FullyConvolutional, digest: str, image: Pair, memory_bytes: int, runtime: Runtime
+    fcn: FullyConvolutional,
+    digest: str,
+    image: Pair,
+    memory_bytes: int,
+    runtime: Runtime,
+    read: Read,
 ) -> Plan:
     """Return the plan with the most windows per second, of those within a memory budget.
 
@@ -50,22 +74,26 @@ def choose_plan(
     fcn, digest, image
         The network, its hash, and the height and width of the image.
     memory_bytes : int
-        What the tensors of a tile may take.
+        What the tensors of all tiles that are computed at a time may take.
     runtime : Runtime
         What scores the tiles.
+    read : callable
+        Returns a tile's prepared pixels.
     """
+    memory_bytes //= runtime.lanes
     plans = _candidates(fcn, image, memory_bytes)
     shares = list(plans)
     largest = plans[shares[-1]]
     if len(plans) == 1 or len(largest) <= FEW:
         return largest
-    key = _key(digest, runtime.name, runtime.device, runtime.precision, memory_bytes)
+    how = runtime.name, runtime.device, runtime.precision, runtime.lanes
+    key = _key(digest, *how, memory_bytes)
     remembered = recall().get(key)
     if remembered not in SHARES:
-        remembered = shares[_fastest(list(plans.values()), fcn.shape.channels, runtime)]
+        remembered = shares[_fastest(list(plans.values()), runtime, read)]
         remember(key, remembered)
     # Not the tile but its memory holds for the next image: a tile of a narrow one is narrow.
-    return _within(fcn, image, memory_bytes // remembered)
+    return largest_plan(fcn, image, memory_bytes // remembered)
 
 
 def choose_runtime(
@@ -75,17 +103,18 @@ def choose_runtime(
     image: Pair,
     precision: str,
     device: str | None,
+    lanes: int,
 ) -> Runtime:
     """Return what runs the network: what is named, or for "auto" the fastest, as measured."""
     if name != "auto":
-        return open_runtime(fcn, name, precision=precision, device=device)
-    key = _key(digest, "auto", precision, device)
+        return open_runtime(fcn, name, precision=precision, device=device, lanes=lanes)
+    key = _key(digest, "auto", precision, device, lanes)
     remembered = recall().get(key)
     if remembered in runtimes_for(fcn):
-        return open_runtime(fcn, remembered, precision=precision, device=device)
-    tile = _within(fcn, image, TRIED_BYTES)[0]
+        return open_runtime(fcn, remembered, precision=precision, device=device, lanes=lanes)
+    tile = largest_plan(fcn, image, TRIED_BYTES)[0]
     size = tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]
-    best = fastest(fcn, (1, fcn.shape.channels, *size), precision)
+    best = fastest(fcn, (1, fcn.shape.channels, *size), precision, lanes=lanes)
     remember(key, best.name)
     return best
 
@@ -94,31 +123,33 @@ def _candidates(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> dict
     """Return plans of different tiles by the share of the memory, the smallest tiles first."""
     plans: dict[int, Plan] = {}
     for share in SHARES:
-        plan = _within(fcn, image, memory_bytes // share)
+        plan = largest_plan(fcn, image, memory_bytes // share)
         if all(plan.shape != other.shape for other in plans.values()):
             plans[share] = plan
     return plans
 
 
-def _within(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> Plan:
+def largest_plan(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> Plan:
+    """Return the plan of the largest tiles within a memory budget."""
     # The elements are of four bytes.
     return Plan.within(image, fcn.grid, fcn.halo, fcn.footprint, memory_bytes // 4)
 
 
-def _fastest(plans: Sequence[Plan], channels: int, runtime: Runtime) -> int:
-    """Return the number of the plan whose tile in the middle of the image is scored fastest."""
+def _fastest(plans: Sequence[Plan], runtime: Runtime, read: Read) -> int:
+    """Return the number of the plan whose tile in the middle of the image is scored fastest.
+
+    The second time counts: what neighbouring tiles share of the file is decoded once.
+    """
     best, rate = 0, 0.0
     for number, plan in enumerate(plans):
         tile = plan[len(plan) // 2]
-        size = tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]
         if rate and tile.windows / rate > PATIENCE_S:
             # Still growing, and too slow to try: the next size is likely better than the last.
             return number if best == number - 1 and best > 0 else best
-        pixels = np.zeros((1, channels, *size), np.float32)
-        runtime.run(pixels)
+        runtime.run(read(tile))
         start = time.perf_counter()
-        runtime.run(pixels)
-        reached = tile.windows / (time.perf_counter() - start)
+        runtime.run(read(tile))
+        reached = tile.windows / (time.perf_counter() - start + WRITTEN_S)
         if reached > rate * ENOUGH:
             best, rate = number, reached
     return best

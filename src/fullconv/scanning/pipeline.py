@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 AHEAD = 2
-"""Tiles that are read before they are needed: one while another is computed, and one to spare."""
+"""Tiles that are read ahead of a single lane: one while another is computed, and one to spare."""
 
 READERS = 2
-"""Threads that read; more would take the processor from the network."""
+"""Threads that read for a single lane; more would take the processor from the network."""
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -24,22 +25,50 @@ def run(
     read: Callable[[Item], Read],
     compute: Callable[[Item, Read], Made],
     write: Callable[[Item, Made], None],
+    lanes: int = 1,
 ) -> Iterator[tuple[Item, Made]]:
     """Take items through three stages, and yield each with what was made when it is written.
 
     ``read`` runs in threads, ``compute`` in the caller's, ``write`` in one more, so that what was
-    made last is written while the next is computed. What a stage raises is raised here, after
-    everything computed before it is written.
+    made last is written while the next is computed. With several lanes each is a thread that reads
+    an item and computes it: one reads while another computes, and no core has two things to do.
+    What a stage raises is raised here, after everything computed before it is written.
     """
+    if lanes > 1:
+        both = partial(_read_and_computed, read, compute)
+        yield from _run(items, both, _handed_on, write, lanes, lanes + 1)
+    else:
+        yield from _run(items, read, compute, write, READERS, AHEAD)
+
+
+def _read_and_computed(
+    read: Callable[[Item], Read], compute: Callable[[Item, Read], Made], item: Item
+) -> Made:
+    return compute(item, read(item))
+
+
+def _handed_on(_: Item, made: Made) -> Made:
+    return made
+
+
+def _run(
+    items: Iterable[Item],
+    read: Callable[[Item], Read],
+    compute: Callable[[Item, Read], Made],
+    write: Callable[[Item, Made], None],
+    threads: int,
+    most: int,
+) -> Iterator[tuple[Item, Made]]:
+    """Go through the stages with so many threads that read, at most so many items ahead."""
     ahead = iter(items)
     with (
-        ThreadPoolExecutor(READERS, "read") as readers,
+        ThreadPoolExecutor(threads, "read") as readers,
         ThreadPoolExecutor(1, "write") as writer,
     ):
         pending: deque[tuple[Item, Future[Read]]] = deque()
         writing: tuple[Item, Made, Future[None]] | None = None
         try:
-            for item in islice(ahead, AHEAD):
+            for item in islice(ahead, most):
                 pending.append((item, readers.submit(read, item)))
             while pending:
                 item, future = pending.popleft()

@@ -157,7 +157,11 @@ def prepared_pixels(
     rows = max(1, BAND_BYTES * held.shape[1] // pixels.nbytes)
     for top in range(0, held.shape[1], rows):
         band = held[:, top : top + rows]
-        pixels[:, top : top + rows] = band if preprocessing is None else preprocessing.apply(band)
+        place = pixels[:, top : top + rows]
+        if preprocessing is None:
+            place[...] = band
+        else:
+            preprocessing.apply(band, place)
     return pixels, odd
 
 

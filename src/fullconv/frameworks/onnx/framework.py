@@ -71,7 +71,7 @@ class OnnxFramework(Framework):
         """Run the model on crops; a fixed batch is filled up."""
         proto = _proto(model)
         size = proto.graph.input[0].type.tensor_type.shape.dim[0]
-        run = _session(proto)
+        run = session(proto)
         fixed = size.dim_value if size.HasField("dim_value") else 0
 
         def classify(crops: Any) -> Any:
@@ -91,7 +91,7 @@ class OnnxFramework(Framework):
 
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime."""
-        return _session(model, held)
+        return session(model, held)
 
     def check(self, images: Any, channels: int) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
@@ -212,10 +212,12 @@ def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     return skeleton
 
 
-def _session(model: onnx.ModelProto, held: Held = nothing_held) -> Callable[[Any], Any]:
+def session(
+    model: onnx.ModelProto, held: Held = nothing_held, threads: int = 0
+) -> Callable[[Any], Any]:
     """Return a function that runs a model; one array for one output, else a tuple.
 
-    A run that holds much gives its memory back at its end. ONNX Runtime would keep it, and find it
+    It may be called from several threads, and takes ``threads`` for each call, or all cores. A run that holds much gives its memory back at its end. ONNX Runtime would keep it, and find it
     in the wrong pieces for the next run: of VGG16 the second took 5 GB where the first took 3.4.
     """
     import onnxruntime
@@ -226,8 +228,9 @@ def _session(model: onnx.ModelProto, held: Held = nothing_held) -> Callable[[Any
     options.log_severity_level = 3
     # Patterns are for sizes that come again; tiles and images seldom do, and each would be kept.
     options.enable_mem_pattern = False
+    options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(
+        opened = onnxruntime.InferenceSession(
             model.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
@@ -238,12 +241,12 @@ def _session(model: onnx.ModelProto, held: Held = nothing_held) -> Callable[[Any
             f"ONNX Runtime cannot run the model ({first_line(error)}); check it with "
             f"onnx.checker.check_model."
         ) from None
-    name = session.get_inputs()[0].name
-    dtype = np.float64 if "double" in session.get_inputs()[0].type else np.float32
+    name = opened.get_inputs()[0].name
+    dtype = np.float64 if "double" in opened.get_inputs()[0].type else np.float32
 
     def run(images: Any) -> Any:
         how = shrinking if held(images) > MUCH else None
-        outputs = session.run(None, {name: images.astype(dtype, copy=False)}, how)
+        outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     return run
