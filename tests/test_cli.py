@@ -204,8 +204,8 @@ def test_the_demo_tells_the_story_and_writes_its_files(tmp_path, monkeypatch):
     assert max(map(len, result.stdout.splitlines())) <= 100
     for sentence in (
         "31 places across times 13 down makes 403 windows",
-        "classifier.1  Gemm -> Conv2d, 64 filters of 4x2x64",
-        "The other 13 of 15 operations stay as they were.",
+        "node_linear    Gemm -> Conv2d, 64 filters of 4x4x96",
+        "The other 15 of 17 operations stay as they were.",
         "All 403 windows were compared",
         "Found 5 of 5 dresses, with 0 false alarms. Average precision 1.00 (1 is best).",
         "So every score of the one pass is the crop's own",

@@ -25,6 +25,9 @@ from test_cli_scan import DRESS, NOTE, call, write_folder
 
 EQUAL = "check    64 windows: equal: the scores are the crops' own\n"
 
+DETECT = ("detect", DRESS, "--step", "32")
+"""With the packaged classifier, whose own stride is finer."""
+
 BOXES = [
     (32, 320, 96, 448),
     (224, 160, 288, 288),
@@ -32,7 +35,7 @@ BOXES = [
     (576, 384, 640, 512),
     (832, 320, 896, 448),
 ]
-"""Of the dresses in street 0, as the packaged classifier finds them, from left to right."""
+"""Of the dresses in street 0, as they are found so, from left to right."""
 
 BEYOND = (
     r"note     scores reach from -\S+ to \S+, so they are no probabilities, and the threshold 0\.5 "
@@ -58,7 +61,7 @@ def boxes_of(path: str) -> list[tuple[float, ...]]:
 
 def test_the_dresses_are_found_and_the_background_is_not(folder: Path) -> None:
     before = listing(folder)
-    result = call("detect", DRESS, "street.png", "-o", "b.csv")
+    result = call(*DETECT, "street.png", "-o", "b.csv")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"image    street.png: 5 dress\n{EQUAL}wrote    b.csv\n"
     assert boxes_of("b.csv") == BOXES
@@ -74,7 +77,7 @@ def test_boxes_are_in_pixels_of_the_original_at_every_scale(folder: Path) -> Non
     for factor, scale in ((2, "0.5"), (4 / 3, "0.75")):
         size = round(street.width * factor), round(street.height * factor)
         street.resize(size).save("large.png")
-        result = call("detect", DRESS, "large.png", "-o", f"{scale}.csv", "--scales", scale)
+        result = call(*DETECT, "large.png", "-o", f"{scale}.csv", "--scales", scale)
         assert result.exit_code == 0, result.stderr
         found = np.array(boxes_of(f"{scale}.csv"))
         assert found.shape == (5, 4)
@@ -87,7 +90,7 @@ def test_of_all_scales_the_best_box_of_an_object_is_kept(folder: Path) -> None:
     both.paste(small, (0, 0))
     both.paste(small.resize((2048, 1024)), (0, 512))
     both.save("both.png")
-    result = call("detect", DRESS, "both.png", "-o", "b.csv", "--scales", "1,0.5")
+    result = call(*DETECT, "both.png", "-o", "b.csv", "--scales", "1,0.5")
     assert result.exit_code == 0
     assert re.findall("^check .*$", result.stdout, re.MULTILINE) == [
         "check    64 windows at scale 1: equal: the scores are the crops' own",
@@ -101,7 +104,7 @@ def test_of_all_scales_the_best_box_of_an_object_is_kept(folder: Path) -> None:
 
 def test_several_images_go_into_one_table_with_their_names(folder: Path) -> None:
     shutil.copy("street.png", "again.png")
-    result = call("detect", DRESS, "street.png", "again.png", "-o", "b.csv")
+    result = call(*DETECT, "street.png", "again.png", "-o", "b.csv")
     assert result.exit_code == 0
     assert result.stdout == (
         f"image    street.png: 5 dress\n{EQUAL}image    again.png: 5 dress\n{EQUAL}wrote    b.csv\n"
@@ -115,7 +118,7 @@ def test_several_images_go_into_one_table_with_their_names(folder: Path) -> None
 
 
 def test_coco_results_and_geojson_in_pixels(folder: Path) -> None:
-    assert call("detect", DRESS, "street.png", "-o", "b.json").exit_code == 0
+    assert call(*DETECT, "street.png", "-o", "b.json").exit_code == 0
     held = json.loads(Path("b.json").read_text())
     assert {(one["image_id"], one["category_id"]) for one in held} == {("street", 1)}
     corners = [one["bbox"] for one in held]
@@ -123,13 +126,13 @@ def test_coco_results_and_geojson_in_pixels(folder: Path) -> None:
     Path("photos/more").mkdir(parents=True)
     shutil.copy("street.png", "photos/a.png")
     shutil.copy("street.png", "photos/more/a.png")
-    result = call("detect", DRESS, "photos", "-o", "found")
+    result = call(*DETECT, "photos", "-o", "found")
     assert result.stdout.endswith("wrote    found\n")
     assert listing(folder / "found") == {"a.geojson", "more", "more/a.geojson"}
     features = json.loads(Path("found/more/a.geojson").read_text())["features"]
     rings = [one["geometry"]["coordinates"][0] for one in features]
     assert sorted((*ring[0], *ring[2]) for ring in rings) == [tuple(map(float, b)) for b in BOXES]
-    result = call("detect", DRESS, "photos", "-o", "c.json")
+    result = call(*DETECT, "photos", "-o", "c.json")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         "fullconv: error: photos/a.png and photos/more/a.png have the same image_id 'a' in COCO "
@@ -146,7 +149,7 @@ def test_geojson_of_a_raster_is_in_its_coordinates(folder: Path) -> None:
         crs="EPSG:32632", transform=rasterio.Affine(2.0, 0.0, 1000.0, 0.0, -2.0, 5000.0),
     ) as raster:  # fmt: skip
         raster.write(image.transpose(2, 0, 1))
-    assert call("detect", DRESS, "map.tif", "-o", "b.geojson").exit_code == 0
+    assert call(*DETECT, "map.tif", "-o", "b.geojson").exit_code == 0
     held = json.loads(Path("b.geojson").read_text())
     assert held["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32632"
     rings = [one["geometry"]["coordinates"][0] for one in held["features"]]
@@ -156,7 +159,7 @@ def test_geojson_of_a_raster_is_in_its_coordinates(folder: Path) -> None:
 
 def test_json_is_one_object_and_nothing_else(folder: Path) -> None:
     Image.new("RGB", (5, 5)).save("tiny.png")
-    result = call("detect", DRESS, "street.png", "tiny.png", "-o", "b.csv", "--json")
+    result = call(*DETECT, "street.png", "tiny.png", "-o", "b.csv", "--json")
     held = json.loads(result.stdout)
     line = (
         "tiny.png is 5x5 pixels, smaller than one window of 64x128 at every scale; enlarge it, or "
@@ -177,13 +180,13 @@ def test_json_is_one_object_and_nothing_else(folder: Path) -> None:
 
 def test_where_no_image_can_be_read_nothing_is_written(folder: Path) -> None:
     before = listing(folder)
-    result = call("detect", DRESS, "no.png", "nor.png", "-o", "new/b.csv")
+    result = call(*DETECT, "no.png", "nor.png", "-o", "new/b.csv")
     assert (result.exit_code, result.stdout) == (3, "")
     assert listing(folder) == before
 
 
 def test_classes_are_chosen_by_name_or_number(folder: Path) -> None:
-    result = call("detect", DRESS, "street.png", "-o", "a.csv", "--classes", "background")
+    result = call(*DETECT, "street.png", "-o", "a.csv", "--classes", "background")
     assert re.match(r"image    street\.png: \d+ background\n", result.stdout)
     for number in ("1", "class 1"):
         result = call(
@@ -252,7 +255,7 @@ def test_threshold_iou_and_classes_decide_how_many_boxes_are_left(folder: Path) 
 
 
 def test_boxes_are_drawn_on_the_image(folder: Path) -> None:
-    result = call("detect", DRESS, "street.png", "-o", "b.csv", "--overlay", "new/o.png")
+    result = call(*DETECT, "street.png", "-o", "b.csv", "--overlay", "new/o.png")
     assert result.exit_code == 0
     with Image.open("new/o.png") as image:
         drawn = np.asarray(image.convert("RGB"), int)
@@ -270,19 +273,19 @@ def test_what_is_there_is_not_written_over(folder: Path) -> None:
         (("-o", "b.csv"), "-o", "b.csv"),
         (("-o", "c.csv", "--overlay", "o.png"), "--overlay", "o.png"),
     ):
-        result = call("detect", DRESS, "street.png", *arguments)
+        result = call(*DETECT, "street.png", *arguments)
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr == (
             f"fullconv: error: detect {flag} {name}: {name} is there already; choose another name, "
             f"or replace it with --overwrite.\n"
         )
         assert Path(name).read_text() == "mine"
-    assert call("detect", DRESS, "street.png", "-o", "b.csv", "--overwrite").exit_code == 0
+    assert call(*DETECT, "street.png", "-o", "b.csv", "--overwrite").exit_code == 0
     assert boxes_of("b.csv") == BOXES
 
 
 def test_results_can_go_to_the_current_folder(folder: Path) -> None:
-    result = call("detect", DRESS, "street.png", "-o", ".")
+    result = call(*DETECT, "street.png", "-o", ".")
     assert result.exit_code == 0, result.stderr
     assert listing(folder) == {"street.geojson", "street.png", "image.png", "model.onnx"}
 

@@ -269,7 +269,8 @@ def test_json_is_one_object_and_nothing_else(folder: Path) -> None:
 def test_a_bright_window_glows_at_its_centre(folder: Path) -> None:
     scene = draw_scene(0)
     Image.fromarray(scene.image).save("street.png")
-    result = call("scan", DRESS, "street.png", "-o", "heat.zarr", "--overlay", "new/o.png")
+    asked = ("street.png", "-o", "heat.zarr", "--overlay", "new/o.png", "--step", "32")
+    result = call("scan", DRESS, *asked)
     assert result.exit_code == 0
     assert result.stdout.endswith("wrote    heat.zarr\nwrote    new/o.png\n")
     with Image.open("new/o.png") as drawn:

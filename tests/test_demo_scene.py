@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -10,10 +11,15 @@ import onnx
 import onnxruntime
 import pytest
 
+import fullconv
+from data import REPOSITORY
 from fullconv.demo.pen import Pen
 from fullconv.demo.people import draw_dress
 from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, draw_scene
 from fullconv.overlay import draw_overlay, spread_heatmap
+
+sys.path.append(str(REPOSITORY / "training"))
+from judge_dress_classifier import search
 
 WINDOW, STEP = (128, 64), 32
 HELD_OUT = (10_001, 10_002, 10_003)
@@ -157,46 +163,62 @@ def test_classifier_is_small_and_valid(classifier, classifier_path):
     onnx.checker.check_model(classifier, full_check=True)
 
 
-def test_classifier_says_its_classes_preprocessing_and_window(classifier):
-    metadata = {entry.key: json.loads(entry.value) for entry in classifier.metadata_props}
+def test_classifier_says_that_fullconv_train_made_it_and_of_what(classifier):
+    metadata = {entry.key: entry.value for entry in classifier.metadata_props}
+    preprocessing = json.loads(metadata.pop("fullconv.preprocessing"))
     assert metadata == {
-        "fullconv.classes": ["background", "dress"],
-        "fullconv.preprocessing": {"scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
-        "fullconv.window": [128, 64],
+        "fullconv.trained": fullconv.__version__,
+        "fullconv.classes": '["background", "dress"]',
+        "fullconv.background": "background",
+        "fullconv.window": "[128, 64]",
     }
+    assert preprocessing["scale"] == 1 / 255
 
 
-def test_classifier_is_unpadded_and_flattens_a_map_of_4_by_2_cells(classifier):
-    nodes = classifier.graph.node
-    kinds = [node.op_type for node in nodes]
-    assert kinds[-5:] == ["Flatten", "Gemm", "Relu", "Gemm", "Softmax"]
-    for node in nodes:
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        assert not any(attributes.get("pads", []))
-        assert attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
+def test_classifier_is_what_fullconv_train_makes_for_its_window(classifier):
+    """Operation by operation, and with weights of the very shapes; batch norms are folded in."""
+    torch = pytest.importorskip("torch")
+    from fullconv.training.fitting import fit
+    from fullconv.training.network import WindowNetwork
+
+    network = WindowNetwork(fit(WINDOW), 3, 2, convolutional=False)
+    made = {"Conv2d": "Conv", "ReLU": "Relu", "MaxPool2d": "MaxPool", "Linear": "Gemm"}
+    made |= {"Flatten": "Reshape"}
+    layers = [type(layer).__name__ for layer in (*network.features, *network.classifier)]
+    kinds = [made[kind] for kind in layers if kind in made] + ["Softmax"]
+    assert [node.op_type for node in classifier.graph.node] == kinds
     shapes = {
-        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in onnx.shape_inference.infer_shapes(classifier).graph.value_info
+        tuple(weight.shape)
+        for layer in network.modules()
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
+        for weight in (layer.weight,)
     }
-    flatten = nodes[kinds.index("Flatten")]
-    assert shapes[flatten.input[0]][2:] == [4, 2]
+    assert {tuple(held.dims) for held in classifier.graph.initializer} >= shapes
+
+
+def test_classifier_is_exact_and_shared_when_it_is_converted(classifier_path):
+    report = fullconv.explain(classifier_path)
+    assert (report.exact, report.reasons) == (True, ())
+    assert report.stride == (16, 8)
 
 
 def test_classifier_input_fixes_the_window_and_leaves_the_batch_free(classifier):
     (crop,), (scores,) = classifier.graph.input, classifier.graph.output
-    assert (crop.name, scores.name) == ("crop", "scores")
     batch, *rest = crop.type.tensor_type.shape.dim
     assert batch.dim_param
     assert [size.dim_value for size in rest] == [3, 128, 64]
+    assert scores.type.tensor_type.shape.dim[1].dim_value == 2
 
 
 @pytest.mark.parametrize("seed", HELD_OUT)
 def test_classifier_finds_every_dress_and_nothing_else(classifier_path, seed):
+    """Crop by crop, in plain ONNX Runtime."""
     scene = draw_scene(seed)
     (rows, columns), crops = crops_of(scene.image)
     assert (rows, columns) == (13, 31)
     session = onnxruntime.InferenceSession(classifier_path, providers=["CPUExecutionProvider"])
-    (scores,) = session.run(None, {"crop": crops.astype(np.float32) * np.float32(1 / 255)})
+    preprocessing = fullconv.convert(classifier_path).preprocessing
+    (scores,) = session.run(None, {session.get_inputs()[0].name: preprocessing.apply(crops)})
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     hits = np.argwhere(scores[:, 1].reshape(rows, columns) >= 0.5)
     centres = hits * STEP + (WINDOW[0] / 2, WINDOW[1] / 2)
@@ -204,3 +226,24 @@ def test_classifier_finds_every_dress_and_nothing_else(classifier_path, seed):
     distances = np.linalg.norm(centres[:, None] - dresses[None], axis=2)
     assert (distances.min(axis=0) <= 24).all(), "a dress without a window"
     assert (distances.min(axis=1) <= 40).all(), "a window without a dress"
+
+
+@pytest.mark.parametrize("step", [STEP, None])
+def test_classifier_finds_the_dresses_of_streets_that_nobody_trained_on(classifier_path, step):
+    scenes = [draw_scene(seed) for seed in HELD_OUT]
+    dress = search(classifier_path, scenes, step)["dress"]
+    assert dress.truth == sum(len(scene.dresses) for scene in scenes)
+    assert (dress.recall, dress.precision, dress.average_precision) == (1, 1, 1)
+
+
+def test_a_classifier_that_sees_dresses_everywhere_is_told_so(classifier):
+    """The measure above can fail: with the classes exchanged nothing is right."""
+    last = classifier.graph.node[-2]
+    exchanged = onnx.ModelProto.FromString(classifier.SerializeToString())
+    for held in exchanged.graph.initializer:
+        if held.name in last.input:
+            values = onnx.numpy_helper.to_array(held)[::-1].copy()
+            held.CopyFrom(onnx.numpy_helper.from_array(values, held.name))
+    scene = draw_scene(HELD_OUT[0])
+    dress = search(exchanged, [scene], STEP)["dress"]
+    assert dress.precision < 0.5

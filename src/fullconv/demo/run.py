@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 import fullconv
 from fullconv.demo.pen import Box
+from fullconv.demo.result import Find, Result
 from fullconv.demo.scene import draw_scene
 from fullconv.detections.drawing import draw_boxes, outline
 from fullconv.detections.found import Detections
@@ -27,13 +28,14 @@ from fullconv.files import whole
 from fullconv.frameworks import find
 from fullconv.geometry import Grid
 from fullconv.overlay import draw_overlay
-from fullconv.report import Report
-from fullconv.verification import Verification
 
 BATCH = 64
 """Crops per call: more are no faster on a CPU, and one at a time is slower."""
 
 REPEATS = 5
+STEP = 32
+"""Pixels between windows: half a window's width."""
+
 DRESS, DRESS_NAME = 1, "dress"
 SCENE = "scene.png"
 THRESHOLD = 0.5
@@ -47,91 +49,17 @@ The window beside one, at half its width, shares 0.33, and the diagonal neighbou
 WHITE = (255, 255, 255)
 
 
-@dataclass(frozen=True)
-class Find:
-    """A window that is said to hold a dress.
-
-    Attributes
-    ----------
-    box : (x0, y0, x1, y1)
-        The window.
-    score : float
-        How sure the classifier is, from 0 to 1.
-    dress : (x0, y0, x1, y1) or None
-        The drawn dress that has the window's centre inside; None for a false alarm.
-    """
-
-    box: Box
-    score: float
-    dress: Box | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the demonstration has shown.
-
-    Attributes
-    ----------
-    seed : int
-        Of the drawn street.
-    size : (int, int)
-        Height and width of the picture.
-    dresses : tuple of (x0, y0, x1, y1)
-        Where the dresses were drawn.
-    operations : int
-        Operations of the classifier.
-    report : Report
-        What conversion changed.
-    grid : Grid
-        Window and step.
-    heatmap : array
-        Probability of a dress, (rows, columns), from the one pass.
-    verification : Verification
-        All windows against their crops.
-    contrast : float
-        Largest difference between neighbouring windows: what a shift by one window would cost.
-    one_pass_s, crops_s : float
-        Seconds, medians of `REPEATS` runs: the picture at once; all crops in batches of `BATCH`.
-    found : tuple of Find
-        The best windows, the surest first.
-    average_precision : float
-        Of the finds: 1 where all dresses are found, and no false alarm is as sure as one of them.
-    folder : Path
-        Where the files are.
-    files : tuple of str
-        Their names.
-    """
-
-    seed: int
-    size: tuple[int, int]
-    dresses: tuple[Box, ...]
-    operations: int
-    report: Report
-    grid: Grid
-    heatmap: NDArray[np.float32]
-    verification: Verification
-    contrast: float
-    one_pass_s: float
-    crops_s: float
-    found: tuple[Find, ...]
-    average_precision: float
-    folder: Path
-    files: tuple[str, ...]
-
-    @property
-    def missed(self) -> tuple[Box, ...]:
-        """Dresses that no find holds."""
-        held = {find.dress for find in self.found}
-        return tuple(box for box in self.dresses if box not in held)
-
-    @property
-    def false_alarms(self) -> int:
-        """Finds where no dress is."""
-        return sum(find.dress is None for find in self.found)
-
-
-def run(folder: Path, seed: int = 0) -> Result:
+def run(folder: Path, seed: int = 0, model: Path | None = None) -> Result:
     """Draw, convert, score twice, compare, and write the pictures and the converted model.
+
+    Parameters
+    ----------
+    folder : Path
+        Is made.
+    seed : int
+        Of the street.
+    model : Path, optional
+        The dress classifier, as ONNX; by default the one that the package carries.
 
     Raises
     ------
@@ -139,10 +67,11 @@ def run(folder: Path, seed: int = 0) -> Result:
         If the folder cannot be written to.
     """
     scene = draw_scene(seed)
-    with resources.as_file(resources.files("fullconv.demo") / "dress.onnx") as path:
+    with resources.as_file(resources.files("fullconv.demo") / "dress.onnx") as packaged:
+        path = model or packaged
         framework = find(path)
         classifier, _ = framework.open(path)
-    fcn = fullconv.convert(classifier)
+    fcn = fullconv.convert(classifier, step=STEP)
     assert fcn.preprocessing is not None
     image = fcn.preprocessing.apply(scene.image.transpose(2, 0, 1))[None]
     rows, columns = fcn.grid.shape(scene.image.shape[:2])
@@ -172,7 +101,7 @@ def run(folder: Path, seed: int = 0) -> Result:
     overlay = draw_overlay(
         scene.image, heatmap, fcn.grid.window, fcn.grid.step, [find.box for find in found]
     )
-    _make_folder(folder)
+    make_folder(folder)
     _save_picture(Image.fromarray(scene.image), folder / SCENE)
     _save_picture(overlay, folder / "overlay.png")
     _save_picture(_boxes(scene.image, scene.dresses, detections), folder / "boxes.png")
@@ -236,7 +165,14 @@ def _medians(*ways: Callable[[], Any]) -> Sequence[float]:
     return [statistics.median(seconds) for seconds in times]
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of the demonstration, if it is not there.
+
+    Raises
+    ------
+    OutputError
+        If that cannot be done.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -193,7 +193,23 @@ def draw_scene(seed: int, size: tuple[int, int] = (512, 1024)) -> Scene:
     rng = np.random.default_rng(seed)
     pen = Pen(size)
     draw_street(pen, rng)
-    dresses = place_dresses(size, rng)
+    return _people(pen, place_dresses(size, rng), rng)
+
+
+def draw_without_dresses(seed: int, size: tuple[int, int] = (512, 1024)) -> NDArray[np.uint8]:
+    """Draw a street (H, W, 3) with everything but dresses; what stands there takes their room.
+
+    Equal seeds and sizes give equal pixels, and other things than `draw_scene` gives.
+    """
+    rng = np.random.default_rng(seed)
+    pen = Pen(size)
+    draw_street(pen, rng)
+    return _people(pen, [], rng).image
+
+
+def _people(pen: Pen, dresses: Sequence[Box], rng: np.random.Generator) -> Scene:
+    """Return the street on a pen's canvas with dresses, passers-by and things in it."""
+    size = pen.size
     things = _place_others(size, dresses, rng) + [_Placed(box, draw_dress) for box in dresses]
     for thing in sorted(things, key=lambda thing: thing.box[3]):
         thing.draw(pen, thing.box, rng)

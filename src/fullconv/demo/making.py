@@ -1,0 +1,70 @@
+"""The packaged dress classifier is what `fullconv train` makes of the crops that are drawn here."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fullconv.demo.crops import Drawn
+from fullconv.errors import MissingExtraError
+from fullconv.training.settings import Flips
+from fullconv.training.telling import Listener, unheard
+
+if TYPE_CHECKING:
+    from fullconv.training.trainer import Trained
+
+MODEL = "dress.onnx"
+
+FLIPS: Flips = "h"
+"""A street in a mirror is a street."""
+
+EPOCHS = 6
+"""Drawn dresses are learnt quickly."""
+
+
+def require_training() -> None:
+    """Refuse before anything is drawn.
+
+    Raises
+    ------
+    MissingExtraError
+        If PyTorch, or what it writes models with, is not installed.
+    """
+    try:
+        import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("demo --train", "train") from None
+
+
+def command_line(drawn: Drawn, model: Path) -> str:
+    """Return the command that does what `make_classifier` does."""
+    return shlex.join(
+        [
+            *("fullconv", "train", str(drawn.crops), "-o", str(model)),
+            *("--negatives", str(drawn.photos), "--flips", FLIPS, "--epochs", str(EPOCHS)),
+        ]
+    )
+
+
+def make_classifier(drawn: Drawn, model: Path, progress: Listener = unheard) -> Trained:
+    """Train the dress classifier on drawn crops, and write it in place of an older one.
+
+    Raises
+    ------
+    FullconvError
+        As `fullconv.training.trainer.train` does.
+    """
+    from fullconv.training.trainer import train
+
+    return train(
+        drawn.crops,
+        model,
+        negatives=drawn.photos,
+        flips=FLIPS,
+        epochs=EPOCHS,
+        overwrite=True,
+        progress=progress,
+    )
