@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from architectures import ARCHITECTURES, ResNet50
+from architectures import ARCHITECTURES, ResNet18, ResNet50, with_random_weights
 from models import VGG16, dense_head
 
 
@@ -95,10 +95,12 @@ def session(proto: Any) -> Callable[[Any], Any]:
 __all__ = [
     "ARCHITECTURES",
     "VGG16",
+    "ResNet18",
     "ResNet50",
     "Small",
     "as_onnx",
     "by_hand",
     "ready",
     "session",
+    "with_random_weights",
 ]

@@ -338,10 +338,6 @@ PER_WINDOW: dict[str, tuple[Network, str]] = {
     "cumulative sum": (network(Conv(2), Unshared("cumsum"), Conv(2)), "cumsum"),
     "flip": (network(Conv(2), Unshared("flip")), "flip|slice"),
     "nearest neighbour": (network(Conv(2), Unshared("nearest")), "nearest|resize|interpolate"),
-    "space to depth": (
-        network(Conv(2, (2, 3)), Unshared("space to depth")),
-        "unshuffle|spacetodepth",
-    ),
     "bilinear pooling": (network(Conv(2), CLAMP, head=Gram()), "bmm|matmul"),
 }
 PER_WINDOW_IN_TORCH: dict[str, tuple[Network, str]] = {
@@ -349,7 +345,14 @@ PER_WINDOW_IN_TORCH: dict[str, tuple[Network, str]] = {
     "roll": (network(Conv(2), Unshared("roll")), "roll"),
 }
 
-UNSHARED = cases(PER_WINDOW, PER_WINDOW_IN_TORCH, {})
+PER_WINDOW_IN_ONNX: dict[str, tuple[Network, str]] = {
+    "space to depth": (
+        network(Conv(2, (2, 3)), Unshared("space to depth")),
+        "spacetodepth",
+    ),
+}
+
+UNSHARED = cases(PER_WINDOW, PER_WINDOW_IN_TORCH, PER_WINDOW_IN_ONNX)
 
 
 def only_networks(named: dict[str, tuple[Network, str]]) -> dict[str, Network]:
@@ -538,7 +541,7 @@ CLOSE_TORCH: dict[str, tuple[Callable[[Any], Any], str | None]] = {
     "softmax over the channels": (lambda x: x.softmax(1), None),
     "log softmax over the channels": (lambda x: x.log_softmax(1), None),
     "layer norm over the channels": (channel_norm, None),
-    "length over the channels": (lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1), "norm"),
+    "length over the channels": (lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1), None),
     "uneven mean": (lambda x: _functional().adaptive_avg_pool2d(x, (3, 4)), None),
     "mean of 72 cells": (lambda x: x.mean((2, 3)), None),
     "average of 3x3": (lambda x: _functional().avg_pool2d(x, 3), None),
@@ -597,7 +600,7 @@ CLOSE_ONNX: dict[str, tuple[Callable[[Any, str], str], int, str | None]] = {
     "length over the channels": (
         lambda g, x: g.add("ReduceL2", x, axes=[1], keepdims=1),
         17,
-        "ReduceL2",
+        None,
     ),
     "instance norm": (
         lambda g, x: g.add("InstanceNormalization", x, g.number([1] * 4), g.number([0] * 4)),

@@ -98,9 +98,9 @@ class Linear(Operation):
 
 @dataclass(frozen=True)
 class Reduce(Operation):
-    """Mean, sum or maximum over whole axes."""
+    """Mean, sum, maximum or Euclidean norm ("l2") over whole axes."""
 
-    kind: Literal["mean", "sum", "max"]
+    kind: Literal["mean", "sum", "max", "l2"]
     axes: tuple[int, ...]
     keepdims: bool
 
@@ -156,6 +156,18 @@ class LayerNormalization(Operation):
     """Normalizes over the last ``axes`` axes; inputs: x, scale or None, bias or None."""
 
     axes: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class GroupNormalization(Operation):
+    """Normalizes over each of ``groups`` runs of axis 1 and all axes behind it.
+
+    With as many groups as channels it is instance normalization. Inputs: x, scale or None, bias or
+    None, one number per channel or one per group.
+    """
+
+    groups: int
     epsilon: float
 
 
@@ -364,7 +376,46 @@ class SplitChannels(Operation):
 
 
 @dataclass(frozen=True)
+class Power(Operation):
+    """The square or the square root of every element."""
+
+    kind: Literal["square", "root"]
+
+
+@dataclass(frozen=True)
+class SlidingTotal(Operation):
+    """Sum or maximum over every rectangle of ``kernel`` stored cells.
+
+    ``(N, C, Y, X)`` loses ``dilation * (kernel - 1)`` cells along each axis. See Note [Totals of a
+    sliding window] in `fullconv.doubling`.
+    """
+
+    kind: Literal["sum", "max"]
+    kernel: Pair
+    dilation: Pair
+
+
+@dataclass(frozen=True)
+class SlidingNormalization(Operation):
+    """Group normalization whose window of ``kernel`` stored cells slides along with the cell.
+
+    Beyond the border of the map stands the last window inside (`Stretch`). Inputs: x, scale or
+    None, bias or None, one number per channel or one per group; as large as x.
+    """
+
+    groups: int
+    kernel: Pair
+    dilation: Pair
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class Stretch(Operation):
-    """Repeats the border cells of a sliding statistic; ((top, bottom), (left, right))."""
+    """Repeats the border cells of a sliding statistic; ((top, bottom), (left, right)).
+
+    Where every ``dilation``-th stored cell is one of the same windows, a cell beyond the border
+    is the last one inside of those.
+    """
 
     padding: Padding
+    dilation: Pair = (1, 1)

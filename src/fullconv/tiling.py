@@ -75,7 +75,8 @@ class Plan:
         """Return the plan that reads the fewest pixels, of those within ``limit`` elements.
 
         Neighbouring tiles overlap by a window less a step, and by their halo. Where even two
-        windows are too much, one window at a time.
+        windows are too much, one window at a time; but where one window is too much because of
+        its halo, tiles take twice what it takes, for its halo would be read again for each.
         """
         rows, columns = grid.shape(image)
         lost = _windows_in(grid, halo)
@@ -90,6 +91,8 @@ class Plan:
             count if min(sides) >= size else 1
             for count, sides, size in zip((rows, columns), halo, image, strict=True)
         ]
+        if halo != NO_HALO:
+            limit = max(limit, 2 * held(*least))
         best, fewest = (least[0], least[1]), None
         for bands in sorted({ceil(rows / height) for height in range(1, rows + 1)}):
             height = ceil(rows / bands)

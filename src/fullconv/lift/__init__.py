@@ -1,6 +1,14 @@
 """Lifting: from one window's network to all windows' network, one rule per operation."""
 
-from fullconv.lift import convolution, linear, merging, pointwise, pooling, shape  # noqa: F401
+from fullconv.lift import (  # noqa: F401
+    convolution,
+    linear,
+    merging,
+    normalization,
+    pointwise,
+    pooling,
+    shape,
+)
 from fullconv.lift.cost import products
 from fullconv.lift.halo import halo
 from fullconv.lift.lifting import Lifted, lift

@@ -61,17 +61,18 @@ class Contracted:
     parts: dict[Where, str]
 
 
-def covered(x: Field, rows: Sliding, columns: Sliding) -> tuple[bool, bool]:
+def covered(x: Field, rows: Sliding, columns: Sliding, *, dense: bool = False) -> tuple[bool, bool]:
     """Along which axes a kernel covers every cell once, while it leaves the others as they are.
 
-    Only where that spares gathering: where such an axis is in several parts.
+    Only where that spares gathering, where such an axis is in several parts; or where the result
+    is kept ``dense``.
     """
     covers, alone, several = [], [], []
     for axis, sliding in ((x.rows, rows), (x.columns, columns)):
         plain = sliding.padding == (0, 0) and sliding.dilation == 1
         covers.append(plain and sliding.kernel == axis.extent)
         alone.append(plain and (sliding.kernel, sliding.stride) == (1, 1))
-        several.append(covers[-1] and len(axis.parts) > 1)
+        several.append(covers[-1] and (dense or len(axis.parts) > 1))
     if any(several) and all(c or a for c, a in zip(covers, alone, strict=True)):
         return covers[0], covers[1]
     return False, False

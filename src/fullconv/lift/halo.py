@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import ceil
 
 from fullconv.geometry import NO_HALO, Grid, Halo, Pair
 from fullconv.graph import Graph, Node, Shape
-from fullconv.lift.sliding import sliding_statistics
+from fullconv.layout import Kind
+from fullconv.lift.sliding import layouts, reaches
 from fullconv.lift.stride import pitches
 from fullconv.operations import (
     Convolution,
@@ -29,11 +30,12 @@ def halo(graph: Graph, grid: Grid) -> Halo:
 
     Derivation: walk from the outputs to the image. A score reads whole native tensors; where an
     operation pads by ``p`` cells, its outermost cells read ``p`` cells more, which are ``p`` times
-    the pitch in pixels, and all that is read further on lies as much further out. A statistic that
-    gates a cell is taken over a window of the native extent that slides along with the cell, so
-    it reaches one extent further. The result is an upper bound.
+    the pitch in pixels, and all that is read further on lies as much further out. A statistic over
+    the cells around a cell (`fullconv.lift.sliding`) reaches half a window beyond the outermost
+    ones; at the border of the image it is that of the last window inside, which reaches no
+    further. The result is an upper bound.
     """
-    cells, sliding = pitches(graph), sliding_statistics(graph)
+    cells, known = pitches(graph), layouts(graph)
     beyond: dict[str, Halo] = dict.fromkeys(graph.outputs, NO_HALO)
     for node in reversed(graph.nodes):
         reach = _widest(beyond.get(name, NO_HALO) for name in node.outputs)
@@ -41,16 +43,19 @@ def halo(graph: Graph, grid: Grid) -> Halo:
             # Rows may become columns: both get the further of the two.
             (top, bottom), (left, right) = reach
             reach = ((max(top, left), max(bottom, right)),) * 2
-        is_gated = not sliding.isdisjoint(node.inputs) and sliding.isdisjoint(node.outputs)
+        around = _around(reaches(node, known))
         for name in node.inputs:
             if name is None or name not in cells:
                 continue
             rows, columns = _pixels(cells[name], graph.shapes.get(name, ()), grid)
             padding = _padding(node)
-            if is_gated and name in sliding:
-                rows, columns = map(Fraction, grid.window)
-                padding = ((1, 1), (1, 1))
             further = _further(reach[0], padding[0], rows), _further(reach[1], padding[1], columns)
+            if any(map(any, around)):
+                rows, columns = cells[node.outputs[0]]
+                further = (
+                    _further(further[0], around[0], rows),
+                    _further(further[1], around[1], columns),
+                )
             beyond[name] = _widest([beyond.get(name, NO_HALO), further])
     return beyond.get(graph.image, NO_HALO)
 
@@ -68,6 +73,15 @@ def _pixels(pitch: tuple[Fraction, Fraction], shape: Shape, grid: Grid) -> tuple
 def _further(reach: Pair, padding: Pair, pixels: Fraction) -> Pair:
     before, after = (ceil(max(0, cells) * pixels) for cells in padding)
     return reach[0] + before, reach[1] + after
+
+
+def _around(cells: Mapping[Kind, int]) -> Padding:
+    """Return how many cells a sliding statistic reads beyond the outermost ones of a window."""
+    (top, bottom), (left, right) = (
+        ((cells.get(kind, 1) - 1) // 2, cells.get(kind, 1) // 2)
+        for kind in (Kind.ROWS, Kind.COLUMNS)
+    )
+    return (top, bottom), (left, right)
 
 
 def _padding(node: Node) -> Padding:

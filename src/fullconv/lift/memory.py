@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fullconv.graph import Graph
 from fullconv.lift.field import Where
 from fullconv.lift.split import Part, Split
+from fullconv.operations import Operation, SlidingNormalization, SlidingTotal
 
 
 class Size(NamedTuple):
@@ -34,6 +35,9 @@ class Size(NamedTuple):
 
 Footprint = tuple[Size, ...]
 """What is held at once at one time or another; the most of them is what a run takes."""
+
+BESIDE: Mapping[type[Operation], int] = {SlidingTotal: 2, SlidingNormalization: 6}
+"""Tensors as large as their first input that operations hold beside it and their result."""
 
 
 def elements(footprint: Footprint, rows: int, columns: int) -> int:
@@ -75,7 +79,8 @@ def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
 
     A value is held from the operation that makes it to the last one that reads it. One whose size
     is not known is as large as what it is made from. What an operation allocates beside its
-    result is taken to be as much again as it reads and writes (a framework packs and pads).
+    result is taken to be as much again as it reads and writes (a framework packs and pads), and
+    `BESIDE` more.
     """
     known = dict(sizes)
     last: dict[str, int] = {name: len(graph.nodes) for name in graph.outputs}
@@ -93,6 +98,8 @@ def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
         total = Size(0)
         for size in [*held.values(), *own, *(known[name] for name in node.outputs)]:
             total = total.plus(size)
+        if own:
+            total = total.plus(own[0].times(BESIDE.get(type(node.operation), 0)))
         peaks.add(total)
         held = {name: size for name, size in held.items() if last.get(name, -1) > index}
     return tuple(

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from math import prod
 from typing import cast
 
+from fullconv.doubling import around
 from fullconv.geometry import Axis
 from fullconv.graph import Node, Recipe
 from fullconv.layout import Atom, Kind, Layout, order, sizes
@@ -17,9 +18,7 @@ from fullconv.lift.registry import EndsSharing, rule
 from fullconv.lift.split import Split
 from fullconv.operations import (
     AlongAxis,
-    ChannelNormalization,
     Identity,
-    LayerNormalization,
     PerChannel,
     Pointwise,
     Stretch,
@@ -127,11 +126,11 @@ def _gate(lifting: Lifting, node: Node, gate: Field, main: Field) -> Field:
             or small.reach - large.reach != grown * large.step
         ):
             raise EndsSharing("gates a map by numbers that were taken over another extent")
-        before = (large.extent - 1) // 2 * large.dilation
         axes.append(large)
-        padding.append((before, grown - before))
+        padding.append(around(large.extent, large.dilation))
     lifting.approximate(node, "the gate is taken over a window that slides along with the cell")
-    stretch = Stretch((padding[0], padding[1]))
+    dilation = (main.rows.middle.dilation, main.columns.middle.dilation)
+    stretch = Stretch((padding[0], padding[1]), dilation)
     stretched = gate.each(lambda _, value: lifting.helper(value, stretch))
     return replace(stretched, rows=Split(0, axes[0]), columns=Split(0, axes[1]))
 
@@ -160,11 +159,11 @@ def _operand(lifting: Lifting, name: str | None, x: Field) -> str | None:
             raise EndsSharing("has parameters per image of the batch")
     atoms = [atom for axis, _ in reversed(varying) for atom in axis]
     return lifting.constant(
-        _per_stored_channel(recipe, atoms, x.layout).reshape(1, x.layout.channels, 1, 1)
+        per_stored_channel(recipe, atoms, x.layout).reshape(1, x.layout.channels, 1, 1)
     )
 
 
-def _per_stored_channel(recipe: Recipe, atoms: Sequence[Atom], layout: Layout) -> Recipe:
+def per_stored_channel(recipe: Recipe, atoms: Sequence[Atom], layout: Layout) -> Recipe:
     """Rearrange ``prod(atoms)`` numbers into the order of the stored channels, ``(C,)``."""
     if set(atoms) != set(layout.stored):
         raise EndsSharing("has parameters for some of the features")
@@ -188,7 +187,7 @@ def per_channel(lifting: Lifting, node: Node) -> Field:
     for name in node.inputs[1:]:
         recipe = lifting.parameter(name)
         if recipe is not None and prod(recipe.shape) > 1:
-            recipe = _per_stored_channel(recipe, axis, x.layout)
+            recipe = per_stored_channel(recipe, axis, x.layout)
         inputs.append(lifting.constant(recipe))
     return lifting.each(node, node.operation, x, *inputs)
 
@@ -207,21 +206,3 @@ def along_axis(lifting: Lifting, node: Node) -> Field:
     if operation.ordered:
         x = lifting.store(x, axis)
     return lifting.each(node, replace(operation, axis=1), x)
-
-
-@rule(LayerNormalization)
-def layer_normalization(lifting: Lifting, node: Node) -> Field:
-    """Lift layer normalization over the features: itself, over the stored channels.
-
-    Exact when it normalizes over all features and nothing else. Ends sharing otherwise.
-    """
-    operation = cast(LayerNormalization, node.operation)
-    x = lifting.field(node.inputs[0])
-    atoms = [atom for axis in x.layout.axes[-operation.axes :] for atom in axis]
-    if any(a.kind is not Kind.FEATURES for a in atoms) or set(atoms) != set(x.layout.stored):
-        raise EndsSharing("takes statistics over the window")
-    inputs: list[str | None] = []
-    for name in node.inputs[1:]:
-        recipe = lifting.parameter(name)
-        inputs.append(lifting.constant(recipe and _per_stored_channel(recipe, atoms, x.layout)))
-    return lifting.each(node, ChannelNormalization(operation.epsilon), x, *inputs)

@@ -23,7 +23,9 @@ from fullconv.operations import (
     DivideCells,
     Pad,
     Pool,
+    Power,
     Reduce,
+    SlidingTotal,
 )
 
 PoolKind = Literal["max", "average", "sum"]
@@ -48,7 +50,7 @@ def pool(lifting: Lifting, node: Node) -> Field:
             strict=True,
         )
     )
-    over = covered(x, y, x_)
+    over = covered(x, y, x_, dense=node.outputs[0] in lifting.sliding)
     if any(over):
         return _whole(lifting, node, x, operation.kind, over, operation.divisor)
     moved = lifting.slide(node, x, y, x_)
@@ -144,13 +146,21 @@ def _whole(
     """Pool over all cells of a window along some axes: a sum or maximum over the parts."""
     channels = x.layout.channels
     kernel = tuple(extent if wanted else 1 for extent, wanted in zip(x.extent, over, strict=True))
-    single = kind != "average" or all(
-        len(axis.parts) == 1 or not wanted
-        for axis, wanted in zip((x.rows, x.columns), over, strict=True)
+    slides = node.outputs[0] in lifting.sliding
+    single = kind != "average" or (
+        not slides
+        and all(
+            len(axis.parts) == 1 or not wanted
+            for axis, wanted in zip((x.rows, x.columns), over, strict=True)
+        )
     )
     term_kind: PoolKind = kind if single else "sum"
+    total: Total = "max" if kind == "max" else "sum"
 
     def write(term: Term, first: bool, named: bool) -> str:
+        if slides:
+            around = SlidingTotal(total, term.kernel, term.dilation)
+            return lifting.emit(node, around, (term.value,), final=named)
         pool = Pool(
             term_kind,
             term.kernel,
@@ -161,7 +171,6 @@ def _whole(
         )
         return lifting.emit(node, pool, (term.value,), final=named)
 
-    total: Total = "max" if kind == "max" else "sum"
     result = contract(lifting, node, x, over, channels, total, write, final=single)
     parts = result.parts
     if not single:
@@ -171,7 +180,8 @@ def _whole(
             for index, (where, value) in enumerate(parts.items())
         }
     title = Pool(kind, (1, 1), (1, 1)).title
-    lifting.change(node, f"{title} of {kernel[0]}x{kernel[1]}, the native extent")
+    along = " around every cell" if slides else ""
+    lifting.change(node, f"{title} of {kernel[0]}x{kernel[1]}, the native extent{along}")
     return feature_map(x, channels, result.rows, result.columns, parts)
 
 
@@ -241,8 +251,8 @@ def _uneven(lifting: Lifting, node: Node, x: Field, operation: AdaptivePool) -> 
 def reduce(lifting: Lifting, node: Node) -> Field:
     """Lift a mean, sum or maximum over whole axes.
 
-    Exact when it runs over rows and columns (a pool of the native extent), or over all features.
-    Ends sharing when it mixes the two, or takes some of the features only.
+    Exact when it runs over rows and columns (a pool of the native extent, of squares for a norm),
+    or over all features. Ends sharing when it mixes the two, or takes some of the features only.
     """
     operation = cast(Reduce, node.operation)
     x = lifting.field(node.inputs[0])
@@ -270,6 +280,11 @@ def _pool_over(lifting: Lifting, node: Node, x: Field, kinds: set[Kind]) -> Fiel
         return x
     operation = cast(Reduce, node.operation)
     over = Kind.ROWS in kinds, Kind.COLUMNS in kinds
-    kind: PoolKind = "average" if operation.kind == "mean" else operation.kind
-    pooled = _whole(lifting, node, x, kind, over)
+    if operation.kind == "l2":
+        squares = x.each(lambda _, value: lifting.helper(value, Power("square")))
+        pooled = _whole(lifting, node, squares, "sum", over)
+        pooled = pooled.each(lambda _, value: lifting.helper(value, Power("root")))
+    else:
+        kind: PoolKind = "average" if operation.kind == "mean" else operation.kind
+        pooled = _whole(lifting, node, x, kind, over)
     return replace(pooled, layout=x.layout.without(*kinds))

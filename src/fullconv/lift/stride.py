@@ -6,16 +6,22 @@ from fractions import Fraction
 from math import gcd, lcm
 
 from fullconv.graph import Graph, Node
+from fullconv.lift.shape import blocks
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
+    Opaque,
     Permute,
     Pool,
+    Reshape,
     Slice,
     TransposedConvolution,
 )
 
 Pitch = tuple[Fraction, Fraction]
+
+RESIZES = ("upsample", "Resize")
+"""How the names begin of what makes a map larger or smaller, in PyTorch and ONNX."""
 
 
 def network_stride(graph: Graph) -> tuple[int, int]:
@@ -49,7 +55,9 @@ def pitches(graph: Graph) -> dict[str | None, Pitch]:
         known = [found[name] for name in node.inputs if name in found]
         if not known:
             continue
-        pitch = _meeting(known)
+        # Without a rule an operation has no cells to keep apart: it answers wherever windows lie.
+        without = isinstance(node.operation, Opaque)
+        pitch = _least(known) if without else _meeting(known)
         factor = _factor(node, graph)
         across = any(name in turned for name in node.inputs)
         if across:
@@ -72,6 +80,10 @@ def _meeting(pitches: list[Pitch]) -> Pitch:
     return multiple([p[0] for p in pitches]), multiple([p[1] for p in pitches])
 
 
+def _least(pitches: list[Pitch]) -> Pitch:
+    return min(p[0] for p in pitches), min(p[1] for p in pitches)
+
+
 def _swaps(node: Node) -> bool:
     """Whether a permute turns rows into columns."""
     order = node.operation.order if isinstance(node.operation, Permute) else ()
@@ -86,6 +98,9 @@ def _factor(node: Node, graph: Graph) -> Pitch:
     if isinstance(operation, TransposedConvolution):
         return one / operation.stride[0], one / operation.stride[1]
     shape = graph.shapes.get(node.inputs[0] or "", ())
+    if isinstance(operation, Reshape):
+        a, b = blocks(shape, operation.shape) or (1, 1)
+        return Fraction(a), Fraction(b)
     if len(shape) != 4:
         return one, one
     if isinstance(operation, Pool):
@@ -105,4 +120,15 @@ def _factor(node: Node, graph: Graph) -> Pitch:
     if isinstance(operation, Slice) and operation.axis >= 2:
         step = Fraction(operation.step)
         return (step, one) if operation.axis == 2 else (one, step)
+    after = graph.shapes.get(node.outputs[0], ())
+    if isinstance(operation, Opaque) and operation.name.startswith(RESIZES) and len(after) == 4:
+        resized = [_whole_ratio(a, b) for a, b in zip(shape[2:], after[2:], strict=True)]
+        return resized[0], resized[1]
     return one, one
+
+
+def _whole_ratio(before: int, after: int) -> Fraction:
+    """Return how many times fewer (or more) cells there are, as a whole number of times."""
+    if before >= after:
+        return Fraction(round(before / after))
+    return Fraction(1, round(after / before))  # the map before a gate may be 3 of 7 cells wide

@@ -10,7 +10,7 @@ from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, si
 from fullconv.lift.blocks import Blocks
 from fullconv.lift.cost import products
 from fullconv.lift.field import Field, Joined, Lift, PerWindow
-from fullconv.operations import Concat, Permute, Regroup, Reshape
+from fullconv.operations import Concat, Permute, Reduce, Regroup, Reshape
 
 
 class Windows(Blocks):
@@ -94,6 +94,8 @@ class Windows(Blocks):
                 return layout.reshape(shape)
             if isinstance(node.operation, Permute):
                 return layout.permute(node.operation.order)
+            if isinstance(node.operation, Reduce):
+                return _reduced(layout, node.operation)
         except LayoutError:
             pass
         if len(shape) == len(layout.axes):
@@ -105,6 +107,16 @@ class Windows(Blocks):
                     axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
                 )
         return _plain(shape, layout.axis_of(Kind.BATCH), self.graph.batch)
+
+
+def _reduced(layout: Layout, operation: Reduce) -> Layout:
+    """Leave out the axes that are reduced, or what is in them."""
+    axes = list(layout.axes)
+    for axis in sorted(operation.axes, reverse=True):
+        if any(atom.kind is Kind.BATCH for atom in axes[axis]):
+            raise LayoutError("reduces over the batch")
+        axes[axis : axis + 1] = [()] if operation.keepdims else []
+    return Layout(tuple(axes), tuple(a for x in axes for a in x if a.kind is Kind.FEATURES))
 
 
 def _native(layout: Layout) -> Layout:

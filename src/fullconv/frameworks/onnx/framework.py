@@ -217,8 +217,9 @@ def session(
 ) -> Callable[[Any], Any]:
     """Return a function that runs a model; one array for one output, else a tuple.
 
-    It may be called from several threads, and takes ``threads`` for each call, or all cores. A run that holds much gives its memory back at its end. ONNX Runtime would keep it, and find it
-    in the wrong pieces for the next run: of VGG16 the second took 5 GB where the first took 3.4.
+    It may be called from several threads, and takes ``threads`` for each call, or all cores. A run
+    that holds much gives its memory back at its end. ONNX Runtime would keep it, and find it in the
+    wrong pieces for the next run: of VGG16 the second took 5 GB where the first took 3.4.
     """
     import onnxruntime
 

@@ -18,6 +18,7 @@ from fullconv.operations import (
     AlongAxis,
     Concat,
     Convolution,
+    GroupNormalization,
     Identity,
     LayerNormalization,
     Linear,
@@ -247,7 +248,7 @@ def _global_pool(node: ir.Node, reader: Reader) -> None:
     reader.add(node, Reduce(kind, tuple(range(2, rank)), True), (node.inputs[0],))
 
 
-@_handles("ReduceMean", "ReduceSum", "ReduceMax")
+@_handles("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2")
 def _reduce(node: ir.Node, reader: Reader) -> None:
     axes = node.attributes.get_ints("axes", None)
     if axes is None and len(node.inputs) > 1:
@@ -256,10 +257,11 @@ def _reduce(node: ir.Node, reader: Reader) -> None:
     if not axes:
         reader.add(node, Opaque(node.op_type))
         return
-    kinds: dict[str, Literal["mean", "sum", "max"]] = {
+    kinds: dict[str, Literal["mean", "sum", "max", "l2"]] = {
         "ReduceMean": "mean",
         "ReduceSum": "sum",
         "ReduceMax": "max",
+        "ReduceL2": "l2",
     }
     rank = len(reader.shape(node.inputs[0]))
     operation = Reduce(
@@ -388,6 +390,21 @@ def _layer_norm(node: ir.Node, reader: Reader) -> None:
     else:
         operation = LayerNormalization(rank - axis, epsilon)
         reader.add(node, operation, given, node.outputs[0].name)
+
+
+@_handles("InstanceNormalization")
+def _instance_norm(node: ir.Node, reader: Reader) -> None:
+    groups = reader.shape(node.inputs[0])[1]
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    reader.add(node, GroupNormalization(groups, epsilon))
+
+
+@_handles("GroupNormalization")
+def _group_norm(node: ir.Node, reader: Reader) -> None:
+    # In version 18 of the operator scale and bias were one per group; 21 has one per channel.
+    groups = node.attributes.get_int("num_groups", 1)
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    reader.add(node, GroupNormalization(groups, epsilon))
 
 
 @_handles("Dropout", "Identity")

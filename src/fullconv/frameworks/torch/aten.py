@@ -20,6 +20,7 @@ from fullconv.operations import (
     AlongAxis,
     Concat,
     Convolution,
+    GroupNormalization,
     Identity,
     LayerNormalization,
     Linear,
@@ -296,6 +297,32 @@ def _layer_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     reader.add(node, operation, (a["input"], a["weight"], a["bias"]))
 
 
+@_handles("group_norm")
+def _group_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    operation = GroupNormalization(a["num_groups"], a["eps"])
+    reader.add(node, operation, (a["input"], a["weight"], a["bias"]))
+
+
+@_handles("instance_norm")
+def _instance_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if not a["use_input_stats"]:
+        reader.add(node, Opaque("instance_norm with running statistics"))
+        return
+    channels = reader.shapes[reader.names[a["input"]]][1]
+    reader.add(node, GroupNormalization(channels, a["eps"]), (a["input"], a["weight"], a["bias"]))
+
+
+@_handles("linalg_vector_norm")
+def _vector_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if a["ord"] != 2 or a["dim"] is None or a["dtype"] is not None:
+        reader.add(node, Opaque("linalg_vector_norm"))
+        return
+    rank = len(reader.shapes[reader.names[a["self"]]])
+    dims = [a["dim"]] if isinstance(a["dim"], int) else a["dim"]
+    operation = Reduce("l2", tuple(sorted(d % rank for d in dims)), a["keepdim"])
+    reader.add(node, operation, (a["self"],))
+
+
 @_handles("mean", "sum", "amax")
 def _reduce(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]
@@ -314,6 +341,19 @@ def _reduce(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 def _cat(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     axis = a["dim"] % len(reader.shapes[node.name])
     reader.add(node, Concat(axis))
+
+
+@_handles("stack")
+def _stack(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[node.name]
+    axis = a["dim"] % len(shape)
+    one = Reshape((*shape[:axis], 1, *shape[axis + 1 :]))
+    layers = []
+    for index, x in enumerate(a["tensors"]):
+        layers.append(f"{node.name}_{index}")
+        reader.shapes[layers[-1]] = one.shape
+        reader.add(node, one, (x,), output=layers[-1])
+    reader.add(node, Concat(axis), tuple(layers))
 
 
 @_handles("slice", "narrow")
@@ -372,18 +412,35 @@ def _transpose(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     reader.add(node, Permute(tuple(order)), (node.args[0],))
 
 
-@_handles("expand")
+@_handles("expand", "expand_as")
 def _expand(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     name = reader.names[a["self"]]
     if reader.shapes[name] == reader.shapes[node.name]:
         reader.add(node, Identity("expand"), (a["self"],))
+    elif all(_broadcasts(user, node, reader) for user in node.users):
+        reader.names[node] = name
     else:
         reader.add(node, Opaque("expand"))
+
+
+def _broadcasts(user: FxNode, operand: FxNode, reader: Reader) -> bool:
+    """Whether an operation would enlarge an operand by itself, beside another of full size."""
+    name = base_name(out_of_place(user.target))
+    others = [x for x in user.all_input_nodes if x is not operand and x in reader.names]
+    return name in POINTWISE and any(
+        reader.shapes.get(reader.names[x]) == reader.shapes[operand.name] for x in others
+    )
 
 
 @_handles("channel_shuffle")
 def _channel_shuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     reader.shuffle(node, a["groups"])
+
+
+@_handles("pixel_unshuffle")
+def _pixel_unshuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if _spatial(node, reader):
+        reader.unshuffle(node, a["downscale_factor"])
 
 
 # Operators that return tuples.

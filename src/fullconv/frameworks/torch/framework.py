@@ -26,7 +26,7 @@ from fullconv.errors import (
     first_line,
 )
 from fullconv.files import whole
-from fullconv.frameworks import Framework, Held, nothing_held
+from fullconv.frameworks import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
@@ -71,8 +71,8 @@ class TorchFramework(Framework):
         return program, json.loads(text) if text else {}
 
     def metadata(self, model: Any) -> dict[str, str]:
-        """Return nothing: a module in memory carries no metadata."""
-        return {}
+        """Return what a module carries under the name of `METADATA`, mostly nothing."""
+        return dict(getattr(model, METADATA, {}))
 
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Export the model at its native size and read it."""

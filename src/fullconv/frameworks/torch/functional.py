@@ -6,16 +6,20 @@ Sizes are taken from the image, so that a traced or exported model answers for a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fullconv.doubling import around, doublings
+
 Pair = Sequence[int]
 Segment = Any
 """A tuple of a name and numbers: what `assemble` takes along one axis."""
+Totals = Sequence[Tensor]
+Merge = Callable[[Totals, Totals, float], Totals]
 
 
 def count(image: Tensor, window: Pair, step: Pair) -> tuple[int, int]:
@@ -142,10 +146,81 @@ def regroup(x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequen
     return x.reshape(split).permute(tuple(order)).reshape(shape)
 
 
-def stretch(x: Tensor, padding: Sequence[Pair]) -> Tensor:
-    """Repeat the border cells; ``padding`` is ((top, bottom), (left, right))."""
-    (top, bottom), (left, right) = padding
-    return F.pad(x, (left, right, top, bottom), mode="replicate")
+def sliding_total(x: Tensor, kind: str, kernel: Pair, dilation: Pair) -> Tensor:
+    """Sum or maximum over every rectangle of so many cells."""
+    merge = torch.add if kind == "sum" else torch.maximum
+    for axis, cells, distance in zip((2, 3), kernel, dilation, strict=True):
+        (x,) = _totals((x,), axis, cells, distance, lambda a, b, _: (merge(a[0], b[0]),))
+    return x
+
+
+def sliding_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    groups: int,
+    kernel: Pair,
+    dilation: Pair,
+    epsilon: float,
+) -> Tensor:
+    """Normalize the channels of every group by their mean and variance around every cell."""
+    wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    mean = wide.mean(2)
+    # Over a short axis, `torch.var_mean` takes ten times as long.
+    variance = (wide - mean.unsqueeze(2)).square().mean(2)
+    for axis, cells, distance in zip((2, 3), kernel, dilation, strict=True):
+        mean, variance = _totals((mean, variance), axis, cells, distance, _merge_moments)
+    border = [around(cells, distance) for cells, distance in zip(kernel, dilation, strict=True)]
+    mean, variance = stretch(mean, border, dilation), stretch(variance, border, dilation)
+    wide = (wide - mean.unsqueeze(2)) * torch.rsqrt(variance + epsilon).unsqueeze(2)
+    if weight is not None:
+        wide = wide * weight.reshape(groups, -1, 1, 1)
+    if bias is not None:
+        wide = wide + bias.reshape(groups, -1, 1, 1)
+    return wide.reshape(x.shape)
+
+
+def _totals(single: Totals, axis: int, cells: int, distance: int, merge: Merge) -> Totals:
+    """Merge ``cells`` neighbours ``distance`` apart, at every place along an axis where they are.
+
+    See Note [Totals of a sliding window] in `fullconv.doubling`.
+    """
+    total = single
+    for held, more in doublings(cells):
+        further = total if more == held else single
+        if torch.compiler.is_exporting():
+            # An exporter takes seconds for every size that it has not met, and so the size stays:
+            # what is rolled round the end is cut off with it below.
+            first, second = total, [t.roll(-held * distance, axis) for t in further]
+        else:
+            first = [t.narrow(axis, 0, t.shape[axis] - more * distance) for t in total]
+            lost = held * distance
+            second = [t.narrow(axis, lost, t.shape[axis] - lost) for t in further]
+        total = merge(first, second, more / (held + more))
+    length = single[0].shape[axis] - (cells - 1) * distance
+    return tuple(t.narrow(axis, 0, length) for t in total)
+
+
+def _merge_moments(a: Totals, b: Totals, share: float) -> Totals:
+    """Merge mean and variance of two sets, of which the second holds this share of all."""
+    apart = b[0] - a[0]
+    within = torch.lerp(a[1], b[1], share)
+    variance = within.addcmul_(apart, apart, value=share * (1 - share))
+    return torch.add(a[0], apart, alpha=share), variance
+
+
+def stretch(x: Tensor, padding: Sequence[Pair], dilation: Pair) -> Tensor:
+    """Repeat the border cells, or of ``dilation`` cells each its own; ((top, bottom), ...)."""
+    if tuple(dilation) == (1, 1):
+        (top, bottom), (left, right) = padding
+        return F.pad(x, (left, right, top, bottom), mode="replicate")
+    for axis, (before, after), distance in zip((2, 3), padding, dilation, strict=True):
+        last = x.shape[axis] - 1
+        place = torch.arange(-before, x.shape[axis] + after, device=x.device)
+        place = torch.where(place < 0, place % distance, place)
+        place = torch.where(place > last, last - (last - place) % distance, place)
+        x = x.index_select(axis, place.clamp(0, last))
+    return x
 
 
 def split_channels(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -292,6 +292,17 @@ class Reader:
         self.add(node, Permute(order), (split,), output=turned)
         self.add(node, Reshape(self.shapes[node.name]), (turned,))
 
+    def unshuffle(self, node: FxNode, factor: int) -> None:
+        """Read space to depth: reshape, permute, reshape."""
+        batch, channels, rows, columns = self.shapes[self.names[node.args[0]]]  # type: ignore[index]
+        self.name(node)
+        split, turned = f"{node.name}_split", f"{node.name}_turned"
+        self.shapes[split] = (batch, channels, rows // factor, factor, columns // factor, factor)
+        self.shapes[turned] = (batch, channels, factor, factor, rows // factor, columns // factor)
+        self.add(node, Reshape(self.shapes[split]), (node.args[0],), output=split)
+        self.add(node, Permute((0, 1, 3, 5, 2, 4)), (split,), output=turned)
+        self.add(node, Reshape(self.shapes[node.name]), (turned,))
+
     # In-place operations and groups.
 
     def _write_in_place(self, node: FxNode) -> None:

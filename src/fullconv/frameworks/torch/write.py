@@ -38,11 +38,14 @@ from fullconv.operations import (
     PerChannel,
     Permute,
     Pool,
+    Power,
     Reduce,
     Regroup,
     Reshape,
     Running,
     Slice,
+    SlidingNormalization,
+    SlidingTotal,
     SplitChannels,
     Stretch,
     TakeChannels,
@@ -443,8 +446,11 @@ class Writer:
             "sum": torch.sum,
             "max": torch.amax,
         }
-        target = targets[operation.kind]
         x = self._value(node.inputs[0])
+        if operation.kind == "l2":
+            norm = torch.linalg.vector_norm
+            return self._function(norm, x, 2, operation.axes, operation.keepdims)
+        target = targets[operation.kind]
         return self._function(target, x, operation.axes, operation.keepdims)
 
     @operation.register
@@ -536,9 +542,27 @@ class Writer:
         return self._function(functional.split_channels, x, operation.shape)
 
     @operation.register
+    def _(self, operation: Power, node: Node) -> FxNode:
+        target = torch.square if operation.kind == "square" else torch.sqrt
+        return self._function(target, self._value(node.inputs[0]))
+
+    @operation.register
+    def _(self, operation: SlidingTotal, node: Node) -> FxNode:
+        x, kind = self._value(node.inputs[0]), operation.kind
+        return self._function(
+            functional.sliding_total, x, kind, operation.kernel, operation.dilation
+        )
+
+    @operation.register
+    def _(self, operation: SlidingNormalization, node: Node) -> FxNode:
+        x, weight, bias = (*self._inputs(node), None, None)[:3]
+        moves = operation.groups, operation.kernel, operation.dilation, operation.epsilon
+        return self._function(functional.sliding_norm, x, weight, bias, *moves)
+
+    @operation.register
     def _(self, operation: Stretch, node: Node) -> FxNode:
         x = self._value(node.inputs[0])
-        return self._function(functional.stretch, x, operation.padding)
+        return self._function(functional.stretch, x, operation.padding, operation.dilation)
 
 
 def _getitem(x: torch.Tensor, index: tuple[slice, ...]) -> torch.Tensor:
