@@ -2,9 +2,10 @@
 PYTHON ?= python3
 LIGHT := .venv-light
 FULL := .venv
+HOG := .venv-hog
 PIP_FLAGS := -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint format fashion bench clean
+.PHONY: demo test test-slow lint format fashion hog bccd dress bench zoo clean
 
 demo: $(LIGHT)/.ready  ## run the dress detector end to end, without torch
 	$(LIGHT)/bin/fullconv demo -o fullconv-demo
@@ -27,6 +28,21 @@ bench: $(FULL)/.ready  ## measure conversion, speed and memory against crops and
 fashion: $(FULL)/.ready  ## train on real garments, convert, find the dresses in the real sheet
 	$(FULL)/bin/python training/fashion.py -o fashion-out
 
+hog: $(HOG)/.ready  ## beside the classical detector, after `make fashion` and `make bccd`
+	$(HOG)/bin/python benchmarks/hog.py
+
+bccd: $(FULL)/.ready  ## train on blood cells, convert, find them in whole microscope fields
+	$(FULL)/bin/python training/bccd.py -o bccd-out
+
+dress: $(FULL)/.ready  ## draw crops, train the packaged dress classifier on them, judge it
+	$(FULL)/bin/fullconv demo --train -o dress-out
+	$(FULL)/bin/python training/judge_dress_classifier.py dress-out/dress.onnx
+	cp dress-out/dress.onnx src/fullconv/demo/dress.onnx
+
+zoo: $(FULL)/.ready  ## convert every architecture of torchvision and timm, and write docs/zoo.md
+	OMP_NUM_THREADS=1 $(FULL)/bin/python zoo/sweep.py
+	$(FULL)/bin/python zoo/table.py
+
 lint: $(FULL)/.ready
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
@@ -41,10 +57,16 @@ $(LIGHT)/.ready: pyproject.toml constraints.txt
 	$(LIGHT)/bin/pip install $(PIP_FLAGS) -e .
 	touch $@
 
-$(FULL)/.ready: pyproject.toml constraints.txt
+$(FULL)/.ready: pyproject.toml constraints.txt zoo/requirements.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP_FLAGS) -e ".[torch,openvino,wsi,geo,dev]"
+	$(FULL)/bin/pip install $(PIP_FLAGS) -e ".[torch,openvino,wsi,geo,keras,dev]"
+	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps -r zoo/requirements.txt
+	touch $@
+
+$(HOG)/.ready: pyproject.toml constraints.txt benchmarks/hog.txt
+	$(PYTHON) -m venv $(HOG)
+	$(HOG)/bin/pip install $(PIP_FLAGS) -r benchmarks/hog.txt -e ".[train]"
 	touch $@
 
 clean:
-	rm -rf $(LIGHT) $(FULL) fullconv-demo fashion-out
+	rm -rf $(LIGHT) $(FULL) $(HOG) fullconv-demo fashion-out dress-out bccd-out

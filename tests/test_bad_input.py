@@ -42,8 +42,8 @@ ARMED = (
     "model again with torch.export.save from plain tensors, or as .onnx."
 )
 ENDING = (
-    "{}: the kind of model is told by its ending, and {}. Give a .pt2 (torch.export) or .onnx "
-    "file; or, on the command line, code as package.module:callable."
+    "{}: the kind of model is told by its ending, and {}. Give a .pt2 (torch.export), .onnx, "
+    ".keras or .h5 file; or, on the command line, code as package.module:callable."
 )
 NOWHERE = "cannot write {}: {}; choose a folder that exists and that you may write to."
 SMALL = (
@@ -85,7 +85,7 @@ ONNX = [
     ),
     ("explain no.onnx", 3, "no.onnx: no such file; check the path of the model."),
     ("explain a_folder", 3, "a_folder is a folder; give the model file inside it."),
-    ("explain model.h5", 3, ENDING.format("model.h5", "'.h5' is not known")),
+    ("explain model.tflite", 3, ENDING.format("model.tflite", "'.tflite' is not known")),
     ("explain model", 3, ENDING.format("model", "it has none")),
     ("explain flat.onnx", 3, ONE_INPUT.format("x (N, 10)")),
     ("explain two.onnx", 3, ONE_INPUT.format("x (N, 3, 16, 16), z (N, 3, 16, 16)")),
@@ -139,8 +139,8 @@ ONNX = [
     (
         "convert fixed.onnx -o a_folder",
         2,
-        "convert -o a_folder: the kind of file is told by its ending; use .onnx, or .pt2 for "
-        "PyTorch.",
+        "convert -o a_folder: the kind of file is told by its ending; use .onnx, .pt2 for "
+        "PyTorch, or .keras for Keras.",
     ),
     (
         "convert fixed.onnx -o x.pt2",
@@ -415,8 +415,8 @@ def test_python_refuses_what_is_no_model():
     with pytest.raises(fullconv.FullconvError) as caught:
         fullconv.convert(3)
     assert str(caught.value) == (
-        "expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, or the "
-        "path of a .pt2 or .onnx file; got builtins.int."
+        "expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a "
+        "keras.Model, or the path of a .pt2, .onnx, .keras or .h5 file; got builtins.int."
     )
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 HEAVY = (
-    *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "numpy", "rich"),
+    *("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "keras", "numpy", "rich"),
     *("PIL", "tifffile", "zarr", "imagecodecs", "rasterio", "openslide"),
 )
 ALLOWED_S = 0.3

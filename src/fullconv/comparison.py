@@ -105,8 +105,8 @@ def compare(
     count = min(total, max(batch, int(PATIENCE_S / trials[batch]) // batch * batch))
     runs: dict[str, Callable[[], float]] = {
         "crops": lambda: crops(batch, count) * total,
-        "exact": lambda: _seconds(lambda: exact(images)),
-        "approximate": lambda: _seconds(lambda: approximate(images)),
+        "exact": lambda: _seconds(lambda: exact.scores(images)),
+        "approximate": lambda: _seconds(lambda: approximate.scores(images)),
     }
     if exact.report.exact and approximate.report.exact:
         del runs["approximate"]  # nothing pads: it is the same network

@@ -38,8 +38,9 @@ def convert(
 
     Parameters
     ----------
-    model : torch.nn.Module, torch.export.ExportedProgram, onnx.ModelProto, str or Path
-        The classifier, ``(N, C, h, w) -> (N, K)``, or the path of a ``.pt2`` or ``.onnx`` file.
+    model : torch.nn.Module, torch.export.ExportedProgram, onnx.ModelProto, keras.Model, str or Path
+        The classifier, ``(N, C, h, w) -> (N, K)`` (or, in Keras, ``(N, h, w, C) -> (N, K)``), or
+        the path of a ``.pt2``, ``.onnx``, ``.keras`` or ``.h5`` file.
     window : (int, int), optional
         Height and width that it was trained on; may be left out where the model fixes it.
     step : int or (int, int), optional
@@ -59,7 +60,7 @@ def convert(
     Returns
     -------
     FullyConvolutional
-        Call it on images ``(N, C, H, W)``.
+        Call it on images ``(N, C, H, W)``, or ``(N, H, W, C)`` as the classifier took them.
 
     Raises
     ------
@@ -120,14 +121,14 @@ def _check_batch(fcn: FullyConvolutional, plan: _Plan) -> None:
     )
     if not any(node.per_window for node in cloned):
         return
-    from fullconv.verification import verify
+    from fullconv.verification import verify_prepared
 
     (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
     images = plan.framework.sample(plan.source, (1, fcn.shape.channels, h + sy, w + sx))
     try:
         # torch.fx prints the traceback of its own call beside raising it.
         with contextlib.redirect_stderr(io.StringIO()):
-            proof = verify(fcn, plan.model, images, windows=4)
+            proof = verify_prepared(fcn, plan.model, images, windows=4)
         wrong = "" if proof.passed or not fcn.report.exact else str(proof.max_error)
     except Exception as error:
         wrong = first_line(error)

@@ -26,8 +26,8 @@ class FullyConvolutional:
     Attributes
     ----------
     model
-        The converted model in its own framework: a ``torch.nn.Module`` to fine-tune, or an
-        ``onnx.ModelProto``. Its parameters share the original's storage (PyTorch).
+        The converted model in its own framework: a ``torch.nn.Module`` or ``keras.Model`` to
+        fine-tune, or an ``onnx.ModelProto``. Its parameters share the original's storage (PyTorch).
     grid : Grid
         Window and step.
     report : Report
@@ -83,13 +83,15 @@ class FullyConvolutional:
 
         Parameters
         ----------
-        images : torch.Tensor or numpy.ndarray
-            ``(N, C, H, W)``, at least as large as the window.
+        images : torch.Tensor, numpy.ndarray or tensor of Keras' backend
+            ``(N, C, H, W)``, or ``(N, H, W, C)`` where a Keras model takes its channels last; at
+            least as large as the window.
 
         Returns
         -------
-        torch.Tensor or numpy.ndarray
-            ``(N, K, rows, columns)``; several outputs in the structure the model returns them in.
+        torch.Tensor, numpy.ndarray or tensor of Keras' backend
+            ``(N, K, rows, columns)``, or ``(N, rows, columns, K)`` where the channels come last;
+            several outputs in the structure the model returns them in.
 
         Raises
         ------
@@ -101,7 +103,15 @@ class FullyConvolutional:
         The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`; the scores do
         not depend on the tiles, which the approximate form reads with their halo.
         """
+        images = self.framework.inward(self.model, images)
         images = self.framework.check(images, self.shape.channels)
+        return self.framework.outward(self.model, self.scores(images))
+
+    def scores(self, images: Any) -> Any:
+        """Score images that are checked, ``(N, C, H, W)`` whatever order the model itself takes.
+
+        Returns what calling the network does, as ``(N, K, rows, columns)``.
+        """
         self.grid.shape(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model, self._held)
@@ -146,8 +156,8 @@ class FullyConvolutional:
         Parameters
         ----------
         path : str or Path
-            ``.onnx``, or ``.pt2`` for PyTorch. Window, step, exactness, class names and
-            preprocessing travel inside the file.
+            ``.onnx``, ``.pt2`` for PyTorch, or ``.keras`` for Keras. Window, step, exactness, class
+            names and preprocessing travel inside the file.
 
         Raises
         ------
@@ -157,10 +167,10 @@ class FullyConvolutional:
             If the converted model has no such file form.
         """
         path = Path(path)
-        if path.suffix not in (".onnx", ".pt2"):
+        if path.suffix not in (".onnx", ".pt2", ".keras"):
             raise InputError(
-                f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, or "
-                f".pt2 for PyTorch."
+                f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, .pt2 for "
+                f"PyTorch, or .keras for Keras."
             )
         self.framework.save(self.model, self.shape, path, self._metadata())
 

@@ -106,8 +106,9 @@ def verify(
         The converted network.
     model
         The original classifier, as `convert` takes it. Its crops are the definition.
-    images : torch.Tensor or numpy.ndarray
-        ``(N, C, H, W)``, prepared as for the classifier.
+    images : torch.Tensor, numpy.ndarray or tensor of Keras' backend
+        As the classifier takes them, and prepared as for it: ``(N, C, H, W)``, or
+        ``(N, H, W, C)`` where its channels come last.
     windows : int
         How many windows to compare; all of them where there are fewer.
     seed : int
@@ -118,6 +119,14 @@ def verify(
     ImageError
         If the images do not fit the network.
     """
+    images = fcn.framework.inward(fcn.model, images)
+    return verify_prepared(fcn, model, images, windows, seed=seed)
+
+
+def verify_prepared(
+    fcn: FullyConvolutional, model: Any, images: Any, windows: int, *, seed: int = 0
+) -> Verification:
+    """Compare random windows as `verify` does, of images ``(N, C, H, W)`` for any model."""
     if windows < 1:
         raise InputError(f"verify(windows={windows}): compare at least 1 window.")
     images = fcn.framework.check(images, fcn.shape.channels)
@@ -194,14 +203,14 @@ def _lifted(fcn: FullyConvolutional, images: Any, places: Sequence[Place]) -> Sc
     """
     rows, columns = fcn.grid.shape(images.shape[2:])
     if rows * columns <= WHOLE:
-        maps = arrays(fcn.framework, fcn(images))
+        maps = arrays(fcn.framework, fcn.scores(images))
         return [np.stack([map_[n, ..., i, j] for n, i, j in places]) for map_ in maps]
     found = []
     for n, i, j in places:
         top, left = max(0, i - AROUND), max(0, j - AROUND)
         x0, y0, _, _ = fcn.grid.box(top, left)
         _, _, x1, y1 = fcn.grid.box(min(i + AROUND, rows - 1), min(j + AROUND, columns - 1))
-        maps = arrays(fcn.framework, fcn(images[n : n + 1, :, y0:y1, x0:x1]))
+        maps = arrays(fcn.framework, fcn.scores(images[n : n + 1, :, y0:y1, x0:x1]))
         found.append([map_[0, ..., i - top, j - left][None] for map_ in maps])
     return _stack(found)
 

@@ -15,7 +15,7 @@ from fullconv.cli.sizes import Names
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
-ENDINGS = (".onnx", ".pt2")
+ENDINGS = (".onnx", ".pt2", ".keras")
 
 
 @click.command("convert", epilog=options.MODEL_HELP)
@@ -26,7 +26,7 @@ ENDINGS = (".onnx", ".pt2")
     metavar="OUT",
     required=True,
     type=click.Path(path_type=Path),
-    help="Where to write the converted model: .onnx, or .pt2 for PyTorch.",
+    help="Where to write the converted model: .onnx, .pt2 for PyTorch, or .keras for Keras.",
 )
 @click.option("--classes", type=Names(), help="Class names, in the order of the scores.")
 @click.option(
@@ -93,8 +93,8 @@ def _check_output(output: Path, model: str) -> None:
     """Refuse what saving would refuse, before the work and not after it."""
     if output.suffix not in ENDINGS:
         raise InputError(
-            f"convert -o {output}: the kind of file is told by its ending; use .onnx, or .pt2 for "
-            f"PyTorch."
+            f"convert -o {output}: the kind of file is told by its ending; use .onnx, .pt2 for "
+            f"PyTorch, or .keras for Keras."
         )
     if output.exists() and Path(model).exists() and output.samefile(model):
         raise InputError(

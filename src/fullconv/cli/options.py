@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 Decorated = Callable[..., Any]
 
-MODEL_HELP = """MODEL is an .onnx or .pt2 file, or the code of a PyTorch model as
+MODEL_HELP = """MODEL is an .onnx, .pt2, .keras or .h5 file, or the code of a PyTorch model as
 package.module:callable, where the callable takes nothing and returns a torch.nn.Module; its
-weights come from --weights."""
+weights come from --weights. timm:NAME and torchvision:NAME are those libraries' own models, with
+their trained weights unless --weights gives others."""
 
 
 def model(command: Decorated) -> Decorated:

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-import fullconv
 from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import file_hash, find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
@@ -18,7 +17,7 @@ from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import UNCHANGED
-from fullconv.verification import Verification
+from fullconv.verification import Verification, verify_prepared
 
 HEATMAPS = (".zarr", ".tif", ".tiff")
 """Endings of heatmaps, none of which is one of models."""
@@ -89,7 +88,7 @@ def command(
                 f"the original; leave --original out."
             )
         images = _prepared(fcn, image)
-        verification = fullconv.verify(fcn, classifier, images, windows, seed=seed)
+        verification = verify_prepared(fcn, classifier, images, windows, seed=seed)
 
     if fcn.preprocessing is None:
         note(UNCHANGED, as_json)

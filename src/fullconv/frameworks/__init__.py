@@ -13,6 +13,9 @@ from fullconv.geometry import Grid
 from fullconv.graph import Graph
 from fullconv.images import ImageShape
 
+METADATA = "fullconv_metadata"
+"""Attribute by which a module in memory may carry what a model file says beside the network."""
+
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 
 
@@ -62,6 +65,14 @@ class Framework(ABC):
         ``held`` estimates how many bytes of tensors a run holds at once.
         """
 
+    def inward(self, model: Any, images: Any) -> Any:
+        """Return a caller's images for a converted model with their axes as `check` wants them."""
+        return images
+
+    def outward(self, model: Any, scores: Any) -> Any:
+        """Return scores ``(N, K, rows, columns)`` with their axes as the model gives them."""
+        return scores
+
     @abstractmethod
     def check(self, images: Any, channels: int) -> Any:
         """Return images as this framework's arrays ``(N, C, H, W)``, or raise `ImageError`."""
@@ -99,14 +110,19 @@ def find(model: Any) -> Framework:
     """Return the framework of a model or model file."""
     if isinstance(model, str | Path):
         return _of_path(Path(model))
+    keras = sys.modules.get("keras")
+    # On the backend of PyTorch, a model of Keras is a module of PyTorch as well.
+    if keras is not None and isinstance(model, keras.Model):
+        return _keras()
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
         return _torch()
     if type(model).__module__.split(".")[0] in ("onnx", "onnx_ir"):
         return _onnx()
     raise InputError(
-        f"expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, or the "
-        f"path of a .pt2 or .onnx file; got {type(model).__module__}.{type(model).__qualname__}."
+        f"expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a "
+        f"keras.Model, or the path of a .pt2, .onnx, .keras or .h5 file; got "
+        f"{type(model).__module__}.{type(model).__qualname__}."
     )
 
 
@@ -121,16 +137,16 @@ def _of_path(path: Path) -> Framework:
             f"the command line, name its code, package.module:callable, and its state dict, "
             f"--weights file.safetensors or .pt."
         )
-    if suffix not in (".onnx", ".pt2"):
+    if suffix not in (".onnx", ".pt2", ".keras", ".h5"):
         raise ModelError(
             f"{path}: the kind of model is told by its ending, and "
             f"{f'{suffix!r} is not known' if suffix else 'it has none'}. Give a .pt2 "
-            f"(torch.export) or .onnx file; or, on the command line, code as "
+            f"(torch.export), .onnx, .keras or .h5 file; or, on the command line, code as "
             f"package.module:callable."
         )
     if not path.exists():
         raise ModelError(f"{path}: no such file; check the path of the model.")
-    return _onnx() if suffix == ".onnx" else _torch()
+    return {".onnx": _onnx, ".pt2": _torch}.get(suffix, _keras)()
 
 
 def _torch() -> Framework:
@@ -147,3 +163,16 @@ def _onnx() -> Framework:
     from fullconv.frameworks.onnx.framework import OnnxFramework
 
     return OnnxFramework()
+
+
+def _keras() -> Framework:
+    from fullconv.frameworks.keras.backend import choose_backend
+
+    choose_backend()
+    try:
+        import keras  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("A Keras model", "keras") from None
+    from fullconv.frameworks.keras.framework import KerasFramework
+
+    return KerasFramework()

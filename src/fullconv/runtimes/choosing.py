@@ -17,6 +17,8 @@ from fullconv.converted import FullyConvolutional, load
 from fullconv.errors import FullconvError, InputError
 from fullconv.runtimes.runtime import Runtime
 
+_KINDS = {"onnx": "ONNX", "keras": "Keras'"}
+
 MEASURED_S = 1.0
 """How long each runtime is measured, behind a first run that warms it up."""
 
@@ -36,8 +38,8 @@ def open_runtime(
     fcn : FullyConvolutional
         Its model is taken as it is; a PyTorch model is exported first for the other runtimes.
     name : str
-        ``"native"`` (PyTorch for PyTorch models, ONNX Runtime for ONNX), ``"torch"``,
-        ``"onnxruntime"`` or ``"openvino"``.
+        ``"native"`` (PyTorch for PyTorch models, ONNX Runtime for ONNX, Keras for Keras),
+        ``"torch"``, ``"onnxruntime"`` or ``"openvino"``.
     precision : str
         ``"f32"``, ``"bf16"`` or ``"f16"``.
     device : str, optional
@@ -64,6 +66,8 @@ def runtimes_for(fcn: FullyConvolutional) -> list[str]:
     names = ["onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
     if fcn.framework.name == "onnx":
         return names
+    if fcn.framework.name == "keras":
+        return ["keras", *names]
     return ["torch", *(names if find_spec("onnxscript") else [])]
 
 
@@ -140,8 +144,12 @@ def _open(
     lanes: int,
     in_onnx: Callable[[], FullyConvolutional],
 ) -> Runtime:
-    native = {"torch": "torch", "onnx": "onnxruntime"}[fcn.framework.name]
+    native = {"torch": "torch", "onnx": "onnxruntime", "keras": "keras"}[fcn.framework.name]
     name = native if name == "native" else name
+    if name == native == "keras":
+        from fullconv.runtimes.in_keras import InKeras
+
+        return InKeras(fcn, precision, device)
     if name not in RUNTIMES:
         raise InputError(f"runtime {name!r}: expected native, {', '.join(RUNTIMES)}.")
     if precision not in PRECISIONS:
@@ -149,8 +157,8 @@ def _open(
     if name == "torch":
         if fcn.framework.name != "torch":
             raise InputError(
-                "runtime 'torch': the model is ONNX, which PyTorch does not run; choose "
-                "onnxruntime or openvino, or convert the PyTorch model itself."
+                f"runtime 'torch': the model is {_KINDS[fcn.framework.name]}, which PyTorch does "
+                f"not run; choose onnxruntime or openvino, or convert the PyTorch model itself."
             )
         from fullconv.runtimes.in_torch import InTorch
 

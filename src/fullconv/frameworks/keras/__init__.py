@@ -1,0 +1,1 @@
+"""Keras 3, on whichever backend it runs."""

@@ -1,0 +1,209 @@
+"""Open Keras model files without running code from them.
+
+A ``.keras`` file names the classes it is made of, and Keras makes them: a `Lambda` holds marshalled
+Python, a class or function may be named by any module, and some layers read other files (Keras
+3.15, ``keras/src/saving/serialization_lib.py``); the older ``.h5`` holds the same in its
+``model_config``. So the configuration is looked through first, and whatever is not one of Keras'
+own layers and settings, or registered by code that the user has imported, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fullconv.errors import ModelError, UnsafeModelError, first_line
+
+METADATA_FILE = "fullconv.json"
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
+
+MODULES = (
+    *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
+    *("keras.constraints", "keras.activations", "keras.dtype_policies", "keras.random"),
+    *("keras.src.models.functional", "keras.src.models.sequential", "keras.src.models.model"),
+)
+"""Where classes and functions of an image classifier come from."""
+
+OPERATIONS = "keras.src.ops."
+"""Below this lie the operations of ``keras.ops``."""
+
+PLAIN = frozenset(
+    """
+    __keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__
+    """.split()
+)
+"""Names of values, not of classes."""
+
+CODE = frozenset(["Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
+"""What holds code of its own."""
+
+FILES = frozenset(
+    """
+    TFSMLayer StringLookup IntegerLookup IndexLookup TextVectorization Hashing
+    """.split()
+)
+"""What reads other files, or is not for images."""
+
+ACTIVATIONS = frozenset(
+    name
+    for name, value in vars(keras.activations).items()
+    if callable(value) and name not in ("get", "serialize", "deserialize")
+)
+
+UNREAD = ("compile_config", "training_config")
+"""What says how a model is trained; it is not loaded."""
+
+
+def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
+    """Load a ``.keras`` or ``.h5`` file with its metadata.
+
+    Raises
+    ------
+    UnsafeModelError
+        If loading it could run code, or read other files.
+    ModelError
+        If it is no such file, is broken, or needs classes that are not imported.
+    """
+    whole = _read_keras if path.suffix.lower() == ".keras" else _read_h5
+    try:
+        config, metadata = whole(path)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not a Keras model, or it is cut short ({first_line(error)}); save or copy "
+            f"it again."
+        ) from None
+    _check_config(config, path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return keras.saving.load_model(path, compile=False, safe_mode=True), metadata
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be loaded by Keras {keras.__version__} ({first_line(error)}); save the "
+            f"model again, with model.save('model.keras') of Keras 3."
+        ) from None
+
+
+def _read_keras(path: Path) -> tuple[Any, dict[str, str]]:
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if CONFIG_FILE not in names:
+            raise ValueError("it holds no model configuration")
+        if any(name.endswith(".npz") for name in names) or WEIGHTS_FILE not in names:
+            raise UnsafeModelError(
+                f"{path}: its weights are not in {WEIGHTS_FILE}, and other kinds of weights may "
+                f"hold code; save the model again, with model.save('model.keras')."
+            )
+        config = json.loads(archive.read(CONFIG_FILE))
+        text = archive.read(METADATA_FILE) if METADATA_FILE in names else b"{}"
+        with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as held:
+            _check_links(held, path)
+    return config, json.loads(text)
+
+
+def _read_h5(path: Path) -> tuple[Any, dict[str, str]]:
+    import h5py
+
+    with h5py.File(path, "r") as held:
+        text = held.attrs.get("model_config")
+        if text is None:
+            raise ModelError(
+                f"{path} holds weights alone, without the model; save the whole model: "
+                f"model.save('model.keras')."
+            )
+        _check_links(held, path)
+    return json.loads(text), {}
+
+
+def _check_links(group: Any, path: Path) -> None:
+    """Refuse weights that lie in other files, or that one comes to by more than one way."""
+    import h5py
+
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise _leaves_file(path, f"{group.name}/{name}")
+        held = group[name]
+        if isinstance(held, h5py.Group):
+            _check_links(held, path)
+        elif held.external or held.is_virtual:
+            raise _leaves_file(path, held.name)
+
+
+def _leaves_file(path: Path, name: str) -> UnsafeModelError:
+    return UnsafeModelError(
+        f"{path}: its weights {name!r} point to another place or file; fullconv does not follow "
+        f"them. Save the model again, with model.save('model.keras')."
+    )
+
+
+def _check_config(config: Any, path: Path) -> None:
+    for name, fault in _faults(config):
+        if fault == "unknown":
+            raise ModelError(
+                f"{path}: its {name!r} is not one of Keras' own, and no such class is registered; "
+                f"import the code that registers it "
+                f"(@keras.saving.register_keras_serializable), and convert the model in Python."
+            )
+        raise UnsafeModelError(
+            f"{path}: it holds {name!r}, {fault}; fullconv does not load that. Write that part of "
+            f"the model with Keras' own layers, or as a registered class, and save it again."
+        )
+
+
+def _faults(value: Any) -> Iterator[tuple[str, str]]:
+    """Look through a configuration for what it would make."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _faults(item)
+    elif isinstance(value, dict):
+        name = value.get("class_name")
+        if isinstance(name, str):
+            fault = _fault(name, value)
+            if fault:
+                yield name, fault
+        for key, item in value.items():
+            if key not in UNREAD:
+                yield from _faults(item)
+
+
+def _fault(name: str, value: dict[str, Any]) -> str:
+    """Return what is wrong with one object of a configuration; empty where nothing is."""
+    if name in PLAIN:
+        return ""
+    if name in CODE:
+        return "and loading that would run code from the file"
+    if name in FILES:
+        return "which reads other files"
+    registered = keras.saving.get_custom_objects()
+    if name in registered or value.get("registered_name") in registered:
+        return ""
+    module = value.get("module")
+    if name == "function":
+        function = value.get("config")
+        own = isinstance(function, str) and function in ACTIVATIONS
+        return "" if own or function in registered else "a function that is not Keras' own"
+    if module is None:
+        places = (*(sys.modules.get(place) for place in MODULES), keras)
+        known = any(isinstance(getattr(place, name, None), type) for place in places)
+        return "" if known else "unknown"
+    if not isinstance(module, str) or module.split(".")[0] not in ("keras", "builtins"):
+        return "unknown"
+    held = getattr(sys.modules.get(module), name, None)
+    if isinstance(held, type):
+        # Layers of Keras that have no public name, such as those of its applications.
+        is_layer = module.startswith("keras.src.") and issubclass(held, keras.Layer)
+        if is_layer or module in MODULES or module.startswith(OPERATIONS):
+            return ""
+    return f"of the module {module!r}, which is no layer of a model"

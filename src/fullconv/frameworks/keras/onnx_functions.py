@@ -1,0 +1,141 @@
+"""What Keras' pointwise layers, activations and operations are called in ONNX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import onnx_ir as ir
+
+from fullconv.frameworks.keras.calls import Call, Slot, numbers
+from fullconv.graph import Node
+
+if TYPE_CHECKING:
+    from fullconv.frameworks.keras.to_onnx import KerasWriter
+
+OPERATORS = {
+    **{"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softplus": "Softplus"},
+    **{"softsign": "Softsign", "selu": "Selu", "exponential": "Exp", "elu": "Elu"},
+    **{"celu": "Celu", "hard_silu": "HardSwish", "mish": "Mish"},
+    **{"Relu": "Relu", "Sigmoid": "Sigmoid", "Tanh": "Tanh", "Softplus": "Softplus"},
+    **{"Softsign": "Softsign", "Exp": "Exp", "Log": "Log", "Sqrt": "Sqrt", "HardSilu": "HardSwish"},
+    **{"Abs": "Abs", "Absolute": "Abs", "Negative": "Neg", "Ceil": "Ceil", "Floor": "Floor"},
+    **{"Sign": "Sign", "Sin": "Sin", "Cos": "Cos", "Reciprocal": "Reciprocal", "Copy": "Identity"},
+}
+"""Functions of one tensor that ONNX has by itself, with its default settings."""
+
+BINARY = {
+    **{"Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Divide": "Div", "TrueDivide": "Div"},
+    **{"Maximum": "Max", "Minimum": "Min", "Power": "Pow"},
+}
+
+
+def write_function(writer: KerasWriter, node: Node) -> ir.Value | None:
+    """Write a pointwise function; return None where ONNX has none such here."""
+    name = str(getattr(node.operation, "name", ""))
+    operands = _operands(writer, node)
+    if name in BINARY and len(operands) >= 2:
+        return _folded(writer, BINARY[name], operands)
+    if name == "Average":
+        total = _folded(writer, "Add", operands)
+        return writer.emit("Div", [total, writer.number(len(operands))])
+    (x, *rest), target = operands, node.source.target
+    if rest:
+        return None
+    if name in OPERATORS:
+        return writer.emit(OPERATORS[name], [x], name=node.name)
+    settings = _settings(name, target)
+    if name == "ReLU":
+        return _relu(writer, x, target)
+    if name in ("LeakyReLU", "LeakyRelu", "leaky_relu"):
+        return writer.emit("LeakyRelu", [x], {"alpha": settings["negative_slope"]}, node.name)
+    if name in ("ELU", "Elu"):
+        return writer.emit("Elu", [x], {"alpha": settings["alpha"]}, node.name)
+    if name in ("relu6", "Relu6"):
+        return _clipped(writer, x, 0.0, 6.0)
+    if name == "hard_tanh":
+        return _clipped(writer, x, -1.0, 1.0)
+    if name == "Clip":
+        return _clipped(writer, x, float(target.x_min), float(target.x_max))
+    if name in ("hard_sigmoid", "HardSigmoid"):
+        return writer.emit("HardSigmoid", [x], {"alpha": 1 / 6, "beta": 0.5}, node.name)
+    if name in ("silu", "Silu"):
+        return writer.emit("Mul", [x, writer.emit("Sigmoid", [x])], name=node.name)
+    if name == "log_sigmoid":
+        return writer.emit("Neg", [writer.emit("Softplus", [writer.emit("Neg", [x])])])
+    if name == "Square":
+        return writer.emit("Mul", [x, x], name=node.name)
+    if name in ("gelu", "Gelu"):
+        return _gelu(writer, x, bool(settings["approximate"]))
+    if name == "Rescaling":
+        scaled = writer.emit("Mul", [x, writer.number(_number(target.scale))], name=node.name)
+        return writer.emit("Add", [scaled, writer.number(_number(target.offset))])
+    if name == "Normalization":
+        spread = max(_number(target.variance) ** 0.5, keras.config.epsilon())
+        mean, deviation = writer.number(_number(target.mean)), writer.number(spread)
+        if target.invert:
+            return writer.emit("Add", [mean, writer.emit("Mul", [x, deviation])])
+        return writer.emit("Div", [writer.emit("Sub", [x, mean]), deviation], name=node.name)
+    return None
+
+
+def _operands(writer: KerasWriter, node: Node) -> list[ir.Value | None]:
+    """Return the operands of a call in order, plain numbers among them."""
+    tensors = writer.inputs(node)
+    call = node.source
+    if not isinstance(call, Call) or call.part == "activation" or call.kwargs:
+        return tensors
+    operands = []
+    for value in keras.tree.flatten(call.args):
+        if isinstance(value, Slot):
+            operands.append(tensors[value.index])
+        elif isinstance(value, (int, float)) or hasattr(value, "shape"):
+            operands.append(writer.number(_number(value)))
+    return operands
+
+
+def _number(value: Any) -> float:
+    return float(numbers(value).reshape(-1)[0])
+
+
+def _settings(name: str, target: Any) -> dict[str, Any]:
+    """Return the settings of a layer or operation, or those that an activation has by default."""
+    defaults = {"negative_slope": 0.2, "alpha": 1.0, "approximate": False}
+    own = name[:1].isupper()
+    return {key: getattr(target, key, value) if own else value for key, value in defaults.items()}
+
+
+def _folded(writer: KerasWriter, kind: str, operands: list[Any]) -> ir.Value:
+    total: ir.Value = operands[0]
+    for operand in operands[1:]:
+        total = writer.emit(kind, [total, operand])
+    return total
+
+
+def _clipped(writer: KerasWriter, x: Any, low: float | None, high: float | None) -> ir.Value:
+    bounds = [None if n is None else writer.number(n) for n in (low, high)]
+    return writer.emit("Clip", [x, *bounds] if bounds[1] is not None else [x, bounds[0]])
+
+
+def _relu(writer: KerasWriter, x: Any, layer: Any) -> ir.Value | None:
+    slope, limit = float(layer.negative_slope or 0), layer.max_value
+    if layer.threshold:
+        return None
+    if slope:
+        leaky = writer.emit("LeakyRelu", [x], {"alpha": slope})
+        return leaky if limit is None else _clipped(writer, leaky, None, float(limit))
+    return writer.emit("Relu", [x]) if limit is None else _clipped(writer, x, 0.0, float(limit))
+
+
+def _gelu(writer: KerasWriter, x: Any, approximate: bool) -> ir.Value:
+    """x / 2 (1 + erf(x / sqrt(2))), or its approximation by tanh (Hendrycks and Gimpel 2016)."""
+    if approximate:
+        cube = writer.emit("Mul", [writer.emit("Mul", [x, x]), x])
+        inner = writer.emit("Add", [x, writer.emit("Mul", [cube, writer.number(0.044715)])])
+        scaled = writer.emit("Mul", [inner, writer.number((2 / np.pi) ** 0.5)])
+        bell = writer.emit("Tanh", [scaled])
+    else:
+        bell = writer.emit("Erf", [writer.emit("Mul", [x, writer.number(0.5**0.5)])])
+    half = writer.emit("Mul", [x, writer.number(0.5)])
+    return writer.emit("Mul", [half, writer.emit("Add", [bell, writer.number(1.0)])])
