@@ -116,7 +116,15 @@ def test_pytorch_writes_it_as_onnx(tmp_path: Path) -> None:
         assert_same(run(images.numpy()), expected.numpy())
 
 
-@pytest.mark.parametrize(("exact", "suffix"), [(True, ".onnx"), (True, ".pt2"), (False, ".pt2")])
+@pytest.mark.parametrize(
+    ("exact", "suffix"),
+    [
+        pytest.param(True, ".onnx", marks=pytest.mark.slow),  # the exporter takes half a minute
+        (True, ".pt2"),
+        (False, ".onnx"),
+        (False, ".pt2"),
+    ],
+)
 def test_a_file_holds_what_one_must_know_to_use_it(
     exact: bool, suffix: str, tmp_path: Path
 ) -> None:
