@@ -11,7 +11,7 @@ import click
 
 from fullconv.cli import INTERRUPTED, options
 from fullconv.cli.output import megabytes, only_json, print_json
-from fullconv.cli.sizes import Finite, Window
+from fullconv.cli.sizes import Finite, Scales, Window
 from fullconv.cli.training_lines import shown
 from fullconv.errors import InputError
 
@@ -46,8 +46,23 @@ if TYPE_CHECKING:
     "--negatives",
     metavar="DIR",
     multiple=True,
-    help="Photos without the object: a folder, file or pattern; may be given several times. They "
-    "are scanned between rounds, and the worst false alarms are learnt as background.",
+    help="Photos: a folder, file or pattern; may be given several times. They are scanned between "
+    "rounds, and the worst false alarms are learnt as background. Without --truth they hold none "
+    "of the objects.",
+)
+@click.option(
+    "--truth",
+    metavar="DIR|FILE",
+    type=click.Path(path_type=Path),
+    help="What the photos of --negatives hold: a folder of Pascal VOC annotations, or a COCO file. "
+    "A window is no false alarm where its centre lies in a true box of its class and size.",
+)
+@click.option(
+    "--scales",
+    type=Scales(),
+    default="1",
+    show_default=True,
+    help="Resize the photos of --negatives by each, as detect does.",
 )
 @click.option(
     "--rounds",

@@ -53,8 +53,8 @@ def match_boxes(
         some = found[start : start + rows, None]
         overlap = overlaps(some, real[None])
         inside = intersections(some, extra[None]) / np.maximum(areas(some), np.finfo(float).tiny)
-        fits = _holds(real, some) if by_center else np.greater_equal(overlap, iou)
-        spares = _holds(extra, some) if by_center else np.greater_equal(inside, iou)
+        fits = holds(real, some) if by_center else np.greater_equal(overlap, iou)
+        spares = holds(extra, some) if by_center else np.greater_equal(inside, iou)
         spared = np.any(spares, axis=1)
         ranked = np.where(fits, overlap, -1.0)
         for row in np.flatnonzero(np.any(fits, axis=1) | spared):
@@ -68,8 +68,8 @@ def match_boxes(
     return verdicts
 
 
-def _holds(boxes: Boxes, found: Boxes) -> NDArray[np.bool_]:
-    """Return which of ``(m, 4)`` boxes hold the centres of ``(n, 1, 4)`` detections, ``(n, m)``."""
+def holds(boxes: Boxes, found: Boxes) -> NDArray[np.bool_]:
+    """Return which boxes ``(m, 4)`` hold the centres of detections ``(n, 1, 4)``: ``(n, m)``."""
     centre = (found[..., :2] + found[..., 2:]) / 2
     inside = (boxes[None, :, :2] <= centre) & (centre < boxes[None, :, 2:])
     holds: NDArray[np.bool_] = np.all(inside, axis=-1)

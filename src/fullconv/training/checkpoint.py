@@ -19,6 +19,7 @@ from torch import nn
 
 from fullconv.errors import InputError, ModelError, first_line
 from fullconv.files import whole
+from fullconv.training.pixels import Pixels
 from fullconv.training.state import State, new_optimiser
 from fullconv.training.telling import Epoch, Round
 
@@ -44,7 +45,8 @@ def write(path: Path, state: State, asked: Mapping[str, Any]) -> None:
     tensors |= {f"best.{name}": held for name, held in state.best.items()}
     for number, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": held for name, held in moments.items()}
-    tensors["mined"] = torch.from_numpy(state.mined)
+    tensors["mined.pixels"] = torch.from_numpy(state.mined.pixels)
+    tensors["mined.labels"] = torch.from_numpy(state.mined.labels)
     header = {
         "asked": asked,
         "phase": state.phase,
@@ -92,7 +94,7 @@ def read(path: Path, network: nn.Module, asked: Mapping[str, Any]) -> State:
             network,
             optimiser,
             _below("best.", tensors),
-            tensors["mined"].numpy(),
+            Pixels(tensors["mined.pixels"].numpy(), tensors["mined.labels"].numpy()),
             header["phase"],
             [Epoch(**epoch) for epoch in header["history"]],
             [Round(**one) for one in header["rounds"]],

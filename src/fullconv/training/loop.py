@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,24 +65,20 @@ class Lesson:
             return float(pixels.min()), float(pixels.max())
         return 0.0, float(np.iinfo(pixels.dtype).max)
 
-    def with_negatives(self, mined: NDArray[Any], background: str | None) -> Lesson:
-        """Return the lesson with hard negatives among the crops of the background.
+    def with_negatives(self, mined: Pixels) -> Lesson:
+        """Return the lesson with hard negatives among its crops.
 
         One of five is not learnt but helps to choose the best epoch: by the other crops alone that
         might be one in which the false alarms are still there.
         """
-        if background is None or not len(mined):
+        if not len(mined):
             return self
-        label = self.classes.index(background)
         is_judge = np.arange(len(mined)) % JUDGES == JUDGES - 1
-        training, judges = (
-            Pixels(
-                np.concatenate([held.pixels, crops]),
-                np.concatenate([held.labels, np.full(len(crops), label, np.int64)]),
-            )
-            for held, crops in ((self.training, mined[~is_judge]), (self.held_out, mined[is_judge]))
+        return replace(
+            self,
+            training=self.training.followed_by(mined.chosen(~is_judge)),
+            judges=self.held_out.followed_by(mined.chosen(is_judge)),
         )
-        return replace(self, training=training, judges=judges)
 
     def prepared(self, crops: torch.Tensor) -> torch.Tensor:
         """Return float32 crops ``(N, C, h, w)`` as the network takes them, in their own storage."""

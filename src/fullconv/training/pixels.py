@@ -40,6 +40,16 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def followed_by(self, more: Pixels) -> Pixels:
+        """Return these crops and others of their size."""
+        return Pixels(
+            np.concatenate([self.pixels, more.pixels]), np.concatenate([self.labels, more.labels])
+        )
+
+    def chosen(self, which: NDArray[np.bool_]) -> Pixels:
+        """Return some of the crops."""
+        return Pixels(self.pixels[which], self.labels[which])
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from fullconv.training.loop import Lesson, judge, run_epoch
 from fullconv.training.material import Material, gather
 from fullconv.training.negatives import mine
 from fullconv.training.network import Classifier
+from fullconv.training.photos import Photos
+from fullconv.training.pixels import Pixels
 from fullconv.training.saving import check_ending, metadata_of, save_classifier
 from fullconv.training.settings import Settings
 from fullconv.training.state import State, new_optimiser, weights_of
@@ -42,7 +43,7 @@ class Run:
         crops: Path,
         out: Path,
         settings: Settings,
-        negatives: Sequence[str | Path],
+        photos: Photos,
         own: Callable[..., Any] | None,
         device: str | None,
         tell: Listener,
@@ -50,19 +51,15 @@ class Run:
         check_ending(out)
         self.crops, self.out, self.settings, self.own, self.tell = crops, out, settings, own, tell
         self.device = device_of(device)
-        self.negatives = negatives
-        self.photos: list[Path] = []
+        self.photos = photos
         self.checkpoint = checkpoint.checkpoint_of(out)
         self.is_kept = False
 
     def train(self, resume: bool, overwrite: bool) -> Trained:
         """Train, and write the model."""
         is_begun = self._check_place(resume, overwrite)
-        if self.negatives:
-            from fullconv.sources import find_images
-
-            self.photos = find_images(self.negatives)
         material = gather(self.crops, self.settings, bool(self.photos), self.tell)
+        self.photos.check_classes(material.classes)
         with reproducible(self.device):
             network = build_network(
                 self.own,
@@ -79,7 +76,7 @@ class Run:
                 state = checkpoint.read(self.checkpoint, network, asked)
                 self.is_kept = True
             else:
-                nothing = material.training.pixels[:0]
+                nothing = Pixels(material.training.pixels[:0], material.training.labels[:0])
                 state = State(network, new_optimiser(network), weights_of(network), nothing)
             self._tell_start(material, report, network, state)
             is_interrupted = False
@@ -124,14 +121,11 @@ class Run:
 
     def _asked(self, material: Material) -> dict[str, Any]:
         """Return what decides the result, to be compared with that of an earlier run."""
-        photos = hashlib.sha256()
-        for photo in self.photos:
-            photos.update(f"{photo.name} {photo.stat().st_size if photo.exists() else 0} ".encode())
         return {
             **self.settings.as_dict(),
             "classes": list(material.classes),
             "crops": material.fingerprint,
-            "negatives": photos.hexdigest()[:16] if self.photos else None,
+            "negatives": self.photos.fingerprint,
         }
 
     def _tell_start(
@@ -161,7 +155,7 @@ class Run:
     ) -> None:
         """Run all phases, keeping a checkpoint after every epoch and round."""
         while True:
-            full = lesson.with_negatives(state.mined, material.background)
+            full = lesson.with_negatives(state.mined)
             while not state.has_phase_ended(self.settings):
                 is_best = run_epoch(state, full, self.settings, self.tell)
                 self._keep(state, asked)
@@ -191,7 +185,7 @@ class Run:
         state.rounds.append(told)
         self.tell(told)
         if not is_last:
-            state.mined = np.concatenate([state.mined, crops])
+            state.mined = state.mined.followed_by(crops)
             state.optimiser = new_optimiser(state.network)
             state.phase += 1
 

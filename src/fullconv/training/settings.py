@@ -27,6 +27,7 @@ class Settings:
     flips: Flips = "none"
     from_scratch_fcn: bool = False
     rounds: int = 2
+    scales: tuple[float, ...] = (1.0,)
     holdout: float = 0.2
     batch: int | None = None
     learning_rate: float = 2e-3

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from fullconv.training.pixels import Pixels
 from fullconv.training.settings import Settings
 from fullconv.training.telling import Epoch, Round
 
@@ -30,8 +29,8 @@ class State:
     best : dict
         The weights of the best epoch of this phase, on the CPU; before its first, those that it
         began with.
-    mined : numpy.ndarray
-        ``(M, C, h, w)``: hard negatives so far.
+    mined : Pixels
+        Hard negatives so far.
     phase : int
         0 before hard negatives, or the number of their round.
     history, rounds : list
@@ -41,7 +40,7 @@ class State:
     network: nn.Module
     optimiser: torch.optim.AdamW
     best: Weights
-    mined: NDArray[Any]
+    mined: Pixels
     phase: int = 0
     history: list[Epoch] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)

@@ -91,6 +91,8 @@ def train(
     *,
     background: str | None = None,
     negatives: str | Path | Sequence[str | Path] | None = None,
+    truth: str | Path | None = None,
+    scales: Sequence[float] = (1.0,),
     arch: Callable[..., Any] | None = None,
     epochs: int = 30,
     patience: int | None = None,
@@ -125,8 +127,17 @@ def train(
         The class that is none of what is looked for; by default the folder that is called
         background, negative, negatives or other.
     negatives : str, Path, or a list of them, optional
-        Photos without the object: files, folders or patterns. They are scanned between rounds, and
-        the worst false alarms become crops of the background.
+        Photos: files, folders or patterns. They are scanned between rounds, and the worst false
+        alarms become crops of the background. Without ``truth`` they hold no object.
+    truth : str or Path, optional
+        What objects the photos hold: COCO annotations (.json), or a folder of Pascal VOC
+        annotations (.xml), with the classes called as the folders of crops. A window is no false
+        alarm where its centre lies in a true box of the class that it is taken for, and of about
+        its size; one on an object of another class that fits the window becomes a crop of that
+        class. What the truth does not know counts as background. Note [What a window shows] has
+        the whole rule.
+    scales : sequence of float
+        Each photo is resized by each of these, as `detect` will do it.
     arch : callable, optional
         Returns the network, from crops to scores before the softmax. It may take ``classes``,
         ``channels`` and ``window`` by name. By default one is made for the window, by the rule
@@ -183,6 +194,7 @@ def train(
             import onnxscript  # noqa: F401
     except ImportError:
         raise MissingExtraError("Training", "train") from None
+    from fullconv.training.photos import Photos
     from fullconv.training.run import Run
 
     settings = Settings(
@@ -198,7 +210,9 @@ def train(
         holdout=holdout,
         batch=batch,
         learning_rate=learning_rate,
+        scales=tuple(float(scale) for scale in scales),
     )
-    photos = [negatives] if isinstance(negatives, str | Path) else list(negatives or ())
+    named = [negatives] if isinstance(negatives, str | Path) else list(negatives or ())
+    photos = Photos.find(named, truth, settings.scales)
     run = Run(Path(crops), Path(out), settings, photos, arch, device, progress)
     return run.train(resume, overwrite)

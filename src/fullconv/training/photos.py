@@ -1,0 +1,121 @@
+"""The photos in which false alarms are looked for, and what is known to be in them."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fullconv.detections.coco import image_id
+from fullconv.detections.detecting import check_options
+from fullconv.detections.truth import Truth, read_truth
+from fullconv.errors import InputError
+from fullconv.sources import find_images
+from fullconv.training.explaining import NO_CLASS, Held
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Photos, at which scales they are scanned, and their true boxes.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+    scales : tuple of float
+        Each photo is resized by each of them.
+    truth : Truth or None
+        None where the photos hold nothing to be found.
+    """
+
+    paths: tuple[Path, ...] = ()
+    scales: tuple[float, ...] = (1.0,)
+    truth: Truth | None = None
+
+    @classmethod
+    def find(
+        cls, named: Sequence[str | Path], truth: str | Path | None, scales: Sequence[float]
+    ) -> Photos:
+        """Return the photos that are named, with their truth.
+
+        Raises
+        ------
+        InputError
+            If there are none, or the truth cannot be read, or says nothing about one of them.
+        """
+        check_options(0, scales, "none")
+        if not named:
+            for flag, given in (("--truth", truth is not None), ("--scales", scales != (1.0,))):
+                if given:
+                    raise InputError(
+                        f"train {flag}: that is about the photos of --negatives, and none are "
+                        f"named; add --negatives, or leave {flag} out."
+                    )
+            return cls()
+        paths = find_images(named)
+        if truth is None:
+            return cls(tuple(paths), tuple(scales))
+        known = read_truth(truth, ())
+        unknown = [path.name for path in paths if image_id(path.name) not in known.aliases]
+        if unknown:
+            raise InputError(
+                f"train --truth {truth}: it says nothing about {len(unknown)} of {len(paths)} "
+                f"photos of --negatives, the first is {unknown[0]}; add them to it, also those "
+                f"that hold nothing, or name other photos. Names are compared without folder and "
+                f"ending."
+            )
+        return cls(tuple(paths), tuple(scales), known)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A text that is the same for the same photos with the same truth; None without photos."""
+        if not self.paths:
+            return None
+        told = hashlib.sha256()
+        for path in self.paths:
+            told.update(f"{path.name} {path.stat().st_size if path.exists() else 0} ".encode())
+        if self.truth is not None:
+            for held in (self.truth.boxes, self.truth.labels, self.truth.images):
+                told.update(held.tobytes())
+            told.update(" ".join(self.truth.classes).encode())
+        return told.hexdigest()[:16]
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Require that the truth has one of the classes that are learnt.
+
+        Raises
+        ------
+        InputError
+            If it has none: their names will be written in two ways.
+        """
+        if self.truth is None or not self.truth.classes:
+            return
+        named = [_composed(name) for name in self.truth.classes]
+        if not set(named) & set(classes):
+            raise InputError(
+                f"train --truth: none of its classes {', '.join(map(repr, named))} is one of those "
+                f"that are learnt, {', '.join(map(repr, classes))}; call the folders of crops as "
+                f"the truth calls its classes."
+            )
+
+    def held(self, path: Path, classes: Sequence[str]) -> Held:
+        """Return what is in one photo; its classes as their numbers among ``classes``."""
+        if self.truth is None:
+            return Held.nothing()
+        truth = self.truth.of_images([path.name])
+        number = {name: place for place, name in enumerate(classes)}
+        labels = [number.get(_composed(name), NO_CLASS) for name in truth.classes]
+        return Held(
+            truth.boxes, np.array(labels, np.int64)[truth.labels], np.asarray(truth.ignored)
+        )
+
+
+def _composed(name: str) -> str:
+    """Return a class name as that of a folder of crops is read."""
+    return unicodedata.normalize("NFC", name)
