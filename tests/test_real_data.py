@@ -9,11 +9,8 @@ of the scores, a million times more.
 from __future__ import annotations
 
 import gzip
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import fullconv
-from data import REPOSITORY, data_file, mosaic
+from data import data_file, mosaic
 from fullconv.frameworks import find
 from oracle import (
     assert_close,
@@ -197,47 +194,3 @@ def test_the_classical_form_of_a_padded_resnet_is_the_hand_made_one_and_says_wha
     assert abs(agreement(scores, crops) - 0.78) < 0.063
     assert np.abs(np.subtract(right, (0.813, 0.68))).max() < 0.063
     assert float((scores - crops).abs().max()) > 5
-
-
-# The published sheet of garments, 840 by 840, with the classifier that `make fashion` trains.
-
-
-@pytest.fixture(scope="module")
-def fashion() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fashion", REPOSITORY / "training/fashion.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fashion"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_sheet_of_garments_in_one_pass_has_each_tile_s_own_scores(fashion):
-    sheet = fashion.read_sheet(data_file("fashion/fashion-mnist-sprite.png").parent)
-    torch.manual_seed(0)
-    model = fashion.GarmentClassifier().eval()
-    fcn = fullconv.convert(model, window=(28, 28))
-    image = fashion.prepare(torch.from_numpy(sheet.pixels.copy())[None, None])
-    scores = fcn(image)
-    tiles = scores_of_crops(torch_classifier(model), image, (28, 28), (28, 28))
-    unit = self_difference(torch_classifier(model), fashion.tiles_of(image)[:SAMPLED])
-    assert scores.shape == (1, 10, 204, 204)
-    assert_close(scores[:, :, ::7, ::7], tiles, unit, TIMES)
-    assert (fcn.report.exact, fcn.report.per_window, fcn.report.reasons) == (True, False, ())
-    assert int((sheet.classes == fashion.DRESS).sum()) == 90
-
-
-def test_training_on_garments_without_the_data_is_one_line_and_exit_code_3(
-    fashion, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("FULLCONV_DATA", str(tmp_path))
-    with pytest.raises(SystemExit) as stopped:
-        fashion.data_folder(None)
-    printed = capsys.readouterr()
-    assert (stopped.value.code, printed.out) == (3, "")
-    assert printed.err == (
-        "fashion: fashion_mnist_all.npz, fashion-mnist-sprite.png, sprite_ground_truth.json not "
-        f"found in {tmp_path / 'fashion'}; name the folder that holds fashion/ by --data or the "
-        "environment variable FULLCONV_DATA.\n"
-    )

@@ -1,9 +1,10 @@
-"""Train a classifier of garments, convert it, and score a sheet of 900 pictures in one pass.
+"""Train a classifier of garments on crops, convert it, and find the dresses in a sheet of 900.
 
-The classifier learns 28 by 28 grey pictures (Fashion-MNIST); the published overview of the data
-set, 840 by 840 pixels, is a real large image whose tiles are known. With a network stride of 4,
-window ``[7 * i, 7 * j]`` of its 204 by 204 map is tile (i, j), and 90 of the tiles are dresses.
-The sheet's own pictures are left out of training and of the held-out accuracy.
+Pictures of 28 by 28 pixels (Fashion-MNIST) become folders of crops, `fullconv.train` makes a
+classifier of them, and the published overview of the data set, 840 by 840 pixels, is scanned in
+one pass. With a network stride of 4, window ``[7 * i, 7 * j]`` of its 204 by 204 map is tile
+(i, j), and 90 of the tiles are dresses. The sheet's own pictures are in no crop, and the held-out
+accuracy is of crops that neither taught the network nor chose its best epoch.
 
 The folder of the data is found by --data, else by the environment variable FULLCONV_DATA, else
 it is shared/data beside the repository.
@@ -13,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,83 +22,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
 import fullconv
+import garments
+from fullconv.cli.training_lines import shown
+from fullconv.training.crops import find_crops
+from fullconv.training.pixels import Kind, read
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-FILES = ("fashion_mnist_all.npz", "fashion-mnist-sprite.png", "sprite_ground_truth.json")
-WINDOW = (28, 28)
-TILES = 30
+EPOCHS = 5
 TILE_STEP = 7
 """Windows from one tile to the next: 28 pixels at the network's stride of 4."""
 
-DRESS = 3
-PREPROCESSING = fullconv.Preprocessing(scale=1 / 255)
 BATCHES = (1, 7, 64, 900)
 """Batch sizes in which the tiles are forwarded, to see how far the classifier is from itself."""
-
-FOUND, FALSE, MISSED = (0, 200, 130), (255, 70, 40), (90, 170, 255)
-
-
-class GarmentClassifier(nn.Module):
-    """Map pictures (N, 1, 28, 28) with values in 0..1 to scores (N, 10).
-
-    No operation is padded and the strides multiply to 4, so all windows share one pass.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 24, 4, stride=2, bias=False),
-            nn.BatchNorm2d(24),
-            nn.ReLU(),
-            nn.Conv2d(24, 48, 3, stride=2, bias=False),
-            nn.BatchNorm2d(48),
-            nn.ReLU(),
-            nn.Conv2d(48, 64, 3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-        )
-        self.classifier = nn.Sequential(
-            nn.Flatten(),
-            nn.Dropout(0.25),
-            nn.Linear(64 * 4 * 4, 128),
-            nn.ReLU(),
-            nn.Linear(128, 10),
-        )
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the scores (N, 10)."""
-        return self.classifier(self.features(pictures))
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures (N, 1, 28, 28) uint8 and their classes (N,), to learn and held out."""
-
-    training: torch.Tensor
-    training_classes: torch.Tensor
-    held_out: torch.Tensor
-    held_out_classes: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """The published overview: pixels (840, 840) uint8, and the class of each tile (30, 30)."""
-
-    pixels: np.ndarray
-    classes: np.ndarray
-    names: tuple[str, ...]
-    source_rows: np.ndarray
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run has measured; differences are of scores before the softmax."""
+    """What a run has measured; differences are of probabilities."""
 
+    crops: int
+    held_out: int
     held_out_accuracy: float
     training_s: float
     map_rows: int
@@ -116,98 +61,57 @@ class Figures:
     dresses_found: int
     other_tiles: int
     false_tiles: int
+    average_precision: float
+    tiles_right: float
     one_pass_s: float
     crops_s: float
     ratio: float
     threads: int
 
 
-def data_folder(given: str | None) -> Path:
-    """Return the folder that holds fashion/, or leave with exit code 3 and one line."""
-    root = given or os.environ.get("FULLCONV_DATA") or REPOSITORY.parent / "shared/data"
-    folder = Path(root) / "fashion"
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        print(
-            f"fashion: {', '.join(missing)} not found in {folder}; name the folder that holds "
-            f"fashion/ by --data or the environment variable FULLCONV_DATA.",
-            file=sys.stderr,
+def train(crops: Path, model: Path, seed: int, epochs: int) -> fullconv.Trained:
+    """Train on a folder of crops, a tenth of which choose the best epoch."""
+    with shown(False) as listener:
+        return fullconv.train(
+            crops,
+            model,
+            epochs=epochs,
+            seed=seed,
+            flips="h",
+            holdout=0.1,
+            overwrite=True,
+            progress=listener,
         )
-        raise SystemExit(3)
-    return folder
-
-
-def read_sheet(folder: Path) -> Sheet:
-    """Read the overview and what its tiles are."""
-    truth = json.loads((folder / FILES[2]).read_text())
-    with Image.open(folder / FILES[1]) as picture:
-        pixels = np.asarray(picture.convert("L"))
-    classes = np.array(truth["labels_row_major"]).reshape(TILES, TILES)
-    return Sheet(pixels, classes, tuple(truth["class_names"]), np.array(truth["source_rows"]))
-
-
-def read_pictures(folder: Path, sheet: Sheet) -> Pictures:
-    """Read the data set without the pictures that are on the sheet."""
-    with np.load(folder / FILES[0]) as held:
-        rows, classes, training = held["X"], held["y"], held["train"]
-    free = np.ones(len(rows), dtype=bool)
-    free[sheet.source_rows] = False
-    pictures = torch.from_numpy(rows).reshape(-1, 1, *WINDOW)
-    chosen = [torch.from_numpy(free & part) for part in (training, ~training)]
-    labels = torch.from_numpy(classes)
-    return Pictures(*(part[which] for which in chosen for part in (pictures, labels)))
-
-
-def prepare(pictures: torch.Tensor) -> torch.Tensor:
-    """Return pixels as the classifier takes them."""
-    return pictures.float().mul_(PREPROCESSING.scale)
-
-
-def train(pictures: Pictures, seed: int, epochs: int, batch: int = 256) -> GarmentClassifier:
-    """Return a trained classifier; the same seed gives the same one."""
-    torch.manual_seed(seed)
-    # Channels last halves the time of small convolutions on a CPU, and changes nothing else.
-    model = GarmentClassifier().to(memory_format=torch.channels_last)
-    count = len(pictures.training) // batch
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=count * epochs)
-    for epoch in range(epochs):
-        model.train()
-        total = 0.0
-        for chosen in torch.randperm(len(pictures.training))[: count * batch].split(batch):
-            scores = model(prepare(pictures.training[chosen]))
-            loss = F.cross_entropy(scores, pictures.training_classes[chosen])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach())
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / count:.3f}", flush=True)
-    return model.eval().to(memory_format=torch.contiguous_format)
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, pictures: Pictures) -> float:
-    """Return the share of held-out pictures whose class is right."""
-    answers = [model(prepare(part)).argmax(1) for part in pictures.held_out.split(500)]
-    return float((torch.cat(answers) == pictures.held_out_classes).float().mean())
+def accuracy(trained: fullconv.Trained, crops: Path) -> tuple[int, float]:
+    """Return how many crops a folder holds, and the share whose class is right."""
+    found = find_crops(crops)
+    held = read(found.training, Kind(trained.window, 1, "uint8"))
+    said = [
+        trained.classifier(torch.from_numpy(trained.preprocessing.apply(part))).argmax(1)
+        for part in np.array_split(held.pixels, max(1, len(held) // 500))
+    ]
+    return len(held), float((torch.cat(said).numpy() == held.labels).mean())
 
 
 def tiles_of(image: torch.Tensor) -> torch.Tensor:
     """Return the 900 tiles (900, 1, 28, 28) of an image (1, 1, 840, 840), row by row."""
-    return image.reshape(TILES, 28, TILES, 28).transpose(1, 2).reshape(-1, 1, *WINDOW)
+    count, (h, w) = garments.TILES, garments.WINDOW
+    return image.reshape(count, h, count, w).transpose(1, 2).reshape(-1, 1, h, w)
 
 
 @torch.no_grad()
 def scores_of_tiles(model: nn.Module, tiles: torch.Tensor, batch: int) -> torch.Tensor:
-    """Return the scores (10, 30, 30) of the tiles, forwarded as crops."""
+    """Return the scores (K, 30, 30) of the tiles, forwarded as crops."""
     scores = torch.cat([model(part) for part in tiles.split(batch)])
-    return scores.T.reshape(-1, TILES, TILES)
+    return scores.T.reshape(-1, garments.TILES, garments.TILES)
 
 
 @torch.no_grad()
 def scores_of_crops(model: nn.Module, image: torch.Tensor, grid: fullconv.Grid) -> torch.Tensor:
-    """Return the scores (1, 10, rows, columns) of all windows, a row of crops at a time."""
+    """Return the scores (1, K, rows, columns) of all windows, a row of crops at a time."""
     (height, width), (step_y, step_x) = grid.window, grid.step
     rows = []
     for row in range(grid.shape(image.shape[2:])[0]):
@@ -232,46 +136,42 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max())
 
 
-def draw(sheet: Sheet, said: np.ndarray) -> Image.Image:
-    """Return the sheet, twice its size, with the dresses found, missed and falsely found."""
-    picture = Image.fromarray(sheet.pixels).convert("RGB").resize((1680, 1680), Image.NEAREST)
-    pen = ImageDraw.Draw(picture)
-    is_dress = sheet.classes == DRESS
-    for row, column in np.argwhere(said | is_dress):
-        colour = MISSED if not said[row, column] else FALSE
-        colour = FOUND if said[row, column] and is_dress[row, column] else colour
-        x, y = 56 * int(column), 56 * int(row)
-        pen.rectangle((x, y, x + 55, y + 55), outline=colour, width=4)
-    return picture
-
-
-def run(folder: Path, output: Path, seed: int, epochs: int) -> Figures:
-    """Train, convert, compare, and write what came of it; print the story on the way."""
-    sheet = read_sheet(folder)
-    pictures = read_pictures(folder, sheet)
-    print(f"training on {len(pictures.training)} pictures, none of them on the sheet")
+def run(data: Path, output: Path, seed: int, epochs: int, most: int | None = None) -> Figures:
+    """Train, convert, find, compare, and write what came of it; print the story on the way."""
+    output.mkdir(parents=True, exist_ok=True)
+    sheet = garments.read_sheet(data)
+    picture, truth = output / "sheet.png", output / "sheet.json"
+    garments.write_sheet(sheet, picture, truth)
+    garments.cut_crops(data, sheet, output / "crops", most)
     start = time.perf_counter()
-    model = train(pictures, seed, epochs)
+    trained = train(output / "crops/train", output / "fashion.onnx", seed, epochs)
     training_s = time.perf_counter() - start
-    right = accuracy(model, pictures)
-    print(f"held-out accuracy {right:.3f} on {len(pictures.held_out)}, after {training_s:.0f} s")
+    held_out, right = accuracy(trained, output / "crops/test")
+    print(f"\nheld-out accuracy {right:.4f} on {held_out} crops, after {training_s:.0f} s")
 
-    fcn = fullconv.convert(model, window=WINDOW, classes=sheet.names, preprocessing=PREPROCESSING)
+    fcn = trained.convert()
     print(f"\n{fcn.report}\n")
-    image = prepare(torch.from_numpy(sheet.pixels.copy())[None, None])
-    scores = fcn(image)  # the first run of a network costs more than the others
+    heatmap = fullconv.scan(fcn, picture, classifier=trained.classifier)
+    verified = heatmap.verification
+    assert verified is not None
+    scores = torch.from_numpy(np.asarray(heatmap))[None]
+
+    pixels = sheet.pixels[None, None]
+    image = torch.from_numpy(trained.preprocessing.apply(pixels))
+    fcn(image)  # the first run of a network costs more than the others
     one_pass_s = median_seconds(lambda: fcn(image))
     start = time.perf_counter()
-    of_crops = scores_of_crops(model, image, fcn.grid)
+    of_crops = scores_of_crops(trained.classifier, image, fcn.grid)
     crops_s = time.perf_counter() - start
 
     tiles = tiles_of(image)
-    alone = [scores_of_tiles(model, tiles, batch) for batch in BATCHES]
+    alone = [scores_of_tiles(trained.classifier, tiles, batch) for batch in BATCHES]
     of_tiles = scores[0, :, ::TILE_STEP, ::TILE_STEP]
-    verified = fullconv.verify(fcn, model, image)
-    said = of_tiles.argmax(0).numpy() == DRESS
-    is_dress = sheet.classes == DRESS
+    said = np.array(trained.classes)[of_tiles.argmax(0).numpy()]
+    is_dress, says_dress = sheet.is_dress, said == garments.DRESS
     figures = Figures(
+        crops=len(find_crops(output / "crops/train").training),
+        held_out=held_out,
         held_out_accuracy=round(right, 4),
         training_s=round(training_s, 1),
         map_rows=scores.shape[2],
@@ -285,34 +185,45 @@ def run(folder: Path, output: Path, seed: int, epochs: int) -> Figures:
         verified_difference=verified.max_error,
         verified_agreement=verified.agreement,
         dresses=int(is_dress.sum()),
-        dresses_found=int((said & is_dress).sum()),
+        dresses_found=int((says_dress & is_dress).sum()),
         other_tiles=int((~is_dress).sum()),
-        false_tiles=int((said & ~is_dress).sum()),
+        false_tiles=int((says_dress & ~is_dress).sum()),
+        average_precision=round(average_precision(trained, picture, truth), 4),
+        tiles_right=round(float((said == np.array(sheet.classes)[sheet.labels]).mean()), 4),
         one_pass_s=round(one_pass_s, 4),
         crops_s=round(crops_s, 3),
         ratio=round(crops_s / one_pass_s, 1),
         threads=torch.get_num_threads(),
     )
     tell(figures)
-    print(f"\nfullconv.verify\n{verified}")
+    print(f"\nthe scan's own check\n{verified}")
     worst = max(figures.tile_difference, figures.window_difference)
     if not (verified.passed and worst <= verified.allowed):
         raise SystemExit(f"fashion: scores differ from their crops' by {worst:.3g}")
-    write(output, sheet, said, fcn, figures)
+    write(output, sheet, says_dress, fcn, figures)
     return figures
 
 
+def average_precision(trained: fullconv.Trained, picture: Path, truth: Path) -> float:
+    """Return the average precision of the dresses among the tiles, of all that score at all."""
+    by_tile = trained.convert(step=garments.WINDOW)
+    found = fullconv.detect(by_tile, picture, threshold=0.0, classes=[garments.DRESS])
+    return fullconv.evaluate(found, truth, classes=[garments.DRESS]).average_precision
+
+
 def tell(figures: Figures) -> None:
-    """Print the comparison of the one pass with the crops."""
+    """Print what was found, and the comparison of the one pass with the crops."""
     print(
+        f"dresses  {figures.dresses_found} of {figures.dresses} found, "
+        f"{figures.false_tiles} of {figures.other_tiles} other tiles called a dress; "
+        f"average precision {figures.average_precision:.3f}; of all tiles "
+        f"{100 * figures.tiles_right:.1f} % right\n"
         f"one pass: a map of {figures.map_rows}x{figures.map_columns} scores; "
         f"[7i, 7j] is tile (i, j)\n"
         f"tiles    largest difference from the tile's own scores {figures.tile_difference:.3g}; "
         f"the classifier's from itself, across batch sizes, {figures.self_difference:.3g}\n"
         f"windows  largest difference of all {figures.windows} from their crops "
         f"{figures.window_difference:.3g}\n"
-        f"dresses  {figures.dresses_found} of {figures.dresses} found, "
-        f"{figures.false_tiles} of {figures.other_tiles} other tiles called a dress\n"
         f"time     {figures.one_pass_s:.3f} s in one pass, {figures.crops_s:.2f} s as "
         f"{figures.windows} crops in batches of {figures.map_columns}: "
         f"{figures.ratio:.0f} times as long"
@@ -320,34 +231,33 @@ def tell(figures: Figures) -> None:
 
 
 def write(
-    output: Path, sheet: Sheet, said: np.ndarray, fcn: fullconv.FullyConvolutional, figures: Figures
+    output: Path,
+    sheet: garments.Sheet,
+    said: NDArray[np.bool_],
+    fcn: fullconv.FullyConvolutional,
+    figures: Figures,
 ) -> None:
-    """Write the picture, the converted model in both forms, and the figures."""
-    output.mkdir(parents=True, exist_ok=True)
-    draw(sheet, said).save(output / "sheet.png")
+    """Write the marked sheet, the converted model in both forms, and the figures."""
+    garments.draw(sheet, said).save(output / "found.png")
     for ending in (".pt2", ".onnx"):
         fcn.save(output / f"fashion-fcn{ending}")
     (output / "figures.json").write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    print(
-        f"\nwrote {output}/: sheet.png (green: dresses found, red: falsely found, blue: missed), "
-        f"fashion-fcn.pt2, fashion-fcn.onnx, figures.json"
-    )
+    print(f"\n{output}/ holds found.png, fashion.onnx, fashion-fcn.onnx and figures.json")
 
 
 def main() -> None:
     """Read the options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder that holds fashion/")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("fashion-out"))
+    parser.add_argument("--data", help="folder that holds fashion/")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument(
         "--threads", type=int, default=1, help="more round, and so train, differently"
     )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(True)
-    run(data_folder(options.data), options.output, options.seed, options.epochs)
+    run(garments.data_folder(options.data), options.output, options.seed, options.epochs)
 
 
 if __name__ == "__main__":
