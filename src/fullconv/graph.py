@@ -142,6 +142,8 @@ class Graph:
         The batch that the native shapes were taken with.
     fixed_batch : bool
         Whether the model takes exactly so many images, and may have that number built in.
+    batch_axes : mapping of str to int
+        The axis that holds the images, for values of which the framework knows it.
     """
 
     image: str
@@ -151,6 +153,7 @@ class Graph:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: int = 2
     fixed_batch: bool = False
+    batch_axes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def window(self) -> tuple[int, int]:

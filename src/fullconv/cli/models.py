@@ -1,4 +1,4 @@
-"""How a model is named: a file, or the code of a PyTorch model and its weights."""
+"""How a model is named: a file, code and its weights, or a library and the name of its model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fullconv
+from fullconv.cli import zoos
 from fullconv.converted import FullyConvolutional, from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
 from fullconv.frameworks import find
@@ -27,7 +28,7 @@ CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def find_model(named: str, weights: Path | None) -> Any:
-    """Return the path of a model file, or the module that the named code builds.
+    """Return the path of a model file, or the module that the named code or library builds.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def find_model(named: str, weights: Path | None) -> Any:
     MissingExtraError
         If PyTorch is not installed.
     """
+    if zoos.NAMED.fullmatch(named) and not Path(named).exists():
+        return _from_library(named, weights)
     if CODE.fullmatch(named) and not Path(named).exists():
         return _from_code(named, weights)
     if weights is not None:
@@ -124,13 +127,25 @@ def _converted(path: Path) -> FullyConvolutional | None:
     return from_metadata(framework, model, metadata, path)
 
 
+def _from_library(named: str, weights: Path | None) -> Any:
+    _check_weights(weights)
+    model = zoos.build(named, trained=weights is None)
+    if weights is not None:
+        _fill(model, _state(weights), named, weights)
+    return model
+
+
+def _check_weights(weights: Path | None) -> None:
+    if weights is not None and not weights.is_file():
+        raise InputError(f"--weights {weights}: no such file; check its path.")
+
+
 def _from_code(named: str, weights: Path | None) -> Any:
     try:
         import torch
     except ImportError:
         raise MissingExtraError("A PyTorch model", "torch") from None
-    if weights is not None and not weights.is_file():
-        raise InputError(f"--weights {weights}: no such file; check its path.")
+    _check_weights(weights)
     build = attribute(named)
     model = build
     if not isinstance(build, torch.nn.Module):

@@ -185,4 +185,10 @@ class Emitter:
         inputs = [
             self.parameter_value(i) if i is not None and i != BATCH_SIZE else i for i in node.inputs
         ]
-        self.out.nodes.append(replace(node, inputs=tuple(inputs), per_window=True))
+        operation, axis = node.operation, self.graph.batch_axes.get(name)
+        if isinstance(operation, Reshape) and axis is not None:
+            free = (*operation.shape[:axis], -1, *operation.shape[axis + 1 :])
+            operation = Reshape(free)
+        self.out.nodes.append(
+            replace(node, operation=operation, inputs=tuple(inputs), per_window=True)
+        )

@@ -106,7 +106,9 @@ class Windows(Blocks):
                 return Layout(
                     axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
                 )
-        return _plain(shape, layout.axis_of(Kind.BATCH), self.graph.batch)
+        known = self.graph.batch_axes.get(node.outputs[index])
+        likely = layout.axis_of(Kind.BATCH) if known is None else known
+        return _plain(shape, likely, self.graph.batch)
 
 
 def _reduced(layout: Layout, operation: Reduce) -> Layout:

@@ -350,8 +350,10 @@ def _stack(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     one = Reshape((*shape[:axis], 1, *shape[axis + 1 :]))
     layers = []
     for index, x in enumerate(a["tensors"]):
-        layers.append(f"{node.name}_{index}")
+        layers.append(f"{node.name}_layer{index}")
         reader.shapes[layers[-1]] = one.shape
+        if node.name in reader.batch_axes:
+            reader.batch_axes[layers[-1]] = reader.batch_axes[node.name]
         reader.add(node, one, (x,), output=layers[-1])
     reader.add(node, Concat(axis), tuple(layers))
 

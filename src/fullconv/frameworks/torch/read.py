@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
+from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
 from fullconv.operations import Opaque, Operation, Permute, Reshape, Slice
 
@@ -87,16 +88,18 @@ class Reader:
     root: torch.nn.Module | None
     names: dict[FxNode, Any] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    batch_axes: dict[str, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Weight] = field(default_factory=dict)
     views: dict[FxNode, FxNode] = field(default_factory=dict)
     recipes: dict[str, Recipe] = field(default_factory=dict)
 
     def read(self) -> Source:
+        self.traced = unwrapped(self.program.graph_module)
         image = self._inputs()
         self.recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in self.weights.items()}
         self.batch = self._hint(image.meta["val"].shape[0])
-        calls = [n for n in self.program.graph.nodes if n.op == "call_function"]
+        calls = [n for n in self.traced.nodes if n.op == "call_function"]
         self.owners = self._count_owners(calls)
         groups = aten.groups(calls)
         for node in calls:
@@ -104,7 +107,7 @@ class Reader:
                 self._group(node, groups)
             elif node.users and node not in self.names:
                 self._call(node)
-        result = next(n for n in self.program.graph.nodes if n.op == "output")
+        result = next(n for n in self.traced.nodes if n.op == "output")
         outputs = [self.names[n] for n in result.args[0] if isinstance(n, FxNode)]
         graph = Graph(
             image.name,
@@ -114,6 +117,7 @@ class Reader:
             self.shapes,
             self.batch,
             isinstance(image.meta["val"].shape[0], int),
+            self.batch_axes,
         )
         modules = dict(self.root.named_modules()) if self.root is not None else {}
         structure = self.program.call_spec.out_spec
@@ -124,7 +128,7 @@ class Reader:
         paths = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         constants = signature.inputs_to_lifted_tensor_constants
         images = []
-        for node in self.program.graph.nodes:
+        for node in self.traced.nodes:
             if node.op != "placeholder":
                 continue
             self.name(node)
@@ -160,6 +164,9 @@ class Reader:
             value = value[0]
         if isinstance(value, torch.Tensor):
             self.shapes[node.name] = self.shape(value)
+            free = [i for i, size in enumerate(value.shape) if isinstance(size, torch.SymInt)]
+            if len(free) == 1:
+                self.batch_axes[node.name] = free[0]
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
         """Return a traced tensor's native shape."""
@@ -309,7 +316,7 @@ class Reader:
         """Let later uses of a tensor that is overwritten read the new value."""
         changed = node.args[0]
         assert isinstance(changed, FxNode)
-        order = {n: i for i, n in enumerate(self.program.graph.nodes)}
+        order = {n: i for i, n in enumerate(self.traced.nodes)}
 
         def read_later(value: FxNode) -> bool:
             return any(order[user] > order[node] for user in value.users)
