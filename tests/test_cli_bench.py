@@ -47,7 +47,7 @@ def test_an_unpadded_network_has_one_form(folder: Path) -> None:
     held = json.loads(result.stdout)
     assert [way["name"] for way in held["ways"]] == ["crops", "exact"]
     assert held["size"] == [200, 200]
-    assert (held["window"], held["step"], held["windows"]) == ([128, 64], [32, 32], 15)
+    assert (held["window"], held["step"], held["windows"]) == ([128, 64], [16, 8], 90)
     assert (held["framework"], held["rounds"]) == ("onnx", 1)
     crops, exact = held["ways"]
     assert exact["faster"] == pytest.approx(crops["seconds"] / exact["seconds"])

@@ -70,12 +70,10 @@ def build(name: str, window: int | None = None) -> Architecture:
 
 def _of_timm(timm: Any, name: str, window: int | None) -> Architecture:
     config = timm.get_pretrained_cfg(name, allow_unregistered=False)
-    module: nn.Module | None = None
-    _, *native = timm.create_model.__globals__ and (config.input_size if config else (3, 224, 224))
+    _, *native = config.input_size
+    given = {"img_size": window} if window and config.fixed_input_size else {}
+    module = timm.create_model(name, pretrained=False, **given)
     size = (window, window) if window else tuple(native)
-    if window and config is not None and config.fixed_input_size:
-        module = timm.create_model(name, pretrained=False, img_size=window)
-    module = module or timm.create_model(name, pretrained=False)
     return Architecture(module, size, tuple(native))
 
 
