@@ -46,6 +46,7 @@ from networks.specs import (  # noqa: E402
     Squeeze,
     Twice,
     Unshared,
+    Upsample,
     same_pads,
 )
 from networks.weights import Weights, pixels  # noqa: E402
@@ -199,6 +200,9 @@ class Form:
         )
         return self._layer(weights, conv, x, filters.transpose(2, 3, 1, 0), *bias)
 
+    def _upsample(self, spec: Upsample, x: Any, here: Map, weights: Weights) -> Any:
+        return layers.UpSampling2D(spec.factor, self.format)(x)
+
     def _pad(self, spec: Pad, x: Any, here: Map, weights: Weights) -> Any:
         if spec.mode != "zeros" or min(spec.amounts) < 0:
             raise NotInKerasError(repr(spec))
@@ -350,8 +354,8 @@ class Form:
                 return ops.cumsum(x, axis=columns)
             case "flip":
                 return ops.flip(x, axis=columns)
-            case "nearest":
-                return layers.UpSampling2D(2, self.format)(x)
+            case "bilinear":
+                return layers.UpSampling2D(2, self.format, "bilinear")(x)
             case "transpose":
                 return layers.Permute((2, 1, 3) if self.last else (1, 3, 2))(x)
         raise NotInKerasError(repr(spec))

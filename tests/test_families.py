@@ -63,6 +63,7 @@ from networks.specs import (
     Squeeze,
     Twice,
     Unshared,
+    Upsample,
 )
 from networks.strategies import ONNX, TORCH, Dialect
 from oracle import onnx_classifier, torch_classifier
@@ -145,6 +146,10 @@ SHARED: dict[str, Network] = {
     "depthwise convolution": network(Conv(2, groups=2), Conv(4, kernel=(1, 1))),
     "two strides": network(Conv(3, stride=(2, 2)), Conv(2, kernel=(2, 2), stride=(2, 1))),
     "transposed convolution that tiles": network(Conv(3, stride=(2, 2)), ConvTranspose(2)),
+    "upsampling": network(Conv(3, stride=(2, 2)), Upsample(), Conv(2)),
+    "upsampling by other factors": network(Conv(3, stride=(1, 2)), Upsample((3, 1)), Conv(2)),
+    "upsampling to a size": network(Conv(3, stride=(2, 2)), Upsample((2, 2), "size"), Conv(2)),
+    "upsampling by the nearest middle": network(Conv(3), Upsample((2, 3), "exact"), Conv(2)),
     "transposed convolution of one cell": network(ConvTranspose(2, (1, 1), (1, 1)), RELU),
     "explicit padding of nothing": network(Conv(3), Pad((0, 0, 0, 0))),
     "max pool": network(Conv(3), MaxPool()),
@@ -285,6 +290,12 @@ BORDERS: dict[str, Network] = {
     "padding by repetition": network(Conv(2), Pad(ONES, "replicate"), Conv(2)),
     "reflecting convolution": network(Conv(3, padding=ONES, mode="reflect")),
     "repeating convolution": network(Conv(3, padding=ONES, mode="replicate")),
+    "upsampling of what is padded": network(
+        Conv(3, stride=(2, 2), padding=ONES), Upsample((2, 3)), CLAMP, Conv(2, padding=ONES)
+    ),
+    "upsampling beside what was before": network(
+        Merge((Conv(2, stride=(2, 2), padding=ONES), Upsample())), Conv(2), window=(10, 12)
+    ),
     "padded max pool": network(Conv(2), MaxPool(padding=(1, 1))),
     "max pool with ceil_mode": network(Conv(2), MaxPool((3, 3), ceil=True)),
     "padded average pool": network(Conv(2), AvgPool(padding=(1, 0))),
@@ -337,7 +348,7 @@ PER_WINDOW: dict[str, tuple[Network, str]] = {
     "squeeze and excitation": (network(Conv(2), Gate(), Conv(2)), "mul"),
     "cumulative sum": (network(Conv(2), Unshared("cumsum"), Conv(2)), "cumsum"),
     "flip": (network(Conv(2), Unshared("flip")), "flip|slice"),
-    "nearest neighbour": (network(Conv(2), Unshared("nearest")), "nearest|resize|interpolate"),
+    "bilinear": (network(Conv(2), Unshared("bilinear")), "bilinear|resize|interpolate"),
     "bilinear pooling": (network(Conv(2), CLAMP, head=Gram()), "bmm|matmul"),
 }
 PER_WINDOW_IN_TORCH: dict[str, tuple[Network, str]] = {

@@ -199,7 +199,7 @@ def planted(dialect: Dialect, wrong: Any, right: Any) -> int:
     shown = []
 
     @given(networks(dialect), st.integers(3, 9))
-    @examples(30)
+    @examples(60)
     def compare(network: Network, more: int) -> None:
         size = (network.window[0] + more, network.window[1] + more)
         images = pixels(network, 1, size, seed=1)

@@ -49,11 +49,13 @@ from networks.specs import (
     Merge,
     Network,
     Pad,
+    Pair,
     Slice,
     Spec,
     Split,
     Squeeze,
     Unshared,
+    Upsample,
 )
 from networks.weights import pixels
 from oracle import assert_same, numbers, scores_of_crops
@@ -87,17 +89,22 @@ def check_all(cases: list[Case], form: Form) -> None:
     for case in cases:
         try:
             fcn = check(*case, form)
-            if not ends_sharing(case[0]):
+            if not ends_sharing(case[0], fcn.grid.step):
                 assert_shared(fcn)
         except Exception as error:
             error.add_note(f"check(*{case!r}, {form.__name__})")
             raise
 
 
-def ends_sharing(network: Network) -> bool:
-    """Say whether some layer needs all of a window at once, so that sharing ends with it."""
+def ends_sharing(network: Network, step: Pair) -> bool:
+    """Say whether some layer needs all of a window at once, so that sharing ends with it.
+
+    Upsampling repeats other cells for a window that starts between cells.
+    """
+    whole: tuple[type, ...] = (Gate, GroupNorm, Unshared, ConvTranspose)
+    if any(s % every for s, every in zip(step, network.scores.every, strict=True)):
+        whole += (Upsample,)
     layers = inside(network.trunk, network.input, nothing(network.input))
-    whole = (Gate, GroupNorm, Unshared, ConvTranspose)
     return isinstance(network.head, Gram) or any(isinstance(layer, whole) for layer, _, _ in layers)
 
 

@@ -53,6 +53,13 @@ class TransposedConvolution(Operation):
 
 
 @dataclass(frozen=True)
+class Upsample(Operation):
+    """Repeats every cell ``factor`` times along rows and columns: nearest-neighbour upsampling."""
+
+    factor: Pair
+
+
+@dataclass(frozen=True)
 class Pool(Operation):
     """Maximum, average or sum over a moving rectangle.
 

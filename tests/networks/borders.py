@@ -28,6 +28,7 @@ from networks.specs import (
     Split,
     Twice,
     Unshared,
+    Upsample,
 )
 
 Axis = tuple[bool, ...]
@@ -161,6 +162,15 @@ def _(layer: ConvTranspose, here: Map, borders: Own) -> Own:
     rows, columns = (
         tuple(cell for cell in axis for _ in range(stride))
         for axis, stride in zip(borders, layer.stride, strict=True)
+    )
+    return rows, columns
+
+
+@own.register
+def _(layer: Upsample, here: Map, borders: Own) -> Own:
+    rows, columns = (
+        tuple(cell for cell in axis for _ in range(factor))
+        for axis, factor in zip(borders, layer.factor, strict=True)
     )
     return rows, columns
 

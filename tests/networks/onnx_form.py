@@ -44,6 +44,7 @@ from networks.specs import (
     Squeeze,
     Twice,
     Unshared,
+    Upsample,
 )
 from networks.weights import Weights
 from oracle import onnx_classifier
@@ -254,6 +255,27 @@ def _(spec: ConvTranspose, graph: Graph, x: str, here: Map, weights: Weights) ->
         pads=[*spec.padding, *spec.padding],
         output_padding=spec.more,
     )
+
+
+@form.register
+def _(spec: Upsample, graph: Graph, x: str, here: Map, weights: Weights) -> str:
+    if spec.style == "scale" or graph.opset < 11:
+        place = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return _resized(graph, x, spec.factor, mode="nearest", **place)
+    none = graph.number([])
+    if spec.style == "size":
+        cells = graph.slice(graph.add("Shape", x), {0: (0, 2, 1)})
+        size = graph.number(spec.after(here).extent, np.int64)
+        return graph.add("Resize", x, none, none, graph.add("Concat", cells, size, axis=0))
+    scales = graph.number([1, 1, *spec.factor])
+    return graph.add("Resize", x, none, scales)  # half_pixel, round_prefer_floor
+
+
+def _resized(graph: Graph, x: str, factor: tuple[int, int], mode: str, **place: str) -> str:
+    scales = graph.number([1, 1, *factor])
+    if graph.opset < 11:
+        return graph.add("Resize" if graph.opset == 10 else "Upsample", x, scales, mode=mode)
+    return graph.add("Resize", x, graph.number([]), scales, mode=mode, **place)
 
 
 @form.register
@@ -494,13 +516,8 @@ def _(spec: Unshared, graph: Graph, x: str, here: Map, weights: Weights) -> str:
             return graph.add("Transpose", x, perm=[0, 1, 3, 2])
         case "flip":
             return graph.slice(x, {3: (-1, -(2**31) + 1, -1)})
-        case "nearest":
-            scales = graph.number([1, 1, 2, 2])
-            if graph.opset < 11:
-                operator = "Resize" if graph.opset == 10 else "Upsample"
-                return graph.add(operator, x, scales, mode="nearest")
-            place = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-            return graph.add("Resize", x, graph.number([]), scales, mode="nearest", **place)
+        case "bilinear":
+            return _resized(graph, x, (2, 2), mode="linear")
         case "space to depth":
             return graph.add("SpaceToDepth", x, blocksize=2)
     raise NotImplementedError(spec.kind)

@@ -43,6 +43,7 @@ from networks.specs import (
     Squeeze,
     Twice,
     Unshared,
+    Upsample,
     after_all,
 )
 from networks.strategies import (
@@ -408,6 +409,8 @@ def others(draw: Any, here: Map, dialect: Dialect) -> tuple[Spec, ...]:
             return (Slice(draw(_cuts), draw(_cuts)),)
         case "transposed" if max(here.extent) < 24:
             size = draw(pairs(1, 2))
+            if draw(st.booleans()):
+                return (Upsample(size),)
             return (ConvTranspose(draw(st.integers(1, 2)), size, size),)
     return (draw(simple(here, dialect)),)
 

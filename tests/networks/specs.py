@@ -245,6 +245,24 @@ class ConvTranspose(Spec):
 
 
 @dataclass(frozen=True, repr=False)
+class Upsample(Spec):
+    """Every cell `factor` times along rows and columns; `style` says how often, or to what size."""
+
+    factor: Pair = (2, 2)
+    style: str = "scale"
+
+    def after(self, here: Map) -> Map:
+        rows, columns = self.factor
+        made = here.sized(here.rows * rows, here.columns * columns)
+        every = (
+            lcm(old, pitch.numerator) if factor > 1 else old
+            for old, pitch, factor in zip(here.every, here.pitch, self.factor, strict=True)
+        )
+        made = replace(made, every=tuple(every))
+        return made.spread(Fraction(1, rows), Fraction(1, columns))
+
+
+@dataclass(frozen=True, repr=False)
 class Pad(Spec):
     """`amounts` are (top, left, bottom, right), and cut where they are negative.
 
@@ -631,9 +649,10 @@ class Unshared(Spec):
                 return here
             case "transpose":
                 return replace(here.sized(here.columns, here.rows), pitch=here.pitch[::-1])
-            case "nearest":
+            case "bilinear":
                 half = Fraction(1, 2)
-                return here.sized(here.rows * 2, here.columns * 2).spread(half, half)
+                made = here.sized(here.rows * 2, here.columns * 2).spread(half, half)
+                return replace(made, unit=here.unit / 16)
             case "space to depth":
                 if here.rows % 2 or here.columns % 2:
                     raise DoesNotFitError("blocks of 2x2 do not tile the map")

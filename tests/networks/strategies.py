@@ -43,6 +43,7 @@ from networks.specs import (
     Squeeze,
     Twice,
     Unshared,
+    Upsample,
     after_all,
 )
 
@@ -89,7 +90,7 @@ TORCH = Dialect(
     global_styles=("reduce", "adaptive", "keepdim", "one axis, then the other", "flat", "pool"),
     linear_styles=("module", "functional", "matmul", "addmm"),
     same=("same",),
-    unshared=("cumsum", "sort", "flip", "roll", "transpose", "nearest", "space to depth"),
+    unshared=("cumsum", "sort", "flip", "roll", "transpose", "bilinear", "space to depth"),
     onnx=False,
 )
 
@@ -104,7 +105,7 @@ ONNX = Dialect(
     global_styles=("reduce", "adaptive", "keepdim", "one axis, then the other", "pool"),
     linear_styles=("Gemm transB", "Gemm", "Gemm scaled", "MatMul and Add", "MatMul"),
     same=("SAME_UPPER", "SAME_LOWER", "VALID"),
-    unshared=("cumsum", "flip", "transpose", "nearest", "space to depth"),
+    unshared=("cumsum", "flip", "transpose", "bilinear", "space to depth"),
     onnx=True,
 )
 
@@ -193,6 +194,9 @@ def slices(draw: Any, here: Map, dialect: Dialect) -> Spec:
 
 @st.composite
 def transposed(draw: Any, here: Map, dialect: Dialect) -> Spec:
+    if draw(st.booleans()):
+        style = draw(st.sampled_from(["scale", "size", "exact"]))
+        return Upsample(draw(pairs(1, 2, 3)), style)
     out = draw(st.sampled_from([1, 2, 3]))
     if dialect.shareable:
         size = draw(pairs(1, 2, 3))

@@ -44,6 +44,7 @@ from networks.specs import (
     Squeeze,
     Twice,
     Unshared,
+    Upsample,
 )
 from networks.weights import Weights
 
@@ -209,6 +210,17 @@ def _(spec: ConvTranspose, here: Map, weights: Weights) -> nn.Module:
     return _set(
         made, weight=weight, bias=weights.pick("bias", SIGNS, spec.out) if spec.bias else None
     )
+
+
+@form.register
+def _(spec: Upsample, here: Map, weights: Weights) -> nn.Module:
+    size = tuple(spec.after(here).extent)
+    match spec.style:
+        case "size":
+            return _Call(lambda x: F.interpolate(x, size))
+        case "exact":
+            return nn.Upsample(size, mode="nearest-exact")
+    return nn.Upsample(scale_factor=spec.factor)
 
 
 def _pad(amounts: tuple[int, ...], mode: str, value: int, style: str) -> nn.Module:
@@ -450,7 +462,7 @@ def _(spec: Unshared, here: Map, weights: Weights) -> nn.Module:
         "flip": lambda x: x.flip(3),
         "roll": lambda x: torch.roll(x, 1, dims=2),
         "transpose": lambda x: x.transpose(2, 3),
-        "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
+        "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
         "space to depth": lambda x: F.pixel_unshuffle(x, 2),
     }
     return _Call(kinds[spec.kind])

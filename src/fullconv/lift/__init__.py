@@ -8,6 +8,7 @@ from fullconv.lift import (  # noqa: F401
     pointwise,
     pooling,
     shape,
+    upsampling,
 )
 from fullconv.lift.cost import products
 from fullconv.lift.halo import halo

@@ -26,9 +26,10 @@ from fullconv.operations import (
     Reduce,
     Reshape,
     TransposedConvolution,
+    Upsample,
 )
 
-MAPS = (AdaptivePool, Convolution, Pad, Pool, TransposedConvolution)
+MAPS = (AdaptivePool, Convolution, Pad, Pool, TransposedConvolution, Upsample)
 """What gives ``(N, C, rows, columns)``, whatever is known of what it takes."""
 
 

@@ -16,6 +16,7 @@ from fullconv.operations import (
     Reshape,
     Slice,
     TransposedConvolution,
+    Upsample,
 )
 
 Pitch = tuple[Fraction, Fraction]
@@ -28,9 +29,9 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     """Return the pixels between neighbouring answers, (rows, columns).
 
     The product of all strides on the way to the output, which is the pitch of the last map before
-    the head; where that is a fraction (after a transposed convolution), the smallest whole number
+    the head; where that is a fraction (after a transposed convolution or upsampling), the smallest whole number
     of pixels that is a multiple of it. Windows must also lie a whole number of cells apart wherever
-    a transposed convolution spreads cells. Along an
+    a transposed convolution or upsampling spreads cells. Along an
     axis that a pool covers whole, it is a global one, and its stride (by default its kernel) does
     not count.
     """
@@ -38,7 +39,8 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     one = Fraction(1)
     ends = [known[name] for name in graph.outputs if name in known]
     for node in graph.nodes:
-        if isinstance(node.operation, TransposedConvolution) and node.outputs[0] in known:
+        spreads = isinstance(node.operation, TransposedConvolution | Upsample)
+        if spreads and node.outputs[0] in known:
             before = _meeting([known[name] for name in node.inputs if name in known])
             after = known[node.outputs[0]]
             spread = [b if a < b else one for a, b in zip(after, before, strict=True)]
@@ -97,6 +99,8 @@ def _factor(node: Node, graph: Graph) -> Pitch:
         return Fraction(operation.stride[0]), Fraction(operation.stride[1])
     if isinstance(operation, TransposedConvolution):
         return one / operation.stride[0], one / operation.stride[1]
+    if isinstance(operation, Upsample):
+        return one / operation.factor[0], one / operation.factor[1]
     shape = graph.shapes.get(node.inputs[0] or "", ())
     if isinstance(operation, Reshape):
         a, b = blocks(shape, operation.shape) or (1, 1)

@@ -42,6 +42,7 @@ from fullconv.operations import (
     Reshape,
     Slice,
     TransposedConvolution,
+    Upsample,
 )
 
 if TYPE_CHECKING:
@@ -217,6 +218,16 @@ def _transposed(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> b
     inputs = (source, reader.constant(weight, "filters"), _bias(reader, layer, path))
     reader.add(operation, inputs, (made,), path, Call(layer))
     finish()
+    return True
+
+
+@_handles(layers.UpSampling2D)
+def _upsample(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+    if layer.interpolation != "nearest":
+        return False
+    source = reader.map(x, layer.data_format)
+    output = reader.bind(result, path, is_map=layer.data_format == "channels_last")
+    reader.add(Upsample(_pair(layer.size)), (source,), (output,), path, Call(layer))
     return True
 
 

@@ -54,6 +54,7 @@ from fullconv.operations import (
     Stretch,
     TakeChannels,
     TransposedConvolution,
+    Upsample,
 )
 
 layers = keras.layers
@@ -252,6 +253,13 @@ class Writer:
     @operation.register
     def _(self, operation: TransposedConvolution, node: Node) -> Any:
         return self.convolving.transposed(operation, node)
+
+    @operation.register
+    def _(self, operation: Upsample, node: Node) -> Any:
+        key = "upsample", node.name
+        settings = operation.factor, self.format
+        repeat = self.layer(key, layers.UpSampling2D, self.name(node), *settings)
+        return self.on_map(repeat(self.map(node.inputs[0])))
 
     @operation.register
     def _(self, operation: Linear, node: Node) -> Any:

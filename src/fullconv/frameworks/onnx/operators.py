@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.frameworks.onnx.resizing import whole_factor
 from fullconv.geometry import Sliding
 from fullconv.operations import (
     AlongAxis,
@@ -34,6 +35,7 @@ from fullconv.operations import (
     Reshape,
     Slice,
     TransposedConvolution,
+    Upsample,
 )
 
 if TYPE_CHECKING:
@@ -165,6 +167,13 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
     )
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     reader.add(node, operation, (node.inputs[0], node.inputs[1], bias))
+
+
+@_handles("Resize")
+def _resize(node: ir.Node, reader: Reader) -> None:
+    factor = whole_factor(node, reader)
+    operation = Opaque(node.op_type) if factor is None else Upsample(factor)
+    reader.add(node, operation, None if factor is None else (node.inputs[0],))
 
 
 @_handles("Gemm")

@@ -45,6 +45,7 @@ from fullconv.operations import (
     Stretch,
     TakeChannels,
     TransposedConvolution,
+    Upsample,
 )
 
 Segment = Own | Gathered | Running
@@ -329,6 +330,17 @@ class Writer:
             "output_padding": operation.output_padding,
         }
         return self._emit("ConvTranspose", _trim(self._inputs(node)), attributes, node.name)
+
+    @operation.register
+    def _(self, operation: Upsample, node: Node) -> ir.Value:
+        name = self._unique("fullconv/factor")
+        scales = self._initializer(name, np.array([1, 1, *operation.factor], np.float32))
+        attributes = {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
+        return self._emit("Resize", [self._first(node), None, scales], attributes, node.name)
 
     @operation.register
     def _(self, operation: Pool, node: Node) -> ir.Value:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.nn import functional as F
 
+from fullconv.frameworks.torch import functional
 from fullconv.geometry import Sliding
 from fullconv.operations import (
     PADDING_MODES,
@@ -35,6 +36,7 @@ from fullconv.operations import (
     Reshape,
     Slice,
     TransposedConvolution,
+    Upsample,
 )
 
 if TYPE_CHECKING:
@@ -197,6 +199,27 @@ def _conv_transpose2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         _pair(a["output_padding"]),
     )
     reader.add(node, operation, (a["input"], a["weight"], a["bias"]))
+
+
+@_handles("convolution")
+def _convolution(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    # What a trace records for both kinds, with the arguments of either.
+    (_conv_transpose2d if a["transposed"] else _conv2d)(node, reader, a)
+
+
+@_handles("upsample_nearest2d", "_upsample_nearest_exact2d")
+def _upsample(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    image, *settings = node.args
+    before = reader.shapes[reader.names[image]][2:]  # type: ignore[index]
+    after = reader.shapes[node.name][2:]
+    factor = after[0] // before[0], after[1] // before[1]
+    # Which cell is the nearest is a matter of rounding, so PyTorch itself is asked.
+    cells = torch.arange(before[0] * before[1], dtype=torch.float64).reshape(1, 1, *before)
+    nearest = node.target(cells, *settings, **node.kwargs)  # type: ignore[operator]
+    if torch.equal(nearest, functional.upsample(cells, factor)):
+        reader.add(node, Upsample(factor), (image,))
+    else:
+        reader.add(node, Opaque(base_name(node.target)))
 
 
 @_handles("linear")

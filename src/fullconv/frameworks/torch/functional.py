@@ -53,6 +53,16 @@ def cells(x: Tensor, before: Pair, after: Pair, stride: Pair) -> Tensor:
     return x[:, :, rows, columns]
 
 
+def upsample(x: Tensor, factor: Pair) -> Tensor:
+    """Repeat every cell ``factor`` times along rows and columns.
+
+    By copying alone: `F.interpolate` would compute in rounded numbers which cell it copies.
+    """
+    n, c, height, width = x.shape
+    cells = x[:, :, :, None, :, None].expand(n, c, height, factor[0], width, factor[1])
+    return cells.reshape(n, c, height * factor[0], width * factor[1])
+
+
 def assemble(
     parts: Sequence[Tensor],
     image: Tensor,

@@ -50,6 +50,7 @@ from fullconv.operations import (
     Stretch,
     TakeChannels,
     TransposedConvolution,
+    Upsample,
 )
 
 FxNode = torch.fx.Node
@@ -316,6 +317,15 @@ class Writer:
         return self._parametrized(node, self._value(node.inputs[0]), module, weight, bias)
 
     @operation.register
+    def _(self, operation: Upsample, node: Node) -> FxNode:
+        call, powers = node.source, all(n.bit_count() == 1 for n in operation.factor)
+        if isinstance(call, Call) and call.owner and powers:
+            module = nn.Upsample(scale_factor=tuple(map(float, operation.factor)))
+            return self._call_module(node, call.owner, module)
+        # The module would take cells by numbers that are rounded where they are no powers of two.
+        return self._function(functional.upsample, self._value(node.inputs[0]), operation.factor)
+
+    @operation.register
     def _(self, operation: Linear, node: Node) -> FxNode:
         if any(n is not None and n not in self.graph.constants for n in node.inputs[1:3]):
             x, weight, bias = self._inputs(node)
@@ -580,7 +590,7 @@ def _segment(segment: Own | Gathered | Running) -> tuple[Any, ...]:
 
 def _any_rank(operation: Operation) -> bool:
     """Whether a module of this operation does the same on a stored map as at its native rank."""
-    return not isinstance(operation, PerChannel | AlongAxis | Linear | Reshape) or (
+    return not isinstance(operation, PerChannel | AlongAxis | Linear | Reshape | Upsample) or (
         isinstance(operation, PerChannel) and operation.name == "prelu"
     )
 
