@@ -11,7 +11,16 @@ from fullconv.operations import Operation, Permute, Reshape
 Shape = tuple[int, ...]
 
 BATCH_SIZE = "@batch"
-"""The input name that stands for the number of images (or windows) a tensor holds."""
+"""The input name that stands for the number of images (or windows) a tensor holds.
+
+Followed by a whole number, ``@batch*8``, it is so many times that number.
+"""
+
+
+def batch_times(name: str | None) -> int | None:
+    """Return how many times the number of images an input stands for; None for other inputs."""
+    base, _, times = (name or "").partition("*")
+    return int(times or 1) if base == BATCH_SIZE else None
 
 
 @dataclass(frozen=True)

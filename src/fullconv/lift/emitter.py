@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
+from fullconv.graph import Graph, Node, Recipe, batch_times
 from fullconv.lift.memory import Size
 from fullconv.lift.registry import EndsSharing
 from fullconv.operations import Operation, Permute, Reshape, Slice
@@ -120,7 +120,7 @@ class Emitter:
             return None
         if name in self.graph.constants:
             return self.graph.constants[name]
-        if name in self.waiting and BATCH_SIZE not in self.waiting[name].inputs:
+        if name in self.waiting and not any(map(batch_times, self.waiting[name].inputs)):
             self._write_waiting(name)
             self._computed[name] = recipe = Recipe(name, self.graph.shapes[name])
             return recipe
@@ -183,7 +183,7 @@ class Emitter:
             return
         node = self.waiting[name]
         inputs = [
-            self.parameter_value(i) if i is not None and i != BATCH_SIZE else i for i in node.inputs
+            i if i is None or batch_times(i) else self.parameter_value(i) for i in node.inputs
         ]
         operation, axis = node.operation, self.graph.batch_axes.get(name)
         if isinstance(operation, Reshape) and axis is not None:

@@ -29,11 +29,10 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     """Return the pixels between neighbouring answers, (rows, columns).
 
     The product of all strides on the way to the output, which is the pitch of the last map before
-    the head; where that is a fraction (after a transposed convolution or upsampling), the smallest whole number
-    of pixels that is a multiple of it. Windows must also lie a whole number of cells apart wherever
-    a transposed convolution or upsampling spreads cells. Along an
-    axis that a pool covers whole, it is a global one, and its stride (by default its kernel) does
-    not count.
+    the head; where that is a fraction (after a transposed convolution or upsampling), the smallest
+    whole number of pixels that is a multiple of it. Windows must also lie a whole number of cells
+    apart wherever a transposed convolution or upsampling spreads cells. Along an axis that a pool
+    covers whole, it is a global one, and its stride (by default its kernel) does not count.
     """
     known = pitches(graph)
     one = Fraction(1)

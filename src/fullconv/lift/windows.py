@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fullconv.graph import BATCH_SIZE, Node
+from fullconv.graph import Node, batch_times
 from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, sizes
 from fullconv.lift.blocks import Blocks
 from fullconv.lift.cost import products
@@ -38,7 +38,7 @@ class Windows(Blocks):
         for name in node.inputs:
             if name in gathered:
                 inputs.append(gathered[name].value)
-            elif name == BATCH_SIZE or name is None:
+            elif name is None or batch_times(name):
                 inputs.append(name)
             else:
                 inputs.append(self.parameter_value(name))

@@ -65,6 +65,8 @@ IDENTITY = frozenset(
     lift_fresh_copy
     """.split()
 )
+ALIASES = IDENTITY - frozenset(["clone", "contiguous", "lift_fresh_copy"])
+"""What hands its argument on in eval mode, and no copy of it."""
 RESHAPE = frozenset("_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split())
 VIEWS = RESHAPE | frozenset("chunk narrow permute select slice split t transpose".split())
 
@@ -90,9 +92,13 @@ def out_of_place(target: Any) -> Any:
     return getattr(packet, target._overloadname)
 
 
-def is_view(target: Any) -> bool:
-    """Whether an operator's result shares memory with its first argument."""
-    return base_name(target) in VIEWS
+def is_view(node: FxNode) -> bool:
+    """Whether a call's result shares memory with its first argument."""
+    name, x = base_name(node.target), node.args[0]
+    if name in ("contiguous", "to", "type_as") and isinstance(x, FxNode):
+        before, after = x.meta["val"], node.meta["val"]
+        return before.dtype == after.dtype and (name != "contiguous" or before.is_contiguous())
+    return name in VIEWS or name in ALIASES
 
 
 def read(node: FxNode, reader: Reader) -> bool:
@@ -419,6 +425,16 @@ def _pad(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         reader.add(node, Opaque(f"pad ({mode})"))
         return
     reader.add(node, Pad(full, mode, float(value or 0.0)), (a["self"],))
+
+
+@_handles("copy")
+def _copy(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    before, after = (a[name].meta["val"] for name in ("src", "self"))
+    same = reader.shapes[reader.names[a["src"]]] == reader.shapes[node.name]
+    if same and before.dtype == after.dtype:
+        reader.add(node, Identity("copy"), (a["src"],))
+    else:
+        reader.add(node, Opaque("copy"))
 
 
 @_handles("permute")

@@ -14,7 +14,7 @@ from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
 from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
-from fullconv.operations import Opaque, Operation, Permute, Reshape, Slice
+from fullconv.operations import Identity, Opaque, Operation, Permute, Reshape, Slice
 
 FxNode = torch.fx.Node
 
@@ -105,7 +105,7 @@ class Reader:
         for node in calls:
             if node in groups:
                 self._group(node, groups)
-            elif node.users and node not in self.names:
+            elif (node.users or aten.is_in_place(node.target)) and node not in self.names:
                 self._call(node)
         result = next(n for n in self.traced.nodes if n.op == "output")
         outputs = [self.names[n] for n in result.args[0] if isinstance(n, FxNode)]
@@ -183,7 +183,7 @@ class Reader:
         if aten.read(node, self):
             if aten.is_in_place(node.target):
                 self._write_in_place(node)
-            elif aten.is_view(node.target):
+            elif aten.is_view(node):
                 self.views[node] = node.args[0]  # type: ignore[assignment]
 
     def add(
@@ -228,8 +228,9 @@ class Reader:
 
     def _batch_size(self, node: FxNode) -> str:
         symbol = node.meta["val"].node.expr
-        if symbol.is_symbol:
-            return BATCH_SIZE
+        times, batch = symbol.as_coeff_Mul()
+        if batch.is_symbol and times.is_Integer:
+            return f"{BATCH_SIZE}*{times}"
         raise ModelError(
             f"convert: the model computes the size {symbol} from the number of images in a "
             f"batch and uses it outside a view or reshape. Write it as -1, or export the model "
@@ -321,17 +322,22 @@ class Reader:
         def read_later(value: FxNode) -> bool:
             return any(order[user] > order[node] for user in value.users)
 
-        base = self.views.get(changed)
-        if base is not None and (
-            read_later(base) or any(read_later(v) for v, of in self.views.items() if of is base)
+        renamed = {self.names[changed]: node.name}
+        while changed in self.views and self._is_whole(changed):
+            self.names[changed] = node.name
+            changed = self.views[changed]
+            renamed[self.names[changed]] = node.name
+        bases = self._bases(changed)
+        others = [v for v in self.views if v is not changed and changed not in self._bases(v)]
+        if any(map(read_later, bases)) or any(
+            read_later(v) for v in others if set(bases) & set(self._bases(v))
         ):
             raise ModelError(
                 f"convert: the model writes into part of a tensor in place "
                 f"({aten.base_name(node.target)} in {self._owner(node)[0]!r}) and reads the "
                 f"whole afterwards. Write it without the in-place operation."
             )
-        old, self.names[changed] = self.names[changed], node.name
-        renamed = {old: node.name}
+        self.names[changed] = node.name
         # Views that were taken before the writing see the new values too.
         for view, of in self.views.items():
             if self.names[of] not in renamed.values() or not (read_later(view) or view in of.users):
@@ -345,6 +351,19 @@ class Reader:
             inputs = (renamed[held.inputs[0]], *held.inputs[1:])
             self.nodes.append(replace(held, inputs=inputs, outputs=(again,)))
             self.names[view] = again
+
+    def _bases(self, view: FxNode) -> list[FxNode]:
+        """Return what a view is a view of, and what that is one of, and so on."""
+        found: list[FxNode] = []
+        while view in self.views:
+            view = self.views[view]
+            found.append(view)
+        return found
+
+    def _is_whole(self, view: FxNode) -> bool:
+        """Whether a view is all of what it is a view of, as it stands."""
+        made = next((n for n in self.nodes if n.outputs == (view.name,)), None)
+        return made is not None and isinstance(made.operation, Identity)
 
     def _group(self, node: FxNode, groups: dict[FxNode, aten.Group]) -> None:
         group = groups[node]

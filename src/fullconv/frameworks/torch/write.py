@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable
 from functools import singledispatchmethod
@@ -15,7 +16,7 @@ from torch.utils import _pytree as pytree
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.read import Call, Slot, Source
 from fullconv.geometry import Grid, Pair
-from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
+from fullconv.graph import Graph, Node, Recipe, batch_times
 from fullconv.operations import (
     AdaptivePool,
     AlongAxis,
@@ -113,9 +114,10 @@ class Writer:
     def _value(self, name: str | None) -> FxNode | None:
         if name is None:
             return None
-        if name == BATCH_SIZE:
+        if times := batch_times(name):
             image = self.values[self.graph.image]
-            return self._function(functional.window_count, image, *self.geometry)
+            count = self._function(functional.window_count, image, *self.geometry)
+            return count if times == 1 else self._function(operator.mul, count, times)
         if name not in self.values:
             self.values[name] = self._attribute(self.graph.constants[name])
         return self.values[name]

@@ -1,0 +1,194 @@
+"""PyTorch models that overwrite tensors: later readers of a tensor or a view see what it holds.
+
+Small whole weights, so that scores are exactly the crops'; a forgotten or misplaced writing is off
+by whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import fullconv
+from fullconv.errors import ModelError
+from oracle import (
+    assert_close,
+    assert_same,
+    scores_of_crops,
+    self_difference,
+    torch_classifier,
+    windows_of,
+)
+
+WINDOW = (8, 9)
+
+
+class Overwriting(nn.Module):
+    """A convolution, what ``change`` makes of its map ``(N, 2, 6, 7)``, and a linear layer."""
+
+    def __init__(self, change: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.drop = nn.Conv2d(1, 2, 3), nn.Dropout()
+        self.linear = nn.Linear(2 * 6 * 7, 3)
+        self.change = change
+        draw = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.randint(-2, 3, parameter.shape, generator=draw).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.change(self, x).flatten(1))
+
+
+def result_unused(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    y.mul_(2)
+    F.relu_(y)
+    return y
+
+
+def the_image(model: Any, x: Tensor) -> Tensor:
+    x = x.clone()
+    x.sub_(1).mul_(2)
+    return model.conv(x)
+
+
+def all_by_index(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    y[:, :, 0:] = y[:, :, 0:].view(-1, 2, 6, 7) * 2 + 1
+    return y
+
+
+def all_behind_a_view(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    flat = y.view(-1, 2, 42)
+    y[...] = y * 2
+    return flat
+
+
+def what_dropout_hands_on(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    z = model.drop(y)
+    z += 1
+    return y * z
+
+
+def what_is_contiguous_already(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    z = y.contiguous()
+    z += 1
+    return y * z
+
+
+def a_copy_that_contiguous_makes(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    z = y.transpose(2, 3).contiguous()
+    z += 1
+    return y + z.transpose(2, 3)
+
+
+def of_the_same_type_already(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    z = y.to(torch.float32)
+    z += 1
+    return y * z
+
+
+def with_a_number(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    z = y.clone()
+    y[:] = 1
+    return y + z
+
+
+def where_a_mask_says(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    y[y < 0] = 0
+    return y
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        result_unused,
+        the_image,
+        all_by_index,
+        all_behind_a_view,
+        what_dropout_hands_on,
+        what_is_contiguous_already,
+        a_copy_that_contiguous_makes,
+        of_the_same_type_already,
+        with_a_number,
+        where_a_mask_says,
+    ],
+)
+@pytest.mark.parametrize("step", [1, (3, 2)])
+def test_what_is_overwritten_is_read_as_it_is_then(change: Any, step: Any) -> None:
+    model = Overwriting(change).eval()
+    images = torch.randint(-3, 4, (2, 1, 13, 14), generator=torch.Generator().manual_seed(1))
+    fcn = fullconv.convert(model, WINDOW, step)
+    crops = scores_of_crops(torch_classifier(model), images.float(), WINDOW, fcn.grid.step)
+    assert_same(fcn(images.float()), crops)
+
+
+def a_channel(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    y[:, 1:] = 0
+    return y
+
+
+def some_rows(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    y[:, :, 2:4] *= 3
+    return y
+
+
+def one_channel_from_the_other(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    y[:, 0] = y[:, 1]
+    return y
+
+
+@pytest.mark.parametrize(
+    ("change", "operator"),
+    [(a_channel, "fill_"), (some_rows, "mul_"), (one_channel_from_the_other, "copy_")],
+)
+def test_a_part_that_is_overwritten_is_refused(change: Any, operator: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        fullconv.convert(Overwriting(change).eval(), WINDOW, 1)
+    assert str(caught.value) == (
+        f"convert: the model writes into part of a tensor in place ({operator} in {operator!r}) "
+        f"and reads the whole afterwards. Write it without the in-place operation."
+    )
+
+
+class Recurrent(nn.Module):
+    """An LSTM over the columns of every row, whose first state is as large as all rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.lstm = nn.LSTM(2, 3, batch_first=True)
+        self.linear = nn.Linear(6 * 7 * 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x).permute(0, 2, 3, 1)
+        y, _ = self.lstm(y.reshape(-1, 7, 2))
+        return self.linear(y.reshape(-1, 6 * 7 * 3))
+
+
+def test_a_state_for_every_row_of_every_window_is_as_large_as_that() -> None:
+    torch.manual_seed(0)
+    model = Recurrent().eval()
+    images = torch.randn(2, 1, 11, 12)
+    fcn = fullconv.convert(model, WINDOW, 1)
+    classify = torch_classifier(model)
+    crops = scores_of_crops(classify, images, WINDOW, (1, 1))
+    unit = self_difference(classify, windows_of(images, WINDOW, (1, 1)))
+    # Sums may come in another order again, as in other tests of real weights.
+    assert_close(fcn(images), crops, max(unit, float(torch.finfo(torch.float32).eps)), 16)
+    assert [reason.operation for reason in fcn.report.reasons] == ["LSTM"]
