@@ -6,6 +6,7 @@ Arguments are bound by the operator's own schema, so a default is never guessed.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,12 +52,12 @@ POINTWISE = frozenset(
     """
     abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_not
     bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip cos cosh div elu eq erf erfc
-    exp exp2 expm1 floor floor_divide fmod frac ge gelu gt hardshrink hardsigmoid hardswish
+    exp exp2 expm1 fill floor floor_divide fmod frac ge gelu gt hardshrink hardsigmoid hardswish
     hardtanh isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid
     logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mish mul
     nan_to_num ne neg pow reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid
     sign silu sin sinh softplus softshrink sqrt square sub tan tanh threshold to trunc type_as
-    where _to_copy
+    where zero _to_copy
     """.split()
 )
 IDENTITY = frozenset(
@@ -68,7 +69,6 @@ IDENTITY = frozenset(
 ALIASES = IDENTITY - frozenset(["clone", "contiguous", "lift_fresh_copy"])
 """What hands its argument on in eval mode, and no copy of it."""
 RESHAPE = frozenset("_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split())
-VIEWS = RESHAPE | frozenset("chunk narrow permute select slice split t transpose".split())
 
 
 def base_name(target: Any) -> str:
@@ -92,13 +92,30 @@ def out_of_place(target: Any) -> Any:
     return getattr(packet, target._overloadname)
 
 
-def is_view(node: FxNode) -> bool:
-    """Whether a call's result shares memory with its first argument."""
-    name, x = base_name(node.target), node.args[0]
-    if name in ("contiguous", "to", "type_as") and isinstance(x, FxNode):
-        before, after = x.meta["val"], node.meta["val"]
-        return before.dtype == after.dtype and (name != "contiguous" or before.is_contiguous())
-    return name in VIEWS or name in ALIASES
+def base_of_view(node: FxNode) -> FxNode | None:
+    """Return what a call's result shares its memory with; None where it has its own."""
+    if node.target is operator.getitem:
+        parent = node.args[0]
+        return base_of_view(parent) if isinstance(parent, FxNode) else None
+    base = node.args[0] if node.args else None
+    if not isinstance(base, FxNode) or not isinstance(node.target, torch._ops.OpOverload):
+        return None
+    name, (first, *_) = base_name(node.target), node.target._schema.arguments
+    if name in ALIASES:
+        return base
+    if first.alias_info is None or first.alias_info.is_write:
+        return None
+    before, after = base.meta["val"], node.meta["val"]
+    if name in ("contiguous", "to", "flatten", "reshape"):  # those copy where they must
+        return base if before.dtype == after.dtype and _is_viewed(before, after) else None
+    return base
+
+
+def _is_viewed(before: torch.Tensor, after: torch.Tensor) -> bool:
+    try:
+        return before.view(after.shape).stride() == after.stride()
+    except (RuntimeError, ValueError):
+        return False
 
 
 def read(node: FxNode, reader: Reader) -> bool:

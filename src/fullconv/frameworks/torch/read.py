@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,9 +12,16 @@ from torch.export import ExportedProgram
 
 from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
+from fullconv.frameworks.torch.overwriting import Overwriting
 from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.graph import BATCH_SIZE, Graph, Node, Recipe
-from fullconv.operations import Identity, Opaque, Operation, Permute, Reshape, Slice
+from fullconv.operations import (
+    Opaque,
+    Operation,
+    Permute,
+    Reshape,
+    Slice,
+)
 
 FxNode = torch.fx.Node
 
@@ -91,11 +98,11 @@ class Reader:
     batch_axes: dict[str, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Weight] = field(default_factory=dict)
-    views: dict[FxNode, FxNode] = field(default_factory=dict)
     recipes: dict[str, Recipe] = field(default_factory=dict)
 
     def read(self) -> Source:
         self.traced = unwrapped(self.program.graph_module)
+        self.overwriting = Overwriting(self)
         image = self._inputs()
         self.recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in self.weights.items()}
         self.batch = self._hint(image.meta["val"].shape[0])
@@ -111,7 +118,7 @@ class Reader:
         outputs = [self.names[n] for n in result.args[0] if isinstance(n, FxNode)]
         graph = Graph(
             image.name,
-            self.nodes,
+            _needed(self.nodes, outputs),
             outputs,
             self.recipes,
             self.shapes,
@@ -179,12 +186,13 @@ class Reader:
             return  # a size; it is read where it is used
         if node.target is operator.getitem:
             self._item(node)
-            return
-        if aten.read(node, self):
-            if aten.is_in_place(node.target):
-                self._write_in_place(node)
-            elif aten.is_view(node):
-                self.views[node] = node.args[0]  # type: ignore[assignment]
+        else:
+            aten.read(node, self)
+        base = aten.base_of_view(node)
+        if aten.is_in_place(node.target):
+            self.overwriting.note_written(node)
+        elif base is not None and node in self.names:
+            self.overwriting.note_view(node, base)
 
     def add(
         self,
@@ -311,60 +319,6 @@ class Reader:
         self.add(node, Permute((0, 1, 3, 5, 2, 4)), (split,), output=turned)
         self.add(node, Reshape(self.shapes[node.name]), (turned,))
 
-    # In-place operations and groups.
-
-    def _write_in_place(self, node: FxNode) -> None:
-        """Let later uses of a tensor that is overwritten read the new value."""
-        changed = node.args[0]
-        assert isinstance(changed, FxNode)
-        order = {n: i for i, n in enumerate(self.traced.nodes)}
-
-        def read_later(value: FxNode) -> bool:
-            return any(order[user] > order[node] for user in value.users)
-
-        renamed = {self.names[changed]: node.name}
-        while changed in self.views and self._is_whole(changed):
-            self.names[changed] = node.name
-            changed = self.views[changed]
-            renamed[self.names[changed]] = node.name
-        bases = self._bases(changed)
-        others = [v for v in self.views if v is not changed and changed not in self._bases(v)]
-        if any(map(read_later, bases)) or any(
-            read_later(v) for v in others if set(bases) & set(self._bases(v))
-        ):
-            raise ModelError(
-                f"convert: the model writes into part of a tensor in place "
-                f"({aten.base_name(node.target)} in {self._owner(node)[0]!r}) and reads the "
-                f"whole afterwards. Write it without the in-place operation."
-            )
-        self.names[changed] = node.name
-        # Views that were taken before the writing see the new values too.
-        for view, of in self.views.items():
-            if self.names[of] not in renamed.values() or not (read_later(view) or view in of.users):
-                continue
-            held = next((n for n in self.nodes if n.outputs == (self.names[view],)), None)
-            if held is None or held.inputs[0] not in renamed:
-                continue
-            again = f"{held.outputs[0]}_again"
-            renamed[held.outputs[0]] = again
-            self.shapes[again] = self.shapes[held.outputs[0]]
-            inputs = (renamed[held.inputs[0]], *held.inputs[1:])
-            self.nodes.append(replace(held, inputs=inputs, outputs=(again,)))
-            self.names[view] = again
-
-    def _bases(self, view: FxNode) -> list[FxNode]:
-        """Return what a view is a view of, and what that is one of, and so on."""
-        found: list[FxNode] = []
-        while view in self.views:
-            view = self.views[view]
-            found.append(view)
-        return found
-
-    def _is_whole(self, view: FxNode) -> bool:
-        """Whether a view is all of what it is a view of, as it stands."""
-        made = next((n for n in self.nodes if n.outputs == (view.name,)), None)
-        return made is not None and isinstance(made.operation, Identity)
-
     def _group(self, node: FxNode, groups: dict[FxNode, aten.Group]) -> None:
         group = groups[node]
         if node is not group.last:
@@ -377,3 +331,13 @@ class Reader:
         self.nodes.append(
             Node(group.operation, (self.names[x],), (node.name,), name, kind, call)  # type: ignore[index]
         )
+
+
+def _needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
+    """Return the nodes that the outputs are made by."""
+    needed, kept = set(outputs), []
+    for node in reversed(list(nodes)):
+        if needed & set(node.outputs):
+            kept.append(node)
+            needed.update(name for name in node.inputs if name is not None)
+    return kept[::-1]

@@ -1,0 +1,137 @@
+"""What a PyTorch model overwrites, as values that are never overwritten.
+
+Note [Views]
+A view shares its memory with what it is taken of, its base: what is written into the one is read in
+the other. The vocabulary has no memory, so every call that overwrites gives a value of its own, and
+from then on that value is read by whoever reads the overwritten tensor. A base gets it by the way
+back: what a slice took is put between the cells around it, what was reshaped or permuted is turned
+back. All other views of the same base are then taken again, of its new value. What nobody reads
+afterwards is dropped when the program has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from fullconv.errors import ModelError
+from fullconv.frameworks.torch import aten
+from fullconv.graph import Node
+from fullconv.operations import Concat, Identity, Permute, Pointwise, Reshape, Slice
+
+if TYPE_CHECKING:
+    from fullconv.frameworks.torch.read import Reader
+
+FxNode = torch.fx.Node
+
+
+@dataclass(frozen=True)
+class View:
+    """What a view is taken of, and the nodes that take it."""
+
+    base: FxNode
+    steps: tuple[Node, ...]
+
+
+class Overwriting:
+    """The views of a program that is being read, and which of its calls give one tensor."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.views: dict[FxNode, View] = {}
+        self.same: dict[FxNode, FxNode] = {}
+
+    def note_view(self, view: FxNode, base: FxNode) -> None:
+        """Note that a call has given a view."""
+        base = self.same.get(base, base)
+        names = self.reader.names
+        made = {node.outputs[0]: node for node in self.reader.nodes[-2:]}  # no view takes more
+        steps: list[Node] = []
+        name = names[view]
+        while name != names[base] and name in made:
+            steps.insert(0, made[name])
+            name = made[name].inputs[0]
+        self.views[view] = View(base, tuple(steps))
+
+    def note_written(self, call: FxNode) -> None:
+        """Let later readers of what a call has overwritten read the value that it gave."""
+        target = call.args[0]
+        assert isinstance(target, FxNode)
+        root = target = self.same.get(target, target)
+        names, value = self.reader.names, call.name
+        names[root] = value
+        written = {root}
+        while root in self.views:
+            view = self.views[root]
+            value = self._put_back(call, view, value)
+            root = view.base
+            names[root] = value
+            written.add(root)
+        for other, view in self.views.items():
+            if other not in written and self._root(other) is root:
+                names[other] = self._taken(call, view, view.steps)[-1]
+        self.same[call] = target
+        for other, target in self.same.items():
+            names[other] = names[target]
+
+    def _root(self, view: FxNode) -> FxNode:
+        while view in self.views:
+            view = self.views[view].base
+        return view
+
+    def _taken(self, call: FxNode, view: View, steps: Sequence[Node]) -> list[str]:
+        """Take a view of what its base is now; return the base and the value of every step."""
+        values = [self.reader.names[view.base]]
+        for step in steps:
+            again = f"{step.outputs[0]}_after_{call.name}"
+            self._like(again, step.outputs[0])
+            inputs = (values[-1], *step.inputs[1:])
+            self.reader.nodes.append(replace(step, inputs=inputs, outputs=(again,)))
+            values.append(again)
+        return values
+
+    def _put_back(self, call: FxNode, view: View, value: str) -> str:
+        """Return the value of a view's base in which the view has a new value."""
+        before = self._taken(call, view, view.steps[:-1])
+        for under, step in zip(reversed(before), reversed(view.steps), strict=True):
+            result = f"{under}_with_{call.name}"
+            self._like(result, under)
+            shape = self.reader.shapes[under]
+            operation = step.operation
+            if isinstance(operation, Slice) and operation.step == 1:
+                self._put_between(call, operation, under, value, result)
+            elif isinstance(operation, Permute):
+                order = sorted(range(len(shape)), key=operation.order.__getitem__)
+                self.reader.add(call, Permute(tuple(order)), (value,), output=result)
+            elif isinstance(operation, Identity | Pointwise | Reshape):  # `to` is pointwise
+                self.reader.add(call, Reshape(shape), (value,), output=result)
+            else:
+                raise ModelError(
+                    f"convert: the model writes in place ({aten.base_name(call.target)}) into a "
+                    f"part of a tensor that is no plain slice of it. Write it without the in-place "
+                    f"operation."
+                )
+            value = result
+        return value
+
+    def _put_between(self, call: FxNode, cut: Slice, under: str, value: str, result: str) -> None:
+        shape = self.reader.shapes[under]
+        ends = {"low": (0, cut.start), "high": (cut.stop, shape[cut.axis])}
+        joined = {side: f"{result}_{side}" for side, (start, stop) in ends.items() if start < stop}
+        for side, name in joined.items():
+            start, stop = ends[side]
+            self._like(name, under)
+            kept = (*shape[: cut.axis], stop - start, *shape[cut.axis + 1 :])
+            self.reader.shapes[name] = kept
+            self.reader.add(call, Slice(cut.axis, start, stop), (under,), output=name)
+        parts = [joined.get("low"), value, joined.get("high")]
+        self.reader.add(call, Concat(cut.axis), tuple(filter(None, parts)), output=result)
+
+    def _like(self, name: str, other: str) -> None:
+        """Note a value that has the size of another."""
+        self.reader.shapes[name] = self.reader.shapes[other]
+        if other in self.reader.batch_axes:
+            self.reader.batch_axes[name] = self.reader.batch_axes[other]
