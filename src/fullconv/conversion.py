@@ -192,6 +192,7 @@ def _plan(
         lifted.one_pass,
         _cost(source.graph, lifted, lift(source.graph, grid, exact=not exact), exact),
         tuple(_warnings(framework.odd_weights(source))),
+        framework.order(source),
     )
     return _Plan(framework, model, source, lifted, report, metadata)
 

@@ -84,8 +84,8 @@ class FullyConvolutional:
         Parameters
         ----------
         images : torch.Tensor, numpy.ndarray or tensor of Keras' backend
-            ``(N, C, H, W)``, or ``(N, H, W, C)`` where a Keras model takes its channels last; at
-            least as large as the window.
+            ``(N, C, H, W)``, or ``(N, H, W, C)`` where the model takes its channels last; at least
+            as large as the window.
 
         Returns
         -------
@@ -241,6 +241,7 @@ def from_metadata(
             held["one_pass"],
             Cost(**held["cost"]),
             tuple(held["warnings"]),
+            held.get("images", ""),
         )
         shape = ImageShape(int(json.loads(metadata["fullconv.channels"])), grid)
         footprint = tuple(

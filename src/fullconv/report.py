@@ -118,6 +118,8 @@ class Report:
         Multiply-accumulates per window.
     warnings : tuple of str
         What is odd about the model itself: weights that are not finite.
+    images : str
+        The order of the images' axes, where it is not the usual one: ``(N, H, W, C)``.
     """
 
     grid: Grid
@@ -129,6 +131,7 @@ class Report:
     one_pass: bool
     cost: Cost
     warnings: tuple[str, ...] = ()
+    images: str = ""
 
     @property
     def verdict(self) -> str:
@@ -159,6 +162,7 @@ class Report:
             f"window   {w}x{h} pixels (width x height)",
             f"step     {sx}x{sy} pixels (the network's own stride is "
             f"{self.stride[1]}x{self.stride[0]})",
+            *([f"images   {self.images}, as the classifier takes them"] if self.images else []),
             f"result   {self.verdict}",
             f"cost     {self.cost} (multiply-accumulates per window)",
         ]
@@ -181,6 +185,7 @@ class Report:
             "window": list(self.grid.window),
             "step": list(self.grid.step),
             "stride": list(self.stride),
+            "images": self.images,
             "exact": self.exact,
             "per_window": self.per_window,
             "one_pass": self.one_pass,

@@ -46,6 +46,10 @@ class Framework(ABC):
     def read(self, model: Any, window: tuple[int, int] | None) -> Any:
         """Return the model's source: its vocabulary graph as ``.graph``, and what writing needs."""
 
+    def order(self, source: Any) -> str:
+        """Return how a model takes its images, where that is not the framework's usual order."""
+        return ""
+
     @abstractmethod
     def write(self, graph: Graph, source: Any, grid: Grid) -> Any:
         """Return a lifted graph as a model of this framework."""

@@ -188,10 +188,22 @@ def _reads_neighbours(
 def pad(lifting: Lifting, node: Node) -> Field:
     """Lift padding: removed rows and columns are an offset; added channels are added.
 
-    Exact always: added rows and columns belong to each window.
+    The channels may stand last. Exact always: added rows and columns belong to each window.
     """
     operation = cast(Pad, node.operation)
-    x = lifting.feature_map(node.inputs[0])
+    x = lifting.field(node.inputs[0])
+    if len(x.layout.axes) == 4 and not x.layout.is_feature_map():
+        turned = x.layout.permute((0, 3, 1, 2))
+        if turned.is_feature_map():
+            batch, *spatial, channels = operation.pads
+            as_map = replace(operation, pads=(batch, channels, *spatial))
+            result = _pad(lifting, node, as_map, x.arranged(turned))
+            return result.arranged(result.layout.permute((0, 2, 3, 1)))
+    return _pad(lifting, node, operation, lifting.feature_map(node.inputs[0]))
+
+
+def _pad(lifting: Lifting, node: Node, operation: Pad, x: Field) -> Field:
+    x = lifting.store(x, x.layout.in_order())
     batch, channels, *spatial = operation.pads
     if any(batch):
         raise EndsSharing("pads the batch")

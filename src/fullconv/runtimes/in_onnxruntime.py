@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
+from fullconv.frameworks.onnx.channels import channels_first
 from fullconv.frameworks.onnx.framework import session
 from fullconv.runtimes.runtime import Runtime, cores_for
 
@@ -27,7 +28,8 @@ class InOnnxRuntime(Runtime):
             )
         super().__init__(precision, lanes=lanes)
         threads = cores_for(lanes)
-        self._run: Callable[[Any], Any] | None = session(fcn.model, fcn._held, threads)
+        model = channels_first(fcn.model)
+        self._run: Callable[[Any], Any] | None = session(model, fcn._held, threads)
 
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
         if self._run is None:

@@ -18,6 +18,8 @@ import onnx
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
+from fullconv.frameworks.onnx.channels import channels_first
+from fullconv.frameworks.onnx.framework import image_dtype
 from fullconv.runtimes.runtime import Runtime
 
 
@@ -40,9 +42,10 @@ class InOpenvino(Runtime):
                 "choose the runtime onnxruntime."
             )
         super().__init__(precision, lanes=lanes)
+        self._dtype = image_dtype(model)
         core = openvino.Core()
         try:
-            read = core.read_model(io.BytesIO(model.SerializeToString()))
+            read = core.read_model(io.BytesIO(channels_first(model).SerializeToString()))
             _mend(read, precision)
             # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
             hints = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(lanes)}
@@ -66,7 +69,7 @@ class InOpenvino(Runtime):
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
         if self._requests is None:
             raise RuntimeError("it is closed")
-        images = np.ascontiguousarray(images, np.float32)
+        images = np.ascontiguousarray(images, self._dtype)
         request = self._requests.get()
         try:
             # The results are copied out: the next run writes over them.

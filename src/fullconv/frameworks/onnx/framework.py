@@ -15,6 +15,15 @@ import onnx_ir as ir
 from fullconv.errors import ExportError, ImageError, ModelError, UnsafeModelError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import Framework, Held, nothing_held
+from fullconv.frameworks.onnx.channels import (
+    channels_last,
+    is_last,
+    of_each,
+    scores_to_last,
+    scores_to_map,
+    to_last,
+    to_map,
+)
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid
@@ -73,8 +82,11 @@ class OnnxFramework(Framework):
         size = proto.graph.input[0].type.tensor_type.shape.dim[0]
         run = session(proto)
         fixed = size.dim_value if size.HasField("dim_value") else 0
+        (image, *_) = ir.serde.deserialize_model(proto).graph.inputs
 
         def classify(crops: Any) -> Any:
+            if channels_last(image, crops.shape[2:]):
+                crops = to_last(crops)
             if not fixed:
                 return run(crops)
             results = []
@@ -90,8 +102,39 @@ class OnnxFramework(Framework):
         return classify
 
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
-        """Run the converted model in ONNX Runtime."""
-        return session(model, held)
+        """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""
+        if not is_last(model):
+            return session(model, held)
+        # A caller's images have their channels last, and are handed on as they lie in memory.
+        run = session(model, lambda images: held(to_map(images)))
+        return lambda images: of_each(scores_to_map, run(to_last(images)))
+
+    def order(self, source: Source) -> str:
+        """Return ``(N, H, W, C)`` where the model takes its channels last."""
+        return "(N, H, W, C)" if source.channels_last else ""
+
+    def inward(self, model: Any, images: Any) -> Any:
+        """Return images that come with their channels last as ``(N, C, H, W)``."""
+        if not is_last(model):
+            return images
+        channels = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
+        if not isinstance(images, np.ndarray):
+            raise ImageError(
+                f"fcn(images): expected a numpy array (N, H, W, {channels}); got "
+                f"{type(images).__qualname__}."
+            )
+        if images.ndim != 4 or images.shape[3] != channels:
+            raise ImageError(
+                f"fcn(images): the model takes its channels last, (N, H, W, {channels}); got shape "
+                f"{images.shape}. For one image add the first axis: images[None]."
+            )
+        return to_map(images)
+
+    def outward(self, model: Any, scores: Any) -> Any:
+        """Return scores as ``(N, rows, columns, K)`` where the model gives them so."""
+        if not is_last(model):
+            return scores
+        return of_each(scores_to_last, scores)
 
     def check(self, images: Any, channels: int) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
@@ -243,7 +286,7 @@ def session(
             f"onnx.checker.check_model."
         ) from None
     name = opened.get_inputs()[0].name
-    dtype = np.float64 if "double" in opened.get_inputs()[0].type else np.float32
+    dtype = image_dtype(model)
 
     def run(images: Any) -> Any:
         how = shrinking if held(images) > MUCH else None
@@ -251,6 +294,11 @@ def session(
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     return run
+
+
+def image_dtype(model: onnx.ModelProto) -> np.dtype[Any]:
+    """Return the type of the numbers that a model takes."""
+    return onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
 
 
 def _check_external_data(model: onnx.ModelProto, path: Path) -> None:

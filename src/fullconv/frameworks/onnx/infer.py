@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from fullconv.errors import ModelError, WindowError, first_line
+from fullconv.geometry import Pair
 
 Array = NDArray[Any]
 
@@ -24,14 +25,18 @@ class Inference:
     ----------
     shapes : dict of str to tuple of int
         Every value that depends on the image, and every parameter.
+    window : (int, int)
+        Height and width of the image.
     constants : dict of str to array
         Constant nodes, and sizes computed from shapes (the Shape, Gather, Concat chains that
         exporters write before a Reshape).
     """
 
-    def __init__(self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], window: Pair
+    ) -> None:
         self.model = model
-        self.window = next(iter(shapes.values()))[2:]
+        self.window = window
         self.shapes: dict[str, tuple[int, ...]] = dict(shapes)
         self.types: dict[str, ir.DataType] = {}
         self.constants: dict[str, Array] = {}
@@ -62,6 +67,10 @@ class Inference:
             self._set(node, np.array(sizes, dtype=np.int64))
         elif names and all(name in self.constants for name in names) and self._is_size(node):
             self._fold(node)
+        elif node.op_type == "GroupNormalization":
+            # Of versions 18 to 20 ONNX infers nothing: it calls them deprecated. They still run.
+            first, result = names[0] or "", node.outputs[0].name or ""
+            self.shapes[result], self.types[result] = self.shapes[first], self.types[first]
         else:
             self._infer(node)
 
@@ -114,7 +123,7 @@ class Inference:
             found = onnx.shape_inference.infer_node_outputs(
                 schema, proto, types, data, opset_imports=self.opsets
             )
-        except onnx.defs.SchemaError:
+        except (onnx.defs.SchemaError, onnx.checker.ValidationError):
             raise ModelError(
                 f"convert: the model uses the operator {node.op_type!r} of domain "
                 f"{node.domain or 'ai.onnx'!r}, version {version}, which ONNX does not define; "

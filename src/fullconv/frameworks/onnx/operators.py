@@ -47,15 +47,15 @@ _handlers: dict[str, Handler] = {}
 
 POINTWISE = frozenset(
     """
-    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast
-    Ceil Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid
-    HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or Pow
-    PRelu Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum
-    Swish Tan Tanh ThresholdedRelu Where Xor
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil
+    Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
+    IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or Pow PRelu
+    Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan
+    Tanh ThresholdedRelu Where Xor
     """.split()
 )
 # Inputs after the first are settings, not operands.
-SETTINGS = frozenset(["Clip", "Cast"])
+SETTINGS = frozenset(["Clip"])
 
 
 def read(node: ir.Node, reader: Reader) -> None:
@@ -314,7 +314,9 @@ def _slice(node: ir.Node, reader: Reader) -> None:
         at = int(axis) % len(shape)
         cuts.append((at, *slice(int(start), int(end), int(step)).indices(shape[at])))
     if any(step < 1 for *_, step in cuts):
-        reader.add(node, Opaque("Slice backwards"))
+        axis, *ends = cuts[0]
+        if len(cuts) > 1 or not reader.reorder(node, axis, range(*ends)):
+            reader.add(node, Opaque("Slice backwards"))
         return
     held = node.inputs[0]
     name: ir.Value | str | None = held
@@ -348,7 +350,7 @@ def _gather(node: ir.Node, reader: Reader) -> None:
         if len(steps) == 1 and min(steps) > 0:
             step = steps.pop()
             reader.add(node, Slice(axis, numbers[0], numbers[-1] + 1, step), (node.inputs[0],))
-        else:
+        elif not reader.reorder(node, axis, numbers):
             reader.add(node, Opaque("Gather"))
 
 
@@ -410,7 +412,8 @@ def _instance_norm(node: ir.Node, reader: Reader) -> None:
 
 @_handles("GroupNormalization")
 def _group_norm(node: ir.Node, reader: Reader) -> None:
-    # In version 18 of the operator scale and bias were one per group; 21 has one per channel.
+    # Scale and bias are one per group in version 18 of the operator, and one per channel in 21; the
+    # rule takes either.
     groups = node.attributes.get_int("num_groups", 1)
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     reader.add(node, GroupNormalization(groups, epsilon))
@@ -419,6 +422,12 @@ def _group_norm(node: ir.Node, reader: Reader) -> None:
 @_handles("Dropout", "Identity")
 def _identity(node: ir.Node, reader: Reader) -> None:
     reader.add(node, Identity(node.op_type), (node.inputs[0],), node.outputs[0].name)
+
+
+@_handles("Cast")
+def _cast(node: ir.Node, reader: Reader) -> None:
+    same = reader.type(node.inputs[0]) == reader.type(node.outputs[0])
+    reader.add(node, Identity("Cast") if same else Pointwise("Cast"), (node.inputs[0],))
 
 
 @_handles("Expand")

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from fullconv.doubling import around, doublings
 from fullconv.errors import ModelError
+from fullconv.frameworks.onnx.channels import TO_MAP
 from fullconv.frameworks.onnx.read import Call, Source
 from fullconv.geometry import Grid, Pair
 from fullconv.graph import Graph, Node, Recipe
@@ -25,6 +26,7 @@ from fullconv.operations import (
     DivideCells,
     FoldWindows,
     Gathered,
+    GroupNormalization,
     Identity,
     Keep,
     LayOut,
@@ -50,6 +52,9 @@ from fullconv.operations import (
 
 Segment = Own | Gathered | Running
 
+GROUPS_OF_CHANNELS = 21
+"""The operator set since which GroupNormalization has a scale and a bias per channel."""
+
 MODES = {
     "constant": "constant",
     "reflect": "reflect",
@@ -61,6 +66,7 @@ MODES = {
 def write(graph: Graph, source: Source, grid: Grid) -> ir.Model:
     """Return a model from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
 
+    Where the source takes its channels last, from ``(N, H, W, C)`` to ``(N, rows, columns, K)``.
     Height, width and batch are free. Nodes and initializers keep their names where they live on.
     """
     return Writer(graph, source, grid).write()
@@ -87,14 +93,7 @@ class Writer:
     def write(self) -> ir.Model:
         """Write every node, then the outputs under their original names."""
         original = self.source.model.graph
-        old = next(v for v in original.inputs if v.name == self.graph.image)
-        channels = self.source.graph.shapes[self.graph.image][1]
-        image = ir.Value(
-            name=self.graph.image,
-            type=ir.TensorType(old.dtype or ir.DataType.FLOAT),
-            shape=ir.Shape(["batch", channels, "height", "width"]),
-        )
-        self.values[self.graph.image] = image
+        image = self._image(original)
         for node in self.graph.nodes:
             result = self.operation(node.operation, node)
             self._call_it(result, node)
@@ -119,9 +118,36 @@ class Writer:
         model.metadata_props.update(self.source.model.metadata_props)
         return model
 
+    def _image(self, original: ir.Graph) -> ir.Value:
+        """Return the model's input, and hold the map that it is or becomes."""
+        (old,) = (v for v in original.inputs if v.name not in original.initializers)
+        channels = self.source.graph.shapes[self.graph.image][1]
+        last = self.source.channels_last
+        image = ir.Value(
+            name=old.name,
+            type=ir.TensorType(old.dtype or ir.DataType.FLOAT),
+            shape=ir.Shape(
+                ["batch", "height", "width", channels]
+                if last
+                else ["batch", channels, "height", "width"]
+            ),
+        )
+        self.values[self.graph.image] = image
+        if last:
+            # See Note [Channels last]. One tensor per window may ask for the image's name, too.
+            self.reserved.add(old.name)
+            turned = self._emit("Transpose", [image], {"perm": TO_MAP})
+            turned.type = image.type
+            self.values[self.graph.image] = turned
+        return image
+
     def _output(self, name: str, original: ir.Value) -> ir.Value:
         rank = self._answer_rank(name)
-        value = self._emit("Identity", [self._value(name)])
+        if self.source.channels_last:
+            order = (0, rank - 2, rank - 1, *range(1, rank - 2))
+            value = self._emit("Transpose", [self._value(name)], {"perm": order})
+        else:
+            value = self._emit("Identity", [self._value(name)])
         value.name = original.name
         value.type = original.type
         value.shape = ir.Shape([None] * rank)
@@ -384,13 +410,29 @@ class Writer:
         return self._emit("Div", [total, divisor])
 
     def _dtype(self) -> Any:
-        return (self.values[self.graph.image].dtype or ir.DataType.FLOAT).numpy()
+        kind = self.values[self.graph.image].dtype
+        # Images of whole numbers are made float by the model's own Cast.
+        if kind is None or not kind.is_floating_point():
+            kind = ir.DataType.FLOAT
+        return kind.numpy()
 
     @operation.register
     def _(self, operation: AlongAxis, node: Node) -> ir.Value | Sequence[ir.Value]:
         if operation.name == "LRN":
             return self._clone(node)
         return self._clone(node, {"axis": operation.axis})
+
+    @operation.register
+    def _(self, operation: GroupNormalization, node: Node) -> ir.Value | Sequence[ir.Value]:
+        kind = node.source.node.op_type if isinstance(node.source, Call) else ""
+        if kind != "GroupNormalization" or self.opset >= GROUPS_OF_CHANNELS:
+            return self._clone(node)
+        # ONNX refuses the older one as deprecated; its groups are channels of another map.
+        x, scale, bias = self._inputs(node)
+        wide = self._emit("Reshape", [x, self._numbers(0, operation.groups, -1)])
+        settings = {"epsilon": operation.epsilon}
+        normal = self._emit("InstanceNormalization", [wide, scale, bias], settings, node.name)
+        return self._emit("Reshape", [normal, self._emit("Shape", [x])])
 
     @operation.register
     def _(self, operation: ChannelNormalization, node: Node) -> ir.Value:

@@ -1,0 +1,145 @@
+"""Which axis of an ONNX model's images holds the channels, and models without the turning ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from fullconv.geometry import Pair
+
+# Note [Channels last]. What is exported from TensorFlow or Keras takes images (N, H, W, C), and
+# turns them to (N, C, H, W) ahead of its convolutions. Its converted form takes and gives the same,
+# and begins and ends with a Transpose that `write` puts there. Everywhere else images are
+# (N, C, H, W): what scans many tiles leaves the two ends out (`channels_first`).
+
+TO_MAP = (0, 3, 1, 2)
+"""The permutation of ``(N, H, W, C)`` to ``(N, C, H, W)``."""
+TO_LAST = (0, 2, 3, 1)
+"""The permutation of ``(N, C, H, W)`` to ``(N, H, W, C)``."""
+
+FEW = (1, 3, 4)
+"""Numbers of channels that most images have."""
+
+KEEPING = frozenset(
+    """
+    Abs Add And Cast Ceil Clip Concat DequantizeLinear Div Dropout Equal Exp Floor Gather Greater
+    Identity LeakyRelu Less Log Max Mean Min Mod Mul Neg Not Or Pad Pow QuantizeLinear Reciprocal
+    Relu Round Sigmoid Sign Slice Sqrt Sub Sum Tanh Where
+    """.split()
+)
+"""Operators that leave the axes where they are."""
+
+OF_MAPS = frozenset(
+    """
+    AveragePool BatchNormalization Conv ConvTranspose DepthToSpace GlobalAveragePool GlobalMaxPool
+    GroupNormalization InstanceNormalization LRN MaxPool SpaceToDepth
+    """.split()
+)
+"""Operators that take ``(N, C, H, W)`` and nothing else."""
+
+
+def channels_last(image: ir.Value, window: Pair | None) -> bool:
+    """Return whether a classifier takes its images ``(N, H, W, C)``.
+
+    Its operators tell: those of maps read the image as ``(N, C, H, W)``, or a Transpose makes it
+    so. Where none does, the sizes of the image and the window tell; where both orders fit them, the
+    channels come first.
+    """
+    for node in readers(image):
+        if node.op_type in OF_MAPS:
+            return False
+        if turning(node) in (TO_MAP, TO_LAST):
+            return turning(node) == TO_MAP
+    return image.shape is not None and _fits_last(sizes(image), window)
+
+
+def sizes(image: ir.Value) -> list[int | None]:
+    """Return the sizes of a value, None where they are free."""
+    return [int(n) if isinstance(n, int) else None for n in image.shape or ()]
+
+
+def _fits_last(shape: Sequence[int | None], window: Pair | None) -> bool:
+    _, first, _, last = shape
+    if window is not None:
+        fits = [
+            all(held in (None, size) for held, size in zip(shape[at : at + 2], window, strict=True))
+            for at in (1, 2)
+        ]
+        if fits[0] != fits[1]:
+            return fits[0]
+    if first is None or last is None:
+        return first is None and last is not None
+    return last in FEW and first not in FEW
+
+
+def readers(value: ir.Value) -> Iterator[ir.Node]:
+    """Yield what first reads a value, through operators that leave the axes where they are."""
+    waiting, seen = [value], {value}
+    while waiting:
+        for node, _ in waiting.pop(0).uses():
+            if node.op_type not in KEEPING:
+                yield node
+                continue
+            waiting.extend(v for v in node.outputs if v not in seen)
+            seen.update(node.outputs)
+
+
+def turning(node: ir.Node) -> tuple[int, ...]:
+    """Return the permutation of a Transpose; none for other nodes."""
+    return tuple(node.attributes.get_ints("perm", ()) or ()) if node.op_type == "Transpose" else ()
+
+
+def is_last(model: onnx.ModelProto) -> bool:
+    """Return whether a converted model takes its channels last: the one size that is not free."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    return [dim.HasField("dim_value") for dim in dims[1:]] == [False, False, True]
+
+
+def channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a converted model as one that takes and gives its channels first.
+
+    See Note [Channels last]: what turned the axes at its ends hands them on.
+    """
+    if not is_last(model):
+        return model
+    turned = onnx.ModelProto()
+    turned.CopyFrom(model)
+    (image,) = turned.graph.input
+    ends = {image.name, *(output.name for output in turned.graph.output)}
+    for node in turned.graph.node:
+        if node.op_type == "Transpose" and ends.intersection((node.input[0], node.output[0])):
+            node.op_type = "Identity"
+            del node.attribute[:]
+    dims = list(image.type.tensor_type.shape.dim)
+    image.type.tensor_type.ClearField("shape")
+    image.type.tensor_type.shape.dim.extend(dims[axis] for axis in TO_MAP)
+    return turned
+
+
+def to_map(images: Any) -> Any:
+    """``(N, H, W, C)`` to ``(N, C, H, W)``, without a copy."""
+    return np.moveaxis(images, -1, 1)
+
+
+def to_last(images: Any) -> Any:
+    """``(N, C, H, W)`` to ``(N, H, W, C)``, without a copy."""
+    return np.moveaxis(images, 1, -1)
+
+
+def scores_to_map(scores: Any) -> Any:
+    """``(N, rows, columns, ...)`` to ``(N, ..., rows, columns)``, without a copy."""
+    return np.moveaxis(scores, (1, 2), (-2, -1))
+
+
+def scores_to_last(scores: Any) -> Any:
+    """``(N, ..., rows, columns)`` to ``(N, rows, columns, ...)``, without a copy."""
+    return np.moveaxis(scores, (-2, -1), (1, 2))
+
+
+def of_each(turn: Callable[[Any], Any], outputs: Any) -> Any:
+    """Return one output, or each of several, with its axes turned."""
+    return tuple(map(turn, outputs)) if isinstance(outputs, tuple) else turn(outputs)
