@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks.onnx.channels import channels_first
-from fullconv.frameworks.onnx.framework import session
+from fullconv.frameworks.onnx.session import session
 from fullconv.runtimes.runtime import Runtime, cores_for
 
 

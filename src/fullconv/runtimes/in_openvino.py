@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks.onnx.channels import channels_first
-from fullconv.frameworks.onnx.framework import image_dtype
+from fullconv.frameworks.onnx.session import image_dtype
 from fullconv.runtimes.runtime import Runtime
 
 

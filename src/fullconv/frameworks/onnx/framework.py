@@ -25,13 +25,13 @@ from fullconv.frameworks.onnx.channels import (
     to_map,
 )
 from fullconv.frameworks.onnx.read import Source, read
+from fullconv.frameworks.onnx.session import session
+from fullconv.frameworks.onnx.versions import current
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, check_shape
 
-OLDEST_OPSET = 15
-CURRENT_OPSET = 17
 LARGE = 1 << 20
 
 
@@ -68,7 +68,7 @@ class OnnxFramework(Framework):
 
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
-        return read(ir.serde.deserialize_model(_current(_proto(model))), window)
+        return read(ir.serde.deserialize_model(current(_proto(model))), window)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
         """Write a checked model."""
@@ -198,44 +198,8 @@ class OnnxFramework(Framework):
         return odd
 
 
-WRONG_OPTIMIZERS = ["Pad_Fusion"]
-"""What makes ONNX Runtime (1.31) give other scores: it pads with -infinity ahead of a MaxPool where
-the model says zero."""
-
-MUCH = 7 << 27
-"""Bytes of tensors at once, beyond which a run gives its memory back: the largest tiles. It would
-take smaller runs up to a seventh longer (ResNet-50, window 224)."""
-
-
 def _proto(model: Any) -> onnx.ModelProto:
     return model if isinstance(model, onnx.ModelProto) else ir.serde.serialize_model(model)
-
-
-def _current(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Bring an old model to a current operator set."""
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    if version >= OLDEST_OPSET:
-        return model
-    old, model = model, onnx.ModelProto()
-    model.CopyFrom(old)
-    for node in model.graph.node:
-        # Left on a reflecting Pad, this attribute survives the conversion and is then invalid.
-        modes = [a.s for a in node.attribute if a.name == "mode"]
-        if node.op_type == "Pad" and modes and modes[0] != b"constant":
-            kept = [a for a in node.attribute if a.name != "value"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-    try:
-        current: onnx.ModelProto = onnx.version_converter.convert_version(model, CURRENT_OPSET)
-    except Exception as error:
-        raise ModelError(
-            f"convert: the model is written for version {version} of the ONNX operators, and ONNX "
-            f"cannot bring it to {CURRENT_OPSET} ({first_line(error)}). Export it again with "
-            f"opset_version={CURRENT_OPSET}."
-        ) from None
-    del current.metadata_props[:]
-    current.metadata_props.extend(model.metadata_props)
-    return current
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -253,52 +217,6 @@ def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             graph.input.add().CopyFrom(info)
     return skeleton
-
-
-def session(
-    model: onnx.ModelProto, held: Held = nothing_held, threads: int = 0
-) -> Callable[[Any], Any]:
-    """Return a function that runs a model; one array for one output, else a tuple.
-
-    It may be called from several threads, and takes ``threads`` for each call, or all cores. A run
-    that holds much gives its memory back at its end. ONNX Runtime would keep it, and find it in the
-    wrong pieces for the next run: of VGG16 the second took 5 GB where the first took 3.4.
-    """
-    import onnxruntime
-
-    shrinking = onnxruntime.RunOptions()
-    shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # Patterns are for sizes that come again; tiles and images seldom do, and each would be kept.
-    options.enable_mem_pattern = False
-    options.intra_op_num_threads = threads
-    try:
-        opened = onnxruntime.InferenceSession(
-            model.SerializeToString(),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=WRONG_OPTIMIZERS,
-        )
-    except Exception as error:
-        raise ModelError(
-            f"ONNX Runtime cannot run the model ({first_line(error)}); check it with "
-            f"onnx.checker.check_model."
-        ) from None
-    name = opened.get_inputs()[0].name
-    dtype = image_dtype(model)
-
-    def run(images: Any) -> Any:
-        how = shrinking if held(images) > MUCH else None
-        outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
-        return tuple(outputs) if len(outputs) > 1 else outputs[0]
-
-    return run
-
-
-def image_dtype(model: onnx.ModelProto) -> np.dtype[Any]:
-    """Return the type of the numbers that a model takes."""
-    return onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
 
 
 def _check_external_data(model: onnx.ModelProto, path: Path) -> None:

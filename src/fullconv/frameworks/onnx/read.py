@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 
 from fullconv.errors import ModelError, WindowError
-from fullconv.frameworks.onnx import operators
-from fullconv.frameworks.onnx.channels import (
-    TO_LAST,
-    TO_MAP,
-    channels_last,
-    readers,
-    sizes,
-    turning,
-)
+from fullconv.frameworks.onnx import operators, read_maps, read_numbers, read_shapes  # noqa: F401 - the families of operators register
+from fullconv.frameworks.onnx.channels import TO_MAP, channels_last, readers, sizes, turning
 from fullconv.frameworks.onnx.infer import Inference
-from fullconv.graph import Graph, Node, Recipe
-from fullconv.operations import Concat, Identity, Operation, Permute, Reshape, Slice
-
-A_FEW = 4
-"""So many entries are taken one by one, each from a slice of its own."""
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """An ONNX node, to be cloned with other values.
-
-    Attributes
-    ----------
-    operation : Operation
-        What it was read as.
-    node : onnx_ir.Node
-        The node itself.
-    slots : tuple of int
-        Which of its inputs the vocabulary's inputs are, in order.
-    """
-
-    operation: Operation
-    node: ir.Node
-    slots: tuple[int, ...]
+from fullconv.frameworks.onnx.reader import Reader
+from fullconv.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -166,150 +135,3 @@ def _channels(image: ir.Value, last: bool) -> int:
         f"convert: the model does not say how many channels its image has; fix the "
         f"{'last' if last else 'second'} dimension of its input when exporting it."
     )
-
-
-@dataclass
-class Reader:
-    """What the table of operators reads from and appends to."""
-
-    model: ir.Model
-    inference: Inference
-    nodes: list[Node] = field(default_factory=list)
-    recipes: dict[str, Recipe] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        weights = {*self.model.graph.initializers, *self.inference.constants}
-        self.recipes = {name: Recipe(name, self.shapes[name]) for name in weights}
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Native shapes by name."""
-        return self.inference.shapes
-
-    @property
-    def opset(self) -> int:
-        """Version of the standard operators."""
-        return self.model.opset_imports.get("", 1)
-
-    def constant(self, value: ir.Value | None) -> Any:
-        """Return an input's numbers where they are known, else None."""
-        if value is None or value.name is None:
-            return None
-        if value.name in self.inference.constants:
-            return self.inference.constants[value.name]
-        held = self.model.graph.initializers.get(value.name)
-        return None if held is None or held.const_value is None else held.const_value.numpy()
-
-    def shape(self, value: ir.Value | None) -> tuple[int, ...]:
-        """Return an input's or output's native shape."""
-        assert value is not None
-        return self.shapes[value.name or ""]
-
-    def type(self, value: ir.Value | None) -> ir.DataType:
-        """Return the type of an input's or output's numbers."""
-        assert value is not None
-        return self.inference.types[value.name or ""]
-
-    def turned_image(self, name: str) -> str:
-        """Read the image ``(N, H, W, C)`` as a map that is turned first; return the map's name."""
-        map_ = self._beside(name, TO_MAP)
-        self.nodes.append(Node(Permute(TO_LAST), (map_,), (name,), ""))
-        return map_
-
-    def vector(self, name: str) -> str:
-        """Return an output; one of a single cell, ``(N, 1, 1, K)``, as ``(N, K, 1, 1)``."""
-        shape = self.shapes[name]
-        if len(shape) != 4 or shape[1:3] != (1, 1) or name in self.recipes:
-            return name
-        map_ = self._beside(name, TO_MAP)
-        self.nodes.append(Node(Permute(TO_MAP), (name,), (map_,), ""))
-        return map_
-
-    def _beside(self, name: str, order: tuple[int, ...]) -> str:
-        """Name a value that another is turned into, or comes from."""
-        free = f"{name}/map"
-        while free in self.shapes:
-            free += "_"
-        self.shapes[free] = tuple(self.shapes[name][axis] for axis in order)
-        return free
-
-    def turned(self, name: str) -> str:
-        """Return a weight ``(in, out)`` as ``(out, in)``, under a name of its own."""
-        turned = f"{name}/turned"
-        self.recipes[turned] = self.recipes[name].permute(1, 0)
-        return turned
-
-    def scaled(self, name: str, factor: float) -> str:
-        """Return a parameter multiplied by a number, under a name of its own."""
-        if factor == 1.0:
-            return name
-        scaled = f"{name}/scaled"
-        self.recipes[scaled] = self.recipes[name].scale(factor)
-        return scaled
-
-    def flat(self, name: str) -> str:
-        """Return a parameter with one axis, under a name of its own where it had more."""
-        recipe = self.recipes[name]
-        if len(recipe.shape) == 1:
-            return name
-        self.recipes[f"{name}/flat"] = recipe.reshape(prod(recipe.shape))
-        return f"{name}/flat"
-
-    def add(
-        self,
-        node: ir.Node,
-        operation: Operation,
-        inputs: tuple[ir.Value | str | None, ...] | None = None,
-        output: str | None = None,
-    ) -> None:
-        """Append a node; without ``inputs``, every input that is given is one."""
-        if inputs is None:
-            slots = tuple(i for i, v in enumerate(node.inputs) if v is not None)
-            names: list[str | None] = [
-                v.name if (v := node.inputs[i]) is not None else None for i in slots
-            ]
-        else:
-            names = [v if isinstance(v, str) or v is None else v.name for v in inputs]
-            own = [v.name if v is not None else None for v in node.inputs]
-            slots = tuple(own.index(n) if n is not None and n in own else -1 for n in names)
-        if names[0] in self.recipes and isinstance(operation, Reshape | Permute | Identity):
-            # A rearranged parameter is a parameter.
-            recipe = self.recipes[names[0] or ""]
-            if not isinstance(operation, Identity):
-                recipe = recipe.rearranged(operation)
-            self.recipes[output or node.outputs[0].name or ""] = recipe
-            return
-        outputs = (output,) if output else tuple(v.name or "" for v in node.outputs if v.name)
-        name = node.name or outputs[0]
-        call = Call(operation, node, slots)
-        self.nodes.append(Node(operation, tuple(names), outputs, name, node.op_type, call))
-
-    def pieces(self, node: ir.Node, axis: int) -> None:
-        """Read a Split as one slice per output."""
-        start = 0
-        for value in node.outputs:
-            size = self.shape(value)[axis]
-            self.add(node, Slice(axis, start, start + size), (node.inputs[0],), value.name)
-            start += size
-
-    def reorder(self, node: ir.Node, axis: int, indices: Sequence[int]) -> bool:
-        """Read a node that takes a few entries in any order (RGB to BGR), if they are few."""
-        if not 1 < len(indices) <= A_FEW:
-            return False
-        result, shape = node.outputs[0].name, list(self.shape(node.inputs[0]))
-        shape[axis] = 1
-        names = [f"{result}/{place}" for place in range(len(indices))]
-        for name, index in zip(names, indices, strict=True):
-            self.shapes[name] = tuple(shape)
-            self.add(node, Slice(axis, index, index + 1), (node.inputs[0],), name)
-        self.add(node, Concat(axis), tuple(names))
-        return True
-
-    def select(self, node: ir.Node, axis: int, index: int) -> None:
-        """Read a Gather of one index: a slice, then one axis less."""
-        kept = f"{node.outputs[0].name}/kept"
-        shape = list(self.shape(node.inputs[0]))
-        shape[axis] = 1
-        self.shapes[kept] = tuple(shape)
-        self.add(node, Slice(axis, index, index + 1), (node.inputs[0],), kept)
-        self.add(node, Reshape(self.shape(node.outputs[0])), (kept,))

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.onnx.read import Reader
+    from fullconv.frameworks.onnx.reader import Reader
 
 
 def whole_factor(node: ir.Node, reader: Reader) -> tuple[int, int] | None:
@@ -42,7 +42,7 @@ def _resized(
     node: ir.Node, reader: Reader, cells: np.ndarray, settings: dict[str, np.ndarray]
 ) -> np.ndarray:
     """Run the node alone."""
-    from fullconv.frameworks.onnx.framework import session
+    from fullconv.frameworks.onnx.session import session
 
     proto = ir.serde.serialize_node(node)
     kind = onnx.TensorProto.FLOAT

@@ -1,0 +1,143 @@
+"""How ONNX's operators on numbers read: linear layers, normalization, reductions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import onnx_ir as ir
+
+from fullconv.frameworks.onnx.operators import handles
+from fullconv.operations import (
+    AlongAxis,
+    GroupNormalization,
+    Identity,
+    LayerNormalization,
+    Linear,
+    Opaque,
+    PerChannel,
+    Pointwise,
+    Reduce,
+)
+
+if TYPE_CHECKING:
+    from fullconv.frameworks.onnx.reader import Reader
+
+
+@handles("Gemm")
+def _gemm(node: ir.Node, reader: Reader) -> None:
+    get = node.attributes
+    name = _weight(node, reader)
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    outputs = reader.shape(node.outputs[0])[1]
+    vector = bias is None or reader.shape(bias) in ((outputs,), (1, outputs))
+    turned = get.get_int("transA", 0) == 1
+    known = bias is None or bias.name in reader.recipes
+    if turned or name is None or not vector or not known:
+        reader.add(node, Opaque("Gemm"))
+        return
+    weight = name if get.get_int("transB", 0) else reader.turned(name)
+    weight = reader.scaled(weight, get.get_float("alpha", 1.0))
+    term = None if bias is None else reader.scaled(bias.name or "", get.get_float("beta", 1.0))
+    if term is not None:
+        term = reader.flat(term)
+    reader.add(node, Linear(), (node.inputs[0], weight, term))
+
+
+@handles("MatMul")
+def _matmul(node: ir.Node, reader: Reader) -> None:
+    name = _weight(node, reader)
+    if name is None or len(reader.shape(node.inputs[1])) != 2:
+        reader.add(node, Opaque("MatMul"))
+    else:
+        reader.add(node, Linear(), (node.inputs[0], reader.turned(name), None))
+
+
+def _weight(node: ir.Node, reader: Reader) -> str | None:
+    """Return the second input's name where it is a parameter and the first is not."""
+    first, second = (v.name if v is not None else "" for v in node.inputs[:2])
+    return second if second in reader.recipes and first not in reader.recipes else None
+
+
+@handles("BatchNormalization")
+def _batch_norm(node: ir.Node, reader: Reader) -> None:
+    if node.attributes.get_int("training_mode", 0):
+        reader.add(node, Opaque("BatchNormalization in training mode"))
+    else:
+        reader.add(node, PerChannel("BatchNormalization"))
+
+
+@handles("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2")
+def _reduce(node: ir.Node, reader: Reader) -> None:
+    axes = node.attributes.get_ints("axes", None)
+    if axes is None and len(node.inputs) > 1:
+        given = reader.constant(node.inputs[1])
+        axes = None if given is None else [int(n) for n in given]
+    if not axes:
+        reader.add(node, Opaque(node.op_type))
+        return
+    kinds: dict[str, Literal["mean", "sum", "max", "l2"]] = {
+        "ReduceMean": "mean",
+        "ReduceSum": "sum",
+        "ReduceMax": "max",
+        "ReduceL2": "l2",
+    }
+    rank = len(reader.shape(node.inputs[0]))
+    operation = Reduce(
+        kinds[node.op_type],
+        tuple(sorted(n % rank for n in axes)),
+        bool(node.attributes.get_int("keepdims", 1)),
+    )
+    reader.add(node, operation, (node.inputs[0],))
+
+
+@handles("Softmax", "LogSoftmax")
+def _softmax(node: ir.Node, reader: Reader) -> None:
+    rank = len(reader.shape(node.inputs[0]))
+    reader.add(node, AlongAxis(node.op_type, node.attributes.get_int("axis", -1) % rank))
+
+
+@handles("LRN")
+def _lrn(node: ir.Node, reader: Reader) -> None:
+    reader.add(node, AlongAxis("LRN", 1, ordered=True))
+
+
+@handles("LayerNormalization")
+def _layer_norm(node: ir.Node, reader: Reader) -> None:
+    rank = len(reader.shape(node.inputs[0]))
+    axis = node.attributes.get_int("axis", -1) % rank
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    given = (node.inputs[0], node.inputs[1], bias)
+    used = [v for v in node.outputs[1:] if v.name and v.uses()]
+    if used:
+        reader.add(node, Opaque("LayerNormalization with statistics"))
+    else:
+        operation = LayerNormalization(rank - axis, epsilon)
+        reader.add(node, operation, given, node.outputs[0].name)
+
+
+@handles("InstanceNormalization")
+def _instance_norm(node: ir.Node, reader: Reader) -> None:
+    groups = reader.shape(node.inputs[0])[1]
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    reader.add(node, GroupNormalization(groups, epsilon))
+
+
+@handles("GroupNormalization")
+def _group_norm(node: ir.Node, reader: Reader) -> None:
+    # Scale and bias are one per group in version 18 of the operator, and one per channel in 21; the
+    # rule takes either.
+    groups = node.attributes.get_int("num_groups", 1)
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    reader.add(node, GroupNormalization(groups, epsilon))
+
+
+@handles("Dropout", "Identity")
+def _identity(node: ir.Node, reader: Reader) -> None:
+    reader.add(node, Identity(node.op_type), (node.inputs[0],), node.outputs[0].name)
+
+
+@handles("Cast")
+def _cast(node: ir.Node, reader: Reader) -> None:
+    same = reader.type(node.inputs[0]) == reader.type(node.outputs[0])
+    reader.add(node, Identity("Cast") if same else Pointwise("Cast"), (node.inputs[0],))

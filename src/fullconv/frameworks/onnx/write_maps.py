@@ -1,0 +1,85 @@
+"""How cells, channels and windows of stored maps are taken, joined and folded."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from fullconv.frameworks.onnx.values import Values, writes
+from fullconv.graph import Node
+from fullconv.operations import (
+    Cells,
+    Combine,
+    DivideCells,
+    FoldWindows,
+    Keep,
+    Regroup,
+    SplitChannels,
+    TakeChannels,
+)
+
+
+class Maps(Values):
+    """One method per operation that lifting adds, but for blocks and sliding windows."""
+
+    @writes(Combine)
+    def write_combine(self, operation: Combine, node: Node) -> ir.Value:
+        return self._emit("Add" if operation.kind == "sum" else "Max", self._inputs(node))
+
+    @writes(DivideCells)
+    def write_divide_cells(self, operation: DivideCells, node: Node) -> ir.Value:
+        numbers = np.outer(operation.rows, operation.columns).astype(self._dtype())
+        divisor = self._initializer(self._unique("fullconv/cells"), numbers)
+        return self._emit("Div", [self._first(node), divisor])
+
+    @writes(TakeChannels)
+    def write_take_channels(self, operation: TakeChannels, node: Node) -> ir.Value:
+        index = self._numbers(*operation.indices)
+        return self._emit("Gather", [self._first(node), index], {"axis": 1})
+
+    @writes(Cells)
+    def write_cells(self, operation: Cells, node: Node) -> ir.Value:
+        end = self._numbers(*(-n or np.iinfo(np.int64).max for n in operation.after))
+        inputs = [
+            self._first(node),
+            self._numbers(*operation.before),
+            end,
+            self._numbers(2, 3),
+            self._numbers(*operation.stride),
+        ]
+        return self._emit("Slice", inputs)
+
+    @writes(Keep)
+    def write_keep(self, operation: Keep, node: Node) -> ir.Value:
+        kept = [(i, k) for i, k in enumerate((operation.rows, operation.columns)) if k is not None]
+        ends = [self._needed(i, *k) for i, k in kept]
+        end = self._emit("Concat", ends, {"axis": 0}) if len(ends) > 1 else ends[0]
+        starts, axes = self._numbers(*(0 for _ in kept)), self._numbers(*(2 + i for i, _ in kept))
+        return self._emit("Slice", [self._first(node), starts, end, axes])
+
+    @writes(Regroup)
+    def write_regroup(self, operation: Regroup, node: Node) -> ir.Value:
+        x = self._emit("Reshape", [self._first(node), self._numbers(*operation.split)])
+        x = self._emit("Transpose", [x], {"perm": operation.order})
+        return self._emit("Reshape", [x, self._numbers(*operation.shape)])
+
+    @writes(FoldWindows)
+    def write_fold_windows(self, operation: FoldWindows, node: Node) -> ir.Value:
+        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
+        sizes = [images, *self._count()]
+        if operation.shape:
+            sizes.append(self._numbers(*operation.shape))
+        shape = self._emit("Concat", sizes, {"axis": 0})
+        x = self._emit("Reshape", [self._first(node), shape])
+        order = (0, *range(3, 3 + len(operation.shape)), 1, 2)
+        return self._emit("Transpose", [x], {"perm": order})
+
+    @writes(SplitChannels)
+    def write_split_channels(self, operation: SplitChannels, node: Node) -> ir.Value:
+        x = self._first(node)
+        if not operation.shape:
+            return self._emit("Squeeze", [x, self._numbers(1)])
+        images = self._emit("Shape", [x], {"start": 0, "end": 1})
+        cells = self._emit("Shape", [x], {"start": 2, "end": 4})
+        sizes = [images, self._numbers(*operation.shape), cells]
+        return self._emit("Reshape", [x, self._emit("Concat", sizes, {"axis": 0})])
