@@ -51,6 +51,11 @@ three = 3
 """
 
 
+MAKE_RAN = list(b"import os; os.mkdir('RAN')")  # without a dot, at which names are split
+ARMED_NAME = f'0"), exec(bytes({MAKE_RAN})), ("x.weight'
+"""A weight's name that ends the quotes which PyTorch writes it between."""
+
+
 class Evil:
     """A pickle of this makes the folder ``RAN`` when it is loaded."""
 
@@ -219,12 +224,17 @@ def write_armed(folder: Path) -> None:
             held["sizes"] = [expr, *held["sizes"][1:]]
         return json.dumps(program)
 
+    def name(entry, data):
+        return data.replace(b'"0.weight"', json.dumps(ARMED_NAME).encode())
+
     rewrite("armed_sample.pt2", lambda e, d: evil if "sample_inputs" in e else d)
     rewrite("armed_weight.pt2", weight)
     armed = [("data/constants/opaque_obj_0", pickle.dumps(Evil()))]
     rewrite("armed_constant.pt2", constant, armed)
     rewrite("armed_call.pt2", call)
     rewrite("armed_expression.pt2", expression)
+    rewrite("armed_name.pt2", name)
+    rewrite("armed_layer.pt2", lambda e, d: d.replace(b"L__self__0,0,", b'L__self__0,0\\",'))
     rewrite("armed_library.pt2", lambda e, d: d, [("data/aotinductor/model/x.so", b"library")])
 
 

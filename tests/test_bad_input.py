@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import fullconv
-from bad_files import listing, write_onnx, write_torch
+from bad_files import ARMED_NAME, listing, write_onnx, write_torch
 from fullconv.cli.group import commands
 
 ANY_STEP = (
@@ -42,8 +42,9 @@ ARMED = (
     "model again with torch.export.save from plain tensors, or as .onnx."
 )
 ENDING = (
-    "{}: the kind of model is told by its ending, and {}. Give a .pt2 (torch.export), .onnx, "
-    ".keras or .h5 file; or, on the command line, code as package.module:callable."
+    "{}: the kind of model is told by its ending, and {}. Give a .pt2 (torch.export), .pt "
+    "(TorchScript), .onnx, .keras or .h5 file; or, on the command line, code as "
+    "package.module:callable."
 )
 NOWHERE = "cannot write {}: {}; choose a folder that exists and that you may write to."
 SMALL = (
@@ -84,7 +85,12 @@ ONNX = [
         "a_folder is a folder without zarr metadata; give an image in it, or a zarr folder.",
     ),
     ("explain no.onnx", 3, "no.onnx: no such file; check the path of the model."),
-    ("explain a_folder", 3, "a_folder is a folder; give the model file inside it."),
+    (
+        "explain a_folder",
+        3,
+        "a_folder is a folder without config.json; give the model file inside it, or a folder as "
+        "WSInfer and timm keep them, with config.json beside the weights.",
+    ),
     ("explain model.tflite", 3, ENDING.format("model.tflite", "'.tflite' is not known")),
     ("explain model", 3, ENDING.format("model", "it has none")),
     ("explain flat.onnx", 3, ONE_INPUT.format("x (N, 10)")),
@@ -223,6 +229,9 @@ TORCH = [
             "constant": "the object 'c', which is no tensor",
             "call": "the call 'torch.os.system', which is no operator",
             "expression": "the expression \"open('RAN', 'w')\", which computes no size",
+            "layer": "the name 'L__self__,,torch.nn.modules.container.Sequential;L__self__0,', "
+            "which is code",
+            "name": f"the name {ARMED_NAME[:60]!r}, which is code",
             "library": "compiled libraries",
         }.items()
     ],
@@ -372,6 +381,18 @@ def test_an_armed_archive_would_run_code_if_it_were_not_refused(all_files, tmp_p
     assert listing(tmp_path) == {"RAN"}
 
 
+def test_an_armed_name_would_run_code_if_it_were_not_refused(all_files, tmp_path, monkeypatch):
+    from fullconv.frameworks.torch import framework
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(framework, "check_archive", lambda path: None)
+    path = all_files / "armed_name.pt2"
+    fcn = fullconv.convert(path)
+    with pytest.raises(AttributeError):
+        fullconv.verify(fcn, path, fcn.framework.images(None, np.zeros((1, 3, 20, 20), "f")))
+    assert listing(tmp_path) == {"RAN"}
+
+
 def test_the_check_of_lines_can_fail():
     assert says("a (b) c", "a (<any>) c")
     assert not says("a (b) c d", "a (<any>) c")
@@ -416,7 +437,7 @@ def test_python_refuses_what_is_no_model():
         fullconv.convert(3)
     assert str(caught.value) == (
         "expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a "
-        "keras.Model, or the path of a .pt2, .onnx, .keras or .h5 file; got builtins.int."
+        "keras.Model, or the path of a .pt2, .pt, .onnx, .keras or .h5 file; got builtins.int."
     )
 
 

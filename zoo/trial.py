@@ -84,12 +84,12 @@ class Record:
 @contextmanager
 def exported_once() -> Iterator[None]:
     """Let conversions of one module at one size share an export, which takes most of the time."""
-    before = framework._export
-    framework._export = functools.cache(before)
+    before = framework.export
+    framework.export = functools.cache(before)
     try:
         yield
     finally:
-        framework._export = before
+        framework.export = before
 
 
 def attempt(name: str, window: int | None = None) -> Record:

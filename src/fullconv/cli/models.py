@@ -1,4 +1,4 @@
-"""How a model is named: a file, code and its weights, or a library and the name of its model."""
+"""How a model is named: a file or folder, code and its weights, or a library and a model's name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import fullconv
 from fullconv.cli import zoos
 from fullconv.converted import FullyConvolutional, from_metadata
-from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
+from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
+from fullconv.frameworks.folders import weights_of
 from fullconv.geometry import Pair
 from fullconv.wsinfer import WsinferConfig
 
@@ -28,7 +28,7 @@ CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def find_model(named: str, weights: Path | None) -> Any:
-    """Return the path of a model file, or the module that the named code or library builds.
+    """Return the path of a model file, or the module that a folder holds or code builds.
 
     Raises
     ------
@@ -39,16 +39,18 @@ def find_model(named: str, weights: Path | None) -> Any:
     MissingExtraError
         If PyTorch is not installed.
     """
-    if zoos.NAMED.fullmatch(named) and not Path(named).exists():
+    path = Path(named)
+    if zoos.NAMED.fullmatch(named) and not path.exists():
         return _from_library(named, weights)
-    if CODE.fullmatch(named) and not Path(named).exists():
+    if CODE.fullmatch(named) and not path.exists():
         return _from_code(named, weights)
     if weights is not None:
         raise InputError(
-            f"--weights {weights}: {named} is a file and holds its own weights; leave --weights "
-            f"out, or name the model's code: package.module:callable."
+            f"--weights {weights}: {named} is a {'folder' if path.is_dir() else 'file'} and holds "
+            f"its own weights; leave --weights out, or name the model's code: "
+            f"package.module:callable."
         )
-    return Path(named)
+    return find(path).open(path)[0] if path.is_dir() else path
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def open_model(
         If MODEL is converted already, and is asked for another conversion.
     """
     found = find_model(named, weights)
-    origin = {"model": str(found.absolute()) if isinstance(found, Path) else named}
+    is_path = isinstance(found, Path) or Path(named).is_dir()
+    origin = {"model": str(Path(named).absolute()) if is_path else named}
     if weights is not None:
         origin["weights"] = str(weights.absolute())
     if (digest := file_hash(Path(weights or named))) is not None:
@@ -110,11 +113,11 @@ def open_model(
 
 
 def file_hash(path: Path) -> str | None:
-    """Return the SHA-256 of a file's bytes; None where there is no such file."""
+    """Return the SHA-256 of the file that holds a model's weights; None where there is none."""
     try:
-        with path.open("rb") as file:
+        with weights_of(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, ModelError):
         return None
 
 
@@ -130,9 +133,18 @@ def _converted(path: Path) -> FullyConvolutional | None:
 def _from_library(named: str, weights: Path | None) -> Any:
     _check_weights(weights)
     model = zoos.build(named, trained=weights is None)
-    if weights is not None:
-        _fill(model, _state(weights), named, weights)
+    if weights is not None and zoos.takes_state_dict(named):
+        _fill(model, named, weights)
+    elif weights is not None:
+        zoos.load_weights(model, named, weights)
     return model
+
+
+def _fill(model: Any, named: str, weights: Path) -> None:
+    from fullconv.frameworks.torch.state import fill, read_state
+
+    told = f"--weights {weights}"
+    fill(model, read_state(weights, told), named, told)
 
 
 def _check_weights(weights: Path | None) -> None:
@@ -167,7 +179,7 @@ def _from_code(named: str, weights: Path | None) -> Any:
             f"{_kind(model)}."
         )
     if weights is not None:
-        _fill(model, _state(weights), named, weights)
+        _fill(model, named, weights)
     return model
 
 
@@ -204,95 +216,3 @@ def attribute(named: str) -> Any:
             )
         value = getattr(value, part)
     return value
-
-
-def _state(weights: Path) -> Mapping[str, Any]:
-    """Read a state dict, and nothing else, without running code from the file."""
-    suffix = weights.suffix.lower()
-    if suffix == ".safetensors":
-        state = _read_safetensors(weights)
-    elif suffix in (".pt", ".pth"):
-        state = _read_pickle(weights)
-    else:
-        raise InputError(
-            f"--weights {weights}: the kind of file is told by its ending; give a state dict as "
-            f".safetensors, .pt or .pth."
-        )
-    import torch
-
-    if not isinstance(state, Mapping):
-        raise ModelError(
-            f"--weights {weights}: expected a state dict, names with tensors; it holds "
-            f"{_kind(state)}. Save it with torch.save(model.state_dict(), ...)."
-        )
-    others = [str(key) for key, value in state.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise ModelError(
-            f"--weights {weights}: expected a state dict, names with tensors; it also holds "
-            f"{_few(others)}. Save the state dict alone, with torch.save(model.state_dict(), ...)."
-        )
-    return state
-
-
-def _read_safetensors(weights: Path) -> Any:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise MissingExtraError(f"Reading {weights}", "torch") from None
-    try:
-        return load_file(weights)
-    except Exception as error:
-        raise ModelError(
-            f"--weights {weights}: not a .safetensors file, or cut short ({first_line(error)}); "
-            f"save or copy it again."
-        ) from None
-
-
-def _read_pickle(weights: Path) -> Any:
-    import torch
-
-    try:
-        return torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # PyTorch's message advises to load the file unsafely; ours must not repeat that.
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
-            raise ModelError(
-                f"--weights {weights}: not a PyTorch state dict, or cut short; save it again "
-                f"with torch.save(model.state_dict(), ...), or as .safetensors."
-            ) from None
-        raise UnsafeModelError(
-            f"--weights {weights}: it holds more than tensors ({named[1]}), and loading that "
-            f"would run code from the file; fullconv does not. Save the state dict alone, with "
-            f"torch.save(model.state_dict(), ...), or as .safetensors."
-        ) from None
-
-
-def _fill(model: Any, state: Mapping[str, Any], named: str, weights: Path) -> None:
-    """Load a state dict that fits the model name by name and size by size."""
-    own = model.state_dict()
-    faults = []
-    if missing := [name for name in own if name not in state]:
-        faults.append(f"it lacks {_few(missing)}")
-    if unknown := [name for name in state if name not in own]:
-        faults.append(f"the model has no {_few(unknown)}")
-    faults += [
-        f"{name} is {_size(state[name])} and the model's is {_size(own[name])}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ][:3]
-    if faults:
-        raise ModelError(
-            f"--weights {weights} does not fit {named}: {'; '.join(faults)}. Give the weights "
-            f"that were trained with this code."
-        )
-    model.load_state_dict(state)
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(repr(name) for name in names[:3]) + more
-
-
-def _size(tensor: Any) -> str:
-    return "x".join(str(n) for n in tensor.shape) or "a single number"

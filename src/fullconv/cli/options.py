@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Decorated = Callable[..., Any]
 
-MODEL_HELP = """MODEL is an .onnx, .pt2, .keras or .h5 file, or the code of a PyTorch model as
+MODEL_HELP = """MODEL is an .onnx, .pt2, .pt (TorchScript), .keras or .h5 file; a folder of
+WSInfer or timm, with config.json beside the weights; or the code of a PyTorch model as
 package.module:callable, where the callable takes nothing and returns a torch.nn.Module; its
 weights come from --weights. timm:NAME and torchvision:NAME are those libraries' own models, with
 their trained weights unless --weights gives others."""

@@ -16,6 +16,8 @@ from fullconv.images import ImageShape
 METADATA = "fullconv_metadata"
 """Attribute by which a module in memory may carry what a model file says beside the network."""
 
+TORCHSCRIPT = (".pt", ".torchscript", ".ts")
+"""Endings of TorchScript files; a ``.pt`` may also be a pickle."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 
 
@@ -125,7 +127,7 @@ def find(model: Any) -> Framework:
         return _onnx()
     raise InputError(
         f"expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a "
-        f"keras.Model, or the path of a .pt2, .onnx, .keras or .h5 file; got "
+        f"keras.Model, or the path of a .pt2, .pt, .onnx, .keras or .h5 file; got "
         f"{type(model).__module__}.{type(model).__qualname__}."
     )
 
@@ -133,24 +135,48 @@ def find(model: Any) -> Framework:
 def _of_path(path: Path) -> Framework:
     suffix = path.suffix.lower()
     if path.is_dir():
-        raise ModelError(f"{path} is a folder; give the model file inside it.")
-    if suffix in PICKLES:
-        raise UnsafeModelError(
-            f"{path} looks like a pickle, which runs code when it is loaded; fullconv does not "
-            f"open it. Save the model with torch.export.save(..., 'model.pt2') or as .onnx; or, on "
-            f"the command line, name its code, package.module:callable, and its state dict, "
-            f"--weights file.safetensors or .pt."
-        )
-    if suffix not in (".onnx", ".pt2", ".keras", ".h5"):
+        from fullconv.frameworks.folders import read_folder
+
+        read_folder(path)
+        return _torch()
+    if suffix in TORCHSCRIPT and path.exists():
+        return _of_torchscript(path)
+    if suffix in PICKLES and suffix not in TORCHSCRIPT:
+        raise _pickle(path)
+    if suffix not in (".onnx", ".pt2", ".keras", ".h5", *TORCHSCRIPT):
         raise ModelError(
             f"{path}: the kind of model is told by its ending, and "
             f"{f'{suffix!r} is not known' if suffix else 'it has none'}. Give a .pt2 "
-            f"(torch.export), .onnx, .keras or .h5 file; or, on the command line, code as "
-            f"package.module:callable."
+            f"(torch.export), .pt (TorchScript), .onnx, .keras or .h5 file; or, on the command "
+            f"line, code as package.module:callable."
         )
     if not path.exists():
         raise ModelError(f"{path}: no such file; check the path of the model.")
     return {".onnx": _onnx, ".pt2": _torch}.get(suffix, _keras)()
+
+
+def _of_torchscript(path: Path) -> Framework:
+    from fullconv.frameworks.torch.script_archive import is_cut, is_torchscript
+
+    if is_torchscript(path):
+        return _torch()
+    if is_cut(path):
+        raise ModelError(f"{path} is damaged or cut short; copy or save it again.")
+    if path.suffix.lower() in PICKLES:
+        raise _pickle(path)
+    raise ModelError(
+        f"{path} is no TorchScript file; save the model again with torch.jit.save, or with "
+        f"torch.export.save(..., 'model.pt2')."
+    )
+
+
+def _pickle(path: Path) -> UnsafeModelError:
+    return UnsafeModelError(
+        f"{path} looks like a pickle, which runs code when it is loaded; fullconv does not "
+        f"open it. Save the model with torch.export.save(..., 'model.pt2') or as .onnx; or, on "
+        f"the command line, name its code, package.module:callable, and its state dict, "
+        f"--weights file.safetensors or .pt."
+    )
 
 
 def _torch() -> Framework:

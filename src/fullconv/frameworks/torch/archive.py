@@ -1,8 +1,9 @@
 """What a ``.pt2`` file may hold to be loaded without running code from it.
 
 ``torch.export.load`` trusts its file: tensors may be pickles (``use_pickle``), sizes are strings
-that SymPy evaluates as Python, an operator is any dotted name below ``torch``, and compiled
-libraries are loaded at once. An exported classifier needs none of that, so a file that uses it is
+that SymPy evaluates as Python, an operator is any dotted name below ``torch``, names are written
+into Python code between quotes, and compiled libraries are loaded at once. An exported classifier
+needs none of that, so a file that uses it is
 refused before PyTorch reads it (torch 2.13, ``torch/export/pt2_archive/_package.py`` and
 ``torch/_export/serde/serialize.py``).
 """
@@ -22,6 +23,7 @@ import torch
 from torch.export.pt2_archive._package import PT2ArchiveReader
 
 from fullconv.errors import UnsafeModelError
+from fullconv.frameworks.torch.script_archive import ENDS_QUOTES
 
 OPERATOR = re.compile(
     r"torch\.ops(\.(?!__)\w+){2,3}"
@@ -31,6 +33,7 @@ OPERATOR = re.compile(
     r"|math\.\w+"
 )
 WORD = re.compile(r"\w{1,30}|[-+0-9.e]{1,40}")
+NO_VARIABLE = re.compile(r"[^\w.]")
 TOUCHES_FILES = re.compile(r"torch\.ops\.\w+\.(from_file|save)\b.*")
 
 
@@ -108,6 +111,15 @@ def _program_faults(value: Any) -> Iterator[str]:
                 yield f"the expression {item[:60]!r}, which computes no size"
             elif key in ("target", "as_operator") and not _is_operator(item):
                 yield f"the call {item[:60]!r}, which is no operator"
+            elif _is_code(key, item):
+                yield f"the name {item[:60]!r}, which is code"
+
+
+def _is_code(key: str, name: str) -> bool:
+    """Whether a name would be more than one in the code that PyTorch writes of a program."""
+    if key == "name":
+        return bool(NO_VARIABLE.search(name))
+    return (key == "nn_module_stack" or key.endswith("_name")) and bool(ENDS_QUOTES.search(name))
 
 
 def _is_operator(target: str) -> bool:

@@ -183,7 +183,7 @@ def _spatial(node: FxNode, reader: Reader) -> bool:
     return False
 
 
-@_handles("conv2d")
+@_handles("conv2d", "_convolution_mode")
 def _conv2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if not _spatial(node, reader):
         return

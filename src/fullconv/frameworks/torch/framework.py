@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import logging
 import operator
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
-from fullconv.errors import (
-    ExportError,
-    ImageError,
-    ModelError,
-    UnsafeModelError,
-    WindowError,
-    first_line,
-)
+from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
-from fullconv.frameworks import METADATA, Framework, Held, nothing_held
+from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
+from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid
@@ -38,13 +30,25 @@ METADATA_FILE = "fullconv.json"
 
 
 class TorchFramework(Framework):
-    """``torch.nn.Module`` and ``torch.export.ExportedProgram``."""
+    """``torch.nn.Module``, ``torch.jit.ScriptModule`` and ``torch.export.ExportedProgram``."""
 
     name = "torch"
     suffix = ".pt2"
 
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:
-        """Load a ``.pt2`` file."""
+        """Load a ``.pt2`` file, a TorchScript file, or a folder of a model."""
+        if path.is_dir():
+            from fullconv.frameworks.torch.folder import build
+
+            model = build(read_folder(path))
+            return model, self.metadata(model)
+        if path.suffix.lower() in TORCHSCRIPT:
+            from fullconv.frameworks.torch.torchscript import load_script
+
+            return load_script(path), {}
+        return self._open_program(path)
+
+    def _open_program(self, path: Path) -> tuple[ExportedProgram, dict[str, str]]:
         import json
         import zipfile
 
@@ -55,7 +59,7 @@ class TorchFramework(Framework):
             )
         extra = {METADATA_FILE: ""}
         try:
-            with _quiet():
+            with quiet():
                 check_archive(path)
                 program = torch.export.load(path, extra_files=extra)
         except UnsafeModelError:
@@ -83,8 +87,12 @@ class TorchFramework(Framework):
                 "convert(model): a torch.nn.Module does not say which size it was trained on; "
                 "give window=(height, width), or --window WIDTHxHEIGHT."
             )
-        with _evaluating(model):
-            program = _export(model, window)
+        if isinstance(model, torch.jit.ScriptModule):
+            from fullconv.frameworks.torch.torchscript import read_script
+
+            return read_script(model, window)
+        with evaluating(model):
+            program = export(model, window)
         return read(program, model)
 
     def _read_program(self, program: ExportedProgram, window: tuple[int, int] | None) -> Source:
@@ -104,7 +112,7 @@ class TorchFramework(Framework):
                 f"out, or give ({fixed[0]}, {fixed[1]})."
             )
         if None in fixed:
-            return read(_export(program.module(), window))
+            return read(export(program.module(), window))
         return read(program)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
@@ -117,7 +125,7 @@ class TorchFramework(Framework):
             first = _image_size(model)[0]
             module = model.module()
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
-        return _plain(model)
+        return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
 
     def loaded(self, model: Any) -> nn.Module:
         """Return an exported program as a module."""
@@ -178,7 +186,7 @@ class TorchFramework(Framework):
         """Write a ``.pt2``, or an ``.onnx`` through PyTorch's own exporter."""
         import json
 
-        program = _export_free(model, shape)
+        program = export_free(model, shape)
         if path.suffix == ".pt2":
             with whole(path) as temporary:
                 torch.export.save(
@@ -219,117 +227,6 @@ def _finite(tensor: torch.Tensor) -> bool:
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode, and back as it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporter warns of, and logs, on its own behalf."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-def _export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
-    """Export at the native size, with the number of images free where the model allows it."""
-    failures: list[Exception] = []
-    candidates = _channel_counts(model, window)
-    for channels in candidates:
-        for batch in (2, 1):
-            image = _blank((batch, channels, *window), model)
-            dynamic = ({0: Dim.DYNAMIC},) if batch == 2 else None
-            try:
-                with _quiet():
-                    return torch.export.export(model, (image,), dynamic_shapes=dynamic)
-            except Exception as error:
-                # PyTorch says how many channels the first convolution wants.
-                wanted = re.search(r"to have (\d+) channels", str(error))
-                if wanted is None:
-                    failures.insert(0, error)
-                elif int(wanted[1]) not in candidates:
-                    candidates.append(int(wanted[1]))
-                failures.append(error)
-    raise _export_failed(model, window, candidates, failures[0])
-
-
-def _channel_counts(model: nn.Module, window: tuple[int, int]) -> list[int]:
-    """Guess the image's channels: from the first weights, else the usual ones."""
-    found = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
-    found += [p.shape[1] for p in model.parameters() if p.dim() == 4][:1]
-    if not found:
-        pixels = window[0] * window[1]
-        dense = [p.shape[1] for p in model.parameters() if p.dim() == 2][:1]
-        found += [n // pixels for n in dense if n % pixels == 0]
-    return list(dict.fromkeys([*(n for n in found if n), 3, 1, 2, 4]))
-
-
-def _export_failed(
-    model: nn.Module, window: tuple[int, int], channels: Sequence[int], error: Exception
-) -> Exception:
-    import inspect
-
-    takes = list(inspect.signature(model.forward).parameters.values())
-    needed = [p for p in takes if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    if len(needed) != 1:
-        names = ", ".join(p.name for p in needed) or "none"
-        return ModelError(
-            f"convert: expected a model with one image input, forward(image); its forward takes "
-            f"{len(needed)} inputs: {names}. Wrap it in a module that takes the image alone."
-        )
-    refusal = _refusal(model, window, channels)
-    if refusal is not None:
-        return WindowError(
-            f"convert(window={window}): the model does not take images of {window[1]}x"
-            f"{window[0]} pixels (width x height): {first_line(refusal)}. Give the size it was "
-            f"trained on; a model of feature vectors instead of images cannot be converted."
-        )
-    return ModelError(
-        f"convert: torch.export cannot trace the model: {first_line(error)}. See "
-        f"https://pytorch.org/docs/stable/export.html, or export it to ONNX and convert that."
-    )
-
-
-def _refusal(
-    model: nn.Module, window: tuple[int, int], channels: Sequence[int]
-) -> Exception | None:
-    """Return what the model itself says to images of this size; None where it takes them.
-
-    It says it more plainly than its trace does, whose sizes are symbols.
-    """
-    refusals = []
-    for count in channels:
-        try:
-            with torch.no_grad(), _quiet():
-                model(_blank((1, count, *window), model))
-        except Exception as error:
-            refusals.append(error)
-        else:
-            return None
-    # A wrong guess of the channels says nothing about the window.
-    return min(refusals, key=lambda error: "channels" in str(error), default=None)
-
-
-def _blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
-    """Return an empty image where the model is, of its kind of numbers."""
-    parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
-    dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
-    return torch.zeros(shape, dtype=dtype, device=parameter.device)
-
-
 def _image_size(program: ExportedProgram) -> Sequence[Any]:
     images = [
         node.meta["val"]
@@ -349,7 +246,7 @@ def _image_size(program: ExportedProgram) -> Sequence[Any]:
 
 def _plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:
     def classify(crops: torch.Tensor) -> Any:
-        with _evaluating(model), torch.no_grad():
+        with evaluating(model), torch.no_grad():
             return model(crops)
 
     # An exported program has no eval mode, and refuses to be put into one.
@@ -358,6 +255,23 @@ def _plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:
             return model(crops)
 
     return run if isinstance(model, torch.fx.GraphModule) else classify
+
+
+def _scripted(model: torch.jit.ScriptModule) -> Callable[[torch.Tensor], Any]:
+    """Run a TorchScript module, which does not say whether it takes one image or any number."""
+    from fullconv.frameworks.torch.torchscript import takes_any_number
+
+    @functools.cache
+    def run(shape: torch.Size) -> Callable[[torch.Tensor], Any]:
+        with evaluating(model):
+            free = takes_any_number(model, blank((1, *shape), model))
+        return _plain(model) if free else _in_batches(model, 1)
+
+    def classify(crops: torch.Tensor) -> Any:
+        with evaluating(model):
+            return run(crops.shape[1:])(crops)
+
+    return classify
 
 
 def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
@@ -375,25 +289,3 @@ def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
         return pytree.tree_map(lambda *parts: torch.cat(parts), *results)
 
     return classify
-
-
-def _export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
-    """Export a converted model with the number of images, height and width free."""
-    parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
-    dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
-    (height, width), (sy, sx) = shape.grid.window, shape.grid.step
-    # An example with several windows either way, so that no size looks like a constant.
-    size = (2, shape.channels, height + 2 * sy + 1, width + 3 * sx + 1)
-    image = torch.zeros(size, dtype=dtype, device=parameter.device)
-    free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
-    try:
-        # No size is special to a converted model; the tracer must not assume that 1 is.
-        any_size: Any = torch.fx.experimental._config
-        with _quiet(), any_size.patch(backed_size_oblivious=True):
-            return torch.export.export(model, (image,), dynamic_shapes=(free,))
-    except Exception as error:
-        raise ExportError(
-            f"save: this converted model cannot be exported with free height and width "
-            f"({first_line(error)}). Convert it with exact=False (--approximate), whose plain "
-            f"convolutions export always; or save the original model and convert it when loaded."
-        ) from None

@@ -1,0 +1,65 @@
+"""Models that a library builds and trains itself: ``timm:NAME``, ``torchvision:``, ``keras:``.
+
+The library's own code builds the network and fetches its weights. What it knows beside them (the
+size of its crops, what is done to pixels, the names of the classes) goes with the model as
+`METADATA`, in the words that our model files use.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+NAMED = re.compile(r"(timm|torchvision|keras):(\S+)")
+
+
+def build(named: str, trained: bool) -> Any:
+    """Return the module, or the `keras.Model`, that ``LIBRARY:NAME`` means.
+
+    Parameters
+    ----------
+    trained : bool
+        Whether the library's weights are loaded, and fetched where they are not there yet.
+
+    Raises
+    ------
+    InputError
+        If the library has no model of this name.
+    ModelError
+        If the library is not there, has no weights for it, or cannot fetch them.
+    MissingExtraError
+        If PyTorch, or Keras, is not installed.
+    """
+    library, name = NAMED.fullmatch(named).groups()  # type: ignore[union-attr]
+    if library == "keras":
+        from fullconv.cli.zoos import keras
+
+        return keras.build(named, name, trained)
+    from fullconv.cli.zoos import timm, torchvision
+    from fullconv.cli.zoos.libraries import import_library
+
+    of = {"timm": timm, "torchvision": torchvision}[library]
+    return of.build(import_library(named, library), named, name, trained)
+
+
+def takes_state_dict(named: str) -> bool:
+    """Return whether the weights of ``LIBRARY:NAME`` are a state dict of PyTorch."""
+    return not named.startswith("keras:")
+
+
+def load_weights(model: Any, named: str, weights: Path) -> None:
+    """Load a file of Keras' weights into what `build` made of ``keras:NAME``.
+
+    Raises
+    ------
+    InputError
+        If the file's ending is none of Keras'.
+    ModelError
+        If it is no such file, is cut short, or does not fit the model.
+    UnsafeModelError
+        If its weights lie elsewhere.
+    """
+    from fullconv.cli.zoos import keras
+
+    keras.load_weights(model, named, weights)

@@ -1,0 +1,85 @@
+"""What the libraries have in common: they are imported, know names, and fetch weights."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
+from fullconv.frameworks import METADATA
+from fullconv.frameworks.described import described
+from fullconv.preprocessing import Preprocessing
+
+
+def import_library(named: str, library: str) -> ModuleType:
+    """Return a library of PyTorch models.
+
+    Raises
+    ------
+    ModelError
+        If it is not installed, or does not fit the PyTorch that is.
+    MissingExtraError
+        If PyTorch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("A PyTorch model", "torch") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own parts that we do not use
+            return importlib.import_module(library)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{named}: there is no module {error.name!r}; install it with: pip install {library}"
+        ) from None
+    except Exception as error:
+        raise ModelError(
+            f"{named}: importing {library} failed with {type(error).__name__}: "
+            f"{first_line(error)}. Install the torchvision that was built for PyTorch "
+            f"{torch.__version__}."
+        ) from error
+
+
+@contextmanager
+def fetching(named: str, source: str | None) -> Iterator[None]:
+    """Say in one line what could not be fetched; weights are read as tensors and nothing else."""
+    safely = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(safely)
+    os.environ[safely] = "1"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a library says of its own initial values
+            yield
+    except Exception as error:
+        raise ModelError(
+            f"{named}: its weights could not be fetched from {source} ({type(error).__name__}: "
+            f"{first_line(error)}). Try again where that address can be reached, or give a state "
+            f"dict with --weights."
+        ) from error
+    finally:
+        if before is None:
+            del os.environ[safely]
+        else:
+            os.environ[safely] = before
+
+
+def with_metadata(
+    model: Any, window: tuple[int, int], preprocessing: Preprocessing, classes: Sequence[str]
+) -> Any:
+    """Return the model, which now carries what the library knows beside it."""
+    setattr(model, METADATA, described(window, preprocessing, classes))
+    return model
+
+
+def unknown(named: str, name: str, library: str, known: Sequence[str]) -> InputError:
+    """Return the error for a name that a library does not know, with names like it."""
+    near = difflib.get_close_matches(name, known, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "check its name."
+    return InputError(f"{named}: {library} has no classifier {name!r}; {hint}")

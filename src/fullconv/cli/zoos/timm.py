@@ -1,0 +1,33 @@
+"""``timm:NAME``: PyTorch Image Models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fullconv.cli.zoos.libraries import fetching, unknown, with_metadata
+from fullconv.errors import ModelError
+from fullconv.preprocessing import Preprocessing
+
+
+def build(timm: Any, named: str, name: str, trained: bool) -> Any:
+    """Return a module of timm, given as ``NAME`` or ``NAME.TAG``; see `fullconv.cli.zoos.build`."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise unknown(named, architecture, "timm", timm.list_models())
+    tags = [held.partition(".")[2] for held in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise unknown(named, name, "timm", [f"{architecture}.{held}" for held in tags])
+    if trained and not tags:
+        raise ModelError(
+            f"{named}: timm has no trained weights of this model; give a state dict with --weights."
+        )
+    config = timm.get_pretrained_cfg(name)
+    source = config.hf_hub_id and f"https://huggingface.co/{config.hf_hub_id}"
+    with fetching(named, source or config.url):
+        model = timm.create_model(name, pretrained=trained)
+    _, height, width = config.input_size
+    subset = timm.data.infer_imagenet_subset(model)
+    described = timm.data.ImageNetInfo(subset).label_descriptions() if subset else []
+    classes = [names.partition(",")[0] for names in described]  # "tench, Tinca tinca"
+    preprocessing = Preprocessing(1 / 255, tuple(config.mean), tuple(config.std))
+    return with_metadata(model, (height, width), preprocessing, classes)

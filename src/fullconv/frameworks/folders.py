@@ -1,0 +1,104 @@
+"""Folders of a model: a ``config.json`` of WSInfer or timm, beside the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fullconv.errors import ModelError, first_line
+
+CONFIG = "config.json"
+NAMES = ("torchscript_model.pt", "model.safetensors", "pytorch_model.bin")
+"""What WSInfer's zoo and the hubs call the weights; where a folder holds several of these, they are
+the same weights in several forms, and the first is taken."""
+ENDINGS = (".pt", ".safetensors", ".bin")
+
+Kind = Literal["WSInfer", "timm"]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder that holds a model.
+
+    Attributes
+    ----------
+    path : Path
+    kind : {"WSInfer", "timm"}
+        Whose configuration it is.
+    config : dict
+        What ``config.json`` holds.
+    weights : Path
+        The file of the weights.
+    """
+
+    path: Path
+    kind: Kind
+    config: Mapping[str, Any]
+    weights: Path
+
+
+def read_folder(path: Path) -> ModelFolder:
+    """Return what a folder says of its model; no weights are loaded.
+
+    Raises
+    ------
+    ModelError
+        If it holds no such model, or does not tell which of several files it is.
+    """
+    config = _config(path)
+    if "pretrained_cfg" in config or {"architecture", "input_size"} <= config.keys():
+        kind: Kind = "timm"
+    elif "patch_size_pixels" in config or "spacing_um_px" in config:
+        kind = "WSInfer"
+    else:
+        raise ModelError(
+            f"{path / CONFIG} is neither of WSInfer (it has no 'spacing_um_px') nor of timm (it "
+            f"has no 'pretrained_cfg'); give the model file inside the folder, or the model's code "
+            f"as package.module:callable."
+        )
+    names = NAMES if kind == "WSInfer" else NAMES[1:]
+    return ModelFolder(path, kind, config, _weights(path, kind, names))
+
+
+def weights_of(path: Path) -> Path:
+    """Return the file that holds a model's weights: itself, or the one in its folder."""
+    return read_folder(path).weights if path.is_dir() else path
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    file = path / CONFIG
+    if not file.is_file():
+        raise ModelError(
+            f"{path} is a folder without {CONFIG}; give the model file inside it, or a folder as "
+            f"WSInfer and timm keep them, with {CONFIG} beside the weights."
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{file}: {error.strerror or error}; check who may read it.") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{file} is not JSON ({first_line(error)}); copy or download it again."
+        ) from None
+    return config if isinstance(config, dict) else {}
+
+
+def _weights(path: Path, kind: Kind, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    endings = tuple(Path(name).suffix for name in names)
+    others = sorted(p for p in path.iterdir() if p.suffix in endings and p.is_file())
+    if len(others) == 1:
+        return others[0]
+    if not others:
+        raise ModelError(
+            f"{path} holds a {CONFIG} of {kind} and no weights; put {' or '.join(names)} beside it."
+        )
+    raise ModelError(
+        f"{path} holds several files that may be its weights ({', '.join(p.name for p in others)}) "
+        f"and none is called {' or '.join(names)}; rename the one that is meant."
+    )

@@ -1,0 +1,210 @@
+"""TorchScript, through PyTorch's own converter to exported programs.
+
+The converter is private in PyTorch 2.13 and has no public name; it is used here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch._export.converter import TS2EPConverter
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from fullconv.errors import FullconvError, ModelError, WindowError
+from fullconv.frameworks.torch import aten
+from fullconv.frameworks.torch.exporting import (
+    blank,
+    channels_wanted,
+    evaluating,
+    likely_channels,
+    quiet,
+    trace,
+)
+from fullconv.frameworks.torch.read import Source, Weight, read
+from fullconv.frameworks.torch.script_archive import check_operators, check_script
+
+INSTEAD = "Save the model with torch.export.save(..., 'model.pt2'), or as .onnx"
+
+
+def load_script(path: Path) -> torch.jit.ScriptModule:
+    """Return a TorchScript file's module, on the CPU.
+
+    Raises
+    ------
+    UnsafeModelError
+        If the file reaches beyond its own tensors.
+    ModelError
+        If it is damaged, or of a version that this PyTorch does not read.
+    """
+    try:
+        check_script(path)
+        with quiet():
+            model: Any = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        check_operators(path, model)
+        return cast(torch.jit.ScriptModule, model)
+    except FullconvError:
+        raise
+    except (RuntimeError, OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{path} cannot be read as TorchScript ({_said(error)}). Copy it again, or save it "
+            f"again with torch.jit.save. {INSTEAD}, where the model's code is at hand."
+        ) from None
+
+
+def read_script(model: torch.jit.ScriptModule, window: tuple[int, int]) -> Source:
+    """Return the vocabulary graph of a TorchScript module at its native size.
+
+    Raises
+    ------
+    WindowError
+        If the module does not take images of this size.
+    ModelError
+        If it cannot be converted.
+    """
+    others = _other_inputs(model)
+    with evaluating(model):
+        image, result = _taken(model, window)
+        with _converting():
+            # It puts functions in the places of their calls, in the module's own graph: the module
+            # computes what it did.
+            program = _Converter(model, (image, *others)).convert()
+    _check_mode(program)
+    parts = dict(model.named_modules())
+    _name_layers(program, parts)
+    source = read(program)
+    held = dict(model.named_parameters())
+    weights = {
+        name: Weight(w.path, held[w.path], True) if w.path in held else w
+        for name, w in source.weights.items()
+    }
+    # The converter returns tuples as lists.
+    structure = pytree.tree_structure(_without_names(result))
+    return replace(source, weights=weights, structure=structure)
+
+
+class _Converter(TS2EPConverter):
+    """Converts at one size, with only the number of images free; PyTorch's own frees every size."""
+
+    def retrace_as_exported_program(
+        self, gm: torch.fx.GraphModule, name_to_constant: dict[str, Any]
+    ) -> ExportedProgram:
+        return trace(gm, *self.sample_args)
+
+
+def takes_any_number(model: nn.Module, crops: torch.Tensor) -> bool:
+    """Whether a module scores two images at once; a trace may have kept the number 1."""
+    try:
+        with torch.no_grad(), quiet():
+            result = model(crops[:1].expand(2, *crops.shape[1:]))
+    except RuntimeError:
+        return False
+    return all(scores.shape[0] == 2 for scores in pytree.tree_leaves(result))
+
+
+def _other_inputs(model: torch.jit.ScriptModule) -> list[Any]:
+    """Return the default values of what a module takes beside the image."""
+    forward: Any = model.forward
+    takes = forward.schema.arguments[1:]
+    needed = [argument.name for argument in takes if not argument.has_default_value()]
+    if len(needed) != 1:
+        raise ModelError(
+            f"convert: expected a model with one image input, forward(image); its forward takes "
+            f"{len(needed)} inputs: {', '.join(needed) or 'none'}. Wrap it in a module that takes "
+            f"the image alone."
+        )
+    return [argument.default_value for argument in takes[1:]]
+
+
+def _taken(model: torch.jit.ScriptModule, window: tuple[int, int]) -> tuple[torch.Tensor, Any]:
+    """Return images that a module takes, two of them where it takes any number; and its result."""
+    refusals: list[Exception] = []
+    candidates = likely_channels(model, window)
+    for channels in candidates:
+        image = blank((1, channels, *window), model)
+        try:
+            with torch.no_grad(), quiet():
+                result = model(image)
+        except RuntimeError as error:
+            wanted = channels_wanted(error)
+            if wanted is not None and wanted not in candidates:
+                candidates.append(wanted)
+            # A wrong guess of the channels says nothing about the window.
+            refusals.insert(0 if wanted is None else len(refusals), error)
+            continue
+        number = 2 if takes_any_number(model, image) else 1
+        return image.expand(number, *image.shape[1:]).clone(), result
+    raise WindowError(
+        f"convert(window={window}): the model does not take images of {window[1]}x{window[0]} "
+        f"pixels (width x height): {_said(refusals[0])}. Give the size it was trained on; a trace "
+        f"takes the number of images that it was made with, which must be 1 or any."
+    )
+
+
+@contextlib.contextmanager
+def _converting() -> Iterator[None]:
+    """Say in one line what the converter could not do; it prints what it works on."""
+    aside = io.StringIO()
+    try:
+        with quiet(), contextlib.redirect_stdout(aside), contextlib.redirect_stderr(aside):
+            yield
+    except Exception as error:
+        because = error.__cause__ or error
+        what = _said(error) if because is error else f"{_said(error)}: {_said(because)}"
+        raise ModelError(
+            f"convert: PyTorch's converter cannot read this TorchScript ({what}). {INSTEAD}, from "
+            f"the code that it was made of."
+        ) from None
+
+
+def _check_mode(program: ExportedProgram) -> None:
+    """Refuse a trace that was made in training mode, which no eval() undoes."""
+    for node in program.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            bound = aten.arguments(node)
+            if bound.get("train") or (bound.get("training") and bound.get("running_mean")):
+                raise ModelError(
+                    f"convert: the model was traced in training mode ({aten.base_name(node.target)}"
+                    f" is that of training); trace it again after model.eval()."
+                )
+
+
+def _without_names(result: Any) -> Any:
+    """Return a result with plain tuples for named ones, whose classes exist in the file alone."""
+    if isinstance(result, dict):
+        return {key: _without_names(value) for key, value in result.items()}
+    if isinstance(result, tuple | list):
+        return (list if isinstance(result, list) else tuple)(map(_without_names, result))
+    return result
+
+
+def _name_layers(program: ExportedProgram, parts: dict[str, nn.Module]) -> None:
+    """Say of every call on the weights of one layer that it is that layer.
+
+    The converter keeps no names of modules, but those of weights, which begin with them.
+    """
+    signature = program.graph_signature
+    paths = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    for node in program.graph.nodes:
+        places = [paths[x.name] for x in node.all_input_nodes if x.name in paths]
+        owners = {place.rpartition(".")[0] for place in places} & parts.keys() - {""}
+        if node.op == "call_function" and len(owners) == 1:
+            (owner,) = owners
+            name = getattr(parts[owner], "original_name", "")
+            package = "torch.nn.modules" if hasattr(nn, name) else "torchscript"
+            node.meta["nn_module_stack"] = {owner: (owner, f"{package}.{name}")}
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says at its end, where TorchScript puts the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = (lines or [type(error).__name__])[-1].removeprefix("RuntimeError: ")
+    return (line if len(line) <= 200 else f"{line[:197]}...").rstrip(".")
