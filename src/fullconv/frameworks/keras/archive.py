@@ -126,6 +126,55 @@ def _read_h5(path: Path) -> tuple[Any, dict[str, str]]:
     return json.loads(text), {}
 
 
+def check_weights(path: Path) -> int | None:
+    """Check that a file of weights holds them itself, and return how many arrays of layers it has.
+
+    None is returned for the older ``.h5``, which Keras compares layer by layer by itself.
+
+    Raises
+    ------
+    UnsafeModelError
+        If its weights lie in other files, or may hold code.
+    ModelError
+        If it is no such file, or is broken.
+    """
+    import h5py
+
+    try:
+        if path.suffix.lower() == ".keras":
+            _read_keras(path)
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open(WEIGHTS_FILE) as weights,
+                h5py.File(weights, "r") as held,
+            ):
+                return _arrays(held)
+        with h5py.File(path, "r") as held:
+            _check_links(held, path)
+            return _arrays(held) if path.name.endswith(".weights.h5") else None
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not a file of Keras' weights, or it is cut short ({first_line(error)}); "
+            f"save or copy it again."
+        ) from None
+
+
+def _arrays(held: Any) -> int:
+    """Count the arrays of layers; the states of an optimizer or of dropout are not weights."""
+    import h5py
+
+    names = []
+
+    def noted(name: str, value: Any) -> None:
+        if isinstance(value, h5py.Dataset):
+            names.append(name)
+
+    held.visititems(noted)
+    return sum("layers" in name.split("/")[0] and "seed_generator" not in name for name in names)
+
+
 def _check_links(group: Any, path: Path) -> None:
     """Refuse weights that lie in other files, or that one comes to by more than one way."""
     import h5py

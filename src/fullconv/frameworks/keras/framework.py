@@ -14,7 +14,7 @@ import numpy as np
 
 from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
-from fullconv.frameworks import Framework, Held, nothing_held
+from fullconv.frameworks import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.keras import layers as _layers  # noqa: F401  (registers what we save)
 from fullconv.frameworks.keras import part_layers as _part_layers  # noqa: F401
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
@@ -41,8 +41,8 @@ class KerasFramework(Framework):
         return open_archive(path)
 
     def metadata(self, model: Any) -> dict[str, str]:
-        """Return nothing: a model in memory carries no metadata."""
-        return {}
+        """Return what a model carries under the name of `METADATA`, mostly nothing."""
+        return dict(getattr(model, METADATA, {}))
 
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Read the model at its native size."""
