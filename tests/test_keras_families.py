@@ -222,8 +222,7 @@ def test_a_network_written_three_times_reads_as_one_graph(name: str) -> None:
 
 @pytest.mark.parametrize("name", THREE)
 def test_a_network_written_three_times_gives_one_heatmap(name: str) -> None:
-    import torch
-
+    torch = pytest.importorskip("torch")
     net = THREE[name]
     images = pixels(net, 1, (net.window[0] + 4, net.window[1] + 3), seed=3)
     heatmaps = []

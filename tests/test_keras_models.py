@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,19 @@ def test_a_gate_below_the_stride_is_that_of_each_window_at_its_size(
     assert np.abs(keras.ops.convert_to_numpy(fcn.scores(images)) - there).max() <= 4e-6
 
 
-def test_a_model_in_double_precision_stays_in_it() -> None:
+@pytest.fixture
+def in_double() -> Iterator[None]:
+    """Let JAX compute in double precision, which it does only where it is told to."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield
+
+
+def test_a_model_in_double_precision_stays_in_it(in_double: None) -> None:
     keras.utils.set_random_seed(5)
     image = keras.Input((9, 8, 2), dtype="float64")
     x = layers.Conv2D(3, 3, padding="same", activation="relu", dtype="float64")(image)
@@ -307,6 +320,28 @@ def test_a_layer_that_is_called_by_name_or_told_to_train_is_read_all_the_same() 
     told = keras.Model(image, layers.GlobalMaxPooling2D()(normal(x, training=True)))
     assert list(fullconv.convert(told).report.reasons) == []
     assert_verified(fullconv.convert(told), told, pixels(11, 10))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow", reason="it does not stride and dilate at once"
+)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dilation", [(1, 2), (2, 2), (3, 4)])
+@pytest.mark.parametrize("strides", [(2, 1), (2, 2), (6, 4), (3, 2)])
+def test_a_convolution_that_strides_and_dilates_in_turn_is_the_same(
+    strides: tuple[int, int], dilation: tuple[int, int], data_format: str
+) -> None:
+    from fullconv.frameworks.keras.part_layers import convolved, in_turn
+
+    draw = np.random.default_rng(0)
+    shape = (2, 23, 26, 3) if data_format == "channels_last" else (2, 3, 23, 26)
+    x = draw.integers(-3, 4, shape).astype(np.float32)
+    kernel = draw.integers(-2, 3, (3, 2, 3, 4)).astype(np.float32)
+    actual, expected = (
+        keras.ops.convert_to_numpy(form(x, kernel, strides, dilation, data_format))
+        for form in (in_turn, convolved)
+    )
+    assert np.array_equal(actual, expected)
 
 
 def test_parts_of_a_map_leave_the_statistics_of_a_batch_normalization_alone() -> None:

@@ -22,8 +22,8 @@ Decorated = Callable[..., Any]
 MODEL_HELP = """MODEL is an .onnx, .pt2, .pt (TorchScript), .keras or .h5 file; a folder of
 WSInfer or timm, with config.json beside the weights; or the code of a PyTorch model as
 package.module:callable, where the callable takes nothing and returns a torch.nn.Module; its
-weights come from --weights. timm:NAME and torchvision:NAME are those libraries' own models, with
-their trained weights unless --weights gives others."""
+weights come from --weights. timm:NAME, torchvision:NAME and keras:NAME are those libraries' own
+models, with their trained weights unless --weights gives others."""
 
 
 def model(command: Decorated) -> Decorated:
@@ -32,7 +32,8 @@ def model(command: Decorated) -> Decorated:
         click.option(
             "--weights",
             type=click.Path(path_type=Path),
-            help="State dict for package.module:callable: .safetensors, .pt or .pth.",
+            help="State dict for package.module:callable, timm: or torchvision: (.safetensors, "
+            ".pt or .pth); for keras: .weights.h5, .h5 or .keras.",
         ),
         click.option(
             "--approximate",

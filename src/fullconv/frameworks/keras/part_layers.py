@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -41,6 +42,33 @@ def _with_bias(layer: Any, x: Any, count: int) -> Any:
     return x + ops.cast(ops.reshape(layer.bias, shape), x.dtype)
 
 
+def convolved(x: Any, kernel: Any, strides: Any, dilation: Any, data_format: str) -> Any:
+    """Return a map convolved with filters ``(kh, kw, C, out)``."""
+    settings: Any = {"strides": strides, "dilation_rate": dilation, "data_format": data_format}
+    return ops.conv(x, kernel, padding="valid", **settings)
+
+
+def in_turn(x: Any, kernel: Any, strides: Any, dilation: Any, data_format: str) -> Any:
+    """Return what `convolved` does, by convolutions that stride or dilate, but not both.
+
+    TensorFlow (2.20) has no others. Of a stride and a dilation with a common divisor n, filters
+    see only every n-th cell; what is left of the stride leaves cells out of the result.
+    """
+    first = 1 if data_format == "channels_last" else 2
+    shared = [math.gcd(s, d) for s, d in zip(strides, dilation, strict=True)]
+    strides = [s // n for s, n in zip(strides, shared, strict=True)]
+    dilation = [d // n for d, n in zip(dilation, shared, strict=True)]
+    x = _every(x, first, shared)
+    if max(dilation) == 1:
+        return convolved(x, kernel, strides, dilation, data_format)
+    return _every(convolved(x, kernel, (1, 1), dilation, data_format), first, strides)
+
+
+def _every(x: Any, first: int, strides: Any) -> Any:
+    """Keep every n-th row and column of a map."""
+    return x[(slice(None),) * first + tuple(slice(None, None, n) for n in strides)]
+
+
 @register
 class PartConv2D(keras.layers.Conv2D):
     """A convolution whose every call has a stride, a dilation, a padding and a cut of the filters.
@@ -63,14 +91,9 @@ class PartConv2D(keras.layers.Conv2D):
         """Convolve a map."""
         inputs = _padded(self, inputs, padding)
         kernel = self.kernel[slice(*rows or (None,)), slice(*columns or (None,))]
-        x = ops.conv(
-            inputs,
-            kernel,
-            strides=tuple(strides),
-            padding="valid",
-            dilation_rate=tuple(dilation),
-            data_format=self.data_format,
-        )
+        both = max(strides) > 1 and max(dilation) > 1
+        convolve = in_turn if both and keras.backend.backend() == "tensorflow" else convolved
+        x = convolve(inputs, kernel, tuple(strides), tuple(dilation), self.data_format)
         return _with_bias(self, x, self.filters) if self.use_bias and biased else x
 
     def compute_output_spec(
