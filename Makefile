@@ -39,7 +39,7 @@ dress: $(FULL)/.ready  ## draw crops, train the packaged dress classifier on the
 	$(FULL)/bin/python training/judge_dress_classifier.py dress-out/dress.onnx
 	cp dress-out/dress.onnx src/fullconv/demo/dress.onnx
 
-zoo: $(FULL)/.ready  ## convert every architecture of torchvision and timm, and write docs/zoo.md
+zoo: $(FULL)/.ready  ## convert every architecture of three libraries, and write docs/zoo.md
 	OMP_NUM_THREADS=1 $(FULL)/bin/python zoo/sweep.py
 	$(FULL)/bin/python zoo/table.py
 

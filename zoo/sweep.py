@@ -37,7 +37,7 @@ def timm_names() -> list[list[str]]:
 
 def all_names() -> list[str]:
     """Return every name that is tried; the first of each family first."""
-    from libraries import import_libraries
+    from libraries import import_libraries, keras_names
 
     torchvision, _ = import_libraries()
     models = torchvision.models
@@ -46,6 +46,7 @@ def all_names() -> list[str]:
     return [
         *(family[0] for family in families),
         *listed,
+        *keras_names(),
         *(name for family in families for name in family[1:]),
     ]
 
@@ -58,27 +59,28 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
     return {record["name"]: record for record in records}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that a result holds for."""
+def versions(name: str) -> dict[str, str]:
+    """Return the versions that the result of an architecture holds for."""
     import torch
-    from libraries import import_libraries
+    from libraries import import_keras, import_libraries
 
     import fullconv
 
+    held = {"fullconv": fullconv.__version__, "torch": torch.__version__.partition("+")[0]}
+    if name.startswith("keras:"):
+        return held | {"keras": import_keras().__version__}
     torchvision, timm = import_libraries()
-    return {
-        "fullconv": fullconv.__version__,
+    return held | {
         "timm": timm.__version__,
-        "torch": torch.__version__.partition("+")[0],
         "torchvision": torchvision.__version__.partition("+")[0],
     }
 
 
-def run(names: Iterable[str], path: Path, held: dict[str, str]) -> Iterator[dict[str, Any]]:
+def run(names: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
     """Try each architecture, append its record to the results, and yield it."""
     for name in names:
         record = in_a_process(name)
-        record["versions"] = held
+        record["versions"] = versions(name)
         with path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         yield record
@@ -123,7 +125,6 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)  # a process that has started threads must not be forked
-    held = versions()
     known = read_results(given.results)
     again = set(filter(None, given.again.split(",")))
     left = [
@@ -132,13 +133,13 @@ def main() -> None:
         if given.only in name
         and (
             name not in known
-            or known[name].get("versions") != held
+            or known[name].get("versions") != versions(name)
             or known[name]["outcome"] in again
         )
     ]
     torch.export.export(torch.nn.ReLU(), (torch.zeros(1),))  # imports what every trial needs
     start = time.monotonic()
-    for done, record in enumerate(run(left, given.results, held), 1):
+    for done, record in enumerate(run(left, given.results), 1):
         ahead = (time.monotonic() - start) / done * (len(left) - done)
         print(
             f"{done}/{len(left)} {record['outcome']:<6} {record['name']} {record.get('error', '')}"

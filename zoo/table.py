@@ -18,6 +18,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/zoo.md"
 ALIKE = 1.05
 """Where crops take at most so many times the operations, windows have nothing in common."""
 
+SECTIONS = {"torchvision": "torchvision:", "keras.applications": "keras:", "timm": "timm:"}
+
 KINDS = {
     "one pass": "every window equals its crop, and all windows share one pass",
     "shared": "every window equals its crop; shared, but for the cells that see a window's border",
@@ -30,11 +32,12 @@ KINDS = {
 
 PAGE_TEXT = """# The model zoos: what converts, and how far windows share
 
-Every classifier of torchvision, small members of every family of convolutional networks in timm,
-and one of every family of transformers: {tried} architectures, with random weights and BatchNorm
-statistics that fit the picture. Each was converted at its crop size, run over a picture of one and
-a half windows, and **every window was compared with its crop**. `make zoo` does it again (about
-two hours on one idle core; it goes on where it stopped) and writes this page. {versions}.
+Every classifier of torchvision and of `keras.applications`, small members of every family of
+convolutional networks in timm, and one of every family of transformers: {tried} architectures, with
+random weights and BatchNorm statistics that fit the picture. Each was converted at its crop size,
+run over a picture of one and a half windows, and **every window was compared with its crop**.
+`make zoo` does it again (about two hours on one idle core; it goes on where it stopped) and writes
+this page. {versions}.
 
 | exact form | architectures | |
 |---|---|---|
@@ -46,6 +49,8 @@ How to read the tables:
 
 - *crop*: pixels along each side. Where a crop costs more than 4.5 G multiply-accumulates, a smaller
   one was tried, and its own size is in brackets. Transformers for one size are built for it.
+  Keras' applications come without their softmax, which would make random scores alike; its two
+  NASNets, which it does not build on PyTorch, are left out.
 - *step*: pixels between windows, the network's own stride where that leaves few enough windows.
 - *exact*: what `exact=True` shares, and how many times fewer multiply-accumulates a window costs in
   a large image than from its crop. A wider window, and a smaller step, share more.
@@ -101,7 +106,7 @@ def page(records: Sequence[dict[str, Any]], wanted: int) -> str:
         families=families,
         tables="\n\n".join(
             f"## {title}\n\n{table(r for r in records if r['name'].startswith(prefix))}"
-            for title, prefix in (("torchvision", "torchvision:"), ("timm", "timm:"))
+            for title, prefix in SECTIONS.items()
         ),
     )
 

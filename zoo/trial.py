@@ -12,7 +12,6 @@ wrong as it was: windows may differ from their crops by `FINER` of what they dif
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 import warnings
@@ -23,9 +22,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from libraries import Architecture, build
+from classifiers import Network, network
 from torch import Tensor, nn
-from weights import enliven
 
 import fullconv
 from fullconv.frameworks.torch import framework
@@ -112,29 +110,30 @@ def _try(record: Record, window: int | None) -> None:
     clock = _Clock(record.seconds)
     made = alive(record.name, window)
     clock("build")
-    probe = fullconv.explain(made.module, made.window)
+    size = made.architecture.window
+    probe = fullconv.explain(made.model, size)
     clock("explain")
     if window is None and probe.cost.crops > HEAVY:
-        made = alive(record.name, smaller_window(made.window, probe.cost.crops))
-        probe = fullconv.explain(made.module, made.window)
+        made = alive(record.name, smaller_window(size, probe.cost.crops))
+        size = made.architecture.window
+        probe = fullconv.explain(made.model, size)
         clock("again, smaller")
-    model = made.module
-    record.window, record.native = made.window, made.native
-    record.parameters = sum(p.numel() for p in model.parameters())
+    record.window, record.native = size, made.architecture.native
+    record.parameters = made.parameters()
     record.stride = probe.stride
-    record.step = step = step_for(made.window, probe.stride)
-    image = picture(made.window, step)
-    crops = _crops(image, made.window, step)
-    fcn = fullconv.convert(model, made.window, step)
+    record.step = step = step_for(size, probe.stride)
+    image = picture(size, step)
+    crops = _crops(image, size, step)
+    fcn = made.convert(step)
     clock("convert")
     _tell(record, fcn.report)
     record.windows = fcn.grid.shape(image.shape[2:])
-    wanted = _flat(_forward(model, crops, 4))
+    wanted = made.scores(crops, 4)
     clock("crops")
-    record.unit = own_difference(model, crops, wanted)
+    record.unit = own_difference(made, crops, wanted)
     record.apart, record.spread = _apart(wanted), float((wanted - wanted.mean(0)).std())
     clock("otherwise")
-    got = _per_window(fcn(image))
+    got = made.heatmap(fcn, image)
     record.error_exact = float((got - wanted).abs().max())
     clock("exact")
     limit = TIMES * record.unit
@@ -143,28 +142,28 @@ def _try(record: Record, window: int | None) -> None:
     elif record.error_exact <= limit and record.apart >= DISTINCT * limit:
         record.outcome = "equal"
     else:
-        record.error_double = error_in_double(model, crops, image, made.window, step)
+        record.error_double = error_in_double(made, crops, image, step)
         finer = record.error_double <= FINER * record.apart
         record.outcome = "equal" if finer else "wrong"
         clock("double")
     if not fcn.report.exact:
         record.outcome = "wrong"
-    rough = fullconv.convert(model, made.window, step, exact=False)
+    rough = made.convert(step, exact=False)
     record.approximate_exact = rough.report.exact
     record.approximate_reasons = _kinds(rough.report)
     clock("convert approximate")
-    record.error_approximate = float((_per_window(rough(image)) - wanted).abs().max())
+    record.error_approximate = float((made.heatmap(rough, image) - wanted).abs().max())
     if rough.report.exact and record.error_approximate > max(limit, record.error_exact):
         record.outcome = "wrong"
     clock("approximate")
 
 
-def alive(name: str, window: int | None) -> Architecture:
+def alive(name: str, window: int | None) -> Network:
     """Return an architecture with random weights that suit a picture like that of the trial."""
-    made = build(name, window)
-    size = made.window
+    made = network(name, window)
+    size = made.architecture.window
     quarter = size[0] // 4, size[1] // 4
-    enliven(made.module, _crops(picture(size, quarter), size, quarter)[::3])
+    made.enliven(_crops(picture(size, quarter), size, quarter)[::3])
     return made
 
 
@@ -195,57 +194,31 @@ def picture(window: Sequence[int], step: Sequence[int], seed: int = 0) -> Tensor
     return image + 0.2 * torch.randn(image.shape, generator=draw)
 
 
-def own_difference(model: nn.Module, crops: Tensor, scores: Tensor) -> float:
+def own_difference(made: Network, crops: Tensor, scores: Tensor) -> float:
     """Return Note [What may differ]."""
-    alone = _flat(_forward(model, crops, 1))
+    alone = made.scores(crops, 1)
     some = crops[:: max(1, len(crops) // 2)][:2]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # switching it tells what it could do on other devices
         with torch.backends.mkldnn.flags(enabled=False):
-            kernels = _flat(_forward(model, some, 1))
+            kernels = made.scores(some, 1)
     top = scores.abs().max()
     least = float(torch.nextafter(top, top + 1) - top)
     there = scores[:: max(1, len(crops) // 2)][:2]
     return max(float((alone - scores).abs().max()), float((kernels - there).abs().max()), least)
 
 
-def error_in_double(
-    model: nn.Module, crops: Tensor, image: Tensor, window: Sequence[int], step: Sequence[int]
-) -> float:
+def error_in_double(made: Network, crops: Tensor, image: Tensor, step: Sequence[int]) -> float:
     """Return how far windows lie from their crops by Note [A second opinion]."""
-    double = copy.deepcopy(model).double()
-    fcn = fullconv.convert(double, window, step)
-    wanted = _flat(_forward(double, crops.double(), 4))
-    return float((_per_window(fcn(image.double())) - wanted).abs().max())
+    double = made.double()
+    fcn = double.convert(step)
+    wanted = double.scores(crops.double(), 4)
+    return float((double.heatmap(fcn, image.double()) - wanted).abs().max())
 
 
 def _crops(image: Tensor, window: Sequence[int], step: Sequence[int]) -> Tensor:
     cut = image.unfold(2, window[0], step[0]).unfold(3, window[1], step[1])
     return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, image.shape[1], *window)
-
-
-def _forward(model: nn.Module, crops: Tensor, batch: int) -> list[Any]:
-    with torch.no_grad():
-        return [model(crops[at : at + batch]) for at in range(0, len(crops), batch)]
-
-
-def _flat(answers: Sequence[Any]) -> Tensor:
-    """Return scores ``(N, numbers)``, whatever the structure of the answers."""
-    return torch.cat(
-        [torch.cat([leaf.flatten(1) for leaf in _leaves(answer)], 1) for answer in answers]
-    )
-
-
-def _per_window(answer: Any) -> Tensor:
-    """Return scores ``(windows, numbers)`` of heatmaps ``(1, ..., rows, columns)``."""
-    maps = [leaf[0].flatten(0, -3) if leaf.dim() > 3 else leaf[0, None] for leaf in _leaves(answer)]
-    return torch.cat([held.flatten(1) for held in maps]).T
-
-
-def _leaves(answer: Any) -> list[Tensor]:
-    from torch.utils import _pytree as pytree
-
-    return [leaf for leaf in pytree.tree_leaves(answer) if isinstance(leaf, Tensor)]
 
 
 def _apart(scores: Tensor) -> float:

@@ -10,6 +10,7 @@ that scores have a standard deviation of 1. `trial` measures whether it was enou
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,36 @@ def enliven(model: nn.Module, crops: Tensor, seed: int = 0) -> None:
             _draw(parameter, draw)
         _calibrate(model, crops, draw)
         _spread(model, crops)
+
+
+def enliven_keras(model: Any, crops: Tensor, seed: int = 0) -> None:
+    """Do the same to a functional model of Keras, on PyTorch, and crops ``(N, h, w, C)``."""
+    import keras
+
+    draw = torch.Generator().manual_seed(seed)
+    norms = keras.layers.BatchNormalization
+
+    def called(operation: Any) -> Any:
+        def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(operation, keras.Sequential):
+                return operation._functional._run_through_graph([x], called)
+            if isinstance(operation, norms):
+                over = list(range(x.ndim - 1))
+                _lie(operation.moving_mean.value, operation.moving_variance.value, x, over, draw)
+            return operation(x, *args, **kwargs)
+
+        return call
+
+    with torch.no_grad():
+        for variable in model.trainable_variables:
+            _draw(variable.value, draw)
+        scores = model._run_through_graph([crops], called)
+        deviation = (scores - scores.mean(0)).std()
+        classes = scores.shape[1]
+        kernels = [v.value for v in model.trainable_variables if v.name == "kernel"]
+        last = [kernel for kernel in kernels if kernel.shape[-1] == classes]
+        if last and deviation > 0 and torch.isfinite(deviation):
+            last[-1].data /= deviation
 
 
 def _draw(parameter: Tensor, draw: torch.Generator) -> None:
@@ -71,11 +102,16 @@ def _remember(norm: nn.Module, inputs: tuple[Tensor], draw: torch.Generator) -> 
     """Set the statistics of one BatchNorm to about those of its input."""
     (x,) = inputs
     over = [axis for axis in range(x.dim()) if axis != 1]
-    variance, mean = torch.var_mean(x, over)
-    variance = variance.clamp(min=0.01 * float(variance.mean()) + 1e-8)
-    spread = variance.sqrt()
-    norm.running_mean.copy_(mean + 0.2 * spread * torch.randn(spread.shape, generator=draw))
-    norm.running_var.copy_(variance * 2 ** torch.empty_like(spread).uniform_(-1, 1, generator=draw))
+    _lie(norm.running_mean, norm.running_var, x, over, draw)
+
+
+def _lie(mean: Tensor, variance: Tensor, x: Tensor, over: list[int], draw: torch.Generator) -> None:
+    """Give statistics about the values of those of `x`."""
+    true_variance, true_mean = torch.var_mean(x, over)
+    true_variance = true_variance.clamp(min=0.01 * float(true_variance.mean()) + 1e-8)
+    spread = true_variance.sqrt()
+    mean.copy_(true_mean + 0.2 * spread * torch.randn(spread.shape, generator=draw))
+    variance.copy_(true_variance * 2 ** torch.empty_like(spread).uniform_(-1, 1, generator=draw))
 
 
 def _spread(model: nn.Module, crops: Tensor) -> None:
