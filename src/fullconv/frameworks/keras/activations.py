@@ -11,7 +11,7 @@ from fullconv.frameworks.keras.calls import Call
 from fullconv.operations import AlongAxis, Identity, Opaque, Operation, Pointwise
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.keras.read import Reader
+    from fullconv.frameworks.keras.reader import Reader
 
 POINTWISE = frozenset(
     """

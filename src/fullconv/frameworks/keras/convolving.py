@@ -14,7 +14,7 @@ from fullconv.graph import Node, Recipe
 from fullconv.operations import Convolution, Padding, Pointwise, TransposedConvolution
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.keras.write import Held, Writer
+    from fullconv.frameworks.keras.values import Held, Values
 
 Cuts = tuple[tuple[int, int, int], ...]
 
@@ -33,7 +33,7 @@ class Use:
 class Convolving:
     """What the writer knows of its convolutions: filters are held once, however often called."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Values) -> None:
         self.writer = writer
         self.uses: dict[Recipe, list[Use]] = {}
         for node in writer.graph.nodes:
@@ -145,7 +145,7 @@ class Convolving:
 
     def linear(self, node: Node) -> Held:
         """Write a fully connected layer on one tensor per window."""
-        from fullconv.frameworks.keras.write import Held
+        from fullconv.frameworks.keras.values import Held
 
         writer = self.writer
         weight, bias = (writer.vector(name) for name in node.inputs[1:3])

@@ -15,11 +15,10 @@ import numpy as np
 from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, Framework, Held, nothing_held
-from fullconv.frameworks.keras import layers as _layers  # noqa: F401  (registers what we save)
-from fullconv.frameworks.keras import part_layers as _part_layers  # noqa: F401
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
 from fullconv.frameworks.keras.calls import numbers
-from fullconv.frameworks.keras.read import Source, channels_last, functional, leaves, read
+from fullconv.frameworks.keras.models import channels_last, functional, leaves
+from fullconv.frameworks.keras.read import Source, read
 from fullconv.frameworks.keras.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph

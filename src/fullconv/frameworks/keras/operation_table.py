@@ -16,7 +16,7 @@ from fullconv.frameworks.keras.calls import Call, slots
 from fullconv.operations import AlongAxis, Concat, Permute, Pointwise, Reduce, Reshape, Slice
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.keras.read import Reader
+    from fullconv.frameworks.keras.reader import Reader
 
 Handler = Callable[["Reader", Any, str, tuple[Any, ...], Any], bool]
 

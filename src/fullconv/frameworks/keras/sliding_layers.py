@@ -11,7 +11,8 @@ from typing import Any
 from keras import ops
 
 from fullconv.doubling import around, doublings
-from fullconv.frameworks.keras.layers import OnMaps, Shape, register, with_edges
+from fullconv.frameworks.keras.layers import OnMaps, Shape, register
+from fullconv.frameworks.keras.map_layers import with_edges
 
 Totals = tuple[Any, ...]
 Merge = Callable[[Totals, Totals, float], Totals]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fullconv.frameworks.keras import layers as own
+from fullconv.frameworks.keras import layers, map_layers, window_layers
 from fullconv.frameworks.keras import sliding_layers as sliding
 from fullconv.frameworks.keras.calls import Call
 from fullconv.frameworks.keras.part_layers import PartConv2D, PartDepthwiseConv2D
@@ -42,7 +42,7 @@ from fullconv.operations import (
 )
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.keras.read import Reader
+    from fullconv.frameworks.keras.reader import Reader
 
 
 def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: Any) -> bool:
@@ -53,22 +53,22 @@ def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: 
     if isinstance(layer, sliding.SlidingNormalization):
         _normalization(reader, layer, path, args[0], result)
         return True
-    if isinstance(layer, (own.ReduceAxes, own.SliceAxis)):
+    if isinstance(layer, (map_layers.ReduceAxes, map_layers.SliceAxis)):
         _on_any(reader, layer, path, args[0], result)
         return True
-    if not isinstance(layer, own.OnMaps):
+    if not isinstance(layer, layers.OnMaps):
         return False
     tensors = args[0] if isinstance(args[0], (list, tuple)) else [args[0]]
     data_format = "channels_last" if layer.channels_last else "channels_first"
     operation = _record(layer, result)
-    of_windows = isinstance(layer, own.FoldWindows)
+    of_windows = isinstance(layer, window_layers.FoldWindows)
     names = [
         reader.native(x) if of_windows and not place else reader.map(x, data_format)
         for place, x in enumerate(tensors)
     ]
-    if isinstance(layer, own.Regroup):
+    if isinstance(layer, window_layers.Regroup):
         output = reader.bind(result, path)
-    elif isinstance(layer, (own.FoldWindows, own.SplitChannels)):
+    elif isinstance(layer, (window_layers.FoldWindows, window_layers.SplitChannels)):
         output = reader.bind(result, path)
         reader.scores.add(output)
     else:
@@ -79,30 +79,30 @@ def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: 
 
 def _record(layer: Any, result: Any) -> Operation:
     match layer:
-        case own.Keep():
+        case window_layers.Keep():
             return Keep(*layer.kept)
-        case own.Cells():
+        case map_layers.Cells():
             return Cells(layer.before, layer.after, layer.stride)
-        case own.Assemble():
+        case window_layers.Assemble():
             axes: Any = [tuple(map(_segment, s)) for s in (layer.along_rows, layer.along_columns)]
             return Assemble(layer.channels, *axes)
-        case own.LayOut():
+        case window_layers.LayOut():
             channels = layer._sizes(tuple(result.shape))[2]
             return LayOut(channels, layer.axes, layer.private)
-        case own.DivideCells():
+        case map_layers.DivideCells():
             return DivideCells(layer.along_rows, layer.along_columns)
-        case own.Regroup():
+        case window_layers.Regroup():
             return Regroup(layer.split, layer.order, layer.shape, layer.shape.index(-1))
-        case own.FoldWindows():
+        case window_layers.FoldWindows():
             return FoldWindows(layer.shape)
-        case own.SplitChannels():
+        case window_layers.SplitChannels():
             return SplitChannels(layer.shape)
-        case own.PadCells():
+        case map_layers.PadCells():
             mode: PaddingMode = "replicate" if layer.mode == "edge" else "constant"
             return Pad(((0, 0), layer.channels, *layer.pads), mode, layer.value)
-        case own.TakeChannels():
+        case map_layers.TakeChannels():
             return TakeChannels(layer.indices)
-        case own.MovingPool():
+        case map_layers.MovingPool():
             channels = layer._sizes(tuple(result.shape))[2]
             moves = layer.kernel, layer.stride, layer.padding, layer.dilation
             return Pool(layer.kind, *moves, divisor=layer.divisor, channels=channels)
@@ -127,7 +127,7 @@ def _on_any(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> None:
     """Read a layer that takes the axes of a tensor as they come."""
     source, output = reader.native(x), reader.bind(result, path)
     operation: Operation
-    if isinstance(layer, own.ReduceAxes):
+    if isinstance(layer, map_layers.ReduceAxes):
         operation = Reduce(layer.kind, layer.axes, layer.keepdims)
     else:
         operation = Slice(layer.axis, layer.start, layer.stop, layer.stride)
