@@ -23,7 +23,7 @@ from fullconv.graph import Node
 from fullconv.operations import Concat, Identity, Permute, Pointwise, Reshape, Slice
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.torch.read import Reader
+    from fullconv.frameworks.torch.reader import Reader
 
 FxNode = torch.fx.Node
 

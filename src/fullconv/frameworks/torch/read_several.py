@@ -1,0 +1,134 @@
+"""How calls with several results read, and one function that is traced as several calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.nn import functional as F
+
+from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
+from fullconv.frameworks.torch.read_maps import pool
+from fullconv.frameworks.torch.reader import Call, Reader, Slot
+from fullconv.graph import Node
+from fullconv.operations import AdaptivePool, AlongAxis, Opaque, Operation, Reduce
+
+
+def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | None:
+    """Return ``(axis, start, stop, drop)`` for each item of a split, or None for other calls."""
+    name = base_name(node.target)
+    if name not in ("chunk", "split", "split_with_sizes", "tensor_split", "unbind"):
+        return None
+    values = node.meta["val"]
+    axis = arguments(node)["dim"] % len(reader.shapes[reader.names[node.args[0]]])  # type: ignore[index]
+    if name == "unbind":
+        return [(axis, i, i + 1, True) for i in range(len(values))]
+    found, start = [], 0
+    for value in values:
+        size = reader.shape(value)[axis]
+        found.append((axis, start, start + size, False))
+        start += size
+    return found
+
+
+def only_first_used(node: FxNode) -> bool:
+    """Whether a call gives values with indices, and the indices are not used."""
+    name, overload = base_name(node.target), getattr(node.target, "_overloadname", "")
+    with_indices = name in ("adaptive_max_pool2d", "max_pool2d_with_indices") or (
+        name == "max" and overload == "dim"
+    )
+    return with_indices and not any(user.args[1] != 0 and user.users for user in node.users)
+
+
+def read_tuple(node: FxNode, reader: Reader) -> bool:
+    """Read a call whose results are only taken apart; return whether it was one."""
+    if pieces(node, reader) is not None:
+        return True  # every item is a slice of its own
+    if not only_first_used(node):
+        return False
+    a = arguments(node)
+    name = base_name(node.target)
+    reader.name(node)
+    shape = reader.shapes[node.name]
+    if name == "max":
+        axes = (a["dim"] % len(reader.shapes[reader.names[a["self"]]]),)
+        reader.add(node, Reduce("max", axes, a["keepdim"]), (a["self"],))
+    elif len(shape) != 4:
+        reader.add(node, Opaque(name))
+    elif name == "adaptive_max_pool2d":
+        reader.add(node, AdaptivePool("max", (shape[2], shape[3])), (a["self"],))
+    else:
+        reader.add(node, pool("max", node, reader, a), (a["self"],))
+    return True
+
+
+def read_item(node: FxNode, reader: Reader) -> None:
+    """Read one item of a tuple."""
+    parent, index = node.args
+    assert isinstance(parent, FxNode)
+    found = pieces(parent, reader)
+    if found is not None:
+        axis, start, stop, drop = found[index]  # type: ignore[index]
+        reader.piece(node, parent.args[0], axis, start, stop, drop)
+    elif only_first_used(parent):
+        reader.names[node] = reader.names[parent]
+    else:
+        reader.name(node)
+        reader.add(node, Opaque(f"item {index}"))
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Several operators that are one function of the library."""
+
+    first: FxNode
+    last: FxNode
+    name: str
+    target: Callable[..., Any]
+    args: tuple[Any, ...]
+    operation: Operation
+
+
+def groups(calls: Iterable[FxNode]) -> dict[FxNode, Group]:
+    """Find local response normalization, which is traced as nine operators or more."""
+    members: dict[str, list[FxNode]] = {}
+    for node in calls:
+        label = (node.meta.get("torch_fn") or ("",))[0]
+        if label.startswith("local_response_norm"):
+            members.setdefault(label, []).append(node)
+    found: dict[FxNode, Group] = {}
+    for nodes in members.values():
+        group = _local_response_norm(nodes)
+        if group is not None:
+            found.update(dict.fromkeys(nodes, group))
+    return found
+
+
+def _local_response_norm(nodes: Sequence[FxNode]) -> Group | None:
+    scalars: dict[str, Any] = {}
+    for node in nodes:
+        name = base_name(node.target)
+        if name in ("mul", "add", "pow") and not isinstance(node.args[1], FxNode):
+            scalars[name] = node.args[1]
+        elif name in ("avg_pool3d", "avg_pool2d"):
+            scalars["size"] = node.args[1][0]  # type: ignore[index]
+    if set(scalars) != {"size", "mul", "pow", "add"} or base_name(nodes[-1].target) != "div":
+        return None
+    args = (scalars["size"], scalars["mul"], scalars["pow"], scalars["add"])
+    operation = AlongAxis("local_response_norm", 1, ordered=True)
+    return Group(nodes[0], nodes[-1], "local_response_norm", F.local_response_norm, args, operation)
+
+
+def read_group(node: FxNode, group: Group, reader: Reader) -> None:
+    """Read a group as one node, at the last of its calls."""
+    if node is not group.last:
+        return
+    reader.name(node)
+    name, kind, owner = reader.owner(node)
+    x = group.first.args[0]
+    call = Call(group.operation, group.target, (Slot(0), *group.args), {}, owner)
+    kind = kind if owner else group.name
+    reader.nodes.append(
+        Node(group.operation, (reader.names[x],), (node.name,), name, kind, call)  # type: ignore[index]
+    )

@@ -1,0 +1,157 @@
+"""How ATen's operators that rearrange or cut read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fullconv.frameworks.torch.aten import POINTWISE, FxNode, base_name, handles, out_of_place
+from fullconv.frameworks.torch.read_maps import is_map
+from fullconv.operations import (
+    PADDING_MODES,
+    Concat,
+    Identity,
+    Opaque,
+    Pad,
+    Permute,
+    Reshape,
+    Slice,
+)
+
+if TYPE_CHECKING:
+    from fullconv.frameworks.torch.reader import Reader
+
+
+@handles("cat")
+def _cat(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    axis = a["dim"] % len(reader.shapes[node.name])
+    reader.add(node, Concat(axis))
+
+
+@handles("stack")
+def _stack(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[node.name]
+    axis = a["dim"] % len(shape)
+    one = Reshape((*shape[:axis], 1, *shape[axis + 1 :]))
+    layers = []
+    for index, x in enumerate(a["tensors"]):
+        layers.append(f"{node.name}_layer{index}")
+        reader.shapes[layers[-1]] = one.shape
+        if node.name in reader.batch_axes:
+            reader.batch_axes[layers[-1]] = reader.batch_axes[node.name]
+        reader.add(node, one, (x,), output=layers[-1])
+    reader.add(node, Concat(axis), tuple(layers))
+
+
+@handles("slice", "narrow")
+def _slice(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
+    axis = a["dim"] % len(shape)
+    if base_name(node.target) == "narrow":
+        bounds = slice(a["start"], a["start"] + a["length"])
+    else:
+        bounds = slice(a["start"], a["end"], a["step"])
+    symbolic = any(isinstance(n, FxNode) for n in (bounds.start, bounds.stop))
+    start, stop, step = (0, shape[axis], 1) if symbolic else bounds.indices(shape[axis])
+    if symbolic and reader.shapes[node.name] != shape:
+        reader.add(node, Opaque("slice"))
+    elif (start, stop, step) == (0, shape[axis], 1):
+        reader.add(node, Identity("slice"), (node.args[0],))
+    else:
+        reader.add(node, Slice(axis, start, stop, step), (node.args[0],))
+
+
+@handles("select")
+def _select(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[a["self"]]]
+    axis = a["dim"] % len(shape)
+    index = a["index"] % shape[axis]
+    reader.piece(node, a["self"], axis, index, index + 1, drop=True)
+
+
+@handles("pad", "constant_pad_nd")
+def _pad(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    numbers = list(a["pad"])
+    rank = len(reader.shapes[node.name])
+    pads = [(numbers[i], numbers[i + 1]) for i in range(0, len(numbers), 2)][::-1]
+    full = tuple([(0, 0)] * (rank - len(pads)) + pads)
+    mode = a.get("mode", "constant")
+    value = a.get("value")
+    if rank != 4 or mode not in PADDING_MODES or any(full[0]):
+        reader.add(node, Opaque(f"pad ({mode})"))
+        return
+    reader.add(node, Pad(full, mode, float(value or 0.0)), (a["self"],))
+
+
+@handles("copy")
+def _copy(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    before, after = (a[name].meta["val"] for name in ("src", "self"))
+    same = reader.shapes[reader.names[a["src"]]] == reader.shapes[node.name]
+    if same and before.dtype == after.dtype:
+        reader.add(node, Identity("copy"), (a["src"],))
+    else:
+        reader.add(node, Opaque("copy"))
+
+
+@handles("permute")
+def _permute(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    rank = len(reader.shapes[node.name])
+    reader.add(node, Permute(tuple(d % rank for d in a["dims"])), (a["self"],))
+
+
+@handles("transpose", "t", "swapaxes", "swapdims")
+def _transpose(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    rank = len(reader.shapes[node.name])
+    order = list(range(rank))
+    numbers = [v for k, v in a.items() if k.startswith(("dim", "axis"))] or [0, rank - 1]
+    i, j = (int(n) % rank for n in numbers)
+    order[i], order[j] = order[j], order[i]
+    reader.add(node, Permute(tuple(order)), (node.args[0],))
+
+
+@handles("expand", "expand_as")
+def _expand(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    name = reader.names[a["self"]]
+    if reader.shapes[name] == reader.shapes[node.name]:
+        reader.add(node, Identity("expand"), (a["self"],))
+    elif all(_broadcasts(user, node, reader) for user in node.users):
+        reader.names[node] = name
+    else:
+        reader.add(node, Opaque("expand"))
+
+
+def _broadcasts(user: FxNode, operand: FxNode, reader: Reader) -> bool:
+    """Whether an operation would enlarge an operand by itself, beside another of full size."""
+    name = base_name(out_of_place(user.target))
+    others = [x for x in user.all_input_nodes if x is not operand and x in reader.names]
+    return name in POINTWISE and any(
+        reader.shapes.get(reader.names[x]) == reader.shapes[operand.name] for x in others
+    )
+
+
+@handles("channel_shuffle")
+def _channel_shuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    # Reshape, permute, reshape.
+    groups = a["groups"]
+    batch, channels, *rest = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
+    split, turned = f"{node.name}_split", f"{node.name}_turned"
+    reader.shapes[split] = (batch, groups, channels // groups, *rest)
+    reader.shapes[turned] = (batch, channels // groups, groups, *rest)
+    order = (0, 2, 1, *range(3, 3 + len(rest)))
+    reader.add(node, Reshape(reader.shapes[split]), (node.args[0],), output=split)
+    reader.add(node, Permute(order), (split,), output=turned)
+    reader.add(node, Reshape(reader.shapes[node.name]), (turned,))
+
+
+@handles("pixel_unshuffle")
+def _pixel_unshuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if not is_map(node, reader):
+        return
+    # Space to depth: reshape, permute, reshape.
+    factor = a["downscale_factor"]
+    batch, channels, rows, columns = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
+    split, turned = f"{node.name}_split", f"{node.name}_turned"
+    reader.shapes[split] = (batch, channels, rows // factor, factor, columns // factor, factor)
+    reader.shapes[turned] = (batch, channels, factor, factor, rows // factor, columns // factor)
+    reader.add(node, Reshape(reader.shapes[split]), (node.args[0],), output=split)
+    reader.add(node, Permute((0, 1, 3, 5, 2, 4)), (split,), output=turned)
+    reader.add(node, Reshape(reader.shapes[node.name]), (turned,))

@@ -1,0 +1,183 @@
+"""Write convolutions, fully connected layers, pools and upsampling."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fullconv.frameworks.torch import functional
+from fullconv.frameworks.torch.reader import Call
+from fullconv.frameworks.torch.values import FxNode, Values, writes
+from fullconv.geometry import Pair
+from fullconv.graph import Node
+from fullconv.operations import (
+    AdaptivePool,
+    Convolution,
+    Linear,
+    Pool,
+    TransposedConvolution,
+    Upsample,
+)
+
+
+class Layers(Values):
+    """What moves over maps."""
+
+    @writes(Convolution)
+    def write_convolution(self, operation: Convolution, node: Node) -> FxNode:
+        weight_name, bias_name = node.inputs[1:3]
+        (top, bottom), (left, right) = operation.padding
+        symmetric = top == bottom and left == right
+        x = self._value(node.inputs[0])
+        if not symmetric:
+            x = self._function(F.pad, x, (left, right, top, bottom))
+        padding = (top, left) if symmetric else (0, 0)
+        moves = operation.stride, padding, operation.dilation, operation.groups
+        if any(n is not None and n not in self.graph.constants for n in (weight_name, bias_name)):
+            weight, bias = self._value(weight_name), self._value(bias_name)
+            return self._function(F.conv2d, x, weight, bias, *moves)
+        whole, cuts = self.graph.constants[weight_name or ""].uncut()
+        weight_, bias_ = self._tensor(whole), self._constant(bias_name)
+        module = nn.Conv2d(
+            weight_.shape[1] * operation.groups,
+            weight_.shape[0],
+            (whole.shape[2], whole.shape[3]),
+            *moves,
+            bias=bias_ is not None,
+            device="meta",
+        )
+        held = self._holder(weight_, bias_)
+        if held is None:
+            self._parametrize(module, weight_, bias_)
+            held = self._place(self._path(node), module)
+        if not cuts and self._is_conv(held, operation, padding, bias_ is not None):
+            return self.fx.call_module(held, (x,))
+        # Another part of the map, or a part of the filters: the same parameters, held once.
+        weight = self.fx.get_attr(f"{held}.weight")
+        for axis, start, stop in cuts:
+            weight = self._function(torch.narrow, weight, axis, start, stop - start)
+        bias = None if bias_ is None else self.fx.get_attr(f"{held}.bias")
+        return self._function(F.conv2d, x, weight, bias, *moves)
+
+    def _holder(self, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
+        """Return the convolution written before that holds just these parameters."""
+        for path, module in self.modules.items():
+            if (
+                isinstance(module, nn.Conv2d)
+                and module.weight is weight
+                and (bias is None or module.bias is bias)
+            ):
+                return path
+        return None
+
+    def _is_conv(self, path: str, operation: Convolution, padding: Pair, bias: bool) -> bool:
+        """Whether calling a module is this convolution."""
+        held = self.modules[path]
+        assert isinstance(held, nn.Conv2d)
+        if (held.bias is not None) != bias:
+            return False
+        settings = operation.kernel, operation.stride, padding, operation.dilation
+        same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
+        return same and held.groups == operation.groups
+
+    @writes(TransposedConvolution)
+    def write_transposed_convolution(self, operation: TransposedConvolution, node: Node) -> FxNode:
+        weight, bias = (self._constant(name) for name in node.inputs[1:3])
+        assert weight is not None
+        (top, _), (left, _) = operation.padding
+        module = nn.ConvTranspose2d(
+            weight.shape[0],
+            weight.shape[1] * operation.groups,
+            operation.kernel,
+            operation.stride,
+            (top, left),
+            operation.output_padding,
+            operation.groups,
+            bias is not None,
+            operation.dilation,
+            device="meta",
+        )
+        return self._parametrized(node, self._value(node.inputs[0]), module, weight, bias)
+
+    @writes(Linear)
+    def write_linear(self, operation: Linear, node: Node) -> FxNode:
+        if any(n is not None and n not in self.graph.constants for n in node.inputs[1:3]):
+            x, weight, bias = self._inputs(node)
+            return self._function(F.linear, x, weight, bias)
+        weight_, bias_ = (self._constant(name) for name in node.inputs[1:3])
+        assert weight_ is not None
+        outputs, inputs = weight_.shape
+        module = nn.Linear(inputs, outputs, bias_ is not None, device="meta")
+        return self._parametrized(node, self._value(node.inputs[0]), module, weight_, bias_)
+
+    def _parametrized(
+        self,
+        node: Node,
+        x: FxNode | None,
+        module: nn.Module,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+    ) -> FxNode:
+        self._parametrize(module, weight, bias)
+        return self.fx.call_module(self._place(self._path(node), module), (x,))
+
+    def _parametrize(
+        self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> None:
+        for name, tensor in (("weight", weight), ("bias", bias)):
+            if tensor is not None:
+                module._parameters.pop(name, None)
+                if isinstance(tensor, nn.Parameter):
+                    module.register_parameter(name, tensor)
+                else:
+                    module.register_buffer(name, tensor)
+
+    def _path(self, node: Node) -> str:
+        call = node.source
+        if isinstance(call, Call) and call.owner:
+            return call.owner
+        weight = self.graph.constants[node.inputs[1] or ""].source
+        parent, _, leaf = self.source.weights[weight].path.rpartition(".")
+        if leaf != "weight":
+            # A parameter of a module that does more: in_proj_weight of an attention.
+            parent = f"{parent}.{leaf.removesuffix('weight').rstrip('_') or 'layer'}".lstrip(".")
+        return parent or node.name.replace(".", "_")
+
+    @writes(Upsample)
+    def write_upsample(self, operation: Upsample, node: Node) -> FxNode:
+        call, powers = node.source, all(n.bit_count() == 1 for n in operation.factor)
+        if isinstance(call, Call) and call.owner and powers:
+            module = nn.Upsample(scale_factor=tuple(map(float, operation.factor)))
+            return self._call_module(node, call.owner, module)
+        # The module would take cells by numbers that are rounded where they are no powers of two.
+        return self._function(functional.upsample, self._value(node.inputs[0]), operation.factor)
+
+    @writes(Pool)
+    def write_pool(self, operation: Pool, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        shape = (operation.kernel, operation.stride)
+        (top, _), (left, _) = operation.padding
+        ceil = any(operation.overhang)
+        if operation.kind == "sum":
+            return self._function(functional.sum_pool, x, *shape, operation.dilation)
+        if operation.kind == "average" and operation.dilation != (1, 1):
+            return self._function(
+                functional.average_pool, x, *shape, operation.dilation, operation.divisor
+            )
+        module: nn.Module
+        if operation.kind == "max":
+            module = nn.MaxPool2d(*shape, (top, left), operation.dilation, ceil_mode=ceil)
+        else:
+            module = nn.AvgPool2d(
+                *shape, (top, left), ceil, operation.count_include_pad, operation.divisor
+            )
+        call = node.source
+        path = call.owner if isinstance(call, Call) and call.owner else node.name.replace(".", "_")
+        return self.fx.call_module(self._place(path, module), (x,))
+
+    @writes(AdaptivePool)
+    def write_adaptive_pool(self, operation: AdaptivePool, node: Node) -> FxNode:
+        average = operation.kind == "average"
+        target = F.adaptive_avg_pool2d if average else F.adaptive_max_pool2d
+        return self._function(target, self._value(node.inputs[0]), operation.size)
