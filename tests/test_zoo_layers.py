@@ -149,7 +149,25 @@ class Wrapped(nn.Module):
             return (y * 2 - z).flatten(1)
 
 
-@pytest.mark.parametrize(("between", "operations"), [(Positions, ["mul"]), (Wrapped, [])])
+class Routed(nn.Module):
+    """Every image by filters of its own, as groups of one image (conditional convolutions)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        filters = torch.arange(2 * 4 * 3 * 3 * 3).reshape(2, -1) % 5 - 2
+        self.filters = nn.Parameter(filters.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        route = x[:, :2].amax((2, 3)).sign()
+        filters = torch.matmul(route, self.filters).view(n * 4, c, 3, 3)
+        y = F.conv2d(x.reshape(1, n * c, h, w), filters, padding=1, groups=n)
+        return y.permute(1, 0, 2, 3).reshape(n, 4 * h * w)[:, ::7]
+
+
+@pytest.mark.parametrize(
+    ("between", "operations"), [(Positions, ["mul"]), (Wrapped, []), (Routed, ["conv2d"])]
+)
 def test_it_runs_on_as_many_windows_as_there_are(
     between: type[nn.Module], operations: list[str]
 ) -> None:
@@ -185,3 +203,18 @@ class BlockMatrices(nn.Module):
 
 def test_what_has_no_rule_does_not_multiply_the_stride() -> None:
     assert fullconv.explain(BlockMatrices(), (8, 8)).stride == (1, 1)
+
+
+class Grouped(nn.Module):
+    """Cells in groups of 2x2, and back, several times (attention within groups, MaxViT)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        for _ in range(4):
+            x = x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1)
+            x = torch.cumsum(x, -1).permute(0, 5, 1, 3, 2, 4).reshape(n, c, h, w)
+        return x.flatten(1)
+
+
+def test_cells_that_are_grouped_and_put_back_do_not_multiply_the_stride() -> None:
+    assert fullconv.explain(Grouped(), (8, 8)).stride == (1, 1)

@@ -45,7 +45,7 @@ class Network(ABC):
         return fullconv.convert(self.model, self.architecture.window, step, exact)
 
     @abstractmethod
-    def enliven(self, crops: Tensor) -> None:
+    def enliven(self, crops: Tensor, least: float = weights.FAINT) -> None:
         """Give it random weights that keep every layer alive; see Note [Alive]."""
 
     @abstractmethod
@@ -68,9 +68,9 @@ class Network(ABC):
 class TorchNetwork(Network):
     """A module of timm or torchvision."""
 
-    def enliven(self, crops: Tensor) -> None:
+    def enliven(self, crops: Tensor, least: float = weights.FAINT) -> None:
         """Draw its weights."""
-        weights.enliven(self.model, crops)
+        weights.enliven(self.model, crops, least)
 
     def parameters(self) -> int:
         """Return how many numbers it learns."""
@@ -100,9 +100,9 @@ class TorchNetwork(Network):
 class KerasNetwork(Network):
     """A model of ``keras.applications``, with its channels last."""
 
-    def enliven(self, crops: Tensor) -> None:
+    def enliven(self, crops: Tensor, least: float = weights.FAINT) -> None:
         """Draw its weights."""
-        weights.enliven_keras(self.model, torch.from_numpy(self._images(crops)))
+        weights.enliven_keras(self.model, torch.from_numpy(self._images(crops)), least)
 
     def parameters(self) -> int:
         """Return how many numbers it has."""

@@ -114,6 +114,9 @@ def _of_torchvision(models: Any, name: str, window: int | None) -> Architecture:
     trained = [held.transforms() for held in models.get_model_weights(name)]
     native = min((held.crop_size[0] for held in trained), default=224)
     # A vision transformer is built for its size; an inception without its side heads.
+    if window and name.startswith("vit_"):
+        patch = int(name.rpartition("_")[2])
+        window -= window % patch
     given = {"image_size": window or native} if name.startswith("vit_") else {}
     module = models.get_model(name, weights=None, **given)
     size = (window if name not in OF_ONE_SIZE else None) or native

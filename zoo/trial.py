@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from classifiers import Network, network
 from torch import Tensor, nn
+from weights import EVEN
 
 import fullconv
 from fullconv.frameworks.torch import framework
@@ -32,6 +33,9 @@ from fullconv.report import Reason, Report
 TIMES = 16
 DISTINCT = 20
 FINER = 1e-6
+LOUD = 10_000
+"""Standard deviation of scores above which a network is given other statistics: it would blow up
+rounding, too. For the crops that its weights were scaled by, it is 1."""
 HEAVY = 4_500_000_000
 """Multiply-accumulates of a crop above which a smaller window is taken, to save time."""
 
@@ -163,7 +167,10 @@ def alive(name: str, window: int | None) -> Network:
     made = network(name, window)
     size = made.architecture.window
     quarter = size[0] // 4, size[1] // 4
-    made.enliven(_crops(picture(size, quarter), size, quarter)[::3])
+    crops = _crops(picture(size, quarter), size, quarter)
+    made.enliven(crops[::3])
+    if not made.scores(crops, 4).std() < LOUD:
+        made.enliven(crops[::3], EVEN)
     return made
 
 

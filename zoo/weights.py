@@ -5,6 +5,11 @@ start at 0 or 1e-6, BatchNorm passes its input on, and the last layer starts nea
 of its scores could not fail. So whatever is constant is drawn anew, BatchNorm is given statistics
 that lie about those of the picture, as a training set's would, and the last layer is scaled so
 that scores have a standard deviation of 1. `trial` measures whether it was enough.
+
+Note [Faint channels]: what BatchNorm divides by is at least `FAINT` of the mean variance of its
+layer, so that a channel which the crops hardly excite is not blown up where others do. In a network
+of very many layers even that can grow beyond all bounds from one to the next; it is then given the
+mean variance for all that have less.
 """
 
 from __future__ import annotations
@@ -16,29 +21,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+FAINT, EVEN = 0.01, 1.0
+"""Least variance of a channel, in parts of its layer's mean; see Note [Faint channels]."""
 
-def enliven(model: nn.Module, crops: Tensor, seed: int = 0) -> None:
+
+def enliven(model: nn.Module, crops: Tensor, least: float = FAINT) -> None:
     """Give a model random weights that behave like trained ones, and put it into eval mode.
 
     Parameters
     ----------
     crops : torch.Tensor
         Some windows ``(N, C, h, w)`` of the picture that will be scored.
+    least : float
+        See Note [Faint channels].
     """
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(0)
     model.eval()
     with torch.no_grad():
         for parameter in model.parameters():
             _draw(parameter, draw)
-        _calibrate(model, crops, draw)
+        _calibrate(model, crops, draw, least)
         _spread(model, crops)
 
 
-def enliven_keras(model: Any, crops: Tensor, seed: int = 0) -> None:
+def enliven_keras(model: Any, crops: Tensor, least: float = FAINT) -> None:
     """Do the same to a functional model of Keras, on PyTorch, and crops ``(N, h, w, C)``."""
     import keras
 
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(0)
     norms = keras.layers.BatchNormalization
 
     def called(operation: Any) -> Any:
@@ -47,7 +57,8 @@ def enliven_keras(model: Any, crops: Tensor, seed: int = 0) -> None:
                 return operation._functional._run_through_graph([x], called)
             if isinstance(operation, norms):
                 over = list(range(x.ndim - 1))
-                _lie(operation.moving_mean.value, operation.moving_variance.value, x, over, draw)
+                held = operation.moving_mean.value, operation.moving_variance.value
+                _lie(*held, x, over, draw, least)
             return operation(x, *args, **kwargs)
 
         return call
@@ -82,13 +93,13 @@ def _draw(parameter: Tensor, draw: torch.Generator) -> None:
         parameter.uniform_(0.5 * centre, 1.5 * centre, generator=draw)
 
 
-def _calibrate(model: nn.Module, crops: Tensor, draw: torch.Generator) -> None:
+def _calibrate(model: nn.Module, crops: Tensor, draw: torch.Generator, least: float) -> None:
     """Set every BatchNorm's statistics to about those of what the crops give it.
 
     Each is set as the crops arrive, so that what one is off does not grow from layer to layer.
     """
     left = [
-        module.register_forward_pre_hook(functools.partial(_remember, draw=draw))
+        module.register_forward_pre_hook(functools.partial(_remember, draw=draw, least=least))
         for module in model.modules()
         if isinstance(module, _BatchNorm) and module.running_mean is not None
     ]
@@ -98,17 +109,24 @@ def _calibrate(model: nn.Module, crops: Tensor, draw: torch.Generator) -> None:
         hook.remove()
 
 
-def _remember(norm: nn.Module, inputs: tuple[Tensor], draw: torch.Generator) -> None:
+def _remember(norm: nn.Module, inputs: tuple[Tensor], draw: torch.Generator, least: float) -> None:
     """Set the statistics of one BatchNorm to about those of its input."""
     (x,) = inputs
     over = [axis for axis in range(x.dim()) if axis != 1]
-    _lie(norm.running_mean, norm.running_var, x, over, draw)
+    _lie(norm.running_mean, norm.running_var, x, over, draw, least)
 
 
-def _lie(mean: Tensor, variance: Tensor, x: Tensor, over: list[int], draw: torch.Generator) -> None:
+def _lie(
+    mean: Tensor,
+    variance: Tensor,
+    x: Tensor,
+    over: list[int],
+    draw: torch.Generator,
+    least: float,
+) -> None:
     """Give statistics about the values of those of `x`."""
     true_variance, true_mean = torch.var_mean(x, over)
-    true_variance = true_variance.clamp(min=0.01 * float(true_variance.mean()) + 1e-8)
+    true_variance = true_variance.clamp(min=least * float(true_variance.mean()) + 1e-8)
     spread = true_variance.sqrt()
     mean.copy_(true_mean + 0.2 * spread * torch.randn(spread.shape, generator=draw))
     variance.copy_(true_variance * 2 ** torch.empty_like(spread).uniform_(-1, 1, generator=draw))

@@ -102,8 +102,10 @@ def _factor(node: Node, graph: Graph) -> Pitch:
         return one / operation.factor[0], one / operation.factor[1]
     shape = graph.shapes.get(node.inputs[0] or "", ())
     if isinstance(operation, Reshape):
-        a, b = blocks(shape, operation.shape) or (1, 1)
-        return Fraction(a), Fraction(b)
+        apart = blocks(shape, operation.shape)
+        together = blocks(operation.shape, shape)  # as transformers put their groups of cells
+        a, b, c, d = *(apart or (1, 1)), *(together or (1, 1))
+        return Fraction(a, c), Fraction(b, d)
     if len(shape) != 4:
         return one, one
     if isinstance(operation, Pool):

@@ -43,6 +43,9 @@ def is_map(node: FxNode, reader: Reader) -> bool:
 def _conv2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if not is_map(node, reader):
         return
+    if not isinstance(a["groups"], int):
+        reader.add(node, Opaque("conv2d of every image by filters of its own"))
+        return
     kernel = reader.shapes[reader.names[a["weight"]]][2:]
     dilation = _pair(a["dilation"])
     padding = a["padding"]
