@@ -33,7 +33,7 @@ from fullconv.report import Reason, Report
 TIMES = 16
 DISTINCT = 20
 FINER = 1e-6
-LOUD = 10_000
+LOUD = 300
 """Standard deviation of scores above which a network is given other statistics: it would blow up
 rounding, too. For the crops that its weights were scaled by, it is 1."""
 HEAVY = 4_500_000_000
