@@ -112,16 +112,18 @@ def attempt(name: str, window: int | None = None) -> Record:
 
 def _try(record: Record, window: int | None) -> None:
     clock = _Clock(record.seconds)
-    made = alive(record.name, window)
+    made = network(record.name, window)
     clock("build")
     size = made.architecture.window
     probe = fullconv.explain(made.model, size)
     clock("explain")
     if window is None and probe.cost.crops > HEAVY:
-        made = alive(record.name, smaller_window(size, probe.cost.crops))
+        made = network(record.name, smaller_window(size, probe.cost.crops))
         size = made.architecture.window
         probe = fullconv.explain(made.model, size)
         clock("again, smaller")
+    enliven(made)
+    clock("weights")
     record.window, record.native = size, made.architecture.native
     record.parameters = made.parameters()
     record.stride = probe.stride
@@ -162,16 +164,14 @@ def _try(record: Record, window: int | None) -> None:
     clock("approximate")
 
 
-def alive(name: str, window: int | None) -> Network:
-    """Return an architecture with random weights that suit a picture like that of the trial."""
-    made = network(name, window)
+def enliven(made: Network) -> None:
+    """Give an architecture random weights that suit a picture like that of the trial."""
     size = made.architecture.window
     quarter = size[0] // 4, size[1] // 4
     crops = _crops(picture(size, quarter), size, quarter)
     made.enliven(crops[::3])
     if not made.scores(crops, 4).std() < LOUD:
         made.enliven(crops[::3], EVEN)
-    return made
 
 
 def smaller_window(window: Sequence[int], products: int) -> int:
