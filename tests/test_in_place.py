@@ -209,6 +209,116 @@ def test_what_is_overwritten_is_read_as_it_is_then(change: Any, step: Any) -> No
     assert_same(fcn(images.float()), crops)
 
 
+def another_type(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    z = y.to(torch.float32, copy=True)
+    z.add_(1)
+    return y
+
+
+def a_power(model: Any, x: Tensor) -> Tensor:
+    return model.conv(x).pow_(2)
+
+
+def dropout_in_place(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    F.dropout(y, 0.5, training=False, inplace=True)
+    return y.lerp_(y * 2, 0.5)
+
+
+@pytest.mark.parametrize("change", [another_type, a_power, dropout_in_place])
+def test_a_copy_is_no_view_and_twins_are_found_by_their_arguments(change: Any) -> None:
+    model = Overwriting(change).eval()
+    images = torch.randint(-3, 4, (1, 1, 10, 10), generator=torch.Generator().manual_seed(1))
+    fcn = fullconv.convert(model, WINDOW, 1)
+    crops = scores_of_crops(torch_classifier(model), images.float(), WINDOW, (1, 1))
+    assert_same(fcn(images.float()), crops)
+
+
+def with_booleans(model: Any, x: Tensor) -> Tensor:
+    return model.conv(x).gt_(0)
+
+
+def a_mask_by_operator(model: Any, x: Tensor) -> Tensor:
+    mask = model.conv(x) > 0
+    mask |= x[:, :, :6, :7] > 1
+    return mask.float()
+
+
+def turned_in_place(model: Any, x: Tensor) -> Tensor:
+    return model.conv(x).transpose_(2, 3)
+
+
+def given_to_write_into(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x).detach()
+    z = torch.zeros_like(y)
+    torch.mul(y, 2, out=z)
+    return z
+
+
+def many_at_once(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    torch._foreach_add_([y], 1)
+    return y
+
+
+def after_a_turning_einsum(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    torch.einsum("nchw->nhwc", y).add_(1)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_booleans, "gt_, with numbers of another type (torch.bool)"),
+        (a_mask_by_operator, "__ior__, which cannot be followed"),
+        (turned_in_place, "transpose_, which cannot be followed"),
+        (given_to_write_into, "mul, which cannot be followed"),
+        (many_at_once, "_foreach_add_, which cannot be followed"),
+        (after_a_turning_einsum, "add_, after einsum, which may share it"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(change: Any, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        fullconv.convert(Overwriting(change).eval(), WINDOW, 1)
+    assert str(caught.value) == (
+        f"convert: the model overwrites a tensor by {said}. Write it without the in-place "
+        f"operation."
+    )
+
+
+def a_number_of_pixels(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    return y * (y > 0).sum().item()
+
+
+def the_number_of_images(model: Any, x: Tensor) -> Tensor:
+    return model.conv(x) * x.shape[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            a_number_of_pixels,
+            "convert: the model takes a number out of a tensor (item) and computes with it outside "
+            "of tensors. Keep it a tensor: leave .item() out.",
+        ),
+        (
+            the_number_of_images,
+            "convert: the model computes with the number of images in a batch (mul), so the score "
+            "of one depends on how many come with it. Leave that number out of the model's "
+            "arithmetic.",
+        ),
+    ],
+)
+def test_numbers_outside_of_tensors_are_refused(change: Any, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        fullconv.convert(Overwriting(change).eval(), WINDOW, 1)
+    assert str(caught.value) == said
+
+
 def every_second_row(model: Any, x: Tensor) -> Tensor:
     y = model.conv(x)
     y[:, :, ::2] = 0

@@ -38,8 +38,8 @@ POINTWISE = frozenset(
 """Operators that treat every number alike, and need no handler."""
 IDENTITY = frozenset(
     """
-    alias alpha_dropout clone contiguous detach dropout feature_alpha_dropout feature_dropout
-    lift_fresh_copy
+    alias alpha_dropout clone contiguous detach detach_ dropout feature_alpha_dropout
+    feature_dropout lift_fresh_copy
     """.split()
 )
 ALIASES = IDENTITY - frozenset(["clone", "contiguous", "lift_fresh_copy"])
@@ -72,7 +72,7 @@ def read(node: FxNode, reader: Reader) -> None:
         reader.add(node, Pointwise(name))
     elif known and name in IDENTITY:
         reader.add(node, Identity(name), (node.args[0],))
-    elif known and name in RESHAPE:
+    elif known and name in RESHAPE and str(node.target) != "aten.view.dtype":
         reader.add(node, Reshape(reader.shapes[node.name]), (node.args[0],))
     else:
         reader.add(node, Opaque(name))
@@ -98,18 +98,27 @@ def base_name(target: Any) -> str:
     return getattr(target, "__name__", str(target))
 
 
-def is_in_place(target: Any) -> bool:
-    """Whether an operator overwrites its first argument."""
-    name = base_name(target)
-    return isinstance(target, torch._ops.OpOverload) and name[-1] == "_" and name[-2:] != "__"
+def overwrites(target: Any) -> bool:
+    """Whether an operator overwrites some of its arguments."""
+    writes = isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+    return writes and base_name(target) not in IDENTITY
 
 
 def out_of_place(target: Any) -> Any:
-    """Return the operator that gives a new tensor instead of overwriting its argument."""
-    if not is_in_place(target):
+    """Return the operator that gives a new tensor instead of overwriting its first argument.
+
+    An operator that overwrites nothing is returned as it is, and so is one that overwrites
+    something else, or has no such twin.
+    """
+    if not overwrites(target):
         return target
-    packet = getattr(torch.ops.aten, base_name(target)[:-1])
-    return getattr(packet, target._overloadname)
+    packet = getattr(torch.ops.aten, base_name(target).removesuffix("_"), None)
+    taken = [str(argument.type) for argument in target._schema.arguments]
+    for overload in packet.overloads() if packet is not None else ():
+        twin = getattr(packet, overload)
+        if [str(a.type) for a in twin._schema.arguments] == taken and not twin._schema.is_mutable:
+            return twin
+    return target
 
 
 def base_of_view(node: FxNode) -> FxNode | None:
@@ -127,6 +136,8 @@ def base_of_view(node: FxNode) -> FxNode | None:
         return None
     before, after = base.meta["val"], node.meta["val"]
     if name in ("contiguous", "to", "flatten", "reshape"):  # those copy where they must
+        if arguments(node).get("copy"):
+            return None
         return base if before.dtype == after.dtype and _is_viewed(before, after) else None
     return base
 

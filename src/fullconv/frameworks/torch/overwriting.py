@@ -11,9 +11,10 @@ afterwards is dropped when the program has been read.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,12 +29,62 @@ if TYPE_CHECKING:
 FxNode = torch.fx.Node
 
 
+MAY_SHARE = frozenset("einsum unsafe_chunk unsafe_split unsafe_split_with_sizes".split())
+"""Operators whose results may share memory with an argument, and do not say so."""
+
+
 @dataclass(frozen=True)
 class View:
-    """What a view is taken of, and the nodes that take it."""
+    """What a view is taken of, and the nodes that take it; None where that is not known."""
 
     base: FxNode
-    steps: tuple[Node, ...]
+    steps: tuple[Node, ...] | None
+
+
+def check_written(call: FxNode) -> None:
+    """Refuse a call that overwrites anything but the numbers of its first argument.
+
+    Raises
+    ------
+    ModelError
+        If it does, or if the numbers would have another type without overwriting.
+    """
+    target: Any = call.target
+    written = [a.alias_info is not None and a.alias_info.is_write for a in target._schema.arguments]
+    twin, x = aten.out_of_place(target), call.args[0] if call.args else None
+    if (
+        written.index(True) > 0
+        or sum(written) > 1
+        or twin is target
+        or torch.Tag.inplace_view in target.tags
+        or not isinstance(x, FxNode)
+        or not isinstance(call.meta.get("val"), torch.Tensor)
+    ):
+        raise _refused(call, "which cannot be followed")
+    args, kwargs = torch.fx.node.map_arg((call.args, call.kwargs), _alike)
+    made = twin(*args, **kwargs)
+    if made.dtype != call.meta["val"].dtype:
+        raise _refused(call, f"with numbers of another type ({made.dtype})")
+
+
+def _alike(node: FxNode) -> Any:
+    """Return an argument of the size that it has at the native size, without numbers."""
+    value = node.meta["val"]
+    if not isinstance(value, torch.Tensor):
+        return hint(value) if isinstance(value, torch.SymInt) else value
+    return torch.empty(tuple(map(hint, value.shape)), dtype=value.dtype, device="meta")
+
+
+def hint(size: int | torch.SymInt) -> int:
+    """Return a traced size as it is at the native size."""
+    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+
+
+def _refused(call: FxNode, why: str) -> ModelError:
+    return ModelError(
+        f"convert: the model overwrites a tensor by {aten.base_name(call.target)}, {why}. Write it "
+        f"without the in-place operation."
+    )
 
 
 class Overwriting:
@@ -54,13 +105,14 @@ class Overwriting:
         while name != names[base] and name in made:
             steps.insert(0, made[name])
             name = made[name].inputs[0]
-        self.views[view] = View(base, tuple(steps))
+        self.views[view] = View(base, tuple(steps) if name == names[base] else None)
 
     def note_written(self, call: FxNode) -> None:
         """Let later readers of what a call has overwritten read the value that it gave."""
         target = call.args[0]
         assert isinstance(target, FxNode)
         root = target = self.same.get(target, target)
+        self._check_shared(call, target)
         names, value = self.reader.names, call.name
         names[root] = value
         written = {root}
@@ -72,10 +124,22 @@ class Overwriting:
             written.add(root)
         for other, view in self.views.items():
             if other not in written and self._root(other) is root:
+                if view.steps is None:
+                    raise _refused(call, "of which there are views that cannot be followed")
                 names[other] = self._taken(call, view, view.steps)[-1]
         self.same[call] = target
         for other, target in self.same.items():
             names[other] = names[target]
+
+    def _check_shared(self, call: FxNode, target: FxNode) -> None:
+        """Refuse to overwrite what may share memory in a way that is not known."""
+        root = self._root(target)
+        family = [root, *(v for v in self.views if self._root(v) is root)]
+        read = [u for x in family for u in x.users if u in self.reader.names]
+        made = [x.args[0] if x.target is operator.getitem else x for x in family]
+        for other in (*read, *made):
+            if isinstance(other, FxNode) and aten.base_name(other.target) in MAY_SHARE:
+                raise _refused(call, f"after {aten.base_name(other.target)}, which may share it")
 
     def _root(self, view: FxNode) -> FxNode:
         while view in self.views:
@@ -95,13 +159,19 @@ class Overwriting:
 
     def _put_back(self, call: FxNode, view: View, value: str) -> str:
         """Return the value of a view's base in which the view has a new value."""
+        if view.steps is None:
+            raise _refused(call, "a part of which cannot be followed")
+        if not view.steps:
+            return value
         before = self._taken(call, view, view.steps[:-1])
         for under, step in zip(reversed(before), reversed(view.steps), strict=True):
             result = f"{under}_with_{call.name}"
             self._like(result, under)
             shape = self.reader.shapes[under]
             operation = step.operation
-            if isinstance(operation, Slice) and operation.step == 1:
+            batch = self.reader.batch_axes.get(under)
+            plain = isinstance(operation, Slice) and operation.step == 1
+            if isinstance(operation, Slice) and plain and operation.axis != batch:
                 self._put_between(call, operation, under, value, result)
             elif isinstance(operation, Permute):
                 order = sorted(range(len(shape)), key=operation.order.__getitem__)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 
 from fullconv.frameworks.torch import (  # noqa: F401 - the families of operators register
     aten,
@@ -18,6 +19,7 @@ from fullconv.frameworks.torch import (  # noqa: F401 - the families of operator
     read_shapes,
 )
 from fullconv.frameworks.torch.aten import FxNode
+from fullconv.frameworks.torch.overwriting import check_written
 from fullconv.frameworks.torch.reader import Reader
 from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.graph import Graph, Node, Recipe
@@ -57,7 +59,7 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
     image, weights = _inputs(program, traced)
     calls = [n for n in traced.nodes if n.op == "call_function"]
     recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in weights.items()}
-    reader = Reader(recipes, _count_owners(calls))
+    reader = Reader(recipes, _count_owners(calls), image.meta["val"].shape[0])
     for node in traced.nodes:
         if node.op == "placeholder":
             reader.name(node)
@@ -65,10 +67,15 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
     for node in calls:
         if node in groups:
             read_several.read_group(node, groups[node], reader)
-        elif (node.users or aten.is_in_place(node.target)) and node not in reader.names:
+        elif (node.users or aten.overwrites(node.target)) and node not in reader.names:
             _call(node, reader)
     result = next(n for n in traced.nodes if n.op == "output")
-    outputs = [reader.names[n] for n in result.args[0] if isinstance(n, FxNode)]
+    returned = zip(result.args[0], program.graph_signature.output_specs, strict=True)
+    outputs = [
+        reader.names[node]
+        for node, spec in returned
+        if isinstance(node, FxNode) and spec.kind is OutputKind.USER_OUTPUT
+    ]
     given = image.meta["val"]
     graph = Graph(
         image.name,
@@ -117,6 +124,8 @@ def _count_owners(calls: Iterable[FxNode]) -> dict[str, int]:
 
 
 def _call(node: FxNode, reader: Reader) -> None:
+    if aten.overwrites(node.target):
+        check_written(node)
     if not isinstance(node.meta.get("val"), torch.Tensor | tuple | list):
         return  # a size; it is read where it is used
     if node.target is operator.getitem:
@@ -124,7 +133,7 @@ def _call(node: FxNode, reader: Reader) -> None:
     elif not read_several.read_tuple(node, reader):
         aten.read(node, reader)
     base = aten.base_of_view(node)
-    if aten.is_in_place(node.target):
+    if aten.overwrites(node.target):
         reader.overwriting.note_written(node)
     elif base is not None and node in reader.names:
         reader.overwriting.note_view(node, base)

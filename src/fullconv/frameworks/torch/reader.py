@@ -11,9 +11,9 @@ import torch
 from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
 from fullconv.frameworks.torch.aten import FxNode
-from fullconv.frameworks.torch.overwriting import Overwriting
-from fullconv.graph import BATCH_SIZE, Node, Recipe
-from fullconv.operations import Operation, Permute, Reshape, Slice
+from fullconv.frameworks.torch.overwriting import Overwriting, hint
+from fullconv.graph import BATCH_SIZE, Node, Recipe, batch_times
+from fullconv.operations import Operation, Permute, Pointwise, Reshape, Slice
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Reader:
         Parameters and buffers by name, with what they have been rearranged into.
     owners : dict of str to int
         How many calls every module makes, by its path.
+    images : int or SymInt
+        The number of images, as the tracer has it.
     names : dict of torch.fx.Node to str
         The value that holds what a call gave; another one after an overwriting.
     batch_axes : dict of str to int
@@ -64,6 +66,7 @@ class Reader:
 
     recipes: dict[str, Recipe]
     owners: dict[str, int]
+    images: int | torch.SymInt
     names: dict[FxNode, Any] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     batch_axes: dict[str, int] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class Reader:
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
         """Return a traced tensor's native shape."""
-        return tuple(_hint(size) for size in value.shape)
+        return tuple(hint(size) for size in value.shape)
 
     def add(
         self,
@@ -106,6 +109,12 @@ class Reader:
         args, kwargs = torch.fx.node.map_aggregate(
             (node.args, dict(node.kwargs)), lambda a: self._slot(a, found, given is None)
         )
+        if isinstance(operation, Pointwise) and any(map(batch_times, found)):
+            raise ModelError(
+                f"convert: the model computes with the number of images in a batch "
+                f"({aten.base_name(node.target)}), so the score of one depends on how many come "
+                f"with it. Leave that number out of the model's arithmetic."
+            )
         name, kind, owner = self.owner(node)
         tensors = [i for i in found if i is not None and i not in self.recipes]
         whole = bool(owner) and self.owners[owner] == 1 and len(tensors) == 1
@@ -121,8 +130,9 @@ class Reader:
     def _slot(self, argument: Any, found: list[str | None], grow: bool) -> Any:
         if not isinstance(argument, FxNode):
             return argument
-        is_size = isinstance(argument.meta.get("val"), torch.SymInt)
-        name = self._batch_size(argument) if is_size and grow else self.names.get(argument)
+        value = argument.meta.get("val")
+        is_number = isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool)
+        name = self._batch_size(argument) if is_number and grow else self.names.get(argument)
         if grow:
             found.append(name)
             return Slot(len(found) - 1)
@@ -131,8 +141,14 @@ class Reader:
     def _batch_size(self, node: FxNode) -> str:
         symbol = node.meta["val"].node.expr
         times, batch = symbol.as_coeff_Mul()
-        if batch.is_symbol and times.is_Integer:
+        images = self.images.node.expr if isinstance(self.images, torch.SymInt) else None
+        if batch == images and times.is_Integer:
             return f"{BATCH_SIZE}*{times}"
+        if images is None or symbol.free_symbols - {images}:
+            raise ModelError(
+                f"convert: the model takes a number out of a tensor ({node.name}) and computes "
+                f"with it outside of tensors. Keep it a tensor: leave .item() out."
+            )
         raise ModelError(
             f"convert: the model computes the size {symbol} from the number of images in a "
             f"batch and uses it outside a view or reshape. Write it as -1, or export the model "
@@ -175,8 +191,3 @@ class Reader:
         turned = f"{name}_turned"
         self.recipes[turned] = self.recipes[name].permute(1, 0)
         return turned
-
-
-def _hint(size: Any) -> int:
-    """Return a traced size as it is at the native size."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
