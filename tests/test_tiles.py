@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import fullconv
 from fullconv import converted
@@ -92,6 +96,13 @@ def test_tiles_cover_every_window_once_and_stay_within_the_budget(
         fits = elements(tuple(footprint), rows, columns) <= limit
         assert fits or all(n in (1, count) for n, count in zip(plan.shape, seen.shape, strict=True))
         assert 0 <= tile.y[0] < tile.y[1] <= image[0]
+        # What a tile's windows cover holds the halo of its own ones, or ends with the image.
+        for axis, (last, (start, end)) in enumerate(
+            ((tile.rows[1], tile.y), (tile.columns[1], tile.x))
+        ):
+            covered = start + (grid.shape(read)[axis] - 1) * step[axis] + grid.window[axis]
+            own = (last - 1) * step[axis] + grid.window[axis]
+            assert covered - own >= halo[axis][1] or end == image[axis]
         assert 0 <= tile.x[0] < tile.x[1] <= image[1]
         assert np.zeros((rows, columns))[tile.own].size == tile.windows
         for axis, (first, start) in enumerate(
@@ -115,6 +126,99 @@ def test_tiles_of_the_approximate_form_are_read_with_all_that_their_scores_see(
         plan = Plan((height, width), fcn.grid, shape, fcn.halo)
         assert len(plan) > 1
         assert_same(fcn._run_tiles(images, plan), expected)
+
+
+class Levels(nn.Module):
+    """Layers for networks that work at several pitches; ``change`` puts them together."""
+
+    def __init__(self, change: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change = change
+        self.first, self.next = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+        self.both = nn.Conv2d(4, 2, 3, padding=1)
+        self.down = nn.Conv2d(2, 2, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(2, 2, 2, stride=2)
+        self.linear = nn.LazyLinear(2)
+        self(torch.zeros(1, 1, 24, 24))
+        draw = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.randint(-2, 3, parameter.shape, generator=draw).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.change(self, x).flatten(1))
+
+
+def spread(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=float(factor))
+
+
+def coarse(model: Any, x: Tensor, pitch: int) -> Tensor:
+    return F.max_pool2d(model.first(x), pitch)
+
+
+def upsampled(model: Any, x: Tensor) -> Tensor:
+    return F.max_pool2d(model.next(spread(coarse(model, x, 4), 2)), 2)
+
+
+def upsampled_thrice(model: Any, x: Tensor) -> Tensor:
+    return F.max_pool2d(model.next(spread(coarse(model, x, 4), 3)), 3)
+
+
+def upsampled_twice(model: Any, x: Tensor) -> Tensor:
+    return F.max_pool2d(model.next(spread(spread(coarse(model, x, 6), 2), 3)), 3)
+
+
+def joined_levels(model: Any, x: Tensor) -> Tensor:
+    levels = [spread(coarse(model, x, pitch), pitch) for pitch in (2, 4)]
+    return F.max_pool2d(model.both(torch.cat(levels, 1)), 3)
+
+
+def pyramid(model: Any, x: Tensor) -> Tensor:
+    fine = model.next(coarse(model, x, 3))
+    return F.max_pool2d(model.next(spread(F.max_pool2d(fine, 2), 2) + fine), 2)
+
+
+def pool_beside_convolution(model: Any, x: Tensor) -> Tensor:
+    y = model.first(x)
+    both = torch.cat([F.max_pool2d(y, 2), model.down(y)], 1)
+    return F.max_pool2d(model.both(both), 4)
+
+
+def transposed_beside(model: Any, x: Tensor) -> Tensor:
+    y = model.first(x)
+    both = torch.cat([model.up(model.next(F.max_pool2d(y, 2))), y], 1)
+    return F.max_pool2d(model.both(both), 4)
+
+
+@pytest.mark.parametrize("step", [None, 12])
+@pytest.mark.parametrize(
+    "change",
+    [
+        upsampled,
+        upsampled_thrice,
+        upsampled_twice,
+        joined_levels,
+        pyramid,
+        pool_beside_convolution,
+        transposed_beside,
+    ],
+)
+def test_scores_of_the_approximate_form_do_not_depend_on_the_tiles_at_several_pitches(
+    change: Callable[[Any, Tensor], Tensor],
+    step: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fcn = fullconv.convert(Levels(change).eval(), 24, step, exact=False)
+    images = torch.randint(-3, 4, (1, 1, 72, 85), generator=torch.Generator().manual_seed(1))
+    expected = fcn(images.float())
+    assert fcn.report.reasons
+    assert not fcn.report.per_window
+    for shape in ((1, 1), (2, 3)):
+        plan = Plan((72, 85), fcn.grid, shape, fcn.halo)
+        assert len(plan) > 1
+        assert_same(fcn._run_tiles(images.float(), plan), expected)
+    monkeypatch.setattr(converted, "MEMORY_BYTES", 1)
+    assert_same(fcn(images.float()), expected)
 
 
 def test_a_large_image_is_verified_around_its_windows() -> None:

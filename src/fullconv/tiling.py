@@ -101,7 +101,8 @@ class Plan:
                 continue
             across = ceil(columns / widest)
             width = ceil(columns / across)
-            pixels = bands * across * _span(grid, halo, 0, height) * _span(grid, halo, 1, width)
+            high, wide = _span(grid, 0, height + lost[0]), _span(grid, 1, width + lost[1])
+            pixels = bands * across * high * wide
             if fewest is None or pixels < fewest:
                 best, fewest = (height, width), pixels
         return cls(image, grid, best, halo)
@@ -138,14 +139,15 @@ class Plan:
         """Return a tile's windows and pixels along one axis, and the windows in its halo before.
 
         It begins a whole number of steps before its own windows, so that all that it computes lies
-        on the same cells as over the whole image.
+        on the same cells as over the whole image. It ends with a whole window, for maps are cut to
+        what the windows of a tile cover: only so does the cut lie beyond the halo.
         """
         step, window = self.grid.step[axis], self.grid.window[axis]
         before, after = self.halo[axis]
         first = number * self.shape[axis]
         last = min(first + self.shape[axis], self.counts[axis])
         skipped = min(first, ceil(before / step))
-        end = min(self.image[axis], (last - 1) * step + window + after)
+        end = min(self.image[axis], (last - 1 + ceil(after / step)) * step + window)
         return (first, last), ((first - skipped) * step, end), skipped
 
 
@@ -170,5 +172,5 @@ def _most(columns: int, held: Callable[[int], int], limit: int) -> int:
     return low
 
 
-def _span(grid: Grid, halo: Halo, axis: int, windows: int) -> int:
-    return (windows - 1) * grid.step[axis] + grid.window[axis] + sum(halo[axis])
+def _span(grid: Grid, axis: int, windows: int) -> int:
+    return (windows - 1) * grid.step[axis] + grid.window[axis]

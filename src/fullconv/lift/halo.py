@@ -30,10 +30,11 @@ def halo(graph: Graph, grid: Grid) -> Halo:
 
     Derivation: walk from the outputs to the image. A score reads whole native tensors; where an
     operation pads by ``p`` cells, its outermost cells read ``p`` cells more, which are ``p`` times
-    the pitch in pixels, and all that is read further on lies as much further out. A statistic over
-    the cells around a cell (`fullconv.lift.sliding`) reaches half a window beyond the outermost
-    ones; at the border of the image it is that of the last window inside, which reaches no
-    further. The result is an upper bound.
+    the pitch in pixels, and all that is read further on lies as much further out. Where a cell is
+    spread over finer ones, some of these stand for all of it. A statistic over the cells around a
+    cell (`fullconv.lift.sliding`) reaches half a window beyond the outermost ones; at the border of
+    the image it is that of the last window inside, which reaches no further. The result is an upper
+    bound.
     """
     cells, known = pitches(graph), layouts(graph)
     beyond: dict[str, Halo] = dict.fromkeys(graph.outputs, NO_HALO)
@@ -47,9 +48,11 @@ def halo(graph: Graph, grid: Grid) -> Halo:
         for name in node.inputs:
             if name is None or name not in cells:
                 continue
+            # A part of a cell is had only with the whole cell.
+            whole = _whole(reach[0], cells[name][0]), _whole(reach[1], cells[name][1])
             rows, columns = _pixels(cells[name], graph.shapes.get(name, ()), grid)
             padding = _padding(node)
-            further = _further(reach[0], padding[0], rows), _further(reach[1], padding[1], columns)
+            further = _further(whole[0], padding[0], rows), _further(whole[1], padding[1], columns)
             if any(map(any, around)):
                 rows, columns = cells[node.outputs[0]]
                 further = (
@@ -73,6 +76,12 @@ def _pixels(pitch: tuple[Fraction, Fraction], shape: Shape, grid: Grid) -> tuple
 def _further(reach: Pair, padding: Pair, pixels: Fraction) -> Pair:
     before, after = (ceil(max(0, cells) * pixels) for cells in padding)
     return reach[0] + before, reach[1] + after
+
+
+def _whole(reach: Pair, pitch: Fraction) -> Pair:
+    """Return a reach rounded up to whole cells, of which those of an upsampled map are parts."""
+    before, after = (ceil(ceil(pixels / pitch) * pitch) for pixels in reach)
+    return before, after
 
 
 def _around(cells: Mapping[Kind, int]) -> Padding:
