@@ -57,7 +57,9 @@ def read(node: ir.Node, reader: Reader) -> None:
             f"branch), which cannot be converted; export the model with fixed control flow."
         )
     standard = node.domain in ("", "ai.onnx")
-    if standard and node.op_type in HANDLERS:
+    if any(value is not None and value.name in reader.growth.computed for value in node.inputs):
+        reader.add(node, Opaque(node.op_type))
+    elif standard and node.op_type in HANDLERS:
         HANDLERS[node.op_type](node, reader)
     elif standard and node.op_type in POINTWISE:
         inputs = (node.inputs[0],) if node.op_type in SETTINGS else None

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.onnx import operators, read_maps, read_numbers, read_shapes  # noqa: F401 - the families of operators register
 from fullconv.frameworks.onnx.channels import TO_MAP, channels_last, readers, sizes, turning
+from fullconv.frameworks.onnx.growth import Growth, growth
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
 from fullconv.graph import Graph
@@ -27,8 +28,8 @@ class Source:
         The model as read, at an operator set of 15 or later.
     constants : dict of str to array
         Constant nodes and folded sizes.
-    per_batch : dict of str to array
-        Of the folded sizes that grow with the batch: by how much per image.
+    growth : Growth
+        What among the constants depends on the number of images.
     channels_last : bool
         Whether the model takes images ``(N, H, W, C)``; see Note [Channels last].
     """
@@ -36,7 +37,7 @@ class Source:
     graph: Graph
     model: ir.Model
     constants: dict[str, Any]
-    per_batch: dict[str, Any]
+    growth: Growth
     channels_last: bool = False
 
 
@@ -58,18 +59,19 @@ def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
     native = (*size, channels) if last else (channels, *size)
     image = value.name or ""
     inference = Inference(model, {image: (batch, *native)}, (size[0], size[1]))
-    per_batch: dict[str, Any] = {}
+    growing = Growth()
     if fixed is None:
-        larger = Inference(model, {image: (batch + 1, *native)}, inference.window)
-        for name, array in inference.constants.items():
-            other = larger.constants[name]
-            if other.shape == array.shape and (other != array).any():
-                per_batch[name] = other - array
-    reader = Reader(model, inference)
+        more = [
+            Inference(model, {image: (batch + number, *native)}, inference.window)
+            for number in (1, 2)
+        ]
+        growing = growth(model, inference, more)
+    reader = Reader(model, inference, growing)
     if last:
         image = reader.turned_image(image)
     for node in model.graph:
-        if node.outputs[0].name not in inference.constants:
+        name = node.outputs[0].name
+        if name not in inference.constants and name not in growing:
             operators.read(node, reader)
     outputs = [value.name or "" for value in model.graph.outputs]
     if last:
@@ -77,7 +79,7 @@ def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
     graph = Graph(
         image, reader.nodes, outputs, reader.recipes, inference.shapes, batch, fixed is not None
     )
-    return Source(graph, model, inference.constants, per_batch, last)
+    return Source(graph, model, inference.constants, growing, last)
 
 
 def _image_of(model: ir.Model) -> ir.Value:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.channels import TO_LAST, TO_MAP
+from fullconv.frameworks.onnx.growth import Growth
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.graph import Node, Recipe
 from fullconv.operations import Concat, Identity, Operation, Permute, Reshape, Slice
@@ -43,12 +44,17 @@ class Reader:
 
     model: ir.Model
     inference: Inference
+    growth: Growth
     nodes: list[Node] = field(default_factory=list)
     recipes: dict[str, Recipe] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         weights = {*self.model.graph.initializers, *self.inference.constants}
-        self.recipes = {name: Recipe(name, self.shapes[name]) for name in weights}
+        self.recipes = {
+            name: Recipe(name, self.shapes[name])
+            for name in weights
+            if name not in self.growth.computed
+        }
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -131,9 +137,14 @@ class Reader:
         inputs: tuple[ir.Value | str | None, ...] | None = None,
         output: str | None = None,
     ) -> None:
-        """Append a node; without ``inputs``, every input that is given is one."""
+        """Append a node; without ``inputs``, every input that is given is one.
+
+        What grows with the number of images is none: the writer computes it (`Growth`).
+        """
         if inputs is None:
-            slots = tuple(i for i, v in enumerate(node.inputs) if v is not None)
+            slots = tuple(
+                i for i, v in enumerate(node.inputs) if v is not None and v.name not in self.growth
+            )
             names: list[str | None] = [
                 v.name if (v := node.inputs[i]) is not None else None for i in slots
             ]

@@ -44,6 +44,7 @@ class Values:
         self.initializers: dict[str, ir.Value] = {}
         self.values: dict[str, ir.Value] = {}
         self.settings: dict[str, ir.Value] = {}
+        self.growing: dict[str, ir.Value] = {}
         self.written: set[str] = set()
         self.node_names = {node.name for node in source.model.graph if node.name}
         self.reserved = {v.name for v in source.model.graph.outputs}
@@ -155,26 +156,45 @@ class Values:
             self._value(given[slot]) if slot in given else self._own(value)
             for slot, value in enumerate(call.node.inputs)
         ]
-        changed = ir.convenience.convert_attributes(attributes or {})
-        kept = [a for a in call.node.attributes.values() if a.name not in (attributes or {})]
+        return self._repeat(call.node, inputs, attributes or {})
+
+    def _repeat(
+        self, node: ir.Node, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
+    ) -> Sequence[ir.Value]:
+        """Repeat an original node on given values."""
+        changed = ir.convenience.convert_attributes(attributes)
+        kept = [a for a in node.attributes.values() if a.name not in attributes]
         clone = ir.Node(
-            call.node.domain,
-            call.node.op_type,
+            node.domain,
+            node.op_type,
             inputs,
             [*kept, *changed],
-            num_outputs=len(call.node.outputs),
-            name=self._node_name(call.node.name) or self._unique("fullconv/node"),
+            num_outputs=len(node.outputs),
+            name=self._node_name(node.name) or self._unique("fullconv/node"),
         )
         self.nodes.append(clone)
         return clone.outputs
 
     def _own(self, value: ir.Value | None) -> ir.Value | None:
-        """Return an input that is not the vocabulary's: a setting, or a folded size."""
+        """Return an input that is not the vocabulary's: a setting, or what is made of sizes."""
         if value is None or value.name is None:
             return None
-        if value.name in self.source.per_batch:
-            return self._grown(value.name)
-        return self._setting(value.name)
+        if value.name not in self.source.growth:
+            return self._setting(value.name)
+        if value.name not in self.growing:
+            if value.name in self.source.growth.per_image:
+                self.growing[value.name] = self._grown(value.name)
+            else:
+                self._compute(self.source.growth.computed[value.name])
+        return self.growing[value.name]
+
+    def _compute(self, node: ir.Node) -> None:
+        """Write an original node that depends on the number of windows, and all that it reads."""
+        results = self._repeat(node, [self._own(value) for value in node.inputs], {})
+        for value, result in zip(node.outputs, results, strict=True):
+            if value.name:
+                result.name = value.name
+                self.growing[value.name] = result
 
     def _setting(self, name: str) -> ir.Value:
         """Return a constant of the original as it was, whatever became of it elsewhere."""
@@ -186,7 +206,7 @@ class Values:
 
     def _grown(self, name: str) -> ir.Value:
         """Compute a size that grows with the number of windows."""
-        per_image = self.source.per_batch[name]
+        per_image = self.source.growth.per_image[name]
         base = self.source.constants[name] - self.source.graph.batch * per_image
         images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
         rows, columns = self._count()
