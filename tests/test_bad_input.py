@@ -2,6 +2,7 @@
 
 import re
 import sys
+import zipfile
 
 import numpy as np
 import onnx
@@ -391,6 +392,27 @@ def test_an_armed_name_would_run_code_if_it_were_not_refused(all_files, tmp_path
     with pytest.raises(AttributeError):
         fullconv.verify(fcn, path, fcn.framework.images(None, np.zeros((1, 3, 20, 20), "f")))
     assert listing(tmp_path) == {"RAN"}
+
+
+@pytest.mark.parametrize("held", [0, 8, 428])
+def test_a_pt2_record_that_is_shorter_than_its_weight_is_refused(
+    all_files, tmp_path, monkeypatch, held
+):
+    monkeypatch.chdir(tmp_path)
+    with (
+        zipfile.ZipFile(all_files / "fixed.pt2") as old,
+        zipfile.ZipFile("short.pt2", "w") as new,
+    ):
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, data[:held] if name.endswith("weights/weight_0") else data)
+    with pytest.raises(fullconv.FullconvError) as caught:
+        fullconv.convert("short.pt2")
+    assert str(caught.value) == (
+        f"short.pt2 cannot be read as a .pt2 file (it holds {held} bytes of '0.weight', which "
+        f"takes 432); save the model again with torch.export.save, in this or a newer version of "
+        f"PyTorch."
+    )
 
 
 def test_the_check_of_lines_can_fail():

@@ -143,6 +143,66 @@ def test_a_folder_of_timm_says_window_classes_and_preprocessing(timm: Any, tmp_p
     assert_scores(fcn, model, torch.rand(1, 1, 80, 72))
 
 
+LABELLED = [
+    (["a", "b"], ("a", "b")),
+    ({"1": "b", "0": "a"}, ("a", "b")),  # as timm writes them where numbers are left out
+    (None, ()),
+    ([], ()),
+]
+MISLABELLED: list[tuple[Any, str]] = [
+    (5, "5"),
+    (True, "true"),
+    ("abc", '"abc"'),
+    ("ab", '"ab"'),
+    ({"0": "a"}, '{"0": "a"}'),
+    ({"0": "a", "2": "b"}, '{"0": "a", "2": "b"}'),
+    (["a"], '["a"]'),
+    (["a", 1], '["a", 1]'),
+    (["a" * 99, "b", "c"], f'["{"a" * 75}...'),
+]
+
+
+def labelled(folder: Path, model: nn.Module, labels: Any) -> None:
+    """Write a folder of timm with such labels."""
+    folder.mkdir()
+    config = {
+        "input_size": [3, 32, 32],
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "label_names": labels,
+    }
+    held = {"architecture": "test_resnet", "num_classes": 2, "pretrained_cfg": config}
+    (folder / "config.json").write_text(json.dumps(held))
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(("labels", "classes"), LABELLED)
+def test_labels_are_the_names_of_classes(
+    labels: Any, classes: tuple[str, ...], timm: Any, model: nn.Module, tmp_path: Path
+) -> None:
+    labelled(tmp_path / "model", model, labels)
+    assert fullconv.convert(tmp_path / "model", step=32).classes == classes
+
+
+@pytest.mark.parametrize(("labels", "shown"), MISLABELLED)
+def test_labels_that_do_not_name_every_class_are_refused(
+    labels: Any,
+    shown: str,
+    timm: Any,
+    model: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labelled(Path("model"), model, labels)
+    done = run("explain", "model")
+    assert (done.exit_code, done.stderr) == (
+        3,
+        f"fullconv: error: model/config.json: expected names of 2 classes in 'label_names', a list "
+        f"of strings, got {shown}; correct it, or leave 'label_names' out.\n",
+    )
+
+
 def test_labels_of_imagenet_are_known_to_timm(timm: Any, tmp_path: Path) -> None:
     model = timm.create_model("test_resnet").eval()
     timm.models._hub.save_config_for_hf(model, str(tmp_path / "config.json"))
@@ -228,6 +288,15 @@ def test_weights_are_not_given_for_a_folder(tmp_path: Path) -> None:
         f"fullconv: error: --weights x.pt: {folder} is a folder and holds its own weights; leave "
         f"--weights out, or name the model's code: package.module:callable.\n",
     )
+
+
+def test_weights_are_found_by_their_ending_in_any_case_and_hidden_files_are_not(
+    tmp_path: Path,
+) -> None:
+    folder = with_script(tmp_path / "model")
+    (folder / "torchscript_model.pt").rename(folder / "M.PT")
+    (folder / "._M.PT").write_bytes(b"what macOS leaves beside a file that it copies")
+    assert fullconv.convert(folder, step=32).classes == ("Other", "Tumor")
 
 
 # What is refused, in a folder called "model".

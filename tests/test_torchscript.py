@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import zipfile
@@ -21,7 +22,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import fullconv  # noqa: E402
 from fullconv.cli.group import commands  # noqa: E402
-from fullconv.frameworks.torch import script_archive, torchscript  # noqa: E402
+from fullconv.frameworks.torch import script_archive, script_program, torchscript  # noqa: E402
 from fullconv.frameworks.torch.state import read_state  # noqa: E402
 from models import Padded, Valid, integer_images, with_integers  # noqa: E402
 from oracle import assert_same, scores_of_crops, torch_classifier  # noqa: E402
@@ -319,12 +320,111 @@ def test_a_trace_in_training_mode_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_what_the_converter_cannot_read_is_one_line_and_prints_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+class Moved(Valid):
+    """Its ``.to`` changes nothing, so what is written into its result is written into ``y``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.features(x).flatten(1)
+        y.to(torch.float32).add_(1)
+        return self.classifier(y)
+
+
+@pytest.mark.parametrize("form", [scripted, frozen])
+def test_a_conversion_that_changes_the_scores_is_refused(
+    form: Callable[[Any], Any], tmp_path: Path
 ) -> None:
-    said, code = refused(save(scripted(Branching()), tmp_path / "model.pt"))
-    assert re.fullmatch(re.escape(CONVERTER).replace(r"\{\}", "[^\n]+"), said)
-    assert (code, capfd.readouterr()) == (3, ("", ""))
+    path = save(form(with_integers(Moved())), tmp_path / "model.pt")
+    assert refused(path, (20, 24)) == (
+        "convert: PyTorch's converter changes what this TorchScript computes: two random crops "
+        "score differently. Save the model with torch.export.save(..., 'model.pt2'), or as .onnx, "
+        "from the code that it was made of.",
+        3,
+    )
+
+
+def test_rounding_is_no_change_and_random_numbers_stay_as_they_were() -> None:
+    model = Valid().eval()
+    image, state = torch.zeros(2, 1, 20, 24), torch.random.get_rng_state()
+    program = torch.export.export(model, (image,))
+    same = []
+    for change in (1, 1 + 1e-6, 1.01):
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            other.classifier[2].weight *= change
+        same.append(script_program.same_scores(program, scripted(other), image))
+    assert same == [True, True, False]
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class Deciding(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if bool(x.mean() > 0):
+            x = x * 2
+        return x.mean((2, 3))
+
+
+class Raising(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] == 8:
+            raise ValueError("eight")
+        return x.mean((2, 3))
+
+
+class Several(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, int]:
+        return x.mean((2, 3)), None, 3
+
+
+class Five(nn.Module):
+    def forward(self, x: Tensor) -> int:
+        return 5
+
+
+class Total(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum()
+
+
+class Printing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        print("HELLO")
+        return x.mean((2, 3))
+
+
+RETURNS = (
+    "convert: expected a model that returns tensors of scores, a row for every image; it returns "
+    "{}. Wrap it in a module that returns the scores alone."
+)
+REFUSED = [
+    (
+        Deciding,
+        "convert: the model decides by the numbers of an image what to compute (cond), and would "
+        "decide once for all images of a batch. Compute both ways and choose with torch.where, "
+        "image by image.",
+        3,
+    ),
+    (
+        Raising,
+        "convert(window=(8, 8)): the model does not take images of 8x8 pixels (width x height): "
+        "builtins.ValueError: eight. Give the size it was trained on; a trace takes the number of "
+        "images that it was made with, which must be 1 or any.",
+        2,
+    ),
+    (Several, RETURNS.format("NoneType and int among them"), 3),
+    (Five, RETURNS.format("int"), 3),
+    (Total, RETURNS.format("a single number"), 3),
+    (Printing, CONVERTER.format("it stops at torch.ops.prim.Print.default"), 3),
+    (Branching, CONVERTER.format("it stops at torch.ops.aten.gt.float_int"), 3),
+]
+
+
+@pytest.mark.parametrize(("network", "said", "code"), REFUSED)
+def test_a_script_that_cannot_be_taken_is_one_line_and_prints_nothing(
+    network: Any, said: str, code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(scripted(network()), tmp_path / "model.pt")
+    assert refused(path) == (said, code)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_cut_file_is_told_from_a_pickle(files: Path, tmp_path: Path) -> None:
@@ -370,6 +470,62 @@ def test_wrong_contents_are_one_line(files: Path, tmp_path: Path) -> None:
     assert said.endswith(
         "). Copy it again, or save it again with torch.jit.save. Save the model with "
         "torch.export.save(..., 'model.pt2'), or as .onnx, where the model's code is at hand."
+    )
+
+
+class Constant(nn.Module):
+    """Holds no parameter; what it adds is a constant of its code, and a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device, self.more = torch.device("cpu"), [torch.ones(2), torch.ones(3, 2).t()[1:, ::2]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + torch.ones(2) * self.more[0] + self.more[1]
+
+
+@pytest.mark.parametrize(
+    ("network", "form", "record", "needed"),
+    [
+        (Valid, scripted, "data/0", None),
+        (Valid, frozen, "constants/1", None),
+        (Constant, scripted, "data/1", 24),
+    ],
+)
+def test_a_record_that_is_shorter_than_its_tensors_is_refused(
+    network: Any, form: Callable[[Any], Any], record: str, needed: int | None, tmp_path: Path
+) -> None:
+    path = save(form(network().eval()), tmp_path / "model.pt")
+    with zipfile.ZipFile(path) as archive:
+        held = archive.getinfo(f"model/{record}").file_size
+    assert needed in (None, held)
+    torchscript.load_script(path)
+    cut = rewritten(path, lambda name, data: data[:10] if name.endswith(record) else data)
+    assert refused(cut) == (
+        f"{cut} is damaged: {record} in it is of 10 bytes, and the tensors there take {held}; copy "
+        f"it again, or save it again with torch.jit.save.",
+        3,
+    )
+
+
+def test_a_tensor_that_reaches_beyond_its_record_is_refused(tmp_path: Path) -> None:
+    class Longer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Parameter(torch.ones(5))
+
+    path = save(torch.jit.trace_module(Longer(), {}), tmp_path / "model.pt")
+    # K 0 is where the tensor begins, (K 5 t its size.
+    beyond = rewritten(path, lambda name, data: data.replace(b"K\0(K\5t", b"K\3(K\7t"))
+    assert refused(beyond)[0].startswith(f"{beyond} is damaged: data/0 in it is of 5 numbers, and ")
+
+
+@pytest.mark.parametrize("name", ["_rebuild_from_type_v2", "_rebuild_sparse_tensor"])
+def test_tensors_of_other_kinds_are_not_read(name: str, tmp_path: Path) -> None:
+    path = save(scripted(Valid()), tmp_path / "model.pt")
+    other = rewritten(path, lambda _, d: d.replace(b"_rebuild_tensor_v2", name.encode()))
+    assert refused(other)[0].startswith(
+        f"{other} cannot be read as TorchScript (data.pkl: {name} is not known). Copy it again, "
     )
 
 

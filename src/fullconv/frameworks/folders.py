@@ -14,7 +14,6 @@ CONFIG = "config.json"
 NAMES = ("torchscript_model.pt", "model.safetensors", "pytorch_model.bin")
 """What WSInfer's zoo and the hubs call the weights; where a folder holds several of these, they are
 the same weights in several forms, and the first is taken."""
-ENDINGS = (".pt", ".safetensors", ".bin")
 
 Kind = Literal["WSInfer", "timm"]
 
@@ -91,7 +90,12 @@ def _weights(path: Path, kind: Kind, names: tuple[str, ...]) -> Path:
         if (path / name).is_file():
             return path / name
     endings = tuple(Path(name).suffix for name in names)
-    others = sorted(p for p in path.iterdir() if p.suffix in endings and p.is_file())
+    others = sorted(
+        file
+        for file in path.iterdir()
+        # Such as macOS leaves beside every file that it copies.
+        if not file.name.startswith(".") and file.suffix.lower() in endings and file.is_file()
+    )
     if len(others) == 1:
         return others[0]
     if not others:

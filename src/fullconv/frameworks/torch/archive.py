@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._export.serde.serialize import deserialize_scalar_type
 from torch.export.pt2_archive._package import PT2ArchiveReader
 
 from fullconv.errors import UnsafeModelError
 from fullconv.frameworks.torch.script_archive import ENDS_QUOTES
+from fullconv.frameworks.torch.script_storages import reach
 
 OPERATOR = re.compile(
     r"torch\.ops(\.(?!__)\w+){2,3}"
@@ -75,6 +77,7 @@ def _faults(reader: PT2ArchiveReader) -> Iterator[str]:
                 yield "a pickle of more than tensors among its sample inputs"
         elif re.fullmatch(r"data/(weights|constants)/.*_config\.json", name):
             yield from _payload_faults(reader, name)
+            _check_sizes(reader, name)
         elif name.startswith("models/"):
             yield from _program_faults(json.loads(reader.read_string(name)))
 
@@ -96,6 +99,20 @@ def _payload_faults(reader: PT2ArchiveReader, config: str) -> Iterator[str]:
             yield f"the object {held!r}, which is no tensor"
         elif payload["use_pickle"] and not _is_plain(reader.read_bytes(f"{folder}/{file}")):
             yield f"a pickle of more than tensors as {held!r}"
+
+
+def _check_sizes(reader: PT2ArchiveReader, config: str) -> None:
+    """Refuse a record that is shorter than its tensor; PyTorch makes zeros of an empty one."""
+    folder = config.rpartition("/")[0]
+    for held, payload in json.loads(reader.read_string(config))["config"].items():
+        if not payload["use_pickle"]:
+            meta = payload["tensor_meta"]
+            size, stride = ([n["as_int"] for n in meta[key]] for key in ("sizes", "strides"))
+            numbers = reach(meta["storage_offset"]["as_int"], size, stride)
+            needed = numbers * deserialize_scalar_type(meta["dtype"]).itemsize
+            found = reader.archive_file.get_record_size(f"{folder}/{payload['path_name']}")
+            if found < needed:
+                raise ValueError(f"it holds {found} bytes of {held!r}, which takes {needed}")
 
 
 def _program_faults(value: Any) -> Iterator[str]:

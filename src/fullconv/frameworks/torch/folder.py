@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import warnings
 from collections.abc import Iterator
 from typing import Any, cast
@@ -37,7 +38,7 @@ def build(folder: ModelFolder) -> nn.Module:
 
 def _of_wsinfer(folder: ModelFolder) -> nn.Module:
     config = read_wsinfer(folder.path / CONFIG)
-    if folder.weights.suffix == ".pt":
+    if folder.weights.suffix.lower() == ".pt":
         model: nn.Module = load_script(folder.weights)
     else:
         timm = _import_timm(folder)
@@ -58,21 +59,36 @@ def _of_timm(folder: ModelFolder) -> nn.Module:
         model = timm.create_model(
             f"local-dir:{folder.path}", pretrained=True, pretrained_cfg_overlay=given
         )
-        config = model.pretrained_cfg
+        config, count = model.pretrained_cfg, model.num_classes
         preprocessing = Preprocessing(1 / 255, tuple(config["mean"]), tuple(config["std"]))
         _, height, width = config["input_size"]
         config.pop("state_dict")
-    setattr(model, METADATA, described((height, width), preprocessing, _classes(timm, model)))
+    classes = _classes(timm, model, count, folder)
+    setattr(model, METADATA, described((height, width), preprocessing, classes))
     return cast(nn.Module, model)
 
 
-def _classes(timm: Any, model: Any) -> list[str]:
-    names = model.pretrained_cfg.get("label_names")
-    if names:
-        return [str(name) for name in names]
+def _classes(timm: Any, model: Any, count: int, folder: ModelFolder) -> list[str]:
+    """Return the names of a network's classes, as its configuration or timm's ImageNet has them."""
+    held = model.pretrained_cfg.get("label_names")
+    if held is not None and held != []:
+        # timm also takes names by number.
+        names = [held.get(str(n)) for n in range(count)] if isinstance(held, dict) else held
+        listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not listed or len(held) != count:
+            raise ModelError(
+                f"{folder.path / CONFIG}: expected names of {count} classes in 'label_names', a "
+                f"list of strings, got {_shown(held)}; correct it, or leave 'label_names' out."
+            )
+        return cast(list[str], names)
     subset = timm.data.infer_imagenet_subset(model)
     labels = timm.data.ImageNetInfo(subset).label_descriptions() if subset else []
     return [label.partition(",")[0] for label in labels]  # "tench, Tinca tinca"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _import_timm(folder: ModelFolder) -> Any:

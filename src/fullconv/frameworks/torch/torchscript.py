@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,6 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fullconv.errors import FullconvError, ModelError, WindowError
-from fullconv.frameworks.torch import aten
 from fullconv.frameworks.torch.exporting import (
     blank,
     channels_wanted,
@@ -31,8 +31,18 @@ from fullconv.frameworks.torch.exporting import (
 )
 from fullconv.frameworks.torch.read import Source, Weight, read
 from fullconv.frameworks.torch.script_archive import check_operators, check_script
+from fullconv.frameworks.torch.script_program import check_calls, same_scores
+from fullconv.frameworks.torch.script_storages import check_storages
 
 INSTEAD = "Save the model with torch.export.save(..., 'model.pt2'), or as .onnx"
+
+RAISED = (RuntimeError, torch.jit.Error)
+ADVICE = re.compile(
+    r"Use tlparse |Original traceback:|None$|[\^~ ]+$|Set TORCH|For (?:even )?more|Please file "
+    r"|The (?:above|following) (?:error|operation) "
+)
+"""How lines begin that give no reason at the end of an error."""
+STOPPED = re.compile(r"While executing .*\[target=([\w.]+)\].*")
 
 
 def load_script(path: Path) -> torch.jit.ScriptModule:
@@ -48,6 +58,7 @@ def load_script(path: Path) -> torch.jit.ScriptModule:
     try:
         check_script(path)
         with quiet():
+            check_storages(path)
             model: Any = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
         check_operators(path, model)
         return cast(torch.jit.ScriptModule, model)
@@ -68,16 +79,24 @@ def read_script(model: torch.jit.ScriptModule, window: tuple[int, int]) -> Sourc
     WindowError
         If the module does not take images of this size.
     ModelError
-        If it cannot be converted.
+        If it cannot be converted, or scores differently when it is.
     """
     others = _other_inputs(model)
     with evaluating(model):
         image, result = _taken(model, window)
+        _check_scores(result)
         with _converting():
             # It puts functions in the places of their calls, in the module's own graph: the module
             # computes what it did.
             program = _Converter(model, (image, *others)).convert()
-    _check_mode(program)
+        check_calls(program)
+        with _converting():
+            same = same_scores(program, model, image, *others)
+    if not same:
+        raise ModelError(
+            f"convert: PyTorch's converter changes what this TorchScript computes: two random "
+            f"crops score differently. {INSTEAD}, from the code that it was made of."
+        )
     parts = dict(model.named_modules())
     _name_layers(program, parts)
     source = read(program)
@@ -103,11 +122,17 @@ class _Converter(TS2EPConverter):
 def takes_any_number(model: nn.Module, crops: torch.Tensor) -> bool:
     """Whether a module scores two images at once; a trace may have kept the number 1."""
     try:
-        with torch.no_grad(), quiet():
-            result = model(crops[:1].expand(2, *crops.shape[1:]))
-    except RuntimeError:
+        result = _run(model, crops[:1].expand(2, *crops.shape[1:]))
+    except RAISED:
         return False
-    return all(scores.shape[0] == 2 for scores in pytree.tree_leaves(result))
+    scores = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+    return all(leaf.shape[:1] == (2,) for leaf in scores)
+
+
+def _run(model: nn.Module, crops: torch.Tensor) -> Any:
+    """Run a module to see what it does with crops; what it prints is not what was asked for."""
+    with torch.no_grad(), quiet(), contextlib.redirect_stdout(io.StringIO()):
+        return model(crops)
 
 
 def _other_inputs(model: torch.jit.ScriptModule) -> list[Any]:
@@ -131,9 +156,8 @@ def _taken(model: torch.jit.ScriptModule, window: tuple[int, int]) -> tuple[torc
     for channels in candidates:
         image = blank((1, channels, *window), model)
         try:
-            with torch.no_grad(), quiet():
-                result = model(image)
-        except RuntimeError as error:
+            result = _run(model, image)
+        except RAISED as error:
             wanted = channels_wanted(error)
             if wanted is not None and wanted not in candidates:
                 candidates.append(wanted)
@@ -165,16 +189,20 @@ def _converting() -> Iterator[None]:
         ) from None
 
 
-def _check_mode(program: ExportedProgram) -> None:
-    """Refuse a trace that was made in training mode, which no eval() undoes."""
-    for node in program.graph.nodes:
-        if isinstance(node.target, torch._ops.OpOverload):
-            bound = aten.arguments(node)
-            if bound.get("train") or (bound.get("training") and bound.get("running_mean")):
-                raise ModelError(
-                    f"convert: the model was traced in training mode ({aten.base_name(node.target)}"
-                    f" is that of training); trace it again after model.eval()."
-                )
+def _check_scores(result: Any) -> None:
+    """Refuse a module that returns something else than scores of its images."""
+    leaves = pytree.tree_leaves(result)
+    others = [x for x in leaves if not isinstance(x, torch.Tensor) or not x.dim()]
+    if others or not leaves:
+        kinds = (
+            "a single number" if isinstance(x, torch.Tensor) else type(x).__name__ for x in others
+        )
+        raise ModelError(
+            f"convert: expected a model that returns tensors of scores, a row for every image; it "
+            f"returns {' and '.join(dict.fromkeys(kinds)) or 'nothing'}"
+            f"{' among them' if len(others) < len(leaves) else ''}. Wrap it in a module that "
+            f"returns the scores alone."
+        )
 
 
 def _without_names(result: Any) -> Any:
@@ -206,5 +234,6 @@ def _name_layers(program: ExportedProgram, parts: dict[str, nn.Module]) -> None:
 def _said(error: BaseException) -> str:
     """Return what an error says at its end, where TorchScript puts the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = (lines or [type(error).__name__])[-1].removeprefix("RuntimeError: ")
+    reasons = [line for line in lines if not ADVICE.match(line)] or [type(error).__name__]
+    line = STOPPED.sub(r"it stops at \1", reasons[-1]).removeprefix("RuntimeError: ")
     return (line if len(line) <= 200 else f"{line[:197]}...").rstrip(".")
