@@ -297,9 +297,30 @@ def the_number_of_images(model: Any, x: Tensor) -> Tensor:
     return model.conv(x) * x.shape[0]
 
 
+def a_size_by_pixels(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    return y + y[y > 0].sum()
+
+
+def one_way_or_another(model: Any, x: Tensor) -> Tensor:
+    y = model.conv(x)
+    return torch.cond(y.sum() > 0, lambda y: y * 2, lambda y: y - 1, (y,))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (
+            a_size_by_pixels,
+            "convert: the model makes a tensor whose size depends on the pixels (nonzero, an index "
+            "by a mask), so windows have tensors of several sizes. Use torch.where, or multiply by "
+            "the mask.",
+        ),
+        (
+            one_way_or_another,
+            "convert: the model decides by the pixels what to compute (cond), and windows would go "
+            "different ways. Use torch.where.",
+        ),
         (
             a_number_of_pixels,
             "convert: the model takes a number out of a tensor (item) and computes with it outside "
@@ -360,3 +381,24 @@ def test_a_state_for_every_row_of_every_window_is_as_large_as_that() -> None:
     # Sums may come in another order again, as in other tests of real weights.
     assert_close(fcn(images), crops, max(unit, float(torch.finfo(torch.float32).eps)), 16)
     assert [reason.operation for reason in fcn.report.reasons] == ["LSTM"]
+
+
+class Several(nn.Module):
+    """Scores beside something that is none."""
+
+    def __init__(self, beside: Any) -> None:
+        super().__init__()
+        self.linear, self.beside = nn.Linear(72, 3), beside
+
+    def forward(self, x: Tensor) -> Any:
+        return self.linear(x.flatten(1)), self.beside
+
+
+@pytest.mark.parametrize("beside", [5, None])
+def test_what_is_returned_beside_scores_is_refused(beside: Any) -> None:
+    with pytest.raises(ModelError) as caught:
+        fullconv.convert(Several(beside).eval(), WINDOW, 1)
+    assert str(caught.value) == (
+        "convert: the model returns something else than tensors (a number, None); return scores "
+        "alone."
+    )

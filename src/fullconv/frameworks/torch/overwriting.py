@@ -76,8 +76,22 @@ def _alike(node: FxNode) -> Any:
 
 
 def hint(size: int | torch.SymInt) -> int:
-    """Return a traced size as it is at the native size."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+    """Return a traced size as it is at the native size.
+
+    Raises
+    ------
+    ModelError
+        If it depends on the pixels.
+    """
+    if not isinstance(size, torch.SymInt):
+        return int(size)
+    if size.node.hint is None:
+        raise ModelError(
+            "convert: the model makes a tensor whose size depends on the pixels (nonzero, an index "
+            "by a mask), so windows have tensors of several sizes. Use torch.where, or multiply by "
+            "the mask."
+        )
+    return int(size.node.hint)
 
 
 def _refused(call: FxNode, why: str) -> ModelError:

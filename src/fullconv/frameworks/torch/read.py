@@ -11,6 +11,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 
+from fullconv.errors import ModelError
 from fullconv.frameworks.torch import (  # noqa: F401 - the families of operators register
     aten,
     read_maps,
@@ -23,6 +24,10 @@ from fullconv.frameworks.torch.overwriting import check_written
 from fullconv.frameworks.torch.reader import Reader
 from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.graph import Graph, Node, Recipe
+
+
+DECIDES = ("cond", "while_loop")
+"""What runs one graph or another, or one several times."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,13 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
             _call(node, reader)
     result = next(n for n in traced.nodes if n.op == "output")
     returned = zip(result.args[0], program.graph_signature.output_specs, strict=True)
-    outputs = [
-        reader.names[node]
-        for node, spec in returned
-        if isinstance(node, FxNode) and spec.kind is OutputKind.USER_OUTPUT
-    ]
+    results = [node for node, spec in returned if spec.kind is OutputKind.USER_OUTPUT]
+    if not all(isinstance(node, FxNode) and node in reader.names for node in results):
+        raise ModelError(
+            "convert: the model returns something else than tensors (a number, None); return "
+            "scores alone."
+        )
+    outputs = [reader.names[node] for node in results]
     given = image.meta["val"]
     graph = Graph(
         image.name,
@@ -124,6 +131,12 @@ def _count_owners(calls: Iterable[FxNode]) -> dict[str, int]:
 
 
 def _call(node: FxNode, reader: Reader) -> None:
+    name = aten.base_name(node.target)
+    if isinstance(node.target, torch._ops.HigherOrderOperator) and name in DECIDES:
+        raise ModelError(
+            f"convert: the model decides by the pixels what to compute ({name}), and windows would "
+            f"go different ways. Use torch.where."
+        )
     if aten.overwrites(node.target):
         check_written(node)
     if not isinstance(node.meta.get("val"), torch.Tensor | tuple | list):
