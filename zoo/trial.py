@@ -122,14 +122,14 @@ def _try(record: Record, window: int | None) -> None:
         size = made.architecture.window
         probe = fullconv.explain(made.model, size)
         clock("again, smaller")
-    enliven(made)
-    clock("weights")
     record.window, record.native = size, made.architecture.native
     record.parameters = made.parameters()
     record.stride = probe.stride
     record.step = step = step_for(size, probe.stride)
     image = picture(size, step)
     crops = _crops(image, size, step)
+    enliven(made, crops)
+    clock("weights")
     fcn = made.convert(step)
     clock("convert")
     _tell(record, fcn.report)
@@ -164,14 +164,14 @@ def _try(record: Record, window: int | None) -> None:
     clock("approximate")
 
 
-def enliven(made: Network) -> None:
+def enliven(made: Network, crops: Tensor) -> None:
     """Give an architecture random weights that suit a picture like that of the trial."""
     size = made.architecture.window
     quarter = size[0] // 4, size[1] // 4
-    crops = _crops(picture(size, quarter), size, quarter)
-    made.enliven(crops[::3])
+    others = _crops(picture(size, quarter), size, quarter)
+    made.enliven(others[::3])
     if not made.scores(crops, 4).std() < LOUD:
-        made.enliven(crops[::3], EVEN)
+        made.enliven(others, EVEN)
 
 
 def smaller_window(window: Sequence[int], products: int) -> int:

@@ -9,7 +9,7 @@ that scores have a standard deviation of 1. `trial` measures whether it was enou
 Note [Faint channels]: what BatchNorm divides by is at least `FAINT` of the mean variance of its
 layer, so that a channel which the crops hardly excite is not blown up where others do. In a network
 of very many layers even that can grow beyond all bounds from one to the next; it is then given the
-mean variance for all that have less.
+statistics of the crops themselves, and the mean variance for all channels that have less.
 """
 
 from __future__ import annotations
@@ -128,8 +128,10 @@ def _lie(
     true_variance, true_mean = torch.var_mean(x, over)
     true_variance = true_variance.clamp(min=least * float(true_variance.mean()) + 1e-8)
     spread = true_variance.sqrt()
-    mean.copy_(true_mean + 0.2 * spread * torch.randn(spread.shape, generator=draw))
-    variance.copy_(true_variance * 2 ** torch.empty_like(spread).uniform_(-1, 1, generator=draw))
+    much = float(least < EVEN)
+    mean.copy_(true_mean + 0.2 * much * spread * torch.randn(spread.shape, generator=draw))
+    octaves = much * torch.empty_like(spread).uniform_(-1, 1, generator=draw)
+    variance.copy_(true_variance * 2**octaves)
 
 
 def _spread(model: nn.Module, crops: Tensor) -> None:

@@ -25,7 +25,6 @@ from fullconv.frameworks.torch.reader import Reader
 from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.graph import Graph, Node, Recipe
 
-
 DECIDES = ("cond", "while_loop")
 """What runs one graph or another, or one several times."""
 
