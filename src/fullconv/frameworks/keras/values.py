@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,9 +14,10 @@ from fullconv.frameworks.keras.convolving import Convolving
 from fullconv.frameworks.keras.layers import OfWindows
 from fullconv.frameworks.keras.models import functional, leaves
 from fullconv.frameworks.keras.read import Source
+from fullconv.frameworks.methods import Methods
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
-from fullconv.operations import Identity, Operation, Pointwise
+from fullconv.operations import Identity, Pointwise
 
 layers = keras.layers
 
@@ -29,23 +29,8 @@ class Held(NamedTuple):
     last: bool
 
 
-Method = Callable[[Any, Any, Node], Any]
-"""A method of the writer: itself, an operation, and the node that it belongs to."""
-
-METHODS: dict[type[Operation], Method] = {}
-M = TypeVar("M", bound=Method)
-
-
-def writes(operation: type[Operation]) -> Callable[[M], M]:
-    """Register the method for exactly this operation; a second one is refused at import."""
-
-    def register(method: M) -> M:
-        if operation in METHODS:
-            raise RuntimeError(f"{operation.__name__} is already written elsewhere")
-        METHODS[operation] = method
-        return method
-
-    return register
+writes = Methods()
+"""Registers a method of the writer."""
 
 
 class Values:

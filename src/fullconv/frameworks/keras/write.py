@@ -9,7 +9,7 @@ import keras
 from fullconv.frameworks.keras.calls import Call
 from fullconv.frameworks.keras.models import functional
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.keras.values import METHODS, Held
+from fullconv.frameworks.keras.values import Held, writes
 from fullconv.frameworks.keras.write_layers import Layers
 from fullconv.frameworks.keras.write_maps import Maps
 from fullconv.frameworks.keras.write_numbers import Numbers
@@ -69,5 +69,5 @@ class Writer(Layers, Numbers, Statistics, Shapes, Maps):
 
     def operation(self, operation: Operation, node: Node) -> Any:
         """Write one operation; what has no method of its own is repeated as its source."""
-        method = METHODS.get(type(operation))
+        method = writes.find(operation)
         return self._repeat(node) if method is None else method(self, operation, node)

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.frameworks.methods import Methods
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
-from fullconv.operations import Operation
 
 Results = ir.Value | Sequence[ir.Value]
-Method = Callable[[Any, Any, Node], Results]
-"""A method of the writer: itself, an operation, and the node that it belongs to."""
-
-METHODS: dict[type[Operation], Method] = {}
-M = TypeVar("M", bound=Method)
-
-
-def writes(operation: type[Operation]) -> Callable[[M], M]:
-    """Register the method for exactly this operation; a second one is refused at import."""
-
-    def register(method: M) -> M:
-        if operation in METHODS:
-            raise RuntimeError(f"{operation.__name__} is already written elsewhere")
-        METHODS[operation] = method
-        return method
-
-    return register
+writes = Methods()
+"""Registers a method of the writer."""
 
 
 class Values:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from fullconv.frameworks.onnx.channels import TO_MAP
 from fullconv.frameworks.onnx.read import Source
-from fullconv.frameworks.onnx.values import METHODS, Results
+from fullconv.frameworks.onnx.values import Results, writes
 from fullconv.frameworks.onnx.write_blocks import Blocks
 from fullconv.frameworks.onnx.write_layers import Layers
 from fullconv.frameworks.onnx.write_maps import Maps
@@ -109,5 +109,5 @@ class Writer(Layers, Blocks, Maps, Statistics):
 
     def operation(self, operation: Operation, node: Node) -> Results:
         """Write one operation; what has no method of its own is cloned from its source."""
-        method = METHODS.get(type(operation))
+        method = writes.find(operation)
         return self._clone(node) if method is None else method(self, operation, node)

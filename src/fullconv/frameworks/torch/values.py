@@ -5,36 +5,21 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
+from fullconv.frameworks.methods import Methods
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call, Slot
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe, batch_times
-from fullconv.operations import Operation
 
 FxNode = torch.fx.Node
-Method = Callable[[Any, Any, Node], FxNode]
-"""A method of the writer: itself, an operation, and the node that it belongs to."""
-
-METHODS: dict[type[Operation], Method] = {}
-M = TypeVar("M", bound=Method)
-
-
-def writes(operation: type[Operation]) -> Callable[[M], M]:
-    """Register the method for exactly this operation; a second one is refused at import."""
-
-    def register(method: M) -> M:
-        if operation in METHODS:
-            raise RuntimeError(f"{operation.__name__} is already written elsewhere")
-        METHODS[operation] = method
-        return method
-
-    return register
+writes = Methods()
+"""Registers a method of the writer."""
 
 
 class Values:

@@ -7,7 +7,7 @@ from torch.utils import _pytree as pytree
 
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call
-from fullconv.frameworks.torch.values import METHODS, FxNode
+from fullconv.frameworks.torch.values import FxNode, writes
 from fullconv.frameworks.torch.write_layers import Layers
 from fullconv.frameworks.torch.write_maps import Maps
 from fullconv.frameworks.torch.write_numbers import Numbers
@@ -55,7 +55,7 @@ class Writer(Layers, Numbers, Shapes, Maps):
 
     def operation(self, operation: Operation, node: Node) -> FxNode:
         """Write one operation; what has no method of its own is cloned from its source."""
-        method = METHODS.get(type(operation))
+        method = writes.find(operation)
         return self._clone(node, {}) if method is None else method(self, operation, node)
 
 
