@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
@@ -266,6 +267,25 @@ def test_the_users_model_keeps_its_precision_and_mode(small) -> None:
     finally:
         fcn.model.eval()
     assert {parameter.dtype for parameter in fcn.model.parameters()} == {torch.float32}
+
+
+def test_lanes_of_torch_share_the_mode_and_the_precision_until_the_last_is_done() -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.Dropout(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    )
+    fcn = fullconv.convert(model, (8, 8), 1)
+    fcn.model.train()
+    before = torch.backends.mkldnn.conv.fp32_precision
+    images = [integers((1, 1, 40, 50), seed) for seed in range(24)]
+    with open_runtime(fcn, "torch") as alone, open_runtime(fcn, "torch", lanes=3) as runtime:
+        wanted = [alone.run(image)[0] for image in images]
+        with ThreadPoolExecutor(runtime.lanes) as lanes:
+            made = list(lanes.map(lambda image: runtime.run(image)[0], images))
+    assert runtime.lanes == 3
+    assert all(np.array_equal(a, b) for a, b in zip(made, wanted, strict=True))
+    assert fcn.model.training
+    assert torch.backends.mkldnn.conv.fp32_precision == before
 
 
 def test_a_torch_model_in_double_stays_in_double() -> None:

@@ -162,7 +162,7 @@ def _open(
             )
         from fullconv.runtimes.in_torch import InTorch
 
-        return InTorch(fcn.model, precision, device)
+        return InTorch(fcn.model, precision, device, lanes)
     if device not in (None, "cpu"):
         raise InputError(
             f"device {device!r}: {name} runs on the CPU here; leave the device out, or choose the "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,13 @@ class InTorch(Runtime):
 
     name = "torch"
 
-    def __init__(self, model: nn.Module, precision: str, device: str | None) -> None:
+    def __init__(
+        self, model: nn.Module, precision: str, device: str | None, lanes: int = 1
+    ) -> None:
         held, dtype = _where(model)
         wanted = held if device is None else _device(device)
-        super().__init__(precision, wanted.type)
+        # Lanes share all threads: how many there are is a setting of the process.
+        super().__init__(precision, wanted.type, lanes if wanted.type == "cpu" else 1)
         double = precision == "f32" and dtype == torch.float64
         self._dtype = dtype if double else DTYPES[precision]
         # Half-precision convolutions are twice as fast with the channels last (measured, oneDNN);
@@ -40,6 +44,7 @@ class InTorch(Runtime):
                 if weight.dim() == 4:
                     weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self._model: nn.Module | None = model
+        self._evaluating = Shared(lambda: _evaluating(model))
         self._device = wanted
 
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
@@ -48,13 +53,35 @@ class InTorch(Runtime):
         # PyTorch warns of arrays that must not be written to, and refuses views that run backward.
         tensor = torch.from_numpy(np.require(images, np.float32, ["C", "W"]))
         tensor = tensor.to(self._device, self._dtype, memory_format=self._layout)
-        with torch.inference_mode(), full_precision(), _evaluating(self._model):
+        with torch.inference_mode(), IN_FULL_PRECISION, self._evaluating:
             leaves = pytree.tree_leaves(self._model(tensor))
         return [_numpy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
     def close(self) -> None:
         """Let go of the model."""
         self._model = None
+
+
+class Shared:
+    """A context that several threads are in at a time: the first enters it, the last leaves it."""
+
+    def __init__(self, make: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        self._make, self._lock, self._inside = make, threading.Lock(), 0
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        """Enter, and wait for who enters first."""
+        with self._lock:
+            if not self._inside:
+                self._held.enter_context(self._make())
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        """Leave."""
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._held.close()
 
 
 @contextlib.contextmanager
@@ -71,6 +98,10 @@ def full_precision() -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+
+
+IN_FULL_PRECISION = Shared(full_precision)
+"""Of the whole process, as these settings are."""
 
 
 @contextlib.contextmanager
