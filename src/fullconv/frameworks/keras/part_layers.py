@@ -69,8 +69,7 @@ def _every(x: Any, first: int, strides: Any) -> Any:
     return x[(slice(None),) * first + tuple(slice(None, None, n) for n in strides)]
 
 
-@register
-class PartConv2D(keras.layers.Conv2D):
+class Parts:
     """A convolution whose every call has a stride, a dilation, a padding and a cut of the filters.
 
     ``padding`` is ((top, bottom), (left, right)), of zeros. ``rows`` and ``columns`` of the filters
@@ -89,12 +88,10 @@ class PartConv2D(keras.layers.Conv2D):
         biased: bool = True,
     ) -> Any:
         """Convolve a map."""
-        inputs = _padded(self, inputs, padding)
-        kernel = self.kernel[slice(*rows or (None,)), slice(*columns or (None,))]
-        both = max(strides) > 1 and max(dilation) > 1
-        convolve = in_turn if both and keras.backend.backend() == "tensorflow" else convolved
-        x = convolve(inputs, kernel, tuple(strides), tuple(dilation), self.data_format)
-        return _with_bias(self, x, self.filters) if self.use_bias and biased else x
+        layer: Any = self
+        kernel = layer.kernel[slice(*rows or (None,)), slice(*columns or (None,))]
+        x = layer.convolved(_padded(layer, inputs, padding), kernel, strides, dilation)
+        return _with_bias(layer, x, layer.channels) if layer.use_bias and biased else x
 
     def compute_output_spec(
         self,
@@ -107,51 +104,39 @@ class PartConv2D(keras.layers.Conv2D):
         biased: bool = True,
     ) -> Any:
         """Return what a call gives."""
-        settings = strides, dilation, padding, rows, columns
-        return _spec(self, inputs, settings, self.filters)
+        layer: Any = self
+        return _spec(layer, inputs, (strides, dilation, padding, rows, columns), layer.channels)
 
 
 @register
-class PartDepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """A depthwise convolution, called as `PartConv2D` is."""
+class PartConv2D(Parts, keras.layers.Conv2D):
+    """A convolution of `Parts`."""
 
-    def call(
-        self,
-        inputs: Any,
-        strides: Any = (1, 1),
-        dilation: Any = (1, 1),
-        padding: Any = None,
-        rows: Cut = None,
-        columns: Cut = None,
-        biased: bool = True,
-    ) -> Any:
-        """Convolve a map."""
-        inputs = _padded(self, inputs, padding)
-        kernel = self.kernel[slice(*rows or (None,)), slice(*columns or (None,))]
-        x = ops.depthwise_conv(
-            inputs,
-            kernel,
-            strides=tuple(strides),
-            padding="valid",
-            dilation_rate=tuple(dilation),
-            data_format=self.data_format,
-        )
-        count = self.kernel.shape[2] * self.depth_multiplier
-        return _with_bias(self, x, count) if self.use_bias and biased else x
+    @property
+    def channels(self) -> int:
+        """Channels of the result."""
+        return int(self.filters)
 
-    def compute_output_spec(
-        self,
-        inputs: Any,
-        strides: Any = (1, 1),
-        dilation: Any = (1, 1),
-        padding: Any = None,
-        rows: Cut = None,
-        columns: Cut = None,
-        biased: bool = True,
-    ) -> Any:
-        """Return what a call gives."""
-        settings = strides, dilation, padding, rows, columns
-        return _spec(self, inputs, settings, self.kernel.shape[2] * self.depth_multiplier)
+    def convolved(self, x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+        """Return a map convolved with filters."""
+        both = max(strides) > 1 and max(dilation) > 1
+        convolve = in_turn if both and keras.backend.backend() == "tensorflow" else convolved
+        return convolve(x, kernel, tuple(strides), tuple(dilation), self.data_format)
+
+
+@register
+class PartDepthwiseConv2D(Parts, keras.layers.DepthwiseConv2D):
+    """A depthwise convolution of `Parts`."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the result."""
+        return int(self.kernel.shape[2] * self.depth_multiplier)
+
+    def convolved(self, x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+        """Return a map convolved with filters."""
+        settings: Any = {"dilation_rate": tuple(dilation), "data_format": self.data_format}
+        return ops.depthwise_conv(x, kernel, tuple(strides), "valid", **settings)
 
 
 @register
