@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
+from fullconv.frameworks import METADATA
 from fullconv.preprocessing import Preprocessing
 
 
-def described(
-    window: tuple[int, int], preprocessing: Preprocessing, classes: Sequence[str]
-) -> dict[str, str]:
-    """Return metadata that say a classifier's window, preprocessing and class names."""
-    return {
+def with_metadata(
+    model: Any, window: tuple[int, int], preprocessing: Preprocessing, classes: Sequence[str]
+) -> Any:
+    """Return the model, which now carries its window, preprocessing and class names."""
+    metadata = {
         "fullconv.window": json.dumps(window),
         "fullconv.classes": json.dumps(list(classes)),
         "fullconv.preprocessing": preprocessing.to_json(),
     }
+    setattr(model, METADATA, metadata)
+    return model

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fullconv.cli.zoos.libraries import unknown, with_metadata
+from fullconv.cli.zoos.libraries import unknown
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
+from fullconv.frameworks.described import with_metadata
 from fullconv.frameworks.keras.backend import choose_backend
 from fullconv.preprocessing import ChannelOrder, Preprocessing
 

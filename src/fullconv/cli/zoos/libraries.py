@@ -9,12 +9,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
-from fullconv.frameworks import METADATA
-from fullconv.frameworks.described import described
-from fullconv.preprocessing import Preprocessing
 
 
 def import_library(named: str, library: str) -> ModuleType:
@@ -68,14 +64,6 @@ def fetching(named: str, source: str | None) -> Iterator[None]:
             del os.environ[safely]
         else:
             os.environ[safely] = before
-
-
-def with_metadata(
-    model: Any, window: tuple[int, int], preprocessing: Preprocessing, classes: Sequence[str]
-) -> Any:
-    """Return the model, which now carries what the library knows beside it."""
-    setattr(model, METADATA, described(window, preprocessing, classes))
-    return model
 
 
 def unknown(named: str, name: str, library: str, known: Sequence[str]) -> InputError:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fullconv.cli.zoos.libraries import fetching, unknown, with_metadata
+from fullconv.cli.zoos.libraries import fetching, unknown
 from fullconv.errors import ModelError
+from fullconv.frameworks.described import with_metadata
 from fullconv.preprocessing import Preprocessing
 
 
 def build(timm: Any, named: str, name: str, trained: bool) -> Any:
     """Return a module of timm, given as ``NAME`` or ``NAME.TAG``; see `fullconv.cli.zoos.build`."""
+    from fullconv.frameworks.torch.folder import imagenet_classes
+
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise unknown(named, architecture, "timm", timm.list_models())
@@ -26,8 +29,5 @@ def build(timm: Any, named: str, name: str, trained: bool) -> Any:
     with fetching(named, source or config.url):
         model = timm.create_model(name, pretrained=trained)
     _, height, width = config.input_size
-    subset = timm.data.infer_imagenet_subset(model)
-    described = timm.data.ImageNetInfo(subset).label_descriptions() if subset else []
-    classes = [names.partition(",")[0] for names in described]  # "tench, Tinca tinca"
     preprocessing = Preprocessing(1 / 255, tuple(config.mean), tuple(config.std))
-    return with_metadata(model, (height, width), preprocessing, classes)
+    return with_metadata(model, (height, width), preprocessing, imagenet_classes(timm, model))

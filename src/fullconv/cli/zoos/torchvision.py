@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fullconv.cli.zoos.libraries import fetching, unknown, with_metadata
+from fullconv.cli.zoos.libraries import fetching, unknown
+from fullconv.frameworks.described import with_metadata
 from fullconv.preprocessing import Preprocessing
 
 

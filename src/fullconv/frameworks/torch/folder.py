@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from fullconv.errors import ModelError, first_line
-from fullconv.frameworks import METADATA
-from fullconv.frameworks.described import described
+from fullconv.frameworks.described import with_metadata
 from fullconv.frameworks.folders import CONFIG, ModelFolder
 from fullconv.frameworks.torch.exporting import quiet
 from fullconv.frameworks.torch.state import fill, read_state
@@ -46,8 +45,9 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
         with _building(folder):
             model = timm.create_model(config.architecture, num_classes=len(config.classes))
         fill(model, state, f"timm's {config.architecture}", str(folder.weights))
-    setattr(model, METADATA, described(config.window, config.preprocessing, config.classes))
-    return model
+    return cast(
+        nn.Module, with_metadata(model, config.window, config.preprocessing, config.classes)
+    )
 
 
 def _of_timm(folder: ModelFolder) -> nn.Module:
@@ -64,8 +64,7 @@ def _of_timm(folder: ModelFolder) -> nn.Module:
         _, height, width = config["input_size"]
         config.pop("state_dict")
     classes = _classes(timm, model, count, folder)
-    setattr(model, METADATA, described((height, width), preprocessing, classes))
-    return cast(nn.Module, model)
+    return cast(nn.Module, with_metadata(model, (height, width), preprocessing, classes))
 
 
 def _classes(timm: Any, model: Any, count: int, folder: ModelFolder) -> list[str]:
@@ -81,6 +80,11 @@ def _classes(timm: Any, model: Any, count: int, folder: ModelFolder) -> list[str
                 f"list of strings, got {_shown(held)}; correct it, or leave 'label_names' out."
             )
         return cast(list[str], names)
+    return imagenet_classes(timm, model)
+
+
+def imagenet_classes(timm: Any, model: Any) -> list[str]:
+    """Return the names of ImageNet's classes, of which timm knows; none for other networks."""
     subset = timm.data.infer_imagenet_subset(model)
     labels = timm.data.ImageNetInfo(subset).label_descriptions() if subset else []
     return [label.partition(",")[0] for label in labels]  # "tench, Tinca tinca"
