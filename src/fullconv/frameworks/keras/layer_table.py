@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from fullconv.frameworks.keras import operation_table, stored_table
+from fullconv.frameworks.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
@@ -19,21 +20,8 @@ if TYPE_CHECKING:
 Handler = Callable[["Reader", Any, str, Any, Any], bool]
 """Reads a call of a layer on a tensor, or several; returns whether it could."""
 
-HANDLERS: dict[type, Handler] = {}
+handles = Table[type, Handler]()
 """Filled by `read_maps`, `read_numbers`, `read_statistics` and `read_shapes`."""
-
-
-def handles(*kinds: type) -> Callable[[Handler], Handler]:
-    """Register a handler of some layers; a second one is refused at import."""
-
-    def register(handler: Handler) -> Handler:
-        for kind in kinds:
-            if kind in HANDLERS:
-                raise RuntimeError(f"{kind.__name__} is already read elsewhere")
-            HANDLERS[kind] = handler
-        return handler
-
-    return register
 
 
 def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:
@@ -43,7 +31,7 @@ def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: 
         return
     if stored_table.read(reader, layer, path, args, kwargs, result):
         return
-    handler = HANDLERS.get(type(layer))
+    handler = handles.find(type(layer))
     tensors = keras.tree.flatten(args)
     known = all(isinstance(x, keras.KerasTensor) for x in tensors)
     # A model in use tells every layer that it does not train, whatever the call said; what is told

@@ -13,14 +13,13 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.calls import Call, slots
+from fullconv.frameworks.table import Table
 from fullconv.operations import AlongAxis, Concat, Permute, Pointwise, Reduce, Reshape, Slice
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
 
 Handler = Callable[["Reader", Any, str, tuple[Any, ...], Any], bool]
-
-_handlers: dict[str, Handler] = {}
 
 POINTWISE = frozenset(
     """
@@ -32,6 +31,8 @@ POINTWISE = frozenset(
     """.split()
 )
 
+_handles = Table[str, Handler](POINTWISE)
+
 
 def read(reader: Reader, operation: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:
     """Read one call; what cannot be read becomes `Opaque`."""
@@ -40,20 +41,9 @@ def read(reader: Reader, operation: Any, path: str, args: Any, kwargs: Any, resu
     if own and kind.__name__ in POINTWISE and isinstance(result, keras.KerasTensor):
         _pointwise(reader, operation, path, args, kwargs, result)
         return
-    handler = _handlers.get(kind.__name__) if own and not kwargs else None
+    handler = _handles.find(kind.__name__) if own and not kwargs else None
     if handler is None or not handler(reader, operation, path, args, result):
         reader.add_opaque(operation, path, args, kwargs, result)
-
-
-def _handles(*names: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        for name in names:
-            if name in _handlers or name in POINTWISE:
-                raise RuntimeError(f"{name} is already read elsewhere")
-            _handlers[name] = handler
-        return handler
-
-    return register
 
 
 def _pointwise(

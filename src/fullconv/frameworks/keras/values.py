@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -14,10 +15,10 @@ from fullconv.frameworks.keras.convolving import Convolving
 from fullconv.frameworks.keras.layers import OfWindows
 from fullconv.frameworks.keras.models import functional, leaves
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.methods import Methods
+from fullconv.frameworks.table import Table
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
-from fullconv.operations import Identity, Pointwise
+from fullconv.operations import Identity, Operation, Pointwise
 
 layers = keras.layers
 
@@ -29,7 +30,7 @@ class Held(NamedTuple):
     last: bool
 
 
-writes = Methods()
+writes = Table[type[Operation], Callable[..., Any]]()
 """Registers a method of the writer."""
 
 

@@ -69,5 +69,5 @@ class Writer(Layers, Numbers, Statistics, Shapes, Maps):
 
     def operation(self, operation: Operation, node: Node) -> Any:
         """Write one operation; what has no method of its own is repeated as its source."""
-        method = writes.find(operation)
+        method = writes.find(type(operation))
         return self._repeat(node) if method is None else method(self, operation, node)

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.frameworks.table import Table
 from fullconv.operations import Opaque, Pointwise
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
 
 Handler = Callable[[ir.Node, "Reader"], None]
-
-HANDLERS: dict[str, Handler] = {}
-"""Filled by `read_maps`, `read_shapes` and `read_numbers`."""
 
 POINTWISE = frozenset(
     """
@@ -35,18 +33,8 @@ POINTWISE = frozenset(
 # Inputs after the first are settings, not operands.
 SETTINGS = frozenset(["Clip"])
 
-
-def handles(*names: str) -> Callable[[Handler], Handler]:
-    """Register a handler of some operators; a second one is refused at import."""
-
-    def register(handler: Handler) -> Handler:
-        for name in names:
-            if name in HANDLERS or name in POINTWISE:
-                raise RuntimeError(f"{name} is already read elsewhere")
-            HANDLERS[name] = handler
-        return handler
-
-    return register
+handles = Table[str, Handler](POINTWISE)
+"""Filled by `read_maps`, `read_shapes` and `read_numbers`."""
 
 
 def read(node: ir.Node, reader: Reader) -> None:
@@ -59,8 +47,8 @@ def read(node: ir.Node, reader: Reader) -> None:
     standard = node.domain in ("", "ai.onnx")
     if any(value is not None and value.name in reader.growth.computed for value in node.inputs):
         reader.add(node, Opaque(node.op_type))
-    elif standard and node.op_type in HANDLERS:
-        HANDLERS[node.op_type](node, reader)
+    elif standard and (handler := handles.find(node.op_type)) is not None:
+        handler(node, reader)
     elif standard and node.op_type in POINTWISE:
         inputs = (node.inputs[0],) if node.op_type in SETTINGS else None
         reader.add(node, Pointwise(node.op_type), inputs)

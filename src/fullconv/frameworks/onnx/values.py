@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
-from fullconv.frameworks.methods import Methods
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
+from fullconv.frameworks.table import Table
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
+from fullconv.operations import Operation
 
 Results = ir.Value | Sequence[ir.Value]
-writes = Methods()
+writes = Table[type[Operation], Callable[..., Results]]()
 """Registers a method of the writer."""
 
 

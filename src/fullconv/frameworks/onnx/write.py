@@ -109,5 +109,5 @@ class Writer(Layers, Blocks, Maps, Statistics):
 
     def operation(self, operation: Operation, node: Node) -> Results:
         """Write one operation; what has no method of its own is cloned from its source."""
-        method = writes.find(operation)
+        method = writes.find(type(operation))
         return self._clone(node) if method is None else method(self, operation, node)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fullconv.frameworks.table import Table
 from fullconv.operations import Identity, Opaque, Pointwise, Reshape
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 FxNode = torch.fx.Node
 Handler = Callable[[FxNode, "Reader", dict[str, Any]], None]
-
-HANDLERS: dict[str, Handler] = {}
-"""Filled by `read_maps`, `read_numbers` and `read_shapes`."""
+"""Reads a call, whose arguments it is given by name."""
 
 POINTWISE = frozenset(
     """
@@ -46,24 +45,14 @@ ALIASES = IDENTITY - frozenset(["clone", "contiguous", "lift_fresh_copy"])
 """What hands its argument on in eval mode, and no copy of it."""
 RESHAPE = frozenset("_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split())
 
-
-def handles(*names: str) -> Callable[[Handler], Handler]:
-    """Register a handler of some operators; a second one is refused at import."""
-
-    def register(handler: Handler) -> Handler:
-        for name in names:
-            if name in HANDLERS or name in POINTWISE | IDENTITY | RESHAPE:
-                raise RuntimeError(f"aten.{name} is already read elsewhere")
-            HANDLERS[name] = handler
-        return handler
-
-    return register
+handles = Table[str, Handler](POINTWISE | IDENTITY | RESHAPE)
+"""Filled by `read_maps`, `read_numbers` and `read_shapes`."""
 
 
 def read(node: FxNode, reader: Reader) -> None:
     """Read one call; what has no handler becomes `Opaque`."""
     name = base_name(out_of_place(node.target))
-    handler = HANDLERS.get(name)
+    handler = handles.find(name)
     known = isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten"
     reader.name(node)
     if known and handler is not None:

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from fullconv.frameworks.methods import Methods
+from fullconv.frameworks.table import Table
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call, Slot
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe, batch_times
+from fullconv.operations import Operation
 
 FxNode = torch.fx.Node
-writes = Methods()
+writes = Table[type[Operation], Callable[..., FxNode]]()
 """Registers a method of the writer."""
 
 

@@ -55,7 +55,7 @@ class Writer(Layers, Numbers, Shapes, Maps):
 
     def operation(self, operation: Operation, node: Node) -> FxNode:
         """Write one operation; what has no method of its own is cloned from its source."""
-        method = writes.find(operation)
+        method = writes.find(type(operation))
         return self._clone(node, {}) if method is None else method(self, operation, node)
 
 
