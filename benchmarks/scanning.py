@@ -44,13 +44,16 @@ NETWORKS = {
     "dress": "packaged dress detector, window 64x128, ONNX",
     "small-onnx": "Small, window 128x128, ONNX",
     "small-torch": "Small, window 128x128, PyTorch",
+    "resnet18-onnx": "ResNet18 (one pass), window 224x224, ONNX",
     "resnet50-onnx": "ResNet50 (exact), window 224x224, ONNX",
 }
 MEASURED = {
     "memory": ("dress", "small-onnx", "resnet50-onnx"),
-    "speed": ("dress", "small-onnx", "small-torch"),
+    "speed": ("dress", "small-onnx", "small-torch", "resnet18-onnx"),
     "runtimes": ("dress", "small-torch"),
 }
+ONE_PASS = ("resnet18-onnx",)
+"""The networks that are padded at the image's border only."""
 PARTLY = {"resnet50-onnx": (0, 0, 4_000, 1_000)}
 """The part of the large image that is scanned by networks that would take hours for all of it."""
 TILE = 1024
@@ -74,7 +77,8 @@ class Setting:
         if self.network == "dress":
             return fullconv.convert(Path(run.__file__).with_name("dress.onnx"), step=STEP)
         if self.network.endswith("-onnx"):
-            return fullconv.convert(model_file(self.folder, self.network), step=STEP)
+            file, exact = model_file(self.folder, self.network), self.network not in ONE_PASS
+            return fullconv.convert(file, step=STEP, exact=exact)
         from networks import Small, ready
 
         return fullconv.convert(ready(Small), window=Small.window, step=STEP)
@@ -89,7 +93,11 @@ def export(folder: str, network: str) -> None:
     """Write a network as ONNX."""
     import networks
 
-    kind = {"small-onnx": networks.Small, "resnet50-onnx": networks.ResNet50}[network]
+    kind = {
+        "small-onnx": networks.Small,
+        "resnet18-onnx": networks.ResNet18,
+        "resnet50-onnx": networks.ResNet50,
+    }[network]
     window = getattr(kind, "window", (224, 224))
     proto = networks.as_onnx(networks.ready(kind), window)
     model_file(folder, network).write_bytes(proto.SerializeToString())

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fullconv
+from fullconv.geometry import Halo
 from fullconv.runtimes import Runtime, cores
 from fullconv.scanning import measure
 from fullconv.scanning.measure import choose_lanes, choose_plan, choose_runtime, recall, remember
@@ -90,8 +91,19 @@ def test_tiles_are_computed_side_by_side_where_there_are_many(
 ) -> None:
     monkeypatch.setattr(measure, "cores", lambda: cores)
     grid = fullconv.Grid((12, 9), (1, 1))
-    assert choose_lanes(Plan((60, 50), grid, (10, 10))) == lanes
-    assert choose_lanes(Plan((60, 50), grid, (49, 42))) == 1
+    assert choose_lanes(lambda _: Plan((60, 50), grid, (10, 10))) == lanes
+    assert choose_lanes(lambda _: Plan((60, 50), grid, (49, 42))) == 1
+
+
+def test_tiles_with_a_wide_halo_are_computed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "cores", lambda: 4)
+    grid = fullconv.Grid((12, 9), (1, 1))
+
+    def plan_for(lanes: int, halo: Halo) -> Plan:
+        return Plan((600, 500), grid, (160 // lanes, 160), halo)
+
+    assert choose_lanes(lambda lanes: plan_for(lanes, ((2, 2), (2, 2)))) == 2
+    assert choose_lanes(lambda lanes: plan_for(lanes, ((40, 40), (40, 40)))) == 1
 
 
 def test_tiles_side_by_side_share_the_memory() -> None:
@@ -114,6 +126,18 @@ def test_what_would_take_too_long_is_not_measured(monkeypatch: pytest.MonkeyPatc
     runtime = Clock(lambda pixels: 2e-6 * pixels)
     choose(runtime, (1 << 22) + 1)
     assert max(h * w for h, w in runtime.sizes) * 2e-6 < 0.2
+
+
+def test_what_is_not_measured_is_told_from_the_tile_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, runs = [], []
+    for patience_s in (100.0, 0.02):
+        monkeypatch.setattr(measure, "PATIENCE_S", patience_s)
+        runtime = Clock(lambda pixels: 2e-6 * pixels)
+        fcn = converted((1, 1), exact=False)  # with a halo, so that large tiles repeat less of it
+        chosen.append(choose_plan(fcn, f"{patience_s}", IMAGE, 1 << 21, runtime, blank).shape)
+        runs.append(len(runtime.sizes))
+    assert chosen[0] == chosen[1]
+    assert runs[0] > runs[1] > 0
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{nonsense", "{}"])

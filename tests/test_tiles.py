@@ -111,6 +111,7 @@ def test_tiles_cover_every_window_once_and_stay_within_the_budget(
             assert start + tile.skipped[axis] * step[axis] == first * step[axis]
             assert first * step[axis] - start >= min(halo[axis][0], first * step[axis])
     assert (seen == 1).all()
+    assert plan.pixels == sum(tile.pixels for tile in plan)
 
 
 @pytest.mark.parametrize("number", range(len(CLASSICAL)))

@@ -40,6 +40,11 @@ class Tile:
         return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
 
     @property
+    def pixels(self) -> int:
+        """Count the pixels it reads."""
+        return (self.y[1] - self.y[0]) * (self.x[1] - self.x[0])
+
+    @property
     def own(self) -> tuple[slice, slice]:
         """Where its own windows lie among the scores of the pixels that it reads."""
         (top, left), (rows, columns) = self.skipped, (self.rows, self.columns)
@@ -117,6 +122,15 @@ class Plan:
         """Rows and columns of tiles."""
         (rows, columns), (height, width) = self.counts, self.shape
         return ceil(rows / height), ceil(columns / width)
+
+    @cached_property
+    def pixels(self) -> int:
+        """Count the pixels that all tiles read; what several of them read counts for each."""
+        down, across = (
+            sum(stop - start for _, (start, stop), _ in map(partial(self._side, axis), range(n)))
+            for axis, n in enumerate(self.tiles)
+        )
+        return down * across
 
     def __len__(self) -> int:
         """Count the tiles."""

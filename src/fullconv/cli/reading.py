@@ -26,9 +26,8 @@ def reading(command: Decorated) -> Decorated:
             "--memory",
             "memory_bytes",
             type=Memory(),
-            default="512MB",
-            show_default=True,
-            help="What the tensors of one tile may take. All in all it is a few times as much.",
+            help="What the tensors of tiles may take, as in 800MB. Default: 512MB, and 1GB for "
+            "--approximate models that pad. All in all it is a few times as much.",
         ),
         click.option(
             "--tile",

@@ -152,23 +152,25 @@ class Job:
     def _task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
         fcn, options, size = self.fcn, self.options, self.image.size
+        memory_bytes = options.memory(fcn)
         shape = chosen.get("tile", options.tile)
-        if shape is None:
-            plan = largest_plan(fcn, size, options.memory_bytes)
-        else:
+
+        def plan_for(lanes: int) -> Plan:
+            if shape is None:
+                return largest_plan(fcn, size, memory_bytes // lanes)
             rows, columns = fcn.grid.shape(size)
-            plan = Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+            return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+
         runtime = self.engine.runtime(
             chosen.get("runtime", options.runtime),
             size,
             options.precision,
             chosen.get("device", options.device),
-            chosen.get("lanes") or choose_lanes(plan),
+            chosen.get("lanes") or choose_lanes(plan_for),
         )
+        plan = plan_for(runtime.lanes)
         if shape is None:
-            plan = choose_plan(
-                fcn, self.engine.digest, size, options.memory_bytes, runtime, self._pixels
-            )
+            plan = choose_plan(fcn, self.engine.digest, size, memory_bytes, runtime, self._pixels)
         return Task(
             self.image,
             self.preprocessing,

@@ -31,7 +31,7 @@ SHARES = (64, 16, 4, 1)
 """The memory that tiles may take is divided by each of these for a candidate."""
 
 PATIENCE_S = 4.0
-"""A candidate that would take longer is not measured."""
+"""A candidate that would take longer is not measured, but told from the one before."""
 
 ENOUGH = 1.05
 """A larger tile is taken for this much more throughput; less is noise, and costs memory."""
@@ -45,18 +45,33 @@ TRIED_BYTES = 64 << 20
 MOST_LANES = 4
 """Tiles that are computed at a time, at most: each takes its share of the memory."""
 
+REPEATED = 1.1
+"""Lanes whose tiles read so many times the pixels of a single lane's lose what they gain."""
+
 FEW = 4
 """An image of at most so many of the largest tiles is not worth a measurement."""
 
 
-def choose_lanes(plan: Plan) -> int:
+def choose_lanes(plan_for: Callable[[int], Plan]) -> int:
     """Return how many tiles are to be computed at a time.
 
     Cores that share one tile wait for each other after every layer, and longest for the one that
-    also reads; cores with a tile each do not. An image of few tiles is computed by all cores at a
-    time, tile after tile.
+    also reads; cores with a tile each do not. But lanes share the memory, too, and where tiles have
+    a wide halo, smaller ones compute most of it again and again. An image of few tiles is computed
+    by all cores at a time, tile after tile.
+
+    Parameters
+    ----------
+    plan_for : callable
+        Returns the plan of the largest tiles for a number of lanes.
     """
-    return 1 if len(plan) <= FEW else min(MOST_LANES, cores())
+    alone = plan_for(1)
+    if len(alone) <= FEW:
+        return 1
+    for lanes in range(min(MOST_LANES, cores()), 1, -1):
+        if plan_for(lanes).pixels <= REPEATED * alone.pixels:
+            return lanes
+    return 1
 
 
 def choose_plan(
@@ -140,16 +155,17 @@ def _fastest(plans: Sequence[Plan], runtime: Runtime, read: Read) -> int:
 
     The second time counts: what neighbouring tiles share of the file is decoded once.
     """
-    best, rate = 0, 0.0
+    best, rate, pace_s = 0, 0.0, 0.0
     for number, plan in enumerate(plans):
         tile = plan[len(plan) // 2]
-        if rate and tile.windows / rate > PATIENCE_S:
-            # Still growing, and too slow to try: the next size is likely better than the last.
-            return number if best == number - 1 and best > 0 else best
-        runtime.run(read(tile))
-        start = time.perf_counter()
-        runtime.run(read(tile))
-        reached = tile.windows / (time.perf_counter() - start + WRITTEN_S)
+        took_s = pace_s * tile.pixels
+        if took_s <= PATIENCE_S:
+            runtime.run(read(tile))
+            start = time.perf_counter()
+            runtime.run(read(tile))
+            took_s = time.perf_counter() - start
+            pace_s = took_s / tile.pixels
+        reached = tile.windows / (took_s + WRITTEN_S)
         if reached > rate * ENOUGH:
             best, rate = number, reached
     return best

@@ -8,13 +8,16 @@ from typing import Any
 from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import NO_HALO, Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import Source, fit_channels, open_source, resized
 
-MEMORY_BYTES = 512 << 20
-"""What the tensors of one tile may take. Pixels read ahead, decoded blocks, scores that wait to be
-written, and what a runtime keeps for itself come on top."""
+MEMORY_BYTES = 512_000_000
+"""What the tensors of the tiles that are computed at a time may take. Pixels read ahead, decoded
+blocks, scores that wait to be written, and what a runtime keeps for itself come on top."""
+
+MEMORY_WITH_HALO_BYTES = 1_000_000_000
+"""The same where tiles have a halo, most of which smaller tiles would compute again and again."""
 
 Box = tuple[float, float, float, float]
 
@@ -37,7 +40,7 @@ class Options:
     precision: str = "f32"
     device: str | None = None
     tile: Pair | None = None
-    memory_bytes: int = MEMORY_BYTES
+    memory_bytes: int | None = None
     windows_to_check: int = 64
 
     def __post_init__(self) -> None:
@@ -52,7 +55,7 @@ class Options:
             raise InputError(
                 f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."
             )
-        if self.memory_bytes < 1:
+        if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InputError(f"scan(memory_bytes={self.memory_bytes}): expected at least 1 byte.")
         if self.windows_to_check < 0:
             raise InputError(
@@ -62,6 +65,11 @@ class Options:
     def prepared(self, fcn: FullyConvolutional) -> Preprocessing | None:
         """Return what is done to pixels: as asked for, else as the model says."""
         return self.preprocessing or fcn.preprocessing
+
+    def memory(self, fcn: FullyConvolutional) -> int:
+        """Return what the tensors of all tiles that are computed at a time may take, in bytes."""
+        usual = MEMORY_BYTES if fcn.halo == NO_HALO else MEMORY_WITH_HALO_BYTES
+        return self.memory_bytes or usual
 
     def open(self, fcn: FullyConvolutional, source: Any) -> Source:
         """Open an image at the level, resolution and scale that is asked for, with the model's

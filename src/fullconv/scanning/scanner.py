@@ -13,7 +13,7 @@ from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
-from fullconv.scanning.options import MEMORY_BYTES, Box, Options
+from fullconv.scanning.options import Box, Options
 from fullconv.scanning.progress import Listener
 from fullconv.sources import Source
 
@@ -39,7 +39,7 @@ def scan(
     precision: str = "f32",
     device: str | None = None,
     tile: Pair | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int | None = None,
     windows_to_check: int = 64,
     resume: bool = True,
     overwrite: bool = False,
@@ -87,8 +87,9 @@ def scan(
         "cpu" or "cuda"; by default where the model is.
     tile : (int, int), optional
         Rows and columns of windows in a tile; by default what a short measurement finds fastest.
-    memory_bytes : int
-        What the tensors of one tile may take.
+    memory_bytes : int, optional
+        What the tensors of the tiles that are computed at a time may take. By default 512 MB, and
+        1 GB where tiles have a halo (``exact=False`` of a network that pads).
     windows_to_check : int
         How many windows, spread over the image, are computed again from crops at the end.
     resume : bool
