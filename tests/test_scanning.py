@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import fullconv
 from fullconv.errors import ImageError, InputError
+from fullconv.frameworks.onnx.framework import OnnxFramework
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.heatmap import Heatmap
@@ -215,6 +216,13 @@ def test_a_check_notices_a_score_that_is_not_the_crops(tmp_path: Path) -> None:
     assert proof is not None
     assert proof.max_error == 1
     assert not proof.passed
+
+
+def test_a_check_opens_no_second_session_of_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxFramework, "classifier", None)
+    proof = scan(converted((2, 1)), picture(40, 30)).verification
+    assert proof is not None
+    assert proof.passed
 
 
 def test_a_check_refuses_another_image(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.frameworks import find
+from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
+from fullconv.runtimes import Runtime
 from fullconv.scanning.heatmap import Heatmap, rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
@@ -30,7 +32,13 @@ TRIES = 32
 
 
 def verify_heatmap(
-    heatmap: Heatmap, model: Any, image: Source, windows: int = 64, *, seed: int = 0
+    heatmap: Heatmap,
+    model: Any,
+    image: Source,
+    windows: int = 64,
+    *,
+    seed: int = 0,
+    runtime: Runtime | None = None,
 ) -> Verification | None:
     """Compare scores of a heatmap with those of crops that are read from the image again.
 
@@ -48,6 +56,8 @@ def verify_heatmap(
         How many windows to compare, spread over what was scanned.
     seed : int
         Chooses them.
+    runtime : Runtime, optional
+        Runs this model already, as its own framework would, and spares opening it once more.
 
     Raises
     ------
@@ -66,7 +76,7 @@ def verify_heatmap(
     framework = find(model)
     if isinstance(model, str | Path):
         model, _ = framework.open(Path(model))
-    classify = framework.classifier(model)
+    score = _scorer(framework, model) if runtime is None else runtime.run
 
     places = sample(heatmap, windows, seed)
     if not places:
@@ -79,13 +89,18 @@ def verify_heatmap(
 
     def scores_of(part: slice) -> list[NDArray[Any]]:
         batch = np.stack([crop(row, column) for row, column in places[part]])
-        scores = arrays(framework, classify(framework.images(model, batch)))
-        return [leaf(scores, metadata["output"]).reshape(len(batch), -1)]
+        return [leaf(score(batch), metadata["output"]).reshape(len(batch), -1)]
 
     # A classifier in half precision is scanned in f32: its own crops are not the same function.
     is_half = framework.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype.itemsize < 4
     exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
     return judge([kept], scores_of, exact, rounding(metadata["dtype"]), ALONE)
+
+
+def _scorer(framework: Framework, model: Any) -> Callable[[NDArray[np.float32]], list[Any]]:
+    """Return a function that scores crops as the model itself does."""
+    classify = framework.classifier(model)
+    return lambda crops: arrays(framework, classify(framework.images(model, crops)))
 
 
 def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Pair]:

@@ -251,7 +251,12 @@ class Job:
         if self.options.windows_to_check:
             model = self.fcn.model if self.classifier is None else self.classifier
             made = Heatmap(_scores(store), metadata, None)
-            proof = verify_heatmap(made, model, image, self.options.windows_to_check)
+            # Another session of the same model would take the weights of a large one once more.
+            native = runtime.name == "onnxruntime" and self.fcn.framework.name == "onnx"
+            spared = runtime if native and self.classifier is None else None
+            proof = verify_heatmap(
+                made, model, image, self.options.windows_to_check, runtime=spared
+            )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ MUCH = 7 << 27
 """Bytes of tensors at once, beyond which a run gives its memory back: the largest tiles. It would
 take smaller runs up to a seventh longer (ResNet-50, window 224)."""
 
+LARGE_WEIGHTS = 1 << 24
+"""Of so many numbers, 64 MB in single precision, weights are worth the time to look for copies."""
+
 
 def session(
     model: onnx.ModelProto, held: Held = nothing_held, threads: int = 0
@@ -31,6 +36,10 @@ def session(
     """
     import onnxruntime
 
+    if sum(prod(tensor.dims) for tensor in model.graph.initializer) > LARGE_WEIGHTS:
+        # Opening takes about four times the weights for a moment. The graphs of onnx-ir, in which
+        # a model was read and written, refer to themselves and hold two copies more till then.
+        gc.collect()
     shrinking = onnxruntime.RunOptions()
     shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     options = onnxruntime.SessionOptions()
