@@ -83,11 +83,35 @@ def test_convert_writes_a_model_that_loads_with_what_it_was_told(folder):
     assert fcn.preprocessing == fullconv.Preprocessing(0.5, (1.0, 2.0, 3.0), (4.0,))
 
 
+def test_convert_compares_windows_with_their_crops_first(folder):
+    result = fullconv_command("convert", "fixed.onnx", "-o", "x.onnx")
+    assert re.search(r"\nchecked  4 windows of random pixels: largest difference", result.stdout)
+    for arguments in (["--no-check"], ["--approximate"]):
+        result = fullconv_command("convert", "fixed.onnx", "-o", "y.onnx", *arguments)
+        assert ("checked" in result.stdout) == (arguments == ["--approximate"])
+
+
+def test_convert_writes_nothing_where_scores_differ(folder, monkeypatch):
+    scores = fullconv.FullyConvolutional.scores
+    monkeypatch.setattr(fullconv.FullyConvolutional, "scores", lambda *a: scores(*a) + 0.5)
+    before = listing(folder)
+    result = fullconv_command("convert", "fixed.onnx", "-o", "x.onnx")
+    assert result.exit_code == 4
+    assert result.stderr.startswith(
+        "fullconv: error: convert: fixed.onnx gives other scores for crops of random pixels than "
+        "the converted network (by up to 0.5; more than "
+    )
+    assert result.stderr.count("\n") == 1
+    assert listing(folder) == before
+    assert fullconv_command("convert", "fixed.onnx", "-o", "x.onnx", "--no-check").exit_code == 0
+
+
 def test_convert_json_says_what_was_written(folder):
     result = fullconv_command("convert", "fixed.onnx", "-o", "x.onnx", "--json")
     record = json.loads(result.stdout)
     assert (record["output"], record["exact"], record["classes"]) == ("x.onnx", True, [])
     assert record["preprocessing"] is None
+    assert record["verification"]["passed"] is True
 
 
 NO_PREPROCESSING = (

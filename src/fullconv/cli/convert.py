@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 
 import fullconv
-from fullconv.cli import options
+from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.sizes import Names
+from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.verification import Verification, verify_prepared
 
 ENDINGS = (".onnx", ".pt2", ".keras")
 
@@ -35,9 +39,17 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     help="The class that is none of what is looked for. Default: the one called background, "
     "negative, negatives or other.",
 )
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="Compare a few windows of random pixels with their crops before OUT is written.",
+)
 @options.preprocessing
 @options.as_json
+@click.pass_context
 def command(
+    ctx: click.Context,
     model: str,
     window: Pair | None,
     step: Pair | None,
@@ -46,6 +58,7 @@ def command(
     output: Path,
     classes: tuple[str, ...] | None,
     background: str | None,
+    check: bool,
     flags: options.PreprocessingFlags,
     as_json: bool,
 ) -> None:
@@ -53,6 +66,7 @@ def command(
 
     The converted model takes images of any size from the window up, and gives one set of scores
     per window. Window, step, class names and what is done to pixels first travel inside the file.
+    Exit code 4 says that scores which claim to be the crops' own are not; then nothing is written.
     """
     _check_output(output, model)
     if flags.config is not None:
@@ -71,7 +85,18 @@ def command(
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
             fcn.preprocessing.check_channels(fcn.shape.channels)
-        fcn.save(output)
+        proof = _compared(fcn, found) if check and fcn.report.exact else None
+        if proof is None or proof.passed:
+            fcn.save(output)
+    if proof is not None and not proof.passed:
+        click.echo(
+            f"fullconv: error: convert: {model} gives other scores for crops of random pixels "
+            f"than the converted network (by up to {proof.max_error:.3g}; more than "
+            f"{proof.allowed:.3g} is no rounding). Nothing is written; --no-check writes it all "
+            f"the same. Please report this model.",
+            err=True,
+        )
+        ctx.exit(DIFFERS)
     if as_json:
         print_json(
             {
@@ -82,11 +107,24 @@ def command(
                 "classes": list(fcn.classes),
                 "background": fcn.background,
                 "preprocessing": asdict(fcn.preprocessing) if fcn.preprocessing else None,
+                "verification": proof.as_dict() if proof else None,
             }
         )
         return
     click.echo(str(fcn.report))
+    if proof is not None:
+        click.echo(
+            f"checked  {proof.windows} windows of random pixels: largest difference from their "
+            f"crops {proof.max_error:.3g}, the model's own {proof.self_error:.3g}"
+        )
     click.echo(f"wrote    {output} ({megabytes(output.stat().st_size)})")
+
+
+def _compared(fcn: FullyConvolutional, model: Any) -> Verification:
+    """Compare four neighbouring windows of random pixels with their crops."""
+    (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
+    pixels = np.random.default_rng(0).random((1, fcn.shape.channels, h + sy, w + sx), np.float32)
+    return verify_prepared(fcn, model, fcn.framework.images(fcn.model, pixels), windows=4)
 
 
 def _check_output(output: Path, model: str) -> None:
