@@ -173,7 +173,9 @@ def test_without_the_data_it_says_where_it_looked(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_whole_run_finds_what_it_must_with_fewer_false_boxes_than_the_first_try(data, tmp_path):
-    torch.set_num_threads(2)
+    # As README's figures were made. With two threads sums are added in another order, and what is
+    # trained differs: 15 false white cells in place of 12.
+    torch.set_num_threads(1)
     figures = bccd.run(data, tmp_path / "out", bccd.Options())
     found = figures["runs"][bccd.HARD]["classes"]
     for name, (recall, precision) in TARGETS.items():
