@@ -17,6 +17,7 @@ from fullconv.errors import ImageError, InputError
 from fullconv.frameworks.onnx.framework import OnnxFramework
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.check import sample, verify_heatmap
+from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
@@ -146,7 +147,7 @@ def test_a_heatmap_carries_its_geometry_and_all_that_decided_it(tmp_path: Path) 
     assert held["versions"].keys() == {"fullconv", "numpy", "zarr", "onnxruntime"}
     assert held["original_size"] == [60, 50]
     assert held["image_size"] == [30, 25]
-    assert held["model"] == fcn.framework.digest(fcn.model)
+    assert held["model"] == Engine(fcn).digest
     assert held["verification"]["passed"] is True
     assert Heatmap.open(tmp_path / "heat.zarr").box(1, 2) == (12, 4, 30, 28)
 

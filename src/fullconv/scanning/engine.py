@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 
 from fullconv.closing import Closing
@@ -27,7 +28,9 @@ class Engine(Closing):
     @cached_property
     def digest(self) -> str:
         """A hash of all that decides the network's scores."""
-        return self.fcn.framework.digest(self.fcn.model)
+        fcn = self.fcn
+        scored = fcn.framework.digest(fcn.model), fcn.grid.window, fcn.grid.step, fcn.report.exact
+        return hashlib.sha256(repr(scored).encode()).hexdigest()
 
     def runtime(
         self, name: str, image: Pair, precision: str, device: str | None, lanes: int

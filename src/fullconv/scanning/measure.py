@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.files import whole
-from fullconv.geometry import Pair
+from fullconv.geometry import NO_HALO, Pair
 from fullconv.runtimes import Runtime, cores, fastest, open_runtime, runtimes_for
 from fullconv.tiling import Plan, Tile
 
@@ -46,7 +46,7 @@ MOST_LANES = 4
 """Tiles that are computed at a time, at most: each takes its share of the memory."""
 
 REPEATED = 1.1
-"""Lanes whose tiles read so many times the pixels of a single lane's lose what they gain."""
+"""Lanes whose halos read so many times the pixels of a single lane's lose what they gain."""
 
 FEW = 4
 """An image of at most so many of the largest tiles is not worth a measurement."""
@@ -68,10 +68,11 @@ def choose_lanes(plan_for: Callable[[int], Plan]) -> int:
     alone = plan_for(1)
     if len(alone) <= FEW:
         return 1
-    for lanes in range(min(MOST_LANES, cores()), 1, -1):
-        if plan_for(lanes).pixels <= REPEATED * alone.pixels:
-            return lanes
-    return 1
+    most = min(MOST_LANES, cores())
+    if alone.halo == NO_HALO:
+        return most
+    enough = (n for n in range(most, 1, -1) if plan_for(n).pixels <= REPEATED * alone.pixels)
+    return next(enough, 1)
 
 
 def choose_plan(

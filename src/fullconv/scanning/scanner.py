@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.converted import FullyConvolutional
+from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
@@ -139,6 +140,8 @@ def scan(
         memory_bytes,
         windows_to_check,
     )
+    if engine is not None and engine.fcn is not fcn:
+        raise InputError("scan(engine=...): it is another network's; make it by Engine(fcn).")
     if origin is None and isinstance(classifier, str | Path):
         origin = {"model": str(Path(classifier).absolute())}
     with ExitStack() as stack:

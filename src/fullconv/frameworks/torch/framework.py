@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from fullconv.files import whole
 from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
+from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
@@ -206,12 +206,8 @@ class TorchFramework(Framework):
         return torch.rand(*shape, generator=generator).to(device, source.dtype)
 
     def digest(self, model: Any) -> str:
-        """Hash the traced code and the weights."""
-        held = hashlib.sha256(str(getattr(model, "code", "")).encode())
-        for name, tensor in sorted(model.state_dict().items()):
-            held.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            held.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-        return held.hexdigest()
+        """Hash the traced code, what its modules are and are set to, and the weights."""
+        return digest(model)
 
     def odd_weights(self, source: Any) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
