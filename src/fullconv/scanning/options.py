@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from fullconv.choices import DTYPES, LARGEST_SCALE
@@ -30,7 +32,7 @@ class Options:
     level: int | None = None
     um_per_pixel: float | None = None
     own_um_per_pixel: float | None = None
-    bands: tuple[int, ...] | None = None
+    bands: Sequence[int] | None = None
     scale: float = 1.0
     roi: Box | None = None
     mask: Any = None
@@ -51,13 +53,18 @@ class Options:
                 f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
                 f"0.5 halves the image, and finds what is twice as large."
             )
-        if self.tile is not None and (len(self.tile) != 2 or min(self.tile) < 1):
+        if self.tile is not None and not (_are_whole(self.tile, 1) and len(self.tile) == 2):
             raise InputError(
                 f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."
             )
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InputError(f"scan(memory_bytes={self.memory_bytes}): expected at least 1 byte.")
-        if self.windows_to_check < 0:
+        if self.bands is not None and not _are_whole(self.bands, 0):
+            raise InputError(
+                f"scan(bands={self.bands}): expected a list of bands, counted from 1, as in [4, 3, "
+                f"2]."
+            )
+        if not _are_whole([self.windows_to_check], 0):
             raise InputError(
                 f"scan(windows_to_check={self.windows_to_check}): expected 0 or more windows."
             )
@@ -91,3 +98,11 @@ class Options:
             height, width = (max(1, round(n * self.scale)) for n in image.size)
             image = resized(image, (height, width))
         return image
+
+
+def _are_whole(numbers: Any, least: int) -> bool:
+    """Whether this is a list or the like of whole numbers, each at least so much."""
+    try:
+        return all(isinstance(number, Integral) and number >= least for number in numbers)
+    except TypeError:  # no list
+        return False

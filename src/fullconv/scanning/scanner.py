@@ -127,7 +127,7 @@ def scan(
         level,
         um_per_pixel,
         own_um_per_pixel,
-        None if bands is None else tuple(bands),
+        bands,
         scale,
         roi,
         mask,
