@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from PIL import Image
 
 from bad_files import listing
 from bad_images import write_all
+from scans import picture
 from test_bad_images import EXPECTED, NEEDS
 from test_bad_input import says
 from test_cli_scan import NOTE, call, write_folder
@@ -245,6 +248,26 @@ def test_what_cannot_be_verified_is_one_line(
     assert result.exit_code == (3 if "no.onnx" in arguments else 2)
     assert result.stdout == ""
     assert says(result.stderr, f"fullconv: error: {line}\n"), result.stderr
+
+
+def test_scores_of_another_image_are_not_the_models_fault(folder: Path) -> None:
+    call("scan", *SCAN)
+    Image.fromarray(picture(60, 50, seed=1)).save("other.png")
+    result = call("verify", "heat.zarr", "other.png")
+    assert result.exit_code == 4
+    verdict = result.stdout.splitlines()[-1]
+    assert re.fullmatch(
+        r"verdict                NOT equal: more than \S+ is no rounding, but this is not the file "
+        r"that was scanned \(another one, or changed or copied since\); give that, or scan again",
+        verdict,
+    )
+    held = json.loads(call("verify", "heat.zarr", "other.png", "--json").stdout)
+    assert held["verdict"] in verdict
+    scores = zarr.open_array("heat.zarr", path="0", mode="r+")
+    scores[:] = 0
+    result = call("verify", "heat.zarr")
+    assert result.exit_code == 4
+    assert result.stdout.endswith("is no rounding; please report this model\n")
 
 
 def test_an_image_is_never_overwritten_by_its_heatmap(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ import fullconv
 from fullconv.detections.detecting import _Activated, detect
 from fullconv.errors import InputError, MissingExtraError, OutputError
 from fullconv.runtimes import open_runtime
+from fullconv.scanning import geotiff
 from fullconv.scanning import ledger as ledgers
 from fullconv.scanning.heatmap import Heatmap, encoded
 from fullconv.scanning.ledger import Ledger
@@ -209,6 +211,61 @@ def test_a_geotiff_without_rasterio_is_refused_before_the_work(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("missing", [1, 2000, 6000])
+def test_a_geotiff_that_the_disk_has_cut_is_refused_and_the_same_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    """A limit on the size of files stands in for the disk; of its end GDAL says nothing."""
+    rasterio = pytest.importorskip("rasterio")
+    scan(converted(STEP), IMAGE, tmp_path / "whole.tif")
+    room = (tmp_path / "whole.tif").stat().st_size - missing
+    write, out = geotiff.write_geotiff, tmp_path / "heat.tif"
+
+    def on_a_small_disk(heatmap: Heatmap, path: Path) -> None:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            write(heatmap, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(geotiff, "write_geotiff", on_a_small_disk)
+    for _ in range(2):
+        with pytest.raises(OutputError) as caught:
+            scan(converted(STEP), IMAGE, out)
+        assert str(caught.value) == (
+            f"cannot write {out}: the GeoTIFF could not be written whole; what was scanned is kept:"
+            f" make room, and the same command goes on where it stopped."
+        )
+        assert not out.exists()
+    monkeypatch.undo()
+    told: list[Progress] = []
+    scan(converted(STEP), IMAGE, out, progress=told.append)
+    assert [progress.fresh_pixels for progress in told] == [0]
+    with rasterio.open(out) as raster:
+        np.testing.assert_array_equal(raster.read(), crops_scores(IMAGE, STEP))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+def test_a_geotiff_of_many_blocks_and_nan_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    pytest.importorskip("rasterio")
+    monkeypatch.setattr(geotiff, "BLOCK", 16)
+    image = IMAGE.astype(np.float32) / 1000
+    image[13, 17] = np.nan
+    expected = np.asarray(scan(converted(STEP), image, dtype="float32"))
+    low, high = np.nanmin(expected), np.nanmax(expected)
+    scores = (expected - low) / (high - low)
+    metadata = scan(converted(STEP), image).metadata | {"dtype": dtype}
+    stored = encoded(scores, dtype)
+    heatmap = Heatmap(stored, metadata, None)
+    geotiff.write_geotiff(heatmap, tmp_path / "heat.tif")
+    np.testing.assert_array_equal(
+        np.asarray(Heatmap.open(tmp_path / "heat.tif")), np.asarray(heatmap)
+    )
+
+
 def test_a_disk_without_locks_is_written_all_the_same(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +321,21 @@ def test_a_mask_of_nan_marks_nothing() -> None:
     mask[2:4, 1:3] = 1
     expected = np.asarray(scan(converted(STEP), IMAGE, mask=np.nan_to_num(mask)))
     np.testing.assert_array_equal(np.asarray(scan(converted(STEP), IMAGE, mask=mask)), expected)
+
+
+@pytest.mark.parametrize(("roi", "at"), [(None, (0, 0)), ((20, 20, 50, 60), (20, 15))])
+def test_a_mask_that_marks_no_windows_centre_is_refused(
+    tmp_path: Path, roi: tuple[float, ...] | None, at: tuple[int, int]
+) -> None:
+    mask = np.zeros(IMAGE.shape[:2], np.uint8)
+    mask[at] = 1
+    with pytest.raises(InputError) as caught:
+        scan(converted(STEP), IMAGE, tmp_path / "heat.zarr", roi=roi, mask=mask)
+    assert str(caught.value) == (
+        "mask: it marks no window's centre, so there is nothing to scan; mark more of the image "
+        "(and of the roi, where there is one), or scan at a smaller step."
+    )
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_mask_that_the_caller_has_opened_stays_open() -> None:

@@ -233,6 +233,16 @@ def test_a_check_refuses_another_image(tmp_path: Path) -> None:
         verify_heatmap(heatmap, padded_model(), open_source(picture(40, 31)))
 
 
+def test_a_check_refuses_an_image_of_other_bands() -> None:
+    heatmap = scan(converted((2, 1)), picture(40, 30))
+    heatmap.metadata["channels"] = 3
+    with pytest.raises(ImageError) as caught:
+        verify_heatmap(heatmap, padded_model(), open_source(picture(40, 30)[..., :1]))
+    assert str(caught.value) == (
+        "array has 1 bands, and of the image that was scanned 3 were read; give the same image."
+    )
+
+
 @pytest.mark.parametrize("windows", [1, 5, 64])
 def test_the_checked_windows_are_spread_over_what_was_scanned(windows: int) -> None:
     mask = np.zeros((20, 20), np.uint8)

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
+from PIL import Image
 
 from fullconv.errors import InputError
-from fullconv.sources import find_images
+from fullconv.sources import find_images, open_source, opening
+from fullconv.sources.picture import picture_format
+from test_sources import check_pixels, noise
 
 
 @pytest.fixture
@@ -23,6 +27,35 @@ def folder(tmp_path):
 def test_a_folder_stands_for_the_images_in_it_and_below(folder):
     names = ["a.jpg", "b.PNG", "deep/er/c.tif", "deep/z.zarr"]
     assert find_images([folder]) == [folder / name for name in names]
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_heatmaps_in_a_folder_are_no_images(folder, bigtiff):
+    """By the tag in which GDAL keeps fullconv's record: other programs' tags are images'."""
+    for name, record in (("heat.tif", "FULLCONV"), ("scene.TIFF", "AREA_OR_POINT")):
+        tag = f'<GDALMetadata>\n  <Item name="{record}">{{}}</Item>\n</GDALMetadata>\n'
+        pixels = np.zeros((4, 4), np.float32)
+        tifffile.imwrite(
+            folder / "deep" / name, pixels, bigtiff=bigtiff, extratags=[(42112, "s", 0, tag, True)]
+        )
+    names = ["a.jpg", "b.PNG", "deep/er/c.tif", "deep/scene.TIFF", "deep/z.zarr"]
+    assert find_images([folder]) == [folder / name for name in names]
+    assert find_images([folder / "deep/heat.tif"]) == [folder / "deep/heat.tif"]
+
+
+@pytest.mark.parametrize("compression", [None, "tga_rle"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_a_tga_that_is_found_is_read_without_gdal(tmp_path, monkeypatch, mode, compression):
+    monkeypatch.setattr(opening, "_installed", {}.get)
+    image = Image.fromarray(noise(37, 53, 3)).convert(mode)
+    image.save(tmp_path / "image.tga", compression=compression)
+    (path,) = find_images([tmp_path])
+    check_pixels(open_source(path), np.asarray(image.convert("RGB") if mode == "P" else image))
+
+
+def test_noise_is_no_tga():
+    chance = np.random.default_rng(0)
+    assert not any(picture_format(chance.bytes(64)) == "TGA" for _ in range(10_000))
 
 
 def test_a_pattern_stands_for_what_it_matches(folder):

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from fullconv.errors import ImageError, InputError
-from fullconv.sources import open_source, reopen
+from fullconv.sources import open_source, reopen, zarr_folder
 from test_sources import check_pixels, noise
 
 
@@ -120,6 +120,38 @@ def test_the_fingerprint_changes_with_the_metadata_of_a_folder(tmp_path):
     assert open_source(tmp_path / "a").fingerprint() == before
     os.utime(tmp_path / "a/zarr.json", ns=(1, 1))
     assert open_source(tmp_path / "a").fingerprint() != before
+
+
+@pytest.mark.parametrize("stamped", [4096, 3])
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("within", ["", "0"])
+def test_the_fingerprint_changes_with_the_chunks(tmp_path, monkeypatch, stamped, version, within):
+    monkeypatch.setattr(zarr_folder, "STAMPED", stamped)
+    if within:
+        ome(tmp_path / "a", [noise(20, 30)], "yx", "0.4" if version == 2 else "0.5")
+    array = zarr.create_array(
+        tmp_path / "a" / within,
+        shape=(20, 30),
+        chunks=(5, 10),
+        dtype="uint8",
+        zarr_format=version,
+        overwrite=True,
+    )
+    array[:15] = 1
+    found = [open_source(tmp_path / "a").fingerprint()]
+    assert open_source(tmp_path / "a").fingerprint() == found[0]
+    array[5:10] = 2
+    found.append(open_source(tmp_path / "a").fingerprint())
+    array[15:] = 3
+    found.append(open_source(tmp_path / "a").fingerprint())
+    assert len(set(found)) == 3
+
+
+def test_the_fingerprint_of_an_image_that_was_moved_stays(tmp_path):
+    zarr.create_array(tmp_path / "a", data=noise(20, 30), chunks=(5, 10))
+    before = open_source(tmp_path / "a").fingerprint()
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert open_source(tmp_path / "b").fingerprint() == before
 
 
 def test_an_array_without_named_axes_is_one_image(tmp_path):

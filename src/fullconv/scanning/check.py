@@ -62,7 +62,7 @@ def verify_heatmap(
     Raises
     ------
     ImageError
-        If the image has another size than the one that was scanned.
+        If the image has another size, or other bands, than the one that was scanned.
     """
     metadata = heatmap.metadata
     if list(image.size) != metadata["image_size"]:
@@ -70,6 +70,12 @@ def verify_heatmap(
         raise ImageError(
             f"{image.name} is {image.size[1]}x{image.size[0]} pixels, and the image that was "
             f"scanned was {width}x{height}; give the same image, at the same level."
+        )
+    bands = metadata.get("channels", image.bands)
+    if image.bands != bands:
+        raise ImageError(
+            f"{image.name} has {image.bands} bands, and of the image that was scanned {bands} were "
+            f"read; give the same image."
         )
     text = metadata["preprocessing"]
     preprocessing = Preprocessing.from_json(text) if text else None

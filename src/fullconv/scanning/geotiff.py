@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, first_line
 from fullconv.scanning.heatmap import LEVELS, NOT_SCANNED, Heatmap
+from fullconv.scanning.ledger import to_disk
 
 BLOCK = 256
 """Rows and columns of a block of the file, a multiple of 16 as TIFF demands."""
@@ -37,14 +41,35 @@ def placed(
 
 
 def write_geotiff(heatmap: Heatmap, path: Path) -> None:
-    """Write a heatmap as a tiled, compressed GeoTIFF, block by block.
+    """Write a heatmap as a tiled, compressed GeoTIFF, and read it again from beginning to end.
+
+    GDAL raises nothing where the disk is full when it closes the file, with its directory still to
+    be written.
 
     Raises
     ------
     MissingExtraError
         If rasterio is not installed.
+    OSError
+        If the file is not whole, for want of room or else.
     """
     rasterio = _rasterio(path)
+    path.unlink(missing_ok=True)  # GDAL reads first what a full disk has left of another try
+    try:
+        written = _write(heatmap, path, rasterio)
+        to_disk(path)
+        kept, _ = open_geotiff(path)
+        with closing(kept.raster):
+            read = [crc32(kept[(slice(None), *at)].tobytes()) for at in _blocks(kept.shape)]
+        whole = read == written
+    except (rasterio.errors.RasterioError, InputError):
+        whole = False
+    if not whole:
+        raise OSError("the GeoTIFF could not be written whole")
+
+
+def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
+    """Write it block by block, and return a checksum of each."""
     from rasterio.windows import Window
 
     metadata = heatmap.metadata
@@ -56,6 +81,7 @@ def write_geotiff(heatmap: Heatmap, path: Path) -> None:
     stored = np.dtype(metadata["dtype"])
     # GDAL knows float16 only since 3.11; every program reads float32.
     dtype = np.dtype(np.float32) if stored == np.float16 else stored
+    written = []
     with rasterio.open(
         path,
         "w",
@@ -73,18 +99,24 @@ def write_geotiff(heatmap: Heatmap, path: Path) -> None:
         compress="deflate",
         bigtiff="if_safer",
     ) as raster:
-        for top in range(0, rows, BLOCK):
-            bottom = min(top + BLOCK, rows)
-            for left in range(0, columns, BLOCK):
-                right = min(left + BLOCK, columns)
-                block = np.asarray(heatmap.array[:, top:bottom, left:right])
-                window = Window(left, top, right - left, bottom - top)
-                raster.write(block.astype(dtype, copy=False), window=window)
+        for at in _blocks(heatmap.shape):
+            block = np.asarray(heatmap.array[(slice(None), *at)], dtype, order="C")
+            raster.write(block, window=Window.from_slices(*at))
+            written.append(crc32(block.tobytes()))
         for number, name in zip(range(1, count + 1), heatmap.classes, strict=False):
             raster.set_band_description(number, name)
         if dtype == np.uint8:
             raster.scales = [1 / LEVELS] * count
         raster.update_tags(**{RECORD: json.dumps(metadata)})
+    return written
+
+
+def _blocks(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of every block."""
+    _, rows, columns = shape
+    for top in range(0, rows, BLOCK):
+        for left in range(0, columns, BLOCK):
+            yield slice(top, min(top + BLOCK, rows)), slice(left, min(left + BLOCK, columns))
 
 
 class Bands:

@@ -231,6 +231,7 @@ class Job:
             "exact": self.fcn.report.exact,
             "window": list(self.fcn.grid.window),
             "step": list(self.fcn.grid.step),
+            "channels": self.fcn.shape.channels,
             # Of a model with several outputs, the names are those of one of them.
             "classes": names if len(names) == _scores(store).shape[0] else [],
             "background": self.fcn.background,

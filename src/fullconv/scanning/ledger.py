@@ -127,8 +127,8 @@ class Ledger:
     def created(self) -> None:
         """Bring the empty heatmap to the disk, before a tile counts on it."""
         for record in self.heatmap.rglob("zarr.json"):
-            _to_disk(record)
-            _to_disk(record.parent)
+            to_disk(record)
+            to_disk(record.parent)
 
     def resume(self) -> None:
         """Read which tiles are done, and sweep up what a killed process left half-written."""
@@ -144,11 +144,11 @@ class Ledger:
 
     def add(self, tile: int, windows: int, odd: int, chunk: Path) -> None:
         """Note that a tile's scores are in this file, which is brought to the disk first."""
-        _to_disk(chunk)
-        _to_disk(chunk.parent)
+        to_disk(chunk)
+        to_disk(chunk.parent)
         if chunk.parent != self._parent:  # which may be new in its own parent, and so on
             for place in chunk.parent.relative_to(self.folder).parents:
-                _to_disk(self.folder / place)
+                to_disk(self.folder / place)
             self._parent = chunk.parent
         line = b"%d %d %d\n" % (tile, windows, odd)
         while line:  # a full disk takes what it can, and refuses only the next byte
@@ -168,7 +168,7 @@ class Ledger:
             if self.out.exists():
                 self.out.rename(self.folder / "replaced")
             made.rename(self.out)
-            _to_disk(self.out.parent)
+            to_disk(self.out.parent)
         except OSError as error:
             raise OutputError(
                 f"cannot write {self.out}: {first_line(error)}; the finished heatmap is {made}."
@@ -200,12 +200,12 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
 def _write_whole(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(".partial")
     temporary.write_bytes(data)
-    _to_disk(temporary)
+    to_disk(temporary)
     temporary.replace(path)
-    _to_disk(path.parent)
+    to_disk(path.parent)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Have the system write a file or folder out now."""
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -103,6 +103,6 @@ class Options:
 def _are_whole(numbers: Any, least: int) -> bool:
     """Whether this is a list or the like of whole numbers, each at least so much."""
     try:
-        return all(isinstance(number, Integral) and number >= least for number in numbers)
+        return all(isinstance(number, Integral) and int(number) >= least for number in numbers)
     except TypeError:  # no list
         return False

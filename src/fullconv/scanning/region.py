@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, floor
@@ -94,6 +94,11 @@ class Region:
         found = cls(rows, columns, None if mask is None else _read(mask), grid, size)
         if found.mask is not None and not found.mask.any():
             raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
+        if not any(found._counts()):
+            raise InputError(
+                "mask: it marks no window's centre, so there is nothing to scan; mark more of the "
+                "image (and of the roi, where there is one), or scan at a smaller step."
+            )
         return found
 
     def describe(self) -> dict[str, Any]:
@@ -136,14 +141,18 @@ class Region:
 
     def count(self) -> int:
         """Count the windows to be scored."""
+        return sum(self._counts())
+
+    def _counts(self) -> Iterator[int]:
+        """Count them band by band."""
         (top, bottom), (left, right) = self.rows, self.columns
         if self.mask is None:
-            return (bottom - top) * (right - left)
+            yield (bottom - top) * (right - left)
+            return
         band = max(1, AT_ONCE // (right - left))
-        return sum(
-            int(np.count_nonzero(self.wanted((row, min(row + band, bottom)), self.columns)))
-            for row in range(top, bottom, band)
-        )
+        for row in range(top, bottom, band):
+            rows = row, min(row + band, bottom)
+            yield int(np.count_nonzero(self.wanted(rows, self.columns)))
 
 
 def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pair:

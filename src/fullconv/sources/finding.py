@@ -66,8 +66,10 @@ def _below(folder: Path, apart_from: Set[Path]) -> Iterator[Path]:
                 if not _is_heatmap(path):
                     yield path
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
-                yield Path(place, name)
+            path = Path(place, name)
+            is_image = not name.startswith(".") and path.suffix.lower() in ENDINGS
+            if is_image and not _is_geotiff_heatmap(path):
+                yield path
 
 
 def _is_heatmap(path: Path) -> bool:
@@ -75,6 +77,21 @@ def _is_heatmap(path: Path) -> bool:
     try:
         return "fullconv" in json.loads((path / "zarr.json").read_bytes())["attributes"]
     except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _is_geotiff_heatmap(path: Path) -> bool:
+    """Whether a file is what a scan has written, by its record among GDAL's metadata."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    import tifffile
+
+    import fullconv.sources.tiff  # noqa: F401 - keeps tifffile's remarks off stderr
+
+    try:
+        with tifffile.TiffFile(path, _multifile=False) as tiff:
+            return '<Item name="FULLCONV">' in tiff.pages.first.tags["GDAL_METADATA"].value
+    except Exception:  # damaged files raise errors of every type, when they are opened as well
         return False
 
 
@@ -88,7 +105,7 @@ def _matches(pattern: str) -> list[Path]:
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise InputError(
             f"{path} is not a list of images: it is not text (UTF-8); give one path a line."

@@ -33,10 +33,27 @@ def picture_format(start: bytes) -> str | None:
     start = start.ljust(64, b"\0")  # some tests fail on a file of fewer bytes than they look at
     for kind in FORMATS:
         factory, accepts = Image.OPEN.get(kind, (None, None))
-        # Without a test of its first bytes (TGA has no mark) a format is not told from noise.
+        accepts = _is_tga if kind == "TGA" else accepts  # for which Pillow has no test
+        # Without a test of its first bytes a format is not told from noise.
         if factory is not None and accepts is not None and accepts(start) is True:
             return kind
     return None
+
+
+def _is_tga(start: bytes) -> bool:
+    """Whether a file can begin as a TGA does, which has no mark (Truevision, TGA 2.0, header).
+
+    Bytes 1 and 2 say whether there is a palette, and whether the pixels are of it, colours or grey,
+    12 to 15 width and height, 16 the bits of a pixel, 17 where the picture begins.
+    """
+    has_palette, kind, bits, layout = start[1], start[2], start[16], start[17]
+    return (
+        (has_palette, kind & ~8) in ((1, 1), (0, 2), (0, 3))
+        and bits in (8, 16, 24, 32)
+        and layout < 64
+        and any(start[12:14])
+        and any(start[14:16])
+    )
 
 
 def open_header(file: IO[bytes], kind: str) -> Image.Image:

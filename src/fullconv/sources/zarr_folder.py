@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -25,6 +26,9 @@ METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 READ_AT_ONCE = 512
 """Small chunks are read together, up to this many pixels a side: each call has its price."""
+
+STAMPED = 4096
+"""Of so many chunk files at most, spread over all, size and time of change are looked at."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -73,9 +77,29 @@ class ZarrSource(Blocked):
         return np.array(pixels, dtype=self.dtype, order="C")
 
     def stamp(self) -> Any:
-        folders = {self._path, self._path / self._within}
-        files = [folder / name for folder in sorted(folders) for name in METADATA]
-        return file_stamp(*files, *([self._path] if self._path.is_file() else []))
+        """Return what changes with the metadata, the number of chunks, and every chunk.
+
+        Of more than `STAMPED` chunks, one that is overwritten in place can be missed; that files
+        were added or replaced in a folder is seen.
+        """
+        array = self._path / self._within
+        files = [folder / name for folder in sorted({self._path, array}) for name in METADATA]
+        return [
+            *file_stamp(*files, *([self._path] if self._path.is_file() else [])),
+            *_chunks_stamp(array),
+        ]
+
+
+def _chunks_stamp(array: Path) -> list[Any]:
+    folders, chunks = [], []
+    for place, names, held in os.walk(array):
+        names.sort()
+        folders.append(Path(place))
+        chunks += [Path(place, name) for name in sorted(held) if not name.startswith(".")]
+    stamps = file_stamp(*chunks[:: max(1, ceil(len(chunks) / STAMPED))])
+    if len(chunks) > STAMPED:
+        stamps += [[changed] for _, changed in file_stamp(*folders)]
+    return [len(chunks), stamps]
 
 
 def _read_together(size: Pair, chunk: Pair) -> Pair:
