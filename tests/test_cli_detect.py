@@ -117,6 +117,25 @@ def test_several_images_go_into_one_table_with_their_names(folder: Path) -> None
     ]
 
 
+def header(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8").splitlines()[0].split(",")[0]
+
+
+def test_each_box_names_its_image_unless_a_file_is_named_alone(folder: Path) -> None:
+    Path("one").mkdir()
+    shutil.copy("street.png", "one/street.png")
+    Path("list.txt").write_text("street.png\n")
+    for number, named in enumerate((["one"], ["stree*.png"], ["list.txt"], ["street.png"] * 2)):
+        assert call(*DETECT, *named, "-o", f"{number}.csv").exit_code == 0
+        assert header(f"{number}.csv") == "image"
+    result = call(*DETECT, "street.png", "no.png", "-o", "rest.csv")
+    assert result.exit_code == 3
+    with open("rest.csv", encoding="utf-8", newline="") as file:
+        assert {row["image"] for row in csv.DictReader(file)} == {"street.png"}
+    call(*DETECT, "street.png", "-o", "alone.csv")
+    assert header("alone.csv") == "minx"
+
+
 def test_coco_results_and_geojson_in_pixels(folder: Path) -> None:
     assert call(*DETECT, "street.png", "-o", "b.json").exit_code == 0
     held = json.loads(Path("b.json").read_text())
@@ -235,6 +254,30 @@ def test_scores_that_are_no_probabilities_are_remarked_on(folder: Path) -> None:
             rows = list(csv.DictReader(file))
         assert rows
         assert all(0.5 <= float(row["score"]) <= 1 for row in rows)
+
+
+def test_a_class_number_that_is_not_there_is_refused_before_the_scan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fullconv.scanning.job.choose_plan", None)  # nothing can be scored
+    before = listing(folder)
+    result = call("detect", "model.onnx", "image.png", "-o", "b.csv", "--classes", "1,7")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "fullconv: error: detect(classes=[1, 7]): there is no class 7; the model has 2 classes "
+        "without names, from 0.\n"
+    )
+    assert listing(folder) == before
+
+
+def test_where_scores_are_not_the_crops_own_the_check_says_by_how_much(folder: Path) -> None:
+    result = call("detect", "model.onnx", "image.png", "-o", "b.csv", "--approximate")
+    assert re.search(
+        r"^check    64 windows compared with crops: largest difference \d\S* \(the model's own: "
+        r"\S+\), same best class in \S+ %\n         approximate: the differences above",
+        result.stdout,
+        re.MULTILINE,
+    ), result.stdout
 
 
 def count(*options: str) -> int:

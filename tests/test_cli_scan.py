@@ -224,6 +224,12 @@ def test_patterns_and_lists_name_images(folder: Path, named: str) -> None:
     ]
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(folder: Path) -> None:
+    Path("list.txt").write_text("image.png\r\n", encoding="utf-8-sig")
+    result = call("scan", "model.onnx", "list.txt", "-o", "heat.zarr")
+    assert result.exit_code == 0, result.stderr
+
+
 def test_an_image_that_does_not_fit_is_named_among_many(folder: Path) -> None:
     Image.new("RGB", (5, 5)).save("tiny.png")
     result = call("scan", "model.onnx", "tiny.png", "image.png", "-o", "heat")
@@ -363,10 +369,57 @@ def test_a_wsinfer_config_names_classes_scale_and_resolution(folder: Path) -> No
     assert heatmap.metadata["um_per_pixel"] == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("flags", [("--channel-order", "BGR"), ("--um-per-pixel", "0.5")])
+def test_flags_that_change_no_numbers_leave_the_remark(folder: Path, flags: tuple[str]) -> None:
+    own = ("--image-um-per-pixel", "0.5")
+    result = call("scan", "model.onnx", "image.png", "-o", "heat.zarr", *flags, *own)
+    assert result.stdout.startswith(f"{NOTE}image    image.png, 50x60 pixels")
+    for number, said in enumerate((("--scale", "1"), ("--mean", "0"), ("--std", "1"))):
+        result = call(
+            "scan", "model.onnx", "image.png", "-o", f"{number}.zarr", *flags, *own, *said
+        )
+        assert result.stdout.startswith("image    image.png, 50x60 pixels")
+
+
+@pytest.mark.parametrize(("verb", "out"), [("scan", "heat.zarr"), ("detect", "boxes.csv")])
+def test_a_level_and_a_resolution_are_not_both_taken(folder: Path, verb: str, out: str) -> None:
+    flags = ("--image-um-per-pixel", "0.5", "--level", "0")
+    result = call(verb, "model.onnx", "image.png", "-o", out, *flags, "--um-per-pixel", "0.5")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"fullconv: error: {verb} --level 0 --um-per-pixel 0.5: each of them chooses a "
+        f"resolution; give one.\n"
+    )
+    call("convert", "model.onnx", "-o", "fcn.onnx", "--um-per-pixel", "0.5")
+    assert call(verb, "fcn.onnx", "image.png", "-o", out, *flags).exit_code == 0
+
+
+@pytest.mark.parametrize(("verb", "out"), [("scan", "heat.zarr"), ("detect", "boxes.csv")])
+def test_pixels_of_16_bits_for_a_scale_of_8_are_remarked_on(
+    folder: Path, verb: str, out: str
+) -> None:
+    tifffile.imwrite("deep.tif", picture(60, 50).astype(np.uint16) * 257, photometric="rgb")
+    named = ("deep.tif", "-o", out, "--scale", 1 / 255)
+    expected = (
+        "note     the pixels of deep.tif are uint16, up to 65535, which the scale 0.00392157 makes "
+        "257; if the model was trained on 8 bits, --scale 1.5259e-05 makes them alike\n"
+    )
+    assert call(verb, "model.onnx", *named).stdout.startswith(expected)
+    assert call(verb, "model.onnx", *named, "--overwrite", "--json").stderr.startswith(expected)
+    for quiet in (
+        ("deep.tif", "--scale", 1 / 65535),
+        ("deep.tif", "--mean", 0),
+        ("image.png", "--scale", 1 / 255),
+    ):
+        result = call(verb, "model.onnx", *quiet, "-o", out, "--overwrite")
+        assert result.exit_code == 0, result.stderr
+        assert "the pixels of" not in result.stdout
+
+
 def test_the_image_is_read_at_the_resolution_of_the_model(folder: Path) -> None:
     out = ("-o", "heat.zarr", "--um-per-pixel", "1", "--image-um-per-pixel", "0.5")
     result = call("scan", "model.onnx", "image.png", *out)
-    assert result.stdout.startswith("image    image.png, 25x30 pixels: 17x10 windows of 9x12")
+    assert result.stdout.startswith(f"{NOTE}image    image.png, 25x30 pixels: 17x10 windows")
     assert Heatmap.open("heat.zarr").box(0, 0) == (0, 0, 18, 24)
 
 

@@ -5,16 +5,21 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import fullconv
 from fullconv.detections import peaks as peaks_module
 from fullconv.detections import suppression
 from fullconv.detections.cells import Cells, pairs
+from fullconv.detections.detecting import detect_in
+from fullconv.detections.found import Detections
 from fullconv.detections.overlap import overlaps
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import InputError
 from fullconv.geometry import Grid
+from fullconv.scanning.engine import Engine
+from scans import converted, picture
 
 GRID = Grid((8, 8), (4, 4))
 EIGHT = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -331,3 +336,44 @@ def test_infinite_scores_are_refused_with_what_to_do() -> None:
     onnx.checker.check_model(model)
     with pytest.raises(fullconv.FullconvError, match="array: the model gives infinite scores"):
         fullconv.detect(fullconv.convert(model), np.full((6, 6), 100, np.uint8))
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_arrays_of_a_list_are_told_apart(ending: str, tmp_path) -> None:
+    images = [picture(60, 50, seed) for seed in (0, 1)]
+    Image.fromarray(images[0]).save(tmp_path / "array", "png")
+    found = fullconv.detect(converted((2, 1)), [*images, tmp_path / "array"])
+    assert found.names == ("array 0", "array 1", str(tmp_path / "array"))
+    assert [d.box for d in found.of_image("array 1")] == [
+        d.box for d in fullconv.detect(converted((2, 1)), images[1])
+    ]
+    found.save(tmp_path / f"boxes.{ending}")
+    again = Detections.read(tmp_path / f"boxes.{ending}")
+    assert [len(again.of_image(name)) for name in again.names] == [
+        len(found.of_image(name)) for name in found.names
+    ]
+    assert fullconv.evaluate(found, found).average_precision == 1
+    assert fullconv.detect(converted((2, 1)), images[:1]).names == ("array",)
+
+
+def test_extremes_are_those_of_scores_that_were_given() -> None:
+    with Engine(converted((2, 1))) as engine:
+        usual = (picture(60, 50), 0.5, 0.3, (1.0,), [1], True)
+        small = fullconv.Preprocessing(2**-12)
+        found = detect_in(engine, *usual, "none", None, preprocessing=small)
+        scores = found.heatmaps[0][1]
+        assert found.beyond == (scores.min(), scores.max())
+        assert scores.max() < 0
+        blank = np.full((60, 50, 3), np.nan, np.float32)
+        assert detect_in(engine, blank, *usual[1:], "none", None).beyond is None
+        assert detect_in(engine, *usual, "softmax", None).beyond is None
+
+
+@pytest.mark.parametrize("wrong", [7, -1, "dog"])
+def test_a_class_that_the_model_does_not_have_is_refused_before_any_image(wrong) -> None:
+    with pytest.raises(InputError) as error:
+        fullconv.detect(converted((2, 1)), "no such image.png", classes=[0, wrong])
+    assert str(error.value) == (
+        f"detect(classes=[0, {wrong!r}]): there is no class {wrong!r}; the model has 2 classes "
+        f"without names, from 0."
+    )

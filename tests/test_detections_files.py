@@ -140,6 +140,12 @@ def test_a_table_of_one_image_does_not_name_it(tmp_path):
     assert Detections.read(tmp_path / "boxes.csv").names == ("",)
 
 
+def test_a_table_of_one_image_names_it_where_it_is_asked_to(tmp_path):
+    one().save(tmp_path / "boxes.csv", named=True)
+    again = Detections.read(tmp_path / "boxes.csv")
+    assert (again.names, held(again)) == (("one.png",), held(one()))
+
+
 def test_a_table_keeps_the_probabilities_of_all_classes(tmp_path):
     chances = np.random.default_rng(0).random((4, 3))
     one(chances).save(tmp_path / "boxes.csv")

@@ -48,6 +48,10 @@ def test_the_window_is_the_resized_patch_at_its_resolution(read) -> None:
     assert read(PLAIN) == WsinferConfig("resnet34", ("Other", "Tumor"), (224, 224), expected)
 
 
+def test_a_configuration_may_begin_with_a_byte_order_mark(read) -> None:
+    assert read("\ufeff" + json.dumps(PLAIN)) == read(PLAIN)
+
+
 def test_without_resize_and_normalize_the_window_is_the_patch(read) -> None:
     expected = Preprocessing(1 / 255, um_per_pixel=0.25)
     assert read({**PLAIN, "transform": [TENSOR]}) == WsinferConfig(

@@ -56,7 +56,7 @@ def read_wsinfer(path: str | Path) -> WsinferConfig:
         not know.
     """
     try:
-        held = json.loads(Path(path).read_text(encoding="utf-8"))
+        held = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path.") from None
     except (ValueError, RecursionError) as error:

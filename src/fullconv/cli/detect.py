@@ -25,7 +25,7 @@ from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import labels_of, prepared, reading
+from fullconv.cli.reading import comparison, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Scales
 from fullconv.geometry import Pair
 
@@ -47,9 +47,10 @@ ENDINGS = (".geojson", ".json", ".csv")
     metavar="OUT",
     required=True,
     type=click.Path(path_type=Path),
-    help="Where to write the boxes: .csv (WSInfer's columns), .json (COCO results) or .geojson "
-    "(QuPath; in the coordinates of a georeferenced raster). For several images a .csv, a .json, "
-    "or the folder for a .geojson of each.",
+    help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
+    "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
+    "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
+    "each.",
 )
 @click.option(
     "--threshold",
@@ -130,7 +131,7 @@ def command(
     the same command goes on where it stopped. Exit code 4 says that scores which claim to be the
     crops' own are not.
     """
-    from fullconv.detections.detecting import joined
+    from fullconv.detections.detecting import check_classes, joined
 
     found = find_inputs(images, output, overlay)
     outs = _outputs(found, output)
@@ -144,16 +145,20 @@ def command(
         with only_json(as_json):
             opened = open_model("detect", model, weights, window, step, approximate, flags.config)
             asked |= {
-                "preprocessing": prepared("detect", opened, flags, as_json),
+                "preprocessing": prepared("detect", opened, flags, asked["level"], as_json),
                 "classes": labels_of(opened.fcn.classes, classes),
                 "per_class": not across_classes,
                 "folder": part,
             }
-            is_joined = len(found) > 1 and len(set(outs)) == 1
+            check_classes(opened.fcn, asked["classes"])
+            # A file that is named alone leaves WSInfer's columns; else each box names its image,
+            # also where one image is all that a folder holds, or all that could be read.
+            is_alone = len(images) == 1 and found == [Path(images[0])]
+            is_joined = output.suffix.lower() in (".csv", ".json") and not is_alone
             work = partial(_one, opened, as_json, pictures, not is_joined, asked)
             results, failed = each(found, outs, work)
             if is_joined and results:
-                joined([held.detections for held in results]).save(output)
+                joined([held.detections for held in results]).save(output, named=True)
         if as_json:
             _print(output, results, failed)
         elif results:
@@ -179,14 +184,14 @@ def _one(
     from fullconv.detections.detecting import detect_in
     from fullconv.sources import reopen
 
-    with shown() as listener:
+    with opened_image(opened, image, asked, as_json) as (source, others), shown() as listener:
         found = detect_in(
             opened.engine,
-            image,
+            source,
             classifier=opened.classifier,
             origin=opened.origin,
             progress=listener,
-            **asked,
+            **others,
         )
     described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
     with reopen({name: value for name, value in described.items() if name != "then"}) as source:
@@ -213,7 +218,10 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
         proof = heatmap.verification
         if proof is not None:
             at = f" at scale {1 / heatmap.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
-            click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
+            if proof.exact and proof.passed:
+                click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
+            else:
+                click.echo("\n".join(comparison(proof, at)))
     if found.beyond is not None:
         note(_beyond(found.beyond, threshold), False)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +17,18 @@ from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
 from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
+if TYPE_CHECKING:
+    from fullconv.sources import Source
+    from fullconv.verification import Verification
+
 Decorated = Callable[..., Any]
+
+OPENING = ("level", "own_um_per_pixel", "bands", "scale")
+"""The options by which an image is opened."""
+
+FAR_BEYOND = 100
+"""Preprocessing brings pixels to about 1; where it brings them further than this, it was made for
+other pixels. Of 16 bits, 10 or 12 may be used, which brings the largest number to 64 or 16."""
 
 
 def reading(command: Decorated) -> Decorated:
@@ -85,16 +97,68 @@ def reading(command: Decorated) -> Decorated:
 
 
 def prepared(
-    command: str, opened: Opened, flags: PreprocessingFlags, as_json: bool
+    command: str, opened: Opened, flags: PreprocessingFlags, level: int | None, as_json: bool
 ) -> Preprocessing | None:
-    """Return what is done to pixels first; where nothing says, say so in a line."""
+    """Return what is done to pixels first; where nothing says how they are scaled, say so.
+
+    Raises
+    ------
+    InputError
+        If a flag does not fit the model, or --level and --um-per-pixel are both given.
+    """
+    if level is not None and flags.um_per_pixel is not None:
+        raise InputError(
+            f"{command} --level {level} --um-per-pixel {flags.um_per_pixel:g}: each of them "
+            f"chooses a resolution; give one."
+        )
     flags.check_channels(command, opened.fcn.shape.channels)
-    found = preprocessing_of(flags, opened.fcn.preprocessing)
-    if found is None:
+    stored = opened.fcn.preprocessing
+    found = preprocessing_of(flags, stored)
+    if (stored, flags.file, flags.scale, flags.mean, flags.std) == (None,) * 5:
         note(UNCHANGED, as_json)
-    else:
+    if found is not None:
         found.check_channels(opened.fcn.shape.channels)
     return found
+
+
+@contextlib.contextmanager
+def opened_image(
+    opened: Opened, image: Path, asked: Mapping[str, Any], as_json: bool
+) -> Iterator[tuple[Source, dict[str, Any]]]:
+    """Open an image as the options ask for, and yield it with the options that are left."""
+    from fullconv.scanning.options import Options
+
+    chosen = {name: asked[name] for name in OPENING if name in asked}
+    others = {name: value for name, value in asked.items() if name not in chosen}
+    with Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source:
+        _remark_on_depth(source, asked["preprocessing"], as_json)
+        yield source, others
+
+
+def _remark_on_depth(source: Source, done: Preprocessing | None, as_json: bool) -> None:
+    """Say so where whole numbers may reach far beyond those that the scale was made for."""
+    import numpy as np
+
+    if done is None or done.scale == 1 or source.dtype.kind not in "iu":
+        return
+    most = int(np.iinfo(source.dtype).max)
+    if most > 255 and abs(done.scale) * most > FAR_BEYOND:
+        note(
+            f"the pixels of {source.name} are {source.dtype}, up to {most}, which the scale "
+            f"{done.scale:.6g} makes {done.scale * most:.3g}; if the model was trained on 8 bits, "
+            f"--scale {done.scale * 255 / most:.6g} makes them alike",
+            as_json,
+        )
+
+
+def comparison(proof: Verification, at: str = "") -> list[str]:
+    """Return the lines that say how scores compare with those of crops."""
+    return [
+        f"check    {proof.windows} windows{at} compared with crops: largest difference "
+        f"{proof.max_error:.3g} (the model's own: {proof.self_error:.3g}), same best class in "
+        f"{100 * proof.agreement:.1f} %",
+        f"         {proof.verdict}",
+    ]
 
 
 def labels_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str | int] | None:

@@ -15,7 +15,7 @@ from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import prepared, reading
+from fullconv.cli.reading import comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
@@ -114,7 +114,7 @@ def command(
     pictures = picture_places(found, overlay)
     with only_json(as_json):
         opened = open_model("scan", model, weights, window, step, approximate, flags.config)
-        asked["preprocessing"] = prepared("scan", opened, flags, as_json)
+        asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
         results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
     if as_json:
@@ -142,16 +142,16 @@ def _one(
             f"--overlay {picture}: it is there already; choose another name, or replace it with "
             f"--overwrite."
         )
-    with shown() as listener:
+    with opened_image(opened, image, asked, as_json) as (source, others), shown() as listener:
         heatmap = scan(
             opened.fcn,
-            image,
+            source,
             out,
             classifier=opened.classifier,
             origin=opened.origin,
             progress=listener,
             engine=opened.engine,
-            **asked,
+            **others,
         )
     if not as_json:
         for line in _story(heatmap, image, existed):
@@ -192,12 +192,7 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
         )
     proof = heatmap.verification
     if proof is not None:
-        lines.append(
-            f"check    {proof.windows} windows compared with crops: largest difference "
-            f"{proof.max_error:.3g} (the model's own: {proof.self_error:.3g}), same best class in "
-            f"{100 * proof.agreement:.1f} %"
-        )
-        lines.append(f"         {proof.verdict}")
+        lines.extend(comparison(proof))
     lines.append(
         f"done     {heatmap.path} was finished before; --overwrite scans again"
         if existed

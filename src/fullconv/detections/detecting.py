@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
+from fullconv.scanning.task import leaf
 from fullconv.sources import Source
+from fullconv.verification import arrays
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
@@ -62,7 +64,8 @@ def detect(
     fcn : FullyConvolutional
         The converted network.
     source : NDArray, str, Path, Source, or a list of them
-        As `scan` takes them.
+        As `scan` takes them. Arrays among several images are called "array 0", "array 1" and so
+        on, by their places in the list.
     threshold : float
         The least score of a detection.
     iou : float
@@ -94,6 +97,7 @@ def detect(
         If there is no such class, or an option cannot be.
     """
     sources = list(source) if isinstance(source, list | tuple) else [source]
+    check_classes(fcn, classes, options.get("output", 0))
     with Engine(fcn) as engine:
         found = [
             detect_in(
@@ -102,7 +106,14 @@ def detect(
             )
             for one in sources
         ]
-    return joined([each.detections for each in found])
+    held = joined([each.detections for each in found])
+    if len(sources) == 1:
+        return held
+    names = (
+        f"array {number}" if name == "array" and not isinstance(one, str | Path) else name
+        for number, (name, one) in enumerate(zip(held.names, sources, strict=True))
+    )
+    return replace(held, names=tuple(names))
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ class _Activated:
         self.grid, self.scale = heatmap.grid, heatmap.scale
         self.shape = heatmap.shape
         self.chunks: tuple[int, int, int] = tuple(heatmap.array.chunks)
-        self.low, self.high = 0.0, 1.0
+        self.low, self.high = np.inf, -np.inf
 
     def __getitem__(self, place: tuple[Any, ...]) -> NDArray[np.floating[Any]]:
         """Return scores, with their extremes noted."""
@@ -307,13 +318,36 @@ def _wanted(heatmap: Heatmap, classes: Sequence[str | int] | None) -> list[int]:
     """Return the numbers of the classes to look for."""
     if classes is None:
         return heatmap.foreground
-    names = heatmap.classes
+    return _numbers(classes, heatmap.classes, heatmap.shape[0])
+
+
+def check_classes(
+    fcn: FullyConvolutional, classes: Sequence[str | int] | None, output: int = 0
+) -> None:
+    """Check before a scan that the model has these classes; a blank window shows how many.
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    if all(name in fcn.classes for name in classes or ()):
+        return
+    blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
+    classify = fcn.framework.classifier(fcn.model)
+    scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))
+    count = leaf(scores, output).size
+    _numbers(classes or (), fcn.classes if len(fcn.classes) == count else (), count)
+
+
+def _numbers(classes: Sequence[str | int], names: Sequence[str], count: int) -> list[int]:
+    """Return classes that are named or numbered, of so many, by their numbers."""
     for name in classes:
-        known = name in names if isinstance(name, str) else 0 <= name < heatmap.shape[0]
+        known = name in names if isinstance(name, str) else 0 <= name < count
         if not known:
             raise InputError(
                 f"detect(classes={list(classes)}): there is no class {name!r}; the model has "
-                f"{', '.join(names) or f'{heatmap.shape[0]} classes without names, from 0'}."
+                f"{', '.join(names) or f'{count} classes without names, from 0'}."
             )
     return [names.index(name) if isinstance(name, str) else name for name in classes]
 

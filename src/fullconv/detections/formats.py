@@ -23,7 +23,9 @@ def check_ending(path: Path) -> None:
         )
 
 
-def write(found: Detections, path: Path, georeference: Georeferenced | None = None) -> None:
+def write(
+    found: Detections, path: Path, georeference: Georeferenced | None = None, named: bool = False
+) -> None:
     """Write detections in the format that the ending tells; see `Detections.save`."""
     check_ending(path)
     ending = path.suffix.lower()
@@ -37,7 +39,7 @@ def write(found: Detections, path: Path, georeference: Georeferenced | None = No
     elif ending == ".json":
         lines = coco.lines(found)
     else:
-        lines = table.lines(found)
+        lines = table.lines(found, named)
     with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(lines)
 

@@ -141,7 +141,9 @@ class Detections:
 
         return read(Path(path))
 
-    def save(self, path: str | Path, georeference: Georeferenced | None = None) -> None:
+    def save(
+        self, path: str | Path, georeference: Georeferenced | None = None, *, named: bool = False
+    ) -> None:
         """Write the detections in the format that the ending tells.
 
         Parameters
@@ -151,6 +153,8 @@ class Detections:
             QuPath: see `fullconv.detections.formats`.
         georeference : Georeferenced, optional
             Then ``.geojson`` holds the coordinates of the raster instead of pixels.
+        named : bool
+            Whether ``.csv`` names the image of each box also where there is only one image.
 
         Raises
         ------
@@ -161,7 +165,7 @@ class Detections:
         """
         from fullconv.detections.formats import write
 
-        write(self, Path(path), georeference)
+        write(self, Path(path), georeference, named)
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -3,7 +3,7 @@
 ``minx,miny,width,height`` in pixels, then ``prob_<class>`` for every class, as in the files that
 WSInfer puts into ``model-outputs-csv``. Where only one score of a box is known, it stands in the
 column of its class and the others are empty. An ``image`` column comes first where there are
-several images. Columns ``label`` (class number) and ``score`` come last.
+several images, or where it is asked for. Columns ``label`` (class number) and ``score`` come last.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ CORNERS = ("minx", "miny", "width", "height")
 PREFIX = "prob_"
 
 
-def lines(found: Detections) -> Iterator[str]:
+def lines(found: Detections, named: bool) -> Iterator[str]:
     """Yield the lines of the file."""
-    several = len(found.names) > 1
+    named = named or len(found.names) > 1
     yield _line(
-        [*(["image"] if several else []), *CORNERS]
+        [*(["image"] if named else []), *CORNERS]
         + [f"{PREFIX}{name}" for name in found.classes]
         + ["label", "score"]
     )
     for number, one in enumerate(found):
         x0, y0, x1, y1 = one.box
-        row = [one.image] if several else []
+        row = [one.image] if named else []
         row.extend(_number(value) for value in (x0, y0, x1 - x0, y1 - y0))
         if found.probabilities is not None:
             row.extend(_number(value) for value in found.probabilities[number].tolist())

@@ -75,7 +75,7 @@ def _config(path: Path) -> Mapping[str, Any]:
             f"WSInfer and timm keep them, with {CONFIG} beside the weights."
         )
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ModelError(f"{file}: {error.strerror or error}; check who may read it.") from None
     except (ValueError, RecursionError) as error:
