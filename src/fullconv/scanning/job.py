@@ -23,7 +23,13 @@ from fullconv.scanning.check import verify_heatmap
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger, refuse_other
-from fullconv.scanning.measure import choose_lanes, choose_plan, largest_plan
+from fullconv.scanning.measure import (
+    REPEATED,
+    REPEATED_IN_TORCH,
+    choose_lanes,
+    choose_plan,
+    largest_plan,
+)
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
 from fullconv.scanning.progress import Listener, Meter
@@ -161,12 +167,14 @@ class Job:
             rows, columns = fcn.grid.shape(size)
             return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
 
+        in_torch = {"torch": True, "native": fcn.framework.name == "torch"}.get(options.runtime)
+        repeated = REPEATED_IN_TORCH if in_torch else REPEATED
         runtime = self.engine.runtime(
             chosen.get("runtime", options.runtime),
             size,
             options.precision,
             chosen.get("device", options.device),
-            chosen.get("lanes") or choose_lanes(plan_for),
+            chosen.get("lanes") or choose_lanes(plan_for, repeated),
         )
         plan = plan_for(runtime.lanes)
         if shape is None:
