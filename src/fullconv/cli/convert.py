@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 
 import fullconv
 from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.sizes import Names
-from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
-from fullconv.verification import Verification, verify_prepared
+from fullconv.verification import verify_few
 
 ENDINGS = (".onnx", ".pt2", ".keras")
 
@@ -85,18 +82,17 @@ def command(
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
             fcn.preprocessing.check_channels(fcn.shape.channels)
-        proof = _compared(fcn, found) if check and fcn.report.exact else None
-        if proof is None or proof.passed:
-            fcn.save(output)
-    if proof is not None and not proof.passed:
-        click.echo(
-            f"fullconv: error: convert: {model} gives other scores for crops of random pixels "
-            f"than the converted network (by up to {proof.max_error:.3g}; more than "
-            f"{proof.allowed:.3g} is no rounding). Nothing is written; --no-check writes it all "
-            f"the same. Please report this model.",
-            err=True,
-        )
-        ctx.exit(DIFFERS)
+        proof = verify_few(fcn, found) if check and fcn.report.exact else None
+        if proof is not None and not proof.passed:
+            click.echo(
+                f"fullconv: error: convert: {model} gives other scores for crops of random pixels "
+                f"than the converted network (by up to {proof.max_error:.3g}; more than "
+                f"{proof.allowed:.3g} is no rounding). Nothing is written; --no-check writes it "
+                f"all the same. Please report this model.",
+                err=True,
+            )
+            ctx.exit(DIFFERS)
+        fcn.save(output)
     if as_json:
         print_json(
             {
@@ -118,13 +114,6 @@ def command(
             f"crops {proof.max_error:.3g}, the model's own {proof.self_error:.3g}"
         )
     click.echo(f"wrote    {output} ({megabytes(output.stat().st_size)})")
-
-
-def _compared(fcn: FullyConvolutional, model: Any) -> Verification:
-    """Compare four neighbouring windows of random pixels with their crops."""
-    (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
-    pixels = np.random.default_rng(0).random((1, fcn.shape.channels, h + sy, w + sx), np.float32)
-    return verify_prepared(fcn, model, fcn.framework.images(fcn.model, pixels), windows=4)
 
 
 def _check_output(output: Path, model: str) -> None:

@@ -100,10 +100,6 @@ class Framework(ABC):
         """Write a converted model with free height and width, whole or not at all."""
 
     @abstractmethod
-    def sample(self, source: Any, shape: Sequence[int]) -> Any:
-        """Return random images that the model takes."""
-
-    @abstractmethod
     def digest(self, model: Any) -> str:
         """Return a hash of all that decides a converted model's scores."""
 

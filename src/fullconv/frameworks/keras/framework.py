@@ -162,10 +162,6 @@ class KerasFramework(Framework):
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(METADATA_FILE, json.dumps(dict(metadata)))
 
-    def sample(self, source: Any, shape: Sequence[int]) -> Any:
-        """Return random images ``(N, C, H, W)``."""
-        return np.random.default_rng(0).random(tuple(shape), dtype=np.float32)
-
     def digest(self, model: Any) -> str:
         """Hash the layers' settings and the weights."""
         config = json.dumps(model.get_config(), sort_keys=True, default=repr)

@@ -176,10 +176,6 @@ class OnnxFramework(Framework):
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
-    def sample(self, source: Any, shape: Sequence[int]) -> Any:
-        """Return random images."""
-        return np.random.default_rng(0).random(tuple(shape), dtype=np.float32)
-
     def digest(self, model: Any) -> str:
         """Hash the graph and its weights."""
         graph = _proto(model).graph

@@ -199,12 +199,6 @@ class TorchFramework(Framework):
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
-    def sample(self, source: Any, shape: Sequence[int]) -> torch.Tensor:
-        """Return random images where the model is."""
-        device = next((w.tensor.device for w in source.weights.values()), None)
-        generator = torch.Generator().manual_seed(0)
-        return torch.rand(*shape, generator=generator).to(device, source.dtype)
-
     def digest(self, model: Any) -> str:
         """Hash the traced code, what its modules are and are set to, and the weights."""
         return digest(model)

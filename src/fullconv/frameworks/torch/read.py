@@ -45,7 +45,6 @@ class Source:
     graph: Graph
     weights: dict[str, Weight]
     structure: Any
-    dtype: torch.dtype
     modules: dict[str, torch.nn.Module]
 
 
@@ -94,7 +93,7 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
         reader.batch_axes,
     )
     modules = dict(root.named_modules()) if root is not None else {}
-    return Source(graph, weights, program.call_spec.out_spec, given.dtype, modules)
+    return Source(graph, weights, program.call_spec.out_spec, modules)
 
 
 def _inputs(program: ExportedProgram, traced: torch.fx.Graph) -> tuple[FxNode, dict[str, Weight]]:
