@@ -104,7 +104,7 @@ def test_tiles_with_a_wide_halo_are_computed_one_at_a_time(monkeypatch: pytest.M
 
     assert choose_lanes(lambda lanes: plan_for(lanes, ((2, 2), (2, 2)))) == 2
     assert choose_lanes(lambda lanes: plan_for(lanes, ((40, 40), (40, 40)))) == 1
-    assert choose_lanes(lambda lanes: plan_for(lanes, ((40, 40), (40, 40))), 1.5) == 2
+    assert choose_lanes(lambda lanes: plan_for(lanes, ((40, 40), (40, 40))), "torch") == 3
 
 
 def test_tiles_side_by_side_share_the_memory() -> None:

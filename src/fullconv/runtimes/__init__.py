@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fullconv.runtimes.choosing import fastest, open_runtime, runtimes_for
+from fullconv.runtimes.choosing import fastest, native, open_runtime, runtimes_for
 from fullconv.runtimes.runtime import Runtime, cores
 
-__all__ = ["Runtime", "cores", "fastest", "open_runtime", "runtimes_for"]
+__all__ = ["Runtime", "cores", "fastest", "native", "open_runtime", "runtimes_for"]

@@ -61,6 +61,11 @@ def open_runtime(
     return _open(fcn, name, precision, device, lanes, lambda: _in_onnx(fcn))
 
 
+def native(fcn: FullyConvolutional) -> str:
+    """Return the runtime that is the model's own framework."""
+    return {"torch": "torch", "onnx": "onnxruntime", "keras": "keras"}[fcn.framework.name]
+
+
 def runtimes_for(fcn: FullyConvolutional) -> list[str]:
     """Return the runtimes that are installed for this kind of model, the native one first."""
     names = ["onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
@@ -144,9 +149,8 @@ def _open(
     lanes: int,
     in_onnx: Callable[[], FullyConvolutional],
 ) -> Runtime:
-    native = {"torch": "torch", "onnx": "onnxruntime", "keras": "keras"}[fcn.framework.name]
-    name = native if name == "native" else name
-    if name == native == "keras":
+    name = native(fcn) if name == "native" else name
+    if name == native(fcn) == "keras":
         from fullconv.runtimes.in_keras import InKeras
 
         return InKeras(fcn, precision, device)

@@ -17,19 +17,14 @@ from numpy.typing import NDArray
 from fullconv import __version__
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, OutputError, first_line
+from fullconv.runtimes import native
 from fullconv.scanning import geotiff
 from fullconv.scanning import heatmap as heatmaps
 from fullconv.scanning.check import verify_heatmap
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger, refuse_other
-from fullconv.scanning.measure import (
-    REPEATED,
-    REPEATED_IN_TORCH,
-    choose_lanes,
-    choose_plan,
-    largest_plan,
-)
+from fullconv.scanning.measure import choose_lanes, choose_plan, largest_plan
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
 from fullconv.scanning.progress import Listener, Meter
@@ -167,18 +162,19 @@ class Job:
             rows, columns = fcn.grid.shape(size)
             return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
 
-        in_torch = {"torch": True, "native": fcn.framework.name == "torch"}.get(options.runtime)
-        repeated = REPEATED_IN_TORCH if in_torch else REPEATED
+        name = chosen.get("runtime", options.runtime)
+        name = native(fcn) if name == "native" else name
         runtime = self.engine.runtime(
-            chosen.get("runtime", options.runtime),
+            name,
             size,
             options.precision,
             chosen.get("device", options.device),
-            chosen.get("lanes") or choose_lanes(plan_for, repeated),
+            chosen.get("lanes") or choose_lanes(plan_for, name),
         )
-        plan = plan_for(runtime.lanes)
         if shape is None:
             plan = choose_plan(fcn, self.engine.digest, size, memory_bytes, runtime, self._pixels)
+        else:
+            plan = plan_for(runtime.lanes)
         return Task(
             self.image,
             self.preprocessing,
@@ -261,8 +257,8 @@ class Job:
             model = self.fcn.model if self.classifier is None else self.classifier
             made = Heatmap(_scores(store), metadata, None)
             # Another session of the same model would take the weights of a large one once more.
-            native = runtime.name == "onnxruntime" and self.fcn.framework.name == "onnx"
-            spared = runtime if native and self.classifier is None else None
+            is_own = runtime.name == native(self.fcn) == "onnxruntime"
+            spared = runtime if is_own and self.classifier is None else None
             proof = verify_heatmap(
                 made, model, image, self.options.windows_to_check, runtime=spared
             )

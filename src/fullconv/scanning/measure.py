@@ -45,18 +45,20 @@ TRIED_BYTES = 64 << 20
 MOST_LANES = 4
 """Tiles that are computed at a time, at most: each takes its share of the memory."""
 
-REPEATED = 1.1
-"""Lanes whose halos read so many times the pixels of a single lane's lose what they gain."""
+REPEATED = {"torch": 2.0}
+"""Lanes whose halos read so many times the pixels of a single lane's lose what they gain.
 
-REPEATED_IN_TORCH = 2.0
-"""The same in PyTorch, whose cores wait longer on one tile: a one-pass ResNet-18 took 1.3 times as
-long on two cores as on a tile for each, which read 1.5 times the pixels."""
+PyTorch's cores wait longer on one tile: a one-pass ResNet-18 took 1.3 times as long on two cores as
+on a tile for each, which read 1.5 times the pixels."""
+
+REPEATED_ELSEWHERE = 1.1
+"""The same in other runtimes."""
 
 FEW = 4
 """An image of at most so many of the largest tiles is not worth a measurement."""
 
 
-def choose_lanes(plan_for: Callable[[int], Plan], repeated: float = REPEATED) -> int:
+def choose_lanes(plan_for: Callable[[int], Plan], name: str = "") -> int:
     """Return how many tiles are to be computed at a time.
 
     Cores that share one tile wait for each other after every layer, and longest for the one that
@@ -68,16 +70,16 @@ def choose_lanes(plan_for: Callable[[int], Plan], repeated: float = REPEATED) ->
     ----------
     plan_for : callable
         Returns the plan of the largest tiles for a number of lanes.
-    repeated : float
-        How many times the pixels of a single lane's tiles those of several lanes may read.
+    name : str
+        The runtime, where it is known.
     """
     alone = plan_for(1)
     if len(alone) <= FEW:
         return 1
-    most = min(MOST_LANES, cores())
+    most, limit = min(MOST_LANES, cores()), REPEATED.get(name, REPEATED_ELSEWHERE)
     if alone.halo == NO_HALO:
         return most
-    enough = (n for n in range(most, 1, -1) if plan_for(n).pixels <= repeated * alone.pixels)
+    enough = (n for n in range(most, 1, -1) if plan_for(n).pixels <= limit * alone.pixels)
     return next(enough, 1)
 
 
