@@ -331,13 +331,13 @@ def check_classes(
     InputError
         If there is no such class.
     """
-    if all(name in fcn.classes for name in classes or ()):
+    if classes is None or all(name in fcn.classes for name in classes):
         return
     blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
     classify = fcn.framework.classifier(fcn.model)
     scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))
     count = leaf(scores, output).size
-    _numbers(classes or (), fcn.classes if len(fcn.classes) == count else (), count)
+    _numbers(classes, fcn.classes if len(fcn.classes) == count else (), count)
 
 
 def _numbers(classes: Sequence[str | int], names: Sequence[str], count: int) -> list[int]:
