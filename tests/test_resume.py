@@ -20,7 +20,7 @@ import fullconv
 from fullconv.errors import FullconvError, InputError, OutputError
 from fullconv.scanning import engine
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.ledger import SETTLED_EVERY, Ledger
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
 from scans import converted, crops_scores, padded_model, picture
@@ -32,7 +32,7 @@ STEP = (2, 1)
 def scan_command(folder: Path, *more: str) -> list[str]:
     return [
         *(sys.executable, "-m", "fullconv", "scan", "model.onnx", "image.tif", "-o", "heat.zarr"),
-        *("--step", f"{STEP[1]}x{STEP[0]}", "--tile", "9x7", *more),
+        *("--step", f"{STEP[1]}x{STEP[0]}", "--tile", "4x5", *more),
     ]
 
 
@@ -51,7 +51,7 @@ def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path
     """Real processes, killed by SIGKILL at random moments, until one comes to its end."""
     expected = crops_scores(picture(300, 260), STEP)
     chance = random.Random(4)
-    kills = in_between = 0
+    kills = in_between = ends = 0
     while kills < KILLS:
         process = subprocess.Popen(
             scan_command(folder), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -65,7 +65,7 @@ def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path
                 lines_in(tiles) <= before and process.poll() is None and time.monotonic() < deadline
             ):
                 time.sleep(0.002)
-            time.sleep(chance.uniform(0, 0.2))
+            time.sleep(chance.uniform(0, 1.5 * SETTLED_EVERY))
         else:
             time.sleep(chance.uniform(0, 2))
         process.send_signal(signal.SIGKILL)
@@ -78,7 +78,8 @@ def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path
             scores = np.asarray(Heatmap.open(folder / "heat.zarr"))
             np.testing.assert_array_equal(scores, expected)
             assert not (folder / "heat.zarr.part").exists()
-            (folder / "heat.zarr").rename(folder / f"done{kills}.zarr")
+            ends += 1
+            (folder / "heat.zarr").rename(folder / f"done{ends}.zarr")
     assert in_between >= 3, "too few kills fell between two tiles of a resumed run"
     result = subprocess.run(scan_command(folder), cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -121,6 +122,23 @@ def test_a_resumed_scan_computes_only_what_is_missing(tmp_path: Path) -> None:
     assert told[0].windows > 0
     np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(image, STEP))
     assert os.listdir(tmp_path) == ["heat.zarr"]
+
+
+def test_tiles_are_brought_to_the_disk_together_and_counted_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    ledger = Ledger(tmp_path / "heat.zarr")
+    ledger.lock()
+    counted = []
+    for tile in range(6):
+        now += 0.4 * SETTLED_EVERY
+        ledger.add(tile, 20, 0, ledger.heatmap / "0" / "c" / "0" / "0" / f"{tile}")
+        counted.append(lines_in(ledger.folder / "tiles"))
+    assert counted == [1, 1, 1, 4, 4, 4]
+    ledger.close()
+    assert lines_in(ledger.folder / "tiles") == 6
 
 
 @pytest.mark.parametrize("cut", [b"7", b"7 20", b"7 20 0"])

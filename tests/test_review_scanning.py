@@ -169,8 +169,9 @@ def test_a_line_of_which_the_disk_took_a_part_is_never_joined_by_the_next(tmp_pa
     ledger.lock()
     ledger.add(1, 20, 0, ledger.heatmap / "0" / "c" / "0" / "0" / "0")
     file, ledger._file = ledger._file, Full(ledger._file)
+    ledger.add(12, 40, 0, ledger.heatmap / "0" / "c" / "0" / "0" / "1")
     with pytest.raises(OSError, match="No space left"):
-        ledger.add(12, 40, 0, ledger.heatmap / "0" / "c" / "0" / "0" / "1")
+        ledger.settle()
     ledger._file = file
     ledger.resume()
     assert ledger.before.tolist() == [1]

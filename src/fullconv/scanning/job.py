@@ -221,6 +221,8 @@ class Job:
             self.odd_windows += made.odd
             meter.fresh += made.windows
             meter.tell()
+        if ledger is not None:
+            ledger.settle()
 
     def _finish(self, task: Task, store: Any) -> dict[str, Any]:
         """Return all that is to be known of the heatmap, with the check of some windows."""

@@ -8,8 +8,9 @@ While a scan writes ``heat.zarr``, everything lies in the folder ``heat.zarr.par
 how many of these hold NaN pixels).
 A tile's line is written when its scores are on the disk, so whatever moment the process is killed
 at, every tile with a line is whole, and every other is computed again. A last line that is cut
-short counts for nothing. When the heatmap is complete it is moved to its own name in one step: what
-has that name is finished.
+short counts for nothing. Lines are written every second, for all tiles since: to wait for the disk
+after each took 3 % of a fast scan. When the heatmap is complete it is moved to its own name in one
+step: what has that name is finished.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,9 @@ from fullconv.errors import InputError, OutputError, first_line
 HEATMAP = "heatmap"
 RUN = "run.json"
 TILES = "tiles"
+
+SETTLED_EVERY = 1.0
+"""Seconds of scanning that a killed process may lose."""
 
 WHAT = {
     "model": "another model, or another conversion of it",
@@ -72,7 +78,9 @@ class Ledger:
         self.before = np.zeros(0, np.int64)
         self.windows = self.odd = 0
         self._file: Any = None
-        self._parent: Path | None = None
+        self._unsettled: list[tuple[bytes, Path]] = []
+        self._settled_at = -SETTLED_EVERY
+        self._known: set[Path] = set()
 
     @property
     def heatmap(self) -> Path:
@@ -143,19 +151,30 @@ class Ledger:
             left.unlink(missing_ok=True)
 
     def add(self, tile: int, windows: int, odd: int, chunk: Path) -> None:
-        """Note that a tile's scores are in this file, which is brought to the disk first."""
-        to_disk(chunk)
-        to_disk(chunk.parent)
-        if chunk.parent != self._parent:  # which may be new in its own parent, and so on
-            for place in chunk.parent.relative_to(self.folder).parents:
-                to_disk(self.folder / place)
-            self._parent = chunk.parent
-        line = b"%d %d %d\n" % (tile, windows, odd)
-        while line:  # a full disk takes what it can, and refuses only the next byte
-            line = line[self._file.write(line) :]
-        os.fsync(self._file.fileno())
+        """Note that a tile's scores are in this file; it counts when that is on the disk."""
+        self._unsettled.append((b"%d %d %d\n" % (tile, windows, odd), chunk))
         self.windows += windows
         self.odd += odd
+        if time.monotonic() - self._settled_at >= SETTLED_EVERY:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the tiles that were added to the disk, and then a line for each."""
+        if not self._unsettled:
+            return
+        settled, self._unsettled = self._unsettled, []
+        parents = {chunk.parent for _, chunk in settled}
+        for place in [chunk for _, chunk in settled] + sorted(parents):
+            to_disk(place)
+        for parent in parents - self._known:  # it may be new in its own parent, and so on
+            for place in parent.relative_to(self.folder).parents:
+                to_disk(self.folder / place)
+        self._known |= parents
+        lines = b"".join(line for line, _ in settled)
+        while lines:  # a full disk takes what it can, and refuses only the next byte
+            lines = lines[self._file.write(lines) :]
+        os.fsync(self._file.fileno())
+        self._settled_at = time.monotonic()
 
     def finish(self, made: Path, overwrite: bool) -> None:
         """Move the finished output to its name, and remove all else."""
@@ -180,6 +199,8 @@ class Ledger:
         """Let others write it. What is finished stays; where nothing is, nothing stays."""
         if self._file is None:
             return
+        with suppress(OSError):  # of a disk that is full, which has been told already
+            self.settle()
         file, self._file = self._file, None
         with file:
             # By the file itself: what a run that was refused has not read is another run's work.
