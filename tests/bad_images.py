@@ -11,6 +11,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 import zarr
@@ -71,6 +72,40 @@ def write_pictures(folder: Path, pixels: np.ndarray) -> None:
     data = bytearray((folder / "whole.bmp").read_bytes())
     data[18:26] = struct.pack("<ii", 90_000, 90_000)
     (folder / "bomb.bmp").write_bytes(data)
+    write_coded(folder, pixels)
+
+
+def write_coded(folder: Path, pixels: np.ndarray) -> None:
+    """Write the same of kinds that Pillow does not know."""
+    deep = pixels.astype(np.uint16) * 16
+    encoded = {
+        "jxl": imagecodecs.jpegxl_encode(pixels),
+        "jxr": imagecodecs.jpegxr_encode(pixels),
+        "jls": imagecodecs.jpegls_encode(pixels & 15),  # noise of all bits would grow
+        "hdr": imagecodecs.rgbe_encode(pixels.astype(np.float32), header=True),
+        "jpe": imagecodecs.jpeg8_encode(deep, bitspersample=12),
+    }
+    for ending, data in encoded.items():
+        (folder / f"whole.{ending}").write_bytes(data)
+        cut(folder / f"whole.{ending}", 0.1, 0.5, 0.9)
+    # Of JPEG XL, bit by bit from the lowest: no multiple of 8; a height of 30 bits, less one; no
+    # known ratio; and a width alike.
+    side = 0b11 | (90_000 - 1) << 2
+    (folder / "bomb.jxl").write_bytes(
+        b"\xff\x0a" + (side << 1 | side << 36).to_bytes(9, "little") + bytes(50)
+    )
+    data = bytearray(encoded["jxr"])
+    for tag in (b"\x80\xbc", b"\x81\xbc"):
+        at = data.index(tag)
+        data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 90_000)
+    (folder / "bomb.jxr").write_bytes(data)
+    for ending, marker in (("jls", b"\xff\xf7"), ("jpe", b"\xff\xc1")):
+        data = bytearray(encoded[ending])
+        frame = data.index(marker)
+        data[frame + 5 : frame + 9] = struct.pack(">HH", 65000, 65000)
+        (folder / f"bomb.{ending}").write_bytes(data)
+    size = b"-Y %d +X %d" % SIZE
+    (folder / "bomb.hdr").write_bytes(encoded["hdr"].replace(size, b"-Y 90000 +X 90000"))
 
 
 def png_of(width: int, height: int) -> bytes:

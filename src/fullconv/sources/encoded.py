@@ -7,13 +7,18 @@ decoders fill what is missing of a picture with grey, without an error.
 from __future__ import annotations
 
 import io
+import struct
+from typing import NamedTuple
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.trouble import damaged
 
+LS_FRAME = 0xF7
+"""The marker of a JPEG-LS frame, where other JPEGs have 0xC0 to 0xCF."""
+
 JPEG = (6, 7, 34892, 33007)
-PICTURES = (50001, 50002, 22610, 34712, 33003, 33004, 33005, 34933, 34934)
+PICTURES = (50001, 50002, 52546, 22610, 34712, 33003, 33004, 33005, 34933, 34934)
 """Compressions of TIFF whose blocks are whole pictures: WebP, JPEG XL, JPEG XR, JPEG 2000, PNG."""
 
 
@@ -28,7 +33,8 @@ def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None
     if compression in JPEG:
         if not is_complete(data):
             raise damaged(name, "a JPEG block ends early")
-        size = jpeg_size(data)
+        frame = jpeg_frame(data)
+        size = frame.size if frame else None
     elif compression in PICTURES:
         size = _picture_size(data)
     else:
@@ -54,30 +60,41 @@ def is_complete(jpeg: bytes) -> bool:
     return jpeg.rfind(b"\xff\xd9") > jpeg.rfind(b"\xff\xda")
 
 
-def jpeg_size(jpeg: bytes) -> Pair | None:
-    """Return ``(H, W)`` from the frame header of a JPEG (ITU-T T.81, B.2.2); None without one."""
+class Frame(NamedTuple):
+    """The frame header of a JPEG (ITU-T T.81, B.2.2) or JPEG-LS (ITU-T T.87, C.2.2)."""
+
+    is_ls: bool
+    bits: int
+    size: Pair
+    bands: int
+
+
+def jpeg_frame(jpeg: bytes) -> Frame | None:
+    """Return the frame header of a JPEG; None without one."""
     at = 2
-    while at + 9 <= len(jpeg):
+    while jpeg.startswith(b"\xff\xd8") and at + 10 <= len(jpeg):
         marker = jpeg[at + 1]
         if jpeg[at] != 0xFF:
             return None
         if marker == 0xFF:  # fill bytes may stand before a marker
             at += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return (
-                int.from_bytes(jpeg[at + 5 : at + 7], "big"),
-                int.from_bytes(jpeg[at + 7 : at + 9], "big"),
-            )
+        if marker == LS_FRAME or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            bits, height, width, bands = struct.unpack_from(">BHHB", jpeg, at + 4)
+            return Frame(marker == LS_FRAME, bits, (height, width), bands)
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return None
 
 
 def _picture_size(data: bytes) -> Pair | None:
+    from fullconv.sources.coded import CODINGS, coding_of
     from fullconv.sources.picture import open_header, picture_format
 
+    coding = coding_of(data)
+    if coding is not None:
+        return CODINGS[coding].size(data)
     kind = picture_format(data[:64])
     if kind is None:
-        return None  # JPEG XL and XR: their size is compared after decoding
+        return None  # a JPEG XR without its file's header: compared after decoding
     width, height = open_header(io.BytesIO(data), kind).size
     return height, width

@@ -1,4 +1,4 @@
-"""Pictures that are decoded once, whole: PNG, JPEG, WebP, and whatever else Pillow knows."""
+"""Pictures that are decoded once, whole: PNG, JPEG, WebP, what else Pillow knows, and `coded`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fullconv.geometry import Pair
 from fullconv.sources.array import ArraySource
+from fullconv.sources.coded import CODINGS, Coding, coding_of
 from fullconv.sources.encoded import is_complete
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
@@ -29,6 +31,9 @@ AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", *DEEP)
 
 def picture_format(start: bytes) -> str | None:
     """Return which of the formats a file is, by its first 64 bytes; None if it is none."""
+    coding = coding_of(start)
+    if coding is not None:
+        return coding
     Image.init()
     start = start.ljust(64, b"\0")  # some tests fail on a file of fewer bytes than they look at
     for kind in FORMATS:
@@ -81,18 +86,34 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         if stamp and stamp[0][0] > DECODED_LIMIT_BYTES:
             raise damaged(name, f"a picture of {stamp[0][0]} bytes")
         data = path.read_bytes()
-        with open_header(io.BytesIO(data), kind) as image:
-            width, height = image.size
-            check_whole(name, (height, width), _pixel_bytes(image, kind, data))
-            pixels = _decode(image, kind, data)
-        if pixels.shape[:2] != (height, width):
+        coding = coding_of(data)
+        if coding is not None:
+            size, pixels = _by_imagecodecs(name, CODINGS[coding], data)
+        else:
+            size, pixels = _by_either(name, kind, data)
+        if pixels.shape[:2] != size:
             raise damaged(name, "its parts disagree about its size")
     held = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return Pyramid(
-        name,
-        ((height, width),),
-        lambda level, facts: ArraySource(name, held, stamp, **facts),
-    )
+    return Pyramid(name, (size,), lambda level, facts: ArraySource(name, held, stamp, **facts))
+
+
+def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:
+    """Return the size that a picture says it has, and its pixels."""
+    size = coding.size(data)
+    if size is None:
+        raise damaged(name, "it does not say its size")
+    if not coding.is_whole(data):
+        raise damaged(name, "it ends early")
+    check_whole(name, size, coding.pixel_bytes(data))
+    return size, coding.decode(data)
+
+
+def _by_either(name: str, kind: str, data: bytes) -> tuple[Pair, NDArray[Any]]:
+    """Return the same of a format that Pillow knows."""
+    with open_header(io.BytesIO(data), kind) as image:
+        width, height = image.size
+        check_whole(name, (height, width), _pixel_bytes(image, kind, data))
+        return (height, width), _decode(image, kind, data)
 
 
 def _pixel_bytes(image: Image.Image, kind: str, data: bytes) -> int:
