@@ -1,6 +1,7 @@
 """Sources give the pixels of the library that wrote the file, whichever rectangle is read."""
 
 import io
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -74,8 +75,9 @@ def test_the_check_of_pixels_can_fail():
         *[("bmp", mode) for mode in ("1", "L", "P", "RGB")],
         *[("gif", mode) for mode in ("L", "P")],
         *[("jp2", mode) for mode in ("L", "RGB")],
-        ("ppm", "RGB"),
-        ("avif", "RGB"),
+        *[(ending, "RGB") for ending in ("ppm", "avif", "pcx", "sgi", "dds", "tga", "ico")],
+        ("msp", "1"),
+        ("blp", "P"),
     ],
 )
 def test_pictures_have_the_pixels_of_pillow(tmp_path, ending, mode):
@@ -96,6 +98,15 @@ def test_colour_png_of_16_bits_keeps_them(tmp_path):
     pixels = noise(37, 53, 3, dtype=np.uint16)
     (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(pixels))
     check_pixels(open_source(tmp_path / "deep.png"), pixels)
+
+
+def test_photoshop_files_have_the_picture_that_they_store_of_all_layers(tmp_path):
+    pixels = noise(37, 53, 3)
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 37, 53, 8, 3)
+    sections = bytes(12)  # of palettes, resources and layers: none
+    planes = struct.pack(">H", 0) + pixels.transpose(2, 0, 1).tobytes()
+    (tmp_path / "image.psd").write_bytes(header + sections + planes)
+    check_pixels(open_source(tmp_path / "image.psd"), pixels)
 
 
 def test_the_orientation_of_a_camera_is_not_applied(tmp_path):

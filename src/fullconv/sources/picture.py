@@ -19,7 +19,8 @@ from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
 
 FORMATS = (
-    "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN TGA"
+    "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN PSD "
+    "MSP BLP DCX FLI FTEX GBR MCIDAS PIXAR XVTHUMB TGA"
 ).split()
 """Pillow's formats that hold a picture and nothing to run: PostScript is a program."""
 
