@@ -206,6 +206,22 @@ def test_a_geotiff_lies_over_its_raster(tmp_path: Path) -> None:
     assert proof.max_error == 0
 
 
+def test_a_geotiff_is_indexed_as_numpy_does(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    scan(converted((3, 3)), picture(60, 50), tmp_path / "heat.tif", windows_to_check=0)
+    heatmap = Heatmap.open(tmp_path / "heat.tif")
+    assert heatmap.shape == (2, 17, 14)
+    for place in (
+        np.s_[0], np.s_[-1, 3], np.s_[0, 3, 4], np.s_[..., 4], np.s_[:, 2:9:3, -5:],
+        np.s_[1, ..., 2:2], np.s_[:, ::-2, ::-1], np.s_[0, [5, 1]], np.s_[[1, 0], [2, 7]],
+        np.s_[:, np.arange(17) % 3 == 1], np.s_[np.int64(1), np.array([-1, 2]), 4:6], np.s_[:, []],
+    ):  # fmt: skip
+        np.testing.assert_array_equal(heatmap[place], np.asarray(heatmap)[place], str(place))
+    for wrong in (np.s_[2], np.s_[0, 99], np.s_[0, [1, 99]], np.s_[0, 0, 0, 0]):
+        with pytest.raises(IndexError):
+            heatmap[wrong]
+
+
 def test_a_check_notices_a_score_that_is_not_the_crops(tmp_path: Path) -> None:
     image = picture(40, 30)
     path = tmp_path / "heat.zarr"
@@ -301,6 +317,8 @@ def test_the_image_is_resized_by_the_scale() -> None:
         ({"windows_to_check": -1}, "scan(windows_to_check=-1): expected 0 or more windows."),
         ({"output": 1}, "scan(output=1): the model has 1 output(s), counted from 0."),
         ({"roi": (5, 5, 9, 9)}, "roi=(5, 5, 9, 9): no window of 9x12 pixels lies wholly inside"),
+        ({"roi": "abcd"}, "roi=abcd: expected x0, y0, x1, y1 in pixels of the image"),
+        ({"roi": 5}, "roi=5: expected x0, y0, x1, y1 in pixels of the image"),
         ({"roi": (5, 5, 5, 9)}, "roi=(5, 5, 5, 9): expected x0, y0, x1, y1 in pixels of the image"),
         ({"mask": np.zeros((3, 3))}, "mask: it is 0 everywhere, so there is nothing to scan."),
     ],

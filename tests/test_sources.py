@@ -164,6 +164,11 @@ def test_channels_are_fitted_to_the_model():
     check_pixels(fit_channels(open_source(alpha), 1), grey)
 
 
+def test_bands_that_are_no_list_are_refused():
+    with pytest.raises(InputError, match=r"open_source\(bands=5\): expected a list, counted"):
+        open_source(noise(20, 30, 3), bands=5)
+
+
 @pytest.mark.parametrize("bands", [3, 4])
 def test_colours_become_the_grey_of_pillow(bands):
     levels = np.array([0, 1, 2, 100, 127, 128, 254, 255], np.uint8)

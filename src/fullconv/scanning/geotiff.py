@@ -129,26 +129,38 @@ class Bands:
         self.chunks = (self.shape[0], BLOCK, BLOCK)
 
     def __getitem__(self, place: Any) -> NDArray[Any]:
-        """Read what a slice asks for."""
+        """Read what an index asks for, of whole numbers, slices and lists, as NumPy takes them."""
         from rasterio.windows import Window
 
         places = place if isinstance(place, tuple) else (place,)
-        if Ellipsis in places:
-            at = places.index(Ellipsis)
-            missing = 3 - len(places) + 1
-            places = (*places[:at], *[slice(None)] * missing, *places[at + 1 :])
-        places = (*places, *[slice(None)] * (3 - len(places)))
-        bands, *sides = (
-            range(size)[p] if isinstance(p, slice) else range(size)[p : p + 1 or None]
-            for p, size in zip(places, self.shape, strict=True)
-        )
-        if not all(map(len, (bands, *sides))):
-            return np.empty([len(side) for side in (bands, *sides)], self.dtype)
-        rows, columns = sides
-        window = Window(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
-        held: NDArray[Any] = self.raster.read([band + 1 for band in bands], window=window)
-        held = held[:, :: rows.step, :: columns.step]
-        return held[tuple(0 if not isinstance(p, slice) else slice(None) for p in places)]
+        at = next((i for i, p in enumerate(places) if p is Ellipsis), len(places))
+        rest = places[at + 1 :]
+        places = (*places[:at], *[slice(None)] * (3 - at - len(rest)), *rest)
+        if len(places) > 3:
+            raise IndexError(f"{place}: expected class, row and column, or fewer")
+        sides = [_read_for(p, size) for p, size in zip(places, self.shape, strict=True)]
+        bands, rows, columns = (side for side, _ in sides)
+        if not all(map(len, (bands, rows, columns))):
+            held = np.empty([len(side) for side, _ in sides], self.dtype)
+        else:
+            window = Window(columns.start, rows.start, len(columns), len(rows))
+            held = self.raster.read([band + 1 for band in bands], window=window)
+        found: NDArray[Any] = held[tuple(inside for _, inside in sides)]
+        return found
+
+
+def _read_for(place: Any, size: int) -> tuple[range, Any]:
+    """Return which part of an axis holds what is asked for, and where it stands in there."""
+    if isinstance(place, slice):
+        wanted = range(size)[place]
+        if not wanted:
+            return range(0), slice(None)
+        first, last = sorted((wanted[0], wanted[-1]))
+        return range(first, last + 1), slice(None, None, wanted.step)
+    numbers = np.arange(size)[place]  # which also refuses what is not there
+    if numbers.ndim > 1 or numbers.size == 0:
+        return range(size), place
+    return range(numbers.min(), numbers.max() + 1), numbers - numbers.min()
 
 
 def open_geotiff(path: Path) -> tuple[Bands, dict[str, Any]]:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, isfinite
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,9 @@ class Region:
         counts = grid.shape(size)
         rows, columns = (0, counts[0]), (0, counts[1])
         if roi is not None:
-            if len(roi) != 4 or not np.isfinite(roi).all() or roi[0] >= roi[2] or roi[1] >= roi[3]:
+            if not _is_box(roi):
                 raise InputError(
-                    f"roi={tuple(roi)}: expected x0, y0, x1, y1 in pixels of the image, with x0 "
+                    f"roi={roi}: expected x0, y0, x1, y1 in pixels of the image, with x0 "
                     f"left of x1 and y0 above y1."
                 )
             x0, y0, x1, y1 = roi
@@ -88,7 +88,7 @@ class Region:
             columns = _inside(x0 / scale[1], x1 / scale[1], grid, 1, counts[1])
             if rows[0] >= rows[1] or columns[0] >= columns[1]:
                 raise InputError(
-                    f"roi={tuple(roi)}: no window of {grid.window[1]}x{grid.window[0]} pixels lies "
+                    f"roi={roi}: no window of {grid.window[1]}x{grid.window[0]} pixels lies "
                     f"wholly inside; give a larger rectangle."
                 )
         found = cls(rows, columns, None if mask is None else _read(mask), grid, size)
@@ -153,6 +153,15 @@ class Region:
         for row in range(top, bottom, band):
             rows = row, min(row + band, bottom)
             yield int(np.count_nonzero(self.wanted(rows, self.columns)))
+
+
+def _is_box(roi: Any) -> bool:
+    """Whether this is the left, upper, right and lower edge of a rectangle."""
+    try:
+        x0, y0, x1, y1 = (float(edge) for edge in roi)
+    except (TypeError, ValueError):
+        return False
+    return isfinite(x0 + y0 + x1 + y1) and x0 < x1 and y0 < y1
 
 
 def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pair:

@@ -60,6 +60,10 @@ def open_source(
     MissingExtraError
         If reading this kind of file needs an optional package.
     """
+    if bands is not None and not isinstance(bands, Sequence):
+        raise InputError(
+            f"open_source(bands={bands}): expected a list, counted from 1, as in [4, 3, 2]."
+        )
     chosen = {
         "level": level,
         "um_per_pixel": um_per_pixel,
