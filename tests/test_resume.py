@@ -257,26 +257,43 @@ commands.main(prog_name="fullconv")
 """
 
 
-def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(folder: Path) -> None:
-    """A limit on the size of files stands in for the disk: the system refuses to write on."""
+def scan_on_a_full_disk(folder: Path, limit: int) -> str:
+    """Return the last line on stderr of a scan to a disk that takes so many bytes of each file.
+
+    A limit on the size of files stands in for the disk: the system refuses to write on.
+    """
     arguments = scan_command(folder)[3:]
     result = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, "3000", *arguments],
+        [sys.executable, "-c", FULL_DISK, str(limit), *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
     )
     assert result.returncode == 3, result.stderr
-    assert result.stderr.splitlines()[-1] == (
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(folder: Path) -> None:
+    assert scan_on_a_full_disk(folder, 3000) == (
         "fullconv: error: cannot write heat.zarr: File too large; what was scanned is kept: make "
         "room, and the same command goes on where it stopped."
     )
-    assert "Traceback" not in result.stderr
     result = subprocess.run(scan_command(folder), cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     expected = crops_scores(picture(300, 260), STEP)
     np.testing.assert_array_equal(np.asarray(Heatmap.open(folder / "heat.zarr")), expected)
+
+
+def test_a_disk_that_is_full_from_the_beginning_keeps_nothing_and_does_not_say_so(
+    folder: Path,
+) -> None:
+    assert scan_on_a_full_disk(folder, 100) == (
+        "fullconv: error: cannot write heat.zarr: File too large; make room, and give the same "
+        "command again."
+    )
+    assert not list(folder.glob("heat.zarr*"))
 
 
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(folder: Path) -> None:

@@ -115,9 +115,14 @@ class Job:
         except OutputError:
             raise
         except OSError as error:
+            todo = "make room, and give the same command again"
+            if ledger.keeps():
+                todo = (
+                    "what was scanned is kept: make room, and the same command goes on where it "
+                    "stopped"
+                )
             raise OutputError(
-                f"cannot write {ledger.out}: {error.strerror or first_line(error)}; what was "
-                f"scanned is kept: make room, and the same command goes on where it stopped."
+                f"cannot write {ledger.out}: {error.strerror or first_line(error)}; {todo}."
             ) from None
 
     def _made(self, task: Task, ledger: Ledger, asked: Mapping[str, Any]) -> Path:

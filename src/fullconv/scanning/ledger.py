@@ -176,6 +176,13 @@ class Ledger:
         os.fsync(self._file.fileno())
         self._settled_at = time.monotonic()
 
+    def keeps(self) -> bool:
+        """Whether a tile is finished, of this run or an earlier one."""
+        with suppress(OSError):  # of a disk that is full, which has been told already
+            self.settle()
+        # By the file itself: what a run that was refused has not read is another run's work.
+        return os.fstat(self._file.fileno()).st_size > 0
+
     def finish(self, made: Path, overwrite: bool) -> None:
         """Move the finished output to its name, and remove all else."""
         if self.out.exists() and not overwrite:
@@ -199,12 +206,9 @@ class Ledger:
         """Let others write it. What is finished stays; where nothing is, nothing stays."""
         if self._file is None:
             return
-        with suppress(OSError):  # of a disk that is full, which has been told already
-            self.settle()
-        file, self._file = self._file, None
+        keeps, file, self._file = self.keeps(), self._file, None
         with file:
-            # By the file itself: what a run that was refused has not read is another run's work.
-            if not os.fstat(file.fileno()).st_size:
+            if not keeps:
                 _remove(self.folder)
 
 
