@@ -46,15 +46,16 @@ NETWORKS = {
     "small-torch": "Small, window 128x128, PyTorch",
     "resnet18-onnx": "ResNet18 (one pass), window 224x224, ONNX",
     "resnet50-onnx": "ResNet50 (exact), window 224x224, ONNX",
+    "vgg16-onnx": "VGG16 (one pass, 553 MB of weights), window 224x224, ONNX",
 }
 MEASURED = {
-    "memory": ("dress", "small-onnx", "resnet50-onnx"),
+    "memory": ("dress", "small-onnx", "resnet50-onnx", "vgg16-onnx"),
     "speed": ("dress", "small-onnx", "small-torch", "resnet18-onnx"),
     "runtimes": ("dress", "small-torch"),
 }
-ONE_PASS = ("resnet18-onnx",)
+ONE_PASS = ("resnet18-onnx", "vgg16-onnx")
 """The networks that are padded at the image's border only."""
-PARTLY = {"resnet50-onnx": (0, 0, 4_000, 1_000)}
+PARTLY = {"resnet50-onnx": (0, 0, 4_000, 1_000), "vgg16-onnx": (0, 0, 1_000, 1_000)}
 """The part of the large image that is scanned by networks that would take hours for all of it."""
 TILE = 1024
 """Height and width of the tile that the runtimes are compared on."""
@@ -97,6 +98,7 @@ def export(folder: str, network: str) -> None:
         "small-onnx": networks.Small,
         "resnet18-onnx": networks.ResNet18,
         "resnet50-onnx": networks.ResNet50,
+        "vgg16-onnx": networks.VGG16,
     }[network]
     window = getattr(kind, "window", (224, 224))
     proto = networks.as_onnx(networks.ready(kind), window)
