@@ -20,7 +20,8 @@ from torch import nn
 from zarr.storage import MemoryStore
 
 import fullconv
-from fullconv.detections.detecting import _Activated, detect
+from fullconv.detections.activated import Activated
+from fullconv.detections.detecting import detect
 from fullconv.errors import InputError, MissingExtraError, OutputError
 from fullconv.runtimes import open_runtime
 from fullconv.scanning import geotiff
@@ -528,6 +529,6 @@ def test_chances_are_the_same_for_any_rectangle_and_hold_one_chunk_of_all_classe
     heatmap = Heatmap(Spy(), record | {"image_size": [1, 1]}, None)
     weights = np.exp(scores.astype(np.float64))
     expected = (weights / weights.sum(axis=0))[1:3, rows, 2:33]
-    actual = _Activated(heatmap, "softmax")[1:3, rows, 2:33]
+    actual = Activated(heatmap, "softmax")[1:3, rows, 2:33]
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
     assert max(asked) <= 5 * 8 * 7

@@ -131,7 +131,8 @@ def command(
     the same command goes on where it stopped. Exit code 4 says that scores which claim to be the
     crops' own are not.
     """
-    from fullconv.detections.detecting import check_classes, joined
+    from fullconv.detections.classes import check_classes
+    from fullconv.detections.found import joined
 
     found = find_inputs(images, output, overlay)
     outs = _outputs(found, output)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullconv import __version__
 from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
-from fullconv.detections.found import Detections, unnamed_classes
-from fullconv.detections.peaks import Peaks, peaks
+from fullconv.detections.activated import Activated, all_scores
+from fullconv.detections.classes import check_classes, wanted_classes
+from fullconv.detections.found import Detections, joined, unnamed_classes
+from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, InputError, ModelError
-from fullconv.geometry import Pair
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
-from fullconv.scanning.task import leaf
 from fullconv.sources import Source
-from fullconv.verification import arrays
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
@@ -36,9 +34,6 @@ TELLING = (
     *("preprocessing", "roi", "mask", "output", "dtype", "runtime", "precision", "device", "tile"),
 )
 """The options of `scan` that tell one heatmap of an image from another."""
-
-FEW_CLASSES = 64
-"""Up to so many classes, the scores of all are kept with each box."""
 
 
 def detect(
@@ -158,8 +153,8 @@ def detect_in(
             stack.callback(source.close)
         heatmaps = _scanned(engine, source, scales, folder, options)
         name, size = source.name, source.original_size
-    labels = _wanted(heatmaps[0], classes)
-    arrays = [_Activated(heatmap, activation) for heatmap in heatmaps]
+    labels = wanted_classes(heatmaps[0], classes)
+    arrays = [Activated(heatmap, activation) for heatmap in heatmaps]
     candidates = [peaks(each, each.grid, threshold, iou, labels) for each in arrays]
     boxes, scores, numbers = (
         np.concatenate(parts)
@@ -186,29 +181,10 @@ def detect_in(
         heatmaps[0].classes or unnamed_classes(heatmaps[0].shape[0]),
         (name,),
         (size,),
-        _all_scores(arrays, candidates, kept),
+        all_scores(arrays, candidates, kept),
     )
     low, high = min(each.low for each in arrays), max(each.high for each in arrays)
     return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
-
-
-def joined(found: Sequence[Detections]) -> Detections:
-    """Return the detections of several images as one record."""
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputError("detect(source=[]): expected at least one image.")
-    known = [each.probabilities for each in found]
-    return Detections(
-        np.concatenate([each.boxes for each in found]),
-        np.concatenate([each.scores for each in found]),
-        np.concatenate([each.labels for each in found]),
-        np.concatenate([np.full(len(each), number) for number, each in enumerate(found)]),
-        found[0].classes,
-        tuple(name for each in found for name in each.names),
-        tuple(size for each in found for size in each.sizes),
-        None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
-    )
 
 
 def check_options(iou: float, scales: Sequence[float], activation: str) -> None:
@@ -230,55 +206,6 @@ def check_options(iou: float, scales: Sequence[float], activation: str) -> None:
         raise InputError(
             f"detect(activation={activation!r}): expected one of {', '.join(ACTIVATIONS)}."
         )
-
-
-class _Activated:
-    """The scores of a heatmap as probabilities, sliced like an array."""
-
-    def __init__(self, heatmap: Heatmap, activation: str) -> None:
-        self.heatmap = heatmap
-        self.activation = activation
-        self.grid, self.scale = heatmap.grid, heatmap.scale
-        self.shape = heatmap.shape
-        self.chunks: tuple[int, int, int] = tuple(heatmap.array.chunks)
-        self.low, self.high = np.inf, -np.inf
-
-    def __getitem__(self, place: tuple[Any, ...]) -> NDArray[np.floating[Any]]:
-        """Return scores, with their extremes noted."""
-        if self.activation == "softmax":
-            return self._softmax(*place)
-        found = self.heatmap[place]
-        if self.activation == "sigmoid":
-            # Without overflow: exp is taken of negative numbers only.
-            small = np.exp(-np.abs(found.astype(np.float64)))
-            logistic: NDArray[np.float64] = np.where(found < 0, small, 1) / (1 + small)
-            return logistic
-        if found.size:
-            self.low = float(np.fmin(self.low, np.fmin.reduce(found, axis=None)))
-            self.high = float(np.fmax(self.high, np.fmax.reduce(found, axis=None)))
-        return found
-
-    def _softmax(self, labels: slice, rows: slice, columns: slice) -> NDArray[np.float64]:
-        """Return chances, for which all classes are read: chunk by chunk, to hold few of them."""
-        (count, height, width), (_, high, wide) = self.shape, self.chunks
-        (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
-        chances = np.empty((len(range(count)[labels]), bottom - top, right - left))
-        for y0, y1 in _pieces(top, bottom, high):
-            for x0, x1 in _pieces(left, right, wide):
-                scores = self.heatmap[:, y0:y1, x0:x1].astype(np.float64)
-                with np.errstate(invalid="ignore"):  # an infinite score gives no chances
-                    scores = np.exp(scores - scores.max(axis=0))
-                here = (slice(None), slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-                chances[here] = scores[labels] / scores.sum(axis=0)
-        return chances
-
-
-def _pieces(start: int, stop: int, chunk: int) -> Iterator[Pair]:
-    """Yield what lies in one chunk after the other, half-open."""
-    while start < stop:
-        end = min(stop, (start // chunk + 1) * chunk)
-        yield start, end
-        start = end
 
 
 def _scanned(
@@ -312,65 +239,3 @@ def _name(digest: str, source: Source, scale: float, options: Mapping[str, Any])
     telling = sorted((name, repr(value)) for name, value in options.items() if name in TELLING)
     told = json.dumps([__version__, digest, source.fingerprint(), telling])
     return f"{Path(source.name).stem}-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr"
-
-
-def _wanted(heatmap: Heatmap, classes: Sequence[str | int] | None) -> list[int]:
-    """Return the numbers of the classes to look for."""
-    if classes is None:
-        return heatmap.foreground
-    return _numbers(classes, heatmap.classes, heatmap.shape[0])
-
-
-def check_classes(
-    fcn: FullyConvolutional, classes: Sequence[str | int] | None, output: int = 0
-) -> None:
-    """Check before a scan that the model has these classes; a blank window shows how many.
-
-    Raises
-    ------
-    InputError
-        If there is no such class.
-    """
-    if classes is None or all(name in fcn.classes for name in classes):
-        return
-    blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
-    classify = fcn.framework.classifier(fcn.model)
-    scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))
-    count = leaf(scores, output).size
-    _numbers(classes, fcn.classes if len(fcn.classes) == count else (), count)
-
-
-def _numbers(classes: Sequence[str | int], names: Sequence[str], count: int) -> list[int]:
-    """Return classes that are named or numbered, of so many, by their numbers."""
-    for name in classes:
-        known = name in names if isinstance(name, str) else 0 <= name < count
-        if not known:
-            raise InputError(
-                f"detect(classes={list(classes)}): there is no class {name!r}; the model has "
-                f"{', '.join(names) or f'{count} classes without names, from 0'}."
-            )
-    return [names.index(name) if isinstance(name, str) else name for name in classes]
-
-
-def _all_scores(
-    arrays: Sequence[_Activated], candidates: Sequence[Peaks], kept: NDArray[np.int64]
-) -> NDArray[np.float64] | None:
-    """Return the scores of all classes ``(n, K)`` in the kept windows, chunk by chunk."""
-    count = arrays[0].shape[0]
-    if count > FEW_CLASSES:
-        return None
-    found = np.empty((len(kept), count))
-    first = 0
-    for array, peaks_ in zip(arrays, candidates, strict=True):
-        (mine,) = np.nonzero((kept >= first) & (kept < first + len(peaks_)))
-        own = kept[mine] - first
-        rows, columns = peaks_.rows[own], peaks_.columns[own]
-        _, high, wide = array.chunks
-        chunks = np.stack([rows // high, columns // wide])
-        for band, across in np.unique(chunks, axis=1).T.tolist():
-            (here,) = np.nonzero((chunks[0] == band) & (chunks[1] == across))
-            top, left = band * high, across * wide
-            block = array[:, top : top + high, left : left + wide]
-            found[mine[here]] = block[:, rows[here] - top, columns[here] - left].T
-        first += len(peaks_)
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -207,6 +207,25 @@ class Detections:
             sizes=(self.sizes[number],),
             probabilities=None if self.probabilities is None else self.probabilities[mine],
         )
+
+
+def joined(found: Sequence[Detections]) -> Detections:
+    """Return the detections of several images as one record."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError("detect(source=[]): expected at least one image.")
+    known = [each.probabilities for each in found]
+    return Detections(
+        np.concatenate([each.boxes for each in found]),
+        np.concatenate([each.scores for each in found]),
+        np.concatenate([each.labels for each in found]),
+        np.concatenate([np.full(len(each), number) for number, each in enumerate(found)]),
+        found[0].classes,
+        tuple(name for each in found for name in each.names),
+        tuple(size for each in found for size in each.sizes),
+        None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
+    )
 
 
 def unnamed_classes(count: int) -> tuple[str, ...]:

@@ -1,0 +1,51 @@
+"""Which classes to look for, by name or number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fullconv.converted import FullyConvolutional
+from fullconv.errors import InputError
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.task import leaf
+from fullconv.verification import arrays
+
+
+def wanted_classes(heatmap: Heatmap, classes: Sequence[str | int] | None) -> list[int]:
+    """Return the numbers of the classes to look for."""
+    if classes is None:
+        return heatmap.foreground
+    return _numbers(classes, heatmap.classes, heatmap.shape[0])
+
+
+def check_classes(
+    fcn: FullyConvolutional, classes: Sequence[str | int] | None, output: int = 0
+) -> None:
+    """Check before a scan that the model has these classes; a blank window shows how many.
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    if classes is None or all(name in fcn.classes for name in classes):
+        return
+    blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
+    classify = fcn.framework.classifier(fcn.model)
+    scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))
+    count = leaf(scores, output).size
+    _numbers(classes, fcn.classes if len(fcn.classes) == count else (), count)
+
+
+def _numbers(classes: Sequence[str | int], names: Sequence[str], count: int) -> list[int]:
+    """Return classes that are named or numbered, of so many, by their numbers."""
+    for name in classes:
+        known = name in names if isinstance(name, str) else 0 <= name < count
+        if not known:
+            raise InputError(
+                f"detect(classes={list(classes)}): there is no class {name!r}; the model has "
+                f"{', '.join(names) or f'{count} classes without names, from 0'}."
+            )
+    return [names.index(name) if isinstance(name, str) else name for name in classes]
