@@ -6,19 +6,16 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv import __version__
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, OutputError, first_line
 from fullconv.runtimes import native
-from fullconv.scanning import geotiff
+from fullconv.scanning import geotiff, record
 from fullconv.scanning import heatmap as heatmaps
 from fullconv.scanning.check import verify_heatmap
 from fullconv.scanning.engine import Engine
@@ -81,7 +78,9 @@ class Job:
                 f"scan(out={str(out)!r}): the kind of output is told by its ending; use .zarr, or "
                 f".tif for a GeoTIFF."
             )
-        asked = self._asked()
+        asked = record.asked(
+            self.engine.digest, self.image, self.options, self.preprocessing, self.region
+        )
         if os.path.exists(out):
             # Also where it is to be replaced: what is no heatmap is never removed.
             finished = Heatmap.open(out)
@@ -107,7 +106,7 @@ class Job:
         task = self._task(begun["chosen"] if begun is not None else {})
         try:
             if begun is None:
-                ledger.begin({"asked": asked, "chosen": _chosen(task)})
+                ledger.begin({"asked": asked, "chosen": record.chosen(task)})
             else:
                 ledger.resume()
             self._score(task, ledger.heatmap, ledger)
@@ -135,25 +134,6 @@ class Job:
         path = ledger.folder / ledger.out.name
         geotiff.write_geotiff(heatmap, path)
         return path
-
-    def _asked(self) -> dict[str, Any]:
-        """Return what decides the scores, to be compared with that of an earlier run."""
-        options = self.options
-        return {
-            "model": self.engine.digest,
-            "image": Path(self.image.name).name,
-            "read": {k: v for k, v in self.image.describe().items() if k != "path"},
-            "pixels": self.image.fingerprint(),
-            "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
-            "region": self.region.describe(),
-            "output": options.output,
-            "dtype": options.dtype,
-            "runtime": options.runtime,
-            "precision": options.precision,
-            "device": options.device,
-            "tile": list(options.tile) if options.tile else None,
-            "fullconv": __version__,
-        }
 
     def _task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
@@ -231,43 +211,20 @@ class Job:
 
     def _finish(self, task: Task, store: Any) -> dict[str, Any]:
         """Return all that is to be known of the heatmap, with the check of some windows."""
-        image, runtime, names = self.image, task.runtime, list(self.fcn.classes)
-        metadata = {
-            "versions": {
-                name: version(name) for name in ("fullconv", "numpy", "zarr", runtime.name)
-            },
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model": self.engine.digest,
+        scores = _scores(store)
+        metadata = record.made(self.engine, task, self.options.dtype, scores.shape[0])
+        metadata |= {
             "origin": dict(self.origin) if self.origin else None,
-            "exact": self.fcn.report.exact,
-            "window": list(self.fcn.grid.window),
-            "step": list(self.fcn.grid.step),
-            "channels": self.fcn.shape.channels,
-            # Of a model with several outputs, the names are those of one of them.
-            "classes": names if len(names) == _scores(store).shape[0] else [],
-            "background": self.fcn.background,
-            "image": _found_again(image),
-            "image_size": list(image.size),
-            "original_size": list(image.original_size),
-            "um_per_pixel": list(image.um_per_pixel) if image.um_per_pixel else None,
-            "georeference": _placed(image),
-            "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
-            "region": self.region.describe(),
-            "output": self.options.output,
-            "dtype": self.options.dtype,
-            "chosen": _chosen(task),
-            "precision": runtime.precision,
             "odd_windows": self.odd_windows,
-            "verification": None,
         }
         if self.options.windows_to_check:
             model = self.fcn.model if self.classifier is None else self.classifier
-            made = Heatmap(_scores(store), metadata, None)
+            made = Heatmap(scores, metadata, None)
             # Another session of the same model would take the weights of a large one once more.
-            is_own = runtime.name == native(self.fcn) == "onnxruntime"
-            spared = runtime if is_own and self.classifier is None else None
+            is_own = task.runtime.name == native(self.fcn) == "onnxruntime"
+            spared = task.runtime if is_own and self.classifier is None else None
             proof = verify_heatmap(
-                made, model, image, self.options.windows_to_check, runtime=spared
+                made, model, self.image, self.options.windows_to_check, runtime=spared
             )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata
@@ -277,26 +234,3 @@ def _scores(store: Any) -> Any:
     import zarr
 
     return zarr.open_array(store, path="0", mode="r+")
-
-
-def _chosen(task: Task) -> dict[str, Any]:
-    runtime = task.runtime
-    return {
-        "runtime": runtime.name,
-        "device": runtime.device,
-        "lanes": runtime.lanes,
-        "tile": list(task.plan.shape),
-    }
-
-
-def _found_again(image: Source) -> dict[str, Any]:
-    """Return how the image is opened again, from whatever folder."""
-    described = dict(image.describe())
-    if described.get("path"):
-        described["path"] = str(Path(described["path"]).absolute())
-    return described
-
-
-def _placed(image: Source) -> dict[str, Any] | None:
-    place = image.georeference
-    return None if place is None else {"transform": list(place.transform), "crs": place.crs}
