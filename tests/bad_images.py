@@ -80,7 +80,6 @@ def write_coded(folder: Path, pixels: np.ndarray) -> None:
     deep = pixels.astype(np.uint16) * 16
     encoded = {
         "jxl": imagecodecs.jpegxl_encode(pixels),
-        "jxr": imagecodecs.jpegxr_encode(pixels),
         "jls": imagecodecs.jpegls_encode(pixels & 15),  # noise of all bits would grow
         "hdr": imagecodecs.rgbe_encode(pixels.astype(np.float32), header=True),
         "jpe": imagecodecs.jpeg8_encode(deep, bitspersample=12),
@@ -94,11 +93,6 @@ def write_coded(folder: Path, pixels: np.ndarray) -> None:
     (folder / "bomb.jxl").write_bytes(
         b"\xff\x0a" + (side << 1 | side << 36).to_bytes(9, "little") + bytes(50)
     )
-    data = bytearray(encoded["jxr"])
-    for tag in (b"\x80\xbc", b"\x81\xbc"):
-        at = data.index(tag)
-        data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 90_000)
-    (folder / "bomb.jxr").write_bytes(data)
     for ending, marker in (("jls", b"\xff\xf7"), ("jpe", b"\xff\xc1")):
         data = bytearray(encoded[ending])
         frame = data.index(marker)

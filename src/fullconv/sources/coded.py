@@ -1,11 +1,14 @@
-"""Pictures that imagecodecs reads and Pillow does not: JPEG XL, XR and LS, deep JPEG, Radiance."""
+"""Pictures that imagecodecs reads and Pillow does not: JPEG XL and LS, deep JPEG, Radiance.
+
+JPEG XR is not among them: its only free decoder ends the whole process on some damaged files.
+"""
 
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -14,13 +17,10 @@ from numpy.typing import NDArray
 from fullconv.geometry import Pair
 from fullconv.sources.encoded import is_complete, jpeg_frame
 
-FOUR_FLOATS = 16
-"""Bytes of a pixel of up to four numbers of single precision, as decoders hold them."""
-
 JXL_CODESTREAM, JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 
-JXR_WIDTH, JXR_HEIGHT, JXR_OFFSET, JXR_BYTES = 0xBC80, 0xBC81, 0xBCC0, 0xBCC1
-"""Tags of a JPEG XR file (ITU-T T.832, A.7)."""
+JXL_HEADER_BYTES = 64
+"""The size of a JPEG XL, and how many numbers a pixel has, stand in fewer bytes than these."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,9 @@ class Coding:
         What such files begin with; none where that does not tell.
     codec : str
         What imagecodecs calls it.
-    size : callable
-        Returns ``(H, W)`` of encoded bytes, None where they do not say it.
-    pixel_bytes : callable
-        Returns the bytes of a decoded pixel, at most.
+    shape : callable
+        Returns ``(H, W)`` of encoded bytes, and the bytes of a decoded pixel, at most; None where
+        they do not say it.
     is_whole : callable
         Tells whether encoded bytes come to their end, where the decoder would not.
     options : dict
@@ -45,8 +44,7 @@ class Coding:
 
     starts: tuple[bytes, ...]
     codec: str
-    size: Callable[[bytes], Pair | None]
-    pixel_bytes: Callable[[bytes], int] = lambda _: FOUR_FLOATS
+    shape: Callable[[bytes], tuple[Pair, int] | None]
     is_whole: Callable[[bytes], bool] = lambda _: True
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,94 +71,111 @@ def coding_of(data: bytes) -> str | None:
     return "deep JPEG" if frame.bits > 8 and frame.bands in (1, 3) else None
 
 
-def _frame_size(data: bytes) -> Pair | None:
+def _shape_of_jpeg(data: bytes) -> tuple[Pair, int] | None:
     frame = jpeg_frame(data)
-    return frame.size if frame else None
+    return (frame.size, frame.bands * (2 if frame.bits > 8 else 1)) if frame else None
 
 
-def _frame_bytes(data: bytes) -> int:
-    frame = jpeg_frame(data)
-    return frame.bands * (2 if frame.bits > 8 else 1) if frame else FOUR_FLOATS
+def _shape_of_hdr(data: bytes) -> tuple[Pair, int] | None:
+    """Read the line that ends the header of a Radiance picture."""
+    found = re.search(rb"\n\n-Y (\d{1,9}) \+X (\d{1,9})\n", data[: 1 << 16])
+    return ((int(found[1]), int(found[2])), 12) if found else None
 
 
-def _jxl_size(data: bytes) -> Pair | None:
-    """Return ``(H, W)`` from the size header of JPEG XL (ISO/IEC 18181-1, annex D)."""
-    stream = data[2:] if data.startswith(JXL_CODESTREAM) else _jxl_stream(data)
-    bits, at = int.from_bytes(stream[:12], "little"), 0
+class _Bits:
+    """Numbers of some bits each, from the lowest of the first byte (ISO/IEC 18181-1, annex B)."""
 
-    def take(count: int) -> int:
-        nonlocal at
-        at += count
-        return bits >> (at - count) & ((1 << count) - 1)
+    def __init__(self, data: bytes) -> None:
+        self.held = int.from_bytes(data, "little")
+
+    def take(self, count: int) -> int:
+        """Return the next number of so many bits."""
+        number = self.held & ((1 << count) - 1)
+        self.held >>= count
+        return number
+
+    def pick(self, *offsets_and_bits: Pair) -> int:
+        """Return an offset and a number of bits beyond it, of four such by the next two bits."""
+        offset, bits = offsets_and_bits[self.take(2)]
+        return offset + self.take(bits)
+
+
+def _shape_of_jxl(data: bytes) -> tuple[Pair, int] | None:
+    """Read the size and the number of channels of a JPEG XL (ISO/IEC 18181-1, annex D)."""
+    stream = data if data.startswith(JXL_CODESTREAM) else _codestream(data)
+    if not stream.startswith(JXL_CODESTREAM):
+        return None
+    bits = _Bits(stream[2:JXL_HEADER_BYTES])
+    size = _jxl_size(bits)
+    if bits.take(1):  # all else as usual
+        return size, 3
+    if bits.take(1):  # orientation, another size to be shown at, a preview, a film
+        bits.take(3)
+        if bits.take(1):
+            _jxl_size(bits)
+        if bits.take(1):
+            return None
+        if bits.take(1):
+            bits.pick((100, 0), (1000, 0), (1, 10), (1, 30))
+            bits.pick((1, 0), (1001, 0), (1, 8), (1, 10))
+            bits.pick((0, 0), (0, 3), (0, 16), (0, 32))
+            bits.take(1)
+    if bits.take(1):  # floating-point numbers, of which the exponent has bits of its own
+        deep = bits.pick((32, 0), (16, 0), (24, 0), (1, 6))
+        bits.take(4)
+    else:
+        deep = bits.pick((8, 0), (10, 0), (12, 0), (1, 6))
+    bits.take(1)
+    others = bits.pick((0, 0), (1, 0), (2, 4), (1, 12))
+    return size, (3 + others) * (1 if deep <= 8 else 2 if deep <= 16 else 4)
+
+
+def _jxl_size(bits: _Bits) -> Pair:
+    in_eights = bits.take(1)
 
     def extent() -> int:
-        return 8 * (take(5) + 1) if in_eights else take((9, 13, 18, 30)[take(2)]) + 1
+        if in_eights:
+            return 8 * (bits.take(5) + 1)
+        return bits.pick((1, 9), (1, 13), (1, 18), (1, 30))
 
-    in_eights = take(1)
     height = extent()
-    ratio = take(3)
+    ratio = bits.take(3)
     if not ratio:
         return height, extent()
     above, below = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
     return height, height * above // below
 
 
-def _jxl_stream(data: bytes) -> bytes:
-    """Return what follows the mark of the codestream in a container (ISO/IEC 18181-2, 9)."""
+def _codestream(data: bytes) -> bytes:
+    """Return the beginning of the codestream in a container (ISO/IEC 18181-2, 9)."""
+    return bytes(islice(chain.from_iterable(_boxes(data)), JXL_HEADER_BYTES))
+
+
+def _boxes(data: bytes) -> Iterator[bytes]:
+    """Yield what each box of a container holds of the codestream, in order."""
     at = 0
     while at + 8 <= len(data):
         length, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
         if length == 1:
             length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        end = at + length if length else len(data)  # 0 says that it is the last
         if kind in (b"jxlc", b"jxlp"):
             # A part begins with its number, of four bytes.
-            return data[at + head + (4 if kind == b"jxlp" else 0) + 2 :][:12]
-        if length < head:  # 0 says that it is the last
-            break
-        at += length
-    return b""
-
-
-def _jxr_size(data: bytes) -> Pair | None:
-    held = _jxr_directory(data)
-    if JXR_WIDTH not in held or JXR_HEIGHT not in held:
-        return None
-    return held[JXR_HEIGHT], held[JXR_WIDTH]
-
-
-def _jxr_is_whole(data: bytes) -> bool:
-    held = _jxr_directory(data)
-    return held.get(JXR_OFFSET, 0) + held.get(JXR_BYTES, 0) <= len(data)
-
-
-def _jxr_directory(data: bytes) -> dict[int, int]:
-    """Return the numbers that the directory of a JPEG XR file holds (ITU-T T.832, A.5)."""
-    (first,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, first)
-    held = {}
-    for at in range(first + 2, first + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from("<HH", data, at)
-        # A number of 16 or 32 bits stands in the entry itself.
-        (held[tag],) = struct.unpack_from("<I" if kind == 4 else "<H", data, at + 8)
-    return held
-
-
-def _hdr_size(data: bytes) -> Pair | None:
-    """Return ``(H, W)`` from the line that ends the header of a Radiance picture."""
-    found = re.search(rb"\n\n-Y (\d{1,9}) \+X (\d{1,9})\n", data[: 1 << 16])
-    return (int(found[1]), int(found[2])) if found else None
+            yield data[at + head + (4 if kind == b"jxlp" else 0) : end][:JXL_HEADER_BYTES]
+        if end < at + head:
+            return
+        at = end
 
 
 CODINGS = {
     "JPEG XL": Coding(
         (JXL_CODESTREAM, JXL_CONTAINER),
         "jpegxl",
-        _jxl_size,
+        _shape_of_jxl,
         options={"index": 0, "keeporientation": True},  # the first picture, as it is stored
     ),
-    "JPEG XR": Coding((b"II\xbc\x01",), "jpegxr", _jxr_size, is_whole=_jxr_is_whole),
-    "Radiance": Coding((b"#?RADIANCE\n", b"#?RGBE\n"), "rgbe", _hdr_size),
-    "JPEG-LS": Coding((), "jpegls", _frame_size, _frame_bytes, is_complete),
-    "deep JPEG": Coding((), "jpeg", _frame_size, _frame_bytes, is_complete),
+    "Radiance": Coding((b"#?RADIANCE\n", b"#?RGBE\n"), "rgbe", _shape_of_hdr),
+    "JPEG-LS": Coding((), "jpegls", _shape_of_jpeg, is_complete),
+    "deep JPEG": Coding((), "jpeg", _shape_of_jpeg, is_complete),
 }
 """The kinds, by name."""

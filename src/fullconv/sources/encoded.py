@@ -7,6 +7,7 @@ decoders fill what is missing of a picture with grey, without an error.
 from __future__ import annotations
 
 import io
+import re
 import struct
 from typing import NamedTuple
 
@@ -14,12 +15,17 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.trouble import damaged
 
-LS_FRAME = 0xF7
-"""The marker of a JPEG-LS frame, where other JPEGs have 0xC0 to 0xCF."""
+MARKER = re.compile(rb"\xff([^\x00\xff])")
+LS_FRAME, SCAN = 0xF7, 0xDA
+"""The markers of a JPEG-LS frame, where other JPEGs have 0xC0 to 0xCF, and of encoded pixels."""
+
+ALONE = (0x01, *range(0xD0, 0xD9))
+"""Markers that no length follows (ITU-T T.81, table B.1)."""
 
 JPEG = (6, 7, 34892, 33007)
-PICTURES = (50001, 50002, 52546, 22610, 34712, 33003, 33004, 33005, 34933, 34934)
-"""Compressions of TIFF whose blocks are whole pictures: WebP, JPEG XL, JPEG XR, JPEG 2000, PNG."""
+JPEG_XR = (22610, 34934)
+PICTURES = (50001, 50002, 52546, 34712, 33003, 33004, 33005, 34933)
+"""Compressions of TIFF whose blocks are whole pictures: WebP, JPEG XL, JPEG 2000, PNG."""
 
 
 def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None:
@@ -70,19 +76,24 @@ class Frame(NamedTuple):
 
 
 def jpeg_frame(jpeg: bytes) -> Frame | None:
-    """Return the frame header of a JPEG; None without one."""
-    at = 2
-    while jpeg.startswith(b"\xff\xd8") and at + 10 <= len(jpeg):
-        marker = jpeg[at + 1]
-        if jpeg[at] != 0xFF:
-            return None
-        if marker == 0xFF:  # fill bytes may stand before a marker
-            at += 1
-            continue
+    """Return the frame header of a JPEG; None without one.
+
+    Markers are looked for as decoders do, which pass over fill bytes and whatever else stands
+    before one.
+    """
+    found = MARKER.search(jpeg, 2) if jpeg.startswith(b"\xff\xd8") else None
+    while found:
+        marker, at = found[1][0], found.end()
         if marker == LS_FRAME or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            bits, height, width, bands = struct.unpack_from(">BHHB", jpeg, at + 4)
+            if at + 8 > len(jpeg):
+                return None
+            bits, height, width, bands = struct.unpack_from(">BHHB", jpeg, at + 2)
             return Frame(marker == LS_FRAME, bits, (height, width), bands)
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if marker == SCAN:
+            return None
+        if marker not in ALONE:
+            at += int.from_bytes(jpeg[at : at + 2], "big")
+        found = MARKER.search(jpeg, at)
     return None
 
 
@@ -92,9 +103,10 @@ def _picture_size(data: bytes) -> Pair | None:
 
     coding = coding_of(data)
     if coding is not None:
-        return CODINGS[coding].size(data)
+        shape = CODINGS[coding].shape(data)
+        return shape and shape[0]
     kind = picture_format(data[:64])
     if kind is None:
-        return None  # a JPEG XR without its file's header: compared after decoding
+        return None  # what is no picture is refused by its decoder
     width, height = open_header(io.BytesIO(data), kind).size
     return height, width

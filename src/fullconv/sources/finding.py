@@ -13,7 +13,7 @@ from fullconv.sources.opening import RASTERS, SLIDES
 from fullconv.sources.zarr_folder import is_zarr
 
 ENDINGS = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .gif .jp2 .j2k .j2c .jpx .jph .jxl .jxr .wdp .hdp "
+    ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .gif .jp2 .j2k .j2c .jpx .jph .jxl "
     ".jls .psd .avif .ppm .pgm .pbm .pnm .pfm .tga .qoi .sgi .tif .tiff .btf .tf8 .svs".split()
 ) | {*SLIDES, *RASTERS}
 """Endings by which a file in a folder is taken for an image."""

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
-from fullconv.sources.encoded import is_complete
+from fullconv.sources.encoded import is_complete, jpeg_frame
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
 
 FORMATS = (
     "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN PSD "
-    "MSP BLP DCX FLI FTEX GBR MCIDAS PIXAR XVTHUMB TGA"
+    "MSP BLP DCX TGA"
 ).split()
 """Pillow's formats that hold a picture and nothing to run: PostScript is a program."""
 
@@ -100,21 +101,39 @@ def open_picture(path: Path, kind: str) -> Pyramid:
 
 def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:
     """Return the size that a picture says it has, and its pixels."""
-    size = coding.size(data)
-    if size is None:
-        raise damaged(name, "it does not say its size")
+    shape = coding.shape(data)
+    if shape is None:
+        raise damaged(name, "it does not say its size as most do")
     if not coding.is_whole(data):
         raise damaged(name, "it ends early")
-    check_whole(name, size, coding.pixel_bytes(data))
-    return size, coding.decode(data)
+    check_whole(name, *shape)
+    return shape[0], coding.decode(data)
 
 
 def _by_either(name: str, kind: str, data: bytes) -> tuple[Pair, NDArray[Any]]:
     """Return the same of a format that Pillow knows."""
+    _refuse_odd(name, kind, data)
     with open_header(io.BytesIO(data), kind) as image:
         width, height = image.size
         check_whole(name, (height, width), _pixel_bytes(image, kind, data))
         return (height, width), _decode(image, kind, data)
+
+
+def _refuse_odd(name: str, kind: str, data: bytes) -> None:
+    """Refuse what Pillow would call damaged, and is not; or what it would look at for long."""
+    frame = jpeg_frame(data) if kind == "JPEG" else None
+    if kind == "JPEG" and frame is None:
+        raise damaged(name, "truncated before it says its size")
+    what = None
+    if kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
+        what = "a Photoshop file of more than 8 bits, or a large one (PSB)"
+    elif frame is not None and frame.bits > 8:
+        what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
+    if what:
+        raise ImageError(
+            f"{name} is {what}, which fullconv does not read; save it as TIFF or PNG, in RGB or "
+            f"grey."
+        )
 
 
 def _pixel_bytes(image: Image.Image, kind: str, data: bytes) -> int:

@@ -11,6 +11,7 @@ import tifffile
 
 from fullconv.errors import ImageError, MissingExtraError, first_line
 from fullconv.geometry import Pair
+from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Georeference, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
@@ -116,6 +117,11 @@ def _layout(name: str, series: TiffPageSeries) -> Layout:
         layers=tuple(layer for one in pages for layer in _page_layers(name, one, page, stored)),
     )
     check_block(name, layout.block, samples * page.dtype.itemsize)
+    if page.compression in JPEG_XR:
+        raise UnreadableKindError(
+            f"{name} is compressed as JPEG XR, whose decoder ends the whole process on damaged "
+            f"files; save it again, with Deflate or JPEG compression."
+        )
     try:
         page.decode(None, 0)
     except ValueError as error:
