@@ -19,8 +19,9 @@ import tifffile
 import fullconv
 from fullconv.errors import FullconvError, InputError, OutputError
 from fullconv.scanning import engine
+from fullconv.scanning import ledger as ledger_module
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.ledger import SETTLED_EVERY, Ledger
+from fullconv.scanning.ledger import SETTLED_EVERY, SLOW, Ledger
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
 from scans import converted, crops_scores, padded_model, picture
@@ -124,21 +125,64 @@ def test_a_resumed_scan_computes_only_what_is_missing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["heat.zarr"]
 
 
-def test_tiles_are_brought_to_the_disk_together_and_counted_from_then_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def lines_after_each(folder: Path, seconds: list[float], patch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many tiles count after each is finished, so many seconds after the one before."""
     now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    ledger = Ledger(tmp_path / "heat.zarr")
+    patch.setattr(time, "monotonic", lambda: now)
+    ledger = Ledger(folder / "heat.zarr")
     ledger.lock()
     counted = []
-    for tile in range(6):
-        now += 0.4 * SETTLED_EVERY
-        ledger.add(tile, 20, 0, ledger.heatmap / "0" / "c" / "0" / "0" / f"{tile}")
+    for tile, later in enumerate(seconds):
+        now += later
+        (ledger.folder / f"{tile}").write_bytes(b"scores")
+        ledger.add(tile, 20, 0, ledger.folder / f"{tile}")
         counted.append(lines_in(ledger.folder / "tiles"))
-    assert counted == [1, 1, 1, 4, 4, 4]
     ledger.close()
-    assert lines_in(ledger.folder / "tiles") == 6
+    assert lines_in(ledger.folder / "tiles") == len(seconds)
+    return counted
+
+
+def test_tiles_are_brought_to_the_disk_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = [0.15 * SETTLED_EVERY] * 10
+    assert lines_after_each(tmp_path, fast, monkeypatch) == [1] * 7 + [8] * 3
+
+
+def test_slow_tiles_are_not_kept_waiting_where_lanes_end_theirs_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = [9 * SLOW, 0.0, 0.0, 0.0, 9 * SLOW, 0.0, 0.0, 0.0]
+    assert lines_after_each(tmp_path, lanes, monkeypatch) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_line_is_written_when_its_scores_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, before = tmp_path / "heat.zarr", {}
+    tiles, real = tmp_path / "heat.zarr.part" / "tiles", ledger_module.to_disk
+
+    def to_disk(path: Path) -> None:
+        before.setdefault(path, lines_in(tiles))
+        real(path)
+
+    monkeypatch.setattr(ledger_module, "to_disk", to_disk)
+    ledger = Ledger(out)
+    ledger.lock()
+    for tile in range(3):
+        chunk = ledger.heatmap / "0" / "c" / "0" / f"{tile}" / "0"
+        chunk.parent.mkdir(parents=True)
+        chunk.write_bytes(b"scores")
+        ledger.add(tile, 20, 0, chunk)
+        ledger.settle()
+        for place in (chunk, chunk.parent):
+            assert before[place] == tile
+    assert lines_in(tiles) == 3
+    ledger.add(3, 20, 0, ledger.heatmap / "missing")
+    with pytest.raises(FileNotFoundError):
+        ledger.settle()
+    assert lines_in(tiles) == 3
+    ledger.close()
 
 
 @pytest.mark.parametrize("cut", [b"7", b"7 20", b"7 20 0"])

@@ -25,6 +25,7 @@ from fullconv.detections.detecting import detect
 from fullconv.errors import InputError, MissingExtraError, OutputError
 from fullconv.runtimes import open_runtime
 from fullconv.scanning import geotiff
+from fullconv.scanning import ledger as ledger_module
 from fullconv.scanning import ledger as ledgers
 from fullconv.scanning.heatmap import Heatmap, encoded
 from fullconv.scanning.ledger import Ledger
@@ -168,15 +169,34 @@ def test_a_line_of_which_the_disk_took_a_part_is_never_joined_by_the_next(tmp_pa
 
     ledger = Ledger(tmp_path / "heat.zarr")
     ledger.lock()
-    ledger.add(1, 20, 0, ledger.heatmap / "0" / "c" / "0" / "0" / "0")
+    chunk = ledger.folder / "chunk"
+    chunk.write_bytes(b"scores")
     file, ledger._file = ledger._file, Full(ledger._file)
-    ledger.add(12, 40, 0, ledger.heatmap / "0" / "c" / "0" / "0" / "1")
+    ledger._unsettled.append((b"12 40 0\n", chunk))
     with pytest.raises(OSError, match="No space left"):
         ledger.settle()
+    assert not ledger.keeps()
     ledger._file = file
+    ledger.add(7, 20, 0, chunk)
+    ledger.settle()
     ledger.resume()
-    assert ledger.before.tolist() == [1]
+    assert ledger.before.tolist() == [7]
     ledger.close()
+
+
+def test_a_finished_output_counts_though_what_is_left_beside_it_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = ledger_module._remove
+
+    def refused(path: Path) -> None:
+        if path.suffix == ".part":
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        remove(path)
+
+    monkeypatch.setattr(ledger_module, "_remove", refused)
+    heatmap = scan(converted(STEP), IMAGE, tmp_path / "heat.zarr", tile=(4, 5))
+    np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(IMAGE, STEP))
 
 
 @pytest.mark.parametrize("name", ["heat.zarr", "heat.tif"])

@@ -217,7 +217,10 @@ def test_a_geotiff_is_indexed_as_numpy_does(tmp_path: Path) -> None:
         np.s_[:, np.arange(17) % 3 == 1], np.s_[np.int64(1), np.array([-1, 2]), 4:6], np.s_[:, []],
     ):  # fmt: skip
         np.testing.assert_array_equal(heatmap[place], np.asarray(heatmap)[place], str(place))
-    for wrong in (np.s_[2], np.s_[0, 99], np.s_[0, [1, 99]], np.s_[0, 0, 0, 0]):
+    for wrong in (
+        *(np.s_[2], np.s_[0, 99], np.s_[0, [1, 99]], np.s_[0, 0, 0, 0]),
+        *(np.s_[None, 0], np.s_[True, 1], np.s_[..., 0, ...]),
+    ):
         with pytest.raises(IndexError):
             heatmap[wrong]
 
@@ -318,6 +321,8 @@ def test_the_image_is_resized_by_the_scale() -> None:
         ({"output": 1}, "scan(output=1): the model has 1 output(s), counted from 0."),
         ({"roi": (5, 5, 9, 9)}, "roi=(5, 5, 9, 9): no window of 9x12 pixels lies wholly inside"),
         ({"roi": "abcd"}, "roi=abcd: expected x0, y0, x1, y1 in pixels of the image"),
+        ({"roi": ["0", "0", "x", "9"]}, "roi=['0', '0', 'x', '9']: expected x0, y0, x1, y1 in"),
+        ({"roi": np.zeros((4, 1))}, "roi=[[0.] [0.] [0.] [0.]]: expected x0, y0, x1, y1 in pixels"),
         ({"roi": 5}, "roi=5: expected x0, y0, x1, y1 in pixels of the image"),
         ({"roi": (5, 5, 5, 9)}, "roi=(5, 5, 5, 9): expected x0, y0, x1, y1 in pixels of the image"),
         ({"mask": np.zeros((3, 3))}, "mask: it is 0 everywhere, so there is nothing to scan."),

@@ -133,10 +133,12 @@ class Bands:
         from rasterio.windows import Window
 
         places = place if isinstance(place, tuple) else (place,)
+        if any(p is None or isinstance(p, bool) for p in places):
+            raise IndexError(f"{place}: expected whole numbers, slices and lists")
         at = next((i for i, p in enumerate(places) if p is Ellipsis), len(places))
         rest = places[at + 1 :]
         places = (*places[:at], *[slice(None)] * (3 - at - len(rest)), *rest)
-        if len(places) > 3:
+        if len(places) > 3 or any(p is Ellipsis for p in rest):
             raise IndexError(f"{place}: expected class, row and column, or fewer")
         sides = [_read_for(p, size) for p, size in zip(places, self.shape, strict=True)]
         bands, rows, columns = (side for side, _ in sides)

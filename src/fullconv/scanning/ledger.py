@@ -8,9 +8,9 @@ While a scan writes ``heat.zarr``, everything lies in the folder ``heat.zarr.par
 how many of these hold NaN pixels).
 A tile's line is written when its scores are on the disk, so whatever moment the process is killed
 at, every tile with a line is whole, and every other is computed again. A last line that is cut
-short counts for nothing. Lines are written every second, for all tiles since: to wait for the disk
-after each took 3 % of a fast scan. When the heatmap is complete it is moved to its own name in one
-step: what has that name is finished.
+short counts for nothing. Of tiles that follow fast on each other, those of a second are brought to
+the disk together: to wait for it after each took 3 % of a fast scan. When the heatmap is complete
+it is moved to its own name in one step: what has that name is finished.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ RUN = "run.json"
 TILES = "tiles"
 
 SETTLED_EVERY = 1.0
-"""Seconds of scanning that a killed process may lose."""
+"""Seconds for which finished tiles wait for others, with which they are brought to the disk."""
+
+SLOW = 0.25
+"""A tile does not wait where one takes so many seconds: several lanes may end theirs together, and
+the next to end would come late."""
 
 WHAT = {
     "model": "another model, or another conversion of it",
@@ -79,7 +83,8 @@ class Ledger:
         self.windows = self.odd = 0
         self._file: Any = None
         self._unsettled: list[tuple[bytes, Path]] = []
-        self._settled_at = -SETTLED_EVERY
+        self._began_at, self._added = time.monotonic(), 0
+        self._settled_at = self._began_at - SETTLED_EVERY
         self._known: set[Path] = set()
 
     @property
@@ -153,9 +158,12 @@ class Ledger:
     def add(self, tile: int, windows: int, odd: int, chunk: Path) -> None:
         """Note that a tile's scores are in this file; it counts when that is on the disk."""
         self._unsettled.append((b"%d %d %d\n" % (tile, windows, odd), chunk))
+        self._added += 1
         self.windows += windows
         self.odd += odd
-        if time.monotonic() - self._settled_at >= SETTLED_EVERY:
+        now = time.monotonic()
+        is_slow = now - self._began_at >= SLOW * self._added
+        if is_slow or now - self._settled_at >= SETTLED_EVERY:
             self.settle()
 
     def settle(self) -> None:
@@ -171,8 +179,13 @@ class Ledger:
                 to_disk(self.folder / place)
         self._known |= parents
         lines = b"".join(line for line, _ in settled)
-        while lines:  # a full disk takes what it can, and refuses only the next byte
-            lines = lines[self._file.write(lines) :]
+        whole = os.fstat(self._file.fileno()).st_size
+        try:
+            while lines:  # a full disk takes what it can, and refuses only the next byte
+                lines = lines[self._file.write(lines) :]
+        except OSError:
+            self._file.truncate(whole)  # no line that is cut short, for the next to join
+            raise
         os.fsync(self._file.fileno())
         self._settled_at = time.monotonic()
 
@@ -200,7 +213,8 @@ class Ledger:
                 f"cannot write {self.out}: {first_line(error)}; the finished heatmap is {made}."
             ) from None
         self.close()
-        _remove(self.folder)
+        with suppress(OSError):  # the output is whole, whatever is left here
+            _remove(self.folder)
 
     def close(self) -> None:
         """Let others write it. What is finished stays; where nothing is, nothing stays."""
@@ -234,8 +248,6 @@ def to_disk(path: Path) -> None:
     """Have the system write a file or folder out now."""
     try:
         handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return  # a chunk that holds nothing but NaN is not stored
     except PermissionError:
         return  # Windows opens no folders
     try:

@@ -78,12 +78,7 @@ class Region:
         counts = grid.shape(size)
         rows, columns = (0, counts[0]), (0, counts[1])
         if roi is not None:
-            if not _is_box(roi):
-                raise InputError(
-                    f"roi={roi}: expected x0, y0, x1, y1 in pixels of the image, with x0 "
-                    f"left of x1 and y0 above y1."
-                )
-            x0, y0, x1, y1 = roi
+            x0, y0, x1, y1 = _edges(roi)
             rows = _inside(y0 / scale[0], y1 / scale[0], grid, 0, counts[0])
             columns = _inside(x0 / scale[1], x1 / scale[1], grid, 1, counts[1])
             if rows[0] >= rows[1] or columns[0] >= columns[1]:
@@ -155,13 +150,19 @@ class Region:
             yield int(np.count_nonzero(self.wanted(rows, self.columns)))
 
 
-def _is_box(roi: Any) -> bool:
-    """Whether this is the left, upper, right and lower edge of a rectangle."""
+def _edges(roi: Any) -> Box:
+    """Return the left, upper, right and lower edge of a rectangle."""
     try:
-        x0, y0, x1, y1 = (float(edge) for edge in roi)
+        x0, y0, x1, y1 = (float(edge) for edge in tuple(roi))
+        if all(map(isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1:
+            return x0, y0, x1, y1
     except (TypeError, ValueError):
-        return False
-    return isfinite(x0 + y0 + x1 + y1) and x0 < x1 and y0 < y1
+        pass  # no list, or not of four numbers
+    told = " ".join(str(roi).split())
+    raise InputError(
+        f"roi={told}: expected x0, y0, x1, y1 in pixels of the image, with x0 left of x1 and y0 "
+        f"above y1."
+    )
 
 
 def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pair:
