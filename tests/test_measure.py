@@ -16,6 +16,7 @@ from fullconv.geometry import Halo
 from fullconv.runtimes import Runtime, cores
 from fullconv.scanning import measure
 from fullconv.scanning.measure import choose_lanes, choose_plan, choose_runtime, recall, remember
+from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
 from fullconv.tiling import Plan
 from scans import blank, converted, crops_scores, picture
@@ -175,3 +176,12 @@ def test_a_scan_by_the_fastest_runtime_gives_the_scores_of_the_crops() -> None:
     heatmap = scan(converted((2, 1)), image, runtime="auto")
     np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(image, (2, 1)))
     assert heatmap.metadata["chosen"]["runtime"] in ("onnxruntime", "openvino")
+
+
+def test_tiles_with_a_halo_may_take_more_and_most_where_operations_are_merged() -> None:
+    alone, padded = converted((1, 1)), converted((1, 1), exact=False)
+    assert padded.halo != alone.halo
+    for runtime, more in (("onnxruntime", 1_500_000_000), ("torch", 1_000_000_000)):
+        assert Options().memory(alone, runtime) == 512_000_000
+        assert Options().memory(padded, runtime) == more
+        assert Options(memory_bytes=7).memory(padded, runtime) == 7

@@ -38,8 +38,9 @@ def reading(command: Decorated) -> Decorated:
             "--memory",
             "memory_bytes",
             type=Memory(),
-            help="What the tensors of tiles may take, as in 800MB. Default: 512MB, and 1GB for "
-            "--approximate models that pad. All in all it is a few times as much.",
+            help="What the tensors of tiles may take, as in 800MB. Default: 512MB, and for "
+            "--approximate models that pad 1GB, in ONNX Runtime 1.5GB. All in all it is up to a "
+            "few times as much.",
         ),
         click.option(
             "--tile",

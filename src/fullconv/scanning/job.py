@@ -138,7 +138,9 @@ class Job:
     def _task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
         fcn, options, size = self.fcn, self.options, self.image.size
-        memory_bytes = options.memory(fcn)
+        name = chosen.get("runtime", options.runtime)
+        name = native(fcn) if name == "native" else name
+        memory_bytes = options.memory(fcn, name)
         shape = chosen.get("tile", options.tile)
 
         def plan_for(lanes: int) -> Plan:
@@ -147,8 +149,6 @@ class Job:
             rows, columns = fcn.grid.shape(size)
             return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
 
-        name = chosen.get("runtime", options.runtime)
-        name = native(fcn) if name == "native" else name
         runtime = self.engine.runtime(
             name,
             size,

@@ -90,7 +90,8 @@ def scan(
         Rows and columns of windows in a tile; by default what a short measurement finds fastest.
     memory_bytes : int, optional
         What the tensors of the tiles that are computed at a time may take. By default 512 MB, and
-        1 GB where tiles have a halo (``exact=False`` of a network that pads).
+        where tiles have a halo (``exact=False`` of a network that pads) 1 GB, in ONNX Runtime,
+        which holds less than is estimated, 1.5 GB.
     windows_to_check : int
         How many windows, spread over the image, are computed again from crops at the end.
     resume : bool
