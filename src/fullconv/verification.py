@@ -149,7 +149,7 @@ def verify_prepared(
 
 
 def verify_few(fcn: FullyConvolutional, model: Any) -> Verification:
-    """Compare four neighbouring windows of random pixels."""
+    """Compare four neighbouring windows of random pixels with their crops."""
     (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
     pixels = np.random.default_rng(0).random((1, fcn.shape.channels, h + sy, w + sx), np.float32)
     return verify_prepared(fcn, model, fcn.framework.images(fcn.model, pixels), windows=4)

@@ -121,14 +121,15 @@ def _by_either(name: str, kind: str, data: bytes) -> tuple[Pair, NDArray[Any]]:
 
 def _refuse_odd(name: str, kind: str, data: bytes) -> None:
     """Refuse what Pillow would call damaged, and is not; or what it would look at for long."""
-    frame = jpeg_frame(data) if kind == "JPEG" else None
-    if kind == "JPEG" and frame is None:
-        raise damaged(name, "truncated before it says its size")
     what = None
-    if kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
+    if kind == "JPEG":
+        frame = jpeg_frame(data)
+        if frame is None:
+            raise damaged(name, "truncated before it says its size")
+        if frame.bits > 8:
+            what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
+    elif kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
         what = "a Photoshop file of more than 8 bits, or a large one (PSB)"
-    elif frame is not None and frame.bits > 8:
-        what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
     if what:
         raise ImageError(
             f"{name} is {what}, which fullconv does not read; save it as TIFF or PNG, in RGB or "
