@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fullconv.errors import OutputError
+from fullconv.system.disk import replace
 
 
 @contextlib.contextmanager
@@ -39,7 +40,7 @@ def whole(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        replace(temporary, path)
     except OutputError:
         raise
     except OSError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, first_line
 from fullconv.scanning.heatmap import LEVELS, NOT_SCANNED, Heatmap
-from fullconv.scanning.ledger import to_disk
+from fullconv.system.disk import to_disk
 
 BLOCK = 256
 """Rows and columns of a block of the file, a multiple of 16 as TIFF demands."""

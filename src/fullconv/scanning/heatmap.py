@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.closing import Closing
 from fullconv.errors import FullconvError, ImageError, InputError, first_line
 from fullconv.geometry import Grid, Pair
 from fullconv.verification import Verification
@@ -23,7 +24,7 @@ NOT_SCANNED = 255
 """What uint8 has in place of NaN."""
 
 
-class Heatmap:
+class Heatmap(Closing):
     """The scores of every window of an image, larger than memory if need be.
 
     Attributes
@@ -73,6 +74,12 @@ class Heatmap:
                 f"({type(error).__name__}: {first_line(error)}); give the folder that "
                 f"'fullconv scan -o' named."
             ) from None
+
+    def close(self) -> None:
+        """Let go of the file of a GeoTIFF, which Windows would keep in its place; zarr has none."""
+        held = getattr(self.array, "raster", None)
+        if held is not None:
+            held.close()
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -88,6 +88,7 @@ class Job:
                 todo = "choose another name, or replace it with overwrite=True (--overwrite)"
                 refuse_other(out, finished.metadata.get("asked", {}), asked, todo)
                 return finished
+            finished.close()
         if out.suffix.lower() != ".zarr":
             geotiff.check_installed(out)
         with contextlib.closing(Ledger(out)) as ledger:

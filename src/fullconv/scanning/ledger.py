@@ -15,7 +15,6 @@ it is moved to its own name in one step: what has that name is finished.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -28,10 +27,13 @@ from typing import Any
 import numpy as np
 
 from fullconv.errors import InputError, OutputError, first_line
+from fullconv.system.disk import replace, to_disk
+from fullconv.system.locking import HeldElsewhereError, Lock
 
 HEATMAP = "heatmap"
 RUN = "run.json"
 TILES = "tiles"
+OWNER = "owner"
 
 SETTLED_EVERY = 1.0
 """Seconds for which finished tiles wait for others, with which they are brought to the disk."""
@@ -82,6 +84,7 @@ class Ledger:
         self.before = np.zeros(0, np.int64)
         self.windows = self.odd = 0
         self._file: Any = None
+        self._lock: Lock | None = None
         self._unsettled: list[tuple[bytes, Path]] = []
         self._began_at, self._added = time.monotonic(), 0
         self._settled_at = self._began_at - SETTLED_EVERY
@@ -113,27 +116,22 @@ class Ledger:
                 f"and that you may write to."
             ) from None
         try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock = Lock(self._file, self.folder / OWNER)
+        except HeldElsewhereError as other:
             self._file.close()
             self._file = None
+            told = f" ({other})" if str(other) else ""
             raise OutputError(
-                f"cannot write {self.out}: another process is writing it; wait for it, or choose "
-                f"another name."
+                f"cannot write {self.out}: another process is writing it{told}; wait for it, or "
+                f"choose another name."
             ) from None
-        except OSError:
-            return  # some file systems of clusters know no locks
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Start from nothing, under a run's record."""
         self._file.truncate(0)  # first: no tile may count whose scores are removed
         os.fsync(self._file.fileno())
         for entry in self.folder.iterdir():
-            if entry.name != TILES:
+            if entry.name not in (TILES, OWNER):
                 _remove(entry)
         _write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
 
@@ -221,9 +219,17 @@ class Ledger:
         if self._file is None:
             return
         keeps, file, self._file = self.keeps(), self._file, None
+        left = False
         with file:
-            if not keeps:
-                _remove(self.folder)
+            try:
+                if not keeps:
+                    _remove(self.folder)
+            except PermissionError:  # on Windows, while the file is open
+                left = True
+        if self._lock is not None:
+            self._lock.release()
+        if left:
+            _remove(self.folder)
 
 
 def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
@@ -240,23 +246,8 @@ def _write_whole(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(".partial")
     temporary.write_bytes(data)
     to_disk(temporary)
-    temporary.replace(path)
+    replace(temporary, path)
     to_disk(path.parent)
-
-
-def to_disk(path: Path) -> None:
-    """Have the system write a file or folder out now."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return  # Windows opens no folders
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise  # else: a file system, such as of a network, that cannot do so for folders
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.files import whole
 from fullconv.geometry import NO_HALO, Pair
-from fullconv.runtimes import Runtime, cores, fastest, open_runtime, runtimes_for
+from fullconv.runtimes import Runtime, fastest, open_runtime, runtimes_for
+from fullconv.system.processor import cores
 from fullconv.tiling import Plan, Tile
 
 Read = Callable[[Tile], NDArray[np.float32]]
@@ -195,7 +196,7 @@ def remember(key: str, value: Any) -> None:
         path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as temporary:
-            temporary.write_text(json.dumps(recall() | {key: value}, indent=1))
+            temporary.write_text(json.dumps(recall() | {key: value}, indent=1), encoding="utf-8")
 
 
 def _memory() -> Path:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,8 +159,8 @@ def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
     import zarr
 
     # Levels lie below their group (OME-Zarr 0.5, multiscales); another path would leave it.
-    held = None
-    if ".." not in Path(within).parts and not within.startswith("/") and within in group:
+    held, place = None, PureWindowsPath(within)  # which knows the roots of every system
+    if not (place.anchor or ".." in place.parts) and within in group:
         held = group[within]
     if not isinstance(held, zarr.Array):
         raise damaged(name, f"its array {within!r} is missing")
