@@ -365,6 +365,17 @@ def test_images_of_several_drives_have_places_of_their_own(
     ]
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_a_name_that_a_pipe_cannot_show_is_shown_by_its_codes(folder: Path, encoding: str) -> None:
+    call = [sys.executable, "-m", "fullconv", "convert", "model.onnx", "-o", "Ω.onnx"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(call, cwd=folder, env=environment, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    shown = "Ω.onnx" if encoding == "utf-8" else r"\u03a9.onnx"
+    assert f"wrote    {shown} (" in result.stdout.decode(encoding)
+    assert (folder / "Ω.onnx").exists()
+
+
 def test_a_level_that_is_named_by_its_drive_lies_elsewhere(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "image.zarr")
     group.create_array("C:level", data=IMAGE[:, :, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import NoReturn
 
@@ -25,8 +26,18 @@ def main() -> NoReturn:
             warnings.simplefilter("ignore")
         from fullconv.cli.group import commands
 
+        _show_every_name()
         commands.main(prog_name="fullconv")
     except KeyboardInterrupt:  # while it was starting; later ones end in the group
         print("fullconv: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def _show_every_name() -> None:
+    """Print by its code what the encoding of standard output lacks, as Python does on stderr.
+
+    Windows gives a pipe the encoding of the country; names of files may hold anything anywhere.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
