@@ -29,6 +29,7 @@ from fullconv.preprocessing import UNCHANGED, Preprocessing
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
+from on_this_machine import need_openvino
 from scans import converted, crops_scores, padded_model, picture
 
 STEP = (2, 1)
@@ -462,7 +463,7 @@ def test_every_runtime_gives_the_scores_and_tiles_and_memory_do_not_change_them(
 
 
 def test_a_lower_precision_reports_its_agreement(folder: Path) -> None:
-    pytest.importorskip("openvino")
+    need_openvino("bf16")
     options = ("--runtime", "openvino", "--precision", "bf16")
     result = call("scan", "model.onnx", "image.png", "-o", "heat.zarr", *options)
     assert result.exit_code == 0

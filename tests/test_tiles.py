@@ -240,12 +240,13 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
     """62,001 windows of this network, each with 20 kB, would need more than a gigabyte at once."""
     program = textwrap.dedent(
         """
-        import resource, sys
+        import sys
         sys.path.insert(0, "tests")
         import numpy as np
         import fullconv
         from networks.onnx_form import onnx_form
         from networks.specs import Conv, Flatten, Gate, Linear, Network
+        from on_this_machine import peak_bytes
         network = Network(
             window=(8, 10), channels=2, trunk=(Conv(out=64, padding=(1, 1, 1, 1)), Gate()),
             head=Flatten(style="Flatten"), tail=(Linear(out=2, style="Gemm transB"),), opset=17,
@@ -255,10 +256,9 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
         converted.MEMORY_BYTES = 64 << 20
         small = np.zeros((1, 2, 40, 40), np.float32)
         fcn(small)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_bytes()
         scores = fcn(np.zeros((1, 2, 256, 258), np.float32))
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(scores.shape[2] * scores.shape[3], (after - before) // 1024)
+        print(scores.shape[2] * scores.shape[3], (peak_bytes() - before) >> 20)
         """
     )
     result = subprocess.run(
