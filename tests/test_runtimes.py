@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import re
 import subprocess
 import sys
@@ -88,6 +89,8 @@ def image() -> np.ndarray:
 def test_random_padded_networks_equal_their_crops(name: str) -> None:
     if name == "openvino":
         need_openvino()
+        if platform.machine() not in choosing.OPENVINO_IS_RIGHT_ON:
+            pytest.skip("OpenVINO is not right on this processor, and not chosen by itself")
     compared = 0
     for network, step, size, count in drawn("onnx", 0)[-NETWORKS:]:
         if "circular" in repr(network) or network.double:
@@ -346,6 +349,13 @@ def test_cuda_gives_the_crops_scores(small) -> None:
 def test_the_native_runtime_comes_first(plain, small) -> None:
     assert runtimes_for(plain)[0] == "onnxruntime"
     assert runtimes_for(small[0])[:2] == ["torch", "onnxruntime"]
+
+
+@pytest.mark.parametrize(("machine", "is_taken"), [("x86_64", True), ("aarch64", False)])
+def test_openvino_is_chosen_where_it_is_right(plain, monkeypatch, machine, is_taken) -> None:
+    need_openvino()
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert ("openvino" in runtimes_for(plain)) == is_taken
 
 
 def test_the_fastest_is_one_that_runs(plain, image, monkeypatch) -> None:
