@@ -48,7 +48,7 @@ def test_every_class_of_cases_can_be_repeated_and_has_a_judge_that_is_there() ->
     ],
 )
 def test_what_goes_wrong_is_seen(tmp_path: Path, what: str, kind: str) -> None:
-    with Children(["fuzz.planted"], seconds=5) as children:
+    with Children(["fuzz.planted"], seconds=2 if what == "slow" else 60) as children:
         outcome = children.run(tmp_path, ["explain", what])
         assert outcome.kind == kind, outcome
         assert children.run(tmp_path, ["explain", "nothing"]).kind == "done"

@@ -249,6 +249,14 @@ def test_no_resume_starts_again_and_overwrite_replaces(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["heat.zarr"]
 
 
+def test_a_scan_that_starts_again_and_is_killed_goes_on_from_its_own_tiles(tmp_path: Path) -> None:
+    image, other, out = picture(60, 50), picture(60, 50, seed=1), tmp_path / "heat.zarr"
+    interrupted(out, image, tiles=9)
+    interrupted(out, other, tiles=2, resume=False)
+    scan(converted(STEP), other, out, tile=(4, 5))
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(other, STEP))
+
+
 def test_what_stays_there_until_it_is_replaced_is_whole(tmp_path: Path) -> None:
     image, other, out = picture(60, 50), picture(60, 50, seed=1), tmp_path / "heat.zarr"
     scan(converted(STEP), image, out)

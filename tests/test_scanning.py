@@ -345,3 +345,10 @@ def test_a_georeference_moves_by_windows() -> None:
         i, j = row + 0.5, column + 0.5
         assert a * j + b * i + c == pytest.approx(0.5 * x + 0.1 * y + 7, rel=1e-12)
         assert d * j + e * i + f == pytest.approx(0.2 * x - 0.5 * y + 9, rel=1e-12)
+
+
+def test_a_seed_chooses_the_windows_that_are_checked() -> None:
+    heatmap = scan(converted((2, 1)), picture(60, 50))
+    chosen = [sample(heatmap, 9, seed) for seed in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert all(len(set(places)) == 9 for places in chosen)
