@@ -132,6 +132,7 @@ def take_away() -> None:
     for name in CALLS:
         if hasattr(os, name):
             delattr(os, name)
+    os.process_cpu_count = os.cpu_count  # Python 3.13 counts the cores of a process by such a call
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
     if "WITHOUT_LOCKS" not in os.environ:
