@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fuzz import run
-from fuzz.children import Children
+from fuzz.forks import Forks
 
-SHORT = {"images": 26, "calls": 40}
+SHORT = {"pictures": 26, "calls": 40}
 """So many cases of a class as take some seconds."""
 
 
@@ -43,23 +43,33 @@ def test_every_class_of_cases_can_be_repeated_and_has_a_judge_that_is_there() ->
         ("lines", "raw"),
         ("crash", "crash"),
         ("slow", "slow"),
+        ("busy", "slow"),
         ("large", "large"),
         ("huge", "raw"),
     ],
 )
 def test_what_goes_wrong_is_seen(tmp_path: Path, what: str, kind: str) -> None:
-    with Children(["fuzz.planted"], seconds=2 if what == "slow" else 60) as children:
-        outcome = children.run(tmp_path, ["explain", what])
+    with Forks(["fuzz.planted"], seconds=1 if kind == "slow" else 20) as forks:
+        outcome = forks.run(tmp_path, ["explain", what])
         assert outcome.kind == kind, outcome
-        assert children.run(tmp_path, ["explain", "nothing"]).kind == "done"
+        assert forks.run(tmp_path, ["explain", "nothing"]).kind == "done"
 
 
 def test_what_is_wrong_is_seen(tmp_path: Path) -> None:
-    with Children(["fuzz.planted"]) as children:
+    with Forks(["fuzz.planted"]) as forks:
         call = ["explain", "wrong"]
-        assert children.judge(tmp_path, call, "fuzz.planted") is None
-        children.run(tmp_path, call)
-        assert children.judge(tmp_path, call, "fuzz.planted") == "it is wrong"
+        assert forks.judge(tmp_path, call, "fuzz.planted") is None
+        forks.run(tmp_path, call)
+        assert forks.judge(tmp_path, call, "fuzz.planted") == "it is wrong"
+
+
+def test_what_a_refused_command_leaves_behind_is_seen(tmp_path: Path) -> None:
+    with Forks(["fuzz.planted"]) as forks:
+        before = set(run.paths_below(tmp_path))
+        assert forks.run(tmp_path, ["explain", "refused"]).kind == "refused"
+        assert run.left_in(tmp_path, before) == []
+        assert forks.run(tmp_path, ["explain", "left"]).kind == "refused"
+        assert run.left_in(tmp_path, before) == ["half.onnx"]
 
 
 def test_counts_go_into_their_place_and_nowhere_else(tmp_path: Path) -> None:
@@ -69,10 +79,10 @@ def test_counts_go_into_their_place_and_nowhere_else(tmp_path: Path) -> None:
     run.put(page, run.table(counts, {"calls": 1.25}))
     assert page.read_text(encoding="utf-8") == (
         f"# A\n\n{run.BEGIN}\n\n"
-        "| class | cases | done | noticed | one line | wrong | raw | crash | slow | large | "
+        "| class | cases | done | noticed | one line | wrong | left | raw | crash | slow | large | "
         "slowest |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|\n"
-        "| command lines of every command | 6 | 3 | 0 | 2 | 0 | 1 | 0 | 0 | 0 | 1.2 s |\n\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+        "| command lines of every command | 6 | 3 | 0 | 2 | 0 | 0 | 1 | 0 | 0 | 0 | 1.2 s |\n\n"
         f"{run.END}\n\nZ\n"
     )
     page.write_text("no place", encoding="utf-8")

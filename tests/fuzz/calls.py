@@ -20,6 +20,9 @@ from scans import picture
 SERVES = ("view",)
 """Commands that do not end by themselves."""
 
+LEFT_OUT = ("help", "version", "train")
+"""Options that do nothing of what a command is for, or take minutes (``demo --train``)."""
+
 WORDS = (
     *("", " ", "-", "--", "0", "1", "-1", "2", "7", "64", "0.5", "1e-9", "1e400", "nan", "inf"),
     *("9" * 30, "12x9", "9x12", "0x0", "-1x4", "4x", "x", "1,2", "1,,2", ",", "a,b", "0.1,nan"),
@@ -87,7 +90,7 @@ def _arguments(command: click.Command, rng: np.random.Generator) -> list[str]:
                 call.append(_usual(parameter.name or "", rng))
         elif isinstance(parameter, click.Option):
             most = 0.95 if parameter.required else 0.12
-            if rng.random() < most and parameter.name not in ("help", "version"):
+            if rng.random() < most and parameter.name not in LEFT_OUT:
                 call += _option(parameter, rng)
     if command.name == "train":
         call += ["--epochs", "1"]

@@ -23,6 +23,9 @@ def planted(what: str) -> None:
     """Do what is asked for."""
     if what == "refused":
         raise ModelError("it cannot be read; copy it again.")
+    if what == "left":
+        Path("half.onnx").touch()
+        raise ModelError("it cannot be written; make room.")
     if what == "raw":
         raise KeyError("w")
     if what == "lines":
@@ -36,6 +39,8 @@ def planted(what: str) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
     if what == "slow":
         time.sleep(600)
+    while what == "busy":
+        pass
     if what == "large":
         bytearray(1600 << 20)
     if what == "huge":

@@ -28,11 +28,11 @@ import numpy as np
 from PIL import Image
 
 from fuzz import Content
-from fuzz.children import Children, Outcome
+from fuzz.forks import PRINTED, Forks, Outcome
 from fuzz.scenes import LONG_AGO_NS
 
 CLASSES = {
-    "images": "images of 26 kinds, their bytes changed",
+    "pictures": "images of 26 kinds, their bytes changed",
     "heatmaps": "finished heatmaps, zarr and GeoTIFF",
     "ledgers": "what a killed scan leaves",
     "calls": "command lines of every command",
@@ -50,6 +50,7 @@ KINDS = {
     "differs": "noticed",
     "refused": "one line",
     "wrong": "wrong",
+    "left": "left",
     "raw": "raw",
     "crash": "crash",
     "slow": "slow",
@@ -57,9 +58,11 @@ KINDS = {
 }
 """What may come of a case, as the table calls it; only the first three are what a user may see."""
 
-SECONDS = 20.0
+SECONDS = 20
+"""Of the processor, that a case may take; three times as many may pass on a busy machine."""
+
 IMPORTED = ("onnxruntime", "zarr", "tifffile", "imagecodecs", "PIL.Image", "rasterio")
-"""What children would import each for itself."""
+"""What every fork would import for itself."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,21 @@ def trials(module: str, seed: int, count: int, keep: Path | None = None) -> Iter
     """
     made = module_of(module)
     imported = [name for name in IMPORTED if find_spec(name.partition(".")[0])]
-    with Children(imported, SECONDS) as children, tempfile.TemporaryDirectory() as place:
+    with Forks(imported, SECONDS) as forks, tempfile.TemporaryDirectory() as place:
         for number, (name, content, call) in enumerate(made.cases(seed, count)):
             folder = Path(place, str(number))
             write(folder, name, content)
-            outcome = children.run(folder, call)
+            before = set(paths_below(folder))
+            outcome = forks.run(folder, call)
             bad = None
             if outcome.kind == "done" and module in JUDGES:
-                bad = children.judge(folder, call, f"fuzz.{JUDGES[module]}")
+                bad = forks.judge(folder, call, f"fuzz.{JUDGES[module]}")
             if bad is None and hasattr(made, "lost"):
                 bad = made.lost(folder, content)
             if bad is not None:
                 outcome = replace(outcome, kind="wrong", said=bad)
+            elif outcome.kind == "refused" and (left := left_in(folder, before)):
+                outcome = replace(outcome, kind="left", said=f"{', '.join(left)}: {outcome.said}")
             if not outcome.good and keep is not None:
                 _keep(folder, keep / module / re.sub(r"\W+", "-", name)[:100], call, outcome)
             shutil.rmtree(folder, ignore_errors=True)
@@ -99,6 +105,23 @@ def trials(module: str, seed: int, count: int, keep: Path | None = None) -> Iter
 def module_of(name: str) -> ModuleType:
     """Return a module of this package."""
     return importlib.import_module(f"fuzz.{name}")
+
+
+def paths_below(folder: Path) -> list[str]:
+    """Return all files and folders in a folder, but for what a fork prints."""
+    paths = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
+    return [path for path in paths if path not in PRINTED]
+
+
+def left_in(folder: Path, before: set[str]) -> list[str]:
+    """Return what a refused command has left behind, apart from what it goes on with another time.
+
+    That is in a folder ``.part``, and of several images some may be done.
+    """
+    new = [path for path in paths_below(folder) if path not in before]
+    said = (folder / PRINTED[1]).read_text(encoding="utf-8", errors="replace")
+    kept = "the same command" in said or "images failed" in said
+    return [path for path in new if not (kept or path.partition("/")[0].endswith(".part"))]
 
 
 def write(folder: Path, name: str, content: Content) -> None:

@@ -1,6 +1,6 @@
 """Commands in child processes, with limits of time and memory.
 
-``python -m fuzz.children MODULE...`` imports fullconv and the modules once, and forks for every
+``python -m fuzz.forks MODULE...`` imports fullconv and the modules once, and forks for every
 line of standard input: a list in JSON of the folder, the seconds, the arguments, and the module
 that is to judge, or nothing for the command itself. It answers each with what came of it. Forks
 share what is imported, so that a case takes milliseconds.
@@ -22,6 +22,12 @@ from pathlib import Path
 from typing import IO, Any
 
 GIGABYTE = 1 << 30
+BUSY = 3
+"""So many times the seconds of the processor may pass, while others have it."""
+
+PRINTED = (".stdout", ".stderr")
+"""Where what a command prints goes, in its own folder."""
+
 LARGEST = 6 * GIGABYTE
 """Bytes of private memory at which the system stops a child, whatever is asked of it here."""
 
@@ -39,6 +45,7 @@ class Outcome:
     said : str
         The end of what it wrote to standard error.
     seconds : float
+        Of the processor.
     bytes : int
         What its memory grew by at most.
     """
@@ -54,15 +61,15 @@ class Outcome:
         return self.kind in ("done", "differs", "refused")
 
 
-class Children:
+class Forks:
     """A process that has imported all that is needed, and forks for every command."""
 
-    def __init__(self, modules: Sequence[str] = (), seconds: float = 20) -> None:
+    def __init__(self, modules: Sequence[str] = (), seconds: int = 20) -> None:
         self.seconds = seconds
         here = Path(__file__).parent.parent
         path = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fuzz.children", *modules],
+            [sys.executable, "-m", "fuzz.forks", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -86,20 +93,21 @@ class Children:
         print(json.dumps(line), file=asked, flush=True)
         return Outcome(**json.loads(answered.readline()))
 
-    def __enter__(self) -> Children:
+    def __enter__(self) -> Forks:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate("")
 
 
-def _child(folder: str, arguments: list[str], judge: str) -> None:
+def _child(folder: str, seconds: int, arguments: list[str], judge: str) -> None:
     """Become the command, or the judge of what it has left."""
     os.setsid()  # so that what it starts ends with it
     resource.setrlimit(resource.RLIMIT_DATA, (LARGEST, LARGEST))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(folder)
-    for number, name in ((1, ".stdout"), (2, ".stderr")):
+    for number, name in enumerate(PRINTED, start=1):
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -127,30 +135,30 @@ def _child(folder: str, arguments: list[str], judge: str) -> None:
     os._exit(code if isinstance(code, int) else 0)
 
 
-def _trial(folder: str, seconds: float, arguments: list[str], judge: str) -> dict[str, Any]:
+def _trial(folder: str, seconds: int, arguments: list[str], judge: str) -> dict[str, Any]:
     began = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     child = os.fork()
     if not child:
-        _child(folder, arguments, judge)
+        _child(folder, seconds, arguments, judge)
     slow, pause = False, 0.002
     while True:
         done, status, used = os.wait4(child, os.WNOHANG)
         if done:
             break
-        if time.monotonic() - began > seconds and not slow:
+        if time.monotonic() - began > BUSY * seconds and not slow:
             slow = True
             os.killpg(child, signal.SIGKILL)
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
-    took = time.monotonic() - began
-    errors = Path(folder, ".stderr")
+    slow = slow or used.ru_utime + used.ru_stime >= seconds
+    errors = Path(folder, PRINTED[1])
     said = errors.read_bytes().decode(errors="replace").strip() if errors.exists() else ""
     grown = max(0, used.ru_maxrss - before) * 1024
     return {
         "kind": "slow" if slow else _kind(status, said, grown),
         "said": said[-2000:],
-        "seconds": took,
+        "seconds": used.ru_utime + used.ru_stime,
         "bytes": grown,
     }
 
