@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,16 @@ DECODED_LIMIT_BYTES = 2 * 1024**3
 A small file can claim any size, so there must be a limit. Two gigabytes hold every picture that
 cameras and scanners store whole (700 million RGB pixels), and fit into the machines that scan.
 """
+
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+"""What a path can lead to beside a file."""
 
 
 class UnreadableKindError(ImageError):
@@ -50,6 +61,20 @@ def reading(name: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise damaged(name, first_line(error)) from None
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there and is no file: a pipe makes its reader wait, and a device never ends.
+
+    Raises
+    ------
+    ImageError
+        With the kind of thing that it is.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in KINDS if is_kind(mode)), "no file")
+        raise ImageError(f"{path} is {kind}, and images are read from files; save it as a file.")
 
 
 def check_pixels(name: str, sizes: list[Pair]) -> None:
@@ -89,6 +114,6 @@ def file_stamp(*paths: Path) -> list[list[int]]:
     held = []
     for path in paths:
         with contextlib.suppress(OSError):
-            stat = os.stat(path)
-            held.append([stat.st_size, stat.st_mtime_ns])
+            found = os.stat(path)
+            held.append([found.st_size, found.st_mtime_ns])
     return held
