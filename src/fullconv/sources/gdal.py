@@ -183,6 +183,9 @@ def check_neighbours(path: Path) -> None:
     ImageError
         With the name of the neighbour.
     """
+    for entry in os.scandir(path.parent):
+        if entry.name.startswith(path.stem) and not (entry.is_file() or entry.is_dir()):
+            check_regular(Path(entry.path))
     for beside in (*_there(path, ".aux"), *_there(path.with_suffix(""), ".aux")):
         if beside != path and _begins(beside, HFA_START[:-1]) and not _begins(beside, HFA_START):
             raise _out_of_place(beside, path, "is no Imagine file")

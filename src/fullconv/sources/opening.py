@@ -152,8 +152,6 @@ def open_path(path: Path) -> Pyramid:
         return _open_raster(path)
     if start.startswith(TIFF_STARTS):
         return _open_tiff(path)
-    if ending == ".zip" and start.startswith(b"PK"):
-        return _open_folder(path)
     known = picture_format(start)
     if known == "JPEG2000" and _installed("rasterio"):
         return _open_raster(path)  # GDAL decodes its tiles one by one
