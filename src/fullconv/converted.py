@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fullconv.errors import FullconvError, InputError, ModelError
+from fullconv.files import check_local
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Halo
 from fullconv.images import ImageShape
@@ -166,7 +167,7 @@ class FullyConvolutional:
         ExportError
             If the converted model has no such file form.
         """
-        path = Path(path)
+        path = check_local("save(path)", path)
         if path.suffix not in (".onnx", ".pt2", ".keras"):
             raise InputError(
                 f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, .pt2 for "
@@ -213,7 +214,7 @@ def load(path: str | Path) -> FullyConvolutional:
     ModelError
         If the file is broken, or holds a model that fullconv has not converted.
     """
-    path = Path(path)
+    path = check_local("load(path)", path, reads=True)
     framework = find(path)
     model, metadata = framework.open(path)
     if "fullconv.report" not in metadata:

@@ -1,14 +1,51 @@
-"""Writing files whole or not at all."""
+"""Files of this machine: what may name one, and writing them whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fullconv.errors import OutputError
+from fullconv.errors import InputError, OutputError
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How addresses begin, after `Path` has made one stroke of two. A drive has a single letter."""
+
+
+def why_not_local(text: str, *, reads: bool = False) -> str | None:
+    """Return why a text cannot name a file of this machine; None where it can.
+
+    ``reads`` says that it is to be read: what is there may be called like an address.
+    """
+    if not text:
+        return "expected a path; got an empty name"
+    if "\0" in text:
+        return f"{text!r} holds a zero byte, which no path can"
+    if ADDRESS.match(text) and not (reads and os.path.lexists(text)):
+        todo = (
+            "reads files of this machine; copy it here first"
+            if reads
+            else "writes to this machine; write here, and copy the result with that storage's tools"
+        )
+        return f"{text!r} is an address, and fullconv {todo}"
+    return None
+
+
+def check_local(call: str, path: str | Path, *, reads: bool = False) -> Path:
+    """Return the path that a user gave.
+
+    Raises
+    ------
+    InputError
+        If it is empty, an address like ``s3://bucket/heat.zarr``, or holds a zero byte.
+    """
+    why = why_not_local(os.fspath(path), reads=reads)
+    if why is not None:
+        raise InputError(f"{call}: {why}.")
+    return Path(path)
 
 
 @contextlib.contextmanager

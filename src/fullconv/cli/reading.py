@@ -13,6 +13,7 @@ from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
+from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
 from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
@@ -70,7 +71,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--mask",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="An image that is laid over IMAGE: only windows whose centre is on a pixel that "
             "is not 0 are scored.",
         ),

@@ -21,6 +21,7 @@ from fullconv.detections.found import Detections, joined, unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, InputError, ModelError
+from fullconv.files import check_local
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
@@ -91,12 +92,13 @@ def detect(
     InputError
         If there is no such class, or an option cannot be.
     """
+    place = None if folder is None else check_local("detect(folder)", folder)
     sources = list(source) if isinstance(source, list | tuple) else [source]
     check_classes(fcn, classes, options.get("output", 0))
     with Engine(fcn) as engine:
         found = [
             detect_in(
-                *(engine, one, threshold, iou, scales, classes, per_class, activation, folder),
+                *(engine, one, threshold, iou, scales, classes, per_class, activation, place),
                 **options,
             )
             for one in sources

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError, MissingExtraError
+from fullconv.files import check_local
 from fullconv.sources.array import open_array
 from fullconv.sources.channels import fit_channels, select_bands
 from fullconv.sources.pyramid import Pyramid, open_chosen
@@ -85,7 +86,9 @@ def open_source(
                 f"the source is open already; choose when it is opened from its path."
             )
         return source
-    path = str(source) if isinstance(source, (str, Path)) else None
+    path = None
+    if isinstance(source, (str, Path)):
+        path = str(check_local("open_source(source)", source, reads=True))
     pyramid = open_array(np.asarray(source)) if path is None else open_path(Path(path))
     try:
         check_pixels(pyramid.name, list(pyramid.sizes))
