@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -15,6 +16,10 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """How addresses begin, after `Path` has made one stroke of two. A drive has a single letter."""
 
 
+LONGEST_STEM = 40
+"""Of a name so many letters go into that of its temporary file, which must not become too long."""
+
+
 def why_not_local(text: str, *, reads: bool = False) -> str | None:
     """Return why a text cannot name a file of this machine; None where it can.
 
@@ -24,6 +29,11 @@ def why_not_local(text: str, *, reads: bool = False) -> str | None:
         return "expected a path; got an empty name"
     if "\0" in text:
         return f"{text!r} holds a zero byte, which no path can"
+    try:
+        os.lstat(text)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return f"the path {text[:60]!r}... cannot be: {error.strerror}"
     if ADDRESS.match(text) and not (reads and os.path.lexists(text)):
         todo = (
             "reads files of this machine; copy it here first"
@@ -61,7 +71,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it.")
     try:
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent or Path()
+            prefix=f".{path.stem[:LONGEST_STEM]}-", suffix=path.suffix, dir=path.parent or Path()
         )
         os.close(handle)
     except OSError as error:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+USAGE = 2
+"""Exit code of a wrong call."""
+
+CANNOT = 3
+"""Exit code of what cannot be done."""
+
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended: 128 plus the signal's number, as shells have it."""
 
@@ -17,6 +23,9 @@ def main() -> NoReturn:
 
     0: done. 2: a wrong call. 3: it cannot be done. 4: a verification failed. 130: Ctrl-C.
     """
+    from fullconv.cli.streams import finish, prepare
+
+    prepare()
     try:
         import warnings
 
@@ -29,4 +38,6 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # while it was starting; later ones end in the group
         print("fullconv: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    sys.exit(0)
+    except SystemExit as leaving:
+        sys.exit(finish(leaving.code if isinstance(leaving.code, int) else 0))
+    sys.exit(finish(0))
