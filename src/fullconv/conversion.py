@@ -19,9 +19,19 @@ from fullconv.geometry import NO_HALO, Grid, Pair
 from fullconv.graph import Graph
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
+from fullconv.lift.memory import elements
 from fullconv.operations import Concat, Opaque
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Report
+
+LARGEST_SIZE = 2**31 - 1
+"""Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
+
+LARGEST_WINDOW = 1 << 24
+"""Pixels of the largest window, 4096x4096: reading a model takes several images of its size."""
+
+WINDOW_BYTES = 1 << 33
+"""What the tensors of a single window may take; a scan computes at least one at a time."""
 
 
 def convert(
@@ -100,6 +110,8 @@ def convert(
 
 
 def _background(named: str | None, stored: str | None, classes: Sequence[str]) -> str | None:
+    if not all(isinstance(name, str) for name in classes):
+        raise InputError(f"convert(classes={list(classes)!r}): expected names, each a text.")
     if named is None:
         return stored if stored in classes else usual_background(classes)
     if not classes:
@@ -165,6 +177,7 @@ def _plan(
 ) -> _Plan:
     wanted = _pair("window", window)
     wanted_step = _pair("step", step)
+    _check_area(wanted)
     framework = find(model)
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -177,10 +190,12 @@ def _plan(
         )
     if wanted is None and "fullconv.window" in metadata:
         wanted = _pair("window", json.loads(metadata["fullconv.window"]))
+        _check_area(wanted)
     source = framework.read(model, wanted)
     stride = network_stride(source.graph)
     grid = Grid(source.graph.window, wanted_step or stride)
     lifted = lift(source.graph, grid, exact=exact)
+    _check_memory(grid.window, 4 * elements(lifted.footprint, 1, 1))
     report = Report(
         grid,
         stride,
@@ -194,6 +209,24 @@ def _plan(
         framework.order(source),
     )
     return _Plan(framework, model, source, lifted, report, metadata)
+
+
+def _check_area(window: Pair | None) -> None:
+    if window is not None and window[0] * window[1] > LARGEST_WINDOW:
+        raise WindowError(
+            f"convert(window={window}): {window[0] * window[1] / 1e6:.0f} million pixels in a "
+            f"window, and fullconv takes up to {LARGEST_WINDOW / 1e6:.0f} (4096x4096); give the "
+            f"size of the crops that the model was trained on."
+        )
+
+
+def _check_memory(window: Pair, window_bytes: int) -> None:
+    if window_bytes > WINDOW_BYTES:
+        raise WindowError(
+            f"convert(window={window}): the network takes {window_bytes / 1e9:.1f} GB for a single "
+            f"window, and fullconv up to {WINDOW_BYTES / 1e9:.1f}; give the size of the crops that "
+            f"the model was trained on."
+        )
 
 
 def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:
@@ -232,4 +265,10 @@ def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
 
 def _is_size(number: Any) -> bool:
     is_number = isinstance(number, Real) and not isinstance(number, bool)
-    return is_number and number >= 1 and isfinite(number) and int(number) == number
+    return (
+        is_number
+        and number >= 1
+        and isfinite(number)
+        and int(number) == number
+        and number <= LARGEST_SIZE
+    )

@@ -70,6 +70,10 @@ class FullyConvolutional:
         self.halo = halo
         self._run: Callable[[Any], Any] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what runs the model, which each process opens for itself."""
+        return self.__dict__ | {"_run": None}
+
     @property
     def grid(self) -> Grid:
         """Window and step."""

@@ -143,7 +143,7 @@ def scan(
         windows_to_check,
     )
     place = None if out is None else check_local("scan(out=...)", out)
-    if engine is not None and engine.fcn is not fcn:
+    if engine is not None and getattr(engine, "fcn", None) is not fcn:
         raise InputError("scan(engine=...): it is another network's; make it by Engine(fcn).")
     if origin is None and isinstance(classifier, str | Path):
         origin = {"model": str(Path(classifier).absolute())}

@@ -161,7 +161,7 @@ class TorchFramework(Framework):
                 f"fcn(images): expected a torch.Tensor (N, {channels}, H, W); got "
                 f"{type(images).__qualname__}. Use torch.from_numpy(array)."
             )
-        check_shape(images.shape, channels)
+        check_shape(images.shape, channels, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> torch.Tensor:
