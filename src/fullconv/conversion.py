@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -12,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from fullconv.converted import FullyConvolutional, stored_settings, usual_background
+from fullconv.converted import FullyConvolutional, Settings, stored_settings, usual_background
 from fullconv.errors import InputError, ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Pair
@@ -23,6 +22,7 @@ from fullconv.lift.memory import elements
 from fullconv.operations import Concat, Opaque
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Report
+from fullconv.stored import pair, value_of
 
 LARGEST_SIZE = 2**31 - 1
 """Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
@@ -89,7 +89,7 @@ def convert(
     """
     plan = _plan(model, window, step, exact)
     converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
-    stored = stored_settings(plan.metadata)
+    stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
     fcn = FullyConvolutional(
         converted,
@@ -169,7 +169,7 @@ class _Plan:
     source: Any
     lifted: Lifted
     report: Report
-    metadata: dict[str, str]
+    settings: Settings
 
 
 def _plan(
@@ -177,7 +177,6 @@ def _plan(
 ) -> _Plan:
     wanted = _pair("window", window)
     wanted_step = _pair("step", step)
-    _check_area(wanted)
     framework = find(model)
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -188,9 +187,16 @@ def _plan(
             "convert: the model is already fully convolutional, converted by fullconv; load it "
             "with fullconv.load, or give the classifier that it was converted from."
         )
-    if wanted is None and "fullconv.window" in metadata:
-        wanted = _pair("window", json.loads(metadata["fullconv.window"]))
-        _check_area(wanted)
+    try:
+        settings = stored_settings(metadata)
+        if wanted is None and "fullconv.window" in metadata:
+            wanted = pair(value_of(metadata["fullconv.window"]), 1)
+    except ValueError as error:
+        raise ModelError(
+            f"convert: what the model file says beside the network cannot be read "
+            f"({first_line(error)}); save or export it again."
+        ) from None
+    _check_area(wanted)
     source = framework.read(model, wanted)
     stride = network_stride(source.graph)
     grid = Grid(source.graph.window, wanted_step or stride)
@@ -208,7 +214,7 @@ def _plan(
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
     )
-    return _Plan(framework, model, source, lifted, report, metadata)
+    return _Plan(framework, model, source, lifted, report, settings)
 
 
 def _check_area(window: Pair | None) -> None:

@@ -161,15 +161,23 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
-        """Read what a model file stores; older files have neither order nor resolution."""
-        held = json.loads(text)
-        um = held.get("um_per_pixel")
+        """Read what a model file stores; older files have neither order nor resolution.
+
+        Raises
+        ------
+        ValueError
+            If it is nothing of the kind.
+        """
+        from fullconv import stored
+
+        held = stored.value_of(text)
+        scale, mean, std = stored.entries(held, ("scale", "mean", "std"))
         return cls(
-            float(held["scale"]),
-            tuple(map(float, held["mean"])),
-            tuple(map(float, held["std"])),
+            scale,
+            stored.items(mean, stored.number),
+            stored.items(std, stored.number),
             held.get("channel_order", "RGB"),
-            None if um is None else float(um),
+            held.get("um_per_pixel"),
         )
 
 
