@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,21 @@ LONGEST_STEM = 40
 """Of a name so many letters go into that of its temporary file, which must not become too long."""
 
 
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+"""What a path can lead to beside a file. A pipe makes its reader wait, and a device never ends."""
+
+
+def kind_of(mode: int) -> str:
+    """Return what a path leads to that is no file, by its mode."""
+    return next((name for is_kind, name in KINDS if is_kind(mode)), "no file")
+
+
 def why_not_local(text: str, *, reads: bool = False) -> str | None:
     """Return why a text cannot name a file of this machine; None where it can.
 
@@ -30,10 +46,15 @@ def why_not_local(text: str, *, reads: bool = False) -> str | None:
     if "\0" in text:
         return f"{text!r} holds a zero byte, which no path can"
     try:
-        os.lstat(text)
+        mode = os.stat(text).st_mode
     except OSError as error:
+        mode = None
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return f"the path {text[:60]!r}... cannot be: {error.strerror}"
+    if reads and mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return (
+            f"{text!r} is {kind_of(mode)}, and fullconv reads files and folders; save it as a file"
+        )
     if ADDRESS.match(text) and not (reads and os.path.lexists(text)):
         todo = (
             "reads files of this machine; copy it here first"

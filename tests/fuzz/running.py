@@ -112,14 +112,17 @@ def _judge(case: Case, place: Path, child: subprocess.Popen[str], before: set[st
         word = LARGE
         child.kill()  # what it holds would hide the next peak
         child.wait()
+    elif any(not line.startswith("fullconv: ") for line in lines):
+        word = LINES
     elif code == 0:
-        word = FINE if not lines else LINES
+        word = FINE
     elif code == 4:
         word = DIFFERS
-    elif code not in (2, 3) or len(lines) != 1:
+    elif code not in (2, 3) or not lines:
         word = LINES
     else:
-        word = REFUSED if _files(place) == before else LEFT
+        # Of several images some are done, and wait for the others.
+        word = REFUSED if _files(place) == before or "images failed" in told else LEFT
     return Outcome(case, word, told)
 
 
@@ -147,8 +150,9 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES_BYTES, ADDRESSES_BYTES))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    from fullconv.cli.group import commands
+    from fullconv.cli import main as command_line
 
+    sys.warnoptions.clear()
     for line in sys.stdin:
         place, errors, argv = json.loads(line)
         os.chdir(place)
@@ -156,7 +160,8 @@ def serve() -> None:
         before = _peak(reset=True)
         code: int | str | None = 1
         try:
-            commands.main(argv, "fullconv")
+            sys.argv = ["fullconv", *argv]
+            command_line()
         except SystemExit as leaving:
             code = leaving.code
         except BaseException:
@@ -192,7 +197,8 @@ def main(modules: str, seed: int, limit_s: float) -> None:
         for outcome in run(source):
             found.append(outcome)
             if outcome.word not in GOOD:
-                print(outcome.word, outcome.case.name, outcome.case.argv, outcome.told[-400:])
+                argv = " ".join(word[:40] for word in outcome.case.argv)
+                print(outcome.word, outcome.case.name, argv, repr(outcome.told[-600:]))
             if time.monotonic() - start > limit_s:
                 break
         for kind, words in sorted(count(found).items()):

@@ -32,6 +32,11 @@ def main() -> NoReturn:
         # Other packages' notices to their developers are not for the user of a command.
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
+            # Nor are errors in what libraries call back, which stop nothing, and have no traceback.
+            sys.unraisablehook = lambda _: None
+            sys.excepthook = lambda kind, error, trace: (
+                sys.__excepthook__(kind, error, trace) if trace else None
+            )
         from fullconv.cli.group import commands
 
         commands.main(prog_name="fullconv")

@@ -140,8 +140,8 @@ def each(
         except FullconvError as error:
             if len(images) == 1:
                 raise
-            line = " ".join(str(error).splitlines())
-            failed.append(Failed(image, line if image.name in line else f"{image}: {line}"))
+            line = str(error) if image.name in str(error) else f"{image}: {error}"
+            failed.append(Failed(image, " ".join(line.splitlines())))
             click.echo(f"fullconv: error: {failed[-1].line}", err=True)
     return results, failed
 

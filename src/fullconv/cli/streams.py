@@ -68,7 +68,7 @@ def _taking(stream: TextIO | None, number: int) -> TextIO:
     """Return a stream that goes where this one does, or if it was closed, nowhere."""
     if stream is None:
         return Stream(open(number, "wb", closefd=False), errors=NAMES)
-    if not isinstance(stream, io.TextIOWrapper):
+    if isinstance(stream, Stream) or not isinstance(stream, io.TextIOWrapper):
         return stream
     return Stream(
         stream.buffer,

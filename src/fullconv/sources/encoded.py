@@ -28,6 +28,9 @@ PICTURES = (50001, 50002, 52546, 34712, 33003, 33004, 33005, 34933)
 """Compressions of TIFF whose blocks are whole pictures: WebP, JPEG XL, JPEG 2000, PNG."""
 
 
+PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+
+
 def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None:
     """Refuse a block that is cut short, or says that it is larger than the file says.
 
@@ -95,6 +98,20 @@ def jpeg_frame(jpeg: bytes) -> Frame | None:
             at += int.from_bytes(jpeg[at : at + 2], "big")
         found = MARKER.search(jpeg, at)
     return None
+
+
+def png_pixels(png: bytes) -> bytes:
+    """Return a PNG without what does not decide its pixels (PNG, third edition, section 5.6).
+
+    Decoders print what they think of colour profiles and texts, and inflate them.
+    """
+    parts, at = [png[:8]], 8
+    while at + 8 <= len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] in PIXEL_CHUNKS:
+            parts.append(png[at:end])
+        at = end
+    return b"".join(parts)
 
 
 def _picture_size(data: bytes) -> Pair | None:

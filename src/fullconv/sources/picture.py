@@ -15,7 +15,7 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
-from fullconv.sources.encoded import is_complete, jpeg_frame
+from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
 
@@ -157,7 +157,7 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
     if kind == "JPEG" and image.mode in ("L", "RGB") and is_complete(data):
         pixels = imagecodecs.jpeg_decode(data)
     elif kind == "PNG":
-        pixels = imagecodecs.png_decode(data)
+        pixels = imagecodecs.png_decode(png_pixels(data))
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
     else:

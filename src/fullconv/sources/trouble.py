@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fullconv.errors import FullconvError, ImageError, first_line
+from fullconv.files import kind_of
 from fullconv.geometry import Pair
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
@@ -17,16 +18,6 @@ DECODED_LIMIT_BYTES = 2 * 1024**3
 A small file can claim any size, so there must be a limit. Two gigabytes hold every picture that
 cameras and scanners store whole (700 million RGB pixels), and fit into the machines that scan.
 """
-
-
-KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-"""What a path can lead to beside a file."""
 
 
 class UnreadableKindError(ImageError):
@@ -64,7 +55,7 @@ def reading(name: str) -> Iterator[None]:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there and is no file: a pipe makes its reader wait, and a device never ends.
+    """Refuse what is there and is no file.
 
     Raises
     ------
@@ -73,8 +64,9 @@ def check_regular(path: Path) -> None:
     """
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in KINDS if is_kind(mode)), "no file")
-        raise ImageError(f"{path} is {kind}, and images are read from files; save it as a file.")
+        raise ImageError(
+            f"{path} is {kind_of(mode)}, and images are read from files; save it as a file."
+        )
 
 
 def check_pixels(name: str, sizes: list[Pair]) -> None:

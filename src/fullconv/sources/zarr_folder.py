@@ -33,7 +33,7 @@ STAMPED = 4096
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder holds the metadata of a zarr array or group."""
-    return any((path / name).is_file() for name in METADATA[:3])
+    return any(os.path.isfile(path / name) for name in METADATA[:3])
 
 
 @dataclass(frozen=True)
