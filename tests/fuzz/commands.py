@@ -15,12 +15,13 @@ CALLS = (
     "--um-per-pixel 0.5 --classes a,b --background a --step 4x4",
     "verify model.onnx image.png --windows 8 --seed 3",
     "scan model.onnx image.png -o heat.zarr --resize 0.9 --tile 8x8 --memory 100MB --roi 0,0,60,60 "
-    "--bands 1,2,3 --level 0 --image-um-per-pixel 0.5 --um-per-pixel 0.5 --mask image.png --dtype "
-    "float16 --precision f32 --runtime onnxruntime --device cpu --check 2 --step 8 --scores 0",
+    "--bands 1,2,3 --image-um-per-pixel 0.5 --um-per-pixel 0.5 --mask image.png --dtype "
+    "float32 --precision f32 --runtime onnxruntime --device cpu --check 2 --step 8 --scores 0",
     "detect model.onnx image.png -o boxes.json --threshold 0.5 --iou 0.3 --scales 1,0.9 --check 2 "
     "--activation softmax --overlay marked.png --classes 0 --step 8",
-    "bench model.onnx image.png --size 40x40 --rounds 1 --seconds 0.1",
-    "train crops -o out.onnx --window 16x16 --epochs 1 --rounds 0 --holdout 0.5 --batch 4",
+    "bench model.onnx image.png --size 40 --rounds 1",
+    "train crops -o out.onnx --window 16x16 --epochs 1 --rounds 0 --holdout 0.5 --batch 4 "
+    "--flips h --patience 1",
 )
 
 VALUES = (

@@ -56,6 +56,8 @@ def places(
             f"{flag} {out}: the kind of result is told by its ending; use {endings[0]} or "
             f"{endings[1]}, or name a folder, without an ending."
         )
+    elif out.exists() and not out.is_dir():
+        raise InputError(f"{flag} {out}: it is there and is no folder; choose another name.")
     else:
         outs = _below(images, out, endings[0])
     own = {image.resolve() for image in images}

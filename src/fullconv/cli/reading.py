@@ -27,6 +27,9 @@ Decorated = Callable[..., Any]
 OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""
 
+LONGEST_NUMBER = 18
+"""Digits; no class has a number of more, and Python would not read thousands of them."""
+
 FAR_BEYOND = 100
 """Preprocessing brings pixels to about 1; where it brings them further than this, it was made for
 other pixels. Of 16 bits, 10 or 12 may be used, which brings the largest number to 64 or 16."""
@@ -177,7 +180,7 @@ def labels_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str | 
     for name in wanted:
         # What results call a class of a model without names is understood here, too.
         number = name.removeprefix("class ") if not known else name
-        is_number = number.isascii() and number.isdigit()
+        is_number = number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER
         if name in known:
             labels.append(name)
         elif is_number and (not known or int(number) < len(known)):
