@@ -36,6 +36,18 @@ def inflates_beyond(codec: str, data: bytes, limit_bytes: int) -> bool:
     return measure is not None and measure(data, limit_bytes) > limit_bytes
 
 
+def inflated(codec: str, data: bytes) -> bytes:
+    """Return what zlib or zstd bytes become, after `inflates_beyond` has measured them."""
+    import imagecodecs
+
+    if codec == "zstd":
+        return bytes(imagecodecs.zstd_decode(data))
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return b""
+
+
 def _said_by_blosc(data: bytes, limit_bytes: int) -> int:
     """Read the header of Blosc 1: flags in four bytes, then the size (README_CHUNK_FORMAT)."""
     return int(struct.unpack_from("<I", data, 4)[0]) if len(data) >= 8 else 0

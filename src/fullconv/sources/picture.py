@@ -130,6 +130,8 @@ def _refuse_odd(name: str, kind: str, data: bytes) -> None:
             what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
     elif kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
         what = "a Photoshop file of more than 8 bits, or a large one (PSB)"
+    elif kind == "FITS" and b"ZCMPTYPE" in data:
+        what = "a compressed FITS"  # which does not say how large it becomes
     if what:
         raise ImageError(
             f"{name} is {what}, which fullconv does not read; save it as TIFF or PNG, in RGB or "

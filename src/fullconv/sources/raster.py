@@ -19,6 +19,7 @@ from fullconv.sources.gdal import (
     Opening,
     RasterioError,
     Window,
+    check_neighbours,
     find_opening,
     outer_overviews,
     overviews,
@@ -155,6 +156,7 @@ def _opening(path: Path) -> tuple[Opening, tuple[Path, ...]]:
     """Return how a raster is opened, and the other files that it is made of."""
     if path.suffix.lower() == ".vrt":
         mosaic = read_mosaic(path)
+        check_neighbours(path)
         return Opening(mosaic.text, "VRT"), tuple(mosaic.parts)
     found = find_opening(path)
     if found is None:
