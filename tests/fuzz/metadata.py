@@ -85,7 +85,8 @@ def _descriptions(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]
         file,
         np.zeros((72, 88, 3), np.uint8),
         **{"photometric": "rgb", "tile": (32, 32), "metadata": None},
-        extratags=[(270, "s", 0, changed, True), *(more if chance.random() < 0.5 else [])],
+        description=changed,
+        extratags=more if chance.random() < 0.5 else [],
         resolution=(chance.choice((0, 1, 300, 2**32 - 1)), chance.choice((0, 1, 300))),
     )
     asked = ("--um-per-pixel", chance.choice(("0.5", "1e-9", "1e9")))
@@ -98,8 +99,8 @@ def _entities(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
     if chance.random() < 0.5:
         text = OME.partition("?>")[2].encode().replace(b'"Image:0"', b'"&j;"')
         file = io.BytesIO()
-        tag = (270, "s", 0, head + text, True)
-        tifffile.imwrite(file, np.zeros((72, 88), np.uint8), metadata=None, extratags=[tag])
+        pixels = np.zeros((72, 88), np.uint8)
+        tifffile.imwrite(file, pixels, metadata=None, description=head + text)
         return {"image.tif": file.getvalue()}, SCAN
     text = VRT.encode().replace(b"EPSG:32631", b"&j;")
     files = {"image.vrt": head + text, "part.tif": seeds()["tiff deflate"]["image.tif"]}

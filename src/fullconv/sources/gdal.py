@@ -60,6 +60,9 @@ WITH_HEADER = (
 DRIVERS = ALONE + WITH_HEADER
 """All drivers that may open what a user names, in the order in which they are asked."""
 
+TEXTS = (".hdr", ".aux.xml", ".prj", ".clr", ".stx", ".tab", ".imd", ".rpb", ".tfw", ".wld")
+"""Endings of text that GDAL looks for beside a raster."""
+
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HFA_START = b"EHFA_HEADER_TAG\0"
 NETCDF_STARTS = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
@@ -140,6 +143,9 @@ def find_opening(path: Path) -> Opening | None:
     """
     check_regular(path)
     check_neighbours(path)
+    for ending in TEXTS:
+        for named in (path, path.with_suffix("")):
+            list(_there(named, ending))
     for driver in DRIVERS:
         opening = Opening(path, driver, beside=driver in WITH_HEADER)
         if driver in _registered() and (driver != "netCDF" or _begins(path, *NETCDF_STARTS)):
@@ -183,9 +189,6 @@ def check_neighbours(path: Path) -> None:
     ImageError
         With the name of the neighbour.
     """
-    for entry in os.scandir(path.parent):
-        if entry.name.startswith(path.stem) and not (entry.is_file() or entry.is_dir()):
-            check_regular(Path(entry.path))
     for beside in (*_there(path, ".aux"), *_there(path.with_suffix(""), ".aux")):
         if beside != path and _begins(beside, HFA_START[:-1]) and not _begins(beside, HFA_START):
             raise _out_of_place(beside, path, "is no Imagine file")
