@@ -313,7 +313,7 @@ def test_a_disk_that_cannot_bring_folders_to_the_disk_is_written_all_the_same(
 
 
 def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="File name too long"):
+    with pytest.raises(InputError, match="File name too long"):
         scan(converted(STEP), IMAGE, tmp_path / f"{'x' * 300}.zarr")
 
 

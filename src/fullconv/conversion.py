@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -12,16 +11,27 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from fullconv.converted import FullyConvolutional, stored_settings, usual_background
+from fullconv.converted import FullyConvolutional, Settings, stored_settings, usual_background
 from fullconv.errors import InputError, ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Pair
 from fullconv.graph import Graph
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
+from fullconv.lift.memory import elements
 from fullconv.operations import Concat, Opaque
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Report
+from fullconv.stored import pair, value_of
+
+LARGEST_SIZE = 2**31 - 1
+"""Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
+
+LARGEST_WINDOW = 1 << 24
+"""Pixels of the largest window, 4096x4096: reading a model takes several images of its size."""
+
+WINDOW_BYTES = 1 << 33
+"""What the tensors of a single window may take; a scan computes at least one at a time."""
 
 
 def convert(
@@ -79,7 +89,7 @@ def convert(
     """
     plan = _plan(model, window, step, exact)
     converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
-    stored = stored_settings(plan.metadata)
+    stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
     fcn = FullyConvolutional(
         converted,
@@ -100,6 +110,8 @@ def convert(
 
 
 def _background(named: str | None, stored: str | None, classes: Sequence[str]) -> str | None:
+    if not all(isinstance(name, str) for name in classes):
+        raise InputError(f"convert(classes={list(classes)!r}): expected names, each a text.")
     if named is None:
         return stored if stored in classes else usual_background(classes)
     if not classes:
@@ -157,7 +169,7 @@ class _Plan:
     source: Any
     lifted: Lifted
     report: Report
-    metadata: dict[str, str]
+    settings: Settings
 
 
 def _plan(
@@ -175,12 +187,21 @@ def _plan(
             "convert: the model is already fully convolutional, converted by fullconv; load it "
             "with fullconv.load, or give the classifier that it was converted from."
         )
-    if wanted is None and "fullconv.window" in metadata:
-        wanted = _pair("window", json.loads(metadata["fullconv.window"]))
+    try:
+        settings = stored_settings(metadata)
+        if wanted is None and "fullconv.window" in metadata:
+            wanted = pair(value_of(metadata["fullconv.window"]), 1)
+    except ValueError as error:
+        raise ModelError(
+            f"convert: what the model file says beside the network cannot be read "
+            f"({first_line(error)}); save or export it again."
+        ) from None
+    _check_area(wanted)
     source = framework.read(model, wanted)
     stride = network_stride(source.graph)
     grid = Grid(source.graph.window, wanted_step or stride)
     lifted = lift(source.graph, grid, exact=exact)
+    _check_memory(grid.window, 4 * elements(lifted.footprint, 1, 1))
     report = Report(
         grid,
         stride,
@@ -193,7 +214,25 @@ def _plan(
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
     )
-    return _Plan(framework, model, source, lifted, report, metadata)
+    return _Plan(framework, model, source, lifted, report, settings)
+
+
+def _check_area(window: Pair | None) -> None:
+    if window is not None and window[0] * window[1] > LARGEST_WINDOW:
+        raise WindowError(
+            f"convert(window={window}): {window[0] * window[1] / 1e6:.0f} million pixels in a "
+            f"window, and fullconv takes up to {LARGEST_WINDOW / 1e6:.0f} (4096x4096); give the "
+            f"size of the crops that the model was trained on."
+        )
+
+
+def _check_memory(window: Pair, window_bytes: int) -> None:
+    if window_bytes > WINDOW_BYTES:
+        raise WindowError(
+            f"convert(window={window}): the network takes {window_bytes / 1e9:.1f} GB for a single "
+            f"window, and fullconv up to {WINDOW_BYTES / 1e9:.1f}; give the size of the crops that "
+            f"the model was trained on."
+        )
 
 
 def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:
@@ -232,4 +271,10 @@ def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
 
 def _is_size(number: Any) -> bool:
     is_number = isinstance(number, Real) and not isinstance(number, bool)
-    return is_number and number >= 1 and isfinite(number) and int(number) == number
+    return (
+        is_number
+        and number >= 1
+        and isfinite(number)
+        and int(number) == number
+        and number <= LARGEST_SIZE
+    )

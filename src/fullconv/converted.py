@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fullconv.errors import FullconvError, InputError, ModelError
+from fullconv import stored
+from fullconv.errors import FullconvError, InputError, ModelError, first_line
+from fullconv.files import check_local
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Halo
 from fullconv.images import ImageShape
-from fullconv.lift.memory import Footprint, Size, elements
+from fullconv.lift.memory import Footprint, Size, elements, size_of_cells
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Change, Cost, Reason, Report
+from fullconv.report import Report
 from fullconv.tiling import Plan, Tile
 
 MEMORY_BYTES = 1 << 30
@@ -68,6 +70,10 @@ class FullyConvolutional:
         self.footprint = footprint
         self.halo = halo
         self._run: Callable[[Any], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what runs the model, which each process opens for itself."""
+        return self.__dict__ | {"_run": None}
 
     @property
     def grid(self) -> Grid:
@@ -166,7 +172,7 @@ class FullyConvolutional:
         ExportError
             If the converted model has no such file form.
         """
-        path = Path(path)
+        path = check_local("save(path)", path)
         if path.suffix not in (".onnx", ".pt2", ".keras"):
             raise InputError(
                 f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, .pt2 for "
@@ -213,7 +219,7 @@ def load(path: str | Path) -> FullyConvolutional:
     ModelError
         If the file is broken, or holds a model that fullconv has not converted.
     """
-    path = Path(path)
+    path = check_local("load(path)", path, reads=True)
     framework = find(path)
     model, metadata = framework.open(path)
     if "fullconv.report" not in metadata:
@@ -229,32 +235,22 @@ def from_metadata(
 ) -> FullyConvolutional:
     """Return the converted model that a file's metadata describes."""
     try:
-        held = json.loads(metadata["fullconv.report"])
-        grid = Grid(tuple(held["window"]), tuple(held["step"]))
-        report = Report(
-            grid,
-            tuple(held["stride"]),
-            held["exact"],
-            tuple(Reason(r["operation"], r["layer"], r["why"]) for r in held["reasons"]),
-            tuple(Change(**change) for change in held["changes"]),
-            held["per_window"],
-            held["one_pass"],
-            Cost(**held["cost"]),
-            tuple(held["warnings"]),
-            held.get("images", ""),
+        report = stored.report(_value(metadata, "report"))
+        channels = stored.whole(_value(metadata, "channels"), 1)
+        footprint = stored.items(
+            _value(metadata, "footprint"),
+            lambda size: Size(*stored.items(size, stored.count, len(Size._fields))),
         )
-        shape = ImageShape(int(json.loads(metadata["fullconv.channels"])), grid)
-        footprint = tuple(
-            Size(*map(int, size)) for size in json.loads(metadata["fullconv.footprint"])
-        )
-        (top, bottom), (left, right) = json.loads(metadata["fullconv.halo"])
-        halo = (int(top), int(bottom)), (int(left), int(right))
+        halo = stored.halo(_value(metadata, "halo"))
         settings = stored_settings(metadata)
-    except (KeyError, TypeError, ValueError, FullconvError) as error:
+    except (KeyError, ValueError, FullconvError) as error:
         raise ModelError(
-            f"load({str(path)!r}): its fullconv metadata cannot be read ({error!r}); convert the "
-            f"original model again."
+            f"load({str(path)!r}): its fullconv metadata cannot be read ({first_line(error)}); "
+            f"convert the original model again."
         ) from None
+    shape = ImageShape(channels, report.grid)
+    # Whatever the file says, a run holds its image.
+    footprint = (*footprint, _of_image(shape))
     return FullyConvolutional(
         framework.loaded(model),
         shape,
@@ -266,6 +262,12 @@ def from_metadata(
         footprint=footprint,
         halo=halo,
     )
+
+
+def _of_image(shape: ImageShape) -> Size:
+    """Return the elements of an image, whose sides are ``step * (windows - 1) + window``."""
+    (h, w), (sy, sx) = shape.grid.window, shape.grid.step
+    return size_of_cells(shape.channels, (sy, h - sy), (sx, w - sx))
 
 
 class Settings(NamedTuple):
@@ -287,11 +289,26 @@ def usual_background(classes: Sequence[str]) -> str | None:
 
 
 def stored_settings(metadata: Mapping[str, str]) -> Settings:
-    """Return the class names, background and preprocessing that a model file carries."""
-    classes = tuple(json.loads(metadata.get("fullconv.classes", "[]")))
-    text = metadata.get("fullconv.preprocessing")
+    """Return the class names, background and preprocessing that a model file carries.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be.
+    """
+    classes: tuple[str, ...] = ()
+    if "fullconv.classes" in metadata:
+        classes = stored.items(_value(metadata, "classes"), stored.text)
+    held = metadata.get("fullconv.preprocessing")
     return Settings(
         classes,
         metadata.get("fullconv.background", usual_background(classes)),
-        Preprocessing.from_json(text) if text else None,
+        Preprocessing.from_json(held) if held else None,
     )
+
+
+def _value(metadata: Mapping[str, str], name: str) -> Any:
+    try:
+        return stored.value_of(metadata[f"fullconv.{name}"])
+    except KeyError:
+        raise ValueError(f"fullconv.{name} is missing") from None

@@ -17,8 +17,28 @@ class ImageShape:
     grid: Grid
 
 
-def check_shape(shape: Sequence[int], channels: int) -> None:
-    """Check that a shape is ``(N, channels, H, W)``."""
+NUMBERS = ("float", "bfloat", "int", "uint", "bool")
+"""How the names of types begin that are real numbers, in every framework."""
+
+
+def check_numbers(call: str, dtype: object) -> None:
+    """Refuse complex numbers, text, dates and objects.
+
+    Raises
+    ------
+    ImageError
+        With the name of the type.
+    """
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    if not name.startswith(NUMBERS):
+        raise ImageError(
+            f"{call}: expected whole or floating-point numbers; got {name}. Convert the array."
+        )
+
+
+def check_shape(shape: Sequence[int], channels: int, dtype: object) -> None:
+    """Check that images are real numbers ``(N, channels, H, W)``."""
+    check_numbers("fcn(images)", dtype)
     if len(shape) != 4:
         raise ImageError(
             f"fcn(images): expected (N, {channels}, H, W), four axes; got shape "

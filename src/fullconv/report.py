@@ -86,7 +86,7 @@ def _thousands(count: int) -> str:
 
 
 def _times(crops: int, count: int) -> str:
-    if not count:
+    if not count or not crops:
         return "none"
     ratio = crops / count
     if 0.995 < ratio < 1.005:

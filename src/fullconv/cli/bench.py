@@ -12,6 +12,7 @@ from fullconv.cli import options
 from fullconv.cli.models import open_model
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.paths import Local
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
@@ -21,7 +22,7 @@ LARGEST = 1024
 
 @click.command("bench", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
+@click.argument("image", metavar="IMAGE", type=Local(reads=True))
 @options.preprocessing
 @click.option(
     "--size",

@@ -11,6 +11,7 @@ import fullconv
 from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import megabytes, only_json, print_json
+from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Names
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
@@ -26,7 +27,7 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Where to write the converted model: .onnx, .pt2 for PyTorch, or .keras for Keras.",
 )
 @click.option("--classes", type=Names(), help="Class names, in the order of the scores.")

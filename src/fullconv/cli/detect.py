@@ -24,6 +24,7 @@ from fullconv.cli.many import (
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import comparison, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Scales
@@ -40,13 +41,13 @@ ENDINGS = (".geojson", ".json", ".csv")
 
 @click.command("detect", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
     "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
     "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
@@ -102,7 +103,7 @@ ENDINGS = (".geojson", ".json", ".csv")
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
 @click.option(
     "--overlay",
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Also draw the boxes on IMAGE, as this picture; for several images, a folder.",
 )
 @options.as_json

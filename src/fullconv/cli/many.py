@@ -59,6 +59,8 @@ def places(
             f"{flag} {out}: the kind of result is told by its ending; use {endings[0]} or "
             f"{endings[1]}, or name a folder, without an ending."
         )
+    elif out.exists() and not out.is_dir():
+        raise InputError(f"{flag} {out}: it is there and is no folder; choose another name.")
     else:
         outs = _below(images, out, endings[0])
     own = {file_of(image) for image in images}
@@ -168,8 +170,8 @@ def each(
         except FullconvError as error:
             if len(images) == 1:
                 raise
-            line = " ".join(str(error).splitlines())
-            failed.append(Failed(image, line if image.name in line else f"{image}: {line}"))
+            line = str(error) if image.name in str(error) else f"{image}: {error}"
+            failed.append(Failed(image, " ".join(line.splitlines())))
             click.echo(f"fullconv: error: {failed[-1].line}", err=True)
     return results, failed
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.sizes import Numbers, Step, Window
 from fullconv.errors import InputError
 from fullconv.preprocessing import CHANNEL_ORDERS, ChannelOrder, Preprocessing
@@ -31,7 +32,7 @@ def model(command: Decorated) -> Decorated:
     for add in (
         click.option(
             "--weights",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="State dict for package.module:callable, timm: or torchvision: (.safetensors, "
             ".pt or .pth); for keras: .weights.h5, .h5 or .keras.",
         ),
@@ -54,7 +55,7 @@ def model(command: Decorated) -> Decorated:
             help="Size of the crops it was trained on, as in 64x128. May be left out where the "
             "model fixes it.",
         ),
-        click.argument("model", metavar="MODEL"),
+        click.argument("model", metavar="MODEL", type=Named()),
     ):
         command = add(command)
     return command
@@ -142,7 +143,7 @@ def preprocessing(command: Decorated) -> Decorated:
         click.option(
             "--preprocessing",
             metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="A WSInfer config.json that says all of this.",
         ),
         click.option(

@@ -13,6 +13,7 @@ from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
+from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
 from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
@@ -25,6 +26,9 @@ Decorated = Callable[..., Any]
 
 OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""
+
+LONGEST_NUMBER = 18
+"""Digits; no class has a number of more, and Python would not read thousands of them."""
 
 FAR_BEYOND = 100
 """Preprocessing brings pixels to about 1; where it brings them further than this, it was made for
@@ -70,7 +74,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--mask",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="An image that is laid over IMAGE: only windows whose centre is on a pixel that "
             "is not 0 are scored.",
         ),
@@ -176,7 +180,7 @@ def labels_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str | 
     for name in wanted:
         # What results call a class of a model without names is understood here, too.
         number = name.removeprefix("class ") if not known else name
-        is_number = number.isascii() and number.isdigit()
+        is_number = number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER
         if name in known:
             labels.append(name)
         elif is_number and (not known or int(number) < len(known)):

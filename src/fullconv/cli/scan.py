@@ -14,6 +14,7 @@ from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_pla
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
@@ -28,13 +29,13 @@ AGAIN = "The same command tries them again, and skips what is finished."
 
 @click.command("scan", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
     "the folder to put theirs in.",
 )
@@ -80,7 +81,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
 @click.option(
     "--overlay",
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Also draw the heatmap over IMAGE, as this picture; for several images, a folder.",
 )
 @options.as_json

@@ -13,6 +13,7 @@ import click
 from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import file_hash, find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
@@ -28,7 +29,7 @@ LARGEST = 1 << 27
 
 @click.command("verify", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="[IMAGE]", required=False, type=click.Path(path_type=Path))
+@click.argument("image", metavar="[IMAGE]", required=False, type=Local(reads=True))
 @click.option(
     "--windows",
     type=click.IntRange(min=1),

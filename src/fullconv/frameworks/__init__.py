@@ -135,6 +135,10 @@ def _of_path(path: Path) -> Framework:
 
         read_folder(path)
         return _torch()
+    if path.exists() and not path.is_file():
+        raise ModelError(
+            f"{path} is a pipe or a device, and models are read from files; save it as a file."
+        )
     if suffix in TORCHSCRIPT and path.exists():
         return _of_torchscript(path)
     if suffix in PICKLES and suffix not in TORCHSCRIPT:

@@ -91,6 +91,7 @@ def fastest(
     precision: str = "f32",
     candidates: Sequence[str] | None = None,
     lanes: int = 1,
+    device: str | None = None,
 ) -> Runtime:
     """Return the runtime that takes least time for images of a shape, by measurement.
 
@@ -109,6 +110,8 @@ def fastest(
         Names of runtimes; by default `runtimes_for`.
     lanes : int
         As for `open_runtime`; all lanes are measured at once.
+    device : str, optional
+        As for `open_runtime`; what does not run there is left out.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def fastest(
     refusals: list[FullconvError] = []
     for name in candidates or runtimes_for(fcn):
         try:
-            runtime = _open(fcn, name, precision, None, lanes, exported)
+            runtime = _open(fcn, name, precision, device, lanes, exported)
             took_s = _measure(runtime, image)
         except FullconvError as refusal:
             refusals.append(refusal)

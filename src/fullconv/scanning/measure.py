@@ -139,7 +139,7 @@ def choose_runtime(
         return open_runtime(fcn, remembered, precision=precision, device=device, lanes=lanes)
     tile = largest_plan(fcn, image, TRIED_BYTES)[0]
     size = tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]
-    best = fastest(fcn, (1, fcn.shape.channels, *size), precision, lanes=lanes)
+    best = fastest(fcn, (1, fcn.shape.channels, *size), precision, lanes=lanes, device=device)
     remember(key, best.name)
     return best
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
+from fullconv.files import check_local
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
@@ -141,7 +142,8 @@ def scan(
         memory_bytes,
         windows_to_check,
     )
-    if engine is not None and engine.fcn is not fcn:
+    place = None if out is None else check_local("scan(out=...)", out)
+    if engine is not None and getattr(engine, "fcn", None) is not fcn:
         raise InputError("scan(engine=...): it is another network's; make it by Engine(fcn).")
     if origin is None and isinstance(classifier, str | Path):
         origin = {"model": str(Path(classifier).absolute())}
@@ -152,6 +154,6 @@ def scan(
         if engine is None:
             engine = stack.enter_context(Engine(fcn))
         job = Job(engine, image, options, classifier, origin, progress)
-        if out is None:
+        if place is None:
             return job.in_memory()
-        return job.to(Path(out), resume, overwrite)
+        return job.to(place, resume, overwrite)

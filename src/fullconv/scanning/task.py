@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError
+from fullconv.errors import InputError, ModelError
 from fullconv.geometry import Grid, Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
@@ -94,7 +94,15 @@ class Task:
 
     def compute(self, tile: Tile, held: Prepared) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
-        scores = self._leaf(self.runtime.run(held.pixels))[0][(..., *tile.own)]
+        scores = self._leaf(self.runtime.run(held.pixels))[0]
+        expected = self.grid.shape(held.pixels.shape[2:])
+        if scores.shape[-2:] != expected:
+            raise ModelError(
+                f"the model gives {scores.shape[-2]}x{scores.shape[-1]} scores for the "
+                f"{expected[0]}x{expected[1]} windows of a tile, so its file says another window "
+                f"or step than it has; convert the original model again."
+            )
+        scores = scores[(..., *tile.own)]
         if not np.may_share_memory(scores, held.room):  # a network may hand on its input
             self.spare.put(held.room)
         if held.left_out.any():

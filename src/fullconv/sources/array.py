@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.images import check_numbers
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Source
 
@@ -54,11 +55,7 @@ def open_array(pixels: NDArray[Any]) -> Pyramid:
         raise ImageError(
             f"open_source(array): shape {pixels.shape} has no pixels; expected at least one."
         )
-    if pixels.dtype.kind not in "buif":
-        raise ImageError(
-            f"open_source(array): expected whole or floating-point numbers; got "
-            f"{pixels.dtype}. Convert the array."
-        )
+    check_numbers("open_source(array)", pixels.dtype)
     if pixels.dtype.kind == "b":
         pixels = pixels.view(np.uint8)
     if pixels.ndim == 2:

@@ -15,7 +15,7 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
-from fullconv.sources.encoded import is_complete, jpeg_frame
+from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
 
@@ -130,6 +130,8 @@ def _refuse_odd(name: str, kind: str, data: bytes) -> None:
             what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
     elif kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
         what = "a Photoshop file of more than 8 bits, or a large one (PSB)"
+    elif kind == "FITS" and b"ZCMPTYPE" in data:
+        what = "a compressed FITS"  # which does not say how large it becomes
     if what:
         raise ImageError(
             f"{name} is {what}, which fullconv does not read; save it as TIFF or PNG, in RGB or "
@@ -157,7 +159,7 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
     if kind == "JPEG" and image.mode in ("L", "RGB") and is_complete(data):
         pixels = imagecodecs.jpeg_decode(data)
     elif kind == "PNG":
-        pixels = imagecodecs.png_decode(data)
+        pixels = imagecodecs.png_decode(png_pixels(data))
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
     else:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Resolution
-from fullconv.sources.trouble import damaged, file_stamp, reading
+from fullconv.sources.trouble import check_regular, damaged, file_stamp, reading
 
 if TYPE_CHECKING:
     import openslide
+
+LIST_BYTES = 1 << 24
+"""The most that a slide's list of its files may hold."""
 
 TILE = 512
 """Pixels read at a time where a slide does not say how it is stored."""
@@ -70,6 +75,37 @@ def is_slide(path: Path) -> bool:
     return openslide.OpenSlide.detect_format(str(path)) not in (None, "generic-tiff")
 
 
+def check_parts(path: Path) -> None:
+    """Refuse a slide of several files whose list of them names any outside of its own folder.
+
+    Hamamatsu's ``.vms`` and ``.vmu`` are such lists; MIRAX keeps its list beside the ``.mrxs``.
+
+    Raises
+    ------
+    ImageError
+        With the name of the part.
+    """
+    lists = {".vms": path, ".vmu": path, ".mrxs": path.with_suffix("") / "Slidedat.ini"}
+    listed = lists.get(path.suffix.lower())
+    if listed is None or not os.path.lexists(listed):
+        return
+    check_regular(listed)
+    if listed.stat().st_size > LIST_BYTES:
+        raise damaged(str(path), f"its list of files, {listed.name}, is too long")
+    folder = Path(os.path.realpath(listed)).parent
+    for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
+        value = line.partition("=")[2].strip()
+        part = folder / value
+        # Most values are no names; of those that lead to something, each must lie in the folder.
+        if value and os.path.lexists(part) and not part.is_dir():
+            if not Path(os.path.realpath(part)).is_relative_to(folder):
+                raise ImageError(
+                    f"{path} names {value[:120]!r}, outside its own folder; fullconv does not "
+                    f"follow it. Put all files of the slide in one folder."
+                )
+            check_regular(part)
+
+
 def open_slide(path: Path) -> Pyramid:
     """Return the levels of a whole slide.
 
@@ -82,6 +118,7 @@ def open_slide(path: Path) -> Pyramid:
 
     name = str(path)
     with reading(name):
+        check_parts(path)
         if openslide.OpenSlide.detect_format(name) is None:
             raise damaged(name, "OpenSlide does not know it as a slide")
         slide = openslide.OpenSlide(str(path))

@@ -33,7 +33,7 @@ STAMPED = 4096
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder holds the metadata of a zarr array or group."""
-    return any((path / name).is_file() for name in METADATA[:3])
+    return any(os.path.isfile(path / name) for name in METADATA[:3])
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ class ZarrSource(Blocked):
         if axes.bands is not None:
             where[axes.bands] = slice(None)
             order.append(axes.bands)
-        with reading(self.name):
+        from fullconv.sources.zarr_files import settled
+
+        with reading(self.name), settled():
             stored = np.asarray(self._array[tuple(where)])
         pixels = stored.transpose([sorted(order).index(axis) for axis in order])
         pixels = pixels if axes.bands is not None else pixels[:, :, None]
@@ -120,9 +122,12 @@ def open_zarr(path: Path) -> Pyramid:
     """
     import zarr
 
+    from fullconv.sources.zarr_files import ZarrFiles, limit_of, settled
+
     name = str(path)
-    with reading(name):
-        node = zarr.open(path, mode="r")
+    with reading(name), settled():
+        files = ZarrFiles(path)
+        node = zarr.open(files, mode="r")
         if isinstance(node, zarr.Array):
             arrays, within = [node], [""]
             named = getattr(node.metadata, "dimension_names", None)
@@ -132,8 +137,9 @@ def open_zarr(path: Path) -> Pyramid:
             within = [str(held["path"]) for held in image["datasets"]]
             arrays = [_array(name, node, one) for one in within]
             axes, um = _ome_axes(name, image, arrays[0]), _ome_resolution(image)
-        for array in arrays:
+        for array, place in zip(arrays, within, strict=True):
             _check(name, array, axes)
+            files.limits[place.strip("/")] = limit_of(name, array)
         sizes = tuple(axes.size(array.shape) for array in arrays)
 
     def open_level(level: int, facts: dict[str, Any]) -> ZarrSource:

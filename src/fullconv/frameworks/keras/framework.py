@@ -114,7 +114,7 @@ class KerasFramework(Framework):
 
     def check(self, images: Any, channels: int) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
-        check_shape(images.shape, channels)
+        check_shape(images.shape, channels, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:

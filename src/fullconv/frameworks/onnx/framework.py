@@ -143,7 +143,7 @@ class OnnxFramework(Framework):
                 f"fcn(images): expected a numpy array (N, {channels}, H, W); got "
                 f"{type(images).__qualname__}."
             )
-        check_shape(images.shape, channels)
+        check_shape(images.shape, channels, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:

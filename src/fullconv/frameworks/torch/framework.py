@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -161,7 +162,7 @@ class TorchFramework(Framework):
                 f"fcn(images): expected a torch.Tensor (N, {channels}, H, W); got "
                 f"{type(images).__qualname__}. Use torch.from_numpy(array)."
             )
-        check_shape(images.shape, channels)
+        check_shape(images.shape, channels, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> torch.Tensor:
@@ -188,10 +189,13 @@ class TorchFramework(Framework):
 
         program = export_free(model, shape)
         if path.suffix == ".pt2":
+            # In memory: where a disk is full, PyTorch's own writer ends the whole process.
+            held = io.BytesIO()
+            torch.export.save(
+                program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
+            )
             with whole(path) as temporary:
-                torch.export.save(
-                    program, temporary, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
-                )
+                temporary.write_bytes(held.getbuffer())
             return
         from fullconv.frameworks.torch.to_onnx import to_onnx
 
