@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -12,14 +13,22 @@ import onnx
 
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Held, nothing_held
+from fullconv.frameworks.onnx.channels import image_of
 
-WRONG_OPTIMIZERS = ["Pad_Fusion"]
-"""What makes ONNX Runtime (1.31) give other scores: it pads with -infinity ahead of a MaxPool where
-the model says zero."""
+WRONG_OPTIMIZERS = ["Pad_Fusion", "QDQPropagationTransformer"]
+"""What ONNX Runtime (1.31) does wrong. The first gives other scores: it pads with -infinity ahead of
+a MaxPool where the model says zero. The second writes quantizers of another type than their zero
+point behind what moves numbers, from version 21 of the operators, and then refuses its own graph."""
 
 MUCH = 7 << 27
 """Bytes of tensors at once, beyond which a run gives its memory back: the largest tiles. It would
 take smaller runs up to a seventh longer (ResNet-50, window 224)."""
+
+TAKEN = frozenset(
+    getattr(onnx.TensorProto, name)
+    for name in "FLOAT DOUBLE FLOAT16 UINT8 INT8 UINT16 INT16 UINT32 INT32 UINT64 INT64".split()
+)
+"""Types of images that NumPy and ONNX Runtime both have."""
 
 LARGE_WEIGHTS = 1 << 24
 """Of so many numbers, 64 MB in single precision, weights are worth the time to look for copies."""
@@ -43,7 +52,7 @@ def session(
     shrinking = onnxruntime.RunOptions()
     shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would print ends up in the error as well
     # Patterns are for sizes that come again; tiles and images seldom do, and each would be kept.
     options.enable_mem_pattern = False
     options.intra_op_num_threads = threads
@@ -56,20 +65,44 @@ def session(
         )
     except Exception as error:
         raise ModelError(
-            f"ONNX Runtime cannot run the model ({first_line(error)}); check it with "
+            f"ONNX Runtime cannot run the model ({_reason(error)}); check it with "
             f"onnx.checker.check_model."
         ) from None
-    name = opened.get_inputs()[0].name
-    dtype = image_dtype(model)
+    name, dtype = image_of(model).name, image_dtype(model)
 
     def run(images: Any) -> Any:
         how = shrinking if held(images) > MUCH else None
-        outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
+        try:
+            outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot run the model on images of shape {tuple(images.shape)} "
+                f"({_reason(error)}); check it with onnx.checker.check_model."
+            ) from None
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     return run
 
 
+def _reason(error: Exception) -> str:
+    """Return what ONNX Runtime says, without its numbers and the places in its own source."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+    return first_line(ValueError(re.sub(r"/\S+:\d+ .*\) (?=\S)", "", text)))
+
+
 def image_dtype(model: onnx.ModelProto) -> np.dtype[Any]:
     """Return the type of the numbers that a model takes."""
-    return onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
+    kind = image_of(model).type.tensor_type.elem_type
+    if kind not in TAKEN:
+        raise ModelError(
+            f"the model takes an image of {_type_name(kind)}; fullconv gives it numbers of 8 to 64 "
+            f"bits, whole or floating. Begin the classifier with a Cast."
+        )
+    return onnx.helper.tensor_dtype_to_np_dtype(kind)
+
+
+def _type_name(kind: int) -> str:
+    try:
+        return str(onnx.TensorProto.DataType.Name(kind))
+    except ValueError:
+        return f"the unknown type {kind}"
