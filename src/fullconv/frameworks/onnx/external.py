@@ -132,7 +132,8 @@ class External:
             file = opened.enter_context(os.fdopen(os.open(target, CAREFULLY), "rb"))
             held = os.fstat(file.fileno())
         except OSError as error:
-            raise self._unreadable(f"{location}: {error.strerror or first_line(error)}") from None
+            reason = error.strerror or first_line(error)
+            raise self._unreadable(f"{location[:60]}: {reason}") from None
         if not stat.S_ISREG(held.st_mode):
             raise UnsafeModelError(
                 f"{self.told}: its weight {tensor.name!r} points to {location!r}, which is no "

@@ -24,7 +24,7 @@ from fullconv.frameworks.onnx.channels import (
     to_last,
     to_map,
 )
-from fullconv.frameworks.onnx.opening import ir_of, open_model, proto_of
+from fullconv.frameworks.onnx.opening import open_model, proto_of
 from fullconv.frameworks.onnx.preparing import prepared, set_aside
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import session
@@ -51,7 +51,7 @@ class OnnxFramework(Framework):
 
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
-        return read(ir_of(prepared(proto_of(model))), window)
+        return read(prepared(proto_of(model)).whole(), window)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
         """Write a checked model."""
@@ -65,7 +65,7 @@ class OnnxFramework(Framework):
         sizes = image_of(proto).type.tensor_type.shape.dim
         run = session(proto)
         fixed = sizes[0].dim_value if sizes else 0
-        graph = ir_of(proto).graph
+        graph = prepared(proto).whole().graph
         image = next(v for v in graph.inputs if v.name not in graph.initializers)
 
         def classify(crops: Any) -> Any:

@@ -103,7 +103,12 @@ class Inference:
         if self._unrolling.replace(node):
             return
         names = [value.name or "" for value in node.inputs if value is not None]
-        if node.op_type in ("Shape", "Size") and not node.domain and names[0] in self.shapes:
+        if (lost := next((name for name in names if name not in self.shapes), None)) is not None:
+            raise ModelError(
+                f"convert: {_told(node)} takes {lost!r}, which is no tensor; the model is "
+                f"damaged: export or copy it again."
+            )
+        if node.op_type in ("Shape", "Size") and not node.domain:
             self._measured(node, self.shapes[names[0]])
         elif self._is_constant(node, names) and self._fold(node, names):
             return
@@ -138,7 +143,7 @@ class Inference:
         """Compute a node of constants; False where ONNX Runtime has no such operator."""
         proto = self._proto(node)
         for name, kind in self._kinds(node, proto, names).items():
-            if kind.tensor_type.HasField("shape"):
+            if _is_known(kind):
                 self.bounds.fold(_told(node, name), _shape(kind))
         if _overflows(node.op_type, [self.constants[name] for name in names]):
             raise ModelError(
@@ -170,14 +175,13 @@ class Inference:
                     f"convert: {_told(node, name)} is no tensor but a list of them, whose number "
                     f"depends on the pixels; export the model with tensors alone."
                 )
-            sizes = kind.tensor_type
-            if not sizes.HasField("shape") or min(_shape(kind), default=0) < 0:
+            if not _is_known(kind):
                 raise ModelError(
                     f"convert: the size of {name!r}, computed by {node.op_type} "
                     f"{node.name!r}, depends on the pixels; such a model has no fixed window."
                 )
             self.shapes[name] = _shape(kind)
-            self.types[name] = ir.DataType(sizes.elem_type)
+            self.types[name] = ir.DataType(kind.tensor_type.elem_type)
             self.bounds.check(_told(node, name), self.shapes[name], of_image)
 
     def _proto(self, node: ir.Node) -> NodeProto:
@@ -197,8 +201,7 @@ class Inference:
         }
         found = self._inferred(node, proto, types)
         if len(found) == sum(map(bool, proto.output)) and all(
-            kind.tensor_type.HasField("shape") or not kind.HasField("tensor_type")
-            for kind in found.values()
+            _is_known(kind) or not kind.HasField("tensor_type") for kind in found.values()
         ):
             return found
         known = {name: self.constants[name] for name in names if name in self.constants}
@@ -257,10 +260,14 @@ class Inference:
         return self.model.opset_imports.get(node.domain, 1)
 
 
+def _is_known(kind: TypeProto) -> bool:
+    """Whether a type is that of a tensor whose sizes are all known."""
+    shape = kind.tensor_type.shape
+    return kind.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in shape.dim)
+
+
 def _shape(kind: TypeProto) -> tuple[int, ...]:
-    """Return the sizes of a tensor; -1 for those that are not known."""
-    dims = kind.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+    return tuple(dim.dim_value for dim in kind.tensor_type.shape.dim)
 
 
 def _told(node: ir.Node, name: str = "") -> str:

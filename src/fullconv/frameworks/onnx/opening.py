@@ -70,20 +70,6 @@ def proto_of(model: Any) -> onnx.ModelProto:
     return mended(proto)
 
 
-def ir_of(model: onnx.ModelProto) -> ir.Model:
-    """Return a model as one of onnx-ir."""
-    try:
-        return ir.serde.deserialize_model(model)
-    except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise ModelError(
-            f"convert: the model cannot be read ({first_line(cause)}); it is damaged: export or "
-            f"copy it again."
-        ) from None
-
-
 def _load_beside(proto: onnx.ModelProto, model: ir.Model) -> None:
     """Load the weights of a model that onnx-ir has opened, and that still lie beside its file."""
     folders = {

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from math import prod
 
 import onnx
+import onnx.inliner
+import onnx_ir as ir
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from fullconv.errors import ModelError
+from fullconv.errors import ModelError, first_line
 from fullconv.frameworks.onnx.bounds import MOST_NODES
 from fullconv.frameworks.onnx.sorting import inner_graphs, sort
 from fullconv.frameworks.onnx.tensors import MEMORY, check_tensors, dense
@@ -63,7 +65,7 @@ def mended(model: ModelProto) -> ModelProto:
     return model
 
 
-def prepared(model: ModelProto) -> ModelProto:
+def prepared(model: ModelProto) -> Light:
     """Return a valid model of a version that the readers know, without functions of its own.
 
     Raises
@@ -86,7 +88,7 @@ def prepared(model: ModelProto) -> ModelProto:
         )
     _check(light.model)
     flat = _inlined(light.model)
-    return Light(current(flat), light.weights).together()
+    return Light(current(flat), light.weights)
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,30 @@ class Light:
     model: ModelProto
     weights: Mapping[str, TensorProto]
 
-    def together(self) -> ModelProto:
-        """Return the model with its weights, which are no longer inputs."""
-        graph = self.model.graph
-        inputs = [value for value in graph.input if value.name not in self.weights]
-        del graph.input[:]
-        graph.input.extend(inputs)
-        graph.initializer.extend(self.weights.values())
-        return self.model
+    def whole(self) -> ir.Model:
+        """Return the model with its weights, which are no longer inputs, for onnx-ir.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be read.
+        """
+        try:
+            model = ir.serde.deserialize_model(self.model)
+            for value in list(model.graph.inputs):
+                if (tensor := self.weights.get(value.name or "")) is not None:
+                    model.graph.inputs.remove(value)
+                    value.const_value = ir.serde.deserialize_tensor(tensor)
+                    model.graph.register_initializer(value)
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise ModelError(
+                f"convert: the model cannot be read ({first_line(cause)}); it is damaged: export "
+                f"or copy it again."
+            ) from None
+        return model
 
 
 def set_aside(model: ModelProto) -> Light:
@@ -258,6 +276,7 @@ def _inlined(model: ModelProto) -> ModelProto:
     """Return a model with the operators of its functions in the place of their calls."""
     if not model.functions:
         return model
+    _give_defaults(model)
     try:
         flat: ModelProto = onnx.inliner.inline_local_functions(model, convert_version=True)
     except Exception as error:
@@ -267,3 +286,24 @@ def _inlined(model: ModelProto) -> ModelProto:
             f"without functions, or inline them with onnx.inliner."
         ) from None
     return flat
+
+
+def _give_defaults(model: ModelProto) -> None:
+    """Write into every call the attributes that it leaves to the function.
+
+    ONNX' inliner (1.23) leaves them out, and an operator inside that takes one has none.
+    """
+    functions = {(_standard(f.domain), f.name, f.overload): f for f in model.functions}
+
+    def fill(graph: GraphProto | onnx.FunctionProto) -> None:
+        for node in graph.node:
+            held = {attribute.name for attribute in node.attribute}
+            function = functions.get((node.domain, node.op_type, node.overload))
+            for default in function.attribute_proto if function is not None else ():
+                if default.name not in held:
+                    node.attribute.append(default)
+            for inner in inner_graphs(node):
+                fill(inner)
+
+    for graph in (model.graph, *model.functions):
+        fill(graph)

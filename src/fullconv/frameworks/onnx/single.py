@@ -79,7 +79,8 @@ class Single:
         found = {}
         for output in self._session.get_outputs():
             kind = _element_type(output.type)
-            known = output.shape is not None and all(isinstance(n, int) for n in output.shape)
+            # No sizes at all are said of a single number, and of what nothing is known of.
+            known = bool(output.shape) and all(isinstance(n, int) for n in output.shape)
             found[output.name] = _type(kind, output.shape if known else None)
         if all(kind.tensor_type.HasField("shape") for kind in found.values()):
             return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from onnx import SparseTensorProto, TensorProto
 
 from fullconv.errors import ModelError
+from fullconv.frameworks.onnx.bounds import MOST_NODES
 
 MEMORY = "the model"
 """What a message calls a model that comes from no file."""
@@ -58,6 +59,12 @@ def check_tensors(model: onnx.ModelProto, told: str) -> None:
     ModelError
         Before any memory is taken for what is claimed.
     """
+    for count in (len(model.graph.node), len(model.graph.initializer)):
+        if count > MOST_NODES:
+            raise ModelError(
+                f"{told}: it has {count} operators or weights, more than {MOST_NODES}; export it "
+                f"in a smaller form."
+            )
     _check_text(model, told)
     for tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL:
@@ -132,16 +139,26 @@ def _parts(message: Message) -> Iterator[Any]:
 def _check_text(message: Message, told: str) -> None:
     """Refuse names that are not UTF-8, which protobuf hands on as bytes."""
     for field, value in message.ListFields():
+        texts = [value] if isinstance(value, str | bytes) else value
         if field.type == field.TYPE_STRING:
-            for text in [value] if isinstance(value, str | bytes) else value:
-                if isinstance(text, bytes):
-                    raise ModelError(
-                        f"{told}: its {field.name} {text[:40]!r} is no text; the model is "
-                        f"damaged: export or copy it again."
-                    )
+            _check_utf8(texts, field.name, told)
+        elif isinstance(message, onnx.AttributeProto) and field.type == field.TYPE_BYTES:
+            _check_utf8(texts, f"attribute {message.name!r}", told)
     for part in _parts(message):
         if not isinstance(part, TensorProto):
             _check_text(part, told)
+
+
+def _check_utf8(texts: Iterable[str | bytes], what: str, told: str) -> None:
+    for text in texts:
+        try:
+            if isinstance(text, bytes):
+                text.decode()
+        except UnicodeDecodeError:
+            raise ModelError(
+                f"{told}: its {what} {text[:40]!r} is no text; the model is damaged: export or "
+                f"copy it again."
+            ) from None
 
 
 def dense(sparse: SparseTensorProto, told: str) -> TensorProto:

@@ -287,6 +287,8 @@ class Unrolling:
 
     def _take_place(self, node: ir.Node, results: Values) -> None:
         """Let values be what a node gave, and take the node out."""
+        if len(results) < len(node.outputs):
+            raise _refused(node, f"has {len(node.outputs)} results, and is given {len(results)}")
         for old, new in zip(node.outputs, results, strict=False):
             if new is None:
                 raise _refused(node, "gives nothing")
