@@ -375,7 +375,9 @@ def test_images_of_other_numbers_are_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["bfloat16", "string", "bool"])
 def test_images_that_nobody_can_give_are_refused(kind: str) -> None:
-    model = parsed(f"a = Cast <to = 1> (x)  c = Conv (a, w)  m = Relu (c) {DENSE}", f"{kind}[N,2,6,5] x")
+    model = parsed(
+        f"a = Cast <to = 1> (x)  c = Conv (a, w)  m = Relu (c) {DENSE}", f"{kind}[N,2,6,5] x"
+    )
     with pytest.raises(ModelError, match=f"takes an image of {kind.upper()}"):
         fullconv.convert(model)
 
@@ -396,7 +398,11 @@ def test_operators_of_onnx_runtime_run_as_they_are(name: str) -> None:
 def test_operators_for_tables_run_as_they_are() -> None:
     """On vectors, whose sizes ONNX does not infer: they are measured."""
     scale = "<offset = [1.0, 2.0, 0.0], scale = [2.0, 1.0, 4.0]>"
-    compare(parsed(f"{CONV} m = Relu (c) f = Flatten (m) z = MatMul (f, fw) y = ai.onnx.ml.Scaler {scale} (z)"))
+    compare(
+        parsed(
+            f"{CONV} m = Relu (c) f = Flatten (m) z = MatMul (f, fw) y = ai.onnx.ml.Scaler {scale} (z)"
+        )
+    )
 
 
 SIZES = {
@@ -486,7 +492,9 @@ def with_data(path: Path, model: ModelProto) -> None:
     )
 
 
-def test_external_data_of_every_tensor_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_data_of_every_tensor_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = f"""{CONV} k = Constant <value = float[1,3,1,1] {{1, 2, 3}}> ()
         yes = Constant <value = bool {{1}}> ()
         m = If (yes) <
@@ -507,7 +515,9 @@ def test_external_data_of_every_tensor_is_read(tmp_path: Path, monkeypatch: pyte
     assert_same(fullconv.convert("model.onnx")(images), wanted)
     assert_same(fullconv.convert(onnx_ir.load(tmp_path / "model.onnx"))(images), wanted)
     unread = onnx.load(tmp_path / "model.onnx", load_external_data=False)
-    with pytest.raises(ModelError, match="lies in another file, and a model in memory does not say"):
+    with pytest.raises(
+        ModelError, match="lies in another file, and a model in memory does not say"
+    ):
         fullconv.convert(unread)
 
 
@@ -516,7 +526,9 @@ def test_a_linked_model_finds_its_data_where_both_really_lie(tmp_path: Path) -> 
     model = plain()
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
-    with_data(tmp_path / "blobs" / "model.onnx", onnx.ModelProto.FromString(model.SerializeToString()))
+    with_data(
+        tmp_path / "blobs" / "model.onnx", onnx.ModelProto.FromString(model.SerializeToString())
+    )
     (tmp_path / "blobs" / "weights.bin").rename(tmp_path / "blobs" / "1234")
     (tmp_path / "snapshot" / "model.onnx").symlink_to("../blobs/model.onnx")
     (tmp_path / "snapshot" / "weights.bin").symlink_to("../blobs/1234")

@@ -256,7 +256,7 @@ def from_metadata(
             f"original model again."
         ) from None
     return FullyConvolutional(
-        framework.loaded(model),
+        framework.loaded(model, shape),
         shape,
         report,
         framework,

@@ -76,14 +76,20 @@ def of_constants() -> dict[str, tuple[list[NodeProto], Weights]]:
         "doubling": (doubling("one"), {"one": one}),
         "doubling_whole": (doubling("i"), {"i": whole(1)}),
         "outer": (
-            [node("Reshape", ["v", "to"], ["c"]), node("Mul", ["c", "v"], ["o"]),
-             node("Reshape", ["o", "line"], ["f"]), node("Reshape", ["f", "to"], ["g"]),
-             node("Mul", ["g", "f"], ["big"])],
+            [
+                node("Reshape", ["v", "to"], ["c"]),
+                node("Mul", ["c", "v"], ["o"]),
+                node("Reshape", ["o", "line"], ["f"]),
+                node("Reshape", ["f", "to"], ["g"]),
+                node("Mul", ["g", "f"], ["big"]),
+            ],
             {"v": numbers(4096), "to": whole(-1, 1), "line": whole(-1)},
         ),
         "gather": (
-            [node("ConstantOfShape", ["s"], ["z"], value=numpy_helper.from_array(whole(0))),
-             node("Gather", ["v", "z"], ["big"])],
+            [
+                node("ConstantOfShape", ["s"], ["z"], value=numpy_helper.from_array(whole(0))),
+                node("Gather", ["v", "z"], ["big"]),
+            ],
             {"s": whole(1 << 21), "v": numbers(1, 4096)},
         ),
     }
@@ -115,10 +121,15 @@ def of_images() -> dict[str, tuple[list[NodeProto], Weights]]:
         ),
         "doubling": (doubling("x"), {}),
         "outer": (
-            [node("Reshape", ["x", "c"], ["a"]), node("Reshape", ["x", "r"], ["b"]),
-             node("Mul", ["a", "b"], ["o"]), node("Reshape", ["o", "c"], ["p"]),
-             node("Mul", ["p", "b"], ["q"]), node("Reshape", ["q", "c"], ["s"]),
-             node("Mul", ["s", "b"], ["big"])],
+            [
+                node("Reshape", ["x", "c"], ["a"]),
+                node("Reshape", ["x", "r"], ["b"]),
+                node("Mul", ["a", "b"], ["o"]),
+                node("Reshape", ["o", "c"], ["p"]),
+                node("Mul", ["p", "b"], ["q"]),
+                node("Reshape", ["q", "c"], ["s"]),
+                node("Mul", ["s", "b"], ["big"]),
+            ],
             {"c": whole(1, -1, 1), "r": whole(1, 1, 240)},
         ),
         "like": (

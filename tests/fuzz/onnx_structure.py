@@ -104,7 +104,9 @@ def attribute(model: ModelProto, rng: Rng) -> None:
     node = _node(model, rng)
     kind = int(rng.integers(4))
     if kind == 0 or not node.attribute:
-        value = _pick(rng, (_size(rng), float("nan"), "text", [_size(rng)] * 3, [1.5, -2.0], b"\xff"))
+        value = _pick(
+            rng, (_size(rng), float("nan"), "text", [_size(rng)] * 3, [1.5, -2.0], b"\xff")
+        )
         names = ("axis", "axes", "pads", "strides", "kernel_shape", "perm", "to", "group", "mode")
         node.attribute.append(helper.make_attribute(_pick(rng, names), value))
         return
@@ -242,7 +244,9 @@ def function(model: ModelProto, rng: Rng) -> None:
 
 def inner_graph(model: ModelProto, rng: Rng) -> None:
     """Change a branch or a loop's body as one changes a graph."""
-    graphs = [a.g for n in model.graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]
+    graphs = [
+        a.g for n in model.graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH
+    ]
     if not graphs:
         return rewire(model, rng)
     inner = ModelProto()

@@ -85,7 +85,12 @@ def sizes() -> ModelProto:
             node("Concat", ["nc", "large"], ["size"], axis=0),
             node("Resize", ["c", "", "", "size"], ["u"], mode="nearest"),
             node("ReduceMean", ["u"], ["m"], axes=[2, 3], keepdims=0),
-            node("ConstantOfShape", ["shape"], ["k"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+            node(
+                "ConstantOfShape",
+                ["shape"],
+                ["k"],
+                value=numpy_helper.from_array(np.ones(1, np.float32)),
+            ),
             node("Range", ["zero", "span", "one"], ["range"]),
             node("Cast", ["range"], ["floats"], to=FLOAT),
             node("Expand", ["floats", "shape"], ["e"]),
@@ -119,7 +124,11 @@ def branched() -> ModelProto:
     body = helper.make_graph(
         [node("Add", ["state", "b"], ["next"]), node("Identity", ["going"], ["on"])],
         "body",
-        [value("i", TensorProto.INT64, []), value("going", TensorProto.BOOL, []), value("state", FLOAT, None)],
+        [
+            value("i", TensorProto.INT64, []),
+            value("going", TensorProto.BOOL, []),
+            value("state", FLOAT, None),
+        ],
         [value("on", TensorProto.BOOL, []), value("next", FLOAT, None)],
     )
     return model_of(

@@ -103,9 +103,9 @@ def image_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
         If there is none.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        if value.name not in weights:
-            return value
+    found: list[onnx.ValueInfoProto] = [v for v in model.graph.input if v.name not in weights]
+    if found:
+        return found[0]
     raise ModelError(
         "the model takes no image: all its inputs are weights; export the classifier with the "
         "image as its only input."

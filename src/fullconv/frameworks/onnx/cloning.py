@@ -76,9 +76,7 @@ class Cloning:
             value = self._replaced[value]
         return value
 
-    def _weights(
-        self, graph: ir.Graph, known: dict[ir.Value, ir.Value | None]
-    ) -> list[ir.Value]:
+    def _weights(self, graph: ir.Graph, known: dict[ir.Value, ir.Value | None]) -> list[ir.Value]:
         weights = []
         for value in graph.initializers.values():
             if value not in known:
@@ -127,9 +125,7 @@ class Cloning:
         weights = self._weights(graph, inside)
         nodes = [self._node(node, inside) for node in graph]
         outputs = [inside.get(value, value) for value in graph.outputs]
-        return ir.Graph(
-            inputs, [v for v in outputs if v is not None], nodes=nodes, name=graph.name
-        )
+        return ir.Graph(inputs, [v for v in outputs if v is not None], nodes=nodes, name=graph.name)
 
 
 def same_graphs(one: ir.Graph, other: ir.Graph) -> bool:

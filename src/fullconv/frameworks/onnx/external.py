@@ -31,7 +31,9 @@ SHARED = 1 << 26
 """Bytes that tensors may read more than once between them."""
 
 
-def load_external(model: onnx.ModelProto, folder: Path, told: str, real: Path | None = None) -> None:
+def load_external(
+    model: onnx.ModelProto, folder: Path, told: str, real: Path | None = None
+) -> None:
     """Read all external data of a model into it.
 
     Parameters
@@ -88,23 +90,22 @@ class External:
                 tensor.ClearField("data_location")
                 tensor.raw_data = data
 
-    def _place(
-        self, tensor: TensorProto, opened: ExitStack, own: int
-    ) -> tuple[BinaryIO, int, int]:
+    def _place(self, tensor: TensorProto, opened: ExitStack, own: int) -> tuple[BinaryIO, int, int]:
         """Return the file, offset and length of a tensor's data; nothing of it is read yet."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         try:
             needed = needed_bytes(tensor)
-            offset, length = self._number(entries, "offset", 0), self._number(entries, "length", needed)
+            offset, length = (
+                self._number(entries, "offset", 0),
+                self._number(entries, "length", needed),
+            )
         except ValueError as error:
             raise self._wrong(tensor, str(error)) from None
         file, size = self._file(tensor, entries.get("location", ""), opened)
         if length != needed:
             raise self._wrong(tensor, f"takes {needed} bytes, and {length} are given")
         if offset + length > size:
-            raise self._wrong(
-                tensor, f"ends at byte {offset + length} of a file of {size} bytes"
-            )
+            raise self._wrong(tensor, f"ends at byte {offset + length} of a file of {size} bytes")
         self.claimed += length
         if own + self.claimed > LARGEST:
             raise ModelError(

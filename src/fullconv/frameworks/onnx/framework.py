@@ -24,6 +24,7 @@ from fullconv.frameworks.onnx.channels import (
     to_last,
     to_map,
 )
+from fullconv.frameworks.onnx.loading import check_converted
 from fullconv.frameworks.onnx.opening import open_model, proto_of
 from fullconv.frameworks.onnx.preparing import prepared, set_aside
 from fullconv.frameworks.onnx.read import Source, read
@@ -84,6 +85,12 @@ class OnnxFramework(Framework):
             return joined if len(joined) > 1 else joined[0]
 
         return classify
+
+    def loaded(self, model: Any, shape: ImageShape) -> onnx.ModelProto:
+        """Return a converted model whose sizes, at one window, are what a model may have."""
+        check_converted(model, shape)
+        proto: onnx.ModelProto = model
+        return proto
 
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TypeProto
 
 from fullconv.errors import ModelError, WindowError, first_line
-from fullconv.frameworks.onnx.bounds import Bounds
+from fullconv.frameworks.bounds import Bounds
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 from fullconv.frameworks.onnx.unrolling import Unrolling
 from fullconv.geometry import Pair

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from fullconv.errors import ModelError, first_line
-from fullconv.frameworks.onnx.bounds import MOST_NODES
+from fullconv.frameworks.bounds import MOST_NODES
 from fullconv.frameworks.onnx.sorting import inner_graphs, sort
 from fullconv.frameworks.onnx.tensors import MEMORY, check_tensors, dense
 from fullconv.frameworks.onnx.versions import current

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from onnx import SparseTensorProto, TensorProto
 
 from fullconv.errors import ModelError
-from fullconv.frameworks.onnx.bounds import MOST_NODES
+from fullconv.frameworks.bounds import MOST_NODES
 
 MEMORY = "the model"
 """What a message calls a model that comes from no file."""

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.errors import FullconvError, ModelError, first_line
-from fullconv.frameworks.onnx.bounds import MOST_TURNS
+from fullconv.frameworks.bounds import MOST_TURNS
 from fullconv.frameworks.onnx.cloning import Cloning, same_graphs
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class Unrolling:
         count = get.get_int("num_scan_inputs", 0)
         cut = len(node.inputs) - count
         state, scanned = list(node.inputs[:cut]), node.inputs[cut:]
-        axes = get.get_ints("scan_input_axes", None) or [0] * count
-        backwards = get.get_ints("scan_input_directions", None) or [0] * count
+        axes = get.get_ints("scan_input_axes", [0] * count)
+        backwards = get.get_ints("scan_input_directions", [0] * count)
         lengths = {self._shape(node, v)[axis] for v, axis in zip(scanned, axes, strict=True)}
         if len(lengths) != 1:
             raise _refused(node, "scans tensors of different lengths")
@@ -134,8 +134,8 @@ class Unrolling:
             state = list(results[: len(state)])
             turns.append(results[len(state) :])
         count = len(node.outputs) - len(state)
-        axes = get.get_ints("scan_output_axes", None) or [0] * count
-        backwards = get.get_ints("scan_output_directions", None) or [0] * count
+        axes = get.get_ints("scan_output_axes", [0] * count)
+        backwards = get.get_ints("scan_output_directions", [0] * count)
         return [*state, *self._stacked(node, turns, axes, backwards)]
 
     def _check_turn(self, node: ir.Node, turn: int) -> None:

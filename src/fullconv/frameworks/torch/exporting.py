@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from torch.export import Dim, ExportedProgram
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
 from fullconv.images import ImageShape
+
+
+LARGEST_TRIED = 1 << 21
+"""Pixels of a window on which a module is run for its own words of refusal."""
 
 
 @contextmanager
@@ -118,8 +123,8 @@ def _refusal(
 
     It says it more plainly than its trace does, whose sizes are symbols.
     """
-    refusals = []
-    for count in channels:
+    refusals: list[Exception] = []
+    for count in channels if prod(window) <= LARGEST_TRIED else ():
         try:
             with torch.no_grad(), quiet():
                 model(blank((1, count, *window), model))

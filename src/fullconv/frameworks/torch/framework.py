@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from torch.export import ExportedProgram
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
@@ -69,6 +71,7 @@ class TorchFramework(Framework):
                 f"{path} cannot be read as a .pt2 file ({first_line(error)}); save the model "
                 f"again with torch.export.save, in this or a newer version of PyTorch."
             ) from None
+        _check_sizes(program, path)
         # Guards are Python code of the file, run on every call; they only check sizes, as we do.
         program._guards_code = []
         text = extra[METADATA_FILE]
@@ -127,7 +130,7 @@ class TorchFramework(Framework):
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
 
-    def loaded(self, model: Any) -> nn.Module:
+    def loaded(self, model: Any, shape: ImageShape) -> nn.Module:
         """Return an exported program as a module."""
         # The guards of a trace refuse sizes that the program itself answers for: one row of
         # windows looks like a special case to the tracer, and is not.
@@ -215,6 +218,17 @@ class TorchFramework(Framework):
 def _finite(tensor: torch.Tensor) -> bool:
     """Whether all numbers are finite; without `isfinite`, which copies the tensor on its way."""
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
+
+
+def _check_sizes(program: ExportedProgram, path: Path) -> None:
+    """Refuse a program with a tensor whose fixed sizes alone take gigabytes."""
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        for part in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(part, torch.Tensor):
+                fixed = [size for size in part.shape if isinstance(size, int)]
+                if node.op == "call_function" and prod(fixed) > LARGEST:
+                    raise too_large(f"{path}: {node.name}", fixed, LARGEST)
 
 
 def _image_size(program: ExportedProgram) -> Sequence[Any]:

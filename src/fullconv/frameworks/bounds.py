@@ -1,4 +1,4 @@
-"""How much memory an ONNX model may ask for.
+"""How much memory a model may ask for.
 
 A file of a kilobyte may say that a constant has terabytes. Every size is computed before anything
 is made of it, and compared with what the image and the weights, which are there, let one expect.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from fullconv.errors import ModelError
+from fullconv.errors import ModelError, TooLargeError
 
 MOST_NODES = 50_000
 """Operators in one model, with functions, branches and loops written out."""
@@ -70,9 +70,9 @@ class Bounds:
             raise too_large(what, shape, FOLDED)
 
 
-def too_large(what: str, shape: Sequence[int], limit: int) -> ModelError:
+def too_large(what: str, shape: Sequence[int], limit: int) -> TooLargeError:
     """Return the line that refuses a tensor for its size."""
-    return ModelError(
+    return TooLargeError(
         f"convert: {what} would have {'x'.join(map(str, shape))} numbers, and fullconv makes at "
         f"most {limit} for one window of this model; check the sizes in the model, or give a "
         f"smaller window."
