@@ -22,6 +22,7 @@ from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
+from fullconv.frameworks.torch.filled import check_filled, tensors_of
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid
@@ -84,7 +85,9 @@ class TorchFramework(Framework):
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Export the model at its native size and read it."""
         if isinstance(model, ExportedProgram):
+            check_filled({**model.state_dict, **model.constants})
             return self._read_program(model, window)
+        check_filled(tensors_of(model))
         if window is None:
             raise WindowError(
                 "convert(model): a torch.nn.Module does not say which size it was trained on; "
