@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.archives import check_archive as check_zip
 from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
@@ -60,6 +61,7 @@ class TorchFramework(Framework):
                 f"{path} is not a .pt2 file, or it is cut short; save the model again with "
                 f"torch.export.save."
             )
+        check_zip(path, str(path), "save the model again with torch.export.save", packed=1)
         extra = {METADATA_FILE: ""}
         try:
             with quiet():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
+from fullconv.frameworks.archives import check_archive
 from fullconv.frameworks.torch.filled import UNKNOWN, is_empty
 
 
@@ -105,6 +107,9 @@ def _read_safetensors(weights: Path, told: str) -> Any:
 
 
 def _read_pickle(weights: Path, told: str) -> Any:
+    if zipfile.is_zipfile(weights):
+        again = "save it again with torch.save(model.state_dict(), ...)"
+        check_archive(weights, f"{told}: it", again, packed=1)
     try:
         return torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:
