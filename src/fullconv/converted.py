@@ -252,7 +252,7 @@ def from_metadata(
     # Whatever the file says, a run holds its image.
     footprint = (*footprint, _of_image(shape))
     return FullyConvolutional(
-        framework.loaded(model),
+        framework.loaded(model, shape),
         shape,
         report,
         framework,

@@ -5,7 +5,8 @@ FullconvError                 anything below; its message is one line that says 
 │   ├── WindowError           a window or step that contradicts the model or the image
 │   └── ImageError            an image or array of the wrong size, rank, or channel count
 ├── ModelError                the model cannot be read or converted; exit code 3
-│   └── UnsafeModelError      reading it would run code or leave its folder
+│   ├── UnsafeModelError      reading it would run code or leave its folder
+│   └── TooLargeError         it asks for far more memory than its image and weights explain
 ├── ExportError               the converted model has no such file form; exit code 3
 ├── OutputError               a result cannot be written (also an OSError); exit code 3
 └── MissingExtraError         an optional package is not installed (also an ImportError); exit 3
@@ -46,6 +47,10 @@ class ModelError(FullconvError):
 
 class UnsafeModelError(ModelError):
     """Reading the model would run code from the file or leave its folder."""
+
+
+class TooLargeError(ModelError):
+    """The model asks for far more memory than its image and its weights explain."""
 
 
 class ExportError(FullconvError):

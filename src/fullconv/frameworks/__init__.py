@@ -60,8 +60,14 @@ class Framework(ABC):
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Return the original model as a function from crops ``(n, C, h, w)`` to scores."""
 
-    def loaded(self, model: Any) -> Any:
-        """Return a converted model as `open` gives it in the form that `write` gives it."""
+    def loaded(self, model: Any, shape: ImageShape) -> Any:
+        """Return a converted model as `open` gives it in the form that `write` gives it.
+
+        Raises
+        ------
+        ModelError
+            If it is not the converted model that its file says.
+        """
         return model
 
     @abstractmethod

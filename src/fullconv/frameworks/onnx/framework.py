@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from fullconv.errors import ExportError, ImageError, ModelError, UnsafeModelError, first_line
+from fullconv.errors import ExportError, ImageError
 from fullconv.files import whole
 from fullconv.frameworks import Framework, Held, nothing_held
 from fullconv.frameworks.onnx.channels import (
     channels_last,
+    image_of,
     is_last,
     of_each,
     scores_to_last,
@@ -24,15 +24,15 @@ from fullconv.frameworks.onnx.channels import (
     to_last,
     to_map,
 )
+from fullconv.frameworks.onnx.loading import check_converted
+from fullconv.frameworks.onnx.opening import open_model, proto_of
+from fullconv.frameworks.onnx.preparing import prepared, set_aside
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import session
-from fullconv.frameworks.onnx.versions import current
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, check_shape
-
-LARGE = 1 << 20
 
 
 class OnnxFramework(Framework):
@@ -43,23 +43,7 @@ class OnnxFramework(Framework):
 
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:
         """Load an ``.onnx`` file; its external data must lie in its own folder."""
-        try:
-            model = onnx.load(path, load_external_data=False)
-            if not model.graph.node:
-                raise ValueError("it holds no graph")
-        except Exception as error:
-            raise ModelError(
-                f"{path} is not an ONNX model, or it is cut short ({first_line(error)}); "
-                f"export or copy it again."
-            ) from None
-        _check_external_data(model, path)
-        try:
-            onnx.load_external_data_for_model(model, str(path.parent))
-        except Exception as error:
-            raise ModelError(
-                f"{path}: its external data cannot be read ({first_line(error)}); keep the data "
-                f"file beside the model."
-            ) from None
+        model = open_model(path)
         return model, self.metadata(model)
 
     def metadata(self, model: Any) -> dict[str, str]:
@@ -68,21 +52,22 @@ class OnnxFramework(Framework):
 
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
-        return read(ir.serde.deserialize_model(current(_proto(model))), window)
+        return read(prepared(proto_of(model)).whole(), window)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
         """Write a checked model."""
         proto = ir.serde.serialize_model(write(graph, source, grid))
-        onnx.checker.check_model(_skeleton(proto))
+        onnx.checker.check_model(set_aside(proto).model)
         return proto
 
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Run the model on crops; a fixed batch is filled up."""
-        proto = _proto(model)
-        size = proto.graph.input[0].type.tensor_type.shape.dim[0]
+        proto = proto_of(model)
+        sizes = image_of(proto).type.tensor_type.shape.dim
         run = session(proto)
-        fixed = size.dim_value if size.HasField("dim_value") else 0
-        (image, *_) = ir.serde.deserialize_model(proto).graph.inputs
+        fixed = sizes[0].dim_value if sizes else 0
+        graph = prepared(proto).whole().graph
+        image = next(v for v in graph.inputs if v.name not in graph.initializers)
 
         def classify(crops: Any) -> Any:
             if channels_last(image, crops.shape[2:]):
@@ -100,6 +85,12 @@ class OnnxFramework(Framework):
             return joined if len(joined) > 1 else joined[0]
 
         return classify
+
+    def loaded(self, model: Any, shape: ImageShape) -> onnx.ModelProto:
+        """Return a converted model whose sizes, at one window, are what a model may have."""
+        check_converted(model, shape)
+        proto: onnx.ModelProto = model
+        return proto
 
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""
@@ -178,7 +169,7 @@ class OnnxFramework(Framework):
 
     def digest(self, model: Any) -> str:
         """Hash the graph and its weights."""
-        graph = _proto(model).graph
+        graph = proto_of(model).graph
         return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
     def odd_weights(self, source: Any) -> list[str]:
@@ -192,38 +183,3 @@ class OnnxFramework(Framework):
                 if not np.isfinite([float(array.min()), float(array.max())]).all():
                     odd.append(name)
         return odd
-
-
-def _proto(model: Any) -> onnx.ModelProto:
-    return model if isinstance(model, onnx.ModelProto) else ir.serde.serialize_model(model)
-
-
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model with its large weights as inputs: the checker would copy them all."""
-    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph = skeleton.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    for tensor in model.graph.initializer:
-        if prod(tensor.dims) < LARGE:
-            graph.initializer.add().CopyFrom(tensor)
-        else:
-            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.input.add().CopyFrom(info)
-    return skeleton
-
-
-def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
-    folder = path.parent.resolve()
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        target = (folder / location).resolve()
-        if not target.is_relative_to(folder):
-            raise UnsafeModelError(
-                f"{path}: its weight {tensor.name!r} points to {location!r}, outside the model's "
-                f"own folder; fullconv does not follow it. Put the data file beside the model."
-            )

@@ -15,6 +15,12 @@ from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
 from fullconv.graph import Graph
 
+KINDS = frozenset(
+    getattr(ir.DataType, name)
+    for name in "FLOAT DOUBLE FLOAT16 UINT8 INT8 UINT16 INT16 UINT32 INT32 UINT64 INT64".split()
+)
+"""Types of images that NumPy and ONNX Runtime both have."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -90,6 +96,11 @@ def _image_of(model: ir.Model) -> ir.Value:
             f"convert: expected a model with one image input (N, C, H, W); the model's inputs "
             f"are {', '.join(map(_described, inputs)) or 'none'}. Export the classifier with the "
             f"image as its only input."
+        )
+    if images[0].dtype not in KINDS:
+        raise ModelError(
+            f"convert: the model takes an image of {images[0].dtype}; fullconv gives it floating "
+            f"or whole numbers of 8 to 64 bits. Begin the classifier with a Cast."
         )
     return images[0]
 

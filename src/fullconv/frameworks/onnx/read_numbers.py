@@ -32,7 +32,7 @@ def _gemm(node: ir.Node, reader: Reader) -> None:
     vector = bias is None or reader.shape(bias) in ((outputs,), (1, outputs))
     turned = get.get_int("transA", 0) == 1
     known = bias is None or bias.name in reader.recipes
-    if turned or name is None or not vector or not known:
+    if turned or name is None or not vector or not known or _is_double(node, reader):
         reader.add(node, Opaque("Gemm"))
         return
     weight = name if get.get_int("transB", 0) else reader.turned(name)
@@ -46,10 +46,15 @@ def _gemm(node: ir.Node, reader: Reader) -> None:
 @handles("MatMul")
 def _matmul(node: ir.Node, reader: Reader) -> None:
     name = _weight(node, reader)
-    if name is None or len(reader.shape(node.inputs[1])) != 2:
+    if name is None or len(reader.shape(node.inputs[1])) != 2 or _is_double(node, reader):
         reader.add(node, Opaque("MatMul"))
     else:
         reader.add(node, Linear(), (node.inputs[0], reader.turned(name), None))
+
+
+def _is_double(node: ir.Node, reader: Reader) -> bool:
+    """Whether a product cannot become a convolution: ONNX Runtime has none in double precision."""
+    return reader.type(node.inputs[0]) == ir.DataType.DOUBLE
 
 
 def _weight(node: ir.Node, reader: Reader) -> str | None:

@@ -37,13 +37,13 @@ class Writer(Layers, Blocks, Maps, Statistics):
         for node in self.graph.nodes:
             result = self.operation(node.operation, node)
             self._call_it(result, node)
-        outputs = [
-            self._output(name, value)
-            for name, value in zip(self.graph.outputs, original.outputs, strict=True)
-        ]
+        outputs: dict[str | None, ir.Value] = {}
+        for name, value in zip(self.graph.outputs, original.outputs, strict=True):
+            if value.name not in outputs:
+                outputs[value.name] = self._output(name, value)
         graph = ir.Graph(
             [image],
-            outputs,
+            [outputs[value.name] for value in original.outputs],
             nodes=self.nodes,
             initializers=list(self.initializers.values()),
             opset_imports=dict(self.source.model.opset_imports),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from math import prod
 from typing import Any
 
 import torch
@@ -14,7 +16,12 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
+from fullconv.frameworks.torch.filled import finish_lazy
+from fullconv.frameworks.torch.places import depends_on_pixels, where
 from fullconv.images import ImageShape
+
+LARGEST_TRIED = 1 << 21
+"""Pixels of a window on which a module is run for its own words of refusal."""
 
 
 @contextmanager
@@ -32,11 +39,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporter warns of, and logs, on its own behalf."""
+    """Silence what PyTorch's exporter warns of, logs and prints, on its own behalf."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -51,6 +58,7 @@ def export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
         for batch in (2, 1):
             try:
                 with quiet():
+                    finish_lazy(model, blank((1, channels, *window), model))
                     return trace(model, blank((batch, channels, *window), model))
             except Exception as error:
                 wanted = channels_wanted(error)
@@ -98,6 +106,13 @@ def _export_failed(
             f"convert: expected a model with one image input, forward(image); its forward takes "
             f"{len(needed)} inputs: {names}. Wrap it in a module that takes the image alone."
         )
+    place = where(error)
+    if depends_on_pixels(error):
+        return ModelError(
+            f"convert: the model decides by the pixels what to compute"
+            f"{f' ({place})' if place else ''}, and windows would go different ways. Keep it in "
+            f"tensors: torch.where in the place of an if, a mask in the place of a list."
+        )
     refusal = _refusal(model, window, channels)
     if refusal is not None:
         return WindowError(
@@ -106,7 +121,8 @@ def _export_failed(
             f"trained on; a model of feature vectors instead of images cannot be converted."
         )
     return ModelError(
-        f"convert: torch.export cannot trace the model: {first_line(error)}. See "
+        f"convert: torch.export cannot trace the model: {first_line(error)}"
+        f"{f' ({place})' if place else ''}. See "
         f"https://pytorch.org/docs/stable/export.html, or export it to ONNX and convert that."
     )
 
@@ -118,8 +134,8 @@ def _refusal(
 
     It says it more plainly than its trace does, whose sizes are symbols.
     """
-    refusals = []
-    for count in channels:
+    refusals: list[Exception] = []
+    for count in channels if prod(window) <= LARGEST_TRIED else ():
         try:
             with torch.no_grad(), quiet():
                 model(blank((1, count, *window), model))

@@ -6,6 +6,7 @@ import functools
 import io
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,10 +18,13 @@ from torch.export import ExportedProgram
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.archives import check_archive as check_zip
+from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
+from fullconv.frameworks.torch.filled import check_filled, tensors_of
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid
@@ -58,6 +62,7 @@ class TorchFramework(Framework):
                 f"{path} is not a .pt2 file, or it is cut short; save the model again with "
                 f"torch.export.save."
             )
+        check_zip(path, str(path), "save the model again with torch.export.save", packed=1)
         extra = {METADATA_FILE: ""}
         try:
             with quiet():
@@ -70,6 +75,7 @@ class TorchFramework(Framework):
                 f"{path} cannot be read as a .pt2 file ({first_line(error)}); save the model "
                 f"again with torch.export.save, in this or a newer version of PyTorch."
             ) from None
+        _check_sizes(program, path)
         # Guards are Python code of the file, run on every call; they only check sizes, as we do.
         program._guards_code = []
         text = extra[METADATA_FILE]
@@ -82,7 +88,9 @@ class TorchFramework(Framework):
     def read(self, model: Any, window: tuple[int, int] | None) -> Source:
         """Export the model at its native size and read it."""
         if isinstance(model, ExportedProgram):
+            check_filled({**model.state_dict, **model.constants})
             return self._read_program(model, window)
+        check_filled(tensors_of(model))
         if window is None:
             raise WindowError(
                 "convert(model): a torch.nn.Module does not say which size it was trained on; "
@@ -128,7 +136,7 @@ class TorchFramework(Framework):
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
 
-    def loaded(self, model: Any) -> nn.Module:
+    def loaded(self, model: Any, shape: ImageShape) -> nn.Module:
         """Return an exported program as a module."""
         # The guards of a trace refuse sizes that the program itself answers for: one row of
         # windows looks like a special case to the tracer, and is not.
@@ -219,6 +227,17 @@ class TorchFramework(Framework):
 def _finite(tensor: torch.Tensor) -> bool:
     """Whether all numbers are finite; without `isfinite`, which copies the tensor on its way."""
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
+
+
+def _check_sizes(program: ExportedProgram, path: Path) -> None:
+    """Refuse a program with a tensor whose fixed sizes alone take gigabytes."""
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        for part in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(part, torch.Tensor):
+                fixed = [size for size in part.shape if isinstance(size, int)]
+                if node.op == "call_function" and prod(fixed) > LARGEST:
+                    raise too_large(f"{path}: {node.name}", fixed, LARGEST)
 
 
 def _image_size(program: ExportedProgram) -> Sequence[Any]:

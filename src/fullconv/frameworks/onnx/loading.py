@@ -1,0 +1,46 @@
+"""Converted ONNX models, as their files come back: distrusted like any other."""
+
+from __future__ import annotations
+
+import onnx
+
+from fullconv.errors import FullconvError, ModelError, TooLargeError
+from fullconv.frameworks.onnx.channels import image_of, is_last
+from fullconv.frameworks.onnx.infer import Inference
+from fullconv.frameworks.onnx.preparing import prepared
+from fullconv.images import ImageShape
+
+
+def check_converted(model: onnx.ModelProto, shape: ImageShape) -> None:
+    """Check that a file's model takes the images that it says, and no more memory than they need.
+
+    Raises
+    ------
+    TooLargeError
+        If a tensor of one window is larger than any such model needs.
+    ModelError
+        If the model is not what its metadata says, or is damaged.
+    """
+    image = image_of(model)
+    sizes = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    height, width = shape.grid.window
+    last = len(sizes) == 4 and is_last(model)
+    wanted = [0, 0, 0, shape.channels] if last else [0, shape.channels, 0, 0]
+    if sizes != wanted:
+        raise ModelError(
+            f"load: the model takes images of the sizes {_named(sizes)}, and its metadata says "
+            f"{_named(wanted)}; the file is damaged: convert the original model again."
+        )
+    one = [1, height, width, shape.channels] if last else [1, shape.channels, height, width]
+    try:
+        Inference(prepared(model).whole(), {image.name: tuple(one)}, (height, width))
+    except TooLargeError:
+        raise
+    except FullconvError as error:
+        raise ModelError(
+            f"load: the converted model is damaged ({error}); convert the original model again."
+        ) from None
+
+
+def _named(sizes: list[int]) -> str:
+    return "(" + ", ".join(str(n) if n else "any" for n in sizes) + ")"
