@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, MissingExtraError
 from fullconv.geometry import Pair
+from fullconv.sources.contents import NO_PIXELS, files_below
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Georeference, Source
-from fullconv.sources.trouble import check_block, file_stamp, reading
+from fullconv.sources.trouble import check_block, reading
 
 try:
     import rasterio
@@ -71,8 +72,8 @@ class RasterSource(Source):
         self.close()
         return chosen
 
-    def stamp(self) -> Any:
-        return file_stamp(self._path)
+    def files(self) -> list[Path]:
+        return raster_files(self._path)
 
     def close(self) -> None:
         with self._lock:
@@ -88,6 +89,23 @@ def is_raster(path: Path) -> bool:
         _open(path, 0).close()
         return True
     return False
+
+
+def raster_files(path: Path) -> list[Path]:
+    """Return the files of a raster: those that GDAL lists, and those of the mosaics among them.
+
+    Those in which GDAL keeps what programs have counted in a raster hold no pixels.
+    """
+    found, asked = [path], {path}
+    for one in found:  # which grows meanwhile
+        if one != path and one.suffix.lower() != ".vrt":
+            continue
+        with suppress(rasterio.errors.RasterioError), _open(one, 0) as dataset:
+            for listed in map(Path, dataset.files):
+                if listed not in asked and not listed.name.endswith(NO_PIXELS):
+                    asked.add(listed)
+                    found += files_below(listed) if listed.is_dir() else [listed]
+    return found
 
 
 def georeference(path: Path) -> Georeference | None:
