@@ -157,22 +157,22 @@ NOWHERE = Line(8, 126, 0, "d" * 16).to_bytes()
 LINES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int, str | None]] = {
     "windows edited": (
         lambda lines: [lines[0].replace(b" 126 ", b" 125 "), *lines[1:]], 1, "what 1 damaged"),
-    "tile edited": (lambda lines: [b"7" + lines[0][1:], *lines[1:]], 1, "what 1 damaged lines of"),
-    "NUL bytes between": (lambda lines: [*lines[:2], NUL, *lines[2:]], 1, "what 1 damaged lines"),
-    "NUL line": (lambda lines: [*lines, NUL + b"\n"], 0, "computed again: what 1 damaged lines"),
+    "tile edited": (lambda lines: [b"7" + lines[0][1:], *lines[1:]], 1, "what 1 damaged line of"),
+    "NUL bytes between": (lambda lines: [*lines[:2], NUL, *lines[2:]], 1, "what 1 damaged line"),
+    "NUL line": (lambda lines: [*lines, NUL + b"\n"], 0, "computed again: what 1 damaged line"),
     "NUL bytes at the end": (lambda lines: [*lines, NUL], 0, None),
-    "out of range": (lambda lines: [*lines, BEYOND], 0, "what 1 damaged lines of the ledger"),
-    "a minus": (lambda lines: [*lines, b"-1 126 0 dddd - 00000000\n"], 0, "what 1 damaged lines"),
+    "out of range": (lambda lines: [*lines, BEYOND], 0, "what 1 damaged line of the ledger"),
+    "a minus": (lambda lines: [*lines, b"-1 126 0 dddd - 00000000\n"], 0, "what 1 damaged line"),
     "a chunk that is not there": (lambda lines: [*lines, NOWHERE], 0, r"rows 18 to 24 .* missing$"),
     "twice": (lambda lines: lines + lines, 0, None),
     "in another order": (lambda lines: lines[::-1], 0, None),
     "one is gone": (lambda lines: lines[1:], 1, None),
     "two digests": (
         lambda lines: [*lines, Line(0, 126, 0, "d" * 16).to_bytes()], 1, "rows 0 to 8 and columns"),
-    "words": (lambda lines: [b"every tile is done\n", *lines], 0, "what 1 damaged lines"),
+    "words": (lambda lines: [b"every tile is done\n", *lines], 0, "what 1 damaged line"),
     "as of before": (lambda _: [b"%d 126 0\n" % n for n in range(9)], DONE, "what 9 damaged lines"),
     "Windows ends": (lambda lines: [x[:-1] + b"\r\n" for x in lines], DONE, "what 6 damaged lines"),
-    "numbers beyond all measure": (lambda lines: [*lines, b"9" * 5000 + b"\n"], 0, "what 1 damaged"),
+    "numbers beyond measure": (lambda lines: [*lines, b"9" * 5000 + b"\n"], 0, "what 1 damaged"),
     "all are gone": (lambda _: [], DONE, None),
 }  # fmt: skip
 
@@ -184,11 +184,12 @@ def test_a_line_that_is_not_whole_costs_its_tile(out: Path, kind: str) -> None:
     check_goes_on(out, 9 - DONE + more, line)
 
 
-@pytest.mark.parametrize("held", [b"", b"\0" * 4000, bytes(range(256))])
-def test_a_ledger_without_a_whole_line_costs_its_tiles(out: Path, held: bytes) -> None:
+@pytest.mark.parametrize(
+    ("held", "count"), [(b"", 1), (b"\0" * 4000, 2), (bytes(range(256)), 3), (HEADER[3:], 2)]
+)
+def test_a_ledger_without_a_whole_line_costs_its_tiles(out: Path, held: bytes, count: int) -> None:
     (part(out) / "tiles").write_bytes(held)
-    line = "what 2 damaged lines" if len(held) == 256 else None
-    check_goes_on(out, 9, line)
+    check_goes_on(out, 9, f"what {count} damaged line")
 
 
 def test_any_byte_of_a_line_that_is_changed_is_noticed() -> None:
@@ -212,8 +213,6 @@ def test_a_lost_record_is_taken_from_its_copy(out: Path) -> None:
             (part(out) / "run.json").unlink()
         else:
             (part(out) / "run.json").write_bytes(held)
-        shutil.copytree(out.parent / "kept", out.parent / "again")
-        shutil.rmtree(out.parent / "again")
         with pytest.warns(HeatmapWarning, match=r"run\.json was lost or damaged; its copy in the"):
             heatmap = go_on(out, **OPTIONS)
         np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
@@ -381,7 +380,7 @@ def hurt_at_random(path: Path, chance: random.Random) -> str:
     """Damage one file, and say how."""
     files = sorted(one for one in path.rglob("*") if one.is_file())
     one = chance.choice(files)
-    data = bytearray(one.read_bytes())
+    data = bytearray(one.read_bytes() or b"x")
     how = chance.choice(("flip", "cut", "zero", "remove", "double", "insert", "swap"))
     if how == "flip":
         for _ in range(chance.choice((1, 1, 5))):
@@ -392,7 +391,7 @@ def hurt_at_random(path: Path, chance: random.Random) -> str:
         start = chance.randrange(len(data))
         data[start : start + 50] = bytes(len(data[start : start + 50]))
     elif how == "double":
-        data += data
+        data += bytes(data)
     elif how == "insert":
         place = chance.randrange(len(data))
         data[place:place] = chance.randbytes(5)
@@ -410,7 +409,7 @@ def hurt_at_random(path: Path, chance: random.Random) -> str:
 
 @pytest.mark.filterwarnings("ignore::fullconv.errors.HeatmapWarning")
 @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_no_damage_is_ever_taken_for_scores(tmp_path: Path, out: Path, seed: int) -> None:
     """Either the scores are those of the crops in the end, or one line says what to do."""
     chance = random.Random(seed)
@@ -418,14 +417,16 @@ def test_no_damage_is_ever_taken_for_scores(tmp_path: Path, out: Path, seed: int
     if seed % 2 == 0:
         go_on(out, **OPTIONS, windows_to_check=0)
     hurt = [hurt_at_random(where, chance) for _ in range(chance.choice((1, 1, 3)))]
-    try:
-        heatmap = go_on(out, **OPTIONS, windows_to_check=0)
-    except FullconvError as error:
-        assert "\n" not in str(error), hurt
+    heatmap = None
+    for options in ({}, {"repair": True}, {"repair": True, "resume": False}):
         try:
-            heatmap = go_on(out, **OPTIONS, windows_to_check=0, repair=True, resume=False)
-        except InputError as again:
-            assert "is not a heatmap that fullconv has finished" in str(again), hurt
-            return
+            heatmap = go_on(out, **OPTIONS, windows_to_check=0, **options)
+            break
+        except FullconvError as error:
+            line = str(error)
+        assert line.count("\n") == 0, hurt
+    if heatmap is None:
+        assert "is not a heatmap that fullconv has finished" in line, hurt
+        return
     np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED, str(hurt))
     assert heatmap.damage() == (), hurt

@@ -17,6 +17,9 @@ HEADER = b"fullconv: finished tiles, form 2\n"
 CUT = b"#\n"
 """Ends a line that a killed process has left without its end."""
 
+LONGEST = 100
+"""No line has more bytes."""
+
 _LINE = re.compile(rb"((\d{1,18}) (\d{1,18}) (\d{1,18}) ([\w-]{16}) ([0-9a-f]{8}|-)) ([0-9a-f]{8})")
 
 
@@ -64,13 +67,14 @@ def read(held: bytes, tiles: int) -> tuple[dict[int, Line], int]:
     Of two lines for a tile the later one counts: it was computed again. What a killed process has
     cut short is no damage.
     """
-    whole = held[: held.rfind(b"\n") + 1]
+    first, rest = (HEADER, held[len(HEADER) :]) if held.startswith(HEADER) else (b"", held)
+    *whole, last = rest.split(b"\n")
     found: dict[int, Line] = {}
-    damaged = 0
-    for text in whole.split(b"\n"):
+    damaged = (not first) + (len(last) > LONGEST)
+    for text in whole:
         line = parsed(text)
         if line is not None and line.tile < tiles and line.odd <= line.windows:
             found[line.tile] = line
-        elif text and text + b"\n" != HEADER and not text.endswith(CUT.strip()):
+        elif text and not text.endswith(CUT.strip()):
             damaged += 1
     return found, damaged

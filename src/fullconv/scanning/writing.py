@@ -89,7 +89,8 @@ class Writer:
             del lines[index]
         told = [named(damage_of(unfinished, plan.shape, lost))] if lost else []
         if self.ledger.damaged:
-            told.append(f"what {self.ledger.damaged} damaged lines of the ledger listed")
+            count = self.ledger.damaged
+            told.append(f"what {count} damaged line{'s' * (count > 1)} of the ledger listed")
         if told:
             warnings.warn(
                 f"{self.ledger.folder}: computed again: {'; and '.join(told)}",
