@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fullconv.scanning.lines import Line
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.storing import encoded
 from fullconv.scanning.task import Scored, Task
+from fullconv.sources import Source, reopen
 from fullconv.sources.contents import checksum
 from fullconv.tiling import Tile
 
@@ -108,16 +110,18 @@ class Writer:
             If their pixels are others than those that were scanned.
         """
         known = [line for line in self.ledger.lines.values() if line.pixels is not None]
-        image = self.task.image
-        for line in random.sample(known, min(COMPARED, len(known))):
-            tile = self.task.plan[line.tile]
-            if checksum(image.read(tile.y, tile.x)) != line.pixels:
-                raise ImageError(
-                    f"{image.name} has changed since a part of it was scanned (its pixels "
-                    f"{tile.x[0]},{tile.y[0]} to {tile.x[1]},{tile.y[1]}, as they are read, are "
-                    f"others): {self.ledger.folder} holds scores of both; start again with "
-                    f"resume=False (--no-resume)."
-                )
+        if not known:
+            return
+        with _opened_anew(self.task.image) as image:
+            for line in random.sample(known, min(COMPARED, len(known))):
+                tile = self.task.plan[line.tile]
+                if checksum(image.read(tile.y, tile.x)) != line.pixels:
+                    raise ImageError(
+                        f"{image.name} has changed since a part of it was scanned (its pixels "
+                        f"{tile.x[0]},{tile.y[0]} to {tile.x[1]},{tile.y[1]}, as they are read, "
+                        f"are others): {self.ledger.folder} holds scores of both; start again with "
+                        f"resume=False (--no-resume)."
+                    )
 
     def take_over(self, repair: Repair) -> None:
         """Copy what is whole of a finished heatmap, but for tiles that are done."""
@@ -136,3 +140,14 @@ class Writer:
         chunk: Path = self.ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
         write_chunk(chunk, scores, self.task.plan.shape)
         self.ledger.add(Line(tile.index, windows, odd, digest(scores, self.dtype), pixels), chunk)
+
+
+@contextlib.contextmanager
+def _opened_anew(image: Source) -> Iterator[Source]:
+    """Open an image once more, which has read nothing yet; an array is read as it is."""
+    described = image.describe()
+    if described.get("path") is None:
+        yield image
+        return
+    with reopen(described) as fresh:
+        yield fresh
