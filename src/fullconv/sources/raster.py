@@ -29,6 +29,10 @@ CACHE_MB = 128
 """GDAL keeps decoded blocks, of all open files together; by itself it takes 5 % of the memory."""
 
 
+OPENING = threading.Lock()
+"""Held while a thread changes which warnings are shown, which is so for all threads."""
+
+
 class RasterSource(Source):
     """One level of a raster; every thread has a handle of its own, as GDAL requires."""
 
@@ -155,7 +159,7 @@ def open_raster(path: Path) -> Pyramid:
 def _open(path: Path, level: int) -> Any:
     """Open the raster itself (level 0) or one of its overviews."""
     chosen = {} if level == 0 else {"overview_level": level - 1}
-    with warnings.catch_warnings():
+    with OPENING, warnings.catch_warnings():
         # That a raster has no place on the ground is no reason to warn of anything here.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         return rasterio.open(path, **chosen)
