@@ -47,6 +47,8 @@ from fullconv.scanning.ours import (
     record_in,
     remove_part,
     remove_partial,
+    remove_strays,
+    set_aside,
 )
 from fullconv.system.disk import replace, to_disk
 from fullconv.system.exchanging import exchange
@@ -238,7 +240,11 @@ class Ledger:
         self.sweep()
 
     def recover(self) -> None:
-        """Put back what a run has taken away to replace it, which was killed before it did."""
+        """Put back what a run has taken away to replace it, which was killed before it did.
+
+        What killed processes have left besides is removed.
+        """
+        remove_strays(self.folder)
         if os.path.exists(self.folder / REPLACED) and not os.path.lexists(self.out):
             self.lock()
             (self.folder / REPLACED).rename(self.out)
@@ -270,15 +276,14 @@ class Ledger:
 
     def _let_go(self, remove: bool) -> None:
         file, self._file = self._file, None
-        with file:
-            if remove:
-                with suppress(OSError):  # the output is whole, whatever is left here
-                    remove_part(self.folder)
-        if self._lock is not None:
+        with file:  # while nobody else can have it
+            aside = set_aside(self.folder) if remove else None
+        if self._lock is not None and aside is None:
             self._lock.release()
-        if remove and self.folder.exists():  # on Windows, while the file was open
-            with suppress(OSError):
-                remove_part(self.folder)
+        if remove:
+            aside = aside or set_aside(self.folder)  # which Windows does when the file is closed
+            with suppress(OSError):  # the output is whole, whatever is left here
+                remove_part(aside or self.folder)
 
     def _is_in_place(self) -> bool:
         with suppress(OSError):

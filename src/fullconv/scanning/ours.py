@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 from fullconv.scanning.chunks import PARTIAL, UNFINISHED
 from fullconv.scanning.digests import is_sealed
@@ -33,6 +34,10 @@ _OF_HEATMAP = re.compile(
 _OF_PART = re.compile(rf"{RUN}|run\.partial|{TILES}|{OWNER}(\.\d+)?")
 
 
+_FRESH = ".fullconv-{:08x}-"
+"""What the names begin with that an unfinished output has before it is made, and when it ended."""
+
+
 def is_ours(folder: Path) -> bool:
     """Whether a folder is an unfinished output, of this form or an earlier one."""
     with suppress(OSError), open(folder / TILES, "rb") as file:
@@ -46,14 +51,13 @@ def make_part(folder: Path) -> bool:
     if os.path.lexists(folder):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".fullconv-{uuid4().hex[:16]}")
-    fresh.mkdir()
+    made = _fresh(folder)
+    made.mkdir()
     try:
-        (fresh / TILES).write_bytes(HEADER)
-        fresh.rename(folder)
+        (made / TILES).write_bytes(HEADER)
+        made.rename(folder)
     except OSError:
-        (fresh / TILES).unlink(missing_ok=True)
-        fresh.rmdir()
+        remove_part(made)
         if os.path.lexists(folder):
             return False
         raise
@@ -92,18 +96,69 @@ def remove_heatmap(folder: Path) -> None:
 
 
 def remove_part(folder: Path, kept: tuple[str, ...] = ()) -> None:
-    """Remove an unfinished output but for files of these names, and for files of others."""
+    """Remove an unfinished output but for files of these names, and for files of others.
+
+    The record of the run goes last: by that it is known for one that has ended.
+    """
     for name in (HEATMAP, REPLACED):
         if name not in kept:
             remove_heatmap(folder / name)
-    with suppress(FileNotFoundError):
-        for entry in list(folder.iterdir()):
-            is_ours = _OF_PART.fullmatch(entry.name) or entry.name == folder.stem
-            if (is_ours or PARTIAL.fullmatch(entry.name)) and entry.name not in kept:
-                _unlink(entry)
+    for entry in sorted(_own_entries(folder), key=lambda entry: entry.name == RUN):
+        if entry.name not in kept:
+            _unlink(entry)
     if not kept:
         with suppress(OSError):  # it holds what is not ours
             folder.rmdir()
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Give an unfinished output that has ended a name of its own, in one step, to be removed.
+
+    Returns None where that cannot be done, or others have files in it: these stay where they are.
+    """
+    if any(not _is_of(path, folder / HEATMAP, _OF_HEATMAP) for path in _files(folder / HEATMAP)):
+        return None
+    if any(not _is_of(path, folder / REPLACED, _OF_HEATMAP) for path in _files(folder / REPLACED)):
+        return None
+    known = {HEATMAP, REPLACED, *(entry.name for entry in _own_entries(folder))}
+    aside = _fresh(folder)
+    try:
+        if not {entry.name for entry in folder.iterdir()} <= known:
+            return None
+        folder.rename(aside)
+    except OSError:
+        return None
+    return aside
+
+
+def remove_strays(folder: Path) -> None:
+    """Remove what killed processes have left of an unfinished output under names of its own."""
+    with suppress(OSError):
+        for entry in list(folder.parent.iterdir()):
+            if entry.name.startswith(_FRESH.format(_number(folder))):
+                remove_part(entry)
+
+
+def _own_entries(folder: Path) -> list[Path]:
+    """Return the files in an unfinished output that are ours, but for those of heatmaps."""
+    name = folder.stem  # of the output itself, a file that is not finished
+    try:
+        entries = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    return [
+        entry
+        for entry in entries
+        if entry.name == name or _OF_PART.fullmatch(entry.name) or PARTIAL.fullmatch(entry.name)
+    ]
+
+
+def _fresh(folder: Path) -> Path:
+    return folder.with_name(f"{_FRESH.format(_number(folder))}{uuid4().hex[:16]}.part")
+
+
+def _number(folder: Path) -> int:
+    return crc32(os.fsencode(folder.name))
 
 
 def remove_partial(folder: Path) -> None:
