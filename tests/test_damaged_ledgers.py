@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,10 @@ from fullconv.scanning import ledger as ledgers
 from fullconv.scanning.chunks import write_chunk
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.lines import HEADER, Line, parsed, read
+from fullconv.scanning.ours import make_part
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
+from fullconv.system.exchanging import exchange
 from scans import converted, crops_scores, picture
 from test_cli_scan import call, write_folder
 from test_damaged_heatmaps import listed
@@ -371,6 +376,81 @@ def test_detect_touches_no_folder_that_is_not_its_own(
     Path("boxes.csv.part/mine").unlink()
     assert call(*arguments).exit_code == 0
     assert not Path("boxes.csv.part").exists()
+
+
+# Several at a time
+
+
+def test_two_that_write_the_same_tile_leave_no_torn_chunk(tmp_path: Path) -> None:
+    from fullconv.scanning.chunks import create_folder
+
+    create_folder(tmp_path, (2, 9, 14), TILE, "float32", {})
+    both = [crops_scores(image, STEP)[:, :9, :14] for image in (IMAGE, OTHER)]
+    place = tmp_path / "0" / "c" / "0" / "0" / "0"
+    write_chunk(place, both[0], TILE)
+    array: Any = zarr.open_array(tmp_path, path="0", mode="r")
+    with ThreadPoolExecutor(4) as threads:
+        writing = [threads.submit(write_chunk, place, both[n % 2], TILE) for n in range(300)]
+        while not all(one.done() for one in writing):
+            held = np.asarray(array)
+            assert any(np.array_equal(held, each) for each in both)
+        for one in writing:
+            one.result()
+    assert os.listdir(place.parent) == ["0"]
+
+
+def test_a_chunk_that_cannot_be_written_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = EXPECTED[:, :9, :14]
+    write_chunk(tmp_path / "0", scores, TILE)
+    before = (tmp_path / "0").read_bytes()
+    monkeypatch.setattr("fullconv.scanning.chunks.replace", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_chunk(tmp_path / "0", scores + 1, TILE)
+    assert (tmp_path / "0").read_bytes() == before
+    assert os.listdir(tmp_path) == ["0"]
+
+
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        if not part(out).exists():
+            part(out).mkdir()
+            (part(out) / "tiles").write_bytes(HEADER)
+        return rename(self, target)
+
+    out = tmp_path / "heat.zarr"
+    monkeypatch.setattr(Path, "rename", late)
+    assert not make_part(part(out))
+    assert os.listdir(tmp_path) == ["heat.zarr.part"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as Linux does it")
+def test_folders_and_files_take_each_others_place(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1").write_text("1")
+    (tmp_path / "b").write_text("2")
+    if not exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system cannot")
+    assert (tmp_path / "a").read_text() == "2"
+    assert (tmp_path / "b" / "1").read_text() == "1"
+    with pytest.raises(FileNotFoundError):
+        exchange(tmp_path / "a", tmp_path / "c")
+
+
+def test_a_system_that_cannot_exchange_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not exchange(tmp_path / "a", tmp_path / "b")
 
 
 # Any damage
