@@ -25,13 +25,14 @@ from fullconv.cli.many import places_below
 from fullconv.errors import ImageError
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import OWNER, TILES
+from fullconv.scanning.lines import HEADER
 from fullconv.sources import open_source
 from fullconv.system import disk, locking
 from fullconv.system.locking import FAR, HeldElsewhereError, Lock
 from fullconv.system.processor import cores
 from fullconv.system.reading import PositionedFile
 from scans import crops_scores, padded_model, picture
-from test_resume import interrupted, lines_in
+from test_resume import interrupted, tiles_in
 
 STEP = (2, 1)
 IMAGE = picture(120, 100)
@@ -90,7 +91,7 @@ def test_the_commands_do_their_work_without_what_windows_lacks(folder: Path) -> 
 
 def test_a_scan_that_was_killed_goes_on_without_what_windows_lacks(folder: Path) -> None:
     interrupted(folder / "heat.zarr", folder / "Täler.tif", tiles=40)
-    assert lines_in(folder / "heat.zarr.part" / TILES) >= 40
+    assert tiles_in(folder / "heat.zarr.part" / TILES) >= 40
     fails = [*SCAN, "byte.zarr", "--dtype", "uint8"]  # before its first tile: scores above 1
     (code, told), (failed, _) = as_on_windows(folder, [*SCAN, "heat.zarr"], fails)
     assert (code, failed) == (0, 2), told
@@ -105,7 +106,8 @@ def test_a_scan_that_was_killed_goes_on_without_what_windows_lacks(folder: Path)
 def test_of_two_processes_on_windows_one_writes(folder: Path, call: list[str]) -> None:
     part = folder / "heat.zarr.part"
     part.mkdir()
-    with (part / TILES).open("wb") as file:
+    with (part / TILES).open("wb", buffering=0) as file:
+        file.write(HEADER)
         fcntl.lockf(file, fcntl.LOCK_EX, 1, FAR)  # what the stand-in of msvcrt.locking is made of
         ((code, told),) = as_on_windows(folder, call)
     assert code == 3
@@ -240,6 +242,7 @@ def test_what_another_process_has_put_in_an_old_owners_place_stays(tmp_path: Pat
 def test_where_there_are_no_locks_a_scan_says_who_writes(folder: Path) -> None:
     part = folder / "heat.zarr.part"
     part.mkdir()
+    (part / TILES).write_bytes(HEADER)
     owner = {"machine": platform.node(), "process": os.getpid()}
     (part / OWNER).write_text(json.dumps(owner), encoding="utf-8")
     ((code, told),) = as_on_windows(folder, [*SCAN, "heat.zarr"], WITHOUT_LOCKS="1")

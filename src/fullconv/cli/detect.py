@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -134,6 +134,7 @@ def command(
     """
     from fullconv.detections.classes import check_classes
     from fullconv.detections.found import joined
+    from fullconv.detections.keeping import check_kept, remove_kept
 
     found = find_inputs(images, output, overlay)
     outs = _outputs(found, output)
@@ -143,6 +144,7 @@ def command(
         refuse_existing("detect --overlay", overlay, list(pictures.values()))
     is_file = output.suffix.lower() in ENDINGS
     part = output.with_name(output.name + ".part") if is_file else output / "detect.part"
+    check_kept(part, output)
     with folder(part):
         with only_json(as_json):
             opened = open_model("detect", model, weights, window, step, approximate, flags.config)
@@ -167,7 +169,8 @@ def command(
             click.echo(f"wrote    {output}")
         if failed:
             raise all_failed(failed, len(found), AGAIN)
-    shutil.rmtree(part, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_kept(part)
     proofs = [heatmap.verification for held in results for heatmap in held.heatmaps]
     if not all(proof is None or proof.passed for proof in proofs):
         ctx.exit(DIFFERS)

@@ -20,6 +20,7 @@ from fullconv.cli.reading import comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.system.disk import file_of
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
@@ -80,6 +81,11 @@ AGAIN = "The same command tries them again, and skips what is finished."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
 @click.option(
+    "--repair",
+    is_flag=True,
+    help="Of a finished output that has lost scores, compute again what is lost.",
+)
+@click.option(
     "--overlay",
     type=Local(),
     help="Also draw the heatmap over IMAGE, as this picture; for several images, a folder.",
@@ -108,7 +114,8 @@ def command(
     IMAGE is a file, a folder, a pattern, or a .txt file that lists images; photos, TIFFs and
     OME-TIFFs, zarr, whole slides, rasters. Memory stays bounded. Interrupted or killed, the same
     command goes on where it stopped. At the end some windows are compared with crops; exit code 4
-    says that scores which claim to be the crops' own are not.
+    says that scores which claim to be the crops' own are not, or that a finished output has lost
+    some.
     """
     found = find_inputs(images, output, overlay)
     outs = places(found, output, (".zarr", ".tif", ".tiff"))
@@ -137,6 +144,7 @@ def _one(
     from fullconv.scanning.scanner import scan
 
     existed = out.exists() and not asked["overwrite"]
+    before = file_of(out) if existed else None
     picture = pictures.get(image)
     if picture is not None and picture.exists() and not (existed or asked["overwrite"]):
         raise InputError(
@@ -155,7 +163,8 @@ def _one(
             **others,
         )
     if not as_json:
-        for line in _story(heatmap, image, existed):
+        is_new = before is None or file_of(out) != before
+        for line in _story(heatmap, image, _ending(out, existed, is_new)):
             click.echo(line)
     if picture is not None:
         _draw(heatmap, image, picture, as_json)
@@ -174,7 +183,15 @@ def _one(
     }
 
 
-def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
+def _ending(out: Path, existed: bool, is_new: bool) -> str:
+    if not existed:
+        return f"wrote    {out}"
+    if is_new:
+        return f"wrote    {out}, and kept what was whole of it"
+    return f"done     {out} was finished before; --overwrite scans again"
+
+
+def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
     metadata, (classes, rows, columns) = heatmap.metadata, heatmap.shape
     height, width = metadata["image_size"]
     (h, w), (sy, sx) = heatmap.grid.window, heatmap.grid.step
@@ -194,12 +211,7 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
-    lines.append(
-        f"done     {heatmap.path} was finished before; --overwrite scans again"
-        if existed
-        else f"wrote    {heatmap.path}"
-    )
-    return lines
+    return [*lines, ending]
 
 
 def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:

@@ -240,7 +240,11 @@ def _scanned(
         out = (
             None if folder is None else Path(folder) / _name(engine.digest, source, scale, options)
         )
-        heatmaps.append(scan(engine.fcn, source, out, scale=scale, engine=engine, **options))
+        # What was lost of what is kept there is computed again unasked: it is nobody's result yet.
+        again = out is not None
+        heatmaps.append(
+            scan(engine.fcn, source, out, scale=scale, engine=engine, repair=again, **options)
+        )
     if not heatmaps:
         (height, width), (h, w) = source.size, engine.fcn.grid.window
         raise ImageError(

@@ -15,7 +15,8 @@ from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
-from fullconv.scanning.heatmap import Heatmap, rounding
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
 from fullconv.verification import Verification, arrays, judge
@@ -63,7 +64,11 @@ def verify_heatmap(
     ------
     ImageError
         If the image has another size, or other bands, than the one that was scanned.
+    DamagedError
+        If the heatmap has lost scores, or they have changed.
     """
+    if heatmap.path is not None:
+        heatmap.check()
     metadata = heatmap.metadata
     if list(image.size) != metadata["image_size"]:
         height, width = metadata["image_size"]

@@ -16,6 +16,7 @@ from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
 from fullconv.scanning.options import Box, Options
+from fullconv.scanning.output import scan_to
 from fullconv.scanning.progress import Listener
 from fullconv.sources import Source
 
@@ -45,6 +46,7 @@ def scan(
     windows_to_check: int = 64,
     resume: bool = True,
     overwrite: bool = False,
+    repair: bool = False,
     progress: Listener | None = None,
     engine: Engine | None = None,
 ) -> Heatmap:
@@ -99,6 +101,8 @@ def scan(
         Go on with an unfinished output of the same run; False starts again.
     overwrite : bool
         Replace a finished output.
+    repair : bool
+        Of a finished output that has lost scores, compute again what is lost.
     progress : callable, optional
         Is told a `Progress` after every tile.
     engine : Engine, optional
@@ -116,8 +120,15 @@ def scan(
         If the image cannot be read, does not fit the model, or is smaller than a window.
     InputError
         If ``out`` is finished already and differs, or is unfinished and belongs to another run.
+    DamagedError
+        If ``out`` is finished already and has lost scores, or they have changed.
     OutputError
         If the heatmap cannot be written. What was written stays; the same call goes on with it.
+
+    Warns
+    -----
+    HeatmapWarning
+        Of what was lost of an unfinished output, and is computed again.
 
     Notes
     -----
@@ -156,4 +167,4 @@ def scan(
         job = Job(engine, image, options, classifier, origin, progress)
         if place is None:
             return job.in_memory()
-        return job.to(place, resume, overwrite)
+        return scan_to(job, place, resume, overwrite, repair)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.sources.contents import NO_PIXELS, files_below
 from fullconv.sources.gdal import (
     WITH_HEADER,
     Opening,
@@ -26,7 +27,7 @@ from fullconv.sources.gdal import (
 )
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Georeference, Source
-from fullconv.sources.trouble import check_block, damaged, file_stamp, reading
+from fullconv.sources.trouble import check_block, damaged, reading
 from fullconv.sources.virtual import read_mosaic
 
 
@@ -80,8 +81,8 @@ class RasterSource(Source):
         self.close()
         return chosen
 
-    def stamp(self) -> Any:
-        return file_stamp(self._path, *self._parts)
+    def files(self) -> list[Path]:
+        return raster_files(self._path, self._parts)
 
     def close(self) -> None:
         with self._lock:
@@ -94,6 +95,25 @@ class RasterSource(Source):
 def is_raster(path: Path) -> bool:
     """Whether one of the drivers that may open a file knows it."""
     return find_opening(path) is not None
+
+
+def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
+    """Return the files of a raster: its own, the parts of a mosaic, and those that GDAL lists.
+
+    Those in which GDAL keeps what programs have counted in a raster hold no pixels.
+    """
+    files = [path, *parts]
+    asked = set(files)
+    for one in [path, *parts]:
+        opening = None if one.suffix.lower() == ".vrt" else find_opening(one)
+        if opening is None:
+            continue
+        with suppress(RasterioError), replace(opening, beside=True).opened() as dataset:
+            for listed in map(Path, dataset.files):
+                if listed not in asked and not listed.name.endswith(NO_PIXELS):
+                    asked.add(listed)
+                    files += files_below(listed) if listed.is_dir() else [listed]
+    return files
 
 
 def georeference(path: Path) -> Georeference | None:

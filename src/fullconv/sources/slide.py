@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.contents import files_below
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Resolution
-from fullconv.sources.trouble import check_regular, damaged, file_stamp, reading
+from fullconv.sources.trouble import check_regular, damaged, reading
 
 if TYPE_CHECKING:
     import openslide
@@ -51,8 +52,8 @@ class SlideSource(Blocked):
             region = self._slide.read_region(place, self._level, (right - left, bottom - top))
         return opaque(np.asarray(region), self._background)
 
-    def stamp(self) -> Any:
-        return file_stamp(self._path)
+    def files(self) -> list[Path]:
+        return slide_files(self._path)
 
     def close(self) -> None:
         super().close()
@@ -66,6 +67,21 @@ def opaque(pixels: NDArray[np.uint8], background: NDArray[np.uint32]) -> NDArray
     alpha = pixels[:, :, 3:].astype(np.uint32)
     over = pixels[:, :, :3] * alpha + background * (255 - alpha)
     return ((over + 127) // 255).astype(np.uint8)
+
+
+def slide_files(path: Path) -> list[Path]:
+    """Return the files of a slide: many makers keep the pixels in others than the one that is
+    named."""
+    ending = path.suffix.lower()
+    if ending == ".mrxs":
+        return [path, *files_below(path.with_suffix(""))]
+    if ending in (".vms", ".vmu"):
+        held = path.read_text("utf-8", "replace").splitlines()
+        named = (path.parent / line.partition("=")[2].strip() for line in held if "=" in line)
+        return [path, *sorted({file for file in named if file.is_file()})]
+    if ending == ".dcm":
+        return sorted(path.parent.glob("*.dcm"))
+    return [path]
 
 
 def is_slide(path: Path) -> bool:

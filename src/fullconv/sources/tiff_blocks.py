@@ -17,7 +17,7 @@ from fullconv.sources.blocks import Blocked
 from fullconv.sources.encoded import check_encoded
 from fullconv.sources.source import Source
 from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
-from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, file_stamp, reading
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, reading
 from fullconv.system.reading import PositionedFile
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ class TiffSource(Blocked):
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         return chosen
 
-    def stamp(self) -> Any:
-        return file_stamp(self._path)
+    def files(self) -> list[Path]:
+        return [self._path]
 
     def close(self) -> None:
         super().close()

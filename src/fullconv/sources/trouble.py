@@ -99,13 +99,3 @@ def check_block(name: str, block: Pair, pixel_bytes: int) -> None:
             f"{block[0] * block[1] * pixel_bytes / 1e9:.1f} GB each decoded; fullconv reads "
             f"blocks of up to {DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it as a tiled TIFF."
         )
-
-
-def file_stamp(*paths: Path) -> list[list[int]]:
-    """Return size and time of change of files; of those that are not there, nothing."""
-    held = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            found = os.stat(path)
-            held.append([found.st_size, found.st_mtime_ns])
-    return held

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.contents import Contents, contents_of, files_below
 from fullconv.sources.pyramid import Pyramid, um_of
 from fullconv.sources.source import Resolution
-from fullconv.sources.trouble import check_block, damaged, file_stamp, reading
+from fullconv.sources.trouble import check_block, damaged, reading
 
 if TYPE_CHECKING:
     import zarr
@@ -26,9 +27,6 @@ METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 READ_AT_ONCE = 512
 """Small chunks are read together, up to this many pixels a side: each call has its price."""
-
-STAMPED = 4096
-"""Of so many chunk files at most, spread over all, size and time of change are looked at."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -78,30 +76,16 @@ class ZarrSource(Blocked):
         pixels = pixels if axes.bands is not None else pixels[:, :, None]
         return np.array(pixels, dtype=self.dtype, order="C")
 
-    def stamp(self) -> Any:
-        """Return what changes with the metadata, the number of chunks, and every chunk.
-
-        Of more than `STAMPED` chunks, one that is overwritten in place can be missed; that files
-        were added or replaced in a folder is seen.
-        """
+    def files(self) -> list[Path]:
+        if self._path.is_file():
+            return [self._path]
         array = self._path / self._within
-        files = [folder / name for folder in sorted({self._path, array}) for name in METADATA]
-        return [
-            *file_stamp(*files, *([self._path] if self._path.is_file() else [])),
-            *_chunks_stamp(array),
-        ]
+        named = [folder / name for folder in sorted({self._path, array}) for name in METADATA]
+        return [*named, *(file for file in files_below(array) if file not in named)]
 
-
-def _chunks_stamp(array: Path) -> list[Any]:
-    folders, chunks = [], []
-    for place, names, held in os.walk(array):
-        names.sort()
-        folders.append(Path(place))
-        chunks += [Path(place, name) for name in sorted(held) if not name.startswith(".")]
-    stamps = file_stamp(*chunks[:: max(1, ceil(len(chunks) / STAMPED))])
-    if len(chunks) > STAMPED:
-        stamps += [[changed] for _, changed in file_stamp(*folders)]
-    return [len(chunks), stamps]
+    def contents(self) -> Contents:
+        # What a chunk is called says where it lies.
+        return contents_of(self.files(), self._path)
 
 
 def _read_together(size: Pair, chunk: Pair) -> Pair:

@@ -11,6 +11,8 @@ Linux and macOS                       elsewhere
 ``fsync`` of a file opened to read    `disk`: opened to write, which Windows demands
 ``fsync`` of a folder (Linux)         `disk`: nothing; Windows opens no folders
 a file that is open is replaced       `disk`: tried again for a second, while another lets it go
+two folders change places in one      `exchanging`: says that it cannot, and they are moved one
+step                                  after the other
 ``os.sched_getaffinity`` (Linux)      `processor`: all cores
 ``kill(pid, 0)``                      `locking`: an owner counts as alive
 ====================================  ========================================================
