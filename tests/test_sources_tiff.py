@@ -8,7 +8,9 @@ import tifffile
 from PIL import Image
 
 from fullconv.errors import ImageError, InputError
+from fullconv.placement import Placement
 from fullconv.sources import fit_channels, open_source, reopen, resized
+from fullconv.sources.pyramid import placement_by_size
 from test_sources import check_pixels, noise, rectangles
 
 TILES = {"tile": (32, 48)}
@@ -182,11 +184,29 @@ def test_every_level_is_read(tmp_path, ome):
         with open_source(path, level=level) as source:
             check_pixels(source, expected)
             assert source.original_size == (201, 303)
-            assert source.scale == (201 / expected.shape[0], 303 / expected.shape[1])
+            assert source.placement == Placement((2.0**level,) * 2, (0.0, 0.0))
             check_pixels(reopen(source.describe()), expected)
     with pytest.raises(InputError) as caught:
         open_source(path, level=3)
     assert str(caught.value) == f"{path} has 3 levels, 0 to 2; got level 3. Choose one of these."
+
+
+@pytest.mark.parametrize(
+    ("size", "level", "expected"),
+    [
+        ((1000, 700), (500, 350), (2.0, 2.0)),
+        ((1001, 701), (500, 350), (2.0, 2.0)),  # rounded down
+        ((1001, 701), (501, 351), (2.0, 2.0)),  # and up
+        ((1003, 707), (62, 44), (16.0, 16.0)),
+        ((1003, 707), (4, 3), (256.0, 256.0)),  # of many whole factors a power of 2
+        ((1000, 700), (333, 233), (3.0, 3.0)),
+        ((1000, 700), (1000, 350), (1.0, 2.0)),
+        ((1000, 700), (666, 466), (1000 / 666, 700 / 466)),
+        ((30, 40), (30, 40), (1.0, 1.0)),
+    ],
+)
+def test_the_factor_of_a_level_is_whole_where_its_size_was_rounded(size, level, expected):
+    assert placement_by_size(size, level) == Placement(expected, (0.0, 0.0))
 
 
 def test_the_coarsest_level_that_is_fine_enough_is_read_and_resized(tmp_path):
@@ -203,7 +223,7 @@ def test_the_coarsest_level_that_is_fine_enough_is_read_and_resized(tmp_path):
             inner = open_source(path, level=level)
             assert source.size == size
             assert source.um_per_pixel == pytest.approx((wanted, wanted), rel=0.01)
-            assert source.scale == (200 / size[0], 304 / size[1])
+            assert source.placement.scale == (200 / size[0], 304 / size[1])
             rows, columns = (0, size[0]), (0, size[1])
             expected = resized(inner, size).read(rows, columns)
             assert np.array_equal(source.read(rows, columns), expected)

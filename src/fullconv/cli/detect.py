@@ -218,7 +218,9 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
     for heatmap in found.heatmaps:
         proof = heatmap.verification
         if proof is not None:
-            at = f" at scale {1 / heatmap.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            at = (
+                f" at scale {1 / heatmap.placement.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            )
             if proof.exact and proof.passed:
                 click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
             else:

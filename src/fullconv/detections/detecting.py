@@ -160,7 +160,7 @@ def detect_in(
         np.concatenate(parts)
         for parts in zip(
             *(
-                (each.boxes(array.grid) * np.tile(array.scale[::-1], 2), each.scores, each.labels)
+                (array.placement.boxes(each.boxes(array.grid)), each.scores, each.labels)
                 for each, array in zip(candidates, arrays, strict=True)
             ),
             strict=True,

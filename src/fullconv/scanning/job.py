@@ -53,7 +53,9 @@ class Job:
 
     def __post_init__(self) -> None:
         image, options = self.image, self.options
-        self.region = Region.of(self.fcn.grid, image.size, image.scale, options.roi, options.mask)
+        self.region = Region.of(
+            self.fcn.grid, image.size, image.placement, options.roi, options.mask
+        )
         self.preprocessing = options.prepared(self.fcn)
 
     @property

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.geometry import Grid, Pair
+from fullconv.placement import Placement
 from fullconv.sources import open_source
 
 MASK_BYTES = 1 << 30
@@ -53,7 +54,7 @@ class Region:
         cls,
         grid: Grid,
         size: Pair,
-        scale: tuple[float, float],
+        placement: Placement,
         roi: Sequence[float] | None,
         mask: Any,
     ) -> Region:
@@ -63,8 +64,8 @@ class Region:
         ----------
         grid, size
             The windows, and the size of the image that they lie in.
-        scale : (float, float)
-            Pixels of the original image per pixel that is scanned, (row, column).
+        placement : Placement
+            Where what is scanned lies in the original image.
         roi : (x0, y0, x1, y1) or None
             In pixels of the original image.
         mask : array, path or None
@@ -79,8 +80,10 @@ class Region:
         rows, columns = (0, counts[0]), (0, counts[1])
         if roi is not None:
             x0, y0, x1, y1 = _edges(roi)
-            rows = _inside(y0 / scale[0], y1 / scale[0], grid, 0, counts[0])
-            columns = _inside(x0 / scale[1], x1 / scale[1], grid, 1, counts[1])
+            y0, y1 = (placement.inward(edge, 0) for edge in (y0, y1))
+            x0, x1 = (placement.inward(edge, 1) for edge in (x0, x1))
+            rows = _inside(y0, y1, grid, 0, counts[0])
+            columns = _inside(x0, x1, grid, 1, counts[1])
             if rows[0] >= rows[1] or columns[0] >= columns[1]:
                 raise InputError(
                     f"roi={roi}: no window of {grid.window[1]}x{grid.window[0]} pixels lies "

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Source
+from fullconv.sources.source import Facts, Source
 
 
 class ArraySource(Source):
     """A NumPy array ``(H, W, C)``; every rectangle costs the same."""
 
-    def __init__(self, name: str, pixels: NDArray[Any], stamp: Any = None, **facts: Any) -> None:
+    def __init__(
+        self, name: str, pixels: NDArray[Any], facts: Facts | None = None, stamp: Any = None
+    ) -> None:
         height, width, bands = pixels.shape
-        super().__init__(name, (height, width), bands, pixels.dtype, block=(1, 1), **facts)
+        super().__init__(name, (height, width), bands, pixels.dtype, block=(1, 1), facts=facts)
         self._pixels = pixels
         self._stamp = stamp
 
@@ -66,5 +68,5 @@ def open_array(pixels: NDArray[Any]) -> Pyramid:
     held = pixels
     height, width = held.shape[:2]
     return Pyramid(
-        "array", ((height, width),), lambda level, facts: ArraySource("array", held, **facts)
+        "array", ((height, width),), lambda level, facts: ArraySource("array", held, facts)
     )

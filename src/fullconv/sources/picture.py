@@ -96,7 +96,7 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         if pixels.shape[:2] != size:
             raise damaged(name, "its parts disagree about its size")
     held = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return Pyramid(name, (size,), lambda level, facts: ArraySource(name, held, stamp, **facts))
+    return Pyramid(name, (size,), lambda level, facts: ArraySource(name, held, facts, stamp))
 
 
 def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:

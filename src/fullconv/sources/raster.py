@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, MissingExtraError
 from fullconv.geometry import Pair
+from fullconv.placement import Georeference
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Georeference, Source
+from fullconv.sources.source import Facts, Source
 from fullconv.sources.trouble import check_block, file_stamp, reading
 
 try:
@@ -32,9 +33,16 @@ class RasterSource(Source):
     """One level of a raster; every thread has a handle of its own, as GDAL requires."""
 
     def __init__(
-        self, path: Path, level: int, bands: Sequence[int], dtype: Any, **facts: Any
+        self,
+        path: Path,
+        level: int,
+        bands: Sequence[int],
+        dtype: Any,
+        size: Pair,
+        block: Pair,
+        facts: Facts,
     ) -> None:
-        super().__init__(str(path), bands=len(bands), dtype=np.dtype(dtype), **facts)
+        super().__init__(str(path), size, len(bands), np.dtype(dtype), block=block, facts=facts)
         self._path, self._level, self._bands = path, level, list(bands)
         self._local = threading.local()
         self._handles: list[Any] = []
@@ -61,11 +69,9 @@ class RasterSource(Source):
             self._level,
             [self._bands[band] for band in bands],
             self.dtype,
-            size=self.size,
-            block=self.block,
-            original_size=self.original_size,
-            um_per_pixel=self.um_per_pixel,
-            georeference=self.georeference,
+            self.size,
+            self.block,
+            self.facts,
         )
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         self.close()
@@ -127,11 +133,10 @@ def open_raster(path: Path) -> Pyramid:
         for block in blocks:
             check_block(name, block, dtype.itemsize)
 
-    def open_level(level: int, facts: dict[str, Any]) -> RasterSource:
-        block = blocks[level]
-        return RasterSource(path, level, bands, dtype, size=sizes[level], block=block, **facts)
+    def open_level(level: int, facts: Facts) -> RasterSource:
+        return RasterSource(path, level, bands, dtype, sizes[level], blocks[level], facts)
 
-    return Pyramid(name, tuple(sizes), open_level, None, place)
+    return Pyramid(name, tuple(sizes), open_level, georeference=place)
 
 
 def _open(path: Path, level: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, floor
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.placement import Placement
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.source import Source, View
 
@@ -37,10 +39,9 @@ class Resized(Blocked, View):
             min(n, max(SMALLEST_BLOCK, min(BLOCK, READ_AT_ONCE * n // extent)))
             for n, extent in zip(size, of.size, strict=True)
         )
-        um = of.um_per_pixel
-        if um is not None:
-            um = (um[0] * (of.size[0] / size[0]), um[1] * (of.size[1] / size[1]))
-        super().__init__(of, {"size": list(size)}, size=size, block=block, um_per_pixel=um)
+        placement = of.placement.of(Placement.between(size, of.size))
+        facts = replace(of.facts, placement=placement)
+        super().__init__(of, {"size": list(size)}, size=size, block=block, facts=facts)
 
     def _block(self, row: int, column: int) -> NDArray[Any]:
         (rows, top), (columns, left) = (

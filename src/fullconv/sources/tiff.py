@@ -11,9 +11,10 @@ import tifffile
 
 from fullconv.errors import ImageError, MissingExtraError, first_line
 from fullconv.geometry import Pair
+from fullconv.placement import Georeference, Space
 from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Georeference, Source
+from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
 from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, PALETTE, RGB, YCBCR
 from fullconv.sources.tiff_resolution import resolution
@@ -53,10 +54,10 @@ def open_tiff(path: Path) -> Pyramid:
         um = resolution(tiff)
         place = _georeference(path) if tiff.pages.first.is_geotiff else None
 
-    def open_level(level: int, facts: dict[str, Any]) -> Source:
-        return TiffSource(path, layouts[level], sizes[level], **facts)
+    def open_level(level: int, facts: Facts) -> Source:
+        return TiffSource(path, layouts[level], sizes[level], facts)
 
-    return Pyramid(name, sizes, open_level, um, place)
+    return Pyramid(name, sizes, open_level, um and Space.of_resolution(um), place)
 
 
 def check_claims(path: Path) -> None:

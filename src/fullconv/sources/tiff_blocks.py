@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.encoded import check_encoded
-from fullconv.sources.source import Source
+from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, file_stamp, reading
 
@@ -97,7 +97,7 @@ class Layout:
 class TiffSource(Blocked):
     """One level of a TIFF."""
 
-    def __init__(self, path: Path, layout: Layout, size: Pair, **facts: Any) -> None:
+    def __init__(self, path: Path, layout: Layout, size: Pair, facts: Facts) -> None:
         self._path, self._layout = path, layout
         with reading(str(path)):
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
@@ -105,7 +105,7 @@ class TiffSource(Blocked):
             self._bytes = os.fstat(self._file.fileno()).st_size
         bands = len(layout.layers) * bands_of(layout.page, layout.samples)
         dtype = pixels_dtype(layout.page)
-        super().__init__(str(path), size, bands, dtype, block=layout.block, **facts)
+        super().__init__(str(path), size, bands, dtype, block=layout.block, facts=facts)
 
     def _block(self, row: int, column: int) -> NDArray[Any]:
         with reading(self.name):
@@ -163,9 +163,7 @@ class TiffSource(Blocked):
             self._path,
             replace(self._layout, layers=tuple(layers[band] for band in bands)),
             self.size,
-            original_size=self.original_size,
-            um_per_pixel=self.um_per_pixel,
-            georeference=self.georeference,
+            self.facts,
         )
         self.close()
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
