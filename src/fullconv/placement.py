@@ -5,6 +5,7 @@ Positions count pixels from the first edge, so that the centre of pixel 0 lies a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,19 @@ class Georeference:
 
     transform: Affine
     crs: str
+
+    def __str__(self) -> str:
+        """Name the coordinate reference system."""
+        code, name = epsg(self.crs), re.match(r'\s*\w+\["([^"]+)"', self.crs)
+        if code is not None:
+            return f"EPSG:{code}"
+        return name[1] if name else "coordinates of a system that the file does not name"
+
+
+def epsg(wkt: str) -> str | None:
+    """Return the EPSG code with which a WKT ends, which is that of the whole system; else None."""
+    code = re.search(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$', wkt)
+    return None if code is None else code[1]
 
 
 NOWHERE: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

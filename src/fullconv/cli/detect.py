@@ -194,15 +194,16 @@ def _one(
             progress=listener,
             **others,
         )
-    described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
-    with reopen({name: value for name, value in described.items() if name != "then"}) as source:
-        if is_alone:
-            place = source.georeference if out.suffix.lower() == ".geojson" else None
-            found.detections.save(out, place)
-        if image in pictures:
+    if is_alone:
+        found.detections.save(out)
+    if image in pictures:
+        described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
+        described.pop("then", None)
+        with reopen(described) as source:
             _draw(found.detections, source, pictures[image])
     if not as_json:
         _tell(found, image, asked["threshold"])
+        _tell_place(found.detections, out)
     elif found.beyond is not None:
         note(_beyond(found.beyond, asked["threshold"]), as_json)
     return found
@@ -227,6 +228,15 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
                 click.echo("\n".join(comparison(proof, at)))
     if found.beyond is not None:
         note(_beyond(found.beyond, threshold), False)
+
+
+def _tell_place(detections: Detections, out: Path) -> None:
+    """Say in which coordinates the boxes are, where the image has others than pixels."""
+    place = detections.places[0]
+    if place is not None:
+        is_kept = out.suffix.lower() == ".geojson"
+        kept = "" if is_kept else f"; {out} is in pixels, and .geojson would be in these"
+        click.echo(f"place    {place}{kept}")
 
 
 def _beyond(extremes: tuple[float, float], threshold: float) -> str:

@@ -185,6 +185,8 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
         f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
         f"{tile[1]}x{tile[0]} windows",
     ]
+    if heatmap.georeference is not None:
+        lines.append(f"place    {heatmap.georeference}")
     if metadata["odd_windows"]:
         lines.append(
             f"note     {metadata['odd_windows']} windows hold NaN or infinite pixels, and are left "

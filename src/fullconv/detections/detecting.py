@@ -152,7 +152,7 @@ def detect_in(
             source = Options(preprocessing=preprocessing, **opening).open(engine.fcn, source)
             stack.callback(source.close)
         heatmaps = _scanned(engine, source, scales, folder, options)
-        name, size = source.name, source.original_size
+        name, size, place = source.name, source.original_size, source.georeference
     labels = wanted_classes(heatmaps[0], classes)
     arrays = [Activated(heatmap, activation) for heatmap in heatmaps]
     candidates = [peaks(each, each.grid, threshold, iou, labels) for each in arrays]
@@ -182,6 +182,7 @@ def detect_in(
         (name,),
         (size,),
         all_scores(arrays, candidates, kept),
+        (place,),
     )
     low, high = min(each.low for each in arrays), max(each.high for each in arrays)
     return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)

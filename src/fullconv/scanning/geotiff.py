@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, first_line
-from fullconv.placement import NOWHERE, Affine, Placement
+from fullconv.placement import NOWHERE, Affine, Georeference, Placement
 from fullconv.scanning.heatmap import LEVELS, NOT_SCANNED, Heatmap
 from fullconv.scanning.ledger import to_disk
 
@@ -74,10 +74,9 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
     from rasterio.windows import Window
 
     metadata = heatmap.metadata
-    place = metadata["georeference"] or {"transform": NOWHERE, "crs": ""}
-    transform = placed(
-        heatmap.grid.window, heatmap.grid.step, heatmap.placement, tuple(place["transform"])
-    )
+    place = heatmap.georeference or Georeference(NOWHERE, "")
+    grid = heatmap.grid
+    transform = placed(grid.window, grid.step, heatmap.placement, place.transform)
     count, rows, columns = heatmap.shape
     stored = np.dtype(metadata["dtype"])
     # GDAL knows float16 only since 3.11; every program reads float32.
@@ -91,7 +90,7 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
         height=rows,
         count=count,
         dtype=dtype.name,
-        crs=place["crs"] or None,
+        crs=place.crs or None,
         transform=rasterio.Affine(*transform),
         nodata=NOT_SCANNED if dtype == np.uint8 else float("nan"),
         tiled=True,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import FullconvError, ImageError, InputError, first_line
 from fullconv.geometry import Grid, Pair
-from fullconv.placement import Placement, Space
+from fullconv.placement import Georeference, Placement, Space
 from fullconv.verification import Verification
 
 if TYPE_CHECKING:
@@ -96,6 +96,12 @@ class Heatmap:
         if held is None:
             return Placement.between(self.metadata["image_size"], self.metadata["original_size"])
         return Placement.parse(held)
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the original image lies; None where its file does not say."""
+        held = self.metadata["georeference"]
+        return held and Georeference(tuple(held["transform"]), held["crs"])
 
     @property
     def space(self) -> Space:

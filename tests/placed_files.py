@@ -1,0 +1,230 @@
+"""Files whose right pixels and places are known by hand, for `test_placed_files`.
+
+``python tests/placed_files.py FOLDER`` writes them, to be tried by hand. All hold the same field
+of 96x128 pixels of noise with one bright square, and say in their own ways where they lie. To have
+one more format tested, add a line to `FILES`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+SIZE = (96, 128)
+OBJECT = (60, 40, 92, 72)
+"""The bright square, as x0, y0, x1, y1, as large as a window."""
+
+PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+UTM = (10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0)
+"""Squares of 10 m, north up."""
+
+Write = Callable[[Path], Any]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A file, and what is to come of it.
+
+    Attributes
+    ----------
+    name : str
+    write : callable
+        Writes it at a path.
+    pixels : NDArray
+        ``(H, W, bands)`` as they are to be read.
+    transform : tuple of six float
+        World coordinates of its pixels at full resolution, as in `Georeference`.
+    crs : str
+        What the reference system is called; empty where there is none.
+    options : mapping
+        How it is opened.
+    step : float
+        Pixels at full resolution of a pixel that is read.
+    needs : str
+        A package without which it is not read.
+    """
+
+    name: str
+    write: Write
+    pixels: NDArray[Any]
+    transform: tuple[float, ...] = PIXELS
+    crs: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    step: float = 1.0
+    needs: str = "numpy"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def box(self) -> tuple[float, ...]:
+        """The object at full resolution: x0, y0, x1, y1."""
+        return tuple(self.step * edge for edge in OBJECT)
+
+
+def spot(seed: int = 0, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+    """Return the field."""
+    field_ = np.random.default_rng(seed).integers(0, 100, size, np.uint8)
+    x0, y0, x1, y1 = OBJECT
+    field_[y0:y1, x0:x1] = 255
+    return field_
+
+
+def colours() -> NDArray[np.uint8]:
+    """Return the field in RGB: the object is white."""
+    return np.dstack([spot(1), spot(2), spot(3)])
+
+
+def ome_zarr(
+    levels: list[NDArray[Any]],
+    transforms: list[list[tuple[str, list[float]]]],
+    whole: list[tuple[str, list[float]]] | None = None,
+    unit: str = "micrometer",
+    version: str = "0.4",
+) -> Write:
+    """Return what writes levels ``(H, W)`` as OME-Zarr with these transformations."""
+
+    def told(held: list[tuple[str, list[float]]]) -> list[dict[str, Any]]:
+        return [{"type": kind, kind: numbers} for kind, numbers in held]
+
+    def write(path: Path) -> None:
+        group = zarr.open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
+        for number, level in enumerate(levels):
+            group.create_array(str(number), data=level, chunks=(32, 32))
+        image: dict[str, Any] = {
+            "axes": [{"name": name, "type": "space", "unit": unit} for name in "yx"],
+            "datasets": [
+                {"path": str(n), "coordinateTransformations": told(one)}
+                for n, one in enumerate(transforms)
+            ],
+        }
+        if whole is not None:
+            image["coordinateTransformations"] = told(whole)
+        if version == "0.4":
+            group.attrs["multiscales"] = [image | {"version": "0.4"}]
+        else:
+            group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+
+    return write
+
+
+def raster(pixels: NDArray[Any], **options: Any) -> Write:
+    """Return what writes ``(H, W, bands)`` by GDAL."""
+
+    def write(path: Path) -> None:
+        import rasterio
+
+        planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
+        shape = dict(zip(("count", "height", "width"), planes.shape, strict=True))
+        kind = {"driver": "GTiff", "dtype": planes.dtype, "crs": "EPSG:32632"}
+        place = {"transform": rasterio.Affine(*UTM)}
+        with rasterio.open(path, "w", **(shape | kind | place | options)) as file:
+            file.write(planes)
+
+    return write
+
+
+def black(height: int, width: int) -> NDArray[np.uint8]:
+    """Return a level that nobody is to read."""
+    return np.zeros((height, width), np.uint8)
+
+
+def padded(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Return pixels in so many rows and columns, black below and to the right."""
+    missing = height - pixels.shape[0], width - pixels.shape[1]
+    return np.pad(pixels, ((0, missing[0]), (0, missing[1])))
+
+
+def pyramid(levels: list[NDArray[Any]], ome: bool = False, **options: Any) -> Write:
+    """Return what writes a TIFF of several levels."""
+
+    def write(path: Path) -> None:
+        with tifffile.TiffWriter(path, ome=ome) as file:
+            kind = {"tile": (32, 32)} | options
+            below = {"subifds": len(levels) - 1} if ome else {"metadata": None}
+            file.write(levels[0], **below, **kind)
+            for level in levels[1:]:
+                file.write(level, subfiletype=1, metadata=None, **kind)
+
+    return write
+
+
+def micrometres(sy: float, sx: float, y: float, x: float) -> tuple[float, ...]:
+    """Return the transform where the centre of pixel 0 lies at (y, x)."""
+    return (sx, 0.0, x - sx / 2, 0.0, sy, y - sy / 2)
+
+
+FOV = [[("scale", [0.5, 0.25]), ("translation", [1000.0, 2000.0])]]
+"""A field of view, whose pixels are twice as high as wide."""
+
+LEVEL = {"level": 1}
+FOURTH: dict[str, Any] = {"pixels": spot(), "options": LEVEL, "step": 4.0}
+
+
+def scaled(factor: float) -> list[list[tuple[str, list[float]]]]:
+    """Return the transformations of two levels that begin at (50, 30) micrometres."""
+    begin = ("translation", [50.0, 30.0])
+    return [[("scale", [n, n]), begin] for n in (1.0, factor)]
+
+
+FILES = (
+    Placed("plain.tif", lambda path: tifffile.imwrite(path, spot(), metadata=None), spot()),
+    Placed("map.tif", raster(spot()), spot(), UTM, "EPSG:32632", needs="rasterio"),
+    Placed("colours.tif", raster(colours()), colours(), UTM, "EPSG:32632", needs="rasterio"),
+    Placed(
+        "fov4.zarr",
+        ome_zarr([spot()], FOV),
+        spot(),
+        micrometres(0.5, 0.25, 1000, 2000),
+        "image, in micrometer",
+    ),
+    Placed(
+        "fov5.zarr",
+        ome_zarr([spot()], FOV, [("translation", [7.0, -9.0])], "nanometer", "0.5"),
+        spot(),
+        micrometres(0.5, 0.25, 1007, 1991),
+        "image, in nanometer",
+    ),
+    # Levels that are rounded down, padded to chunks, or of no whole factor.
+    Placed("rounded.tif", pyramid([black(193, 257), spot()]), spot(), options=LEVEL, step=2.0),
+    Placed("rounded.ome.tif", pyramid([black(385, 515), spot()], True), **FOURTH),
+    Placed(
+        "padded.zarr",
+        ome_zarr([black(192, 256), padded(spot(), 128, 160)], scaled(2.0)),
+        padded(spot(), 128, 160),
+        micrometres(1, 1, 50, 30),
+        "image, in micrometer",
+        LEVEL,
+        2.0,
+    ),
+    Placed(
+        "uneven.zarr",
+        ome_zarr([black(145, 193), spot()], scaled(1.5), version="0.5"),
+        spot(),
+        micrometres(1, 1, 50, 30),
+        "image, in micrometer",
+        LEVEL,
+        1.5,
+    ),
+)
+
+
+def write_all(folder: Path) -> None:
+    """Write all into a folder."""
+    for file in FILES:
+        try:
+            file.write(folder / file.name)
+        except ImportError as error:
+            print(f"{file.name}: {error}")
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))
