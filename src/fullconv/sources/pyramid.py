@@ -62,7 +62,7 @@ class Pyramid:
     close: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        if not self.placements:
+        if not self.placements and all(min(size) > 0 for size in self.sizes):
             by_size = tuple(placement_by_size(self.sizes[0], size) for size in self.sizes)
             object.__setattr__(self, "placements", by_size)
 

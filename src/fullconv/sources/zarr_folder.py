@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.ome_collection import METADATA, refuse_collection
 from fullconv.sources.ome_zarr import Axes, OmeImage
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts
@@ -22,18 +23,11 @@ from fullconv.sources.trouble import check_block, damaged, file_stamp, reading
 if TYPE_CHECKING:
     import zarr
 
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-
 READ_AT_ONCE = 512
 """Small chunks are read together, up to this many pixels a side: each call has its price."""
 
 STAMPED = 4096
 """Of so many chunk files at most, spread over all, size and time of change are looked at."""
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder holds the metadata of a zarr array or group."""
-    return any((path / name).is_file() for name in METADATA[:3])
 
 
 class ZarrSource(Blocked):
@@ -109,6 +103,7 @@ def open_zarr(path: Path) -> Pyramid:
 
     name = str(path)
     with reading(name):
+        refuse_collection(path)
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             arrays, within = [node], [""]
