@@ -8,6 +8,7 @@ one more format tested, add a line to `FILES`.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import tifffile
 import zarr
 from numpy.typing import NDArray
+from PIL import Image
 
 SIZE = (96, 128)
 OBJECT = (60, 40, 92, 72)
@@ -25,6 +27,12 @@ OBJECT = (60, 40, 92, 72)
 PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 UTM = (10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0)
 """Squares of 10 m, north up."""
+
+TURNED = (8.0, 6.0, 500000.0, 6.0, -8.0, 5000000.0)
+ON_GROUND = [(500000.0, 5e6), (501280.0, 5e6), (500000.0, 4999040.0), (501280.0, 4999040.0)]
+"""The corners of the field, by `UTM`."""
+
+SOUTH = (10.0, 0.0, 500000.0, 0.0, 10.0, 5000000.0)
 
 Write = Callable[[Path], Any]
 
@@ -116,20 +124,70 @@ def ome_zarr(
     return write
 
 
-def raster(pixels: NDArray[Any], **options: Any) -> Write:
+def raster(pixels: NDArray[Any], **given: Any) -> Write:
     """Return what writes ``(H, W, bands)`` by GDAL."""
 
     def write(path: Path) -> None:
         import rasterio
 
+        options = dict(given)
         planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
         shape = dict(zip(("count", "height", "width"), planes.shape, strict=True))
         kind = {"driver": "GTiff", "dtype": planes.dtype, "crs": "EPSG:32632"}
-        place = {"transform": rasterio.Affine(*UTM)}
-        with rasterio.open(path, "w", **(shape | kind | place | options)) as file:
-            file.write(planes)
+        place = options.pop("transform", UTM)
+        kind |= {"transform": place and rasterio.Affine(*place)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path, "w", **(shape | kind | options)) as file:
+                file.write(planes)
 
     return write
+
+
+def picture(pixels: NDArray[Any], **options: Any) -> Write:
+    """Return what writes a picture by its ending."""
+    return lambda path: Image.fromarray(pixels).save(path, **options)
+
+
+def beside(write: Write, ending: str) -> Write:
+    """Return what also writes a world file, and GDAL's file that names its reference system."""
+
+    def both(path: Path) -> None:
+        write(path)
+        a, b, c, d, e, f = UTM
+        # The centre of the first pixel, not its corner (GDAL, "WLD -- ESRI World File").
+        path.with_suffix(ending).write_text(f"{a}\n{d}\n{b}\n{e}\n{c + a / 2}\n{f + e / 2}\n")
+        system = "<PAMDataset><SRS>EPSG:32632</SRS></PAMDataset>"
+        path.with_name(f"{path.name}.aux.xml").write_text(system)
+
+    return both
+
+
+def pam(path: Path) -> None:
+    """Write a picture whose place stands in GDAL's file beside it."""
+    Image.fromarray(spot()).save(path)
+    a, b, c, d, e, f = UTM
+    path.with_name(f"{path.name}.aux.xml").write_text(
+        f"<PAMDataset><SRS>EPSG:32632</SRS><GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}"
+        f"</GeoTransform></PAMDataset>"
+    )
+
+
+def by_points(places: list[tuple[int, int]], ground: list[tuple[float, float]]) -> Write:
+    """Return what writes a raster that knows where some of its pixels (y, x) lie."""
+
+    def write(path: Path) -> None:
+        from rasterio.control import GroundControlPoint
+
+        points = [
+            GroundControlPoint(*place, *known) for place, known in zip(places, ground, strict=True)
+        ]
+        raster(spot(), transform=None, gcps=points)(path)
+
+    return write
+
+
+CORNERS = [(0, 0), (0, 128), (96, 0), (96, 128)]
 
 
 def black(height: int, width: int) -> NDArray[np.uint8]:
@@ -165,6 +223,7 @@ def micrometres(sy: float, sx: float, y: float, x: float) -> tuple[float, ...]:
 FOV = [[("scale", [0.5, 0.25]), ("translation", [1000.0, 2000.0])]]
 """A field of view, whose pixels are twice as high as wide."""
 
+GDAL: dict[str, Any] = {"needs": "rasterio"}
 LEVEL = {"level": 1}
 FOURTH: dict[str, Any] = {"pixels": spot(), "options": LEVEL, "step": 4.0}
 
@@ -177,8 +236,8 @@ def scaled(factor: float) -> list[list[tuple[str, list[float]]]]:
 
 FILES = (
     Placed("plain.tif", lambda path: tifffile.imwrite(path, spot(), metadata=None), spot()),
-    Placed("map.tif", raster(spot()), spot(), UTM, "EPSG:32632", needs="rasterio"),
-    Placed("colours.tif", raster(colours()), colours(), UTM, "EPSG:32632", needs="rasterio"),
+    Placed("map.tif", raster(spot()), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("colours.tif", raster(colours()), colours(), UTM, "EPSG:32632", **GDAL),
     Placed(
         "fov4.zarr",
         ome_zarr([spot()], FOV),
@@ -193,6 +252,15 @@ FILES = (
         micrometres(0.5, 0.25, 1007, 1991),
         "image, in nanometer",
     ),
+    # Turned, upside down, and placed by files beside them or by control points.
+    Placed("turned.tif", raster(spot(), transform=TURNED), spot(), TURNED, "EPSG:32632", **GDAL),
+    Placed("upside.tif", raster(spot(), transform=SOUTH), spot(), SOUTH, "EPSG:32632", **GDAL),
+    Placed("points.tif", by_points(CORNERS, ON_GROUND), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("world.png", beside(picture(spot()), ".pgw"), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("world.bmp", beside(picture(spot()), ".bpw"), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("wld.png", beside(picture(spot()), ".wld"), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("world.tif", beside(picture(spot()), ".tfw"), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("pam.png", pam, spot(), UTM, "EPSG:32632", **GDAL),
     # Levels that are rounded down, padded to chunks, or of no whole factor.
     Placed("rounded.tif", pyramid([black(193, 257), spot()]), spot(), options=LEVEL, step=2.0),
     Placed("rounded.ome.tif", pyramid([black(385, 515), spot()], True), **FOURTH),

@@ -26,6 +26,8 @@ from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source, reopen
 from placed_files import FILES, Placed
 
+pytestmark = pytest.mark.filterwarnings("ignore::fullconv.errors.ImageWarning")
+
 WINDOW = 32
 
 HALF = 0.5
@@ -147,7 +149,7 @@ def test_geotiffs_lie_over_the_image(placed: tuple[Placed, Path], tmp_path: Path
         found = world(held.transform, row + 0.5, column + 0.5)
         system = "" if held.crs is None else str(held.crs)
     wanted = world(file.transform, *centre(file))
-    size = HALF * max(abs(file.transform[0]), abs(file.transform[4]))
+    size = HALF * max(map(abs, (file.transform[0], file.transform[4])))
     assert found == pytest.approx(wanted, abs=size)
     assert file.crs in system
     assert bool(file.crs) == bool(system)

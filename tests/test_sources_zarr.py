@@ -166,6 +166,15 @@ def test_coordinates_keep_the_unit_that_the_file_names(tmp_path, units, expected
     assert source.facts.space == expected
 
 
+def test_transformations_that_are_not_followed_are_named(tmp_path):
+    level = [("scale", [5.0, 5.0]), ("rotation", [1.0])]
+    source = open_source(transformed(tmp_path / "a", [(64, 64)], [level]))
+    assert source.facts.remarks == (
+        f"{tmp_path / 'a'} is placed by rotation, which fullconv does not follow; it follows "
+        f"scales and translations.",
+    )
+
+
 def test_a_resolution_that_is_told_keeps_the_place(tmp_path):
     level = [("scale", [5.0, 5.0]), ("translation", [1000.0, 2000.0])]
     path = transformed(tmp_path / "a", [(64, 64)], [level], units=("nanometer", "nanometer"))

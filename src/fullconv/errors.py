@@ -67,6 +67,10 @@ class MissingExtraError(FullconvError, ImportError):
         self.extra = extra
 
 
+class ImageWarning(UserWarning):
+    """What is odd about an image, or is lost of it, and does not stop the work; no error."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of somebody else's error, short enough to stand in ours."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -14,7 +15,7 @@ from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
 from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
-from fullconv.errors import InputError
+from fullconv.errors import ImageWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
 if TYPE_CHECKING:
@@ -123,6 +124,32 @@ def prepared(
 
 
 @contextlib.contextmanager
+def remarks_told(as_json: bool) -> Iterator[None]:
+    """Print what is odd about images as notes, each once."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, ImageWarning):
+                others(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                told.add(str(message))
+                note(str(message).rstrip("."), as_json)
+
+        warnings.simplefilter("always", ImageWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
 def opened_image(
     opened: Opened, image: Path, asked: Mapping[str, Any], as_json: bool
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
@@ -131,7 +158,10 @@ def opened_image(
 
     chosen = {name: asked[name] for name in OPENING if name in asked}
     others = {name: value for name, value in asked.items() if name not in chosen}
-    with Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source:
+    with (
+        remarks_told(as_json),
+        Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source,
+    ):
         _remark_on_depth(source, asked["preprocessing"], as_json)
         yield source, others
 

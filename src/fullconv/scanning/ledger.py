@@ -45,6 +45,7 @@ WHAT = {
     "image": "another image",
     "read": "another level, resolution, size or bands of the image",
     "pixels": "the image as it was before it changed",
+    "place": "the image where it lay before",
     "preprocessing": "pixels prepared in another way",
     "region": "another part of the image",
     "dtype": "another --dtype",

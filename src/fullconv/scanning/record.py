@@ -29,6 +29,11 @@ def asked(
         "image": Path(image.name).name,
         "read": {k: v for k, v in image.describe().items() if k != "path"},
         "pixels": image.fingerprint(),
+        "place": {
+            "placement": image.placement.as_dict(),
+            "space": image.facts.space.as_dict() if image.facts.space else None,
+            "georeference": _placed(image),
+        },
         "preprocessing": preprocessing.to_json() if preprocessing else None,
         "region": region.describe(),
         "output": options.output,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import InputError
+from fullconv.errors import ImageWarning, InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
@@ -118,6 +119,11 @@ def scan(
     OutputError
         If the heatmap cannot be written. What was written stays; the same call goes on with it.
 
+    Warns
+    -----
+    ImageWarning
+        Of what is odd about the image, or of a place on the ground that is not used.
+
     Notes
     -----
     The scores do not depend on the tiles. The same call, made again after the process was killed,
@@ -149,6 +155,8 @@ def scan(
         image = options.open(fcn, source)
         if not isinstance(source, Source):
             stack.callback(image.close)
+        for line in image.facts.remarks:
+            warnings.warn(line, ImageWarning, stacklevel=2)
         if engine is None:
             engine = stack.enter_context(Engine(fcn))
         job = Job(engine, image, options, classifier, origin, progress)

@@ -16,6 +16,7 @@ from fullconv.sources.pyramid import um_of
 from fullconv.sources.trouble import damaged
 
 IMAGE_AXES = ("y", "x")
+FOLLOWED = ("scale", "translation")
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,15 @@ class OmeImage:
         scale, begin = (tuple(map(float, numbers[0] * um[0])) for numbers in (scales, begins))
         return Space(scale, begin, unit, um[1]), placements
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Name the kinds of transformations that are not followed."""
+        holders = (*self.image["datasets"], self.image)
+        told = [one for held in holders for one in held.get("coordinateTransformations", [])]
+        kinds = sorted({str(one.get("type")) for one in told} - {*FOLLOWED, "identity"})
+        line = f"{self.name} is placed by {', '.join(kinds)}, which fullconv does not follow"
+        return (f"{line}; it follows scales and translations.",) if kinds else ()
+
     def _transform(self, level: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return scale and translation of a level along rows and columns."""
         names = self._named
@@ -117,7 +127,7 @@ class OmeImage:
         for holder in (level, self.image):
             for transform in holder.get("coordinateTransformations", []):
                 kind = transform.get("type")
-                if kind not in ("scale", "translation"):
+                if kind not in FOLLOWED:
                     continue
                 numbers = np.asarray(transform[kind], float)
                 if kind == "scale":

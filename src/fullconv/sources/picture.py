@@ -17,6 +17,7 @@ from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
 from fullconv.sources.encoded import is_complete, jpeg_frame
 from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.sidecars import find_place
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
 
 FORMATS = (
@@ -96,7 +97,14 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         if pixels.shape[:2] != size:
             raise damaged(name, "its parts disagree about its size")
     held = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return Pyramid(name, (size,), lambda level, facts: ArraySource(name, held, facts, stamp))
+    place = find_place(path)
+    return Pyramid(
+        name,
+        (size,),
+        lambda level, facts: ArraySource(name, held, facts, stamp),
+        georeference=place.georeference,
+        remarks=place.remarks,
+    )
 
 
 def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:

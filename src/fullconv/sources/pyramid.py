@@ -49,6 +49,8 @@ class Pyramid:
     placements : tuple of Placement
         Where every level lies in the first, as the file declares it; by their sizes where it does
         not (`placement_by_size`).
+    remarks : tuple of str
+        What is to be said of the file, in one line each.
     close : callable
         Lets go of the file, where no level is opened.
     """
@@ -59,6 +61,7 @@ class Pyramid:
     space: Space | None = None
     georeference: Georeference | None = None
     placements: tuple[Placement, ...] = ()
+    remarks: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -84,7 +87,8 @@ class Pyramid:
 
     def at(self, level: int) -> Source:
         """Open a level."""
-        facts = Facts(self.sizes[0], self.placements[level], self.space, self.georeference)
+        placement, place = self.placements[level], self.georeference
+        facts = Facts(self.sizes[0], placement, self.space, place, self.remarks)
         return self.open_level(level, facts)
 
 

@@ -16,6 +16,7 @@ from fullconv.errors import ImageError, MissingExtraError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference
 from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.sidecars import Place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.trouble import check_block, file_stamp, reading
 
@@ -96,11 +97,11 @@ def is_raster(path: Path) -> bool:
     return False
 
 
-def georeference(path: Path) -> Georeference | None:
-    """Return where a raster lies on the ground; None where it does not say."""
+def place_of(path: Path) -> Place:
+    """Return where a file lies on the ground; nowhere where GDAL does not know it."""
     with suppress(rasterio.errors.RasterioError), _open(path, 0) as dataset:
         return _place(dataset)
-    return None
+    return Place()
 
 
 def open_raster(path: Path) -> Pyramid:
@@ -136,7 +137,13 @@ def open_raster(path: Path) -> Pyramid:
     def open_level(level: int, facts: Facts) -> RasterSource:
         return RasterSource(path, level, bands, dtype, sizes[level], blocks[level], facts)
 
-    return Pyramid(name, tuple(sizes), open_level, georeference=place)
+    return Pyramid(
+        name,
+        tuple(sizes),
+        open_level,
+        georeference=place.georeference,
+        remarks=place.remarks,
+    )
 
 
 def _open(path: Path, level: int) -> Any:
@@ -148,8 +155,48 @@ def _open(path: Path, level: int) -> Any:
         return rasterio.open(path, **chosen)
 
 
-def _place(dataset: Any) -> Georeference | None:
-    if dataset.transform.is_identity and dataset.crs is None:
-        return None
-    a, b, c, d, e, f = tuple(dataset.transform)[:6]
-    return Georeference((a, b, c, d, e, f), "" if dataset.crs is None else dataset.crs.to_wkt())
+def _place(dataset: Any) -> Place:
+    """Return where a dataset lies: by its transform, or by one that fits its control points."""
+    name, crs = dataset.name, dataset.crs
+    if not dataset.transform.is_identity:
+        return Place(_georeference(dataset.transform, crs))
+    points, crs_of_points = dataset.gcps
+    if points:
+        return _fitted(name, points, crs_of_points)
+    if dataset.rpcs is not None:
+        kind = "rational polynomials (RPC)"
+    elif dataset.tags(ns="GEOLOCATION"):
+        kind = "coordinates of single pixels (geolocation arrays)"
+    elif crs is not None:
+        kind = "a reference system alone, and no transform"
+    else:
+        return Place()
+    line = f"{name} lies on the ground by {kind}, which fullconv does not use; warp it first"
+    return Place(None, (f"{line} (gdalwarp).",))
+
+
+def _fitted(name: str, points: Sequence[Any], crs: Any) -> Place:
+    """Return the place by the affine transform that fits control points best, and how well.
+
+    By least squares on the ground (GDAL's own gives no sign where points lie on one line).
+    """
+    known = f"{name} lies on the ground by {len(points)} control points"
+    places = np.array([(point.col, point.row) for point in points])
+    ground = np.array([(point.x, point.y) for point in points])
+    middle = places.mean(axis=0)
+    centred = np.column_stack([places - middle, np.ones(len(points))])
+    found, _, rank, _ = np.linalg.lstsq(centred, ground)
+    turned = found[:2].T
+    if rank < 3 or not np.isfinite(found).all() or not np.linalg.det(turned):
+        return Place(None, (f"{known}, to which no transform can be fitted; warp it first.",))
+    begin = found[2] - turned @ middle
+    missed = np.linalg.norm(np.linalg.solve(turned, (centred @ found - ground).T), axis=0)
+    rms, most = float(np.sqrt((missed**2).mean())), float(missed.max())
+    line = f"{known}; the transform that fits them best misses them by {rms:.2g} pixels (RMS)"
+    transform = (*turned[0], begin[0], *turned[1], begin[1])
+    return Place(_georeference(transform, crs), (f"{line}, {most:.2g} at most.",))
+
+
+def _georeference(transform: Sequence[Any], crs: Any) -> Georeference:
+    a, b, c, d, e, f = (float(n) for n in tuple(transform)[:6])
+    return Georeference((a, b, c, d, e, f), "" if crs is None else crs.to_wkt())

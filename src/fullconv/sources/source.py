@@ -34,12 +34,15 @@ class Facts:
         The coordinates of the image at full resolution, where the file gives them.
     georeference : Georeference or None
         Where the image at full resolution lies on the ground.
+    remarks : tuple of str
+        What is to be said of the file before its pixels are used, in one line each.
     """
 
     original_size: Pair
     placement: Placement
     space: Space | None = None
     georeference: Georeference | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of_size(cls, size: Pair) -> Facts:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import tifffile
 
-from fullconv.errors import ImageError, MissingExtraError, first_line
+from fullconv.errors import ImageError, first_line
 from fullconv.geometry import Pair
-from fullconv.placement import Georeference, Space
+from fullconv.placement import Space
 from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.sidecars import find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
 from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, PALETTE, RGB, YCBCR
@@ -34,6 +35,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 JPEG = (6, 7)
 
+GEOTIFF = (33550, 33922, 34264, 34735)
+"""ModelPixelScale, ModelTiepoint, ModelTransformation, and GeoKeyDirectory (OGC 19-008r4)."""
+
+RPC = 50844
+"""RPCCoefficient (GDAL's RFC 22)."""
+
 
 def open_tiff(path: Path) -> Pyramid:
     """Return the levels of the first image in a TIFF file.
@@ -52,12 +59,19 @@ def open_tiff(path: Path) -> Pyramid:
         check_pixels(name, list(sizes))
         layouts = [_layout(name, level) for level in levels]
         um = resolution(tiff)
-        place = _georeference(path) if tiff.pages.first.is_geotiff else None
+        place = find_place(path, _ground_tags(tiff.pages.first))
 
     def open_level(level: int, facts: Facts) -> Source:
         return TiffSource(path, layouts[level], sizes[level], facts)
 
-    return Pyramid(name, sizes, open_level, um and Space.of_resolution(um), place)
+    return Pyramid(
+        name,
+        sizes,
+        open_level,
+        um and Space.of_resolution(um),
+        place.georeference,
+        remarks=place.remarks,
+    )
 
 
 def check_claims(path: Path) -> None:
@@ -155,10 +169,8 @@ def _check_colours(name: str, page: TiffPage) -> None:
         raise damaged(name, "its palette is missing or does not fit")
 
 
-def _georeference(path: Path) -> Georeference | None:
-    """Return where a GeoTIFF lies; None without the packages that know."""
-    try:
-        from fullconv.sources.raster import georeference
-    except MissingExtraError:
-        return None
-    return georeference(path)
+def _ground_tags(page: Any) -> str:
+    """Return what a TIFF calls the tags by which it lies on the ground; empty without them."""
+    if any(tag in page.tags for tag in GEOTIFF):
+        return "GeoTIFF tags"
+    return "RPC tag" if RPC in page.tags else ""

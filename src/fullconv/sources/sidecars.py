@@ -1,0 +1,80 @@
+"""Where a picture or TIFF lies on the ground, as its own tags or a file beside it say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fullconv.errors import MissingExtraError
+from fullconv.placement import Georeference
+
+PAM_BYTES = 1 << 20
+"""So much of a file beside an image is looked through for a place."""
+
+PAM_PLACES = (b"<SRS", b"<GeoTransform", b"<GCPList", b'domain="RPC"')
+"""What in GDAL's .aux.xml says where an image lies; most of them hold statistics alone."""
+
+RPC_ENDINGS = ("_RPC.TXT", "_rpc.txt", ".RPB", ".rpb")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies, and what is to be said of it.
+
+    Attributes
+    ----------
+    georeference : Georeference or None
+    remarks : tuple of str
+        What was found and is not used, or not exact, in one line each.
+    """
+
+    georeference: Georeference | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def find_place(path: Path, tags: str = "") -> Place:
+    """Return where a picture or TIFF lies by what GDAL finds in it and beside it.
+
+    Parameters
+    ----------
+    path : Path
+    tags : str
+        What in the file itself says so; empty where nothing does.
+    """
+    found = [*([tags] if tags else []), *(file.name for file in _beside(path))]
+    if not found:
+        return Place()
+    told = f"{path} lies on the ground by its {' and '.join(found)}, not used here"
+    try:
+        from fullconv.sources.raster import place_of
+    except MissingExtraError as error:
+        return Place(None, (f"{told}: {error}",))
+    place = place_of(path)
+    if place.georeference is None and not place.remarks:
+        return Place(None, (f"{told}: GDAL finds no place there, or does not read such files.",))
+    return place
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield the files beside an image that say where it lies, by the names that GDAL knows."""
+    ending = path.suffix[1:]
+    # The first and the last letter of the ending and a w, as in .jgw; or the whole of it.
+    worlds = [ending[:1] + ending[-1:] + "w", f"{ending}w", "wld"] if ending else ["wld"]
+    names = dict.fromkeys(f".{name}" for n in worlds for name in (n, n.lower(), n.upper()))
+    yield from (file for name in names if (file := path.with_suffix(name)).is_file())
+    for file in (path.with_name(f"{path.name}.aux.xml"), path.with_suffix(".aux.xml")):
+        if file.is_file() and any(word in _start(file) for word in PAM_PLACES):
+            yield file
+    for name in RPC_ENDINGS:
+        file = path.with_name(path.stem + name)
+        if file.is_file():
+            yield file
+
+
+def _start(file: Path) -> bytes:
+    try:
+        with file.open("rb") as held:
+            return held.read(PAM_BYTES)
+    except OSError:
+        return b""
