@@ -231,7 +231,7 @@ def test_a_class_number_that_is_too_large_shows_at_the_first_heatmap(folder: Pat
         (("heat.zarr", "tiny.png"), "tiny.png is 5x5 pixels, and the image that was scanned was "
          "50x60; give the same image, at the same level."),
         (("heat.zarr", "--step", "3", "--approximate"), "verify heat.zarr --step, --approximate: a "
-         "heatmap has its own window and step; leave --step, --approximate out."),
+         "heatmap has its own window, step and bands; leave --step, --approximate out."),
         (("heat.zarr", "--windows", "0"), "verify: Invalid value for '--windows': 0 is not in the "
          "range x>=1. See 'fullconv verify --help'."),
         (("heat.zarr", "--original", "no.onnx"), "no.onnx: no such file; check the path of the "

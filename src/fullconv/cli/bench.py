@@ -37,6 +37,7 @@ LARGEST = 1024
     show_default=True,
     help="How often each way is run.",
 )
+@options.bands
 @options.as_json
 def command(
     model: str,
@@ -47,6 +48,7 @@ def command(
     weights: Path | None,
     size: int,
     rounds: int,
+    bands: tuple[int, ...] | None,
     flags: PreprocessingFlags,
     as_json: bool,
 ) -> None:
@@ -69,7 +71,7 @@ def command(
         exact, found = opened.fcn, opened.classifier
         near = fullconv.convert(found, exact.grid.window, exact.grid.step, exact=False)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
-        with open_source(image) as source:
+        with open_source(image, bands=bands) as source:
             fitted = fit_channels(source, exact.shape.channels)
             y, x = (
                 _middle(n, max(size, w))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fullconv.choices import PRECISIONS, RUNTIMES
+from fullconv.cli import options
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
-from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
+from fullconv.cli.sizes import Box, Finite, Memory, Tile
 from fullconv.errors import ImageWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
@@ -81,7 +82,7 @@ def reading(command: Decorated) -> Decorated:
             metavar="X0,Y0,X1,Y1",
             help="Only windows that lie wholly inside, in pixels of IMAGE.",
         ),
-        click.option("--bands", type=Bands(), help="Which bands, counted from 1, as in 4,3,2."),
+        options.bands,
         click.option(
             "--image-um-per-pixel",
             "own_um_per_pixel",

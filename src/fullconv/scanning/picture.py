@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fullconv.files import whole
 from fullconv.overlay import draw_overlay
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.sources import Source, fit_channels, resized
+from fullconv.sources import Source, resized
+from fullconv.sources.channels import as_shown
 
 LONGEST = 2048
 """Pixels of the longer side: more do not fit a screen."""
@@ -85,11 +86,10 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
 
 def small_picture(image: Source, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return an image in another size as RGB of 8 bits, ``(H, W, 3)``."""
-    shown = fit_channels(image, 3) if image.bands in (1, 2, 4) else image
+    shown = as_shown(image)
     if size != shown.size:
         shown = resized(shown, size)
     pixels = shown.read((0, size[0]), (0, size[1]))
-    pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     known = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.sources.colours import of_picture
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts, Source
 
@@ -68,5 +69,8 @@ def open_array(pixels: NDArray[Any]) -> Pyramid:
     held = pixels
     height, width = held.shape[:2]
     return Pyramid(
-        "array", ((height, width),), lambda level, facts: ArraySource("array", held, facts)
+        "array",
+        ((height, width),),
+        lambda level, facts: ArraySource("array", held, facts),
+        channels=of_picture(held.shape[2]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.placement import Placement, Space
+from fullconv.sources.colours import Channels, of_ome
 from fullconv.sources.pyramid import um_of
 from fullconv.sources.trouble import damaged
 
@@ -42,10 +44,13 @@ class OmeImage:
         Of the file.
     image : mapping
         The entry.
+    shown : sequence of mapping
+        How its channels are shown: ``omero``.
     """
 
     name: str
     image: Mapping[str, Any]
+    shown: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(cls, name: str, attributes: Mapping[str, Any]) -> OmeImage:
@@ -56,13 +61,16 @@ class OmeImage:
         ImageError
             If it describes none.
         """
-        held = ome_of(attributes).get("multiscales")
+        ome = ome_of(attributes)
+        held = ome.get("multiscales")
         if not held:
             raise ImageError(
                 f"{name} is a zarr group without OME-Zarr image metadata (multiscales); name one "
                 f"of the arrays in it."
             )
-        return cls(name, held[0])
+        omero = ome.get("omero")
+        shown = omero.get("channels", ()) if isinstance(omero, dict) else ()
+        return cls(name, held[0], shown)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -83,6 +91,15 @@ class OmeImage:
             raise damaged(self.name, f"axes {axes} for an array of shape {tuple(shape)}")
         bands = names.index("c") if "c" in names else None
         return Axes(names.index("y"), names.index("x"), bands)
+
+    def channels(self, is_8_bit: bool) -> Channels:
+        """Return what the bands are by the names and colours under which they are shown."""
+        named = []
+        for one in self.shown:
+            code = re.fullmatch(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", _colour(one))
+            numbers = (int(code[1], 16), int(code[2], 16), int(code[3], 16)) if code else None
+            named.append((str(one.get("label") or ""), numbers))
+        return of_ome(named, is_8_bit)
 
     def places(self) -> tuple[Space | None, tuple[Placement, ...]]:
         """Return the coordinates of the first level, and where all levels lie in it.
@@ -151,6 +168,10 @@ class OmeImage:
         if None in um:
             return "", (np.ones(2), None)
         return "micrometer", (np.array(um, float), 1.0)
+
+
+def _colour(channel: Mapping[str, Any]) -> str:
+    return str(channel.get("color") or "").lower()
 
 
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
+from fullconv.sources.colours import of_picture
 from fullconv.sources.encoded import is_complete, jpeg_frame
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import find_place
@@ -103,6 +104,7 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         (size,),
         lambda level, facts: ArraySource(name, held, facts, stamp),
         georeference=place.georeference,
+        channels=of_picture(held.shape[2]),
         remarks=place.remarks,
     )
 

@@ -9,6 +9,7 @@ from math import ceil, isfinite, log2
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference, Placement, Space
+from fullconv.sources.colours import Channels
 from fullconv.sources.source import Facts, Source
 
 NEAR = 0.01
@@ -49,6 +50,8 @@ class Pyramid:
     placements : tuple of Placement
         Where every level lies in the first, as the file declares it; by their sizes where it does
         not (`placement_by_size`).
+    channels : tuple of Channel
+        What each band is, as far as the file says.
     remarks : tuple of str
         What is to be said of the file, in one line each.
     close : callable
@@ -61,6 +64,7 @@ class Pyramid:
     space: Space | None = None
     georeference: Georeference | None = None
     placements: tuple[Placement, ...] = ()
+    channels: Channels = ()
     remarks: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None
 
@@ -87,8 +91,14 @@ class Pyramid:
 
     def at(self, level: int) -> Source:
         """Open a level."""
-        placement, place = self.placements[level], self.georeference
-        facts = Facts(self.sizes[0], placement, self.space, place, self.remarks)
+        facts = Facts(
+            self.sizes[0],
+            self.placements[level],
+            self.space,
+            self.georeference,
+            self.channels,
+            self.remarks,
+        )
         return self.open_level(level, facts)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError, MissingExtraError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference
+from fullconv.sources.colours import of_gdal
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import Place
 from fullconv.sources.source import Facts, Source
@@ -72,7 +73,7 @@ class RasterSource(Source):
             self.dtype,
             self.size,
             self.block,
-            self.facts,
+            self.facts_of(bands),
         )
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         self.close()
@@ -127,6 +128,7 @@ def open_raster(path: Path) -> Pyramid:
         bands = range(1, dataset.count + 1)
         sizes, blocks = [(dataset.height, dataset.width)], [dataset.block_shapes[0]]
         place = _place(dataset)
+        channels = of_gdal([one.name for one in dataset.colorinterp], dataset.descriptions)
         for level in range(1, len(dataset.overviews(1)) + 1):
             with _open(path, level) as overview:
                 sizes.append((overview.height, overview.width))
@@ -142,6 +144,7 @@ def open_raster(path: Path) -> Pyramid:
         tuple(sizes),
         open_level,
         georeference=place.georeference,
+        channels=channels,
         remarks=place.remarks,
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fullconv.geometry import Pair
 from fullconv.placement import Space
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.colours import RGB
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts
 from fullconv.sources.trouble import damaged, file_stamp, reading
@@ -92,7 +93,7 @@ def open_slide(path: Path) -> Pyramid:
     def open_level(level: int, facts: Facts) -> SlideSource:
         return SlideSource(path, slide, level, sizes[level], facts)
 
-    return Pyramid(name, sizes, open_level, space, close=slide.close)
+    return Pyramid(name, sizes, open_level, space, channels=RGB, close=slide.close)
 
 
 def _space(slide: openslide.OpenSlide) -> Space | None:

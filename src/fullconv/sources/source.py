@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fullconv.closing import Closing
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference, Placement, Space
+from fullconv.sources.colours import Channel, Channels
 
 Resolution = tuple[float, float]
 
@@ -34,6 +35,8 @@ class Facts:
         The coordinates of the image at full resolution, where the file gives them.
     georeference : Georeference or None
         Where the image at full resolution lies on the ground.
+    channels : tuple of Channel
+        What each band is, as far as the file says; empty where it says nothing.
     remarks : tuple of str
         What is to be said of the file before its pixels are used, in one line each.
     """
@@ -42,6 +45,7 @@ class Facts:
     placement: Placement
     space: Space | None = None
     georeference: Georeference | None = None
+    channels: Channels = ()
     remarks: tuple[str, ...] = ()
 
     @classmethod
@@ -104,6 +108,12 @@ class Source(Closing, ABC):
         return facts.georeference or (facts.space.georeference if facts.space else None)
 
     @property
+    def channels(self) -> Channels:
+        """What each band is, as far as the file says."""
+        told = self.facts.channels
+        return told if len(told) == self.bands else (Channel(),) * self.bands
+
+    @property
     def um_per_pixel(self) -> Resolution | None:
         """Micrometres per pixel that is read, (row, column); None where not known."""
         own = self.facts.space.um_per_pixel if self.facts.space else None
@@ -150,6 +160,10 @@ class Source(Closing, ABC):
         from fullconv.sources.channels import Selected
 
         return Selected(self, bands)
+
+    def facts_of(self, bands: Sequence[int]) -> Facts:
+        """Return the facts of a source of these bands, counted from 0."""
+        return replace(self.facts, channels=tuple(self.channels[band] for band in bands))
 
     def fingerprint(self) -> str:
         """Return a text that is the same for the same pixels.

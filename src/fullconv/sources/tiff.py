@@ -17,6 +17,7 @@ from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
+from fullconv.sources.tiff_channels import channels_of
 from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, PALETTE, RGB, YCBCR
 from fullconv.sources.tiff_resolution import resolution
 from fullconv.sources.trouble import (
@@ -59,6 +60,8 @@ def open_tiff(path: Path) -> Pyramid:
         check_pixels(name, list(sizes))
         layouts = [_layout(name, level) for level in levels]
         um = resolution(tiff)
+        pages = len(layouts[0].layers) // _planes(layouts[0].page)
+        channels = channels_of(tiff, path, layouts[0].page, pages)
         place = find_place(path, _ground_tags(tiff.pages.first))
 
     def open_level(level: int, facts: Facts) -> Source:
@@ -70,6 +73,7 @@ def open_tiff(path: Path) -> Pyramid:
         open_level,
         um and Space.of_resolution(um),
         place.georeference,
+        channels=channels,
         remarks=place.remarks,
     )
 
@@ -148,8 +152,11 @@ def _layout(name: str, series: TiffPageSeries) -> Layout:
 
 
 def _page_layers(name: str, one: Any, page: TiffPage, stored: Pair) -> list[Layer]:
-    planes = 1 if page.planarconfig == 1 else page.samplesperpixel
-    return find_layers(name, one, planes, (page.imagelength, page.imagewidth), stored)
+    return find_layers(name, one, _planes(page), (page.imagelength, page.imagewidth), stored)
+
+
+def _planes(page: TiffPage) -> int:
+    return 1 if page.planarconfig == 1 else page.samplesperpixel
 
 
 def _strip(page: TiffPage) -> Pair:

@@ -163,7 +163,7 @@ class TiffSource(Blocked):
             self._path,
             replace(self._layout, layers=tuple(layers[band] for band in bands)),
             self.size,
-            self.facts,
+            self.facts_of(bands),
         )
         self.close()
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}

@@ -119,11 +119,20 @@ def open_zarr(path: Path) -> Pyramid:
         sizes = tuple(axes.size(array.shape) for array in arrays)
         space, placements = image.places() if image else (None, ())
         remarks = image.remarks if image else ()
+        channels = image.channels(arrays[0].dtype == np.uint8) if image else ()
 
     def open_level(level: int, facts: Facts) -> ZarrSource:
         return ZarrSource(path, arrays[level], axes, within[level], facts)
 
-    return Pyramid(name, sizes, open_level, space, placements=placements, remarks=remarks)
+    return Pyramid(
+        name,
+        sizes,
+        open_level,
+        space,
+        placements=placements,
+        channels=channels,
+        remarks=remarks,
+    )
 
 
 def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
