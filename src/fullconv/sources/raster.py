@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError, MissingExtraError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference
-from fullconv.sources.colours import of_gdal
 from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.raster_pixels import Meaning, check_parts
 from fullconv.sources.sidecars import Place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.trouble import check_block, file_stamp, reading
@@ -39,13 +39,14 @@ class RasterSource(Source):
         path: Path,
         level: int,
         bands: Sequence[int],
-        dtype: Any,
+        meaning: Meaning,
         size: Pair,
         block: Pair,
         facts: Facts,
     ) -> None:
-        super().__init__(str(path), size, len(bands), np.dtype(dtype), block=block, facts=facts)
+        super().__init__(str(path), size, len(bands), meaning.dtype, block=block, facts=facts)
         self._path, self._level, self._bands = path, level, list(bands)
+        self._meaning = meaning
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -53,8 +54,15 @@ class RasterSource(Source):
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         window = Window.from_slices(rows, columns)
         with reading(self.name), rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
-            planes = self._handle().read(self._bands, window=window, out_dtype=self.dtype)
-        return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+            planes = self._handle().read(
+                [1] if self._meaning.table is not None else self._bands,
+                window=window,
+                out_dtype=self._meaning.stored,
+            )
+        pixels = self._meaning.pixels(np.moveaxis(planes, 0, -1))
+        if self._meaning.table is not None:
+            pixels = pixels[:, :, [band - 1 for band in self._bands]]
+        return np.ascontiguousarray(pixels)
 
     def _handle(self) -> Any:
         handle = getattr(self._local, "handle", None)
@@ -70,7 +78,7 @@ class RasterSource(Source):
             self._path,
             self._level,
             [self._bands[band] for band in bands],
-            self.dtype,
+            self._meaning,
             self.size,
             self.block,
             self.facts_of(bands),
@@ -119,32 +127,32 @@ def open_raster(path: Path) -> Pyramid:
             raise ImageError(
                 f"{name} holds several rasters and no image of its own; save the one to scan."
             )
-        dtype = np.result_type(*dataset.dtypes)
-        if dtype.kind not in "buif":
+        check_parts(name, dataset.files)
+        meaning = Meaning.of(dataset)
+        if meaning.stored.kind not in "buif":
             raise ImageError(
-                f"{name} holds {dtype}, which cannot be read as pixels; save it with whole or "
-                f"floating-point numbers."
+                f"{name} holds {meaning.stored}, which cannot be read as pixels; save it with "
+                f"whole or floating-point numbers."
             )
-        bands = range(1, dataset.count + 1)
+        bands = range(1, len(meaning.channels) + 1)
         sizes, blocks = [(dataset.height, dataset.width)], [dataset.block_shapes[0]]
         place = _place(dataset)
-        channels = of_gdal([one.name for one in dataset.colorinterp], dataset.descriptions)
         for level in range(1, len(dataset.overviews(1)) + 1):
             with _open(path, level) as overview:
                 sizes.append((overview.height, overview.width))
                 blocks.append(overview.block_shapes[0])
         for block in blocks:
-            check_block(name, block, dtype.itemsize)
+            check_block(name, block, meaning.stored.itemsize)
 
     def open_level(level: int, facts: Facts) -> RasterSource:
-        return RasterSource(path, level, bands, dtype, sizes[level], blocks[level], facts)
+        return RasterSource(path, level, bands, meaning, sizes[level], blocks[level], facts)
 
     return Pyramid(
         name,
         tuple(sizes),
         open_level,
         georeference=place.georeference,
-        channels=channels,
+        channels=meaning.channels,
         remarks=place.remarks,
     )
 

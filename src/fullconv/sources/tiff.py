@@ -18,7 +18,7 @@ from fullconv.sources.sidecars import find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
 from fullconv.sources.tiff_channels import channels_of
-from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, PALETTE, RGB, YCBCR
+from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
 from fullconv.sources.tiff_resolution import resolution
 from fullconv.sources.trouble import (
     UnreadableKindError,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 # What tifffile has to say about odd files goes to those who set up logging, not to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-JPEG = (6, 7)
 
 GEOTIFF = (33550, 33922, 34264, 34735)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, and GeoKeyDirectory (OGC 19-008r4)."""
@@ -113,7 +111,7 @@ def _size(name: str, series: TiffPageSeries) -> Pair:
 def _layout(name: str, series: TiffPageSeries) -> Layout:
     """Return how a level is stored, after checking that it can be read."""
     page: TiffPage = series.keyframe
-    _check_colours(name, page)
+    check_colours(name, page)
     pages = list(series.pages)[: 1 if "I" in series.axes else None]
     if any(one is None for one in pages):
         raise ImageError(
@@ -163,9 +161,19 @@ def _strip(page: TiffPage) -> Pair:
     return min(page.rowsperstrip, page.imagelength), page.imagewidth
 
 
-def _check_colours(name: str, page: TiffPage) -> None:
+def check_colours(name: str, page: TiffPage) -> None:
+    """Refuse colours that are not read.
+
+    Raises
+    ------
+    UnreadableKindError
+        If they are of another space than grey and RGB.
+    ImageError
+        If a palette is missing.
+    """
     colours = getattr(page.photometric, "name", str(page.photometric))
-    odd = page.photometric == YCBCR and page.compression not in JPEG
+    is_luma = page.photometric == YCBCR
+    odd = is_luma and (page.compression not in JPEG or page.planarconfig == 2)
     if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or odd:
         raise UnreadableKindError(
             f"{name} is in the colour space {colours}"

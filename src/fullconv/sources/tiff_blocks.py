@@ -17,7 +17,7 @@ from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.encoded import check_encoded
 from fullconv.sources.source import Facts, Source
-from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
+from fullconv.sources.tiff_pixels import bands_of, finish, is_plain_jpeg, jpeg_samples, pixels_dtype
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, file_stamp, reading
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class TiffSource(Blocked):
         data = self._bytes_at(layer.offsets[index], layer.counts[index])
         page = self._layout.page
         check_encoded(self.name, data, page.compression, self._layout.stored)
+        if is_plain_jpeg(page):
+            return jpeg_samples(page, data, layer.tables)
         pixels, _, _ = page.decode(data, layer.first + index, jpegtables=layer.tables)
         return None if pixels is None else pixels[0]
 

@@ -17,7 +17,7 @@ from fullconv.sources.colours import (
     of_ome,
     of_pam_xml,
 )
-from fullconv.sources.tiff_pixels import PALETTE, YCBCR
+from fullconv.sources.tiff_pixels import PALETTE, YCBCR, palette
 from fullconv.sources.tiff_pixels import RGB as PHOTOMETRIC_RGB
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Chann
 def _of_page(page: TiffPage) -> Channels:
     """Return what the samples of one page are."""
     if page.photometric == PALETTE:
-        return RGB
+        return RGB if palette(page).shape[1] == 3 else GREY
     colours = RGB if page.photometric in (PHOTOMETRIC_RGB, YCBCR) else GREY
     more = page.samplesperpixel - len(colours)
     extra = [int(one) in TRANSPARENT for one in page.extrasamples[:more]]
