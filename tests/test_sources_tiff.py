@@ -133,6 +133,98 @@ def test_channels_in_pages_of_an_ome_tiff_are_bands(tmp_path):
     check_pixels(open_source(path, bands=[4, 2]), np.moveaxis(pixels[[3, 1]], 0, -1))
 
 
+AXES = ("YXC", "YCX", "CYX", "CXY", "XYC", "XCY")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float32"])
+def test_axes_in_any_order_are_rows_columns_and_bands(tmp_path, axes, compression, dtype):
+    pixels = noise(40, 50, 4, dtype=np.dtype(dtype).newbyteorder("="))
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(pixels.transpose(["YXC".index(axis) for axis in axes])),
+        metadata={"axes": axes},
+        photometric="minisblack",
+        compression=compression,
+        byteorder=">" if dtype.startswith(">") else "<",
+    )
+    check_pixels(open_source(path), pixels)
+    check_pixels(open_source(path, bands=[3, 1]), pixels[..., [2, 0]])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "palette"])
+def test_columns_before_rows_are_turned(tmp_path, compression, photometric):
+    pixels = noise(40, 50)
+    path = tmp_path / "image.tif"
+    colours = noise(3, 256, dtype=np.uint16)
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(pixels.T),
+        metadata={"axes": "XY"},
+        photometric=photometric,
+        compression=compression,
+        **({"colormap": colours} if photometric == "palette" else {}),
+    )
+    expected = {
+        "minisblack": pixels,
+        "miniswhite": 255 - pixels,
+        "palette": (colours.T >> 8).astype(np.uint8)[pixels],
+    }
+    check_pixels(open_source(path), expected[photometric])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("axes", ["CYX", "TZCYX", "YX"])
+def test_bands_that_imagej_keeps_behind_one_page_are_read(tmp_path, dtype, axes):
+    pixels = noise(3 if "C" in axes else 1, 70, 101, dtype=dtype)
+    stored = pixels.reshape([1] * (len(axes) - 3) + list(pixels.shape))[..., :, :]
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path,
+        stored if "C" in axes else pixels[0],
+        imagej=True,
+        metadata={"axes": axes},
+        truncate=True,
+    )
+    with tifffile.TiffFile(path) as tiff:
+        assert len(tiff.pages) == 1
+    check_pixels(open_source(path), np.moveaxis(pixels, 0, -1))
+    if "C" in axes:
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(ImageError, match="pixels are missing at its end"):
+            open_source(path)
+
+
+def test_what_lies_beside_the_image_is_not_the_first_page(tmp_path):
+    full, path = noise(80, 112, 3), tmp_path / "image.tif"
+    small = np.ascontiguousarray(full[::4, ::4])
+    half = np.ascontiguousarray(full[::2, ::2])
+    plain = {"photometric": "rgb", "metadata": None}
+    reduced, old = {"subfiletype": 1} | plain, {"extratags": [(255, "H", 1, 2, True)]} | plain
+    # A thumbnail first; in the older tag; and with levels of the image behind it.
+    for first, more in ((reduced, 0), (old, 0), (reduced, 1)):
+        with tifffile.TiffWriter(path) as file:
+            file.write(small, **first)
+            file.write(full, **plain)
+            if more:
+                file.write(half, **reduced)
+        check_pixels(open_source(path), full)
+        if more:
+            check_pixels(open_source(path, level=1), half)
+    # The image below the thumbnail; and one of the same size.
+    with tifffile.TiffWriter(path) as file:
+        file.write(small, subifds=1, **reduced)
+        file.write(full, **plain)
+    check_pixels(open_source(path), full)
+    with tifffile.TiffWriter(path) as file:
+        file.write(255 - full, **reduced)
+        file.write(full, **plain)
+    check_pixels(open_source(path), full)
+
+
 def test_of_unrelated_pages_the_first_is_read(tmp_path):
     pages = [noise(70, 101, 3) for _ in range(3)]
     path = tmp_path / "image.tif"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.sources import interlaced
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
 from fullconv.sources.colours import of_picture
@@ -166,8 +167,10 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
     pixels: NDArray[Any]
     if kind == "JPEG" and image.mode in ("L", "RGB") and is_complete(data):
         pixels = imagecodecs.jpeg_decode(data)
-    elif kind == "PNG":
+    elif kind == "PNG" and not interlaced.is_interlaced(data):
         pixels = imagecodecs.png_decode(data)
+    elif kind == "PNG" and data[24] == 16:
+        pixels = interlaced.decode(data)
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
     else:

@@ -16,10 +16,11 @@ from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import find_place
 from fullconv.sources.source import Facts, Source
-from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
+from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
 from fullconv.sources.tiff_channels import channels_of
 from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
 from fullconv.sources.tiff_resolution import resolution
+from fullconv.sources.tiff_series import Level, main_series
 from fullconv.sources.trouble import (
     UnreadableKindError,
     check_block,
@@ -29,7 +30,7 @@ from fullconv.sources.trouble import (
 )
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage, TiffPageSeries
+    from tifffile import TiffPage
 
 # What tifffile has to say about odd files goes to those who set up logging, not to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -51,19 +52,17 @@ def open_tiff(path: Path) -> Pyramid:
     """
     name = str(path)
     with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
-        if not tiff.series:
-            raise damaged(name, "it holds no image")
-        levels = tiff.series[0].levels
-        sizes = tuple(_size(name, level) for level in levels)
+        levels = [Level(name, one) for one in main_series(name, tiff).levels]
+        sizes = tuple(level.size for level in levels)
         check_pixels(name, list(sizes))
-        layouts = [_layout(name, level) for level in levels]
-        um = resolution(tiff)
-        pages = len(layouts[0].layers) // _planes(layouts[0].page)
-        channels = channels_of(tiff, path, layouts[0].page, pages)
-        place = find_place(path, _ground_tags(tiff.pages.first))
+        openers = [level.opener(path, layout_of) for level in levels]
+        page: Any = levels[0].series.keyframe
+        um = resolution(tiff, page)
+        channels = channels_of(tiff, path, page, levels[0].bands)
+        place = find_place(path, _ground_tags(page))
 
     def open_level(level: int, facts: Facts) -> Source:
-        return TiffSource(path, layouts[level], sizes[level], facts)
+        return openers[level](facts)
 
     return Pyramid(
         name,
@@ -93,26 +92,19 @@ def check_claims(path: Path) -> None:
                 check_block(name, (key.tilelength, key.tilewidth), key.samplesperpixel)
 
 
-def _size(name: str, series: TiffPageSeries) -> Pair:
-    """Return ``(H, W)`` of a series whose other axes are bands."""
-    lengths = dict(zip(series.axes, series.shape, strict=True))
-    if "Y" not in lengths or "X" not in lengths:
-        raise damaged(name, "its image has no rows and columns")
-    # 'I' are pages that only happen to be of one size; the first is the image, as in viewers.
-    many = [f"{n} along {axis}" for axis, n in lengths.items() if n > 1 and axis not in "YXSCI"]
-    if many:
-        raise ImageError(
-            f"{name} holds a stack of pictures ({', '.join(many)}), and one image is read at a "
-            f"time; save the one that you want to scan."
-        )
-    return lengths["Y"], lengths["X"]
+def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
+    """Return how pages that are alike are stored, after checking that they can be read.
 
-
-def _layout(name: str, series: TiffPageSeries) -> Layout:
-    """Return how a level is stored, after checking that it can be read."""
-    page: TiffPage = series.keyframe
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    page : tifffile.TiffPage
+        Tells what holds for all.
+    pages : list of tifffile.TiffPage or TiffFrame
+        Each gives a band, or as many as it has samples.
+    """
     check_colours(name, page)
-    pages = list(series.pages)[: 1 if "I" in series.axes else None]
     if any(one is None for one in pages):
         raise ImageError(
             f"{name} keeps some of its bands in other files; save them together in one file."

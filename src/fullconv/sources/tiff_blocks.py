@@ -69,6 +69,11 @@ class Layout:
     layers: tuple[Layer, ...]
 
     @property
+    def size(self) -> Pair:
+        """``(H, W)`` of a page."""
+        return self.page.imagelength, self.page.imagewidth
+
+    @property
     def plain(self) -> bool:
         """Whether rows can be read from the file as they are: one strip, nothing encoded."""
         page = self.page

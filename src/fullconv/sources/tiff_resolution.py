@@ -10,7 +10,7 @@ from fullconv.sources.pyramid import um_of
 from fullconv.sources.source import Resolution
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffPage
 
 UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 """Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
@@ -19,8 +19,8 @@ HABITS_DPI = (72, 96, 100, 150, 180, 200, 240, 250, 300, 350, 360, 400, 600, 120
 """What cameras, scanners and editors write whatever the picture shows: a wish for its print."""
 
 
-def resolution(tiff: TiffFile) -> Resolution | None:
-    """Return micrometres per pixel (row, column) of the first image, or None.
+def resolution(tiff: TiffFile, page: TiffPage) -> Resolution | None:
+    """Return micrometres per pixel (row, column) of the image on a page, or None.
 
     OME metadata, Aperio's description (``MPP``), ImageJ's unit and the resolution tags are asked
     in this order; the tags only where they do not hold one of `HABITS_DPI`.
@@ -28,9 +28,9 @@ def resolution(tiff: TiffFile) -> Resolution | None:
     if tiff.is_ome:
         found = _of_ome(tiff.ome_metadata or "")
     elif tiff.is_svs:
-        found = _of_aperio(tiff.pages.first.description)
+        found = _of_aperio(page.description)
     else:
-        found = _of_imagej(tiff) or _of_tags(tiff)
+        found = _of_imagej(tiff, page) or _of_tags(page)
     return found if found is not None and min(found) > 0 else None
 
 
@@ -53,15 +53,15 @@ def _of_aperio(description: str) -> Resolution | None:
     return None if found is None else (float(found[1]), float(found[1]))
 
 
-def _of_imagej(tiff: TiffFile) -> Resolution | None:
+def _of_imagej(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     unit = um_of(str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u"))
-    per_unit = _per_unit(tiff)
+    per_unit = _per_unit(page)
     return None if unit is None or per_unit is None else (unit / per_unit[0], unit / per_unit[1])
 
 
-def _of_tags(tiff: TiffFile) -> Resolution | None:
-    per_unit = _per_unit(tiff)
-    um = UM_PER_UNIT.get(int(tiff.pages.first.tags.valueof(296, 2)))
+def _of_tags(page: TiffPage) -> Resolution | None:
+    per_unit = _per_unit(page)
+    um = UM_PER_UNIT.get(int(page.tags.valueof(296, 2)))
     if per_unit is None or um is None:
         return None
     dpi = [n * 25400.0 / um for n in per_unit]
@@ -71,9 +71,9 @@ def _of_tags(tiff: TiffFile) -> Resolution | None:
     return um / per_unit[0], um / per_unit[1]
 
 
-def _per_unit(tiff: TiffFile) -> tuple[float, float] | None:
+def _per_unit(page: TiffPage) -> tuple[float, float] | None:
     """Return the tags YResolution and XResolution, pixels per unit."""
-    values: list[Any] = [tiff.pages.first.tags.valueof(tag) for tag in (283, 282)]
+    values: list[Any] = [page.tags.valueof(tag) for tag in (283, 282)]
     if any(value is None or value[0] <= 0 or value[1] <= 0 for value in values):
         return None
     return values[0][0] / values[0][1], values[1][0] / values[1][1]
