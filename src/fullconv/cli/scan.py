@@ -188,10 +188,10 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
     if heatmap.georeference is not None:
         lines.append(f"place    {heatmap.georeference}")
     if metadata["odd_windows"]:
-        lines.append(
-            f"note     {metadata['odd_windows']} windows hold NaN or infinite pixels, and are left "
-            f"as not scanned"
-        )
+        lacking = "lie on tiles that the file does not hold"
+        why = lacking if metadata.get("lacks_pixels") else "hold NaN or infinite pixels"
+        told = f"{metadata['odd_windows']} windows {why}, and are left as not scanned"
+        lines.append(f"note     {told}")
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))

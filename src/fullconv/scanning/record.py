@@ -73,6 +73,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "background": fcn.background,
         "image": _found_again(image),
         "image_size": list(image.size),
+        "lacks_pixels": image.lacks_pixels,
         "original_size": list(image.original_size),
         "placement": image.placement.as_dict(),
         "um_per_pixel": list(image.um_per_pixel) if image.um_per_pixel else None,

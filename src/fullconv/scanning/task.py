@@ -27,7 +27,7 @@ class Prepared:
     """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored.
 
     The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
-    or infinite pixels.
+    or infinite pixels, or some that are missing.
     """
 
     pixels: NDArray[np.float32]
@@ -82,11 +82,17 @@ class Task:
         return scores
 
     def read(self, tile: Tile) -> Prepared:
-        """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
+        """Return a tile's prepared pixels, and which of its windows are left out.
+
+        Those are the windows that hold NaN, infinity, or pixels that the file does not hold.
+        """
         room = self._room(self.channels * (tile.y[1] - tile.y[0]) * (tile.x[1] - tile.x[0]))
         pixels, odd = prepared_pixels(self.image, self.preprocessing, tile.y, tile.x, room)
         wanted = self.region.wanted(tile.rows, tile.columns)
         windows, touched = int(np.count_nonzero(wanted)), 0
+        missing = self.image.missing(tile.y, tile.x)
+        if missing is not None:
+            odd = missing if odd is None else odd | missing
         if odd is not None:
             wanted &= ~self._touched(odd, tile)
             touched = windows - int(np.count_nonzero(wanted))

@@ -10,7 +10,7 @@ from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channels
-from fullconv.sources.source import Facts, Source
+from fullconv.sources.source import Facts, Resolution, Source
 
 NEAR = 0.01
 """Resolutions that differ by less are the same: slides are labelled no better than that."""
@@ -73,9 +73,9 @@ class Pyramid:
             by_size = tuple(placement_by_size(self.sizes[0], size) for size in self.sizes)
             object.__setattr__(self, "placements", by_size)
 
-    def with_resolution(self, um_per_pixel: float) -> Pyramid:
+    def with_resolution(self, own: Resolution) -> Pyramid:
         """Return the same with another resolution than the file says."""
-        scale = (um_per_pixel,) * len(self.sizes[0])
+        scale = tuple(own)
         translation = (0.0,) * len(scale)
         held = self.space
         if held is not None and held.unit_um is not None:
@@ -89,8 +89,10 @@ class Pyramid:
         scale = self.placements[level].scale
         return own and tuple(um * n for um, n in zip(own, scale, strict=True))
 
-    def at(self, level: int) -> Source:
-        """Open a level."""
+    def at(self, level: int, own: Resolution | None = None) -> Source:
+        """Open a level, of an image that has the resolution ``own`` where the file does not say."""
+        if own is not None:
+            return self.with_resolution(own).at(level)
         facts = Facts(
             self.sizes[0],
             self.placements[level],
@@ -144,7 +146,7 @@ def open_chosen(
             f"resolution; give one."
         )
     if own_um_per_pixel is not None:
-        pyramid = pyramid.with_resolution(own_um_per_pixel)
+        pyramid = pyramid.with_resolution((own_um_per_pixel, own_um_per_pixel))
     if um_per_pixel is None:
         return pyramid.at(_existing(pyramid, level or 0))
     if pyramid.um_per_pixel(0) is None:

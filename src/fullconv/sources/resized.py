@@ -55,6 +55,23 @@ class Resized(Blocked, View):
         (y0, y1), (x0, x1) = self.extent(row, column)
         return _resize(pixels, (x1 - x0, y1 - y0), box)
 
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        """Return the pixels that are made of some that the file does not hold."""
+        spans = [
+            _needed(*axis)[0] for axis in zip((rows, columns), self.of.size, self.size, strict=True)
+        ]
+        found = self.of.missing(spans[0], spans[1])
+        for axis, (asked, span) in enumerate(zip((rows, columns), spans, strict=True)):
+            if found is None:
+                return None
+            sums = np.cumsum(np.insert(found, 0, False, axis), axis, dtype=np.int64)
+            reads = [
+                _needed((n, n + 1), self.of.size[axis], self.size[axis])[0] for n in range(*asked)
+            ]
+            first, last = (np.array(ends) - span[0] for ends in zip(*reads, strict=True))
+            found = np.take(sums, last, axis) > np.take(sums, first, axis)
+        return found
+
     def close(self) -> None:
         super().close()
         self.of.close()

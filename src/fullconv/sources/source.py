@@ -144,6 +144,15 @@ class Source(Closing, ABC):
                 )
         return self._read(rows, columns)
 
+    @property
+    def lacks_pixels(self) -> bool:
+        """Whether the file does not hold some of its pixels."""
+        return False
+
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        """Return which pixels of a rectangle ``(h, w)`` the file does not hold; None if it does."""
+        return None
+
     @abstractmethod
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         """Read a rectangle that lies inside the image."""
@@ -199,6 +208,13 @@ class View(Source):
         super().__init__(**(held | differs))
         self.of = of
         self.description = of.description | {"then": [*of.description.get("then", []), step]}
+
+    @property
+    def lacks_pixels(self) -> bool:
+        return self.of.lacks_pixels
+
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        return self.of.missing(rows, columns)
 
     def stamp(self) -> Any:
         return self.of.stamp()

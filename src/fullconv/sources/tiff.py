@@ -21,6 +21,7 @@ from fullconv.sources.tiff_channels import channels_of
 from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
 from fullconv.sources.tiff_resolution import resolution
 from fullconv.sources.tiff_series import Level, main_series
+from fullconv.sources.tiff_slides import background_of, openers_of, placements_of
 from fullconv.sources.trouble import (
     UnreadableKindError,
     check_block,
@@ -52,10 +53,13 @@ def open_tiff(path: Path) -> Pyramid:
     """
     name = str(path)
     with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
-        levels = [Level(name, one) for one in main_series(name, tiff).levels]
+        background = background_of(tiff)
+        levels = [Level(name, one, background) for one in main_series(name, tiff).levels]
         sizes = tuple(level.size for level in levels)
         check_pixels(name, list(sizes))
-        openers = [level.opener(path, layout_of) for level in levels]
+        plain = [level.opener(path, layout_of) for level in levels]
+        openers = openers_of(tiff, path, levels, plain)
+        placements = placements_of(tiff, sizes)
         page: Any = levels[0].series.keyframe
         um = resolution(tiff, page)
         channels = channels_of(tiff, path, page, levels[0].bands)
@@ -70,6 +74,7 @@ def open_tiff(path: Path) -> Pyramid:
         open_level,
         um and Space.of_resolution(um),
         place.georeference,
+        placements,
         channels=channels,
         remarks=place.remarks,
     )

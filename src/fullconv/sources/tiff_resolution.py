@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from fullconv.sources.pyramid import um_of
 from fullconv.sources.source import Resolution
+from fullconv.sources.tiff_slides import philips_spacings
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -22,16 +23,22 @@ HABITS_DPI = (72, 96, 100, 150, 180, 200, 240, 250, 300, 350, 360, 400, 600, 120
 def resolution(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     """Return micrometres per pixel (row, column) of the image on a page, or None.
 
-    OME metadata, Aperio's description (``MPP``), ImageJ's unit and the resolution tags are asked
-    in this order; the tags only where they do not hold one of `HABITS_DPI`.
+    OME metadata, Aperio's description (``MPP``), Philips' spacing, ImageJ's unit and the
+    resolution tags are asked in this order; the tags only where they hold none of `HABITS_DPI`.
     """
     if tiff.is_ome:
         found = _of_ome(tiff.ome_metadata or "")
     elif tiff.is_svs:
         found = _of_aperio(page.description)
+    elif tiff.is_philips:
+        found = next((_um(mm) for mm in philips_spacings(tiff)), None)
     else:
         found = _of_imagej(tiff, page) or _of_tags(page)
     return found if found is not None and min(found) > 0 else None
+
+
+def _um(mm: tuple[float, float]) -> Resolution:
+    return mm[0] * 1000, mm[1] * 1000
 
 
 def _of_ome(xml: str) -> Resolution | None:

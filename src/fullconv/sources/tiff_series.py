@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +58,20 @@ def _is_beside(page: Any) -> bool:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a series."""
+    """One level of a series.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    series : tifffile.TiffPageSeries
+    background : int or None
+        As in `Layout`.
+    """
 
     name: str
     series: TiffPageSeries
+    background: int | None = None
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -119,7 +129,9 @@ class Level:
         size = self.size
         if self.is_paged or min(size) < 1:
             pages = self.pages
-            layout = layout_of(self.name, self._key(pages), pages)
+            layout = replace(
+                layout_of(self.name, self._key(pages), pages), background=self.background
+            )
             return lambda facts: TiffSource(path, layout, size, facts)
         return self._unpaged(path, layout_of)
 
