@@ -29,6 +29,7 @@ from fullconv.scanning.region import Region
 from fullconv.scanning.task import Scored, Task, prepared_pixels
 from fullconv.sources import Source
 from fullconv.tiling import Plan, Tile
+from fullconv.windows import Windows
 
 ENDINGS = (".zarr", ".tif", ".tiff")
 
@@ -53,9 +54,8 @@ class Job:
 
     def __post_init__(self) -> None:
         image, options = self.image, self.options
-        self.region = Region.of(
-            self.fcn.grid, image.size, image.placement, options.roi, options.mask
-        )
+        windows = Windows.of(self.fcn.grid, image.size)
+        self.region = Region.of(windows, image, options.roi, options.mask)
         self.preprocessing = options.prepared(self.fcn)
 
     @property

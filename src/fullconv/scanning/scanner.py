@@ -155,11 +155,11 @@ def scan(
         image = options.open(fcn, source)
         if not isinstance(source, Source):
             stack.callback(image.close)
-        for line in image.facts.remarks:
-            warnings.warn(line, ImageWarning, stacklevel=2)
         if engine is None:
             engine = stack.enter_context(Engine(fcn))
         job = Job(engine, image, options, classifier, origin, progress)
+        for line in (*image.facts.remarks, *job.region.remarks):
+            warnings.warn(line, ImageWarning, stacklevel=2)
         if out is None:
             return job.in_memory()
         return job.to(Path(out), resume, overwrite)
