@@ -68,7 +68,7 @@ class WindowsAlong:
     def uncovered(self) -> int:
         """Count the pixels that no window holds: the rest, and those between far windows."""
         between = (self.regular - 1) * max(0, self.step - self.window)
-        return between + (0 if self.has_flush else self.rest)
+        return between + (max(0, self.rest - self.window) if self.has_flush else self.rest)
 
     def position(self, number: int) -> int:
         """Return the first pixel of a window."""
@@ -78,9 +78,13 @@ class WindowsAlong:
         """Return the first pixels of some windows, half-open."""
         import numpy as np
 
-        found = np.arange(first, last, dtype=np.int64) * self.step
-        if first < last and last > self.regular:
-            found[-1] = self.extent - self.window
+        return self.starts(np.arange(first, last, dtype=np.int64))
+
+    def starts(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the first pixels of windows by their numbers."""
+        import numpy as np
+
+        found: NDArray[np.int64] = np.minimum(numbers * self.step, self.extent - self.window)
         return found
 
 
@@ -113,6 +117,15 @@ class Windows:
                 for extent, window, step in zip(size, grid.window, grid.step, strict=True)
             )
         )
+
+    @classmethod
+    def regular(cls, grid: Grid, counts: Sequence[int]) -> Windows:
+        """Return so many windows a step apart, of an image that they just cover."""
+        extents = [
+            (n - 1) * step + window
+            for n, step, window in zip(counts, grid.step, grid.window, strict=True)
+        ]
+        return cls.of(grid, extents)
 
     @property
     def shape(self) -> Pair:

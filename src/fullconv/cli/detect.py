@@ -25,7 +25,7 @@ from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import comparison, labels_of, opened_image, prepared, reading
+from fullconv.cli.reading import border, comparison, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Scales
 from fullconv.geometry import Pair
 
@@ -216,6 +216,8 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
         counts[each_.name] += 1
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
     click.echo(f"image    {image}: {told}")
+    for heatmap in found.heatmaps[:1]:
+        click.echo("\n".join(border(heatmap)), nl=bool(border(heatmap)))
     for heatmap in found.heatmaps:
         proof = heatmap.verification
         if proof is not None:

@@ -18,8 +18,10 @@ from fullconv.cli.output import note
 from fullconv.cli.sizes import Box, Finite, Memory, Tile
 from fullconv.errors import ImageWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
+from fullconv.windows import COVERS
 
 if TYPE_CHECKING:
+    from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
     from fullconv.verification import Verification
 
@@ -75,6 +77,13 @@ def reading(command: Decorated) -> Decorated:
             type=click.Path(path_type=Path),
             help="An image that is laid over IMAGE: only windows whose centre is on a pixel that "
             "is not 0 are scored.",
+        ),
+        click.option(
+            "--cover",
+            type=click.Choice(COVERS),
+            default="whole",
+            show_default=True,
+            help="Windows a step apart (whole), or last ones flush with the border as well (all).",
         ),
         click.option(
             "--roi",
@@ -181,6 +190,29 @@ def _remark_on_depth(source: Source, done: Preprocessing | None, as_json: bool) 
             f"--scale {done.scale * 255 / most:.6g} makes them alike",
             as_json,
         )
+
+
+def border(heatmap: Heatmap) -> list[str]:
+    """Return lines that say which pixels no window holds, and which windows are no step apart."""
+    rows, columns = heatmap.windows.axes
+    named = ((columns, "column", "x"), (rows, "row", "y"))
+    left = [
+        f"{axis.uncovered} of {axis.extent} {name}s" for axis, name, _ in named if axis.uncovered
+    ]
+    lines = []
+    region = heatmap.metadata["region"]
+    is_whole = [region["rows"], region["columns"]] == [[0, n] for n in heatmap.windows.shape]
+    if left and is_whole:  # of a rectangle, the user has left out more
+        can_be = any(axis.rest and not axis.has_flush for axis in (rows, columns))
+        more = "; --cover all adds windows flush with the border" if can_be else ""
+        lines.append(f"border   {' and '.join(left)} of pixels are in no window{more}")
+    lines.extend(
+        f"border   the last {name} of windows is flush with the border, at {side} "
+        f"{axis.position(axis.regular)} and not {axis.regular * axis.step}"
+        for axis, name, side in named
+        if axis.has_flush
+    )
+    return lines
 
 
 def comparison(proof: Verification, at: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import comparison, opened_image, prepared, reading
+from fullconv.cli.reading import border, comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
@@ -185,6 +185,7 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
         f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
         f"{tile[1]}x{tile[0]} windows",
     ]
+    lines.extend(border(heatmap))
     if heatmap.georeference is not None:
         lines.append(f"place    {heatmap.georeference}")
     if metadata["odd_windows"]:

@@ -22,7 +22,7 @@ class Activated:
     def __init__(self, heatmap: Heatmap, activation: str) -> None:
         self.heatmap = heatmap
         self.activation = activation
-        self.grid, self.placement = heatmap.grid, heatmap.placement
+        self.windows, self.placement = heatmap.windows, heatmap.placement
         self.shape = heatmap.shape
         self.chunks: tuple[int, int, int] = tuple(heatmap.array.chunks)
         self.low, self.high = np.inf, -np.inf

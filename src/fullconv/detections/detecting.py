@@ -31,7 +31,8 @@ OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
 
 TELLING = (
-    *("preprocessing", "roi", "mask", "output", "dtype", "runtime", "precision", "device", "tile"),
+    *("preprocessing", "cover", "roi", "mask", "output", "dtype", "runtime", "precision"),
+    *("device", "tile"),
 )
 """The options of `scan` that tell one heatmap of an image from another."""
 
@@ -155,12 +156,12 @@ def detect_in(
         name, size, place = source.name, source.original_size, source.georeference
     labels = wanted_classes(heatmaps[0], classes)
     arrays = [Activated(heatmap, activation) for heatmap in heatmaps]
-    candidates = [peaks(each, each.grid, threshold, iou, labels) for each in arrays]
+    candidates = [peaks(each, each.windows, threshold, iou, labels) for each in arrays]
     boxes, scores, numbers = (
         np.concatenate(parts)
         for parts in zip(
             *(
-                (array.placement.boxes(each.boxes(array.grid)), each.scores, each.labels)
+                (array.placement.boxes(each.boxes(array.windows)), each.scores, each.labels)
                 for each, array in zip(candidates, arrays, strict=True)
             ),
             strict=True,

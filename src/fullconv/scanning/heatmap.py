@@ -13,6 +13,7 @@ from fullconv.errors import FullconvError, ImageError, InputError, first_line
 from fullconv.geometry import Grid, Pair
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.verification import Verification
+from fullconv.windows import Windows
 
 if TYPE_CHECKING:
     import zarr
@@ -33,6 +34,8 @@ class Heatmap:
         Where it lies; None in memory.
     grid : Grid
         Window and step, in pixels of the image that was scanned.
+    windows : Windows
+        Where the windows of each row and column lie in it.
     classes : tuple of str
         Names of the scores, where the model has them.
     metadata : dict
@@ -44,6 +47,8 @@ class Heatmap:
         self.metadata = dict(metadata)
         self.path = path
         self.grid = Grid(tuple(metadata["window"]), tuple(metadata["step"]))
+        size, cover = metadata["image_size"], metadata.get("cover", "whole")
+        self.windows = Windows.of(self.grid, size, cover)
         self.classes = tuple(metadata["classes"])
 
     @classmethod
@@ -124,7 +129,7 @@ class Heatmap:
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image."""
-        return self.placement.box(self.grid.box(row, column))
+        return self.placement.box(self.windows.box(row, column))
 
     def __getitem__(self, place: Any) -> NDArray[np.floating[Any]]:
         """Return scores as floating point numbers, NaN where nothing was scanned."""

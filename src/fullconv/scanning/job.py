@@ -54,7 +54,7 @@ class Job:
 
     def __post_init__(self) -> None:
         image, options = self.image, self.options
-        windows = Windows.of(self.fcn.grid, image.size)
+        windows = Windows.of(self.fcn.grid, image.size, options.cover)
         self.region = Region.of(windows, image, options.roi, options.mask)
         self.preprocessing = options.prepared(self.fcn)
 
@@ -162,6 +162,8 @@ class Job:
             plan = choose_plan(fcn, self.engine.digest, size, memory_bytes, runtime, self._pixels)
         else:
             plan = plan_for(runtime.lanes)
+        if options.cover == "all":
+            plan = plan.covering()
         return Task(
             self.image,
             self.preprocessing,

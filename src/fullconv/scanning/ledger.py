@@ -48,6 +48,7 @@ WHAT = {
     "place": "the image where it lay before",
     "preprocessing": "pixels prepared in another way",
     "region": "another part of the image",
+    "cover": "another --cover",
     "dtype": "another --dtype",
     "output": "another output of the model",
     "runtime": "another --runtime",

@@ -13,6 +13,7 @@ from fullconv.errors import InputError
 from fullconv.geometry import NO_HALO, Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import Source, fit_channels, open_source, resized
+from fullconv.windows import check_cover
 
 MEMORY_BYTES = 512_000_000
 """What the tensors of the tiles that are computed at a time may take. Pixels read ahead, decoded
@@ -39,6 +40,7 @@ class Options:
     own_um_per_pixel: float | None = None
     bands: Sequence[int] | None = None
     scale: float = 1.0
+    cover: str = "whole"
     roi: Box | None = None
     mask: Any = None
     output: int = 0
@@ -58,6 +60,7 @@ class Options:
                 f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
                 f"0.5 halves the image, and finds what is twice as large."
             )
+        check_cover(self.cover)
         if self.tile is not None and not (_are_whole(self.tile, 1) and len(self.tile) == 2):
             raise InputError(
                 f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."

@@ -36,6 +36,7 @@ def asked(
         },
         "preprocessing": preprocessing.to_json() if preprocessing else None,
         "region": region.describe(),
+        "cover": None if options.cover == "whole" else options.cover,
         "output": options.output,
         "dtype": options.dtype,
         "runtime": options.runtime,
@@ -67,6 +68,8 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "exact": fcn.report.exact,
         "window": list(fcn.grid.window),
         "step": list(fcn.grid.step),
+        "cover": task.plan.cover,
+        "windows": task.plan.all_windows.describe(),
         "channels": fcn.shape.channels,
         # Of a model with several outputs, the names are those of one of them.
         "classes": names if len(names) == scores else [],

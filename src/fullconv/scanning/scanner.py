@@ -33,6 +33,7 @@ def scan(
     own_um_per_pixel: float | None = None,
     bands: Sequence[int] | None = None,
     scale: float = 1.0,
+    cover: str = "whole",
     roi: Box | None = None,
     mask: Any = None,
     output: int = 0,
@@ -71,6 +72,9 @@ def scan(
         them. By default the resolution that the model's preprocessing names.
     scale : float
         The image is resized by this much first: 0.5 finds objects of twice the size.
+    cover : {"whole", "all"}
+        Windows a step apart; or, where the step leaves a rest, last ones flush with the border as
+        well, which then are the last row and column of the heatmap (`Heatmap.windows`).
     roi : (x0, y0, x1, y1), optional
         In pixels of the original image: only windows that lie wholly inside are scored.
     mask : array, path or Source, optional
@@ -136,6 +140,7 @@ def scan(
         own_um_per_pixel,
         bands,
         scale,
+        cover,
         roi,
         mask,
         output,
