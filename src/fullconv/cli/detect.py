@@ -216,8 +216,9 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
         counts[each_.name] += 1
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
     click.echo(f"image    {image}: {told}")
-    for heatmap in found.heatmaps[:1]:
-        click.echo("\n".join(border(heatmap)), nl=bool(border(heatmap)))
+    first = found.heatmaps[0]
+    for line in border(first):
+        click.echo(line)
     for heatmap in found.heatmaps:
         proof = heatmap.verification
         if proof is not None:
@@ -228,6 +229,8 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
                 click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
             else:
                 click.echo("\n".join(comparison(proof, at)))
+    if first.seen is not None:
+        click.echo(f"pixels   {first.seen}")
     if found.beyond is not None:
         note(_beyond(found.beyond, threshold), False)
 

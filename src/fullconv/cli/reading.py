@@ -30,10 +30,6 @@ Decorated = Callable[..., Any]
 OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""
 
-FAR_BEYOND = 100
-"""Preprocessing brings pixels to about 1; where it brings them further than this, it was made for
-other pixels. Of 16 bits, 10 or 12 may be used, which brings the largest number to 64 or 16."""
-
 
 def reading(command: Decorated) -> Decorated:
     """Add which pixels are read, and what computes with them; all go to `scan` as they are."""
@@ -172,24 +168,7 @@ def opened_image(
         remarks_told(as_json),
         Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source,
     ):
-        _remark_on_depth(source, asked["preprocessing"], as_json)
         yield source, others
-
-
-def _remark_on_depth(source: Source, done: Preprocessing | None, as_json: bool) -> None:
-    """Say so where whole numbers may reach far beyond those that the scale was made for."""
-    import numpy as np
-
-    if done is None or done.scale == 1 or source.dtype.kind not in "iu":
-        return
-    most = int(np.iinfo(source.dtype).max)
-    if most > 255 and abs(done.scale) * most > FAR_BEYOND:
-        note(
-            f"the pixels of {source.name} are {source.dtype}, up to {most}, which the scale "
-            f"{done.scale:.6g} makes {done.scale * most:.3g}; if the model was trained on 8 bits, "
-            f"--scale {done.scale * 255 / most:.6g} makes them alike",
-            as_json,
-        )
 
 
 def border(heatmap: Heatmap) -> list[str]:

@@ -196,6 +196,8 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
+    if heatmap.seen is not None:
+        lines.append(f"pixels   {heatmap.seen}")
     lines.append(
         f"done     {heatmap.path} was finished before; --overwrite scans again"
         if existed

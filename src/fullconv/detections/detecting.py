@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from fullconv.detections.classes import check_classes, wanted_classes
 from fullconv.detections.found import Detections, joined, unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
-from fullconv.errors import ImageError, InputError, ModelError
+from fullconv.errors import ImageError, ImageWarning, InputError, ModelError
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
@@ -218,7 +219,7 @@ def _scanned(
     options: Mapping[str, Any],
 ) -> list[Heatmap]:
     """Scan an image at every scale at which a window fits into it."""
-    heatmaps = []
+    heatmaps: list[Heatmap] = []
     for scale in scales:
         size = [round(n * scale) for n in source.size]
         if any(n < w for n, w in zip(size, engine.fcn.grid.window, strict=True)):
@@ -226,7 +227,11 @@ def _scanned(
         out = (
             None if folder is None else Path(folder) / _name(engine.digest, source, scale, options)
         )
-        heatmaps.append(scan(engine.fcn, source, out, scale=scale, engine=engine, **options))
+        with warnings.catch_warnings():
+            if heatmaps:  # what is odd about the image has been said
+                warnings.simplefilter("ignore", ImageWarning)
+            made = scan(engine.fcn, source, out, scale=scale, engine=engine, **options)
+        heatmaps.append(made)
     if not heatmaps:
         (height, width), (h, w) = source.size, engine.fcn.grid.window
         raise ImageError(

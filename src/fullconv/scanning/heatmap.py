@@ -18,6 +18,8 @@ from fullconv.windows import Windows
 if TYPE_CHECKING:
     import zarr
 
+    from fullconv.scanning.pixels import Seen
+
 LEVELS = 254
 """A score between 0 and 1 is stored in uint8 as the nearest of so many steps."""
 
@@ -101,6 +103,14 @@ class Heatmap:
         if held is None:
             return Placement.between(self.metadata["image_size"], self.metadata["original_size"])
         return Placement.parse(held)
+
+    @property
+    def seen(self) -> Seen | None:
+        """What the network saw of some pixels; None where it was not looked at."""
+        from fullconv.scanning.pixels import Seen
+
+        held = self.metadata.get("pixels")
+        return None if held is None else Seen(**held)
 
     @property
     def georeference(self) -> Georeference | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import InputError, OutputError, first_line
+from fullconv.errors import ImageWarning, InputError, OutputError, first_line
 from fullconv.runtimes import native
 from fullconv.scanning import geotiff, record
 from fullconv.scanning import heatmap as heatmaps
@@ -24,6 +25,7 @@ from fullconv.scanning.ledger import Ledger, refuse_other
 from fullconv.scanning.measure import choose_lanes, choose_plan, largest_plan
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
+from fullconv.scanning.pixels import Seen, look, remark
 from fullconv.scanning.progress import Listener, Meter
 from fullconv.scanning.region import Region
 from fullconv.scanning.task import Scored, Task, prepared_pixels
@@ -42,6 +44,8 @@ class Job:
     ----------
     odd_windows : int
         Windows that hold NaN or infinite pixels, so far.
+    seen : Seen or None
+        What the network sees of some pixels, where it was looked at.
     """
 
     engine: Engine
@@ -51,12 +55,20 @@ class Job:
     origin: Mapping[str, str] | None
     progress: Listener | None
     odd_windows: int = 0
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         image, options = self.image, self.options
         windows = Windows.of(self.fcn.grid, image.size, options.cover)
         self.region = Region.of(windows, image, options.roi, options.mask)
         self.preprocessing = options.prepared(self.fcn)
+
+    def look(self) -> None:
+        """Look at some pixels, and warn of those that cannot be what the model was trained on."""
+        self.seen = look(self.image, self.region, self.preprocessing)
+        line = remark(self.seen, self.image, self.preprocessing)
+        if line is not None:
+            warnings.warn(line, ImageWarning, stacklevel=2)
 
     @property
     def fcn(self) -> FullyConvolutional:
@@ -67,6 +79,7 @@ class Job:
         """Scan into memory."""
         from zarr.storage import MemoryStore
 
+        self.look()
         store = MemoryStore()
         task = self._task({})
         self._score(task, store, None)
@@ -105,6 +118,7 @@ class Job:
         if begun is not None:
             todo = "finish it as it was begun, or start again with resume=False (--no-resume)"
             refuse_other(ledger.folder, begun.get("asked", {}), asked, todo)
+        self.look()
         task = self._task(begun["chosen"] if begun is not None else {})
         try:
             if begun is None:
@@ -220,6 +234,7 @@ class Job:
         metadata |= {
             "origin": dict(self.origin) if self.origin else None,
             "odd_windows": self.odd_windows,
+            "pixels": self.seen.as_dict() if self.seen else None,
         }
         if self.options.windows_to_check:
             model = self.fcn.model if self.classifier is None else self.classifier
