@@ -66,7 +66,6 @@ EIGHT, SIXTEEN = Preprocessing(scale=1 / 255), Preprocessing(scale=1 / 65535)
         (field("float64", 1), SIXTEEN, "--scale 1 "),
         (field("float32", 1), Preprocessing(mean=(124.0,)), "--scale 255 "),
         (field("float32", 1), Preprocessing(mean=(123.0,), std=(58.0,)), "--scale 255 "),
-        (field("float32", 1), None, "--scale 255 "),
         (field("uint8", 255), Preprocessing(**IMAGENET), "--scale 0.00392157 "),
         (field("float32", 255), Preprocessing(**IMAGENET), "--scale 0.00392157 "),
     ],
@@ -99,6 +98,7 @@ def test_a_range_that_cannot_be_meant_is_one_warning(
         (field("uint8", 255), Preprocessing(mean=(127.5,), std=(127.5,))),
         (field("uint8", 255), Preprocessing(scale=0.017, mean=(2.1,))),
         (field("float32", 9), None),
+        (field("float32", 1), None),  # in memory: the caller's own affair
         (-field("float32", 1), None),
     ],
 )
@@ -106,6 +106,14 @@ def test_a_range_that_can_be_meant_is_not_remarked_on(
     image: NDArray[Any], preprocessing: Preprocessing | None
 ) -> None:
     assert warned(image, preprocessing) == []
+
+
+def test_a_file_of_0_to_1_for_a_model_that_says_nothing_is_remarked_on(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", field("float32", 1))
+    with pytest.warns(
+        ImageWarning, match="reach from 0 to 1; if the model was trained on 0 to 255"
+    ):
+        scan(converted(1), tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,6 @@ class Heatmap:
         Where it lies; None in memory.
     grid : Grid
         Window and step, in pixels of the image that was scanned.
-    windows : Windows
-        Where the windows of each row and column lie in it.
     classes : tuple of str
         Names of the scores, where the model has them.
     metadata : dict
@@ -49,8 +48,6 @@ class Heatmap:
         self.metadata = dict(metadata)
         self.path = path
         self.grid = Grid(tuple(metadata["window"]), tuple(metadata["step"]))
-        size, cover = metadata["image_size"], metadata.get("cover", "whole")
-        self.windows = Windows.of(self.grid, size, cover)
         self.classes = tuple(metadata["classes"])
 
     @classmethod
@@ -95,6 +92,13 @@ class Heatmap:
         if held is None:
             return None
         return Verification(**{name: held[name] for name in Verification.__dataclass_fields__})
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Where the windows of each row and column lie in the image that was scanned."""
+        return Windows.of(
+            self.grid, self.metadata["image_size"], self.metadata.get("cover", "whole")
+        )
 
     @property
     def placement(self) -> Placement:

@@ -170,7 +170,9 @@ def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None
         return f"all pixels of {name} are 0 as the network sees them{_where(seen)}."
     is_real = image.dtype.kind == "f"
     if full is None:
-        if is_real and seen.least >= 0 and reach <= 1:
+        # What the caller holds as an array, the caller has prepared.
+        is_file = image.description.get("path") is not None
+        if is_file and is_real and seen.least >= 0 and reach <= 1:
             return (
                 f"the pixels of {name} reach from {seen.least:.3g} to {seen.most:.3g}; if the "
                 f"model was trained on 0 to 255, --scale 255 makes them alike."
