@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import ACTIVATIONS
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import DIFFERS, dry, options
 from fullconv.cli.many import (
     all_failed,
     each,
@@ -45,7 +45,6 @@ ENDINGS = (".geojson", ".json", ".csv")
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=click.Path(path_type=Path),
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
     "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
@@ -100,6 +99,7 @@ ENDINGS = (".geojson", ".json", ".csv")
     help="So many windows of every scan are computed again from crops; 0: none.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@dry.flag
 @click.option(
     "--overlay",
     type=click.Path(path_type=Path),
@@ -116,8 +116,9 @@ def command(
     step: Pair | None,
     approximate: bool,
     weights: Path | None,
-    output: Path,
+    output: Path | None,
     overlay: Path | None,
+    dry_run: bool,
     overwrite: bool,
     classes: tuple[str, ...] | None,
     across_classes: bool,
@@ -135,6 +136,17 @@ def command(
     from fullconv.detections.found import joined
 
     found = find_inputs(images, output, overlay)
+    if dry_run:
+        with only_json(as_json):
+            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            preprocessing = prepared("detect", opened, flags, asked["level"], as_json)
+        told = asked | {"preprocessing": preprocessing}
+        failed = dry.tell_all(opened, found, told, asked["scales"], as_json)
+        if failed:
+            raise all_failed(failed, len(found), "Nothing was written.")
+        return
+    if output is None:
+        dry.miss_output(ctx)
     outs = _outputs(found, output)
     pictures = picture_places(found, overlay)
     if not overwrite:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import DTYPES, LARGEST_SCALE
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import DIFFERS, dry, options
 from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_places, places
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
@@ -33,7 +33,6 @@ AGAIN = "The same command tries them again, and skips what is finished."
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=click.Path(path_type=Path),
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
     "the folder to put theirs in.",
@@ -78,6 +77,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     help="Go on with an unfinished output, or start again.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@dry.flag
 @click.option(
     "--overlay",
     type=click.Path(path_type=Path),
@@ -94,8 +94,9 @@ def command(
     step: Pair | None,
     approximate: bool,
     weights: Path | None,
-    output: Path,
+    output: Path | None,
     overlay: Path | None,
+    dry_run: bool,
     output_number: int,
     resize: float,
     as_json: bool,
@@ -109,13 +110,21 @@ def command(
     command goes on where it stopped. At the end some windows are compared with crops; exit code 4
     says that scores which claim to be the crops' own are not.
     """
+    if output is None and not dry_run:
+        dry.miss_output(ctx)
     found = find_inputs(images, output, overlay)
-    outs = places(found, output, (".zarr", ".tif", ".tiff"))
+    outs = places(found, output, (".zarr", ".tif", ".tiff")) if output else []
     pictures = picture_places(found, overlay)
     with only_json(as_json):
         opened = open_model("scan", model, weights, window, step, approximate, flags.config)
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
+    if dry_run:
+        failed = dry.tell_all(opened, found, asked, (1.0,), as_json)
+        if failed:
+            raise all_failed(failed, len(found), "Nothing was written.")
+        return
+    with only_json(as_json):
         results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
     if as_json:
         print_json({"heatmaps": results, "failed": [one.as_dict() for one in failed]})

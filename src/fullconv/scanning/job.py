@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageWarning, InputError, OutputError, first_line
+from fullconv.geometry import Pair
 from fullconv.runtimes import native
 from fullconv.scanning import geotiff, record
 from fullconv.scanning import heatmap as heatmaps
@@ -154,17 +156,10 @@ class Job:
     def _task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
         fcn, options, size = self.fcn, self.options, self.image.size
-        name = chosen.get("runtime", options.runtime)
-        name = native(fcn) if name == "native" else name
+        name = self._runtime(chosen)
         memory_bytes = options.memory(fcn, name)
         shape = chosen.get("tile", options.tile)
-
-        def plan_for(lanes: int) -> Plan:
-            if shape is None:
-                return largest_plan(fcn, size, memory_bytes // lanes)
-            rows, columns = fcn.grid.shape(size)
-            return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
-
+        plan_for = partial(self._plan, memory_bytes, shape)
         runtime = self.engine.runtime(
             name,
             size,
@@ -187,6 +182,29 @@ class Job:
             options.output,
             fcn.shape.channels,
         )
+
+    def _runtime(self, chosen: Mapping[str, Any]) -> str:
+        name: str = chosen.get("runtime", self.options.runtime)
+        return native(self.fcn) if name == "native" else name
+
+    def _plan(self, memory_bytes: int, shape: Pair | None, lanes: int) -> Plan:
+        """Return the largest tiles of so many lanes, or those that are asked for."""
+        fcn, size = self.fcn, self.image.size
+        if shape is None:
+            return largest_plan(fcn, size, memory_bytes // lanes)
+        rows, columns = fcn.grid.shape(size)
+        return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+
+    def planned(self) -> tuple[Plan, int, str]:
+        """Return the largest tiles that a scan would take, how many at a time, and what runs them.
+
+        Nothing is opened or measured.
+        """
+        name, options = self._runtime({}), self.options
+        plan_for = partial(self._plan, options.memory(self.fcn, name), options.tile)
+        lanes = choose_lanes(plan_for, name)
+        plan = plan_for(lanes)
+        return (plan.covering() if options.cover == "all" else plan), lanes, name
 
     def _pixels(self, tile: Tile) -> NDArray[np.float32]:
         """Return a tile's prepared pixels, ``(1, C, h, w)``."""

@@ -92,18 +92,25 @@ class Options:
     def open(self, fcn: FullyConvolutional, source: Any) -> Source:
         """Open an image at the level, resolution and scale that is asked for, with the model's
         channels."""
+        return self.fitted(fcn, self.read(fcn, source))
+
+    def read(self, fcn: FullyConvolutional, source: Any) -> Source:
+        """Open an image at the level and resolution that is asked for, with its own bands."""
         preprocessing = self.prepared(fcn)
         um_per_pixel = self.um_per_pixel
         if um_per_pixel is None and self.level is None and preprocessing is not None:
             # What is open already is at the resolution that was chosen for it.
             um_per_pixel = None if isinstance(source, Source) else preprocessing.um_per_pixel
-        image = open_source(
+        return open_source(
             source,
             level=self.level,
             um_per_pixel=um_per_pixel,
             own_um_per_pixel=self.own_um_per_pixel,
             bands=self.bands,
         )
+
+    def fitted(self, fcn: FullyConvolutional, image: Source) -> Source:
+        """Return an open image with the model's channels, at the scale that is asked for."""
         image = fit_channels(image, fcn.shape.channels)
         if self.scale != 1:
             height, width = (max(1, round(n * self.scale)) for n in image.size)

@@ -100,6 +100,7 @@ class Pyramid:
             self.georeference,
             self.channels,
             self.remarks,
+            (level, len(self.sizes)),
         )
         return self.open_level(level, facts)
 

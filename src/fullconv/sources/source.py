@@ -37,6 +37,8 @@ class Facts:
         Where the image at full resolution lies on the ground.
     channels : tuple of Channel
         What each band is, as far as the file says; empty where it says nothing.
+    level : (int, int)
+        Which level is read, and how many there are.
     remarks : tuple of str
         What is to be said of the file before its pixels are used, in one line each.
     """
@@ -47,6 +49,7 @@ class Facts:
     georeference: Georeference | None = None
     channels: Channels = ()
     remarks: tuple[str, ...] = ()
+    level: Pair = (0, 1)
 
     @classmethod
     def of_size(cls, size: Pair) -> Facts:

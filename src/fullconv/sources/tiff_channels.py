@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -53,7 +54,9 @@ def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Chann
     with suppress(ElementTree.ParseError, ValueError, OSError):
         samples = of_pam_xml(path.with_name(f"{path.name}.aux.xml").read_text("utf-8"), samples)
     if len(samples) == 1 and tiff.is_ome:
-        return _named(tiff, 1, page) or samples
+        return (
+            tuple(replace(samples[0], name=named.name) for named in _named(tiff, 1, page)) or GREY
+        )
     return samples
 
 
