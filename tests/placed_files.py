@@ -190,6 +190,62 @@ def by_points(places: list[tuple[int, int]], ground: list[tuple[float, float]]) 
 CORNERS = [(0, 0), (0, 128), (96, 0), (96, 128)]
 
 
+def virtual(pixels: NDArray[Any], **options: Any) -> Write:
+    """Return what writes a virtual raster over a TIFF."""
+
+    def write(path: Path) -> None:
+        from rasterio.shutil import copy
+
+        part = path.with_name(f"part of {path.stem}.tif")
+        raster(pixels, **options)(part)
+        copy(part, path, driver="VRT")
+
+    return write
+
+
+def coloured(pixels: NDArray[Any]) -> Write:
+    """Return what writes a raster whose bands are blue, green and red."""
+
+    def write(path: Path) -> None:
+        import rasterio
+        from rasterio.enums import ColorInterp
+
+        raster(pixels, photometric="minisblack")(path)
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+
+    return write
+
+
+def tiff(pixels: NDArray[Any], **options: Any) -> Write:
+    """Return what writes a plain TIFF."""
+    return lambda path: tifffile.imwrite(path, pixels, **({"metadata": None} | options))
+
+
+def planes() -> NDArray[np.uint8]:
+    """Return the field in RGB, its channels first."""
+    return np.ascontiguousarray(np.moveaxis(colours(), -1, 0))
+
+
+def one_page(pixels: NDArray[Any]) -> Write:
+    """Return what writes channels as ImageJ does where they are large: behind one directory."""
+    return tiff(pixels, imagej=True, metadata={"axes": "CYX"}, truncate=True)
+
+
+def in_order(axes: str) -> Write:
+    """Return what writes the field in RGB with its axes in another order."""
+    moved = colours().transpose(["YXC".index(axis) for axis in axes])
+    return tiff(np.ascontiguousarray(moved), metadata={"axes": axes}, photometric="minisblack")
+
+
+def after_thumbnail(path: Path) -> None:
+    """Write a thumbnail, and then the field in RGB."""
+    small = np.ascontiguousarray(colours()[::4, ::4])
+    with tifffile.TiffWriter(path) as file:
+        file.write(small, photometric="rgb", metadata=None, subfiletype=1)
+        file.write(colours(), photometric="rgb", metadata=None)
+
+
 def black(height: int, width: int) -> NDArray[np.uint8]:
     """Return a level that nobody is to read."""
     return np.zeros((height, width), np.uint8)
@@ -234,6 +290,11 @@ def scaled(factor: float) -> list[list[tuple[str, list[float]]]]:
     return [[("scale", [n, n]), begin] for n in (1.0, factor)]
 
 
+ON_MAP: dict[str, Any] = {"transform": UTM, "crs": "EPSG:32632", "needs": "rasterio"}
+FOV_PLACE = (micrometres(0.5, 0.25, 1000, 2000), "image, in micrometer")
+BITS = (spot() == 255).astype(np.uint8)
+TILED = {"tiled": True, "blockxsize": 32, "blockysize": 48}
+
 FILES = (
     Placed("plain.tif", lambda path: tifffile.imwrite(path, spot(), metadata=None), spot()),
     Placed("map.tif", raster(spot()), spot(), UTM, "EPSG:32632", **GDAL),
@@ -261,6 +322,27 @@ FILES = (
     Placed("wld.png", beside(picture(spot()), ".wld"), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("world.tif", beside(picture(spot()), ".tfw"), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("pam.png", pam, spot(), UTM, "EPSG:32632", **GDAL),
+    # The same raster through GDAL, and what its numbers mean.
+    Placed("map.vrt", virtual(spot()), spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("turned.vrt", virtual(255 - spot(), photometric="miniswhite"), spot(), **ON_MAP),
+    Placed("turned0.tif", raster(255 - spot(), photometric="miniswhite"), spot(), **ON_MAP),
+    Placed("bits.tif", raster(BITS, nbits=1), 255 * BITS, **ON_MAP),
+    Placed("bits.vrt", virtual(BITS, nbits=1), 255 * BITS, **ON_MAP),
+    Placed("tiles.tif", raster(colours(), **TILED, compress="deflate"), colours(), **ON_MAP),
+    Placed("planes.tif", raster(colours(), **TILED, interleave="band"), colours(), **ON_MAP),
+    Placed("bgr.tif", coloured(colours()[..., ::-1]), colours()[..., ::-1], **ON_MAP),
+    # TIFFs in other orders, pages and kinds of numbers.
+    Placed("thumbnail.tif", after_thumbnail, colours()),
+    Placed("behind.tif", one_page(planes()), colours()),
+    Placed("xyc.tif", in_order("XYC"), colours()),
+    Placed("cxy.tif", in_order("CXY"), colours()),
+    Placed("deep.tif", tiff(spot().astype(">u2"), byteorder=">"), spot().astype(np.uint16)),
+    Placed("real.tif", tiff(spot().astype(np.float32)), spot().astype(np.float32)),
+    # Pictures, and arrays on the disk.
+    Placed("plain.png", picture(colours()), colours()),
+    Placed("grey.webp", picture(colours(), lossless=True), colours()),
+    Placed("array.zarr", lambda path: zarr.save_array(path, colours()), colours()),
+    Placed("well.zarr/A/1/0", ome_zarr([spot()], FOV), spot(), *FOV_PLACE),
     # Levels that are rounded down, padded to chunks, or of no whole factor.
     Placed("rounded.tif", pyramid([black(193, 257), spot()]), spot(), options=LEVEL, step=2.0),
     Placed("rounded.ome.tif", pyramid([black(385, 515), spot()], True), **FOURTH),
@@ -289,6 +371,7 @@ def write_all(folder: Path) -> None:
     """Write all into a folder."""
     for file in FILES:
         try:
+            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
             file.write(folder / file.name)
         except ImportError as error:
             print(f"{file.name}: {error}")

@@ -66,8 +66,10 @@ def placed(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Placed, Path
     """Write one of the files."""
     file: Placed = request.param
     pytest.importorskip(file.needs)
-    file.write(tmp_path / file.name)
-    return file, tmp_path / file.name
+    path = tmp_path / file.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.write(path)
+    return file, path
 
 
 def world(transform: Sequence[float], y: float, x: float) -> tuple[float, float]:
@@ -97,6 +99,20 @@ def test_pixels_are_those_that_were_meant(placed: tuple[Placed, Path]) -> None:
     assert (read.shape, read.dtype) == (expected.shape, expected.dtype)
     np.testing.assert_array_equal(read.mean((0, 1)), expected.mean((0, 1)))
     np.testing.assert_array_equal(read, expected)
+
+
+def test_places_are_those_of_gdal(placed: tuple[Placed, Path]) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    file, path = placed
+    if file.needs != "rasterio":
+        pytest.skip("GDAL knows nothing of its place")
+    with rasterio.open(path) as held, open_source(path) as source:
+        place = source.georeference
+        assert place is not None
+        assert source.size == (held.height, held.width)
+        if not held.gcps[0]:
+            assert place.transform == tuple(held.transform)[:6]
+            assert place.crs == held.crs.to_wkt()
 
 
 def test_heatmaps_lie_over_the_image(placed: tuple[Placed, Path], tmp_path: Path) -> None:
