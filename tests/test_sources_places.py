@@ -11,7 +11,7 @@ from PIL import Image
 
 from fullconv.errors import ImageWarning, InputError
 from fullconv.scanning.scanner import scan
-from fullconv.sources import open_source
+from fullconv.sources import open_source, sidecars
 from placed_files import UTM, beside, by_points, picture, raster, spot
 from test_cli_scan import call
 from test_placed_files import converted, mean_of
@@ -57,6 +57,19 @@ def test_tags_of_a_geotiff_without_gdal_are_said_to_be_lost(
         f"{tmp_path / 'a.tif'} lies on the ground by its GeoTIFF tags, not used here: Reading "
         f"georeferenced rasters {WITHOUT}",
     )
+
+
+def test_a_place_that_comes_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names in a folder are kept, but only while it does not change."""
+    pytest.importorskip("rasterio")
+    picture(spot())(tmp_path / "a.png")
+    for still in (sidecars.STILL_NS, 0):
+        monkeypatch.setattr(sidecars, "STILL_NS", still)
+        assert open_source(tmp_path / "a.png").georeference is None
+        beside(picture(spot()), ".pgw")(tmp_path / "a.png")
+        assert open_source(tmp_path / "a.png").georeference is not None
+        for ending in (".pgw", ".png.aux.xml"):
+            (tmp_path / f"a{ending}").unlink()
 
 
 def test_statistics_beside_a_picture_are_no_place(tmp_path: Path) -> None:

@@ -301,6 +301,28 @@ def test_the_factor_of_a_level_is_whole_where_its_size_was_rounded(size, level, 
     assert placement_by_size(size, level) == Placement(expected, (0.0, 0.0))
 
 
+@pytest.mark.parametrize(
+    ("size", "level", "per_cm", "factor"),
+    [
+        ((300, 450), (200, 300), (9000, 6000), 1.5),
+        ((301, 451), (200, 300), (9000, 6000), 1.5),  # rounded down
+        ((300, 450), (160, 240), (8000, 4000), 2.0),  # filled up to tiles of 32x48
+        ((300, 450), (150, 225), (8000, 8000), 2.0),  # of the first level in all
+        ((300, 450), (150, 225), (8000, 1000), 2.0),  # not true of the sizes
+    ],
+)
+def test_the_resolution_of_a_level_says_where_it_lies(tmp_path, size, level, per_cm, factor):
+    path = tmp_path / "image.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for n, (shape, resolution) in enumerate(zip((size, level), per_cm, strict=True)):
+            told = {"resolution": (resolution, resolution), "resolutionunit": "CENTIMETER"}
+            below = {"subfiletype": 1} if n else {"subifds": 1}
+            file.write(noise(*shape), **told, **below, **TILES)
+    source = open_source(path, level=1)
+    assert source.placement.scale == pytest.approx((factor, factor))
+    assert source.placement.offset == (0.0, 0.0)
+
+
 def test_the_coarsest_level_that_is_fine_enough_is_read_and_resized(tmp_path):
     path = tmp_path / "image.ome.tif"
     physical = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 500.0, "PhysicalSizeYUnit": "nm"}

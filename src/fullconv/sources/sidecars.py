@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from fullconv.errors import MissingExtraError
@@ -14,6 +17,9 @@ PAM_BYTES = 1 << 20
 
 PAM_PLACES = (b"<SRS", b"<GeoTransform", b"<GCPList", b'domain="RPC"')
 """What in GDAL's .aux.xml says where an image lies; most of them hold statistics alone."""
+
+STILL_NS = 2_000_000_000
+"""A folder that has not changed for so long is not looked through again until it does."""
 
 RPC_ENDINGS = ("_RPC.TXT", "_rpc.txt", ".RPB", ".rpb")
 
@@ -58,18 +64,38 @@ def find_place(path: Path, tags: str = "") -> Place:
 
 def _beside(path: Path) -> Iterator[Path]:
     """Yield the files beside an image that say where it lies, by the names that GDAL knows."""
+    there = _names(path.parent)
     ending = path.suffix[1:]
     # The first and the last letter of the ending and a w, as in .jgw; or the whole of it.
     worlds = [ending[:1] + ending[-1:] + "w", f"{ending}w", "wld"] if ending else ["wld"]
     names = dict.fromkeys(f".{name}" for n in worlds for name in (n, n.lower(), n.upper()))
-    yield from (file for name in names if (file := path.with_suffix(name)).is_file())
+    worlds_of_it = (path.with_suffix(name) for name in names)
+    yield from (file for file in worlds_of_it if file.name in there and file != path)
     for file in (path.with_name(f"{path.name}.aux.xml"), path.with_suffix(".aux.xml")):
-        if file.is_file() and any(word in _start(file) for word in PAM_PLACES):
+        if file.name in there and any(word in _start(file) for word in PAM_PLACES):
             yield file
-    for name in RPC_ENDINGS:
-        file = path.with_name(path.stem + name)
-        if file.is_file():
-            yield file
+    rpc = (path.with_name(path.stem + name) for name in RPC_ENDINGS)
+    yield from (file for file in rpc if file.name in there)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """Return the names in a folder; asked once for the many images of one that does not change.
+
+    To ask for each name that a file beside an image may have takes as long as to read a small one.
+    """
+    try:
+        changed = folder.stat().st_mtime_ns
+        # Clocks of file systems tick slowly: what changes in the same tick cannot be told.
+        if time.time_ns() - changed < STILL_NS:
+            return frozenset(os.listdir(folder))
+        return _listed(folder, changed)
+    except OSError:
+        return frozenset()
+
+
+@lru_cache(maxsize=4)
+def _listed(folder: Path, changed: int) -> frozenset[str]:
+    return frozenset(os.listdir(folder))
 
 
 def _start(file: Path) -> bytes:

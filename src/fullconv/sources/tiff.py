@@ -59,7 +59,7 @@ def open_tiff(path: Path) -> Pyramid:
         check_pixels(name, list(sizes))
         plain = [level.opener(path, layout_of) for level in levels]
         openers = openers_of(tiff, path, levels, plain)
-        placements = placements_of(tiff, sizes)
+        placements = placements_of(tiff, levels)
         page: Any = levels[0].series.keyframe
         um = resolution(tiff, page)
         channels = channels_of(tiff, path, page, levels[0].bands)

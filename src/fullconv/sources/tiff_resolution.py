@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 
 from fullconv.sources.pyramid import um_of
 from fullconv.sources.source import Resolution
-from fullconv.sources.tiff_slides import philips_spacings
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 """Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
+
+SPACING = "Attribute[@Name='DICOM_PIXEL_SPACING']"
+REPRESENTATION = ".//DataObject[@ObjectType='PixelDataRepresentation']"
 
 HABITS_DPI = (72, 96, 100, 150, 180, 200, 240, 250, 300, 350, 360, 400, 600, 1200)
 """What cameras, scanners and editors write whatever the picture shows: a wish for its print."""
@@ -29,12 +31,23 @@ def resolution(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     if tiff.is_ome:
         found = _of_ome(tiff.ome_metadata or "")
     elif tiff.is_svs:
-        found = _of_aperio(page.description)
+        found = of_aperio(page.description)
     elif tiff.is_philips:
         found = next((_um(mm) for mm in philips_spacings(tiff)), None)
     else:
         found = _of_imagej(tiff, page) or _of_tags(page)
     return found if found is not None and min(found) > 0 else None
+
+
+def philips_spacings(tiff: TiffFile) -> list[tuple[float, float]]:
+    """Return millimetres between the pixels of every level, (row, column), of a Philips slide."""
+    xml = tiff.philips_metadata
+    if xml is None:
+        return []
+    root = ElementTree.fromstring(xml)
+    held = root.findall(f"{REPRESENTATION}/{SPACING}") or root.findall(f".//{SPACING}")
+    numbers = [[float(n) for n in (one.text or "").replace('"', "").split()] for one in held]
+    return [(pair[0], pair[1]) for pair in numbers if len(pair) == 2 and min(pair) > 0]
 
 
 def _um(mm: tuple[float, float]) -> Resolution:
@@ -55,7 +68,8 @@ def _of_ome(xml: str) -> Resolution | None:
     return sizes[0], sizes[1]
 
 
-def _of_aperio(description: str) -> Resolution | None:
+def of_aperio(description: str) -> Resolution | None:
+    """Return micrometres per pixel as Aperio's description says (``MPP``)."""
     found = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", description)
     return None if found is None else (float(found[1]), float(found[1]))
 
@@ -76,6 +90,12 @@ def _of_tags(page: TiffPage) -> Resolution | None:
     if any(abs(n / habit - 1) < 0.015 for n in dpi for habit in HABITS_DPI) or min(dpi) < 72:
         return None
     return um / per_unit[0], um / per_unit[1]
+
+
+def spacing_of_tags(page: TiffPage) -> Resolution | None:
+    """Return the length of a page's pixels in the unit of its resolution tags."""
+    per_unit = _per_unit(page)
+    return None if per_unit is None else (1 / per_unit[0], 1 / per_unit[1])
 
 
 def _per_unit(page: TiffPage) -> tuple[float, float] | None:

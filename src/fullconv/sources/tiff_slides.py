@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from fullconv.errors import MissingExtraError
 from fullconv.geometry import Pair
 from fullconv.placement import Placement
+from fullconv.sources.pyramid import placement_by_size
 from fullconv.sources.source import Facts, Source
+from fullconv.sources.tiff_resolution import of_aperio, philips_spacings, spacing_of_tags
 from fullconv.sources.trouble import reading
 
 if TYPE_CHECKING:
@@ -20,38 +21,47 @@ if TYPE_CHECKING:
 
 WHITE = 255
 
-SPACING = "Attribute[@Name='DICOM_PIXEL_SPACING']"
-REPRESENTATION = ".//DataObject[@ObjectType='PixelDataRepresentation']"
-
 
 def background_of(tiff: TiffFile) -> int | None:
     """Return what tiles show that were never written: the glass, which both makers leave out."""
     return WHITE if tiff.is_philips or tiff.is_svs else None
 
 
-def philips_spacings(tiff: TiffFile) -> list[tuple[float, float]]:
-    """Return millimetres between the pixels of every level, (row, column), of a Philips slide."""
-    xml = tiff.philips_metadata
-    if xml is None:
-        return []
-    root = ElementTree.fromstring(xml)
-    held = root.findall(f"{REPRESENTATION}/{SPACING}") or root.findall(f".//{SPACING}")
-    numbers = [[float(n) for n in (one.text or "").replace('"', "").split()] for one in held]
-    return [(pair[0], pair[1]) for pair in numbers if len(pair) == 2 and min(pair) > 0]
+def placements_of(tiff: TiffFile, levels: Sequence[Level]) -> tuple[Placement, ...]:
+    """Return where levels lie by the resolution that each declares; none where they do not.
 
-
-def placements_of(tiff: TiffFile, sizes: Sequence[Pair]) -> tuple[Placement, ...]:
-    """Return where the levels of a Philips slide lie by their spacing; none for other files.
-
-    Their sizes do not tell: levels are filled up to whole tiles.
+    Philips' sizes do not tell it, for levels are filled up to whole tiles. Others are believed
+    where their sizes fit: many programs write the resolution of the first level into all.
     """
     spacings = philips_spacings(tiff)
-    if len(spacings) != len(sizes):
+    is_philips = len(spacings) == len(levels)
+    declared = spacings if is_philips else [_spacing(tiff, level) for level in levels]
+    first = declared[0]
+    if first is None:
         return ()
-    first = spacings[0]
-    return tuple(
-        Placement((spacing[0] / first[0], spacing[1] / first[1]), (0.0, 0.0))
-        for spacing in spacings
+    found = []
+    for level, spacing in zip(levels, declared, strict=True):
+        factor = spacing and (spacing[0] / first[0], spacing[1] / first[1])
+        if factor and (is_philips or _fits(levels[0].size, level, factor)):
+            found.append(Placement(factor, (0.0, 0.0)))
+        else:
+            found.append(placement_by_size(levels[0].size, level.size))
+    return tuple(found)
+
+
+def _spacing(tiff: TiffFile, level: Level) -> tuple[float, float] | None:
+    """Return the length of a level's pixels, in whatever unit, where its page says so."""
+    page: Any = level.series.keyframe
+    return of_aperio(page.description) if tiff.is_svs else spacing_of_tags(page)
+
+
+def _fits(size: Pair, level: Level, factor: tuple[float, float]) -> bool:
+    """Whether a level is as large as its resolution says: rounded, or filled up to whole tiles."""
+    page: Any = level.series.keyframe
+    fill = (page.tilelength, page.tilewidth) if page.is_tiled else (1, 1)
+    return all(
+        n / f - 1 < m < n / f + max(1, tile)
+        for n, m, f, tile in zip(size, level.size, factor, fill, strict=True)
     )
 
 
