@@ -49,7 +49,7 @@ ENDINGS = (".geojson", ".json", ".csv")
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
     "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
     "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
-    "each.",
+    "each. Required, but for --dry-run.",
 )
 @click.option(
     "--threshold",

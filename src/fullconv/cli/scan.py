@@ -35,7 +35,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     metavar="OUT",
     type=click.Path(path_type=Path),
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
-    "the folder to put theirs in.",
+    "the folder to put theirs in. Required, but for --dry-run.",
 )
 @options.preprocessing
 @reading

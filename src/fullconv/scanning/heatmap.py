@@ -109,6 +109,11 @@ class Heatmap:
         return Placement.parse(held)
 
     @property
+    def scale(self) -> tuple[float, ...]:
+        """Pixels of the original image per pixel that was scanned, (row, column)."""
+        return self.placement.scale
+
+    @property
     def seen(self) -> Seen | None:
         """What the network saw of some pixels; None where it was not looked at."""
         from fullconv.scanning.pixels import Seen

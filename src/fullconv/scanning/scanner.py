@@ -78,8 +78,9 @@ def scan(
     roi : (x0, y0, x1, y1), optional
         In pixels of the original image: only windows that lie wholly inside are scored.
     mask : array, path or Source, optional
-        Any image, which is stretched over this one: only windows whose centre falls on a pixel
-        that is not 0 are scored.
+        Any image, which is laid over this one by its georeference, its space or its resolution,
+        and stretched over it where it has none: only windows whose centre falls on a pixel that is
+        not 0 are scored.
     output : int
         Which of several outputs of the model.
     dtype : {"float32", "float16", "uint8"}

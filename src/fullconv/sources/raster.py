@@ -194,15 +194,17 @@ def _fitted(name: str, points: Sequence[Any], crs: Any) -> Place:
     known = f"{name} lies on the ground by {len(points)} control points"
     places = np.array([(point.col, point.row) for point in points])
     ground = np.array([(point.x, point.y) for point in points])
-    middle = places.mean(axis=0)
+    # Both around their middle: coordinates on the ground are large, and their differences small.
+    middle, centre = places.mean(axis=0), ground.mean(axis=0)
     centred = np.column_stack([places - middle, np.ones(len(points))])
-    found, _, rank, _ = np.linalg.lstsq(centred, ground)
+    found, _, rank, _ = np.linalg.lstsq(centred, ground - centre)
     turned = found[:2].T
     if rank < 3 or not np.isfinite(found).all() or not np.linalg.det(turned):
         return Place(None, (f"{known}, to which no transform can be fitted; warp it first.",))
-    begin = found[2] - turned @ middle
-    missed = np.linalg.norm(np.linalg.solve(turned, (centred @ found - ground).T), axis=0)
-    rms, most = float(np.sqrt((missed**2).mean())), float(missed.max())
+    begin = found[2] + centre - turned @ middle
+    apart = centred @ found - (ground - centre)
+    missed = np.linalg.norm(np.linalg.solve(turned, apart.T), axis=0)
+    rms, most = (round(float(n), 6) for n in (np.sqrt((missed**2).mean()), missed.max()))
     line = f"{known}; the transform that fits them best misses them by {rms:.2g} pixels (RMS)"
     transform = (*turned[0], begin[0], *turned[1], begin[1])
     return Place(_georeference(transform, crs), (f"{line}, {most:.2g} at most.",))

@@ -105,6 +105,11 @@ class Source(Closing, ABC):
         return self.facts.placement
 
     @property
+    def scale(self) -> tuple[float, ...]:
+        """Pixels of the original per pixel that is read, (row, column)."""
+        return self.placement.scale
+
+    @property
     def georeference(self) -> Georeference | None:
         """Where the image at full resolution lies: on the ground, or else in its space."""
         facts = self.facts
