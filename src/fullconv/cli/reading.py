@@ -71,9 +71,9 @@ def reading(command: Decorated) -> Decorated:
         click.option(
             "--mask",
             type=click.Path(path_type=Path),
-            help="An image that is laid over IMAGE by its georeference or resolution, and stretched "
-            "over it where it has none: only windows whose centre is on a pixel that is not 0 are "
-            "scored.",
+            help="An image that is laid over IMAGE by its georeference or resolution, and "
+            "stretched over it where it has none: only windows whose centre is on a pixel that is "
+            "not 0 are scored.",
         ),
         click.option(
             "--cover",
