@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageWarning, InputError
 from fullconv.scanning.scanner import scan
+from fullconv.sources import open_source, resized
 from placed_files import micrometres, ome_zarr, raster, spot
 from test_cli_scan import call
 from test_placed_files import converted, mean_of, world
@@ -105,7 +106,7 @@ def test_a_mask_of_another_reference_system_is_turned(tmp_path: Path) -> None:
 def test_a_mask_lies_by_its_resolution_from_the_corner(tmp_path: Path, level: int) -> None:
     with tifffile.TiffWriter(tmp_path / "i.ome.tif", ome=True) as file:
         size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
-        first = np.zeros((96 * 2**level, 128 * 2**level), np.uint8)
+        first = np.full((96 * 2**level, 128 * 2**level), 9, np.uint8)
         file.write(first, subifds=level, metadata=size)
         if level:
             file.write(spot(), subfiletype=1)
@@ -131,6 +132,22 @@ def test_a_mask_lies_where_its_translation_says(tmp_path: Path, unit: str) -> No
     wanted = expected(micrometres(0.5, 0.25, 1000, 2000), micrometres(2, 1, 990, 1995), mask)
     assert wanted
     assert marked(tmp_path / "i.zarr", tmp_path / "m.zarr") == wanted
+
+
+def test_a_mask_that_is_open_at_a_level_lies_as_the_whole_does(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    mask = np.kron(blot(48, 64), np.ones((4, 4), np.uint8))
+    fine = (1.0, 0.0, *UTM[2:4], -1.0, UTM[5])
+    raster(mask, transform=fine)(tmp_path / "m.tif")
+    wanted = expected(UTM, fine, mask)
+    # Resizing mixes pixels at the edges of what is marked, by up to two of the coarser ones.
+    around = [np.roll(mask, (y, x), (0, 1)) for y in (-8, 0, 8) for x in (-8, 0, 8)]
+    most = expected(UTM, fine, np.max(around, axis=0))
+    with open_source(tmp_path / "m.tif") as whole:
+        assert marked(tmp_path / "i.tif", whole) == wanted
+        found = marked(tmp_path / "i.tif", resized(whole, (48, 64)))
+    assert set(wanted) <= set(found) <= set(most)
 
 
 def test_a_mask_without_a_place_is_stretched(tmp_path: Path) -> None:

@@ -41,12 +41,15 @@ class Mask:
         Takes (columns, rows) of the scanned image to another reference system first.
     told : str
         What lays it: "georeference", "space", "resolution" or "size".
+    remarks : tuple of str
+        What is to be said of its file.
     """
 
     name: str
     pixels: NDArray[np.bool_]
     transform: Affine
     told: str
+    remarks: tuple[str, ...] = ()
     across: Callable[[Points, Points], tuple[Points, Points]] | None = field(
         default=None, compare=False
     )
@@ -70,7 +73,7 @@ class Mask:
             if not pixels.any():
                 raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
             transform, told, across = _laid(source, image)
-            return cls(source.name, pixels, transform, told, across)
+            return cls(source.name, pixels, transform, told, source.facts.remarks, across)
 
     def describe(self) -> list[Any]:
         """Return what tells this mask from another, as JSON values."""
@@ -118,18 +121,19 @@ def _marked(source: Source) -> NDArray[np.bool_]:
 
 def _laid(mask: Source, image: Source) -> tuple[Affine, str, Any]:
     """Return how positions of the scanned image become those of the mask, and by what."""
-    scanned = _of_placement(image)
+    scanned, back = _of_placement(image), _back(_of_placement(mask))
     ground, own = image.facts.georeference, mask.facts.georeference
     if ground is not None and own is not None:
         to_ground = _after(ground.transform, scanned)
         if _are_one(ground, own):
-            return _after(_back(own.transform), to_ground), "georeference", None
-        return _back(own.transform), "georeference", _across(to_ground, ground, own)
+            return _after(back, _after(_back(own.transform), to_ground)), "georeference", None
+        turned = _across(to_ground, ground, own)
+        return _after(back, _back(own.transform)), "georeference", turned
     if image.facts.space is not None and mask.facts.space is not None:
         found = _by_space(image.facts.space, mask.facts.space)
         if found is not None:
             told = "space" if mask.facts.space.is_placed else "resolution"
-            return _after(found, scanned), told, None
+            return _after(back, _after(found, scanned)), told, None
     stretched = [n / m for n, m in zip(mask.size, image.size, strict=True)]
     return (stretched[1], 0.0, 0.0, 0.0, stretched[0], 0.0), "size", None
 

@@ -92,18 +92,20 @@ class Region:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the mask, in one line each."""
-        if self.mask is None or self.mask.told == "size":
+        if self.mask is None:
             return ()
+        if self.mask.told == "size":
+            return self.mask.remarks
         (top, bottom), (left, right) = self.rows, self.columns
         covered = sum(
             int(np.count_nonzero(self._at(rows, self.columns)[1])) for rows in self._bands()
         )
         every = (bottom - top) * (right - left)
         if covered == every:
-            return ()
+            return self.mask.remarks
         share = f"{100 * covered / every:.3g}"
         line = f"the mask {self.mask.name} lies by its {self.mask.told} over {share} % of the image"
-        return (f"{line}; the rest is not scanned.",)
+        return (*self.mask.remarks, f"{line}; the rest is not scanned.")
 
     def wanted(self, rows: Pair, columns: Pair) -> NDArray[np.bool_]:
         """Return which windows of a rectangle of windows are to be scored."""
