@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import ceil
+from typing import NamedTuple
 
 from fullconv.geometry import NO_HALO, Grid, Halo, Pair
 from fullconv.lift.memory import Footprint, elements
+from fullconv.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Tile:
         The rows and columns of pixels it reads, half-open: its windows and their halo.
     skipped : (int, int)
         Rows and columns of windows that lie in the halo, above and to the left of its own.
+    parts : tuple of Tile
+        Where it holds windows that are flush with the border (Note [The border]), the tiles that it
+        is scored in: its windows a step apart, and the others. The pixels are those of the first.
     """
 
     index: int
@@ -33,6 +38,12 @@ class Tile:
     y: Pair
     x: Pair
     skipped: Pair
+    parts: tuple[Tile, ...] = ()
+
+    @property
+    def passes(self) -> tuple[Tile, ...]:
+        """What is scored in one pass each: the parts, or itself."""
+        return self.parts or (self,)
 
     @property
     def windows(self) -> int:
@@ -41,8 +52,8 @@ class Tile:
 
     @property
     def pixels(self) -> int:
-        """Count the pixels it reads."""
-        return (self.y[1] - self.y[0]) * (self.x[1] - self.x[0])
+        """Count the pixels it reads; what several parts read counts for each."""
+        return sum((one.y[1] - one.y[0]) * (one.x[1] - one.x[0]) for one in self.passes)
 
     @property
     def own(self) -> tuple[slice, slice]:
@@ -68,12 +79,15 @@ class Plan:
         Rows and columns of windows in a tile; the last ones may have fewer.
     halo : Halo
         Pixels that a tile reads beyond its windows.
+    cover : str
+        "all", where windows flush with the border come last; see `Windows`.
     """
 
     image: Pair
     grid: Grid
     shape: Pair
     halo: Halo = NO_HALO
+    cover: str = "whole"
 
     @classmethod
     def within(cls, image: Pair, grid: Grid, halo: Halo, footprint: Footprint, limit: int) -> Plan:
@@ -112,10 +126,24 @@ class Plan:
                 best, fewest = (height, width), pixels
         return cls(image, grid, best, halo)
 
+    def covering(self) -> Plan:
+        """Return the plan with windows flush with the border, in the last tiles where they fit."""
+        covered = replace(self, cover="all")
+        height, width = (
+            side + (axis.has_flush and side == axis.regular)
+            for side, axis in zip(self.shape, covered.all_windows.axes, strict=True)
+        )
+        return replace(covered, shape=(height, width))
+
+    @cached_property
+    def all_windows(self) -> Windows:
+        """The windows of the image."""
+        return Windows.of(self.grid, self.image, self.cover)
+
     @cached_property
     def counts(self) -> Pair:
         """Rows and columns of windows in the image."""
-        return self.grid.shape(self.image)
+        return self.all_windows.shape
 
     @cached_property
     def tiles(self) -> Pair:
@@ -127,8 +155,8 @@ class Plan:
     def pixels(self) -> int:
         """Count the pixels that all tiles read; what several of them read counts for each."""
         down, across = (
-            sum(stop - start for _, (start, stop), _ in map(partial(self._side, axis), range(n)))
-            for axis, n in enumerate(self.tiles)
+            sum(stop - start for n in range(count) for _, (start, stop), _ in self._sides(axis, n))
+            for axis, count in enumerate(self.tiles)
         )
         return down * across
 
@@ -145,24 +173,54 @@ class Plan:
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
         band, place = divmod(index, self.tiles[1])
-        rows, y, top = self._side(0, band)
-        columns, x, left = self._side(1, place)
-        return Tile(index, rows, columns, y, x, (top, left))
+        down, across = self._sides(0, band), self._sides(1, place)
+        parts = tuple(
+            Tile(index, rows.windows, columns.windows, rows.pixels, columns.pixels, skipped)
+            for rows in down
+            for columns in across
+            for skipped in [(rows.skipped, columns.skipped)]
+        )
+        if len(parts) == 1:
+            return parts[0]
+        rows = down[0].windows[0], down[-1].windows[1]
+        columns = across[0].windows[0], across[-1].windows[1]
+        first = parts[0]
+        return Tile(index, rows, columns, first.y, first.x, first.skipped, parts)
 
-    def _side(self, axis: int, number: int) -> tuple[Pair, Pair, int]:
-        """Return a tile's windows and pixels along one axis, and the windows in its halo before.
+    def _sides(self, axis: int, number: int) -> list[_Side]:
+        """Return a tile's windows along one axis: those a step apart, and one at the border.
 
         It begins a whole number of steps before its own windows, so that all that it computes lies
         on the same cells as over the whole image. It ends with a whole window, for maps are cut to
         what the windows of a tile cover: only so does the cut lie beyond the halo.
         """
+        along = self.all_windows.axes[axis]
+        first = number * self.shape[axis]
+        last = min(first + self.shape[axis], along.count)
+        sides = []
+        if first < along.regular:
+            sides.append(self._side(axis, first, min(last, along.regular), 0))
+        if last > along.regular:
+            # On the image whose first pixels are cut off, it is the last window a step apart.
+            flush = self._side(axis, along.regular - 1, along.regular, along.rest)
+            sides.append(flush._replace(windows=(along.regular, last)))
+        return sides
+
+    def _side(self, axis: int, first: int, last: int, begin: int) -> _Side:
+        """Return windows along one axis of the image from some pixel on."""
         step, window = self.grid.step[axis], self.grid.window[axis]
         before, after = self.halo[axis]
-        first = number * self.shape[axis]
-        last = min(first + self.shape[axis], self.counts[axis])
         skipped = min(first, ceil(before / step))
-        end = min(self.image[axis], (last - 1 + ceil(after / step)) * step + window)
-        return (first, last), ((first - skipped) * step, end), skipped
+        end = min(self.image[axis], begin + (last - 1 + ceil(after / step)) * step + window)
+        return _Side((first, last), (begin + (first - skipped) * step, end), skipped)
+
+
+class _Side(NamedTuple):
+    """A tile along one axis: its windows, its pixels, and the windows in its halo before."""
+
+    windows: Pair
+    pixels: Pair
+    skipped: int
 
 
 def _windows_in(grid: Grid, halo: Halo) -> Pair:

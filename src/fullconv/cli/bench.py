@@ -38,6 +38,7 @@ LARGEST = 1024
     show_default=True,
     help="How often each way is run.",
 )
+@options.bands
 @options.as_json
 def command(
     model: str,
@@ -48,6 +49,7 @@ def command(
     weights: Path | None,
     size: int,
     rounds: int,
+    bands: tuple[int, ...] | None,
     flags: PreprocessingFlags,
     as_json: bool,
 ) -> None:
@@ -70,7 +72,7 @@ def command(
         exact, found = opened.fcn, opened.classifier
         near = fullconv.convert(found, exact.grid.window, exact.grid.step, exact=False)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
-        with open_source(image) as source:
+        with open_source(image, bands=bands) as source:
             fitted = fit_channels(source, exact.shape.channels)
             y, x = (
                 _middle(n, max(size, w))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import ACTIVATIONS
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import DIFFERS, dry, options
 from fullconv.cli.many import (
     all_failed,
     each,
@@ -26,7 +26,7 @@ from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import comparison, labels_of, opened_image, prepared, reading
+from fullconv.cli.reading import border, comparison, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Scales
 from fullconv.geometry import Pair
 
@@ -46,12 +46,11 @@ ENDINGS = (".geojson", ".json", ".csv")
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=Local(),
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
     "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
     "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
-    "each.",
+    "each. Required, but for --dry-run.",
 )
 @click.option(
     "--threshold",
@@ -101,6 +100,7 @@ ENDINGS = (".geojson", ".json", ".csv")
     help="So many windows of every scan are computed again from crops; 0: none.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@dry.flag
 @click.option(
     "--overlay",
     type=Local(),
@@ -117,8 +117,9 @@ def command(
     step: Pair | None,
     approximate: bool,
     weights: Path | None,
-    output: Path,
+    output: Path | None,
     overlay: Path | None,
+    dry_run: bool,
     overwrite: bool,
     classes: tuple[str, ...] | None,
     across_classes: bool,
@@ -137,6 +138,17 @@ def command(
     from fullconv.detections.keeping import check_kept, remove_kept
 
     found = find_inputs(images, output, overlay)
+    if dry_run:
+        with only_json(as_json):
+            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            preprocessing = prepared("detect", opened, flags, asked["level"], as_json)
+        told = asked | {"preprocessing": preprocessing}
+        failed = dry.tell_all(opened, found, told, asked["scales"], as_json)
+        if failed:
+            raise all_failed(failed, len(found), "Nothing was written.")
+        return
+    if output is None:
+        dry.miss_output(ctx)
     outs = _outputs(found, output)
     pictures = picture_places(found, overlay)
     if not overwrite:
@@ -198,15 +210,16 @@ def _one(
             progress=listener,
             **others,
         )
-    described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
-    with reopen({name: value for name, value in described.items() if name != "then"}) as source:
-        if is_alone:
-            place = source.georeference if out.suffix.lower() == ".geojson" else None
-            found.detections.save(out, place)
-        if image in pictures:
+    if is_alone:
+        found.detections.save(out)
+    if image in pictures:
+        described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
+        described.pop("then", None)
+        with reopen(described) as source:
             _draw(found.detections, source, pictures[image])
     if not as_json:
         _tell(found, image, asked["threshold"])
+        _tell_place(found.detections, out)
     elif found.beyond is not None:
         note(_beyond(found.beyond, asked["threshold"]), as_json)
     return found
@@ -219,16 +232,32 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
         counts[each_.name] += 1
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
     click.echo(f"image    {image}: {told}")
+    first = found.heatmaps[0]
+    for line in border(first):
+        click.echo(line)
     for heatmap in found.heatmaps:
         proof = heatmap.verification
         if proof is not None:
-            at = f" at scale {1 / heatmap.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            at = (
+                f" at scale {1 / heatmap.placement.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            )
             if proof.exact and proof.passed:
                 click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
             else:
                 click.echo("\n".join(comparison(proof, at)))
+    if first.seen is not None:
+        click.echo(f"pixels   {first.seen}")
     if found.beyond is not None:
         note(_beyond(found.beyond, threshold), False)
+
+
+def _tell_place(detections: Detections, out: Path) -> None:
+    """Say in which coordinates the boxes are, where the image has others than pixels."""
+    place = detections.places[0]
+    if place is not None:
+        is_kept = out.suffix.lower() == ".geojson"
+        kept = "" if is_kept else f"; {out} is in pixels, and .geojson would be in these"
+        click.echo(f"place    {place}{kept}")
 
 
 def _beyond(extremes: tuple[float, float], threshold: float) -> str:

@@ -47,11 +47,13 @@ def places(
         If several images would share one file, ``out`` has an ending of another kind and is no
         folder, or an image would be overwritten.
     """
+    from fullconv.sources.ome_collection import listed
+
     if out.suffix.lower() in endings:
         if len(images) > 1:
             raise InputError(
                 f"{flag} {out}: that is the place of one result, and there are {len(images)} "
-                f"images; name a folder, without an ending."
+                f"images ({listed(images)}); name a folder, without an ending."
             )
         outs = [out]
     elif out.suffix and not out.is_dir():

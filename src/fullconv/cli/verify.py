@@ -48,6 +48,7 @@ LARGEST = 1 << 27
     metavar="MODEL",
     help="The classifier that MODEL was converted from, where MODEL is already converted.",
 )
+@options.bands
 @options.as_json
 @click.pass_context
 def command(
@@ -61,6 +62,7 @@ def command(
     windows: int,
     seed: int,
     original: str | None,
+    bands: tuple[int, ...] | None,
     as_json: bool,
 ) -> None:
     """Compare windows of IMAGE, scored all at once, with the same windows cut out and scored alone.
@@ -71,7 +73,8 @@ def command(
     that scores which claim to be the crops' own are not.
     """
     if Path(model).suffix.lower() in HEATMAPS:
-        given = {"--window": window, "--step": step, "--approximate": approximate or None}
+        given: dict[str, Any] = {"--window": window, "--step": step, "--bands": bands}
+        given["--approximate"] = approximate or None
         _refuse(model, [name for name, value in given.items() if value is not None])
         passed = _of_heatmap(Path(model), image, original, weights, windows, seed, as_json)
         ctx.exit(0 if passed else DIFFERS)
@@ -91,7 +94,7 @@ def command(
                 f"verify --original {original}: {model} is not converted yet, and is itself "
                 f"the original; leave --original out."
             )
-        images = _prepared(fcn, image)
+        images = _prepared(fcn, image, bands)
         verification = verify_prepared(fcn, classifier, images, windows, seed=seed)
 
     if fcn.preprocessing is None:
@@ -111,12 +114,12 @@ def command(
         ctx.exit(DIFFERS)
 
 
-def _prepared(fcn: FullyConvolutional, path: Path) -> Any:
+def _prepared(fcn: FullyConvolutional, path: Path, bands: tuple[int, ...] | None) -> Any:
     """Return an image as the model takes it, ``(1, C, H, W)``."""
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import fit_channels, open_source
 
-    with open_source(path) as source:
+    with open_source(path, bands=bands) as source:
         height, width = source.size
         if height * width > LARGEST:
             raise ImageError(
@@ -253,7 +256,8 @@ def _refuse(model: str, given: list[str]) -> None:
     if given:
         named = ", ".join(given)
         raise InputError(
-            f"verify {model} {named}: a heatmap has its own window and step; leave {named} out."
+            f"verify {model} {named}: a heatmap has its own window, step and bands; leave {named} "
+            f"out."
         )
 
 

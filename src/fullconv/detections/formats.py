@@ -23,17 +23,22 @@ def check_ending(path: Path) -> None:
         )
 
 
+def check_place(path: Path, georeference: Georeferenced | None) -> None:
+    """Refuse a place that is asked for and cannot be written."""
+    check_ending(path)
+    if georeference is not None and path.suffix.lower() != ".geojson":
+        raise InputError(
+            f"{path}: only .geojson holds coordinates of the raster; use that ending, or leave "
+            f"the georeference out."
+        )
+
+
 def write(
     found: Detections, path: Path, georeference: Georeferenced | None = None, named: bool = False
 ) -> None:
     """Write detections in the format that the ending tells; see `Detections.save`."""
     check_ending(path)
     ending = path.suffix.lower()
-    if georeference is not None and ending != ".geojson":
-        raise InputError(
-            f"{path}: only .geojson holds coordinates of the raster; use that ending, or leave "
-            f"the georeference out."
-        )
     if ending == ".geojson":
         lines = geojson.lines(found, georeference)
     elif ending == ".json":

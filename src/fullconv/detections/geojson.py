@@ -12,15 +12,13 @@ RFC 7946 has left out and GDAL still writes and reads.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from fullconv.detections.found import Detections, Georeferenced
 from fullconv.detections.palette import colour_of
 from fullconv.errors import InputError
-
-PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+from fullconv.placement import NOWHERE, epsg
 
 
 def lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str]:
@@ -40,7 +38,7 @@ def lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str
 
 
 def _lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str]:
-    transform = PIXELS if georeference is None else georeference.transform
+    transform = NOWHERE if georeference is None else georeference.transform
     yield '{"type": "FeatureCollection",'
     if georeference is not None and georeference.crs:
         yield f'\n"crs": {json.dumps(crs_member(georeference.crs), ensure_ascii=False)},'
@@ -86,11 +84,11 @@ def crs_member(wkt: str) -> dict[str, Any]:
     longitude and latitude on WGS 84 as CRS84, because their order in GeoJSON is that of CRS84.
     Any other is given as it is, which GDAL reads as well.
     """
-    code = re.search(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$', wkt)
+    code = epsg(wkt)
     if code is None:
         name = wkt
-    elif code[1] == "4326":
+    elif code == "4326":
         name = "urn:ogc:def:crs:OGC:1.3:CRS84"
     else:
-        name = f"urn:ogc:def:crs:EPSG::{code[1]}"
+        name = f"urn:ogc:def:crs:EPSG::{code}"
     return {"type": "name", "properties": {"name": name}}

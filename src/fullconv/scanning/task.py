@@ -16,7 +16,7 @@ from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
-from fullconv.sources.contents import checksum
+from fullconv.sources.contents import checksum, combined
 from fullconv.tiling import Plan, Tile
 
 BAND_BYTES = 1 << 20
@@ -25,10 +25,11 @@ BAND_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Prepared:
-    """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored.
+    """The pixels of one pass, ``(1, C, h, w)``, and which of its windows are not to be scored.
 
     The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
-    or infinite pixels. ``checksum`` is of the pixels as they were read, where one is kept.
+    or infinite pixels, or some that are missing. ``checksum`` is of the pixels as they were read,
+    where one is kept.
     """
 
     pixels: NDArray[np.float32]
@@ -84,21 +85,48 @@ class Task:
         scores: int = self._leaf(self.runtime.run(nothing)).shape[1]
         return scores
 
-    def read(self, tile: Tile) -> Prepared:
-        """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
+    def read(self, tile: Tile) -> list[Prepared]:
+        """Return the pixels of a tile, pass by pass, and which of its windows are left out.
+
+        Those are the windows that hold NaN, infinity, or pixels that the file does not hold.
+        """
+        return [self._read(one) for one in tile.passes]
+
+    def _read(self, tile: Tile) -> Prepared:
         room = self._room(self.channels * (tile.y[1] - tile.y[0]) * (tile.x[1] - tile.x[0]))
         held = self.image.read(tile.y, tile.x)
         kept = checksum(held) if self.image.is_sampled else None
         pixels, odd = prepare(held, self.preprocessing, room)
         wanted = self.region.wanted(tile.rows, tile.columns)
         windows, touched = int(np.count_nonzero(wanted)), 0
+        missing = self.image.missing(tile.y, tile.x)
+        if missing is not None:
+            odd = missing if odd is None else odd | missing
         if odd is not None:
             wanted &= ~self._touched(odd, tile)
             touched = windows - int(np.count_nonzero(wanted))
         return Prepared(pixels[None], room, ~wanted, windows, touched, kept)
 
-    def compute(self, tile: Tile, held: Prepared) -> Scored:
+    def compute(self, tile: Tile, held: list[Prepared]) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
+        passes = [self._compute(one, part) for one, part in zip(tile.passes, held, strict=True)]
+        if len(passes) == 1:
+            return passes[0]
+        first = passes[0].scores
+        rows, columns = (last - start for start, last in (tile.rows, tile.columns))
+        scores = np.empty((len(first), rows, columns), first.dtype)
+        for one, made in zip(tile.passes, passes, strict=True):
+            top, left = one.rows[0] - tile.rows[0], one.columns[0] - tile.columns[0]
+            _, height, width = made.scores.shape
+            scores[:, top : top + height, left : left + width] = made.scores
+        return Scored(
+            scores,
+            sum(one.windows for one in passes),
+            sum(one.odd for one in passes),
+            combined([one.checksum for one in passes]),
+        )
+
+    def _compute(self, tile: Tile, held: Prepared) -> Scored:
         scores = self._leaf(self.runtime.run(held.pixels))[0]
         expected = self.grid.shape(held.pixels.shape[2:])
         if scores.shape[-2:] != expected:
@@ -126,9 +154,9 @@ class Task:
         """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
         total = np.zeros((odd.shape[0] + 1, odd.shape[1] + 1), np.int64)
         np.cumsum(np.cumsum(odd, axis=0, dtype=np.int64), axis=1, out=total[1:, 1:])
-        (h, w), (sy, sx) = self.grid.window, self.grid.step
-        y = np.arange(*tile.rows) * sy - tile.y[0]
-        x = np.arange(*tile.columns) * sx - tile.x[0]
+        rows, columns = self.plan.all_windows.axes
+        (h, w), y = self.grid.window, rows.positions(*tile.rows) - tile.y[0]
+        x = columns.positions(*tile.columns) - tile.x[0]
         inside = (
             total[np.ix_(y + h, x + w)]
             - total[np.ix_(y, x + w)]

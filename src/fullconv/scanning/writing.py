@@ -23,7 +23,7 @@ from fullconv.scanning.repairing import Repair
 from fullconv.scanning.storing import encoded
 from fullconv.scanning.task import Scored, Task
 from fullconv.sources import Source, reopen
-from fullconv.sources.contents import checksum
+from fullconv.sources.contents import checksum, combined
 from fullconv.tiling import Tile
 
 COMPARED = 16
@@ -115,7 +115,8 @@ class Writer:
         with _opened_anew(self.task.image) as image:
             for line in random.sample(known, min(COMPARED, len(known))):
                 tile = self.task.plan[line.tile]
-                if checksum(image.read(tile.y, tile.x)) != line.pixels:
+                now = combined([checksum(image.read(one.y, one.x)) for one in tile.passes])
+                if now != line.pixels:
                     raise ImageError(
                         f"{image.name} has changed since a part of it was scanned (its pixels "
                         f"{tile.x[0]},{tile.y[0]} to {tile.x[1]},{tile.y[1]}, as they are read, "

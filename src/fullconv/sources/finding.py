@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from fullconv.errors import InputError
+from fullconv.errors import ImageError, InputError
 from fullconv.files import check_local
+from fullconv.sources.ome_collection import images_in, is_zarr
 from fullconv.sources.opening import RASTERS, SLIDES
-from fullconv.sources.trouble import check_regular
-from fullconv.sources.zarr_folder import is_zarr
+from fullconv.sources.trouble import check_regular, reading
 
 ENDINGS = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .gif .jp2 .j2k .j2c .jpx .jph .jxl "
@@ -26,10 +26,10 @@ def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = 
 
     A folder stands for all images in it and below, sorted; a pattern with ``*``, ``?`` or ``[``
     for what it matches, sorted; a ``.txt`` file for the paths in it, one a line, relative to the
-    list. A zarr folder is one image. In a folder, heatmaps that a scan has written, or is writing,
-    are no images; nor is what lies in the folders ``apart_from``, where results go. Whether a
-    named file exists and can be read shows when it is opened, so that one bad image does not keep
-    the others from being read.
+    list. A zarr folder is one image, or all images of the plate, well or other group that it is. In
+    a folder, heatmaps that a scan has written, or is writing, are no images; nor is what lies in
+    the folders ``apart_from``, where results go. Whether a named file exists and can be read shows
+    when it is opened, so that one bad image does not keep the others from being read.
 
     Raises
     ------
@@ -53,8 +53,17 @@ def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = 
             images = _listed(path)
         else:
             images = [path]
-        found.update(dict.fromkeys(images))
+        found.update((one, None) for path in images for one in _held_by(path))
     return list(found)
+
+
+def _held_by(path: Path) -> list[Path]:
+    """Return the images in a plate or the like; a path that is none, or is damaged, as it is."""
+    try:
+        with reading(str(path)):
+            return images_in(path) or [path]
+    except ImageError:
+        return [path]
 
 
 def _below(folder: Path, apart_from: Set[Path]) -> Iterator[Path]:

@@ -35,7 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.errors import ImageError, MissingExtraError
-from fullconv.sources.trouble import check_regular
+from fullconv.sources.sidecars import placing
+from fullconv.sources.trouble import check_regular, check_text
 
 try:
     import rasterio
@@ -145,7 +146,9 @@ def find_opening(path: Path) -> Opening | None:
     check_neighbours(path)
     for ending in TEXTS:
         for named in (path, path.with_suffix("")):
-            list(_there(named, ending))
+            for beside in _there(named, ending):
+                check_text(beside)
+    list(placing(path))
     for driver in DRIVERS:
         opening = Opening(path, driver, beside=driver in WITH_HEADER)
         if driver in _registered() and (driver != "netCDF" or _begins(path, *NETCDF_STARTS)):

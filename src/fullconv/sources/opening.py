@@ -186,7 +186,8 @@ def _refuse_indirect(path: Path, start: bytes) -> None:
 
 
 def _open_folder(path: Path) -> Pyramid:
-    from fullconv.sources.zarr_folder import is_zarr, open_zarr
+    from fullconv.sources.ome_collection import is_zarr
+    from fullconv.sources.zarr_folder import open_zarr
 
     if not is_zarr(path):
         raise ImageError(

@@ -19,6 +19,9 @@ A small file can claim any size, so there must be a limit. Two gigabytes hold ev
 cameras and scanners store whole (700 million RGB pixels), and fit into the machines that scan.
 """
 
+TEXT_BYTES = 1 << 26
+"""The most that a text beside an image may hold: histograms and tables of a raster among it."""
+
 
 class UnreadableKindError(ImageError):
     """A file in order, whose coding or colours this reader does not know; another one may."""
@@ -66,6 +69,22 @@ def check_regular(path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise ImageError(
             f"{path} is {kind_of(mode)}, and images are read from files; save it as a file."
+        )
+
+
+def check_text(path: Path) -> None:
+    """Refuse a file beside an image that is to be read as text and is none, or is too long.
+
+    Raises
+    ------
+    ImageError
+        With its name.
+    """
+    check_regular(path)
+    if path.stat().st_size > TEXT_BYTES:
+        raise ImageError(
+            f"{path} lies beside an image under a name that is read with it, and is too long for "
+            f"text ({path.stat().st_size / 1e6:.0f} MB); move it away."
         )
 
 
