@@ -25,9 +25,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-_HIDDEN = re.compile(
-    "%(?=[0-9A-F]{2}|u[0-9A-F]{4})|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
-)
+_HIDDEN = re.compile("%(?=[0-9A-F]{2}|u[0-9A-F]{4})|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CODE = re.compile("%(?:([0-9A-F]{2})|u([0-9A-F]{4}))")
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
