@@ -227,8 +227,9 @@ def test_truth_that_cannot_be_is_refused_before_the_work(crops, tmp_path):
     truth = write_truth(tmp_path / "truth.json", ["0.png"], SPOTS)
     assert refusal(crops, out, negatives=photos, truth=truth) == (
         f"train --truth {truth}: it says nothing about 1 of 2 photos of --negatives, the first is "
-        f"1.png; add them to it, also those that hold nothing, or name other photos. Names are "
-        f"compared without folder and ending."
+        f"1.png (it knows '0.png'); add them to it, also those that hold nothing, or name other "
+        f"photos. Images are matched by their relative path, and then by a name that only one of "
+        f"them has."
     )
     gone = tmp_path / "no.json"
     assert refusal(crops, out, negatives=photos, truth=gone) == (

@@ -261,10 +261,6 @@ def _record(found: Found) -> dict[str, Any]:
 
 def _outputs(images: list[Path], output: Path) -> list[Path]:
     """Return where each image's boxes go: all in one file, or each in its own."""
-    if output.suffix.lower() == ".json":
-        from fullconv.detections.coco import check_ids
-
-        check_ids([str(image) for image in images])
     if output.suffix.lower() in (".csv", ".json"):
         outs = [output] * len(images)
     elif output.suffix and output.suffix.lower() not in ENDINGS and not output.is_dir():

@@ -17,7 +17,8 @@ from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.activated import Activated, all_scores
 from fullconv.detections.classes import check_classes, wanted_classes
-from fullconv.detections.found import Detections, joined, unnamed_classes
+from fullconv.detections.found import Detections, joined
+from fullconv.detections.numbered import unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, InputError, ModelError
