@@ -42,15 +42,16 @@ MEET = [
 
 APART = [
     # The name that is asked for beside others, what the truth knows, and why it is not found.
-    (["b/1.png", "a/1.png"], ["a/1.png"], "its 'a/1.png' is that of 'a/1.png'"),
-    (["b/1.png", "a/1.png"], ["a/1.png", "c/1.png"], "its 'a/1.png' is that of 'a/1.png'"),
+    (["b/1.png", "a/1.png"], ["a/1.png"], "its 'a/1.png' is another"),
+    (["b/1.png", "a/1.png"], ["a/1.png", "c/1.png"], "its 'a/1.png' is another"),
+    (["b/1.png", "p/a/1.png"], ["a/1.png"], "its 'a/1.png' is that of 'p/a/1.png'"),
     (["a/1.png", "b/1.png"], ["1.png"], "its '1.png' may as well be that of 'b/1.png'"),
     (["b/1.png"], ["a/1.png", "c/1.png"], "it may be any of 'a/1.png', 'c/1.png'"),
     (["1.png"], ["a/1.png", "b/1.png"], "it may be any of 'a/1.png', 'b/1.png'"),
     (["x.png"], ["x.png", "x.png"], "it may be any of 'x.png', 'x.png'"),
     (["a.png", "a.jpg"], ["a"], "its 'a' may as well be that of 'a.jpg'"),
     (["a"], ["a.png", "a.jpg"], "it may be any of 'a.png', 'a.jpg'"),
-    (["q/a/1.png", "a/1.png"], ["a/1.png", "1.png"], "its 'a/1.png' is that of 'a/1.png'"),
+    (["q/a/1.png", "a/1.png"], ["a/1.png", "1.png"], "its 'a/1.png' is another"),
     (
         [f"p/{E}.png", f"q/{E_PARTED}.png"],
         [f"r/{E}.png"],

@@ -155,6 +155,7 @@ def test_a_folder_that_cannot_be_listed_is_named(folder, monkeypatch):
         ("X.TIF", "X"),
         (".png", ".png"),
         ("a/.png", "a/.png"),
+        ("a\\...png", "a\\...png"),
         ("a.png/0", "a.png/0"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TypeVar
 
 import click
 
+from fullconv.cli.naming import places_below as places_below
+from fullconv.cli.naming import result_paths
 from fullconv.errors import FullconvError, InputError, OutputError
 
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ def places(
             f"{endings[1]}, or name a folder, without an ending."
         )
     else:
-        outs = _below(images, out, endings[0])
+        outs = result_paths(images, out, endings[0])
     own = {image.resolve() for image in images}
     for path in outs:
         if path.resolve() in own:
@@ -93,19 +94,6 @@ def refuse_existing(flag: str, named: Path | None, outs: Sequence[Path]) -> None
             f"{flag} {named}: {there[0]} is there already; choose another name, or replace "
             f"it with --overwrite."
         )
-
-
-def _below(images: Sequence[Path], folder: Path, ending: str) -> list[Path]:
-    """Return a place in a folder for each image, no two the same."""
-    common = Path(os.path.commonpath([image.absolute().parent for image in images]))
-    full = [image.absolute().relative_to(common) for image in images]
-    plain = [path.with_suffix("") for path in full]
-    # Of a.png and a.jpg in one folder, neither may take the other's place, nor that of a.png.tif.
-    count = Counter(plain) + Counter(full)
-    named = [a if count[a] == 1 else b for a, b in zip(plain, full, strict=True)]
-    if len(set(named)) < len(named):
-        named = full
-    return [folder / path.with_name(path.name + ending) for path in named]
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,9 @@ def _unpaired(
     names = [known[place] for place in places]
     taken = next((place for place in places if place in owners), None)
     if taken is not None:
-        reason = f"its {known[taken]!r} is that of {owners[taken]!r}"
+        owner, of_truth = owners[taken], known[taken]
+        is_itself = owner == of_truth
+        reason = f"its {of_truth!r} is {'another' if is_itself else f'that of {owner!r}'}"
     elif rivals:
         reason = f"its {names[0]!r} may as well be that of {some(rivals)}"
     else:

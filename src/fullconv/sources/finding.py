@@ -30,7 +30,8 @@ def without_ending(name: str) -> str:
     """
     stem, _, ending = name.rpartition(".")
     is_ending = f".{ending.lower()}" in ENDINGS or ending.lower() in ("zarr", "zip")
-    return stem if is_ending and stem and not stem.endswith(("/", "\\")) else name
+    is_name = re.split(r"[/\\]", stem)[-1].strip(".") != ""
+    return stem if is_ending and is_name else name
 
 
 def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = ()) -> list[Path]:
