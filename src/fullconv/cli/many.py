@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import click
 from fullconv.cli.naming import places_below as places_below
 from fullconv.cli.naming import result_paths
 from fullconv.errors import FullconvError, InputError, OutputError
+from fullconv.names import as_text
 
 Result = TypeVar("Result")
 
@@ -86,9 +88,14 @@ def picture_places(images: Sequence[Path], overlay: Path | None) -> dict[Path, P
     return dict(zip(images, pictures, strict=True))
 
 
-def refuse_existing(flag: str, named: Path | None, outs: Sequence[Path]) -> None:
-    """Refuse to write over what is there already."""
-    there = [out for out in outs if out.exists()]
+def refuse_existing(
+    flag: str,
+    named: Path | None,
+    outs: Sequence[Path],
+    but: Callable[[Path], bool] = lambda out: False,
+) -> None:
+    """Refuse to write over what is there already, but for what an unfinished run has written."""
+    there = [out for out in outs if out.exists() and not but(out)]
     if there:
         raise InputError(
             f"{flag} {named}: {there[0]} is there already; choose another name, or replace "
@@ -103,9 +110,22 @@ class Failed:
     image: Path
     line: str
 
+    @classmethod
+    def by(cls, error: Exception, image: Path) -> Failed:
+        """Return what an error says of an image, in one line that names it."""
+        told = str(error)
+        if not isinstance(error, FullconvError):
+            told = (
+                f"unexpected {type(error).__name__}: {error}. This is a bug in fullconv; please "
+                f"report it, with what 'fullconv --debug ...' prints for this image alone."
+            )
+        line = as_text(" ".join(told.splitlines()))
+        is_named = as_text(image.name) in line
+        return cls(image, line if is_named else f"{as_text(str(image))}: {line}")
+
     def as_dict(self) -> dict[str, str]:
         """Return both as plain values, for JSON."""
-        return {"image": str(self.image), "error": self.line}
+        return {"image": as_text(str(self.image)), "error": self.line}
 
 
 class SomeFailedError(FullconvError):
@@ -117,7 +137,8 @@ def each(
 ) -> tuple[list[Result], list[Failed]]:
     """Do the work for every image; a bad one does not stop the others, and gets its line at once.
 
-    Returns what was done, and what failed. The failure of a single image is raised.
+    Returns what was done, and what failed. The failure of a single image is raised. Nor do errors
+    stop it that are a bug of fullconv or of a library: the results of other images would be lost.
     """
     results: list[Result] = []
     failed: list[Failed] = []
@@ -125,18 +146,17 @@ def each(
         try:
             with folder(out.parent):
                 results.append(work(image, out))
-        except FullconvError as error:
-            if len(images) == 1:
+        except Exception as error:
+            if len(images) == 1 or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
-            line = " ".join(str(error).splitlines())
-            failed.append(Failed(image, line if image.name in line else f"{image}: {line}"))
+            failed.append(Failed.by(error, image))
             click.echo(f"fullconv: error: {failed[-1].line}", err=True)
     return results, failed
 
 
 def all_failed(failed: Sequence[Failed], count: int, again: str) -> SomeFailedError:
     """Return what to raise at the end: a line that counts and names the images that failed."""
-    named = ", ".join(str(each_.image) for each_ in failed[:5])
+    named = ", ".join(as_text(str(each_.image)) for each_ in failed[:5])
     more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
     return SomeFailedError(
         f"{len(failed)} of {count} images failed: {named}{more}; the reason of each stands above. "
