@@ -187,7 +187,7 @@ def command(
         if as_json:
             _print(output, results, failed)
         elif results:
-            click.echo(f"wrote    {output}")
+            click.echo(f"wrote    {as_text(str(output))}")
         if failed:
             raise all_failed(failed, len(found), AGAIN)
     shutil.rmtree(part, ignore_errors=True)

@@ -113,15 +113,15 @@ class Failed:
     @classmethod
     def by(cls, error: Exception, image: Path) -> Failed:
         """Return what an error says of an image, in one line that names it."""
-        told = str(error)
+        told, name = str(error), as_text(str(image))
         if not isinstance(error, FullconvError):
             told = (
                 f"unexpected {type(error).__name__}: {error}. This is a bug in fullconv; please "
                 f"report it, with what 'fullconv --debug ...' prints for this image alone."
             )
-        line = as_text(" ".join(told.splitlines()))
-        is_named = as_text(image.name) in line
-        return cls(image, line if is_named else f"{as_text(str(image))}: {line}")
+        told = told.replace(str(image), name).replace(image.name, as_text(image.name))
+        line = " ".join(told.splitlines()).encode(errors="backslashreplace").decode()
+        return cls(image, line if as_text(image.name) in line else f"{name}: {line}")
 
     def as_dict(self) -> dict[str, str]:
         """Return both as plain values, for JSON."""

@@ -19,6 +19,7 @@ from fullconv.cli.reading import comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
@@ -161,7 +162,7 @@ def _one(
     proof = heatmap.verification
     classes, rows, columns = heatmap.shape
     return {
-        "image": str(image),
+        "image": as_text(str(image)),
         "heatmap": str(out),
         "shape": [classes, rows, columns],
         "window": list(heatmap.grid.window),
@@ -180,8 +181,8 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
     chosen, tile = metadata["chosen"], metadata["chosen"]["tile"]
     scores = "1 score" if classes == 1 else f"{classes} scores"
     lines = [
-        f"image    {image}, {width}x{height} pixels: {columns}x{rows} windows of {w}x{h}, step "
-        f"{sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
+        f"image    {as_text(str(image))}, {width}x{height} pixels: {columns}x{rows} windows of "
+        f"{w}x{h}, step {sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
         f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
         f"{tile[1]}x{tile[0]} windows",
     ]
@@ -193,10 +194,11 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
+    path = as_text(str(heatmap.path))
     lines.append(
-        f"done     {heatmap.path} was finished before; --overwrite scans again"
+        f"done     {path} was finished before; --overwrite scans again"
         if existed
-        else f"wrote    {heatmap.path}"
+        else f"wrote    {path}"
     )
     return lines
 
@@ -210,4 +212,4 @@ def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:
     with folder(picture.parent), reopen(described) as source:
         save_overlay(heatmap, source, picture)
     if not as_json:
-        click.echo(f"wrote    {picture}")
+        click.echo(f"wrote    {as_text(str(picture))}")

@@ -16,6 +16,7 @@ from fullconv.cli.output import note, only_json, print_json
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
+from fullconv.names import from_text
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import Verification, verify_prepared
 
@@ -141,6 +142,8 @@ def _of_heatmap(
     _check_finished(path)
     heatmap = Heatmap.open(path)
     described = dict(heatmap.metadata["image"])
+    if described.get("path"):
+        described["path"] = from_text(described["path"])
     if image is not None:
         described["path"] = str(image)
     elif described.get("path") and not os.path.exists(described["path"]):
@@ -199,6 +202,7 @@ def _origin(path: Path, origin: Mapping[str, str] | None) -> Any:
             f"verify {path}: the heatmap does not say where its model is; name the classifier, "
             f"--original MODEL."
         )
+    origin = {name: from_text(told) for name, told in origin.items()}
     weights = origin.get("weights")
     if file_hash(Path(weights or origin["model"])) != origin.get("sha256"):
         raise InputError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, OutputError, first_line
+from fullconv.names import as_text
 from fullconv.runtimes import native
 from fullconv.scanning import geotiff, record
 from fullconv.scanning import heatmap as heatmaps
@@ -214,7 +215,7 @@ class Job:
         scores = _scores(store)
         metadata = record.made(self.engine, task, self.options.dtype, scores.shape[0])
         metadata |= {
-            "origin": dict(self.origin) if self.origin else None,
+            "origin": {k: as_text(v) for k, v in self.origin.items()} if self.origin else None,
             "odd_windows": self.odd_windows,
         }
         if self.options.windows_to_check:
