@@ -244,6 +244,28 @@ def test_truth_that_cannot_be_is_refused_before_the_work(crops, tmp_path):
     assert not out.exists()
 
 
+def test_photos_meet_their_truth_by_relative_path(tmp_path):
+    """Whatever they are called: two of one name, and one that is no text."""
+    names = ["a/1.png", "b/1.png", "b/caf\udce9.png"]
+    truth = tmp_path / "truth.json"
+    write_truth(truth, names, [])
+    held = json.loads(truth.read_text())
+    box = {"category_id": 1, "bbox": [7, 7, 16, 16]}
+    held["annotations"] = [box | {"image_id": 1}]
+    truth.write_text(json.dumps(held))
+    paths = [tmp_path / "photos" / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    photos = Photos.find(paths, truth, (1.0,))
+    assert [len(photos.held(path, CLASSES).boxes) for path in paths] == [0, 1, 0]
+    assert len(photos.fingerprint) == 16
+    with pytest.raises(InputError) as caught:
+        Photos.find([*paths, tmp_path / "01.png"], truth, (1.0,))
+    assert "1 of 4 photos of --negatives, the first is 01.png (it knows " in str(caught.value)
+    assert "; 'a/1.png', 'b/1.png' are the same only without " in str(caught.value)
+
+
 def test_a_training_is_not_resumed_with_other_truth(crops, tmp_path):
     out, photos = tmp_path / "x.onnx", tmp_path / "photos"
     photo_of(photos / "0.png")

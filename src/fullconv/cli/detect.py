@@ -54,10 +54,10 @@ AS_EVER = ("overwrite", "as_json")
     metavar="OUT",
     required=True,
     type=click.Path(path_type=Path),
-    help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
-    "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
-    "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
-    "each.",
+    help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image, or "
+    "before it where IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the "
+    "coordinates of a georeferenced raster). For several images a .csv, a .json, or the folder for "
+    "a .geojson of each.",
 )
 @click.option(
     "--threshold",
