@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,6 +245,12 @@ def test_images_in_which_nothing_was_found_need_not_be_known():
     """Files do not name them, and figures are the same from files."""
     found = replace(detections(["a.png"]), names=("a.png", "b.png"), sizes=(None, None))
     assert evaluate(found, mapping(["a.png"]))["disc"].average_precision == 1
+
+
+def test_names_may_be_paths():
+    truth = {Path("a/1.png"): ([BOX], ["disc"]), Path("b/1.png"): ([], [])}
+    found = replace(detections(["b/1.png", "a/1.png"]), names=(Path("b/1.png"), Path("a/1.png")))
+    assert evaluate(found, truth, images=[Path("a/1.png")])["disc"].recall == 1
 
 
 def test_images_that_are_asked_for_are_not_guessed():

@@ -82,6 +82,7 @@ class Truth:
         """
         if tuple(names) == ("",) and len(self.names) == 1:
             return [0]  # A file that does not name its only image.
+        names = [name if isinstance(name, str) else str(name) for name in names]  # also paths
         numbered: dict[str, int] = {
             name: self.image_ids[name.id]
             for name in names
@@ -142,7 +143,7 @@ def read_truth(truth: Any, classes: Sequence[str]) -> Truth:
         held = [TrueBox(n, d.box, d.name) for n, d in zip(images, truth, strict=True)]
         return _truth(truth.names, held, classes)
     if isinstance(truth, Mapping):
-        return _truth(list(truth), list(_of_mapping(truth)), classes)
+        return _truth(list(map(str, truth)), list(_of_mapping(truth)), classes)
     if not isinstance(truth, str | Path):
         raise InputError(
             f"evaluate(truth): expected detections, a mapping from image names to (boxes, labels), "
