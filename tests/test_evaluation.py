@@ -259,8 +259,12 @@ def test_truth_may_name_classes_by_number():
 
 
 def test_a_file_that_does_not_name_its_only_image_is_of_the_only_true_one(tmp_path):
-    detections([(0, box(0), 0.5, 0)]).save(tmp_path / "boxes.csv")
-    assert evaluate(Detections.read(tmp_path / "boxes.csv"), dresses([box(0)])).recall == 1
+    """As WSInfer writes them."""
+    (tmp_path / "boxes.csv").write_text("minx,miny,width,height,prob_dress\n0,0,10,10,0.5\n")
+    found = Detections.read(tmp_path / "boxes.csv")
+    assert evaluate(found, dresses([box(0)])).recall == 1
+    with pytest.raises(InputError, match=r"do not name it, and it knows 'a\.png', 'b\.png'"):
+        evaluate(found, dresses([box(0)]) | {"b.png": ([], [])})
 
 
 COCO = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fullconv.detections.annotations import Annotations
 from fullconv.detections.found import Detections
 from fullconv.detections.numbered import Numbered, composed
-from fullconv.detections.pairing import Unpaired, pair, refuse_unpaired
+from fullconv.detections.pairing import Unpaired, pair, refuse_unpaired, some
 from fullconv.detections.voc import read_voc
 from fullconv.errors import InputError
 
@@ -80,8 +80,9 @@ class Truth:
         Images that COCO results number are found by these numbers, all others by their names: Note
         [How names meet].
         """
-        if tuple(names) == ("",) and len(self.names) == 1:
-            return [0]  # A file that does not name its only image.
+        if tuple(names) == ("",):  # a file that does not name its only image
+            why = f"the detections do not name it, and it knows {some(self.names)}"
+            return [0 if len(self.names) == 1 else Unpaired(why)]
         names = [name if isinstance(name, str) else str(name) for name in names]  # also paths
         numbered: dict[str, int] = {
             name: self.image_ids[name.id]
