@@ -21,7 +21,7 @@ import pytest
 import tifffile
 import zarr
 
-from fullconv.cli.many import places_below
+from fullconv.cli.naming import places_below
 from fullconv.errors import ImageError
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import OWNER, TILES

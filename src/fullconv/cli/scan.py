@@ -20,6 +20,7 @@ from fullconv.cli.reading import border, comparison, opened_image, prepared, rea
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 from fullconv.system.disk import file_of
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _one(
     proof = heatmap.verification
     classes, rows, columns = heatmap.shape
     return {
-        "image": str(image),
+        "image": as_text(str(image)),
         "heatmap": str(out),
         "shape": [classes, rows, columns],
         "window": list(heatmap.grid.window),
@@ -193,11 +194,12 @@ def _one(
 
 
 def _ending(out: Path, existed: bool, is_new: bool) -> str:
+    named = as_text(str(out))
     if not existed:
-        return f"wrote    {out}"
+        return f"wrote    {named}"
     if is_new:
-        return f"wrote    {out}, and kept what was whole of it"
-    return f"done     {out} was finished before; --overwrite scans again"
+        return f"wrote    {named}, and kept what was whole of it"
+    return f"done     {named} was finished before; --overwrite scans again"
 
 
 def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
@@ -207,8 +209,8 @@ def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
     chosen, tile = metadata["chosen"], metadata["chosen"]["tile"]
     scores = "1 score" if classes == 1 else f"{classes} scores"
     lines = [
-        f"image    {image}, {width}x{height} pixels: {columns}x{rows} windows of {w}x{h}, step "
-        f"{sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
+        f"image    {as_text(str(image))}, {width}x{height} pixels: {columns}x{rows} windows of "
+        f"{w}x{h}, step {sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
         f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
         f"{tile[1]}x{tile[0]} windows",
     ]
@@ -237,4 +239,4 @@ def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:
     with folder(picture.parent), reopen(described) as source:
         save_overlay(heatmap, source, picture)
     if not as_json:
-        click.echo(f"wrote    {picture}")
+        click.echo(f"wrote    {as_text(str(picture))}")

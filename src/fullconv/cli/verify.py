@@ -17,6 +17,7 @@ from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
+from fullconv.names import from_text
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import Verification, verify_prepared
 
@@ -161,6 +162,8 @@ def _of_heatmap(
             as_json,
         )
     described = dict(heatmap.metadata["image"])
+    if described.get("path"):
+        described["path"] = from_text(described["path"])
     if image is not None:
         described["path"] = str(image)
     elif described.get("path") and not os.path.exists(described["path"]):
@@ -243,6 +246,7 @@ def _origin(path: Path, origin: Mapping[str, str] | None) -> Any:
             f"verify {path}: the heatmap does not say where its model is; name the classifier, "
             f"--original MODEL."
         )
+    origin = {name: from_text(told) for name, told in origin.items()}
     weights = origin.get("weights")
     if file_hash(Path(weights or origin["model"])) != origin.get("sha256"):
         raise InputError(

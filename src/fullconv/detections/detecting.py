@@ -20,16 +20,19 @@ from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.activated import Activated, all_scores
 from fullconv.detections.classes import check_classes, wanted_classes
-from fullconv.detections.found import Detections, joined, unnamed_classes
+from fullconv.detections.found import Detections, joined
+from fullconv.detections.numbered import unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, ImageWarning, InputError, ModelError
 from fullconv.files import check_local
+from fullconv.names import as_file
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
 from fullconv.sources import Source
+from fullconv.sources.finding import without_ending
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
@@ -267,4 +270,5 @@ def _name(digest: str, source: Source, scale: float, options: Mapping[str, Any])
     """Return a name for a heatmap that no other model, image or options give."""
     telling = sorted((name, repr(value)) for name, value in options.items() if name in TELLING)
     told = json.dumps([__version__, digest, source.fingerprint(), telling])
-    return f"{Path(source.name).stem}-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr"
+    name = without_ending(Path(source.name).name)
+    return as_file(name, f"-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr")

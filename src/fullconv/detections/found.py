@@ -138,9 +138,12 @@ class Detections:
 
     @classmethod
     def read(cls, path: str | Path) -> Detections:
-        """Return the detections in a file that `save` wrote: .csv, or .json with COCO results.
+        """Return the detections in a file that `save` wrote: .csv, .json or .geojson.
 
-        The CSV files of WSInfer are read as well: each patch with its most likely class.
+        Boxes, scores, classes and the names of images come back as they were; files hold no image
+        and .json no class in which nothing was found. The CSV files of WSInfer are read as well:
+        each patch with its most likely class. COCO results of other programs do not name their
+        images and classes; these keep their ids, for `evaluate` with the annotations.
 
         Raises
         ------
@@ -157,6 +160,7 @@ class Detections:
         georeference: Georeferenced | Literal["own"] | None = OWN,
         *,
         named: bool = False,
+        truth: str | Path | None = None,
     ) -> None:
         """Write the detections in the format that the ending tells.
 
@@ -169,23 +173,31 @@ class Detections:
             Whose coordinates ``.geojson`` holds: those of the image, where it has some, or of
             another raster; None for pixels, as QuPath counts.
         named : bool
-            Whether ``.csv`` names the image of each box also where there is only one image.
+            Whether ``.csv`` begins with the image of each box also where there is only one image,
+            which else stands behind WSInfer's columns.
+        truth : str or Path, optional
+            COCO annotations, whose ids of images and categories ``.json`` then holds, found by
+            name. Without it both are counted from 1.
 
         Raises
         ------
         InputError
-            If the ending is not known, or the format cannot hold these detections.
+            If the ending is not known, the format cannot hold these detections, or the truth does
+            not know one of their images or classes.
         OutputError
             If the file cannot be written; nothing is left half-written.
         """
-        from fullconv.detections.formats import check_place, write
+        from fullconv.detections.formats import check_place, truth_ids, write
 
         place = check_local("save(path)", path)
         if georeference == OWN:
             georeference = self.places[0] if len(self.places) == 1 else None
         else:
             check_place(place, georeference)
-        write(self, place, georeference, named)
+        ids = None
+        if truth is not None:
+            ids = truth_ids(self, place, check_local("save(truth)", truth, reads=True))
+        write(self, place, georeference, named, ids)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -223,7 +235,7 @@ class Detections:
             scores=self.scores[mine],
             labels=self.labels[mine],
             images=np.zeros(int(mine.sum()), dtype=np.int64),
-            names=(name,),
+            names=(self.names[number],),
             sizes=(self.sizes[number],),
             places=(self.places[number],),
             probabilities=None if self.probabilities is None else self.probabilities[mine],
@@ -248,11 +260,6 @@ def joined(found: Sequence[Detections]) -> Detections:
         None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
         tuple(place for each in found for place in each.places),
     )
-
-
-def unnamed_classes(count: int) -> tuple[str, ...]:
-    """Return the names of so many classes of a model that names none."""
-    return tuple(f"class {number}" for number in range(count))
 
 
 def _images(count: int) -> str:

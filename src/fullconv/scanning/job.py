@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, ImageWarning
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 from fullconv.runtimes import native
 from fullconv.scanning import record
 from fullconv.scanning.check import verify_heatmap
@@ -173,7 +174,7 @@ class Job:
         """Return all that is to be known of the heatmap, with the check of some windows."""
         metadata = record.made(self.engine, task, self.options.dtype, scores.shape[0])
         metadata |= {
-            "origin": dict(self.origin) if self.origin else None,
+            "origin": {k: as_text(v) for k, v in self.origin.items()} if self.origin else None,
             "odd_windows": self.odd_windows,
             "windows": self.region.count() - self.odd_windows,
             "pixels": self.seen.as_dict() if self.seen else None,

@@ -10,6 +10,7 @@ from typing import Any
 
 from fullconv import __version__
 from fullconv.errors import InputError
+from fullconv.names import as_text
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.options import Options
@@ -77,7 +78,7 @@ def asked(
     """Return what decides the scores, to be compared with that of an earlier run."""
     return {
         "model": digest,
-        "image": Path(image.name).name,
+        "image": as_text(Path(image.name).name),
         "read": {k: v for k, v in image.describe().items() if k != "path"},
         "pixels": image.fingerprint(),
         "place": {
@@ -148,7 +149,7 @@ def _found_again(image: Source) -> dict[str, Any]:
     """Return how the image is opened again, from whatever folder."""
     described = dict(image.describe())
     if described.get("path"):
-        described["path"] = str(Path(described["path"]).absolute())
+        described["path"] = as_text(str(Path(described["path"]).absolute()))
     return described
 
 

@@ -163,7 +163,9 @@ def open_path(path: Path) -> Pyramid:
     if _installed("rasterio"):
         from fullconv.sources.raster import is_raster
 
-        if is_raster(path):
+        with reading(str(path)):
+            is_known = is_raster(path)
+        if is_known:
             return _open_raster(path)
     raise ImageError(
         f"{path} is not an image, or of a kind that fullconv does not know; give a PNG, JPEG, "

@@ -11,6 +11,7 @@ from pathlib import Path
 from fullconv.errors import FullconvError, ImageError, first_line
 from fullconv.files import kind_of
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
 """The most that is decoded in one piece: whole pictures, and single blocks of larger images.
@@ -48,6 +49,13 @@ def reading(name: str) -> Iterator[None]:
     except PermissionError:
         raise ImageError(
             f"{name} cannot be opened: permission denied; choose a file that you may read."
+        ) from None
+    except UnicodeEncodeError as error:
+        if as_text(name) == name:
+            raise damaged(name, first_line(error)) from None
+        raise ImageError(
+            f"{name} cannot be opened: its name is not UTF-8, and the library that reads such "
+            f"files takes no other; rename it."
         ) from None
     except MemoryError:
         raise ImageError(
