@@ -94,7 +94,7 @@ def convert(
     )
     if preprocessing is not None:
         preprocessing.check_channels(fcn.shape.channels)
-    if plan.source.graph.fixed_batch and plan.lifted.per_window:
+    if plan.source.graph.batch > 1 and plan.lifted.per_window:
         _check_batch(fcn, plan)
     return fcn
 

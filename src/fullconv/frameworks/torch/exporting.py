@@ -43,29 +43,29 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
-    """Export at the native size, with the number of images free where the model allows it."""
+def export(
+    model: nn.Module, window: tuple[int, int], channels: int | None = None
+) -> ExportedProgram:
+    """Export for one image of the native size: what a classifier is of a crop alone."""
     failures: list[Exception] = []
-    candidates = likely_channels(model, window)
-    for channels in candidates:
-        for batch in (2, 1):
-            try:
-                with quiet():
-                    return trace(model, blank((batch, channels, *window), model))
-            except Exception as error:
-                wanted = channels_wanted(error)
-                if wanted is None:
-                    failures.insert(0, error)
-                elif wanted not in candidates:
-                    candidates.append(wanted)
-                failures.append(error)
+    candidates = likely_channels(model, window) if channels is None else [channels]
+    for count in candidates:
+        try:
+            with quiet():
+                return trace(model, blank((1, count, *window), model))
+        except Exception as error:
+            wanted = channels_wanted(error)
+            if wanted is None:
+                failures.insert(0, error)
+            elif wanted not in candidates:
+                candidates.append(wanted)
+            failures.append(error)
     raise _export_failed(model, window, candidates, failures[0])
 
 
 def trace(model: nn.Module, image: torch.Tensor, *others: Any) -> ExportedProgram:
-    """Export for images like these; for any number of them, unless it is one."""
-    dynamic = ({0: Dim.DYNAMIC}, *[None] * len(others)) if len(image) > 1 else None
-    return torch.export.export(model, (image, *others), dynamic_shapes=dynamic)
+    """Export for images like these, and as many."""
+    return torch.export.export(model, (image, *others))
 
 
 def channels_wanted(error: Exception) -> int | None:

@@ -104,16 +104,19 @@ class TorchFramework(Framework):
                     "convert: the exported program leaves height and width free, so the window "
                     "it was trained on must be given: window=(height, width), or --window."
                 )
-            return read(program)
-        if any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
+        elif any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
             raise WindowError(
                 f"convert(window={window}): the program was exported for images of "
                 f"{fixed[1]}x{fixed[0]} pixels (width x height) and no other; leave the window "
                 f"out, or give ({fixed[0]}, {fixed[1]})."
             )
-        if None in fixed:
-            return read(export(program.module(), window))
-        return read(program)
+        if all(isinstance(n, int) for n in sizes):
+            return read(program)
+        # Its sizes are symbols, of which the classifier of one image has none; a trace of two
+        # images or more is guarded against one, which the program takes all the same.
+        size = window or cast(tuple[int, int], tuple(fixed))
+        channels = int(sizes[1]) if isinstance(sizes[1], int) else None
+        return read(export(program.module(check_guards=False), size, channels))
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
         """Write a ``torch.fx.GraphModule``."""

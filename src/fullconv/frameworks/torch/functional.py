@@ -36,6 +36,11 @@ def window_count(image: Tensor, window: Pair, step: Pair) -> int:
     return image.shape[0] * rows * columns
 
 
+def for_each_window(x: Tensor, image: Tensor, window: Pair, step: Pair) -> Tensor:
+    """Repeat a parameter for every window: ``(windows, *shape)``."""
+    return x.expand(window_count(image, window, step), *x.shape)
+
+
 def keep(
     x: Tensor, image: Tensor, window: Pair, step: Pair, rows: Pair | None, columns: Pair | None
 ) -> Tensor:

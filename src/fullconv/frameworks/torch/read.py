@@ -62,7 +62,8 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
     image, weights = _inputs(program, traced)
     calls = [n for n in traced.nodes if n.op == "call_function"]
     recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in weights.items()}
-    reader = Reader(recipes, _count_owners(calls), image.meta["val"].shape[0])
+    reader = Reader(recipes, _count_owners(calls))
+    reader.of_image.add(image.name)
     for node in traced.nodes:
         if node.op == "placeholder":
             reader.name(node)
@@ -81,7 +82,6 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
             "scores alone."
         )
     outputs = [reader.names[node] for node in results]
-    given = image.meta["val"]
     graph = Graph(
         image.name,
         _needed(reader.nodes, outputs),
@@ -89,8 +89,6 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
         reader.recipes,
         reader.shapes,
         reader.shapes[image.name][0],
-        isinstance(given.shape[0], int),
-        reader.batch_axes,
     )
     modules = dict(root.named_modules()) if root is not None else {}
     return Source(graph, weights, program.call_spec.out_spec, modules)
@@ -141,8 +139,10 @@ def _call(node: FxNode, reader: Reader) -> None:
         return  # a size; it is read where it is used
     if node.target is operator.getitem:
         read_several.read_item(node, reader)
-    elif not read_several.read_tuple(node, reader):
+    elif isinstance(node.meta["val"], torch.Tensor):
         aten.read(node, reader)
+    else:
+        read_several.read_tuple(node, reader)
     base = aten.base_of_view(node)
     if aten.overwrites(node.target):
         reader.overwriting.note_written(node)
