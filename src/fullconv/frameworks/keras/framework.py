@@ -18,6 +18,7 @@ from fullconv.frameworks import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
 from fullconv.frameworks.keras.calls import numbers
 from fullconv.frameworks.keras.models import channels_last, functional, leaves
+from fullconv.frameworks.keras.one_by_one import OneByOne
 from fullconv.frameworks.keras.read import Source, read
 from fullconv.frameworks.keras.write import write
 from fullconv.geometry import Grid
@@ -143,10 +144,11 @@ class KerasFramework(Framework):
                 f"save({str(path)!r}): a model converted from Keras is saved as .keras or .onnx; "
                 f"choose one of these endings."
             )
-        for name, layer in leaves(functional(model)):
-            if isinstance(layer, keras.layers.Lambda):
+        for _, layer in leaves(functional(model)):
+            called = layer.target if isinstance(layer, OneByOne) else layer
+            if isinstance(called, keras.layers.Lambda):
                 raise ExportError(
-                    f"save({str(path)!r}): the Lambda {name!r} would be stored as Python code, "
+                    f"save({str(path)!r}): the Lambda {called.name!r} would be stored as Python code, "
                     f"which nobody should load; make it a registered class of its own."
                 )
         with whole(path) as temporary:

@@ -31,6 +31,16 @@ FOREIGN = ("TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers of Keras that hold code of another library."""
 
 
+JOINING = ("Concatenate", "Stack", "TakeAlongAxis")
+"""Operations whose operands must be of one length along the first axis."""
+
+
+def _arrays(args: Any, kwargs: Any) -> bool:
+    """Whether there is an array among the arguments, the same for all windows."""
+    flat = keras.tree.flatten((args, kwargs))
+    return any(hasattr(x, "shape") and not isinstance(x, keras.KerasTensor) for x in flat)
+
+
 def standing(
     reader: Reader, target: Any, args: Any, kwargs: Any, tensors: Sequence[Any], results: list[Any]
 ) -> Standing | None:
@@ -42,7 +52,7 @@ def standing(
     own = type(target).__module__.startswith("keras.src.ops.")
     family = families.find(type(target).__name__) if own else None
     found = family and family(target, tensors, results[0])
-    if not found:
+    if not found or (type(target).__name__ in JOINING and _arrays(args, kwargs)):
         return None
     axes, result = found
     return Standing(tuple(axes), (result,) * len(results))

@@ -64,13 +64,18 @@ def _in_use(layer: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alike(one: Any, two: Any) -> bool:
-    """Whether two traces do the same, and differ in the length of one axis of each tensor alone."""
+    """Whether two traces do the same, and differ in the length of one axis of each tensor alone.
+
+    What trains takes its statistics from the whole batch.
+    """
     pairs = list(zip(one._operations, two._operations, strict=True))
     for first, second in pairs:
         if type(first) is not type(second):
             return False
         if isinstance(first, keras.layers.InputLayer):
             continue
+        if first._inbound_nodes[-1].arguments.kwargs.get("training"):
+            return False
         for a, b in zip(_values(first), _values(second), strict=True):
             if isinstance(a, keras.KerasTensor) != isinstance(b, keras.KerasTensor):
                 return False

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 Axes = Sequence[int | None]
 """An axis for each of the first inputs; the others are the same for all windows."""
-Family = Callable[[ir.Node, "Reader"], tuple[Axes, int] | None]
-"""Returns the axes of the inputs, and of all results; None where windows can stand nowhere."""
+Found = tuple[Axes, int | Sequence[int]] | None
+Family = Callable[[ir.Node, "Reader"], Found]
+"""Returns the axes of the inputs, and that of all results or of each; None where windows can stand
+nowhere."""
 
 families = Table[str, Family]()
 FIRST: tuple[Axes, int] = (0,), 0
@@ -38,7 +40,9 @@ def standing(node: ir.Node, reader: Reader) -> Standing | None:
         for place, value in enumerate(node.inputs)
         if value is not None
     )
-    return Standing(inputs, tuple(result for value in node.outputs if value.name))
+    each = [result] * len(node.outputs) if isinstance(result, int) else result
+    places = zip(node.outputs, each, strict=False)
+    return Standing(inputs, tuple(axis for value, axis in places if value.name))
 
 
 def _rank(reader: Reader, value: ir.Value | None) -> int:
@@ -51,7 +55,7 @@ def _rank(reader: Reader, value: ir.Value | None) -> int:
     DepthToSpace SpaceToDepth QLinearConv ConvInteger DeformConv
     """.split()
 )
-def _on_maps(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _on_maps(node: ir.Node, reader: Reader) -> Found:
     """Take what is defined on ``(N, C, ...)``."""
     if node.op_type == "MaxPool" and any(value.name for value in node.outputs[1:]):
         return None  # its indices count through all images
@@ -69,7 +73,7 @@ def _on_maps(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
     "Concat",
     "Split",
 )
-def _along_axis(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _along_axis(node: ir.Node, reader: Reader) -> Found:
     """Take what mixes along one axis, or from there on, which is not the first."""
     usual = 0 if node.op_type in ("ArgMax", "ArgMin", "Split") else -1
     axis = node.attributes.get_int("axis", usual)
@@ -79,7 +83,7 @@ def _along_axis(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("CumSum")
-def _cumulative(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _cumulative(node: ir.Node, reader: Reader) -> Found:
     axis = reader.constant(node.inputs[1])
     rank = _rank(reader, node.inputs[0])
     return FIRST if axis is not None and int(axis.reshape(-1)[0]) % max(1, rank) else None
@@ -91,14 +95,14 @@ def _cumulative(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
     ReduceSum ReduceSumSquare
     """.split()
 )
-def _reduced(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _reduced(node: ir.Node, reader: Reader) -> Found:
     axes = reader.axes(node)
     rank = _rank(reader, node.inputs[0])
     return FIRST if axes and all(int(axis) % rank for axis in axes) else None
 
 
 @families("Gather", "GatherElements", "ScatterElements", "Scatter", "Compress")
-def _by_index(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _by_index(node: ir.Node, reader: Reader) -> Found:
     """Take what finds its places along another axis than the first."""
     axis = node.attributes.get_int("axis", 0)
     if axis % max(1, _rank(reader, node.inputs[0])) == 0 or node.op_type == "Compress":
@@ -107,12 +111,12 @@ def _by_index(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("GatherND")
-def _gather_nd(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _gather_nd(node: ir.Node, reader: Reader) -> Found:
     return ((0, 0), 0) if node.attributes.get_int("batch_dims", 0) > 0 else None
 
 
 @families("MatMul", "MatMulInteger", "QLinearMatMul")
-def _matmul(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _matmul(node: ir.Node, reader: Reader) -> Found:
     """Take matrix products: of rows with a parameter, or of batches of matrices."""
     right = 3 if node.op_type == "QLinearMatMul" else 1
     rank = _rank(reader, node.outputs[0])
@@ -134,7 +138,7 @@ def _matmul(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("Gemm")
-def _gemm(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _gemm(node: ir.Node, reader: Reader) -> Found:
     """Take the rows of the first matrix, where the second is a parameter."""
     if node.attributes.get_int("transA", 0) or reader.is_of_image(node.inputs[1]):
         return None
@@ -146,7 +150,7 @@ def _gemm(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("Einsum")
-def _einsum(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _einsum(node: ir.Node, reader: Reader) -> Found:
     """Take a letter that all tensors of the image have, and the result."""
     equation = node.attributes.get_string("equation", "")
     given, arrow, result = equation.replace(" ", "").partition("->")
@@ -163,31 +167,31 @@ def _einsum(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("Resize", "Upsample")
-def _resize(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _resize(node: ir.Node, reader: Reader) -> Found:
     """Take what leaves the first axis as long as it is."""
     before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
     return FIRST if before[0] == after[0] and len(before) > 1 else None
 
 
 @families("GridSample")
-def _pairs(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _pairs(node: ir.Node, reader: Reader) -> Found:
     return (0, 0), 0
 
 
 @families("Expand")
-def _expand(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _expand(node: ir.Node, reader: Reader) -> Found:
     before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
     return FIRST if len(before) == len(after) and before[0] == after[0] == 1 else None
 
 
 @families("Tile")
-def _tile(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _tile(node: ir.Node, reader: Reader) -> Found:
     times = reader.constant(node.inputs[1])
     return FIRST if times is not None and len(times) and int(times[0]) == 1 else None
 
 
 @families("Pad")
-def _pad(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _pad(node: ir.Node, reader: Reader) -> Found:
     rank = _rank(reader, node.inputs[0])
     pads = reader.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(rank)
@@ -198,7 +202,7 @@ def _pad(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("Slice")
-def _slice(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _slice(node: ir.Node, reader: Reader) -> Found:
     rank = _rank(reader, node.inputs[0])
     starts = reader.constant(node.inputs[1])
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else None
@@ -209,7 +213,7 @@ def _slice(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("QuantizeLinear", "DequantizeLinear")
-def _quantize(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _quantize(node: ir.Node, reader: Reader) -> Found:
     """Take numbers that are scaled alike, or by channels behind the first axis."""
     rank = _rank(reader, node.inputs[0])
     axis = node.attributes.get_int("axis", 1)
@@ -218,31 +222,27 @@ def _quantize(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
 
 
 @families("OneHot")
-def _one_hot(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _one_hot(node: ir.Node, reader: Reader) -> Found:
     rank = _rank(reader, node.outputs[0])
     axis = node.attributes.get_int("axis", -1) % rank
     return FIRST if rank > 1 and axis else None
 
 
 @families("Trilu")
-def _triangle(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _triangle(node: ir.Node, reader: Reader) -> Found:
     return FIRST if _rank(reader, node.inputs[0]) > 2 else None
 
 
 @families("LSTM", "GRU", "RNN")
-def _recurrent(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
-    """Take ``(steps, N, features)``, where only the results of all steps or the last are used."""
+def _recurrent(node: ir.Node, reader: Reader) -> Found:
+    """Take ``(steps, N, features)``; of all steps comes ``(steps, directions, N, hidden)``."""
     if node.attributes.get_int("layout", 0):
         return None
-    states: list[int | None] = [1, None, None, None, None, 1, 1]
-    used = [value.name for value in node.outputs]
-    if used[0] and not any(used[1:]):
-        return states, 2
-    return (states, 1) if not used[0] else None
+    return (1, None, None, None, None, 1, 1), (2, 1, 1)
 
 
 @families("Attention")
-def _attention(node: ir.Node, reader: Reader) -> tuple[Axes, int] | None:
+def _attention(node: ir.Node, reader: Reader) -> Found:
     """Take query, key and value, where no mask differs from image to image."""
     if any(value is not None for value in node.inputs[3:]) or len(node.outputs) > 1:
         return None
