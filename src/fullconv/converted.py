@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fullconv.errors import FullconvError, InputError, ModelError
 from fullconv.frameworks import Framework, find
@@ -15,6 +15,9 @@ from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Change, Cost, Reason, Report
 from fullconv.tiling import Plan, Tile
+
+if TYPE_CHECKING:
+    from fullconv.probing import Probe
 
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
@@ -41,6 +44,8 @@ class FullyConvolutional:
         does not apply it: it takes what the classifier took.
     footprint : Footprint
         The elements that a run holds at once, for any number of windows.
+    probe : Probe or None
+        What the probe at its conversion has shown; None where there was none.
     halo : Halo
         Pixels beyond its window that a score may depend on; none in the exact form.
     """
@@ -67,6 +72,7 @@ class FullyConvolutional:
         self.preprocessing = preprocessing
         self.footprint = footprint
         self.halo = halo
+        self.probe: Probe | None = None
         self._run: Callable[[Any], Any] | None = None
 
     @property
@@ -77,6 +83,14 @@ class FullyConvolutional:
     def __repr__(self) -> str:
         kind = "exact" if self.report.exact else "approximate"
         return f"FullyConvolutional({self.framework.name}, {self.grid!r}, {kind})"
+
+    def idle(self) -> None:
+        """Let go of what runs the model, and the memory that it takes, until it is called again."""
+        self._run = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: all but what runs the model in this process."""
+        return {**self.__dict__, "_run": None}
 
     def __call__(self, images: Any) -> Any:
         """Score every window of some images.
@@ -242,6 +256,7 @@ def from_metadata(
             Cost(**held["cost"]),
             tuple(held["warnings"]),
             held.get("images", ""),
+            held.get("check", ""),
         )
         shape = ImageShape(int(json.loads(metadata["fullconv.channels"])), grid)
         footprint = tuple(

@@ -5,7 +5,8 @@ FullconvError                 anything below; its message is one line that says 
 │   ├── WindowError           a window or step that contradicts the model or the image
 │   └── ImageError            an image or array of the wrong size, rank, or channel count
 ├── ModelError                the model cannot be read or converted; exit code 3
-│   └── UnsafeModelError      reading it would run code or leave its folder
+│   ├── UnsafeModelError      reading it would run code or leave its folder
+│   └── DifferenceError       the converted network has other scores than the crops; exit code 4
 ├── ExportError               the converted model has no such file form; exit code 3
 ├── OutputError               a result cannot be written (also an OSError); exit code 3
 └── MissingExtraError         an optional package is not installed (also an ImportError); exit 3
@@ -46,6 +47,12 @@ class ModelError(FullconvError):
 
 class UnsafeModelError(ModelError):
     """Reading the model would run code from the file or leave its folder."""
+
+
+class DifferenceError(ModelError):
+    """The converted network has other scores than the classifier has for the same crops."""
+
+    exit_code = 4
 
 
 class ExportError(FullconvError):

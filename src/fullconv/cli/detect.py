@@ -89,6 +89,7 @@ ENDINGS = (".geojson", ".json", ".csv")
     show_default=True,
     help="What turns scores into probabilities, where the model itself does not.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -122,6 +123,7 @@ def command(
     classes: tuple[str, ...] | None,
     across_classes: bool,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -144,7 +146,9 @@ def command(
     part = output.with_name(output.name + ".part") if is_file else output / "detect.part"
     with folder(part):
         with only_json(as_json):
-            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            opened = open_model(
+                "detect", model, weights, window, step, approximate, conversion, flags.config
+            )
             asked |= {
                 "preprocessing": prepared("detect", opened, flags, asked["level"], as_json),
                 "classes": labels_of(opened.fcn.classes, classes),

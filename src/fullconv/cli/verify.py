@@ -44,6 +44,7 @@ LARGEST = 1 << 27
     metavar="MODEL",
     help="The classifier that MODEL was converted from, where MODEL is already converted.",
 )
+@options.conversion
 @options.as_json
 @click.pass_context
 def command(
@@ -57,6 +58,7 @@ def command(
     windows: int,
     seed: int,
     original: str | None,
+    conversion: options.Conversion,
     as_json: bool,
 ) -> None:
     """Compare windows of IMAGE, scored all at once, with the same windows cut out and scored alone.
@@ -75,7 +77,13 @@ def command(
         raise click.UsageError("Missing argument 'IMAGE'.", ctx)
     with only_json(as_json):
         opened = open_model(
-            "verify", model, weights if original is None else None, window, step, approximate
+            "verify",
+            model,
+            weights if original is None else None,
+            window,
+            step,
+            approximate,
+            conversion,
         )
         fcn, classifier = opened.fcn, opened.classifier
         against: str | None = model

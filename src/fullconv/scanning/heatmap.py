@@ -86,7 +86,8 @@ class Heatmap:
         held = self.metadata.get("verification")
         if held is None:
             return None
-        return Verification(**{name: held[name] for name in Verification.__dataclass_fields__})
+        fields = Verification.__dataclass_fields__
+        return Verification(**{name: held[name] for name in fields if name in held})
 
     @property
     def scale(self) -> tuple[float, float]:

@@ -24,8 +24,9 @@ from fullconv.frameworks.onnx.channels import (
     to_last,
     to_map,
 )
+from fullconv.frameworks.onnx.double import in_double
 from fullconv.frameworks.onnx.read import Source, read
-from fullconv.frameworks.onnx.session import session
+from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.versions import current
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid
@@ -78,16 +79,20 @@ class OnnxFramework(Framework):
 
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Run the model on crops; a fixed batch is filled up."""
-        proto = _proto(model)
+        return self._on_crops(_proto(model), session)
+
+    def _on_crops(
+        self, proto: onnx.ModelProto, opened: Callable[[onnx.ModelProto], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
         size = proto.graph.input[0].type.tensor_type.shape.dim[0]
-        run = session(proto)
+        run = opened(proto)
         fixed = size.dim_value if size.HasField("dim_value") else 0
         (image, *_) = ir.serde.deserialize_model(proto).graph.inputs
 
         def classify(crops: Any) -> Any:
             if channels_last(image, crops.shape[2:]):
                 crops = to_last(crops)
-            if not fixed:
+            if not fixed or fixed == len(crops):
                 return run(crops)
             results = []
             for start in range(0, len(crops), fixed):
@@ -100,6 +105,15 @@ class OnnxFramework(Framework):
             return joined if len(joined) > 1 else joined[0]
 
         return classify
+
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run the model in onnx's reference evaluator."""
+        return self._on_crops(_proto(model), in_double)
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's input; none for whole numbers."""
+        dtype = image_dtype(_proto(model))
+        return float(np.finfo(dtype).eps) if np.issubdtype(dtype, np.floating) else 0.0
 
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -129,6 +130,16 @@ class TorchFramework(Framework):
             module = model.module()
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
+
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy in double precision."""
+        module = model.module() if isinstance(model, ExportedProgram) else model
+        classify = self.classifier(copy.deepcopy(module).double())
+        return lambda crops: classify(crops.double())
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's first floating-point parameter."""
+        return float(torch.finfo(self.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype).eps)
 
     def loaded(self, model: Any) -> nn.Module:
         """Return an exported program as a module."""
@@ -272,6 +283,9 @@ def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
     from torch.utils import _pytree as pytree
 
     def classify(crops: torch.Tensor) -> Any:
+        if len(crops) == size:
+            with torch.no_grad():
+                return model(crops)
         results = []
         for start in range(0, len(crops), size):
             batch = crops[start : start + size]
