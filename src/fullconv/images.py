@@ -16,6 +16,12 @@ class ImageShape:
     channels: int
     grid: Grid
 
+    @property
+    def two_windows(self) -> tuple[int, int]:
+        """The size of an image of two windows, side by side."""
+        (height, width), (_, step) = self.grid.window, self.grid.step
+        return height, width + step
+
 
 def check_shape(shape: Sequence[int], channels: int) -> None:
     """Check that a shape is ``(N, channels, H, W)``."""

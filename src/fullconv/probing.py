@@ -74,7 +74,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     """
     framework = find(model)
     (h, w), (_, step), exact = fcn.grid.window, fcn.grid.step, fcn.report.exact
-    pixels = _pixels(fcn, (h, w + step) if exact else (h, w))
+    pixels = _pixels(fcn, fcn.shape.two_windows if exact else (h, w))
     groups = PLACES if exact else ALONE
     places = [place for group in groups for place in group]
     crops = [

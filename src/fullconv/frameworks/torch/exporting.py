@@ -14,6 +14,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
+from fullconv.frameworks.torch.one_by_one import VECTORIZED
 from fullconv.images import ImageShape
 
 
@@ -138,8 +139,13 @@ def blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
-def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
-    """Export a converted model with the number of images, height and width free."""
+def export_free(
+    model: nn.Module, shape: ImageShape, *, vectorized: bool = False
+) -> ExportedProgram:
+    """Export a converted model with the number of images, height and width free.
+
+    ``vectorized`` is `fullconv.frameworks.torch.one_by_one.VECTORIZED`.
+    """
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     (height, width), (sy, sx) = shape.grid.window, shape.grid.step
@@ -147,6 +153,7 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
     size = (2, shape.channels, height + 2 * sy + 1, width + 3 * sx + 1)
     image = torch.zeros(size, dtype=dtype, device=parameter.device)
     free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    token = VECTORIZED.set(vectorized)
     try:
         # No size is special to a converted model; the tracer must not assume that 1 is.
         any_size: Any = torch.fx.experimental._config
@@ -158,3 +165,5 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
             f"({first_line(error)}). Convert it with exact=False (--approximate), whose plain "
             f"convolutions export always; or save the original model and convert it when loaded."
         ) from None
+    finally:
+        VECTORIZED.reset(token)

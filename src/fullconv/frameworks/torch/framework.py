@@ -21,6 +21,7 @@ from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
+from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid
@@ -200,16 +201,19 @@ class TorchFramework(Framework):
         """Write a ``.pt2``, or an ``.onnx`` through PyTorch's own exporter."""
         import json
 
-        program = export_free(model, shape)
+        program = export_free(model, shape, vectorized=path.suffix == ".onnx")
         if path.suffix == ".pt2":
-            with whole(path) as temporary:
+            with quiet(), whole(path) as temporary:
                 torch.export.save(
                     program, temporary, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
                 )
             return
-        from fullconv.frameworks.torch.to_onnx import to_onnx
+        from fullconv.frameworks.torch.to_onnx import check_same, to_onnx
 
         proto = to_onnx(program, metadata)
+        if any(isinstance(module, OneByOne) for module in model.modules()):
+            # What runs on each window alone was rewritten for it, by PyTorch and by its exporter.
+            check_same(proto, model, blank((1, shape.channels, *shape.two_windows), model))
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
