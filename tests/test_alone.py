@@ -8,6 +8,7 @@ takes roots, the scores may be off by a few roundings.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fullconv
+from fullconv import converted
+from networks.checks import assert_shared
 from oracle import assert_close, assert_same, leaves, scores_of_crops, torch_classifier
 
 WINDOW, STEP = (6, 7), (1, 2)
@@ -184,3 +187,81 @@ def test_a_window_has_the_score_of_its_crop_alone_but_for_roundings(kind: str) -
     for own, wanted in zip(as_rows(scores), as_rows(expected), strict=True):
         unit = float(torch.finfo(own.dtype).eps * wanted.abs().max())
         assert_close(own, wanted, unit, ROUNDINGS)
+
+
+def test_what_runs_alone_is_named() -> None:
+    fcn, _, _ = scores_and_crops(Odd(EXACTLY["sorted batch"]).eval())
+    (reason,) = [reason for reason in fcn.report.reasons if "alone" in reason]
+    assert (reason.operation, reason.layer) == ("sort", "sort")
+
+
+@pytest.mark.parametrize("kind", ["sorted batch", "chosen by all", "augmented, in two chunks"])
+def test_scores_depend_neither_on_tiles_nor_on_other_images(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcn, scores, _ = scores_and_crops(Odd(EXACTLY[kind]).eval())
+    assert_same(fcn(images()[1:]), scores[1:])
+    monkeypatch.setattr(converted, "MEMORY_BYTES", 1)
+    assert_same(fcn(images()), scores)
+
+
+def test_what_runs_alone_is_saved_and_loaded(tmp_path: Path) -> None:
+    fcn, scores, _ = scores_and_crops(Odd(EXACTLY["product of the batch with itself"]).eval())
+    fcn.save(tmp_path / "fcn.pt2")
+    assert_same(fullconv.load(tmp_path / "fcn.pt2")(images()), scores)
+
+
+@pytest.mark.slow
+def test_what_runs_alone_is_written_as_onnx(tmp_path: Path) -> None:
+    fcn, scores, _ = scores_and_crops(Odd(EXACTLY["sorted batch"]).eval())
+    fcn.save(tmp_path / "fcn.onnx")
+    assert_same(fullconv.load(tmp_path / "fcn.onnx")(images().numpy()), scores.numpy())
+
+
+SHARED: dict[str, Callable[[Any, Tensor], Any]] = {
+    "nothing odd": lambda m, x: m.head(m.conv(x)),
+    "dropout in use": lambda m, x: m.head(F.dropout(m.conv(x), 0.5, training=False)),
+    "running statistics": lambda m, x: m.head(
+        F.batch_norm(m.conv(x), torch.ones(3), torch.ones(3), training=False)
+    ),
+    "softmax of the channels": lambda m, x: m.head(m.conv(x).softmax(1)),
+    "maximum of the channels": lambda m, x: m.head(m.conv(x) + m.conv(x).amax(1, keepdim=True)),
+    "mean of the pixels": lambda m, x: m.conv(x).mean((2, 3)),
+    "norm of the channels": lambda m, x: m.head(F.normalize(m.conv(x), dim=1)),
+    "flattened with the batch's number": lambda m, x: m.fc(m.conv(x).view(x.shape[0], -1)),
+    "a batch of one axis more": lambda m, x: m.head(m.conv(x).unsqueeze(0).squeeze(0)),
+    "one image taken": lambda m, x: m.fc(m.conv(x)[0].flatten()),
+    "view of one image": lambda m, x: m.fc(m.conv(x).view(1, -1)),
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_what_treats_each_image_by_itself_stays_shared(kind: str) -> None:
+    fcn, scores, expected = scores_and_crops(Odd(SHARED[kind]).eval())
+    assert_shared(fcn)
+    for own, wanted in zip(as_rows(scores), as_rows(expected), strict=True):
+        unit = float(torch.finfo(own.dtype).eps * wanted.abs().max())
+        assert_close(own, wanted, unit, ROUNDINGS)
+
+
+TOGETHER: dict[str, Callable[[Any, Tensor], Any]] = {
+    "norm of each image": lambda m, x: m.head(
+        m.conv(x / torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True))
+    ),
+    "deviation of each image": lambda m, x: m.head(m.conv(x / x.std((1, 2, 3), keepdim=True))),
+    "running sum of rows": lambda m, x: m.head(m.conv(x).cumsum(2)),
+    "sorted columns": lambda m, x: m.head(m.conv(x).sort(3)[0]),
+    "attention": lambda m, x: m.head(
+        F.scaled_dot_product_attention(*[m.conv(x).flatten(2)[:, None]] * 3)
+    ),
+    "bilinear": lambda m, x: m.head(
+        F.interpolate(m.conv(x), scale_factor=(1.5, 1.4), mode="bilinear")[:, :, :4, :5]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TOGETHER)
+def test_what_cannot_be_shared_runs_on_all_windows_at_once(kind: str) -> None:
+    fcn, _, _ = scores_and_crops(Odd(TOGETHER[kind]).eval())
+    assert fcn.report.reasons
+    assert not [reason for reason in fcn.report.reasons if "alone" in reason]

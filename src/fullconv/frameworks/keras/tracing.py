@@ -107,8 +107,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _listening(heard: list[Any]) -> Iterator[None]:
-    """Note every seed that is drawn."""
+def _seeds(heard: list[Any]) -> Iterator[None]:
+    """Note every seed of Keras' that is drawn."""
     own = SeedGenerator.next
 
     def next_(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -122,9 +122,34 @@ def _listening(heard: list[Any]) -> Iterator[None]:
         SeedGenerator.next = own
 
 
+@contextlib.contextmanager
+def _operators(heard: list[Any]) -> Iterator[None]:
+    """Note every operator of PyTorch's that draws, where Keras computes by it."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Listening(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if torch.Tag.nondeterministic_seeded in func.tags:
+                heard.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Listening():
+        yield
+
+
 def draws(layer: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a layer draws random numbers when its model is in use."""
+    """Whether a layer draws random numbers when its model is in use.
+
+    What its call itself says of training counts, where it does: ``model(x)`` does as it says.
+    """
     heard: list[Any] = []
-    with _listening(heard), contextlib.suppress(Exception):
-        keras.src.backend.compute_output_spec(layer.call, *args, **_in_use(layer, kwargs))
+    told = kwargs if kwargs.get("training") else _in_use(layer, kwargs)
+    with _seeds(heard), _operators(heard), contextlib.suppress(Exception):
+        keras.src.backend.compute_output_spec(layer.call, *args, **told)
     return bool(heard)

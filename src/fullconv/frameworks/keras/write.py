@@ -57,7 +57,8 @@ class Writer(Layers, Numbers, Statistics, Shapes, Maps):
     @writes(Alone)
     def write_alone(self, operation: Alone, node: Node) -> list[Held]:
         """Write a call that is made on each window alone; or, of several, the whole model's."""
-        tensors = dict(zip(operation.inputs, map(self.plain, node.inputs), strict=True))
+        named = zip(operation.inputs, node.inputs, strict=True)
+        tensors = {name: self.plain(value) for name, value in named if value in self.values}
         (first, *others), shapes = operation.nodes, self.source.graph.shapes
         if others:
             image = tensors[self.source.graph.image]

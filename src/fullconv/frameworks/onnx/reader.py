@@ -158,7 +158,11 @@ class Reader:
             names = [v if isinstance(v, str) or v is None else v.name for v in inputs]
             own = [v.name if v is not None else None for v in node.inputs]
             slots = tuple(own.index(n) if n is not None and n in own else -1 for n in names)
-        if names[0] in self.recipes and isinstance(operation, Reshape | Permute | Identity):
+        if (
+            names
+            and names[0] in self.recipes
+            and isinstance(operation, Reshape | Permute | Identity)
+        ):
             # A rearranged parameter is a parameter.
             recipe = self.recipes[names[0] or ""]
             if not isinstance(operation, Identity):
