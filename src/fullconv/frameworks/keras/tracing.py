@@ -129,12 +129,12 @@ def _operators(heard: list[Any]) -> Iterator[None]:
         yield
         return
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils import _python_dispatch
 
-    class Listening(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
+    mode: Any = _python_dispatch.TorchDispatchMode
+
+    class Listening(mode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
             if torch.Tag.nondeterministic_seeded in func.tags:
                 heard.append(func)
             return func(*args, **(kwargs or {}))
