@@ -17,7 +17,8 @@ from fullconv.converted import FullyConvolutional
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
-from fullconv.verification import ROUNDINGS, Crops, Scores, Verification, arrays, judge
+from fullconv.judging import ROUNDINGS, Crops, Scores, Verification, judge
+from fullconv.verification import arrays
 
 CONTRASTS = (0.1, 1.0, 10.0)
 """Random pixels cover so many times the range of what the classifier is given, image by image."""
@@ -80,13 +81,13 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     crops = [
         framework.images(model, pixels[n : n + 1, :, :, j * step : j * step + w]) for n, j in places
     ]
-    classifier = _Classifier(framework, model, crops)
+    classifier, converted = _Classifier(framework, model, crops), _Converted(fcn, pixels, places)
     alone = [classifier.scores(crop) for crop in crops]
-    lifted = _lifted(fcn, pixels, places)
+    lifted = converted.scores()
     proofs, first = [], 0
     for group in groups:
         part = slice(first, first := first + len(group))
-        company = classifier.company(alone, part)
+        company = classifier.company(alone, part, converted)
         given = [output[part] for output in lifted]
         proofs.append(judge(given, company, True, epsilon=framework.epsilon(model)))
     proof, varies = _merged(proofs), False
@@ -96,17 +97,31 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     return Probe(proof, all(map(_coincide, zip(*alone, strict=True))), varies)
 
 
-def _lifted(fcn: FullyConvolutional, pixels: Any, places: Sequence[Pair]) -> Scores:
-    """Return every output of the converted network for some windows, ``(windows, ...)``."""
-    try:
-        maps = arrays(fcn.framework, fcn.scores(fcn.framework.images(fcn.model, pixels)))
-    except Exception as error:
-        height, width = pixels.shape[2:]
-        raise ModelError(
-            f"convert: the converted network fails on {width}x{height} pixels (width x height): "
-            f"{first_line(error)}. Please report this model."
-        ) from None
-    return [np.stack([map_[n, ..., 0, j] for n, j in places]) for map_ in maps]
+class _Converted:
+    """The converted network, and windows of images for it, (image, column)."""
+
+    def __init__(self, fcn: FullyConvolutional, pixels: Any, places: Sequence[Pair]) -> None:
+        self.fcn, self.pixels, self.places = fcn, pixels, places
+
+    def scores(self) -> Scores:
+        """Return every output for these windows, ``(windows, ...)``."""
+        framework = self.fcn.framework
+        try:
+            maps = arrays(framework, self.fcn.scores(framework.images(self.fcn.model, self.pixels)))
+        except Exception as error:
+            height, width = self.pixels.shape[2:]
+            raise ModelError(
+                f"convert: the converted network fails on {width}x{height} pixels (width x "
+                f"height): {first_line(error)}. Please report this model."
+            ) from None
+        return [np.stack([map_[n, ..., 0, j] for n, j in self.places]) for map_ in maps]
+
+    def in_double(self, window: int) -> Scores:
+        """Return every output for one of them, in double precision."""
+        (n, j), framework = self.places[window], self.fcn.framework
+        image = framework.images(self.fcn.model, self.pixels[n : n + 1])
+        maps = arrays(framework, framework.runner_in_double(self.fcn.model)(image))
+        return [map_[0, ..., 0, j] for map_ in maps]
 
 
 class _Classifier:
@@ -138,7 +153,7 @@ class _Classifier:
     def _in_double(self) -> Callable[[Any], Any]:
         return self.framework.in_double(self.model)
 
-    def company(self, alone: Sequence[Scores], part: slice) -> Crops:
+    def company(self, alone: Sequence[Scores], part: slice, converted: _Converted) -> Crops:
         """Return how some of the crops score: alone, and in the company of all."""
 
         def together(_: int) -> Scores:
@@ -151,7 +166,10 @@ class _Classifier:
         def double(k: int) -> Scores:
             return arrays(self.framework, self._in_double(self.crops[part][k]))
 
-        return Crops(alone[part].__getitem__, together, double)
+        def converted_in_double(k: int) -> Scores:
+            return converted.in_double(part.start + k)
+
+        return Crops(alone[part].__getitem__, together, double, converted_in_double)
 
 
 def _pixels(fcn: FullyConvolutional, size: Pair) -> Any:

@@ -16,8 +16,9 @@ from fullconv.cli.output import note, only_json, print_json
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
+from fullconv.judging import Verification
 from fullconv.preprocessing import UNCHANGED
-from fullconv.verification import Verification, verify_prepared
+from fullconv.verification import verify_prepared
 
 HEATMAPS = (".zarr", ".tif", ".tiff")
 """Endings of heatmaps, none of which is one of models."""

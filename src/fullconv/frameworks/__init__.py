@@ -70,6 +70,16 @@ class Framework(ABC):
         """
         raise NotImplementedError(f"{self.name} has no double precision here")
 
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Return a converted model as `runner` does, computed in double precision.
+
+        Raises
+        ------
+        Exception
+            As `in_double`.
+        """
+        raise NotImplementedError(f"{self.name} has no double precision here")
+
     def epsilon(self, model: Any) -> float:
         """Return the distance from 1 to the next number of the type that a model's images have.
 

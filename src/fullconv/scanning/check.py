@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
+from fullconv.judging import Crops, Verification, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.heatmap import Heatmap, rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
-from fullconv.verification import Crops, Verification, arrays, judge
+from fullconv.verification import arrays
 
 Scorer = Callable[[NDArray[np.float32]], list[Any]]
 """From crops ``(n, C, h, w)`` to every output of a model."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import FullconvError, ImageError, InputError, first_line
 from fullconv.geometry import Grid, Pair
-from fullconv.verification import Verification
+from fullconv.judging import Verification
 
 if TYPE_CHECKING:
     import zarr

@@ -78,6 +78,10 @@ class KerasFramework(Framework):
         """Run a copy of the model, layer by layer in double precision."""
         return in_double(model, self.classifier)
 
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy of the converted model, layer by layer in double precision."""
+        return in_double(model, self.runner)
+
     def epsilon(self, model: Any) -> float:
         """Return that of the model's input; none for whole numbers."""
         dtype = str(functional(model).inputs[0].dtype)

@@ -133,7 +133,7 @@ def _operators(heard: list[Any]) -> Iterator[None]:
 
     mode: Any = _python_dispatch.TorchDispatchMode
 
-    class Listening(mode):  # type: ignore[misc]
+    class Listening(mode):
         def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
             if torch.Tag.nondeterministic_seeded in func.tags:
                 heard.append(func)

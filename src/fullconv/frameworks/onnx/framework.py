@@ -16,6 +16,7 @@ from fullconv.errors import ExportError, ImageError, ModelError, UnsafeModelErro
 from fullconv.files import whole
 from fullconv.frameworks import Framework, Held, nothing_held
 from fullconv.frameworks.onnx.channels import (
+    channels_first,
     channels_last,
     is_last,
     of_each,
@@ -122,6 +123,10 @@ class OnnxFramework(Framework):
         # A caller's images have their channels last, and are handed on as they lie in memory.
         run = session(model, lambda images: held(to_map(images)))
         return lambda images: of_each(scores_to_map, run(to_last(images)))
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run the converted model in onnx's reference evaluator."""
+        return in_double(channels_first(model))
 
     def order(self, source: Source) -> str:
         """Return ``(N, H, W, C)`` where the model takes its channels last."""

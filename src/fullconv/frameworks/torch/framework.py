@@ -138,6 +138,11 @@ class TorchFramework(Framework):
         classify = self.classifier(copy.deepcopy(module).double())
         return lambda crops: classify(crops.double())
 
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy in double precision."""
+        run = self.runner(copy.deepcopy(model).double())
+        return lambda images: run(images.double())
+
     def epsilon(self, model: Any) -> float:
         """Return that of the model's first floating-point parameter."""
         return float(torch.finfo(self.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype).eps)
