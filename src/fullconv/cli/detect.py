@@ -90,6 +90,7 @@ ENDINGS = (".geojson", ".json", ".csv")
     show_default=True,
     help="What turns scores into probabilities, where the model itself does not.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -123,6 +124,7 @@ def command(
     classes: tuple[str, ...] | None,
     across_classes: bool,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -147,7 +149,9 @@ def command(
     check_kept(part, output)
     with folder(part):
         with only_json(as_json):
-            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            opened = open_model(
+                "detect", model, weights, window, step, approximate, conversion, flags.config
+            )
             asked |= {
                 "preprocessing": prepared("detect", opened, flags, asked["level"], as_json),
                 "classes": labels_of(opened.fcn.classes, classes),

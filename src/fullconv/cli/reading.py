@@ -20,8 +20,8 @@ from fullconv.errors import HeatmapWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
 if TYPE_CHECKING:
+    from fullconv.judging import Verification
     from fullconv.sources import Source
-    from fullconv.verification import Verification
 
 Decorated = Callable[..., Any]
 

@@ -40,6 +40,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
     "the folder to put theirs in.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -106,6 +107,7 @@ def command(
     output_number: int,
     resize: float,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -121,7 +123,9 @@ def command(
     outs = places(found, output, (".zarr", ".tif", ".tiff"))
     pictures = picture_places(found, overlay)
     with only_json(as_json):
-        opened = open_model("scan", model, weights, window, step, approximate, flags.config)
+        opened = open_model(
+            "scan", model, weights, window, step, approximate, conversion, flags.config
+        )
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
         results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))

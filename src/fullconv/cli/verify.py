@@ -17,8 +17,9 @@ from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
+from fullconv.judging import Verification
 from fullconv.preprocessing import UNCHANGED
-from fullconv.verification import Verification, verify_prepared
+from fullconv.verification import verify_prepared
 
 if TYPE_CHECKING:
     from fullconv.scanning.damage import Damage
@@ -48,6 +49,7 @@ LARGEST = 1 << 27
     metavar="MODEL",
     help="The classifier that MODEL was converted from, where MODEL is already converted.",
 )
+@options.conversion
 @options.as_json
 @click.pass_context
 def command(
@@ -61,6 +63,7 @@ def command(
     windows: int,
     seed: int,
     original: str | None,
+    conversion: options.Conversion,
     as_json: bool,
 ) -> None:
     """Compare windows of IMAGE, scored all at once, with the same windows cut out and scored alone.
@@ -79,7 +82,13 @@ def command(
         raise click.UsageError("Missing argument 'IMAGE'.", ctx)
     with only_json(as_json):
         opened = open_model(
-            "verify", model, weights if original is None else None, window, step, approximate
+            "verify",
+            model,
+            weights if original is None else None,
+            window,
+            step,
+            approximate,
+            conversion,
         )
         fcn, classifier = opened.fcn, opened.classifier
         against: str | None = model

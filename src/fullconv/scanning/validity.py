@@ -7,9 +7,9 @@ from math import isfinite
 from typing import Any
 
 from fullconv.choices import DTYPES
+from fullconv.judging import Verification
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
-from fullconv.verification import Verification
 
 Test = Callable[[Any], bool]
 
