@@ -381,11 +381,6 @@ class Five(nn.Module):
         return 5
 
 
-class Total(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sum()
-
-
 class Printing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         print("HELLO")
@@ -413,7 +408,6 @@ REFUSED = [
     ),
     (Several, RETURNS.format("NoneType and int among them"), 3),
     (Five, RETURNS.format("int"), 3),
-    (Total, RETURNS.format("a single number"), 3),
     (Printing, CONVERTER.format("it stops at torch.ops.prim.Print.default"), 3),
     (Branching, CONVERTER.format("it stops at torch.ops.aten.gt.float_int"), 3),
 ]

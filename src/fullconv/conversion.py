@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fullconv.converted import FullyConvolutional, Settings, stored_settings, usual_background
-from fullconv.errors import InputError, ModelError, WindowError, first_line
+from fullconv.errors import DifferenceError, InputError, ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import NO_HALO, Grid, Pair
-from fullconv.graph import Graph
+from fullconv.graph import Graph, Node
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
 from fullconv.lift.memory import elements
-from fullconv.operations import Concat, Opaque
+from fullconv.operations import Random
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Cost, Report
+from fullconv.report import Cost, Reason, Report
 from fullconv.stored import pair, value_of
+
+if TYPE_CHECKING:
+    from fullconv.probing import Probe
 
 LARGEST_SIZE = 2**31 - 1
 """Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
@@ -43,6 +46,8 @@ def convert(
     classes: Sequence[str] | None = None,
     background: str | None = None,
     preprocessing: Preprocessing | None = None,
+    check: bool = True,
+    allow_random: bool = False,
 ) -> FullyConvolutional:
     """Convert a window classifier into a network that answers for every window of an image.
 
@@ -67,6 +72,12 @@ def convert(
         background, negative, negatives or other, if exactly one is.
     preprocessing : Preprocessing, optional
         What is done to pixels before the network, to travel with the converted model.
+    check : bool
+        Compare four windows of random pixels, at contrasts of a tenth, one and ten times the range
+        of what the classifier takes, with their crops, each scored alone. The report says what came
+        of it.
+    allow_random : bool
+        Convert a classifier that draws random numbers, too. Nothing is then called exact.
 
     Returns
     -------
@@ -80,33 +91,47 @@ def convert(
     InputError
         If the background is none of the classes, or the preprocessing is for other channels.
     ModelError
-        If the model cannot be read, or is not a window classifier.
+        If the model cannot be read, is not a window classifier, or draws random numbers.
+    DifferenceError
+        If the converted network has other scores than the classifier has for crops, and that also
+        where it runs on each window alone.
 
     Examples
     --------
     >>> fcn = fullconv.convert("dress.onnx")  # doctest: +SKIP
     >>> fcn(images).shape  # (N, K, rows, columns)  # doctest: +SKIP
     """
-    plan = _plan(model, window, step, exact)
-    converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
+    if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+        raise InputError(
+            f"convert(preprocessing={preprocessing!r}): expected a fullconv.Preprocessing."
+        )
+    plan = _plan(model, window, step, exact, allow_random)
     stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
-    fcn = FullyConvolutional(
-        converted,
-        ImageShape(plan.source.graph.shapes[plan.source.graph.image][1], plan.report.grid),
-        plan.report,
-        plan.framework,
-        classes=names,
-        background=_background(background, stored.background, names),
-        preprocessing=preprocessing or stored.preprocessing,
-        footprint=plan.lifted.footprint,
-        halo=NO_HALO if exact else halo(plan.source.graph, plan.report.grid),
-    )
+    named = _background(background, stored.background, names)
+
+    def written(form: _Form) -> FullyConvolutional:
+        graph, grid = plan.source.graph, form.report.grid
+        return FullyConvolutional(
+            plan.framework.write(form.lifted.graph, plan.source, grid),
+            ImageShape(graph.shapes[graph.image][1], grid),
+            form.report,
+            plan.framework,
+            classes=names,
+            background=named,
+            preprocessing=preprocessing or stored.preprocessing,
+            footprint=form.lifted.footprint,
+            halo=NO_HALO if exact else halo(graph, grid),
+        )
+
+    fcn = written(plan.form)
     if preprocessing is not None:
         preprocessing.check_channels(fcn.shape.channels)
-    if plan.source.graph.fixed_batch and plan.lifted.per_window:
-        _check_batch(fcn, plan)
-    return fcn
+    if not check:
+        note = "unproved nothing was compared with crops (check=False)"
+        fcn.report = replace(fcn.report, check=note)
+        return fcn
+    return _checked(fcn, plan, written, _named(model), allow_random)
 
 
 def _background(named: str | None, stored: str | None, classes: Sequence[str]) -> str | None:
@@ -127,29 +152,76 @@ def _background(named: str | None, stored: str | None, classes: Sequence[str]) -
     return named
 
 
-def _check_batch(fcn: FullyConvolutional, plan: _Plan) -> None:
-    """Refuse a model whose number of images is built into what must run on all windows."""
-    cloned = (
-        node for node in plan.lifted.graph.nodes if isinstance(node.operation, Opaque | Concat)
-    )
-    if not any(node.per_window for node in cloned):
-        return
-    from fullconv.verification import verify_few
+def _checked(
+    fcn: FullyConvolutional,
+    plan: _Plan,
+    written: Callable[[_Form], FullyConvolutional],
+    name: str,
+    allow_random: bool,
+) -> FullyConvolutional:
+    """Return the converted network when it has the crops' scores, else one that runs them alone."""
+    from fullconv.probing import probe
 
-    try:
+    def found(candidate: FullyConvolutional) -> Probe:
         # torch.fx prints the traceback of its own call beside raising it.
         with contextlib.redirect_stderr(io.StringIO()):
-            proof = verify_few(fcn, plan.model)
-        wrong = "" if proof.passed or not fcn.report.exact else str(proof.max_error)
-    except Exception as error:
-        wrong = first_line(error)
-    if wrong:
+            return probe(candidate, plan.model)
+
+    failure: ModelError | None = None
+    try:
+        result = found(fcn)
+    except ModelError as error:
+        failure = error
+    else:
+        if result.varies and not allow_random:
+            raise ModelError(
+                f"convert: {name} has other scores for a crop each time that it is scored, so it "
+                f"draws random numbers; {_WAY_OUT}"
+            )
+        if result.varies or fcn.report.random:
+            fcn.report = fcn.report.of_random(name)
+            return fcn
+        if result.proof.passed:
+            return _noted(fcn, result)
+        failure = DifferenceError(
+            f"convert: {name} gives other scores for crops of random pixels than the converted "
+            f"network (by up to {result.proof.max_error:.3g}; more than "
+            f"{result.proof.allowed:.3g} is no rounding), and no way was found to have them. "
+            f"Please report this model; check=False (--no-check) converts it all the same."
+        )
+    if plan.source.graph.batch > 1:
         raise ModelError(
-            f"convert: the model was exported for exactly {plan.source.graph.batch} image(s), and "
-            f"that number is built into its operations ({wrong}). Export it again with a free "
+            f"convert: the model was exported for exactly {plan.source.graph.batch} images, and "
+            f"that number is built into its operations ({failure}). Export it again with a free "
             f"batch: dynamic_shapes=({{0: torch.export.Dim.DYNAMIC}},) in PyTorch, a named first "
             f"dimension in ONNX."
         )
+    if not plan.form.report.exact:
+        raise failure
+    try:
+        fcn = written(plan.one_by_one())
+        result = found(fcn)
+    except ModelError:
+        raise failure from None
+    if not result.proof.passed:
+        raise failure
+    return _noted(fcn, result)
+
+
+def _noted(fcn: FullyConvolutional, result: Probe) -> FullyConvolutional:
+    """Say in the report what the probe has shown."""
+    fcn.probe, report = result, replace(fcn.report, check=f"checked  {result}")
+    if result.alike and not report.warnings:
+        report = replace(
+            report,
+            warnings=(
+                *report.warnings,
+                "all windows of random pixels have the same scores, so comparing them with crops "
+                "proved nothing; compare windows of a picture: fullconv.verify, 'fullconv verify'",
+            ),
+        )
+    fcn.report = report
+    return fcn
 
 
 def explain(
@@ -157,9 +229,19 @@ def explain(
     window: Sequence[int] | None = None,
     step: int | Sequence[int] | None = None,
     exact: bool = True,
+    *,
+    allow_random: bool = False,
 ) -> Report:
     """Say what `convert` would do, without converting. Takes the same arguments."""
-    return _plan(model, window, step, exact).report
+    return _plan(model, window, step, exact, allow_random).form.report
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A lifted network, and what is said of it."""
+
+    lifted: Lifted
+    report: Report
 
 
 @dataclass(frozen=True)
@@ -167,13 +249,32 @@ class _Plan:
     framework: Framework
     model: Any
     source: Any
-    lifted: Lifted
-    report: Report
+    form: _Form
     settings: Settings
+
+    def one_by_one(self) -> _Form:
+        """Return the form that runs the whole classifier on each window alone."""
+        report = self.form.report
+        lifted = lift(self.source.graph, report.grid, exact=True, alone=True)
+        why = "mixes windows that run together, as a probe has shown; it runs on each alone"
+        reason = Reason("the classifier", "", why)
+        changed = replace(
+            report,
+            reasons=(reason,),
+            changes=(),
+            per_window=True,
+            one_pass=False,
+            cost=replace(report.cost, exact=report.cost.crops),
+        )
+        return _Form(lifted, changed)
 
 
 def _plan(
-    model: Any, window: Sequence[int] | None, step: int | Sequence[int] | None, exact: bool
+    model: Any,
+    window: Sequence[int] | None,
+    step: int | Sequence[int] | None,
+    exact: bool,
+    allow_random: bool,
 ) -> _Plan:
     wanted = _pair("window", window)
     wanted_step = _pair("step", step)
@@ -198,6 +299,12 @@ def _plan(
         ) from None
     _check_area(wanted)
     source = framework.read(model, wanted)
+    drawing = _drawing(source.graph)
+    if drawing is not None and not allow_random:
+        raise ModelError(
+            f"convert: {drawing.kind or drawing.operation.title} {drawing.name!r} draws random "
+            f"numbers when the model is in use, so a window has no score of its own; {_WAY_OUT}"
+        )
     stride = network_stride(source.graph)
     grid = Grid(source.graph.window, wanted_step or stride)
     lifted = lift(source.graph, grid, exact=exact)
@@ -214,7 +321,9 @@ def _plan(
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
     )
-    return _Plan(framework, model, source, lifted, report, settings)
+    if drawing is not None:
+        report = report.of_random(drawing.kind or drawing.operation.title, drawing.name)
+    return _Plan(framework, model, source, _Form(lifted, report), settings)
 
 
 def _check_area(window: Pair | None) -> None:
@@ -233,6 +342,26 @@ def _check_memory(window: Pair, window_bytes: int) -> None:
             f"window, and fullconv up to {WINDOW_BYTES / 1e9:.1f}; give the size of the crops that "
             f"the model was trained on."
         )
+
+
+_WAY_OUT = (
+    "switch it off (dropout is off without training=True), or convert it with allow_random=True "
+    "(--allow-random), after which nothing is called exact."
+)
+
+
+def _drawing(graph: Graph) -> Node | None:
+    """Return the first operation that draws random numbers which an output depends on."""
+    needed, found = set(graph.outputs), None
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            needed.update(name for name in node.inputs if name is not None)
+            found = node if isinstance(node.operation, Random) else found
+    return found
+
+
+def _named(model: Any) -> str:
+    return str(model) if isinstance(model, str | Path) else "the model"
 
 
 def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fullconv import stored
 from fullconv.errors import FullconvError, InputError, ModelError, first_line
@@ -17,6 +17,9 @@ from fullconv.lift.memory import Footprint, Size, elements, size_of_cells
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Report
 from fullconv.tiling import Plan, Tile
+
+if TYPE_CHECKING:
+    from fullconv.probing import Probe
 
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
@@ -43,6 +46,8 @@ class FullyConvolutional:
         does not apply it: it takes what the classifier took.
     footprint : Footprint
         The elements that a run holds at once, for any number of windows.
+    probe : Probe or None
+        What the probe at its conversion has shown; None where there was none.
     halo : Halo
         Pixels beyond its window that a score may depend on; none in the exact form.
     """
@@ -69,11 +74,8 @@ class FullyConvolutional:
         self.preprocessing = preprocessing
         self.footprint = footprint
         self.halo = halo
+        self.probe: Probe | None = None
         self._run: Callable[[Any], Any] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what runs the model, which each process opens for itself."""
-        return self.__dict__ | {"_run": None}
 
     @property
     def grid(self) -> Grid:
@@ -83,6 +85,14 @@ class FullyConvolutional:
     def __repr__(self) -> str:
         kind = "exact" if self.report.exact else "approximate"
         return f"FullyConvolutional({self.framework.name}, {self.grid!r}, {kind})"
+
+    def idle(self) -> None:
+        """Let go of what runs the model, and the memory that it takes, until it is called again."""
+        self._run = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: all but what runs the model in this process."""
+        return {**self.__dict__, "_run": None}
 
     def __call__(self, images: Any) -> Any:
         """Score every window of some images.

@@ -6,7 +6,8 @@ FullconvError                 anything below; its message is one line that says 
 │   └── ImageError            an image or array of the wrong size, rank, or channel count
 ├── ModelError                the model cannot be read or converted; exit code 3
 │   ├── UnsafeModelError      reading it would run code or leave its folder
-│   └── TooLargeError         it asks for far more memory than its image and weights explain
+│   ├── TooLargeError         it asks for far more memory than its image and weights explain
+│   └── DifferenceError       the converted network has other scores than the crops; exit code 4
 ├── ExportError               the converted model has no such file form; exit code 3
 ├── OutputError               a result cannot be written (also an OSError); exit code 3
 ├── DamagedError              a finished heatmap has lost scores, or they have changed; exit code 4
@@ -55,6 +56,12 @@ class UnsafeModelError(ModelError):
 
 class TooLargeError(ModelError):
     """The model asks for far more memory than its image and its weights explain."""
+
+
+class DifferenceError(ModelError):
+    """The converted network has other scores than the classifier has for the same crops."""
+
+    exit_code = 4
 
 
 class ExportError(FullconvError):

@@ -10,18 +10,6 @@ from fullconv.operations import Operation, Permute, Reshape
 
 Shape = tuple[int, ...]
 
-BATCH_SIZE = "@batch"
-"""The input name that stands for the number of images (or windows) a tensor holds.
-
-Followed by a whole number, ``@batch*8``, it is so many times that number.
-"""
-
-
-def batch_times(name: str | None) -> int | None:
-    """Return how many times the number of images an input stands for; None for other inputs."""
-    base, _, times = (name or "").partition("*")
-    return int(times or 1) if base == BATCH_SIZE else None
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -131,6 +119,29 @@ class Node:
     per_window: bool = False
 
 
+@dataclass(frozen=True)
+class Alone(Operation):
+    """Runs a piece of the classifier on each window alone, one after the other.
+
+    Its node's inputs are those of the piece, in order: ``(windows, *shape)`` where ``each`` is
+    true, else the same for all windows. Its results are ``(windows, *shape)``.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        The piece, on native tensors.
+    inputs, outputs : tuple of str
+        What the piece calls its inputs and results.
+    each : tuple of bool
+        Which inputs differ from window to window.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    each: tuple[bool, ...]
+
+
 @dataclass
 class Graph:
     """A network: one image in, one or more values out.
@@ -148,11 +159,8 @@ class Graph:
     shapes : mapping of str to tuple of int
         Native shape of every value, where the graph is read from a framework.
     batch : int
-        The batch that the native shapes were taken with.
-    fixed_batch : bool
-        Whether the model takes exactly so many images, and may have that number built in.
-    batch_axes : mapping of str to int
-        The axis that holds the images, for values of which the framework knows it.
+        The images that the native shapes were taken with: one, or as many as the model takes and
+        no other number.
     """
 
     image: str
@@ -160,9 +168,7 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     constants: dict[str, Recipe] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
-    batch: int = 2
-    fixed_batch: bool = False
-    batch_axes: Mapping[str, int] = field(default_factory=dict)
+    batch: int = 1
 
     @property
     def window(self) -> tuple[int, int]:

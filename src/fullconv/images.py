@@ -16,6 +16,12 @@ class ImageShape:
     channels: int
     grid: Grid
 
+    @property
+    def two_windows(self) -> tuple[int, int]:
+        """The size of an image of two windows, side by side."""
+        (height, width), (_, step) = self.grid.window, self.grid.step
+        return height, width + step
+
 
 NUMBERS = ("float", "bfloat", "int", "uint", "bool")
 """How the names of types begin that are real numbers, in every framework."""

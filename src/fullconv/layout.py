@@ -5,8 +5,9 @@
 ``(rows, columns, features)``. That record is all it takes to give a fully connected layer its
 filters in the right order, whatever the framework's flatten order was.
 
-Normal form: a row or column atom of size 1, and a feature atom of size 1, is left out; an axis of
-size 1 is empty. The batch atom is always there.
+Normal form: an atom of size 1 is left out, and an axis of size 1 is empty. So there is a batch atom
+only where a network takes several images and no other number: a classifier is a function of one
+image, and an axis that holds nothing else has nothing to mix.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Layout:
     def feature_map(cls, batch: int, channels: tuple[Atom, ...], rows: int, columns: int) -> Layout:
         """Return the layout ``(N, C, rows, columns)``, in normal form."""
         axes = (
-            (Atom(Kind.BATCH, batch),),
+            (Atom(Kind.BATCH, batch),) if batch != 1 else (),
             channels,
             (Atom(Kind.ROWS, rows),) if rows != 1 else (),
             (Atom(Kind.COLUMNS, columns),) if columns != 1 else (),
@@ -143,7 +144,7 @@ class Layout:
         for size in shape:
             axis: list[Atom] = []
             have = 1
-            while have < size or (have == size and not axis and pending and pending[0].size == 1):
+            while have < size:
                 if not pending:
                     raise LayoutError(f"has no elements left to fill an axis of {size}")
                 atom = pending.pop(0)
@@ -156,9 +157,7 @@ class Layout:
                 axis.append(atom)
                 have *= atom.size
             axes.append(tuple(axis))
-        if axes and pending and all(atom.size == 1 for atom in pending):
-            axes[-1] = (*axes[-1], *pending)
-        elif pending:
+        if pending:
             raise LayoutError("leaves elements over")
         return Layout(tuple(axes), tuple(stored))
 

@@ -110,6 +110,7 @@ def report(held: Any) -> Report:
         Cost(*(whole(number, 0, LARGEST_COUNT) for number in costs)),
         items(warnings, text),
         text(held.get("images", "")),
+        text(held.get("check", "")),
     )
 
 

@@ -23,6 +23,7 @@ LARGEST = 1024
 @click.command("bench", epilog=options.MODEL_HELP)
 @options.model
 @click.argument("image", metavar="IMAGE", type=Local(reads=True))
+@options.conversion
 @options.preprocessing
 @click.option(
     "--size",
@@ -50,6 +51,7 @@ def command(
     size: int,
     rounds: int,
     bands: tuple[int, ...] | None,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     as_json: bool,
 ) -> None:
@@ -63,14 +65,21 @@ def command(
     from fullconv.sources import fit_channels, open_source
 
     with only_json(as_json):
-        opened = open_model("bench", model, weights, window, step, False, flags.config)
+        opened = open_model("bench", model, weights, window, step, False, conversion, flags.config)
         if opened.is_converted:
             raise InputError(
                 f"bench {model}: the model is converted already; give the classifier that it was "
                 f"converted from."
             )
         exact, found = opened.fcn, opened.classifier
-        near = fullconv.convert(found, exact.grid.window, exact.grid.step, exact=False)
+        near = fullconv.convert(
+            found,
+            exact.grid.window,
+            exact.grid.step,
+            exact=False,
+            check=conversion.check,
+            allow_random=conversion.allow_random,
+        )
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image, bands=bands) as source:
             fitted = fit_channels(source, exact.shape.channels)

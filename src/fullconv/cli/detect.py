@@ -96,6 +96,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
     show_default=True,
     help="What turns scores into probabilities, where the model itself does not.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -139,6 +140,7 @@ def command(
     classes: tuple[str, ...] | None,
     across_classes: bool,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -180,7 +182,9 @@ def command(
         refuse_existing("detect --overlay", overlay, list(pictures.values()), ours)
     with folder(part):
         with only_json(as_json):
-            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            opened = open_model(
+                "detect", model, weights, window, step, approximate, conversion, flags.config
+            )
             asked |= {
                 "preprocessing": prepared("detect", opened, flags, asked["level"], as_json),
                 "classes": labels_of(opened.fcn.classes, classes),

@@ -27,6 +27,47 @@ weights come from --weights. timm:NAME, torchvision:NAME and keras:NAME are thos
 models, with their trained weights unless --weights gives others."""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What `conversion` adds: how a classifier is converted, wherever a command converts one."""
+
+    check: bool = True
+    allow_random: bool = False
+
+
+def conversion(command: Decorated) -> Decorated:
+    """Add --no-check and --allow-random, which the command takes as ``conversion``."""
+
+    @functools.wraps(command)
+    def gathering(*positional: Any, check: bool, allow_random: bool, **others: Any) -> Any:
+        return command(*positional, conversion=Conversion(check, allow_random), **others)
+
+    gathered: Decorated = gathering
+    for add in (
+        allow_random,
+        click.option(
+            "--no-check",
+            "check",
+            is_flag=True,
+            flag_value=False,
+            default=True,
+            help="Convert a classifier without comparing a few windows of random pixels with "
+            "their crops first.",
+        ),
+    ):
+        gathered = add(gathered)
+    return gathered
+
+
+def allow_random(command: Decorated) -> Decorated:
+    """Add --allow-random."""
+    return click.option(
+        "--allow-random",
+        is_flag=True,
+        help="Take a classifier that draws random numbers, too; nothing is then called exact.",
+    )(command)
+
+
 def model(command: Decorated) -> Decorated:
     """Add MODEL, and how it is converted."""
     for add in (

@@ -22,9 +22,9 @@ from fullconv.preprocessing import UNCHANGED, Preprocessing
 from fullconv.windows import COVERS
 
 if TYPE_CHECKING:
+    from fullconv.judging import Verification
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
-    from fullconv.verification import Verification
 
 Decorated = Callable[..., Any]
 

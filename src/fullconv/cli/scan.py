@@ -40,6 +40,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
     "the folder to put theirs in. Required, but for --dry-run.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -108,6 +109,7 @@ def command(
     output_number: int,
     resize: float,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -125,7 +127,9 @@ def command(
     outs = places(found, output, (".zarr", ".tif", ".tiff")) if output else []
     pictures = picture_places(found, overlay)
     with only_json(as_json):
-        opened = open_model("scan", model, weights, window, step, approximate, flags.config)
+        opened = open_model(
+            "scan", model, weights, window, step, approximate, conversion, flags.config
+        )
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
     if dry_run:

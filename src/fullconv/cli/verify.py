@@ -17,9 +17,10 @@ from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
+from fullconv.judging import Verification
 from fullconv.names import from_text
 from fullconv.preprocessing import UNCHANGED
-from fullconv.verification import Verification, verify_prepared
+from fullconv.verification import verify_prepared
 
 if TYPE_CHECKING:
     from fullconv.scanning.damage import Damage
@@ -50,6 +51,7 @@ LARGEST = 1 << 27
     help="The classifier that MODEL was converted from, where MODEL is already converted.",
 )
 @options.bands
+@options.conversion
 @options.as_json
 @click.pass_context
 def command(
@@ -64,6 +66,7 @@ def command(
     seed: int,
     original: str | None,
     bands: tuple[int, ...] | None,
+    conversion: options.Conversion,
     as_json: bool,
 ) -> None:
     """Compare windows of IMAGE, scored all at once, with the same windows cut out and scored alone.
@@ -83,7 +86,13 @@ def command(
         raise click.UsageError("Missing argument 'IMAGE'.", ctx)
     with only_json(as_json):
         opened = open_model(
-            "verify", model, weights if original is None else None, window, step, approximate
+            "verify",
+            model,
+            weights if original is None else None,
+            window,
+            step,
+            approximate,
+            conversion,
         )
         fcn, classifier = opened.fcn, opened.classifier
         against: str | None = model

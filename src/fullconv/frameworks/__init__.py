@@ -60,6 +60,33 @@ class Framework(ABC):
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Return the original model as a function from crops ``(n, C, h, w)`` to scores."""
 
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Return the original model as `classifier` does, computed in double precision.
+
+        Raises
+        ------
+        Exception
+            Whatever the framework says where it cannot; so may the function, when it is called.
+        """
+        raise NotImplementedError(f"{self.name} has no double precision here")
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Return a converted model as `runner` does, computed in double precision.
+
+        Raises
+        ------
+        Exception
+            As `in_double`.
+        """
+        raise NotImplementedError(f"{self.name} has no double precision here")
+
+    def epsilon(self, model: Any) -> float:
+        """Return the distance from 1 to the next number of the type that a model's images have.
+
+        0 where they are whole numbers.
+        """
+        return 0.0
+
     def loaded(self, model: Any, shape: ImageShape) -> Any:
         """Return a converted model as `open` gives it in the form that `write` gives it.
 

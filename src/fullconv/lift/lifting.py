@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 
@@ -67,7 +66,7 @@ class Lifted:
     footprint: Footprint
 
 
-def lift(graph: Graph, grid: Grid, *, exact: bool) -> Lifted:
+def lift(graph: Graph, grid: Grid, *, exact: bool, alone: bool = False) -> Lifted:
     """Turn a window classifier into the network that answers for every window of an image.
 
     Parameters
@@ -78,8 +77,10 @@ def lift(graph: Graph, grid: Grid, *, exact: bool) -> Lifted:
         The window (the native size) and the wanted step.
     exact : bool
         Compute every window as if it had been cropped. Otherwise pad at the image's border only.
+    alone : bool
+        Run the whole classifier on each window alone, one after the other.
     """
-    return Lifting(graph, grid, exact).run()
+    return Lifting(graph, grid, exact).run(alone)
 
 
 class Lifting(Windows):
@@ -93,8 +94,8 @@ class Lifting(Windows):
         self.one_pass = True
         self.sliding = frozenset() if exact else sliding_statistics(graph)
 
-    def run(self) -> Lifted:
-        """Walk the graph once, in order."""
+    def run(self, alone: bool = False) -> Lifted:
+        """Walk the graph once, in order; or leave it whole, and run it on each window alone."""
         image = self.graph.image
         height, width = self.graph.window
         self.values[image] = Field(
@@ -104,7 +105,9 @@ class Lifting(Windows):
             {SHARED: image},
         )
         self._measure(image)
-        for node in self.graph.nodes:
+        if alone:
+            self.run_alone(self.graph.nodes, self.graph.outputs)
+        for node in () if alone else self.graph.nodes:
             self._visit(node)
             for name in node.outputs:
                 self._measure(name)
@@ -125,7 +128,7 @@ class Lifting(Windows):
         """Note how large the stored maps of a value are."""
         value = self.values.get(name)
         if isinstance(value, PerWindow):
-            self.sizes[value.value] = size_per_window(value.layout.shape, self.graph.batch)
+            self.sizes[value.value] = size_per_window(value.shape, self.graph.batch)
         fields = value.fields if isinstance(value, Joined) else [value]
         for x in fields:
             if isinstance(x, Field):
@@ -317,11 +320,26 @@ class Lifting(Windows):
             )
         value = self.values[name]
         if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
-            return self._window_map(self.on_grid(value))
-        value = self.gather(name)
-        return self.helper(value.value, FoldWindows(_answer(value.layout)), image=True)
+            return self._window_map(name, self.on_grid(value))
+        x = self.gather(name)
+        if not x.leads:
+            x = self.stand(x, None)
+        return self.helper(x.value, FoldWindows(self._answer(name)), image=True)
 
-    def _window_map(self, x: Field) -> str:
+    def _answer(self, name: str) -> tuple[int, ...]:
+        """Return the shape of one window's scores, without trailing axes of one cell."""
+        shape = list(self.graph.shapes[name])
+        batch = self.graph.batch
+        if batch > 1:
+            inner = shape.pop(0) // batch
+            shape[:0] = [inner] if inner > 1 else []
+        elif 1 in shape:
+            shape.remove(1)  # the axis of the images: the first where there is more than one
+        while len(shape) == 3 and shape[-2:] == [1, 1]:
+            shape = shape[:1]
+        return tuple(shape)
+
+    def _window_map(self, name: str, x: Field) -> str:
         x = self.store(x, x.layout.in_order())
         (value,) = x.parts.values()
         rows, columns = x.rows.middle, x.columns.middle
@@ -334,7 +352,7 @@ class Lifting(Windows):
         ]
         if not all(per_window):
             value = self.helper(value, Keep((1, 1), (1, 1)), image=True)
-        shape = _answer(x.layout)
+        shape = self._answer(name)
         if shape != (x.layout.channels,):
             value = self.helper(value, SplitChannels(shape))
         return value
@@ -344,7 +362,8 @@ def feature_map(
     x: Field, channels: int, rows: Split, columns: Split, parts: Mapping[Where, str]
 ) -> Field:
     """Return a field ``(N, channels, rows, columns)``."""
-    batch = x.layout.axes[0][0].size
+    atoms = (atom for axis in x.layout.axes for atom in axis)
+    batch = next((atom.size for atom in atoms if atom.kind is Kind.BATCH), 1)
     layout = Layout.feature_map(batch, features(channels), rows.extent, columns.extent)
     return Field(layout, rows, columns, parts)
 
@@ -354,13 +373,3 @@ def _alone(value: Shared | PerWindow) -> bool:
     if isinstance(value, Joined):
         return all(part.private for part in value.fields)
     return isinstance(value, PerWindow) or value.private
-
-
-def _answer(layout: Layout) -> tuple[int, ...]:
-    """The scores' own shape for one window, without trailing axes of one cell."""
-    batch, *rest = layout.axes
-    inner = prod(sizes(a for a in batch if a.kind is Kind.FEATURES))
-    shape = [*([inner] if inner > 1 else []), *(prod(sizes(axis)) for axis in rest)]
-    while len(shape) == 3 and shape[-2:] == [1, 1]:
-        shape = shape[:1]
-    return tuple(shape)

@@ -258,11 +258,13 @@ def reduce(lifting: Lifting, node: Node) -> Field:
     x = lifting.field(node.inputs[0])
     atoms = {atom for axis in operation.axes for atom in x.layout.axes[axis]}
     if any(atom.kind is Kind.BATCH for atom in atoms):
-        raise EndsSharing("reduces over the batch")
+        raise EndsSharing("reduces over the images that the network takes")
     if atoms and not any(atom.spatial for atom in atoms):
         if atoms != set(x.layout.stored):
             raise EndsSharing("reduces over some of the features only")
         reduced = lifting.each(node, Reduce(operation.kind, (1,), True), x)
+    elif not atoms and operation.kind == "l2":
+        raise EndsSharing("takes the size of every number")
     elif all(atom.spatial for atom in atoms):
         reduced = _pool_over(lifting, node, x, {atom.kind for atom in atoms})
     else:

@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from fullconv.closing import Closing
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
 from fullconv.geometry import Grid
+from fullconv.judging import Verification
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.scanning.damage import Damage, find_damage, named
 from fullconv.scanning.digests import Checksums, is_sealed
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED, decoded
 from fullconv.scanning.validity import valid
-from fullconv.verification import Verification
 from fullconv.windows import Windows
 
 if TYPE_CHECKING:
-    pass
-
     from fullconv.scanning.pixels import Seen
 
 RECORD_CHANGED = "their record was changed after it was written"
@@ -99,7 +97,8 @@ class Heatmap(Closing):
         held = self.metadata.get("verification")
         if held is None:
             return None
-        return Verification(**{name: held[name] for name in Verification.__dataclass_fields__})
+        fields = Verification.__dataclass_fields__
+        return Verification(**{name: held[name] for name in fields if name in held})
 
     @cached_property
     def windows(self) -> Windows:

@@ -7,11 +7,11 @@ from math import isfinite
 from typing import Any
 
 from fullconv.choices import DTYPES
+from fullconv.judging import Verification
 from fullconv.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
 from fullconv.scanning.pixels import Seen
-from fullconv.verification import Verification
 from fullconv.windows import COVERS
 
 Test = Callable[[Any], bool]

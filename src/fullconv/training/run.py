@@ -183,6 +183,7 @@ class Run:
             classes=material.classes,
             background=material.background,
             preprocessing=material.preprocessing,
+            check=False,
         )
         crops, told = mine(fcn, self.photos, material.kind, number, most, begun, self.tell)
         state.rounds.append(told)

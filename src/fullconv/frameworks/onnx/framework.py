@@ -15,6 +15,7 @@ from fullconv.errors import ExportError, ImageError
 from fullconv.files import whole
 from fullconv.frameworks import Framework, Held, nothing_held
 from fullconv.frameworks.onnx.channels import (
+    channels_first,
     channels_last,
     image_of,
     is_last,
@@ -24,11 +25,12 @@ from fullconv.frameworks.onnx.channels import (
     to_last,
     to_map,
 )
+from fullconv.frameworks.onnx.double import in_double
 from fullconv.frameworks.onnx.loading import check_converted
 from fullconv.frameworks.onnx.opening import open_model, proto_of
 from fullconv.frameworks.onnx.preparing import prepared, set_aside
 from fullconv.frameworks.onnx.read import Source, read
-from fullconv.frameworks.onnx.session import session
+from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
@@ -62,9 +64,13 @@ class OnnxFramework(Framework):
 
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Run the model on crops; a fixed batch is filled up."""
-        proto = proto_of(model)
+        return self._on_crops(proto_of(model), session)
+
+    def _on_crops(
+        self, proto: onnx.ModelProto, opened: Callable[[onnx.ModelProto], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
         sizes = image_of(proto).type.tensor_type.shape.dim
-        run = session(proto)
+        run = opened(proto)
         fixed = sizes[0].dim_value if sizes else 0
         graph = prepared(proto).whole().graph
         image = next(v for v in graph.inputs if v.name not in graph.initializers)
@@ -72,7 +78,7 @@ class OnnxFramework(Framework):
         def classify(crops: Any) -> Any:
             if channels_last(image, crops.shape[2:]):
                 crops = to_last(crops)
-            if not fixed:
+            if not fixed or fixed == len(crops):
                 return run(crops)
             results = []
             for start in range(0, len(crops), fixed):
@@ -92,6 +98,15 @@ class OnnxFramework(Framework):
         proto: onnx.ModelProto = model
         return proto
 
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run the model in onnx's reference evaluator."""
+        return self._on_crops(proto_of(model), in_double)
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's input; none for whole numbers."""
+        dtype = image_dtype(proto_of(model))
+        return float(np.finfo(dtype).eps) if np.issubdtype(dtype, np.floating) else 0.0
+
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""
         if not is_last(model):
@@ -99,6 +114,10 @@ class OnnxFramework(Framework):
         # A caller's images have their channels last, and are handed on as they lie in memory.
         run = session(model, lambda images: held(to_map(images)))
         return lambda images: of_each(scores_to_map, run(to_last(images)))
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run the converted model in onnx's reference evaluator."""
+        return in_double(channels_first(model))
 
     def order(self, source: Source) -> str:
         """Return ``(N, H, W, C)`` where the model takes its channels last."""

@@ -10,7 +10,6 @@ import onnx_ir as ir
 from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.onnx import operators, read_maps, read_numbers, read_shapes  # noqa: F401 - the families of operators register
 from fullconv.frameworks.onnx.channels import TO_MAP, channels_last, readers, sizes, turning
-from fullconv.frameworks.onnx.growth import Growth, growth
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
 from fullconv.graph import Graph
@@ -34,8 +33,8 @@ class Source:
         The model as read, at an operator set of 15 or later.
     constants : dict of str to array
         Constant nodes and folded sizes.
-    growth : Growth
-        What among the constants depends on the number of images.
+    types : dict of str to onnx_ir.DataType
+        What numbers each value holds.
     channels_last : bool
         Whether the model takes images ``(N, H, W, C)``; see Note [Channels last].
     """
@@ -43,7 +42,7 @@ class Source:
     graph: Graph
     model: ir.Model
     constants: dict[str, Any]
-    growth: Growth
+    types: dict[str, ir.DataType]
     channels_last: bool = False
 
 
@@ -61,31 +60,22 @@ def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
     last = channels_last(value, window)
     shape = _shape(value, window, last)
     fixed, channels, *size = shape
-    batch = fixed or 2
+    batch = fixed or 1
     native = (*size, channels) if last else (channels, *size)
     image = value.name or ""
     inference = Inference(model, {image: (batch, *native)}, (size[0], size[1]))
-    growing = Growth()
-    if fixed is None:
-        more = [
-            Inference(model, {image: (batch + number, *native)}, inference.window)
-            for number in (1, 2)
-        ]
-        growing = growth(model, inference, more)
-    reader = Reader(model, inference, growing)
+    reader = Reader(model, inference)
+    reader.of_image.add(image)
     if last:
         image = reader.turned_image(image)
     for node in model.graph:
-        name = node.outputs[0].name
-        if name not in inference.constants and name not in growing:
+        if node.outputs[0].name not in inference.constants:
             operators.read(node, reader)
     outputs = [value.name or "" for value in model.graph.outputs]
     if last:
         outputs = [reader.vector(name) for name in outputs]
-    graph = Graph(
-        image, reader.nodes, outputs, reader.recipes, inference.shapes, batch, fixed is not None
-    )
-    return Source(graph, model, inference.constants, growing, last)
+    graph = Graph(image, reader.nodes, outputs, reader.recipes, inference.shapes, batch)
+    return Source(graph, model, inference.constants, inference.types, last)
 
 
 def _image_of(model: ir.Model) -> ir.Value:

@@ -11,7 +11,6 @@ from fullconv.frameworks.onnx.resizing import whole_factor
 from fullconv.geometry import Sliding
 from fullconv.operations import (
     Convolution,
-    Opaque,
     Padding,
     Pool,
     Reduce,
@@ -50,7 +49,7 @@ def _is_map(node: ir.Node, reader: Reader) -> bool:
     """Whether a node runs over batches of 2-D maps; on others it has no rule."""
     if len(reader.shape(node.inputs[0])) == 4:
         return True
-    reader.add(node, Opaque(node.op_type))
+    reader.opaque(node)
     return False
 
 
@@ -105,8 +104,10 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
 @handles("Resize")
 def _resize(node: ir.Node, reader: Reader) -> None:
     factor = whole_factor(node, reader)
-    operation = Opaque(node.op_type) if factor is None else Upsample(factor)
-    reader.add(node, operation, None if factor is None else (node.inputs[0],))
+    if factor is None:
+        reader.opaque(node)
+    else:
+        reader.add(node, Upsample(factor), (node.inputs[0],))
 
 
 @handles("MaxPool", "AveragePool")
@@ -115,7 +116,7 @@ def _pool(node: ir.Node, reader: Reader) -> None:
     if not _is_map(node, reader):
         return
     if len(used) > 1 or (used and used[0] is not node.outputs[0]):
-        reader.add(node, Opaque(f"{node.op_type} with indices"))
+        reader.opaque(node, f"{node.op_type} with indices")
         return
     kind: Literal["max", "average"] = "max" if node.op_type == "MaxPool" else "average"
     kernel = _pair(node, "kernel_shape")

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.operators import handles
-from fullconv.operations import Concat, Identity, Opaque, Pad, PaddingMode, Permute, Reshape, Slice
+from fullconv.operations import Concat, Identity, Pad, PaddingMode, Permute, Reshape, Slice
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
@@ -37,7 +37,7 @@ def _slice(node: ir.Node, reader: Reader) -> None:
     shape = reader.shape(node.inputs[0])
     numbers = [reader.constant(value) for value in node.inputs[1:]]
     if any(n is None for n in numbers) or len(numbers[0]) == 0:
-        reader.add(node, Opaque("Slice"))
+        reader.opaque(node, "Slice")
         return
     starts, ends = numbers[0], numbers[1]
     axes = numbers[2] if len(numbers) > 2 else range(len(starts))
@@ -49,7 +49,7 @@ def _slice(node: ir.Node, reader: Reader) -> None:
     if any(step < 1 for *_, step in cuts):
         axis, *ends = cuts[0]
         if len(cuts) > 1 or not reader.reorder(node, axis, range(*ends)):
-            reader.add(node, Opaque("Slice backwards"))
+            reader.opaque(node, "Slice backwards")
         return
     held = node.inputs[0]
     name: ir.Value | str | None = held
@@ -74,7 +74,7 @@ def _gather(node: ir.Node, reader: Reader) -> None:
     axis = node.attributes.get_int("axis", 0) % len(shape)
     index = reader.constant(node.inputs[1])
     if index is None or np.ndim(index) > 1:
-        reader.add(node, Opaque("Gather"))
+        reader.opaque(node, "Gather")
     elif np.ndim(index) == 0:
         reader.select(node, axis, int(index) % shape[axis])
     else:
@@ -84,7 +84,7 @@ def _gather(node: ir.Node, reader: Reader) -> None:
             step = steps.pop()
             reader.add(node, Slice(axis, numbers[0], numbers[-1] + 1, step), (node.inputs[0],))
         elif not reader.reorder(node, axis, numbers):
-            reader.add(node, Opaque("Gather"))
+            reader.opaque(node, "Gather")
 
 
 @handles("Pad")
@@ -101,7 +101,7 @@ def _pad(node: ir.Node, reader: Reader) -> None:
     mode = modes.get(node.attributes.get_string("mode", "constant"))
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(len(shape))
     if numbers is None or mode is None or axes is None or len(shape) != 4:
-        reader.add(node, Opaque("Pad"))
+        reader.opaque(node, "Pad")
         return
     pads = [(0, 0)] * len(shape)
     for place, axis in enumerate(axes):
@@ -116,4 +116,4 @@ def _expand(node: ir.Node, reader: Reader) -> None:
     if same:
         reader.add(node, Identity("Expand"), (node.inputs[0],))
     else:
-        reader.add(node, Opaque("Expand"))
+        reader.opaque(node, "Expand")

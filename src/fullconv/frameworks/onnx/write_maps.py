@@ -12,6 +12,7 @@ from fullconv.operations import (
     Combine,
     DivideCells,
     FoldWindows,
+    ForEachWindow,
     Keep,
     Regroup,
     SplitChannels,
@@ -62,6 +63,17 @@ class Maps(Values):
         x = self._emit("Reshape", [self._first(node), self._numbers(*operation.split)])
         x = self._emit("Transpose", [x], {"perm": operation.order})
         return self._emit("Reshape", [x, self._numbers(*operation.shape)])
+
+    @writes(ForEachWindow)
+    def write_for_each_window(self, operation: ForEachWindow, node: Node) -> ir.Value:
+        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
+        rows, columns = self._count()
+        count = self._emit("Mul", [images, self._emit("Mul", [rows, columns])])
+        name = node.inputs[0] or ""
+        held = self.graph.constants.get(name)
+        shape = self.source.graph.shapes[name] if held is None else held.shape
+        sizes = self._emit("Concat", [count, self._numbers(*shape)], {"axis": 0})
+        return self._emit("Expand", [self._first(node), sizes])
 
     @writes(FoldWindows)
     def write_fold_windows(self, operation: FoldWindows, node: Node) -> ir.Value:

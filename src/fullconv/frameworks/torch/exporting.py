@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
 from fullconv.frameworks.torch.filled import finish_lazy
+from fullconv.frameworks.torch.one_by_one import VECTORIZED
 from fullconv.frameworks.torch.places import depends_on_pixels, where
 from fullconv.images import ImageShape
 
@@ -50,30 +51,31 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
-    """Export at the native size, with the number of images free where the model allows it."""
+def export(
+    model: nn.Module, window: tuple[int, int], channels: int | None = None
+) -> ExportedProgram:
+    """Export for one image of the native size: what a classifier is of a crop alone."""
     failures: list[Exception] = []
-    candidates = likely_channels(model, window)
-    for channels in candidates:
-        for batch in (2, 1):
-            try:
-                with quiet():
-                    finish_lazy(model, blank((1, channels, *window), model))
-                    return trace(model, blank((batch, channels, *window), model))
-            except Exception as error:
-                wanted = channels_wanted(error)
-                if wanted is None:
-                    failures.insert(0, error)
-                elif wanted not in candidates:
-                    candidates.append(wanted)
-                failures.append(error)
+    candidates = likely_channels(model, window) if channels is None else [channels]
+    for count in candidates:
+        try:
+            with quiet():
+                image = blank((1, count, *window), model)
+                finish_lazy(model, image)
+                return trace(model, image)
+        except Exception as error:
+            wanted = channels_wanted(error)
+            if wanted is None:
+                failures.insert(0, error)
+            elif wanted not in candidates:
+                candidates.append(wanted)
+            failures.append(error)
     raise _export_failed(model, window, candidates, failures[0])
 
 
 def trace(model: nn.Module, image: torch.Tensor, *others: Any) -> ExportedProgram:
-    """Export for images like these; for any number of them, unless it is one."""
-    dynamic = ({0: Dim.DYNAMIC}, *[None] * len(others)) if len(image) > 1 else None
-    return torch.export.export(model, (image, *others), dynamic_shapes=dynamic)
+    """Export for images like these, and as many."""
+    return torch.export.export(model, (image, *others))
 
 
 def channels_wanted(error: Exception) -> int | None:
@@ -154,8 +156,13 @@ def blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
-def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
-    """Export a converted model with the number of images, height and width free."""
+def export_free(
+    model: nn.Module, shape: ImageShape, *, vectorized: bool = False
+) -> ExportedProgram:
+    """Export a converted model with the number of images, height and width free.
+
+    ``vectorized`` is `fullconv.frameworks.torch.one_by_one.VECTORIZED`.
+    """
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     (height, width), (sy, sx) = shape.grid.window, shape.grid.step
@@ -163,6 +170,7 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
     size = (2, shape.channels, height + 2 * sy + 1, width + 3 * sx + 1)
     image = torch.zeros(size, dtype=dtype, device=parameter.device)
     free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    token = VECTORIZED.set(vectorized)
     try:
         # No size is special to a converted model; the tracer must not assume that 1 is.
         any_size: Any = torch.fx.experimental._config
@@ -174,3 +182,5 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
             f"({first_line(error)}). Convert it with exact=False (--approximate), whose plain "
             f"convolutions export always; or save the original model and convert it when loaded."
         ) from None
+    finally:
+        VECTORIZED.reset(token)

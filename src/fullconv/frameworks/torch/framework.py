@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import operator
@@ -25,6 +26,7 @@ from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
 from fullconv.frameworks.torch.filled import check_filled, tensors_of
+from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid
@@ -113,16 +115,19 @@ class TorchFramework(Framework):
                     "convert: the exported program leaves height and width free, so the window "
                     "it was trained on must be given: window=(height, width), or --window."
                 )
-            return read(program)
-        if any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
+        elif any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
             raise WindowError(
                 f"convert(window={window}): the program was exported for images of "
                 f"{fixed[1]}x{fixed[0]} pixels (width x height) and no other; leave the window "
                 f"out, or give ({fixed[0]}, {fixed[1]})."
             )
-        if None in fixed:
-            return read(export(program.module(), window))
-        return read(program)
+        if all(isinstance(n, int) for n in sizes):
+            return read(program)
+        # Its sizes are symbols, of which the classifier of one image has none; a trace of two
+        # images or more is guarded against one, which the program takes all the same.
+        size = window or cast(tuple[int, int], tuple(fixed))
+        channels = int(sizes[1]) if isinstance(sizes[1], int) else None
+        return read(export(program.module(check_guards=False), size, channels))
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
         """Write a ``torch.fx.GraphModule``."""
@@ -135,6 +140,21 @@ class TorchFramework(Framework):
             module = model.module()
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
+
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy in double precision."""
+        module = model.module() if isinstance(model, ExportedProgram) else model
+        classify = self.classifier(copy.deepcopy(module).double())
+        return lambda crops: classify(crops.double())
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy in double precision."""
+        run = self.runner(copy.deepcopy(model).double())
+        return lambda images: run(images.double())
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's first floating-point parameter."""
+        return float(torch.finfo(self.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype).eps)
 
     def loaded(self, model: Any, shape: ImageShape) -> nn.Module:
         """Return an exported program as a module."""
@@ -195,19 +215,23 @@ class TorchFramework(Framework):
         """Write a ``.pt2``, or an ``.onnx`` through PyTorch's own exporter."""
         import json
 
-        program = export_free(model, shape)
+        program = export_free(model, shape, vectorized=path.suffix == ".onnx")
         if path.suffix == ".pt2":
             # In memory: where a disk is full, PyTorch's own writer ends the whole process.
             held = io.BytesIO()
-            torch.export.save(
-                program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
-            )
+            with quiet():
+                torch.export.save(
+                    program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
+                )
             with whole(path) as temporary:
                 temporary.write_bytes(held.getbuffer())
             return
-        from fullconv.frameworks.torch.to_onnx import to_onnx
+        from fullconv.frameworks.torch.to_onnx import check_same, to_onnx
 
         proto = to_onnx(program, metadata)
+        if any(isinstance(module, OneByOne) for module in model.modules()):
+            # What runs on each window alone was rewritten for it, by PyTorch and by its exporter.
+            check_same(proto, model, blank((1, shape.channels, *shape.two_windows), model))
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
@@ -292,6 +316,9 @@ def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
     from torch.utils import _pytree as pytree
 
     def classify(crops: torch.Tensor) -> Any:
+        if len(crops) == size:
+            with torch.no_grad():
+                return model(crops)
         results = []
         for start in range(0, len(crops), size):
             batch = crops[start : start + size]

@@ -12,7 +12,6 @@ from fullconv.geometry import Sliding
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
-    Opaque,
     Pool,
     TransposedConvolution,
     Upsample,
@@ -35,16 +34,13 @@ def is_map(node: FxNode, reader: Reader) -> bool:
     """Whether a call runs over batches of 2-D maps; on others it has no rule."""
     if len(reader.shapes.get(reader.names.get(node.args[0]), ())) == 4:  # type: ignore[arg-type]
         return True
-    reader.add(node, Opaque(base_name(node.target)))
+    reader.opaque(node, base_name(node.target))
     return False
 
 
 @handles("conv2d", "_convolution_mode")
 def _conv2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if not is_map(node, reader):
-        return
-    if not isinstance(a["groups"], int):
-        reader.add(node, Opaque("conv2d of every image by filters of its own"))
         return
     kernel = reader.shapes[reader.names[a["weight"]]][2:]
     dilation = _pair(a["dilation"])
@@ -101,7 +97,7 @@ def _upsample(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if torch.equal(nearest, functional.upsample(cells, factor)):
         reader.add(node, Upsample(factor), (image,))
     else:
-        reader.add(node, Opaque(base_name(node.target)))
+        reader.opaque(node, base_name(node.target))
 
 
 @handles("max_pool2d")

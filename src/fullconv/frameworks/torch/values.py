@@ -11,11 +11,10 @@ import torch
 from torch import nn
 
 from fullconv.frameworks.table import Table
-from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call, Slot
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe, batch_times
+from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import Operation
 
 FxNode = torch.fx.Node
@@ -28,7 +27,7 @@ class Values:
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
         self.graph, self.source = graph, source
-        self.geometry = (grid.window, grid.step)
+        self.grid, self.geometry = grid, (grid.window, grid.step)
         self.root = nn.Module()
         self.fx = torch.fx.Graph()
         self.values: dict[str, FxNode] = {}
@@ -36,14 +35,11 @@ class Values:
         self.modules: dict[str, nn.Module] = {}
         self.written = Counter(id(node.source) for node in graph.nodes)
         self.known = {id(w.tensor): name for name, w in source.weights.items()}
+        self.several: dict[tuple[Any, ...], FxNode] = {}
 
     def _value(self, name: str | None) -> FxNode | None:
         if name is None:
             return None
-        if times := batch_times(name):
-            image = self.values[self.graph.image]
-            count = self._function(functional.window_count, image, *self.geometry)
-            return count if times == 1 else self._function(operator.mul, count, times)
         if name not in self.values:
             self.values[name] = self._attribute(self.graph.constants[name])
         return self.values[name]
@@ -158,7 +154,12 @@ class Values:
         for name, value in changed.items():
             place = [a.name for a in schema.arguments].index(name) if schema else -1
             args = (*args[:place], value, *args[place + 1 :])
-        return self.fx.call_function(call.target, args, kwargs)
+        if call.item is None:
+            return self.fx.call_function(call.target, args, kwargs)
+        key = call.several, node.inputs
+        if key not in self.several:
+            self.several[key] = self.fx.call_function(call.target, args, kwargs)
+        return self.fx.call_function(operator.getitem, (self.several[key], call.item))
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:

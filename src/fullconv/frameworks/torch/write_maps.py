@@ -15,6 +15,7 @@ from fullconv.operations import (
     Combine,
     DivideCells,
     FoldWindows,
+    ForEachWindow,
     Gathered,
     Keep,
     LayOut,
@@ -81,6 +82,11 @@ class Maps(Values):
         return self._function(
             functional.regroup, x, operation.split, operation.order, operation.shape
         )
+
+    @writes(ForEachWindow)
+    def write_for_each_window(self, operation: ForEachWindow, node: Node) -> FxNode:
+        x, image = self._inputs(node)
+        return self._function(functional.for_each_window, x, image, *self.geometry)
 
     @writes(FoldWindows)
     def write_fold_windows(self, operation: FoldWindows, node: Node) -> FxNode:
