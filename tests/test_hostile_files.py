@@ -26,7 +26,7 @@ from fullconv.errors import FullconvError, ImageError, InputError
 from fullconv.sources import find_images, open_source, resized
 from fullconv.sources.encoded import png_pixels
 from fullconv.sources.xml import read_xml
-from fuzz.metadata import BOMB
+from fuzz.image_metadata import BOMB
 from measured import opened
 from test_sources import check_pixels, noise
 

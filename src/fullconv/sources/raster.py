@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -201,4 +202,6 @@ def _place(dataset: Any) -> Georeference | None:
     if dataset.transform.is_identity and dataset.crs is None:
         return None
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    if not all(map(isfinite, (a, b, c, d, e, f))):
+        raise damaged(dataset.name, "it lies at coordinates that are not finite")
     return Georeference((a, b, c, d, e, f), "" if dataset.crs is None else dataset.crs.to_wkt())
