@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+from fullconv.scanning.lines import Line, parsed
 from fuzz.case import Case, Cases
 from fuzz.mutating import bytes_changed, json_changed
 from fuzz.scenes import SCAN, unfinished, wrong_scores
@@ -56,10 +57,10 @@ def _damage(files: dict[str, bytes], chance: Random) -> str:
 
 def _lines(held: bytes, chance: Random) -> bytes:
     """Change, repeat, drop or make up lines."""
-    lines = held.splitlines() or [b"0 5 0"]
+    lines = held.splitlines() or [b""]
     for _ in range(chance.randint(1, 3)):
         place = chance.randrange(len(lines))
-        kind = chance.choice(("word", "repeat", "drop", "more", "join"))
+        kind = chance.choice(("word", "repeat", "drop", "forge", "join"))
         if kind == "word":
             words = lines[place].split(b" ")
             words[chance.randrange(len(words))] = chance.choice(WORDS)
@@ -68,11 +69,18 @@ def _lines(held: bytes, chance: Random) -> bytes:
             lines.append(lines[place])
         elif kind == "drop" and len(lines) > 1:
             del lines[place]
-        elif kind == "more":
-            lines.append(b"%d %d 0" % (chance.randrange(200), chance.randrange(30)))
+        elif kind == "forge":
+            lines.append(_forged(lines, chance))
         elif kind == "join":
             lines[place] += lines[-1]
     return b"".join(line + b"\n" for line in lines)
+
+
+def _forged(lines: list[bytes], chance: Random) -> bytes:
+    """Return a whole line, checksum and all, that says what is not so."""
+    digests = [line.digest for line in map(parsed, lines) if line] or ["A" * 16]
+    numbers = (chance.choice((0, 1, 5, 11, 12, 20, 200)) for _ in range(2))
+    return Line(*numbers, 0, chance.choice(digests), 0).to_bytes().rstrip(b"\n")
 
 
 def wrong(folder: Path, call: list[str]) -> str | None:

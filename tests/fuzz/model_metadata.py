@@ -78,6 +78,6 @@ def _text(held: str, chance: Random) -> str:
         return chance.choice(TEXTS)
     try:
         value = json.loads(held)
-    except ValueError:
+    except (ValueError, RecursionError):  # it was changed before
         value = held
     return json.dumps(value_changed(value, chance))
