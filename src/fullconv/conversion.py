@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, prod
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,12 @@ LARGEST_WINDOW = 1 << 24
 
 WINDOW_BYTES = 1 << 33
 """What the tensors of a single window may take; a scan computes at least one at a time."""
+
+SMALL_WINDOW_BYTES = 1 << 28
+"""What they may take however small the window is."""
+
+GROWTH_BYTES = 1 << 14
+"""Otherwise, what they may take for each number of the window: 48 times what VGG16 does."""
 
 
 def convert(
@@ -308,7 +314,8 @@ def _plan(
     stride = network_stride(source.graph)
     grid = Grid(source.graph.window, wanted_step or stride)
     lifted = lift(source.graph, grid, exact=exact)
-    _check_memory(grid.window, 4 * elements(lifted.footprint, 1, 1))
+    numbers = prod(source.graph.shapes[source.graph.image][1:])
+    _check_memory(grid.window, 4 * elements(lifted.footprint, 1, 1), numbers)
     report = Report(
         grid,
         stride,
@@ -335,12 +342,13 @@ def _check_area(window: Pair | None) -> None:
         )
 
 
-def _check_memory(window: Pair, window_bytes: int) -> None:
-    if window_bytes > WINDOW_BYTES:
+def _check_memory(window: Pair, window_bytes: int, numbers: int) -> None:
+    most = min(WINDOW_BYTES, max(SMALL_WINDOW_BYTES, GROWTH_BYTES * numbers))
+    if window_bytes > most:
         raise WindowError(
             f"convert(window={window}): the network takes {window_bytes / 1e9:.1f} GB for a single "
-            f"window, and fullconv up to {WINDOW_BYTES / 1e9:.1f}; give the size of the crops that "
-            f"the model was trained on."
+            f"window, and fullconv up to {most / 1e9:.1f}; give the size of the crops that the "
+            f"model was trained on."
         )
 
 

@@ -158,7 +158,9 @@ def command(
     found = find_inputs(images, output, overlay)
     if dry_run:
         with only_json(as_json):
-            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            opened = open_model(
+                "detect", model, weights, window, step, approximate, conversion, flags.config
+            )
             preprocessing = prepared("detect", opened, flags, asked["level"], as_json)
         told = asked | {"preprocessing": preprocessing}
         failed = dry.tell_all(opened, found, told, asked["scales"], as_json)

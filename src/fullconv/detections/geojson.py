@@ -10,7 +10,8 @@ RFC 7946 has left out and GDAL still writes and reads. Each feature then has the
 ``box``.
 
 What is of no use to QuPath and GIS stands in a member ``fullconv`` of the collection: the name of
-the image, those of all classes, and whether the corners are in other coordinates than pixels. Names are written as Note [Names in files] says.
+the image, those of all classes, and whether the corners are in other coordinates than pixels. Names
+are written as Note [Names in files] says.
 """
 
 from __future__ import annotations

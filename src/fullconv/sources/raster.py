@@ -221,6 +221,8 @@ def _smaller(path: Path, opening: Opening, dataset: Any) -> Iterator[Opening]:
 def _place(name: str, dataset: Any) -> Place:
     """Return where a dataset lies: by its transform, or by one that fits its control points."""
     crs = dataset.crs
+    if not np.isfinite(tuple(dataset.transform)[:6]).all():
+        raise damaged(name, "it lies at coordinates that are not finite")
     if not dataset.transform.is_identity:
         return Place(_georeference(dataset.transform, crs))
     points, crs_of_points = dataset.gcps
