@@ -115,7 +115,7 @@ def test_ctrl_c_while_verifying_is_one_line(folder):
         "def wait(*arguments):\n"
         "    print('comparing', flush=True, file=sys.stderr)\n"
         "    time.sleep(60)\n"
-        "sys.modules['fullconv.verification']._difference = wait\n"
+        "sys.modules['fullconv.verification'].judge = wait\n"
         "from fullconv.cli import main",
     )
     result = interrupt(slow, ["verify", "fixed.onnx", "image.png"], folder, "comparing")

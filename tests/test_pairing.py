@@ -243,7 +243,7 @@ def test_an_image_of_which_the_truth_says_nothing_is_an_error(names, form, tmp_p
 
 def test_images_in_which_nothing_was_found_need_not_be_known():
     """Files do not name them, and figures are the same from files."""
-    found = replace(detections(["a.png"]), names=("a.png", "b.png"), sizes=(None, None))
+    found = replace(detections(["a.png"]), names=("a.png", "b.png"), sizes=(None, None), places=())
     assert evaluate(found, mapping(["a.png"]))["disc"].average_precision == 1
 
 

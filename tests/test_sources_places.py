@@ -28,7 +28,8 @@ def without_geo(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    monkeypatch.delitem(sys.modules, "fullconv.sources.raster", raising=False)
+    for module in ("gdal", "raster"):
+        monkeypatch.delitem(sys.modules, f"fullconv.sources.{module}", raising=False)
     monkeypatch.setattr("fullconv.sources.opening._installed", lambda module: False)
 
 

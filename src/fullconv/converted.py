@@ -260,7 +260,9 @@ def from_metadata(
         ) from None
     shape = ImageShape(channels, report.grid)
     # Whatever the file says, a run holds its image.
-    footprint = (*footprint, _of_image(shape))
+    image = _of_image(shape)
+    if not any(all(a >= b for a, b in zip(size, image, strict=True)) for size in footprint):
+        footprint = (*footprint, image)
     return FullyConvolutional(
         framework.loaded(model, shape),
         shape,

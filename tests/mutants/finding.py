@@ -8,8 +8,8 @@ FINDING = (
     Defect(
         "neighbours that lie far apart outdo each other",
         "detections/peaks.py",
-        "if shared / (2 * h * w - shared) > iou:",
-        "if shared / (2 * h * w - shared) >= 0:",
+        "near = shared / (2 * h * w - shared) > iou",
+        "near = shared / (2 * h * w - shared) >= 0",
         ("test_detections.py",),
     ),
     Defect(

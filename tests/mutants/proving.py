@@ -7,16 +7,16 @@ from mutants.defect import Defect
 PROVING = (
     Defect(
         "every comparison passes",
-        "verification.py",
-        "not exact or max_error <= allowed",
-        "True",
+        "judging.py",
+        "not exact or passed,",
+        "True,",
         ("test_cli.py", "test_converted_onnx.py", "test_scanning.py"),
     ),
     Defect(
         "what is not a number differs from nothing",
-        "verification.py",
-        "np.nan_to_num(gap, nan=np.inf)",
-        "np.nan_to_num(gap, nan=0.0)",
+        "judging.py",
+        "np.nan_to_num(gap, nan=np.inf, posinf=np.inf)",
+        "np.nan_to_num(gap, nan=0.0, posinf=np.inf)",
         ("test_converted_onnx.py::test_scores_that_are_no_numbers_on_one_side_are_not_equal",),
     ),
     Defect(

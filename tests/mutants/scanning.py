@@ -22,8 +22,8 @@ SCANNING = (
     Defect(
         "a rectangle takes windows that reach out of it",
         "scanning/region.py",
-        "floor((stop + hair - window) / step)",
-        "ceil((stop + hair - window) / step)",
+        'stop + HAIR - axis.window, "right"',
+        'stop + HAIR, "right"',
         ("test_scanning.py", "test_scanning_sources.py", "test_review_scanning.py"),
     ),
     Defect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from math import isfinite
 from typing import Any
 
@@ -93,7 +94,7 @@ def _preprocessing(value: Any) -> bool:
 
 
 def _verification(value: Any) -> bool:
-    return all(name in value for name in Verification.__dataclass_fields__)
+    return all(field.name in value for field in fields(Verification) if field.default is MISSING)
 
 
 def _origin(value: Any) -> bool:

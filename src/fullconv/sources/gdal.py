@@ -27,7 +27,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +35,7 @@ from typing import Any
 
 from fullconv.errors import ImageError, MissingExtraError
 from fullconv.sources.sidecars import placing
-from fullconv.sources.trouble import check_regular, check_text
+from fullconv.sources.trouble import check_regular, check_text, quiet
 
 try:
     import rasterio
@@ -116,9 +115,8 @@ class Opening:
         chosen = {} if self.level == 0 else {"overview_level": self.level - 1}
         # An absolute path cannot be taken for an address, or for what some driver calls its own.
         place = os.path.abspath(self.place) if isinstance(self.place, Path) else self.place
-        with warnings.catch_warnings():
-            # That a raster has no place on the ground is no reason to warn of anything here.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        # That a raster has no place on the ground is no reason to warn of anything here.
+        with quiet(NotGeoreferencedWarning):
             return rasterio.open(place, driver=self.driver, **chosen)
 
     @contextlib.contextmanager

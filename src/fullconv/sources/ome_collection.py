@@ -13,7 +13,7 @@ from typing import Any
 
 from fullconv.errors import ImageError
 from fullconv.sources.ome_zarr import ome_of
-from fullconv.sources.trouble import damaged
+from fullconv.sources.trouble import TEXT_BYTES, damaged
 
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
@@ -114,10 +114,16 @@ def _attributes(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         if (path / "zarr.json").is_file():
-            held = json.loads((path / "zarr.json").read_bytes()).get("attributes", {})
+            held = _read(path / "zarr.json").get("attributes", {})
         else:
             attributes = path / ".zattrs"
-            held = json.loads(attributes.read_bytes()) if attributes.is_file() else {}
-    except (OSError, ValueError, AttributeError):
+            held = _read(attributes) if attributes.is_file() else {}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}  # opening it says what is wrong
     return held if isinstance(held, dict) else {}
+
+
+def _read(path: Path) -> Any:
+    if path.stat().st_size > TEXT_BYTES:
+        raise ValueError(path)
+    return json.loads(path.read_bytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +21,7 @@ from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import find_place
 from fullconv.sources.source import Facts
-from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, reading
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, quiet, reading
 
 FORMATS = (
     "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN PSD "
@@ -100,9 +99,7 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         If it is damaged, or larger decoded than `DECODED_LIMIT_BYTES`.
     """
     name = str(path)
-    with reading(name), warnings.catch_warnings():
-        # Pillow warns about odd metadata, on stderr.
-        warnings.simplefilter("ignore")
+    with reading(name), quiet():  # Pillow warns about odd metadata, on stderr.
         signature = signature_of([path])
         size_bytes = path.stat().st_size
         if size_bytes > DECODED_LIMIT_BYTES:

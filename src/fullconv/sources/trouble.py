@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,9 @@ cameras and scanners store whole (700 million RGB pixels), and fit into the mach
 
 TEXT_BYTES = 1 << 26
 """The most that a text beside an image may hold: histograms and tables of a raster among it."""
+
+
+_QUIET = threading.RLock()
 
 
 class UnreadableKindError(ImageError):
@@ -63,6 +68,14 @@ def reading(name: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise damaged(name, first_line(error)) from None
+
+
+@contextlib.contextmanager
+def quiet(category: type[Warning] = Warning) -> Iterator[None]:
+    """Show no warnings of a category, in one thread at a time: what is shown is so for all."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def check_regular(path: Path) -> None:
