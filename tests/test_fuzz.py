@@ -38,6 +38,9 @@ SHORT = {
 FIXED = ("hostile_models", "hostile_archives")
 """Classes whose cases are the same for every seed, and each of which must be refused."""
 
+MENDED = ("ledgers",)
+"""Classes in which nothing need be refused: what is damaged is computed again."""
+
 
 @pytest.mark.parametrize("module", CLASSES)
 def test_what_is_damaged_or_means_nothing_is_read_or_refused_in_one_line(module: str) -> None:
@@ -47,7 +50,7 @@ def test_what_is_damaged_or_means_nothing_is_read_or_refused_in_one_line(module:
     ]
     assert not bad, "\n".join(bad)
     kinds = Counter(trial.outcome.kind for trial in found)
-    assert kinds["refused"] > 0, kinds
+    assert kinds["refused"] > 0 or module in MENDED, kinds
     assert (kinds["done"] == 0) is (module in FIXED), kinds
 
 

@@ -116,7 +116,9 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
     files = [path, *parts]
     asked = set(files)
     for one in [path, *parts]:
-        opening = None if one.suffix.lower() == ".vrt" else find_opening(one)
+        opening = None
+        with suppress(OSError):  # a part that is lost is one of them
+            opening = None if one.suffix.lower() == ".vrt" else find_opening(one)
         if opening is None:
             continue
         with suppress(RasterioError), replace(opening, beside=True).opened() as dataset:
