@@ -114,7 +114,9 @@ def test_nothing_is_called_exact_where_random_numbers_are_allowed(kind: str) -> 
         "random: scores differ from one run to the next, and none is its crop's own"
     )
     assert str(fcn.report.reasons[0]) == f"{kind} draws random numbers"
-    assert not fullconv.verify(fcn, model, images).exact
+    verification = fullconv.verify(fcn, model, images)
+    assert not verification.exact
+    assert verification.verdict == fcn.report.verdict
     assert not fullconv.explain(model, (4, 4), allow_random=True).exact
 
 

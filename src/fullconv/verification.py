@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
-from fullconv.judging import Crops, Scores, Verification, judge
+from fullconv.judging import RANDOM, Crops, Scores, Verification, judge
 
 Place = tuple[int, int, int]
 
@@ -68,12 +69,13 @@ def verify_prepared(
     crops = [  # joined, though it is one: a view of an image is none that every model takes
         framework.join([images[n : n + 1, :, y0:y1, x0:x1]], 0) for n, (x0, y0, x1, y1) in boxes
     ]
-    return judge(
+    verification = judge(
         _lifted(fcn, images, places),
         crops_of(framework, model, crops, _in_double(fcn, images, places)),
         fcn.report.exact,
         epsilon=framework.epsilon(fcn.model),
     )
+    return replace(verification, of=RANDOM) if fcn.report.random else verification
 
 
 def crops_of(

@@ -139,7 +139,19 @@ class Windows:
         return not any(axis.has_flush for axis in self.axes)
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return the pixels of one window as ``(x0, y0, x1, y1)``, half-open."""
+        """Return the pixels of one window as ``(x0, y0, x1, y1)``, half-open.
+
+        Raises
+        ------
+        InputError
+            If there is no such window.
+        """
+        rows, columns = self.shape
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise InputError(
+                f"box({row}, {column}): there are {rows} rows and {columns} columns of windows, "
+                f"counted from 0."
+            )
         y, x = self.axes[0].position(row), self.axes[1].position(column)
         return x, y, x + self.axes[1].window, y + self.axes[0].window
 

@@ -188,7 +188,13 @@ class Heatmap(Closing):
         return [k for k in numbers if k >= len(names) or names[k] != background] or [0]
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image."""
+        """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image.
+
+        Raises
+        ------
+        InputError
+            If there is no such window.
+        """
         return self.placement.box(self.windows.box(row, column))
 
     def __getitem__(self, place: Any) -> NDArray[np.floating[Any]]:

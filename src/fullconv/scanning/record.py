@@ -119,6 +119,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": engine.digest,
         "exact": fcn.report.exact,
+        "random": fcn.report.random,
         "window": list(fcn.grid.window),
         "step": list(fcn.grid.step),
         "cover": task.plan.cover,
