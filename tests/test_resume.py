@@ -293,7 +293,7 @@ def test_what_is_there_and_no_heatmap_is_never_touched(tmp_path: Path) -> None:
     out = tmp_path / "heat.zarr"
     out.mkdir()
     (out / "mine").write_text("mine")
-    with pytest.raises(InputError, match="is not a heatmap that fullconv has finished"):
+    with pytest.raises(InputError, match="it is there and is no heatmap of fullconv"):
         scan(converted(STEP), picture(60, 50), out)
     assert (out / "mine").read_text() == "mine"
 

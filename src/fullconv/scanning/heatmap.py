@@ -73,11 +73,7 @@ class Heatmap(Closing):
         except FullconvError:
             raise
         except Exception as error:
-            raise InputError(
-                f"{path} is not a heatmap that fullconv has finished "
-                f"({type(error).__name__}: {first_line(error)}); give the folder that "
-                f"'fullconv scan -o' named."
-            ) from None
+            raise no_heatmap(path, error) from None
 
     def close(self) -> None:
         """Let go of the file of a GeoTIFF, which Windows would keep in its place; zarr has none."""
@@ -227,6 +223,14 @@ class Heatmap(Closing):
         classes, rows, columns = self.shape
         where = f"{self.path}, " if self.path else ""
         return f"Heatmap({where}{classes} scores x {rows} rows x {columns} columns, {self.grid!r})"
+
+
+def no_heatmap(path: Path, error: Exception) -> InputError:
+    """Return what says that no finished heatmap lies at a path, and why it could not be opened."""
+    return InputError(
+        f"{path} is not a heatmap that fullconv has finished ({type(error).__name__}: "
+        f"{first_line(error)}); give what 'fullconv scan -o' named."
+    )
 
 
 class Unreadable:

@@ -35,7 +35,7 @@ def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) ->
         finished = None
         if os.path.lexists(out):
             # Also where it is to be replaced: what is no heatmap is never removed.
-            finished = stack.enter_context(Heatmap.open(out))
+            finished = stack.enter_context(_opened(out))
             if _is_done(finished, ledger, asked, overwrite, repair):
                 stack.pop_all()
                 return finished
@@ -43,6 +43,23 @@ def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) ->
             geotiff.check_installed(out)
         _write(job, ledger, asked, resume, finished, overwrite)
     return Heatmap.open(out)
+
+
+def _opened(out: Path) -> Heatmap:
+    """Open the heatmap that has the output's name already.
+
+    Raises
+    ------
+    InputError
+        If something else has it, which is never removed.
+    """
+    try:
+        return Heatmap.open(out)
+    except InputError:
+        raise InputError(
+            f"cannot write {out}: it is there and is no heatmap of fullconv, or one whose record "
+            f"is damaged; move it away, or choose another name."
+        ) from None
 
 
 def _write(
