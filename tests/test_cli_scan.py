@@ -167,6 +167,37 @@ def test_scores_that_are_not_the_crops_exit_with_4(
     assert "verdict                NOT equal" in result.stdout
 
 
+UNPROVED = "unproved the conversion was not compared with crops (--no-check)"
+
+
+def test_every_command_says_that_a_conversion_is_unproved(folder: Path) -> None:
+    """Also of a model that was converted so before."""
+    again = ("--no-check", "--overwrite")
+    told = call("convert", "model.onnx", "-o", "fcn.onnx", "--no-check").stdout
+    assert UNPROVED in told.splitlines()
+    for model, *options in (("model.onnx", *again), ("fcn.onnx", "--overwrite")):
+        for arguments in (
+            ("scan", model, "image.png", "-o", "heat.zarr"),
+            ("detect", model, "image.png", "-o", "boxes.csv"),
+            ("scan", model, "image.png", "--dry-run"),
+        ):
+            result = call(*arguments, *options)
+            assert result.exit_code == 0
+            assert result.stdout.splitlines()[0] == UNPROVED
+        assert UNPROVED in call("verify", model, "image.png", *options[:-1]).stdout
+    assert UNPROVED not in call("scan", "model.onnx", "image.png", "--dry-run").stdout
+
+
+@pytest.mark.parametrize("verb", ["scan", "detect"])
+def test_what_was_not_compared_has_neither_passed_nor_failed(folder: Path, verb: str) -> None:
+    out, held = ("heat.zarr", "heatmaps") if verb == "scan" else ("boxes.csv", "images")
+    for options, passed in ((("--check", 0, "--no-check"), None), (("--overwrite",), True)):
+        result = call(verb, "model.onnx", "image.png", "-o", out, "--json", *options)
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)[held][0]["passed"] is passed
+        assert (UNPROVED in result.stderr.splitlines()) is (passed is None)
+
+
 def test_without_a_check_nothing_is_said_of_it(folder: Path) -> None:
     result = call("scan", "model.onnx", "image.png", "-o", "heat.zarr", "--check", 0)
     assert result.exit_code == 0
