@@ -27,7 +27,7 @@ from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import border, comparison, labels_of, opened_image, prepared, reading
-from fullconv.cli.sizes import Finite, Names, Scales
+from fullconv.cli.sizes import Finite, Names, Number, Scales
 from fullconv.cli.unfinished import Unfinished
 from fullconv.geometry import Pair
 from fullconv.names import as_text
@@ -61,7 +61,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
 )
 @click.option(
     "--threshold",
-    type=Finite(),
+    type=Number(),
     default=0.5,
     show_default=True,
     help="The least score of a detection.",
