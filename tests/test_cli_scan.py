@@ -99,7 +99,8 @@ def test_overwrite_replaces_what_another_model_or_image_has_made(folder: Path) -
     before = scores("heat.zarr")
     for arguments, reason in (
         (("other.png",), "another image"),
-        (("image.png", "--step", "3"), "another model, or another conversion of it"),
+        (("image.png", "--step", "3"), "another --step (1x2)"),
+        (("image.png", "--approximate"), "another model, or another conversion of it"),
     ):
         result = call("scan", "model.onnx", *arguments, "-o", "heat.zarr")
         assert result.exit_code == 2

@@ -180,7 +180,7 @@ def test_boxes_are_of_windows_that_are_there(cover: str) -> None:
 def test_another_cover_is_another_run(tmp_path: Path) -> None:
     image, out = picture(*SIZE), tmp_path / "heat.zarr"
     scan(converted((4, 3)), image, out)
-    with pytest.raises(InputError, match=r"another run: .*another --cover;"):
+    with pytest.raises(InputError, match=r"another run: another --cover;"):
         scan(converted((4, 3)), image, out, cover="all")
 
 
