@@ -338,18 +338,13 @@ def _ids(
     truth: Path | None,
 ) -> Ids:
     """Return what COCO results call the images, and the classes that are looked for."""
+    from fullconv.detections.classes import named_classes
     from fullconv.detections.ids import Ids
 
     names = [str(image) for image in images]
     if truth is None:
         return Ids.counted(names)
-    if classes is None:
-        classes = [name for name in fcn.classes if name != fcn.background] or list(fcn.classes[:1])
-    named = dict(enumerate(fcn.classes))
-    wanted = [
-        label if isinstance(label, str) else named.get(label, f"class {label}")
-        for label in (classes or [0])
-    ]
+    wanted = named_classes(fcn, classes)
     return Ids.of_truth(f"detect --truth {truth}", truth, names, wanted)
 
 

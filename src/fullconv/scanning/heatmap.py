@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.closing import Closing
+from fullconv.converted import foreground
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
 from fullconv.geometry import Grid
 from fullconv.judging import Verification
@@ -179,9 +180,7 @@ class Heatmap(Closing):
     @property
     def foreground(self) -> list[int]:
         """Numbers of all classes but the background; the only one, whatever it is called."""
-        background, names = self.metadata.get("background"), self.classes
-        numbers = range(self.shape[0])
-        return [k for k in numbers if k >= len(names) or names[k] != background] or [0]
+        return foreground(self.classes, self.metadata.get("background"), self.shape[0])
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image.
