@@ -15,13 +15,14 @@ from typing import Any
 from fullconv.converted import FullyConvolutional, stored_settings, usual_background
 from fullconv.errors import InputError, ModelError, WindowError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import NO_HALO, Grid, Pair
+from fullconv.geometry import NUMBERS, Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
 from fullconv.operations import Concat, Opaque
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Report
+from fullconv.wording import names, unit
 
 
 def convert(
@@ -83,14 +84,14 @@ def convert(
     names = tuple(classes) if classes is not None else stored.classes
     fcn = FullyConvolutional(
         converted,
-        ImageShape(plan.source.graph.shapes[plan.source.graph.image][1], plan.report.grid),
+        ImageShape.of(plan.source.graph, plan.report.grid),
         plan.report,
         plan.framework,
         classes=names,
         background=_background(background, stored.background, names),
         preprocessing=preprocessing or stored.preprocessing,
         footprint=plan.lifted.footprint,
-        halo=NO_HALO if exact else halo(plan.source.graph, plan.report.grid),
+        halo=() if exact else halo(plan.source.graph, plan.report.grid),
     )
     if preprocessing is not None:
         preprocessing.check_channels(fcn.shape.channels)
@@ -163,8 +164,9 @@ class _Plan:
 def _plan(
     model: Any, window: Sequence[int] | None, step: int | Sequence[int] | None, exact: bool
 ) -> _Plan:
-    wanted = _pair("window", window)
-    wanted_step = _pair("step", step)
+    wanted = _window(window)
+    if wanted is not None or not (isinstance(step, Sequence) and len(step) in (1, 3)):
+        _step(step, len(wanted or (1, 1)))  # before any work
     framework = find(model)
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -176,10 +178,10 @@ def _plan(
             "with fullconv.load, or give the classifier that it was converted from."
         )
     if wanted is None and "fullconv.window" in metadata:
-        wanted = _pair("window", json.loads(metadata["fullconv.window"]))
+        wanted = _window(json.loads(metadata["fullconv.window"]))
     source = framework.read(model, wanted)
     stride = network_stride(source.graph)
-    grid = Grid(source.graph.window, wanted_step or stride)
+    grid = Grid(source.graph.window, _step(step, len(source.graph.window)) or stride)
     lifted = lift(source.graph, grid, exact=exact)
     report = Report(
         grid,
@@ -199,7 +201,7 @@ def _plan(
 def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:
     both = (lifted, other) if exact else (other, lifted)
     crops = sum(products(node, graph) for node in graph.nodes)
-    return Cost(crops, *(form.products for form in both))
+    return Cost(crops, *(form.products[0] for form in both))
 
 
 def _warnings(odd: Sequence[str]) -> list[str]:
@@ -212,22 +214,38 @@ def _warnings(odd: Sequence[str]) -> list[str]:
     ]
 
 
-def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
-    """Read a size as (rows, columns)."""
+def _window(value: int | Sequence[int] | None) -> Sizes | None:
+    """Read a window: a size along every axis; one number is both of an image's."""
     if value is None:
         return None
-    numbers = tuple(value) if isinstance(value, Iterable) else (value, value)
-    if len(numbers) != 2 or not all(map(_is_size, numbers)):
-        any_step = (
-            " Any whole number of pixels can be had; the divisors and multiples of the "
-            "network's own stride are the cheapest."
-        )
+    sizes = tuple(value) if isinstance(value, Iterable) else (value, value)
+    if sizes == ():
+        sizes = (1, 1)  # a vector of features: a window of one pixel
+    if len(sizes) not in NUMBERS or not all(map(_is_size, sizes)):
+        raise WindowError(f"convert(window={value!r}): expected {_expected(len(sizes))}.")
+    return tuple(int(size) for size in sizes)
+
+
+def _step(value: int | Sequence[int] | None, dimensions: int) -> Sizes | None:
+    """Read a step: pixels along every axis, or one number for all of them."""
+    if value is None:
+        return None
+    sizes = tuple(value) if isinstance(value, Iterable) else (value,) * dimensions
+    if len(sizes) != dimensions or not all(map(_is_size, sizes)):
+        alike = {1: "", 2: ", or one for both", 3: ", or one for all"}[dimensions]
         raise WindowError(
-            f"convert({name}={value!r}): expected two whole numbers of at least 1 pixel, (rows, "
-            f"columns){', or one for both' if name == 'step' else ''}."
-            f"{any_step if name == 'step' else ''}"
+            f"convert(step={value!r}): expected {_expected(dimensions)}{alike}. Any whole number "
+            f"of {unit(dimensions, many=True)} can be had; the divisors and multiples of the "
+            f"network's own stride are the cheapest."
         )
-    return int(numbers[0]), int(numbers[1])
+    return tuple(int(size) for size in sizes)
+
+
+def _expected(dimensions: int) -> str:
+    dimensions = dimensions if dimensions in NUMBERS else 2
+    return (
+        f"{NUMBERS[dimensions]} of at least 1 {unit(dimensions)}, {names(dimensions)}"
+    )
 
 
 def _is_size(number: Any) -> bool:

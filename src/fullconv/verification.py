@@ -129,7 +129,7 @@ def verify_prepared(
     """Compare random windows as `verify` does, of images ``(N, C, H, W)`` for any model."""
     if windows < 1:
         raise InputError(f"verify(windows={windows}): compare at least 1 window.")
-    images = fcn.framework.check(images, fcn.shape.channels)
+    images = fcn.shape.as_map(fcn.framework.check(images, fcn.shape))
     rows, columns = fcn.grid.shape(images.shape[2:])
     total = len(images) * rows * columns
     chosen = np.random.default_rng(seed).permutation(total)[: min(windows, total)]

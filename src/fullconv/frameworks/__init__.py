@@ -80,7 +80,7 @@ class Framework(ABC):
         return scores
 
     @abstractmethod
-    def check(self, images: Any, channels: int) -> Any:
+    def check(self, images: Any, shape: ImageShape) -> Any:
         """Return images as this framework's arrays ``(N, C, H, W)``, or raise `ImageError`."""
 
     @abstractmethod

@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fullconv.graph import Node, batch_times
+from fullconv.graph import Graph, Node, batch_times
 from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, sizes
 from fullconv.lift.blocks import Blocks
-from fullconv.lift.cost import products
+from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, PerWindow
 from fullconv.operations import Concat, Permute, Reduce, Regroup, Reshape
 
 
-class Windows(Blocks):
-    """Gathering fields into one tensor per window, and running operations on them.
+class Windows:
+    """Gathering values into one tensor per window, and running operations on them.
 
     Attributes
     ----------
     values : dict of str to Lift
-        What each value of the classifier has become.
-    per_window : bool
-        Whether some operation runs once per window.
+        What each value of the classifier has become; those that are gathered are changed.
     """
 
-    values: dict[str, Lift]
-    per_window: bool = False
+    def __init__(
+        self, graph: Graph, out: Emitter, blocks: Blocks, values: dict[str, Lift]
+    ) -> None:
+        self.graph, self.out, self.blocks, self.values = graph, out, blocks, values
 
-    def run_per_window(self, node: Node) -> None:
+    def run(self, node: Node) -> None:
         """Write a node as it is, on one tensor per window."""
-        self.per_window = True
-        self.products += products(node, self.graph)
         # Gathered first: what depends on the number of windows needs a tensor that has it.
         gathered = {name: self.gather(name) for name in node.inputs if name in self.values}
         layout = next(iter(gathered.values())).layout
@@ -41,12 +39,12 @@ class Windows(Blocks):
             elif name is None or batch_times(name):
                 inputs.append(name)
             else:
-                inputs.append(self.parameter_value(name))
+                inputs.append(self.out.parameter_value(name))
         operation = node.operation
         results = [self._layout_after(node, index, layout) for index in range(len(node.outputs))]
         if isinstance(operation, Reshape):
             operation = _with_free_batch(operation, results[0])
-        self.out.nodes.append(
+        self.out.written.nodes.append(
             replace(node, operation=operation, inputs=tuple(inputs), per_window=True)
         )
         for output, result in zip(node.outputs, results, strict=True):
@@ -59,23 +57,23 @@ class Windows(Blocks):
             value = self._gather_field(value)
         elif isinstance(value, Joined):
             parts = [self._gather_field(part) for part in value.fields]
-            result = self.unique(name)
+            result = self.out.unique(name)
             joined = Node(
                 Concat(value.axis), tuple(p.value for p in parts), (result,), "", per_window=True
             )
-            self.out.nodes.append(joined)
+            self.out.written.nodes.append(joined)
             total = sum(part.layout.shape[value.axis] for part in parts)
             value = PerWindow(result, parts[0].layout.with_axis(value.axis, features(total)))
         self.values[name] = value
         return value
 
     def _gather_field(self, x: Field) -> PerWindow:
-        (taken,) = self.gathered(x).parts.values()
+        (taken,) = self.blocks.gathered(x).parts.values()
         held = [atom for axis in x.layout.axes for atom in axis]
         batch = next(atom for atom in held if atom.kind is Kind.BATCH)
-        spatial = [a for k in (Kind.ROWS, Kind.COLUMNS) for a in held if a.kind is k]
+        spatial = sorted((a for a in held if a.spatial), key=lambda atom: atom.key)
         stored = (batch, *x.layout.stored, *spatial)
-        shape, batch_axis = x.layout.shape, x.layout.axis_of(Kind.BATCH)
+        shape, batch_axis = x.layout.shape, x.layout.batch_axis
         assert batch_axis is not None
         regroup = Regroup(
             (-1, *sizes(stored[1:])),
@@ -83,9 +81,9 @@ class Windows(Blocks):
             (*shape[:batch_axis], -1, *shape[batch_axis + 1 :]),
             batch_axis,
         )
-        if x.layout.is_feature_map() and stored == tuple(held):
+        if x.layout.is_feature_map(len(x.axes)) and stored == tuple(held):
             return PerWindow(taken, _native(x.layout))
-        return PerWindow(self.helper(taken, regroup), _native(x.layout))
+        return PerWindow(self.out.helper(taken, regroup), _native(x.layout))
 
     def _layout_after(self, node: Node, index: int, layout: Layout) -> Layout:
         shape = self.graph.shapes[node.outputs[index]]
@@ -107,7 +105,7 @@ class Windows(Blocks):
                     axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
                 )
         known = self.graph.batch_axes.get(node.outputs[index])
-        likely = layout.axis_of(Kind.BATCH) if known is None else known
+        likely = layout.batch_axis if known is None else known
         return _plain(shape, likely, self.graph.batch)
 
 
@@ -122,7 +120,7 @@ def _reduced(layout: Layout, operation: Reduce) -> Layout:
 
 
 def _native(layout: Layout) -> Layout:
-    """Rows and columns become ordinary axes."""
+    """Axes of cells become ordinary axes."""
     axes = tuple(
         tuple(b for a in axis for b in (features(a.size) if a.spatial else (a,)))
         for axis in layout.axes
@@ -142,6 +140,6 @@ def _plain(shape: Sequence[int], batch_axis: int | None, batch: int) -> Layout:
 
 
 def _with_free_batch(operation: Reshape, layout: Layout) -> Reshape:
-    axis = layout.axis_of(Kind.BATCH)
+    axis = layout.batch_axis
     shape = operation.shape
     return operation if axis is None else Reshape((*shape[:axis], -1, *shape[axis + 1 :]))

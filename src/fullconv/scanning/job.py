@@ -172,7 +172,7 @@ class Job:
 
     def _pixels(self, tile: Tile) -> NDArray[np.float32]:
         """Return a tile's prepared pixels, ``(1, C, h, w)``."""
-        return prepared_pixels(self.image, self.preprocessing, tile.y, tile.x)[0][None]
+        return prepared_pixels(self.image, self.preprocessing, *tile.pixels)[0][None]
 
     def _score(self, task: Task, store: Any, ledger: Ledger | None) -> None:
         """Score all tiles that are not done yet."""
@@ -189,7 +189,7 @@ class Job:
         def write(tile: Tile, made: Scored) -> None:
             encoded = heatmaps.encoded(made.scores, self.options.dtype)
             if ledger is None:
-                scores[:, slice(*tile.rows), slice(*tile.columns)] = encoded
+                scores[(slice(None), *(slice(*span) for span in tile.windows))] = encoded
                 return
             band, across = divmod(tile.index, task.plan.tiles[1])
             chunk = ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"

@@ -10,7 +10,7 @@ from typing import Any
 from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.geometry import NO_HALO, Pair
+from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import Source, fit_channels, open_source, resized
 
@@ -82,7 +82,7 @@ class Options:
         """Return what the tensors of all tiles that are computed at a time may take, in bytes."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        if fcn.halo == NO_HALO:
+        if not any(map(any, fcn.halo)):
             return MEMORY_BYTES
         return MERGED_WITH_HALO_BYTES if runtime == "onnxruntime" else MEMORY_WITH_HALO_BYTES
 

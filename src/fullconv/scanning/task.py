@@ -72,7 +72,7 @@ class Task:
         """Yield the tiles that hold windows to score, but for those that are finished."""
         for index in np.flatnonzero(~finished).tolist():
             tile = self.plan[index]
-            if self.region.touches(tile.rows, tile.columns):
+            if self.region.touches(*tile.windows):
                 yield tile
 
     def scores_of_a_window(self) -> int:
@@ -83,9 +83,9 @@ class Task:
 
     def read(self, tile: Tile) -> Prepared:
         """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
-        room = self._room(self.channels * (tile.y[1] - tile.y[0]) * (tile.x[1] - tile.x[0]))
-        pixels, odd = prepared_pixels(self.image, self.preprocessing, tile.y, tile.x, room)
-        wanted = self.region.wanted(tile.rows, tile.columns)
+        room = self._room(self.channels * tile.pixel_count)
+        pixels, odd = prepared_pixels(self.image, self.preprocessing, *tile.pixels, room)
+        wanted = self.region.wanted(*tile.windows)
         windows, touched = int(np.count_nonzero(wanted)), 0
         if odd is not None:
             wanted &= ~self._touched(odd, tile)
@@ -114,8 +114,8 @@ class Task:
         total = np.zeros((odd.shape[0] + 1, odd.shape[1] + 1), np.int64)
         np.cumsum(np.cumsum(odd, axis=0, dtype=np.int64), axis=1, out=total[1:, 1:])
         (h, w), (sy, sx) = self.grid.window, self.grid.step
-        y = np.arange(*tile.rows) * sy - tile.y[0]
-        x = np.arange(*tile.columns) * sx - tile.x[0]
+        y = np.arange(*tile.windows[0]) * sy - tile.pixels[0][0]
+        x = np.arange(*tile.windows[1]) * sx - tile.pixels[1][0]
         inside = (
             total[np.ix_(y + h, x + w)]
             - total[np.ix_(y, x + w)]

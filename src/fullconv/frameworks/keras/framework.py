@@ -22,7 +22,7 @@ from fullconv.frameworks.keras.read import Source, read
 from fullconv.frameworks.keras.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, check_shape
+from fullconv.images import ImageShape
 
 
 class KerasFramework(Framework):
@@ -112,9 +112,9 @@ class KerasFramework(Framework):
             lambda x: keras.ops.convert_to_tensor(_from_core(x) if last else x), scores
         )
 
-    def check(self, images: Any, channels: int) -> Any:
+    def check(self, images: Any, shape: ImageShape) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
-        check_shape(images.shape, channels)
+        shape.check(images.shape)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:

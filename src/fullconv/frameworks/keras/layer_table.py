@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from fullconv.frameworks.keras import operation_table, stored_table
-from fullconv.frameworks.table import Table
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Handler = Callable[["Reader", Any, str, Any, Any], bool]
 """Reads a call of a layer on a tensor, or several; returns whether it could."""
 
-handles = Table[type, Handler]()
+handles = Table[type, Handler]("a reader")
 """Filled by `read_maps`, `read_numbers`, `read_statistics` and `read_shapes`."""
 
 

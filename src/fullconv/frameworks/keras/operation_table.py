@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.calls import Call, slots
-from fullconv.frameworks.table import Table
+from fullconv.table import Table
 from fullconv.operations import AlongAxis, Concat, Permute, Pointwise, Reduce, Reshape, Slice
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ POINTWISE = frozenset(
     """.split()
 )
 
-_handles = Table[str, Handler](POINTWISE)
+_handles = Table[str, Handler]("a reader", POINTWISE)
 
 
 def read(reader: Reader, operation: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:

@@ -15,7 +15,7 @@ from fullconv.frameworks.keras.convolving import Convolving
 from fullconv.frameworks.keras.layers import OfWindows
 from fullconv.frameworks.keras.models import functional, leaves
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.table import Table
+from fullconv.table import Table
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import Identity, Operation, Pointwise
@@ -30,7 +30,7 @@ class Held(NamedTuple):
     last: bool
 
 
-writes = Table[type[Operation], Callable[..., Any]]()
+writes = Table[type[Operation], Callable[..., Any]]("a writer")
 """Registers a method of the writer."""
 
 

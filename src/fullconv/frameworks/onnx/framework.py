@@ -30,7 +30,7 @@ from fullconv.frameworks.onnx.versions import current
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, check_shape
+from fullconv.images import ImageShape
 
 LARGE = 1 << 20
 
@@ -136,14 +136,14 @@ class OnnxFramework(Framework):
             return scores
         return of_each(scores_to_last, scores)
 
-    def check(self, images: Any, channels: int) -> Any:
+    def check(self, images: Any, shape: ImageShape) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
         if not isinstance(images, np.ndarray):
             raise ImageError(
-                f"fcn(images): expected a numpy array (N, {channels}, H, W); got "
+                f"fcn(images): expected a numpy array {shape.axes}; got "
                 f"{type(images).__qualname__}."
             )
-        check_shape(images.shape, channels)
+        shape.check(images.shape)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:

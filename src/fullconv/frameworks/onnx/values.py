@@ -11,13 +11,13 @@ import onnx_ir as ir
 from fullconv.errors import ModelError
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
-from fullconv.frameworks.table import Table
+from fullconv.table import Table
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import Operation
 
 Results = ir.Value | Sequence[ir.Value]
-writes = Table[type[Operation], Callable[..., Results]]()
+writes = Table[type[Operation], Callable[..., Results]]("a writer")
 """Registers a method of the writer."""
 
 

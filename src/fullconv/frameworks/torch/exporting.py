@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
+from fullconv.geometry import Sizes
 from fullconv.images import ImageShape
+from fullconv.wording import measured
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
+def export(model: nn.Module, window: Sizes) -> ExportedProgram:
     """Export at the native size, with the number of images free where the model allows it."""
     failures: list[Exception] = []
     candidates = likely_channels(model, window)
@@ -59,7 +64,34 @@ def export(model: nn.Module, window: tuple[int, int]) -> ExportedProgram:
                 elif wanted not in candidates:
                     candidates.append(wanted)
                 failures.append(error)
+    for crop in other_crops(model, window):
+        with contextlib.suppress(Exception), quiet():
+            return trace(model, blank((2, *crop), model))
     raise _export_failed(model, window, candidates, failures[0])
+
+
+def other_crops(model: nn.Module, window: Sizes) -> list[tuple[int, ...]]:
+    """Return what a crop may look like, beside ``(C, *window)`` with the usual channels.
+
+    Without an axis of channels; with as many as some weights have entries along an axis, as the
+    first layers of networks for electrodes do; of one pixel, a vector of features.
+    """
+    sizes = [size for p in model.parameters() if p.dim() > 1 for size in p.shape[1:]]
+    crops = [window, *((n, *window) for n in dict.fromkeys(sizes) if n > 1)]
+    if prod(window) == 1:
+        dense = [m.in_features for m in model.modules() if isinstance(m, nn.Linear)]
+        crops += [(n,) for n in dense[:1]]
+    return [crop for crop in crops if _takes(model, crop)]
+
+
+def _takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
+    """Whether a model scores two crops of this shape, each for itself."""
+    try:
+        with torch.no_grad(), quiet():
+            scores = pytree.tree_leaves(model(blank((2, *crop), model)))
+    except Exception:
+        return False
+    return all(isinstance(x, torch.Tensor) and x.shape[:1] == (2,) for x in scores)
 
 
 def trace(model: nn.Module, image: torch.Tensor, *others: Any) -> ExportedProgram:
@@ -74,19 +106,20 @@ def channels_wanted(error: Exception) -> int | None:
     return None if wanted is None else int(wanted[1])
 
 
-def likely_channels(model: nn.Module, window: tuple[int, int]) -> list[int]:
+def likely_channels(model: nn.Module, window: Sizes) -> list[int]:
     """Guess the image's channels: from the first weights, else the usual ones."""
-    found = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
-    found += [p.shape[1] for p in model.parameters() if p.dim() == 4][:1]
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    found = [m.in_channels for m in model.modules() if isinstance(m, convolutions)][:1]
+    found += [p.shape[1] for p in model.parameters() if p.dim() == 2 + len(window)][:1]
     if not found:
-        pixels = window[0] * window[1]
+        pixels = prod(window)
         dense = [p.shape[1] for p in model.parameters() if p.dim() == 2][:1]
         found += [n // pixels for n in dense if n % pixels == 0]
     return list(dict.fromkeys([*(n for n in found if n), 3, 1, 2, 4]))
 
 
 def _export_failed(
-    model: nn.Module, window: tuple[int, int], channels: Sequence[int], error: Exception
+    model: nn.Module, window: Sizes, channels: Sequence[int], error: Exception
 ) -> Exception:
     import inspect
 
@@ -101,9 +134,9 @@ def _export_failed(
     refusal = _refusal(model, window, channels)
     if refusal is not None:
         return WindowError(
-            f"convert(window={window}): the model does not take images of {window[1]}x"
-            f"{window[0]} pixels (width x height): {first_line(refusal)}. Give the size it was "
-            f"trained on; a model of feature vectors instead of images cannot be converted."
+            f"convert(window={window}): the model does not take {measured(window)}: "
+            f"{first_line(refusal)}. Give the size it was trained on; of a model of feature "
+            f"vectors, window=(1, 1)."
         )
     return ModelError(
         f"convert: torch.export cannot trace the model: {first_line(error)}. See "
@@ -112,7 +145,7 @@ def _export_failed(
 
 
 def _refusal(
-    model: nn.Module, window: tuple[int, int], channels: Sequence[int]
+    model: nn.Module, window: Sizes, channels: Sequence[int]
 ) -> Exception | None:
     """Return what the model itself says to images of this size; None where it takes them.
 
@@ -142,11 +175,16 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
     """Export a converted model with the number of images, height and width free."""
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
-    (height, width), (sy, sx) = shape.grid.window, shape.grid.step
-    # An example with several windows either way, so that no size looks like a constant.
-    size = (2, shape.channels, height + 2 * sy + 1, width + 3 * sx + 1)
-    image = torch.zeros(size, dtype=dtype, device=parameter.device)
-    free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    # An example with several windows along every axis, so that no size looks like a constant.
+    sizes = [
+        window if axis in shape.fixed else window + (2 + axis) * step + 1
+        for axis, (window, step) in enumerate(zip(shape.grid.window, shape.grid.step, strict=True))
+    ]
+    image = torch.zeros((2, shape.channels, *sizes), dtype=dtype, device=parameter.device)
+    image = shape.from_map(image)
+    first = image.dim() - len(sizes)
+    moving = [first + axis for axis in range(len(sizes)) if axis not in shape.fixed]
+    free = dict.fromkeys([0, *moving], Dim.DYNAMIC)
     try:
         # No size is special to a converted model; the tracer must not assume that 1 is.
         any_size: Any = torch.fx.experimental._config

@@ -22,9 +22,10 @@ from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, check_shape
+from fullconv.images import ImageShape
+from fullconv.wording import measured
 
 METADATA_FILE = "fullconv.json"
 
@@ -78,7 +79,7 @@ class TorchFramework(Framework):
         """Return what a module carries under the name of `METADATA`, mostly nothing."""
         return dict(getattr(model, METADATA, {}))
 
-    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+    def read(self, model: Any, window: Sizes | None) -> Source:
         """Export the model at its native size and read it."""
         if isinstance(model, ExportedProgram):
             return self._read_program(model, window)
@@ -93,27 +94,27 @@ class TorchFramework(Framework):
             return read_script(model, window)
         with evaluating(model):
             program = export(model, window)
-        return read(program, model)
+        return read(program, window, model)
 
-    def _read_program(self, program: ExportedProgram, window: tuple[int, int] | None) -> Source:
-        sizes = _image_size(program)
-        fixed = [int(n) if isinstance(n, int) else None for n in sizes[2:]]
+    def _read_program(self, program: ExportedProgram, window: Sizes | None) -> Source:
+        sizes = _image_size(program, None if window is None else len(window))
+        fixed = [int(n) if isinstance(n, int) else None for n in sizes]
         if window is None:
             if None in fixed:
                 raise WindowError(
                     "convert: the exported program leaves height and width free, so the window "
                     "it was trained on must be given: window=(height, width), or --window."
                 )
-            return read(program)
+            return read(program, tuple(n for n in fixed if n is not None))
         if any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
+            native = tuple(w if f is None else f for f, w in zip(fixed, window, strict=True))
             raise WindowError(
-                f"convert(window={window}): the program was exported for images of "
-                f"{fixed[1]}x{fixed[0]} pixels (width x height) and no other; leave the window "
-                f"out, or give ({fixed[0]}, {fixed[1]})."
+                f"convert(window={window}): the program was exported for {measured(native)} and "
+                f"no other; leave the window out, or give {native}."
             )
         if None in fixed:
-            return read(export(program.module(), window))
-        return read(program)
+            return read(export(program.module(), window), window)
+        return read(program, window)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
         """Write a ``torch.fx.GraphModule``."""
@@ -122,7 +123,7 @@ class TorchFramework(Framework):
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Run the module on crops, in eval mode and without gradients."""
         if isinstance(model, ExportedProgram):
-            first = _image_size(model)[0]
+            first = _image(model)[0]
             module = model.module()
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
@@ -154,14 +155,14 @@ class TorchFramework(Framework):
 
         return run
 
-    def check(self, images: Any, channels: int) -> torch.Tensor:
+    def check(self, images: Any, shape: ImageShape) -> torch.Tensor:
         """Check that images are a tensor ``(N, C, H, W)``."""
         if not isinstance(images, torch.Tensor):
             raise ImageError(
-                f"fcn(images): expected a torch.Tensor (N, {channels}, H, W); got "
+                f"fcn(images): expected a torch.Tensor {shape.axes}; got "
                 f"{type(images).__qualname__}. Use torch.from_numpy(array)."
             )
-        check_shape(images.shape, channels)
+        shape.check(images.shape)
         return images
 
     def images(self, model: Any, pixels: Any) -> torch.Tensor:
@@ -217,14 +218,15 @@ def _finite(tensor: torch.Tensor) -> bool:
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
 
 
-def _image_size(program: ExportedProgram) -> Sequence[Any]:
+def _image(program: ExportedProgram) -> Sequence[Any]:
+    """Return the shape of the one image that a program takes."""
     images = [
         node.meta["val"]
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
     ]
     tensors = [value for value in images if isinstance(value, torch.Tensor)]
-    if len(images) != 1 or len(tensors) != 1 or tensors[0].dim() != 4:
+    if len(images) != 1 or len(tensors) != 1 or not 2 <= tensors[0].dim() <= 5:
         shapes = ", ".join(str(tuple(v.shape)) for v in tensors)
         raise ModelError(
             f"convert: expected a program with one image input (N, C, H, W); it has "
@@ -232,6 +234,30 @@ def _image_size(program: ExportedProgram) -> Sequence[Any]:
             f"with the image as its only input."
         )
     return cast(Sequence[Any], tensors[0].shape)
+
+
+def _image_size(program: ExportedProgram, dimensions: int | None) -> Sequence[Any]:
+    """Return the size of a program's image along every axis.
+
+    Where the number of axes is not given, those are what stands behind channels. A vector of
+    features is an image of one pixel.
+    """
+    shape = _image(program)
+    axes = max(1, len(shape) - 2) if dimensions is None else dimensions
+    sizes = shape[len(shape) - axes :] if len(shape) > axes else ()
+    if len(shape) == 2 and dimensions is None:
+        return (1, 1)
+    if not len(shape) - 2 <= axes <= len(shape) - 1:
+        return (1,) * axes if len(shape) == 2 else _wrong_rank(shape, axes)
+    return sizes
+
+
+def _wrong_rank(shape: Sequence[Any], axes: int) -> Sequence[Any]:
+    raise WindowError(
+        f"convert: the program takes images {tuple(shape)}, of {len(shape)} axes, and a window of "
+        f"{axes} was given; give {len(shape) - 2} numbers, or {len(shape) - 1} where no axis of "
+        f"the image is one of channels."
+    )
 
 
 def _plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:

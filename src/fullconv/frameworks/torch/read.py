@@ -23,6 +23,7 @@ from fullconv.frameworks.torch.aten import FxNode
 from fullconv.frameworks.torch.overwriting import check_written
 from fullconv.frameworks.torch.reader import Reader
 from fullconv.frameworks.torch.unwrap import unwrapped
+from fullconv.geometry import Sizes
 from fullconv.graph import Graph, Node, Recipe
 
 DECIDES = ("cond", "while_loop")
@@ -48,13 +49,17 @@ class Source:
     modules: dict[str, torch.nn.Module]
 
 
-def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Source:
+def read(
+    program: ExportedProgram, window: Sizes, root: torch.nn.Module | None = None
+) -> Source:
     """Return the vocabulary graph of an exported program with one image input.
 
     Parameters
     ----------
     program : ExportedProgram
         In the default (training) dialect of ``torch.export``, at its native size.
+    window : tuple of int
+        The native size.
     root : torch.nn.Module, optional
         The module that it was exported from, for the modules that stay themselves.
     """
@@ -91,6 +96,7 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
         reader.shapes[image.name][0],
         isinstance(given.shape[0], int),
         reader.batch_axes,
+        window,
     )
     modules = dict(root.named_modules()) if root is not None else {}
     return Source(graph, weights, program.call_spec.out_spec, modules)

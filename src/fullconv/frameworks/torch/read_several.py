@@ -15,6 +15,15 @@ from fullconv.graph import Node
 from fullconv.operations import AdaptivePool, AlongAxis, Opaque, Operation, Reduce
 
 
+ADAPTIVE_MAX = ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+WITH_INDICES = (
+    "max_pool1d_with_indices",
+    "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+)
+"""Pools that give the places of their maxima, too."""
+
+
 def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | None:
     """Return ``(axis, start, stop, drop)`` for each item of a split, or None for other calls."""
     name = base_name(node.target)
@@ -35,9 +44,7 @@ def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | N
 def only_first_used(node: FxNode) -> bool:
     """Whether a call gives values with indices, and the indices are not used."""
     name, overload = base_name(node.target), getattr(node.target, "_overloadname", "")
-    with_indices = name in ("adaptive_max_pool2d", "max_pool2d_with_indices") or (
-        name == "max" and overload == "dim"
-    )
+    with_indices = name in (*ADAPTIVE_MAX, *WITH_INDICES) or (name == "max" and overload == "dim")
     return with_indices and not any(user.args[1] != 0 and user.users for user in node.users)
 
 
@@ -54,10 +61,10 @@ def read_tuple(node: FxNode, reader: Reader) -> bool:
     if name == "max":
         axes = (a["dim"] % len(reader.shapes[reader.names[a["self"]]]),)
         reader.add(node, Reduce("max", axes, a["keepdim"]), (a["self"],))
-    elif len(shape) != 4:
+    elif len(shape) != 2 + int(name.split("pool")[1][0]):
         reader.add(node, Opaque(name))
-    elif name == "adaptive_max_pool2d":
-        reader.add(node, AdaptivePool("max", (shape[2], shape[3])), (a["self"],))
+    elif name in ADAPTIVE_MAX:
+        reader.add(node, AdaptivePool("max", shape[2:]), (a["self"],))
     else:
         reader.add(node, pool("max", node, reader, a), (a["self"],))
     return True

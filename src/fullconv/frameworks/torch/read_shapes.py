@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fullconv.frameworks.torch.aten import POINTWISE, FxNode, base_name, handles, out_of_place
-from fullconv.frameworks.torch.read_maps import is_map
+from fullconv.frameworks.torch.read_maps import map_axes
 from fullconv.operations import (
     PADDING_MODES,
     Concat,
@@ -76,7 +76,7 @@ def _pad(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     full = tuple([(0, 0)] * (rank - len(pads)) + pads)
     mode = a.get("mode", "constant")
     value = a.get("value")
-    if rank != 4 or mode not in PADDING_MODES or any(full[0]):
+    if not 3 <= rank <= 5 or mode not in PADDING_MODES or any(full[0]):
         reader.add(node, Opaque(f"pad ({mode})"))
         return
     reader.add(node, Pad(full, mode, float(value or 0.0)), (a["self"],))
@@ -133,25 +133,39 @@ def _channel_shuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     # Reshape, permute, reshape.
     groups = a["groups"]
     batch, channels, *rest = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
-    split, turned = f"{node.name}_split", f"{node.name}_turned"
-    reader.shapes[split] = (batch, groups, channels // groups, *rest)
-    reader.shapes[turned] = (batch, channels // groups, groups, *rest)
-    order = (0, 2, 1, *range(3, 3 + len(rest)))
-    reader.add(node, Reshape(reader.shapes[split]), (node.args[0],), output=split)
-    reader.add(node, Permute(order), (split,), output=turned)
-    reader.add(node, Reshape(reader.shapes[node.name]), (turned,))
+    split = (batch, groups, channels // groups, *rest)
+    _rearrange(node, reader, split, (0, 2, 1, *range(3, 3 + len(rest))))
 
 
 @handles("pixel_unshuffle")
 def _pixel_unshuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if not is_map(node, reader):
+    if not map_axes(node, reader, 2):
         return
     # Space to depth: reshape, permute, reshape.
     factor = a["downscale_factor"]
     batch, channels, rows, columns = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
-    split, turned = f"{node.name}_split", f"{node.name}_turned"
-    reader.shapes[split] = (batch, channels, rows // factor, factor, columns // factor, factor)
-    reader.shapes[turned] = (batch, channels, factor, factor, rows // factor, columns // factor)
-    reader.add(node, Reshape(reader.shapes[split]), (node.args[0],), output=split)
-    reader.add(node, Permute((0, 1, 3, 5, 2, 4)), (split,), output=turned)
+    split = (batch, channels, rows // factor, factor, columns // factor, factor)
+    _rearrange(node, reader, split, (0, 1, 3, 5, 2, 4))
+
+
+@handles("pixel_shuffle")
+def _pixel_shuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if not map_axes(node, reader, 2):
+        return
+    # Depth to space: reshape, permute, reshape.
+    factor = a["upscale_factor"]
+    batch, channels, rows, columns = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
+    split = (batch, channels // factor**2, factor, factor, rows, columns)
+    _rearrange(node, reader, split, (0, 1, 4, 2, 5, 3))
+
+
+def _rearrange(
+    node: FxNode, reader: Reader, split: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    """Read a call as a reshape, a permute and another reshape."""
+    apart, turned = f"{node.name}_split", f"{node.name}_turned"
+    reader.shapes[apart] = split
+    reader.shapes[turned] = tuple(split[axis] for axis in order)
+    reader.add(node, Reshape(split), (node.args[0],), output=apart)
+    reader.add(node, Permute(order), (apart,), output=turned)
     reader.add(node, Reshape(reader.shapes[node.name]), (turned,))

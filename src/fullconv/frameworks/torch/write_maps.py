@@ -10,12 +10,15 @@ from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.values import FxNode, Values, writes
 from fullconv.graph import Node
 from fullconv.operations import (
+    AddAxis,
     Assemble,
     Cells,
     Combine,
     DivideCells,
+    DropAxes,
     FoldWindows,
     Gathered,
+    Interleave,
     Keep,
     LayOut,
     Own,
@@ -53,15 +56,14 @@ class Maps(Values):
     @writes(Keep)
     def write_keep(self, operation: Keep, node: Node) -> FxNode:
         x, image = self._inputs(node)
-        kept = operation.rows, operation.columns
-        return self._function(functional.keep, x, image, *self.geometry, *kept)
+        return self._function(functional.keep, x, image, *self.geometry, operation.axes)
 
     @writes(Assemble)
     def write_assemble(self, operation: Assemble, node: Node) -> FxNode:
         *parts, image = self._inputs(node)
-        segments = [tuple(map(_segment, axis)) for axis in (operation.rows, operation.columns)]
+        segments = tuple(tuple(map(_segment, axis)) for axis in operation.segments)
         return self._function(
-            functional.assemble, parts, image, *self.geometry, operation.channels, *segments
+            functional.assemble, parts, image, *self.geometry, operation.channels, segments
         )
 
     @writes(LayOut)
@@ -73,7 +75,23 @@ class Maps(Values):
     @writes(DivideCells)
     def write_divide_cells(self, operation: DivideCells, node: Node) -> FxNode:
         x = self._value(node.inputs[0])
-        return self._function(functional.divide_cells, x, operation.rows, operation.columns)
+        return self._function(functional.divide_cells, x, operation.axes)
+
+    @writes(AddAxis)
+    def write_add_axis(self, operation: AddAxis, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.add_axis, x, operation.channels, operation.extent)
+
+    @writes(DropAxes)
+    def write_drop_axes(self, operation: DropAxes, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.drop_axes, x, operation.dimensions)
+
+    @writes(Interleave)
+    def write_interleave(self, operation: Interleave, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        moves = operation.axis, operation.factor, operation.channels
+        return self._function(functional.interleave, x, *moves)
 
     @writes(Regroup)
     def write_regroup(self, operation: Regroup, node: Node) -> FxNode:

@@ -1,0 +1,220 @@
+"""The walk over a network that gives, for each tensor, its field."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import prod
+
+from fullconv.errors import ModelError
+from fullconv.geometry import Grid
+from fullconv.graph import Graph, Node
+from fullconv.layout import Kind, Layout, sizes
+from fullconv.lift.arranging import store
+from fullconv.lift.classical import Classical
+from fullconv.lift.cost import products
+from fullconv.lift.field import Field, Joined, PerWindow, Shared
+from fullconv.lift.lifting import Lifting
+from fullconv.lift.memory import Footprint, Size, footprint, size_of_part
+from fullconv.lift.registry import EndsSharing, find
+from fullconv.lift.split import Part, Split
+from fullconv.lift.windows import Windows
+from fullconv.operations import Cells, DropAxes, FoldWindows, Keep, SplitChannels
+from fullconv.report import Change, Reason
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """The network over all windows.
+
+    Attributes
+    ----------
+    graph : Graph
+        From an image ``(N, C, *size)`` to scores ``(N, K, *windows)``.
+    reasons : tuple of Reason
+        Where sharing ends (exact form) or where the result is not the crops' (approximate form).
+    changes : tuple of Change
+        What happened to each layer that is no longer itself.
+    approximate : bool
+        Whether some scores are not those of the crops.
+    per_window : bool
+        Whether some operations run once per window.
+    one_pass : bool
+        Whether all windows share everything.
+    products : Size
+        Multiply-accumulates, for any number of windows.
+    footprint : Footprint
+        The memory that a run takes.
+    """
+
+    graph: Graph
+    reasons: tuple[Reason, ...]
+    changes: tuple[Change, ...]
+    approximate: bool
+    per_window: bool
+    one_pass: bool
+    products: Size
+    footprint: Footprint
+
+
+def lift(graph: Graph, grid: Grid, *, exact: bool, fixed: Collection[int] = ()) -> Lifted:
+    """Turn a window classifier into the network that answers for every window of an image.
+
+    Parameters
+    ----------
+    graph : Graph
+        The classifier at its native size, as a framework's reader gives it.
+    grid : Grid
+        The window (the native size) and the wanted step.
+    exact : bool
+        Compute every window as if it had been cropped. Otherwise pad at the image's border only.
+    fixed : collection of int
+        Axes along which the image is as long as the window.
+    """
+    form = Lifting if exact else Classical
+    return Walk(graph, form(graph, grid, fixed)).run()
+
+
+class Walk:
+    """Visits every node once, in order, and gives what the lifting makes of it."""
+
+    def __init__(self, graph: Graph, lifting: Lifting) -> None:
+        self.graph, self.lifting = graph, lifting
+        self.values, self.out = lifting.values, lifting.out
+        self.windows = Windows(graph, lifting.out, lifting.blocks, lifting.values)
+        self.per_window = False
+        self.one_pass = True
+
+    def run(self) -> Lifted:
+        """Return the network over all windows."""
+        image = self.graph.image
+        axes = tuple(
+            Split.of_pixels(size, fixed=axis in self.lifting.fixed)
+            for axis, size in enumerate(self.graph.window)
+        )
+        where = tuple(Part.LOW if axis.fixed else Part.MIDDLE for axis in axes)
+        self.values[image] = Field(self.graph.layout, axes, {where: image})
+        self._measure(image)
+        for node in self.graph.nodes:
+            self._visit(node)
+            for name in node.outputs:
+                self._measure(name)
+        written = self.out.written
+        written.outputs = [self._scores(name) for name in self.graph.outputs]
+        self.out.drop_unused()
+        return Lifted(
+            written,
+            tuple(self.out.reasons),
+            tuple(self.out.changes),
+            self.out.differs,
+            self.per_window,
+            self.one_pass and not self.per_window,
+            self.lifting.products,
+            footprint(written, self.lifting.blocks.sizes),
+        )
+
+    def _measure(self, name: str) -> None:
+        """Note how large the stored maps of a value are."""
+        value, blocks = self.values.get(name), self.lifting.blocks
+        if isinstance(value, PerWindow):
+            elements = prod(value.layout.shape) // max(1, self.graph.batch)
+            blocks.sizes[value.value] = Size.per_window(elements, blocks.grid.dimensions)
+        fields = value.fields if isinstance(value, Joined) else [value]
+        for x in fields:
+            if isinstance(x, Field):
+                self.one_pass = self.one_pass and x.shared
+                for where, part in x.parts.items():
+                    blocks.sizes[part] = size_of_part(x, where, blocks.grid.step)
+
+    def _visit(self, node: Node) -> None:
+        inputs = [self.values[name] for name in node.inputs if name in self.values]
+        if not inputs:
+            self.out.waiting.update(dict.fromkeys(node.outputs, node))
+            return
+        if not any(_alone(value) for value in inputs):
+            counted = self.lifting.products
+            try:
+                with self.out.attempt():
+                    known = len(self.out.reasons)
+                    self.values[node.outputs[0]] = find(node.operation)(
+                        self.lifting, node, node.operation
+                    )
+                    if len(self.out.reasons) == known:
+                        self._note_gathering(node)
+                    return
+            except EndsSharing as why:
+                self.lifting.products = counted
+                self.out.ends_sharing(node, str(why))
+        self.per_window = True
+        dimensions = self.lifting.grid.dimensions
+        alone = Size.per_window(products(node, self.graph), dimensions)
+        self.lifting.products = self.lifting.products.plus(alone)
+        self.windows.run(node)
+
+    def _note_gathering(self, node: Node) -> None:
+        """Note where windows have too little in common for sharing to pay."""
+        value = self.values[node.outputs[0]]
+        gathered = isinstance(value, Field) and value.private and not value.shared
+        if gathered and any(extent != 1 for extent in value.extent):
+            self.out.change(
+                node, "one tensor per window from here on: windows have little in common"
+            )
+
+    # The results.
+
+    def _scores(self, name: str) -> str:
+        if name not in self.values:
+            raise ModelError(
+                "convert: an output of the model does not depend on the image, so there is "
+                "nothing to answer per window. Check the model's outputs."
+            )
+        value = self.values[name]
+        if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
+            return self._window_map(self.lifting.blocks.on_grid(value))
+        value = self.windows.gather(name)
+        shape = _answer(value.layout, self.lifting.grid.dimensions)
+        return self.out.helper(value.value, FoldWindows(shape), image=True)
+
+    def _window_map(self, x: Field) -> str:
+        x = store(self.lifting, x, x.layout.in_order())
+        (value,) = x.parts.values()
+        grid = self.lifting.grid
+        if len(x.axes) > grid.dimensions:
+            value = self.out.helper(value, DropAxes(grid.dimensions))
+        axes = x.axes[: grid.dimensions]
+        strides = tuple(
+            1 if axis.fixed else axis.middle.stride(step)
+            for axis, step in zip(axes, grid.step, strict=True)
+        )
+        if any(stride != 1 for stride in strides):
+            none = (0,) * len(strides)
+            value = self.out.helper(value, Cells(none, none, strides))
+        per_window = [
+            axis.fixed
+            or axis.middle.reach == window
+            or (axis.middle.kept == 1 and stride == 1)
+            for axis, window, stride in zip(axes, grid.window, strides, strict=True)
+        ]
+        if not all(per_window):
+            value = self.out.helper(value, Keep(((1, 1),) * len(axes)), image=True)
+        shape = _answer(x.layout, len(x.axes))
+        if shape != (x.layout.channels,):
+            value = self.out.helper(value, SplitChannels(shape))
+        return value
+
+
+def _alone(value: Shared | PerWindow) -> bool:
+    """Whether neighbouring windows share nothing of a value, so that it is one per window."""
+    if isinstance(value, Joined):
+        return all(part.private for part in value.fields)
+    return isinstance(value, PerWindow) or value.private
+
+
+def _answer(layout: Layout, axes: int) -> tuple[int, ...]:
+    """The scores' own shape for one window; of a map of one cell, its channels."""
+    batch, *rest = layout.axes
+    inner = prod(sizes(a for a in batch if a.kind is Kind.FEATURES))
+    shape = [*([inner] if inner > 1 else []), *(prod(sizes(axis)) for axis in rest)]
+    if len(shape) == 1 + axes and all(size == 1 for size in shape[1:]):
+        shape = shape[:1]
+    return tuple(shape)
