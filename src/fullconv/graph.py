@@ -8,7 +8,7 @@ from typing import Any
 
 from fullconv.geometry import Sizes
 from fullconv.layout import Atom, Kind, Layout, cells, features
-from fullconv.operations import AddAxis, DropAxes, Operation, Permute, Reshape
+from fullconv.operations import AddAxis, FoldAxes, Operation, Permute, Reshape
 
 Shape = tuple[int, ...]
 
@@ -157,6 +157,8 @@ class Graph:
         The axis that holds the images, for values of which the framework knows it.
     window : tuple of int
         Size of the native image along every axis.
+    fixed : tuple of int
+        Of a lifted network, the axes along which there is one window.
     """
 
     image: str
@@ -168,6 +170,7 @@ class Graph:
     fixed_batch: bool = False
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     window: Sizes = ()
+    fixed: Sizes = ()
 
     @property
     def layout(self) -> Layout:
@@ -200,7 +203,7 @@ def axes_of_maps(graph: Graph) -> dict[str, int]:
         first = next((axes[name] for name in node.inputs if name in axes), len(graph.window))
         if isinstance(node.operation, AddAxis):
             first += 1
-        elif isinstance(node.operation, DropAxes):
+        elif isinstance(node.operation, FoldAxes):
             first = node.operation.dimensions
         axes.update(dict.fromkeys(node.outputs, first))
     return axes

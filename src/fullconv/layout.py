@@ -133,7 +133,7 @@ class Layout:
 
         Cells may stand in any order there. A native axis of size 1 is a free one of the field;
         numbers from ``field_axes`` on are axes that the field lacks, for native axes of size 1 that
-        are left over, and for features, where there are more native axes than the image has
+        are left over, and for features, where the native axes are not as many as the image's
         (``dimensions``). None where the axes are arranged otherwise.
         """
         if len(self.axes) < 2:
@@ -150,7 +150,7 @@ class Layout:
                 along.append(None)
             elif len(atoms) == 1 and atoms[0].spatial:
                 along.append(atoms[0].key)
-            elif len(native) > dimensions and all(a.kind is Kind.FEATURES for a in atoms):
+            elif len(native) != dimensions and all(a.kind is Kind.FEATURES for a in atoms):
                 along.append(next(lacking))
             else:
                 return None

@@ -442,10 +442,14 @@ class AddAxis(Operation):
 
 
 @dataclass(frozen=True)
-class DropAxes(Operation):
-    """``(N, C, *cells, 1, ...)`` to ``(N, C, *cells)``, ``dimensions`` axes of cells."""
+class FoldAxes(Operation):
+    """Makes features of the axes behind the first ``dimensions`` axes of cells.
+
+    ``(N, C, *cells, *more)`` to ``(N, C * prod(more), *cells)``, which has so many ``channels``.
+    """
 
     dimensions: int
+    channels: int
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ def names(dimensions: int) -> str:
     return f"({', '.join(axis_names(dimensions))})"
 
 
-def sizes(dimensions: int) -> str:
-    """Return what a size along every axis is called, in the order of arrays: (height, width)."""
-    return f"({', '.join(_SIZES.get(dimensions, ('size',)))})"
+def size_names(dimensions: int) -> tuple[str, ...]:
+    """Return what a size along every axis is called, in the order of arrays."""
+    return _SIZES[dimensions]
 
 
 def listed(dimensions: int) -> str:

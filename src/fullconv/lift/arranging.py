@@ -12,12 +12,15 @@ import numpy as np
 
 from fullconv.geometry import Sizes
 from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, Kind, Layout, cells, order, sizes
+from fullconv.layout import Atom, Kind, Layout, cells, features, order, sizes
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing
 from fullconv.lift.split import Moved, Part, Split
-from fullconv.operations import AddAxis, Interleave, OverCells, TakeChannels
+from fullconv.operations import AddAxis, FoldAxes, Interleave, OverCells, TakeChannels
+
+MOST = 3
+"""Axes that frameworks convolve and pool over, at most."""
 
 Over = TypeVar("Over", bound=OverCells)
 
@@ -58,7 +61,7 @@ def as_feature_map(lifting: Lifting, x: Field, rank: int) -> tuple[Field, Sizes]
     for place in range(2, len(x.layout.axes)):
         x = _interleaved(lifting, x, place)
     along = x.layout.native_axes(lifting.grid.dimensions, len(x.axes))
-    if along is None or len(along) != rank:
+    if along is None or len(along) != rank or len({*along, *range(len(x.axes))}) > MOST:
         names = ", ".join(lifting.axis_names())
         raise EndsSharing(f"needs (N, C, {names}), and its axes are arranged otherwise")
     for place in sorted(range(rank), key=along.__getitem__):
@@ -176,6 +179,30 @@ def _with_axis(lifting: Lifting, x: Field, atoms: Sequence[Atom]) -> Field:
         if atoms and atoms[0] in held:
             layout = layout.with_axis(place, cells(len(x.axes), extent))
     return Field(replace(layout, stored=others), (*x.axes, axis), parts)
+
+
+def fold_axes(lifting: Lifting, x: Field) -> Field:
+    """Make features of the axes that the image lacks."""
+    dimensions = lifting.grid.dimensions
+    if len(x.axes) == dimensions:
+        return x
+    layout, stored = x.layout, x.layout.stored
+    for index, axis in enumerate(x.axes[dimensions:], start=dimensions):
+        atoms = features(axis.extent)
+        stored = (*stored, *atoms)
+        for place, held in enumerate(layout.axes):
+            kept = tuple(
+                atom
+                for a in held
+                for atom in (atoms if a.spatial and a.key == index else (a,))
+            )
+            layout = replace(layout, axes=(*layout.axes[:place], kept, *layout.axes[place + 1 :]))
+    layout = replace(layout, stored=stored)
+    fold = FoldAxes(dimensions, layout.channels)
+    parts = {
+        where[:dimensions]: lifting.out.helper(value, fold) for where, value in x.parts.items()
+    }
+    return Field(layout, x.axes[:dimensions], parts)
 
 
 def must_lie_apart(axis: Split, verb: str) -> None:

@@ -61,8 +61,9 @@ def _between(
     extents: Sequence[int] = graph.shapes.get(name, ())[2:]
     if len(extents) != grid.dimensions:
         return pitch
-    if name in known:
-        cells = cells_along(known[name])
+    layout = known.get(name)
+    if layout is not None and layout.native_axes(grid.dimensions, grid.dimensions) is not None:
+        cells = cells_along(layout)
         extents = [cells.get(axis, 1) for axis in range(grid.dimensions)]
     return tuple(
         max(p, Fraction(step)) if extent == 1 else p
@@ -88,15 +89,22 @@ def _padding_along(node: Node, known: Layouts, dimensions: int) -> Padding:
     """
     padding = _padding(node)
     layout = known.get(node.inputs[0])
-    along = None if layout is None else layout.native_axes(dimensions, dimensions)
-    if not padding or along is None or len(along) != len(padding):
-        if isinstance(node.operation, Pad):
-            padding = node.operation.pads
+    if not padding or layout is None:
         return (_furthest([(0, 0), *padding]),) * dimensions
+    along = layout.native_axes(dimensions, dimensions)
     reads = [(0, 0)] * dimensions
-    for axis, pair in zip(along, padding, strict=True):
-        if axis < dimensions:
-            reads[axis] = pair
+    if along is None and len(padding) == dimensions and not isinstance(node.operation, Pad):
+        return (_furthest(padding),) * dimensions
+    if along is not None and len(along) == len(padding):
+        for axis, pair in zip(along, padding, strict=True):
+            if axis < dimensions:
+                reads[axis] = pair
+        return tuple(reads)
+    pads = node.operation.pads if isinstance(node.operation, Pad) else ((0, 0), (0, 0), *padding)
+    for atoms, pair in zip(layout.axes, pads, strict=False):
+        for atom in atoms:
+            if atom.spatial and atom.key < dimensions:
+                reads[atom.key] = _furthest([reads[atom.key], pair])
     return tuple(reads)
 
 

@@ -23,8 +23,9 @@ def layouts(graph: Graph) -> Layouts:
     for node in graph.nodes:
         inputs = [known[name] for name in node.inputs if name in known]
         before, operation = known.get(node.inputs[0]), node.operation
-        elsewhere = before is not None and before.native_axes(dimensions, dimensions) is None
-        if isinstance(operation, OverCells) or (isinstance(operation, Pad) and not elsewhere):
+        unlike = before is not None and before.native_axes(dimensions, dimensions) is None
+        as_many = isinstance(operation, OverCells) and operation.dimensions == dimensions
+        if isinstance(operation, OverCells | Pad) and (as_many or not unlike):
             known[node.outputs[0]] = _of_map(node, graph, before)
         elif inputs and not isinstance(node.operation, Opaque):
             largest = max(inputs, key=lambda layout: prod(layout.shape))
@@ -38,11 +39,18 @@ def layouts(graph: Graph) -> Layouts:
 def native_axes(layout: Layout | None, rank: int, dimensions: int) -> tuple[int, ...]:
     """Return along which axes of the image those behind the first two lie.
 
-    Where that is not known they are taken to be in order; numbers from ``dimensions`` on are none
-    of the image's.
+    Where that is not known they are taken to be in order, if there are as many; numbers from
+    ``dimensions`` on are none of the image's.
     """
     along = None if layout is None else layout.native_axes(dimensions, dimensions)
-    return tuple(range(rank)) if along is None or len(along) != rank else along
+    if along is not None and len(along) == rank:
+        return along
+    if layout is None or rank == dimensions:
+        return tuple(range(rank))
+    return tuple(
+        atoms[0].key if len(atoms) == 1 and atoms[0].spatial else dimensions
+        for atoms in layout.axes[2 : 2 + rank]
+    )
 
 
 def cells_along(layout: Layout) -> dict[int, int]:

@@ -55,6 +55,7 @@ class Lifting:
         self.graph, self.grid, self.fixed = graph, grid, frozenset(fixed)
         self.values: dict[str, Lift] = {}
         self.out = Emitter(graph)
+        self.out.written.fixed = tuple(sorted(self.fixed))
         self.blocks = Blocks(grid, self.out)
         self.products = Size.per_window(0, grid.dimensions)
 

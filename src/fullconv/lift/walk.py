@@ -10,7 +10,7 @@ from fullconv.errors import ModelError
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
 from fullconv.layout import Kind, Layout, sizes
-from fullconv.lift.arranging import store
+from fullconv.lift.arranging import fold_axes, store
 from fullconv.lift.classical import Classical
 from fullconv.lift.cost import products
 from fullconv.lift.field import Field, Joined, PerWindow, Shared
@@ -19,7 +19,7 @@ from fullconv.lift.memory import Footprint, Size, footprint, size_of_part
 from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.split import Part, Split
 from fullconv.lift.windows import Windows
-from fullconv.operations import Cells, DropAxes, FoldWindows, Keep, SplitChannels
+from fullconv.operations import Cells, FoldWindows, Keep, SplitChannels
 from fullconv.report import Change, Reason
 
 
@@ -132,24 +132,56 @@ class Walk:
             self.out.waiting.update(dict.fromkeys(node.outputs, node))
             return
         if not any(_alone(value) for value in inputs):
-            counted = self.lifting.products
             try:
-                with self.out.attempt():
-                    known = len(self.out.reasons)
-                    self.values[node.outputs[0]] = find(node.operation)(
-                        self.lifting, node, node.operation
-                    )
-                    if len(self.out.reasons) == known:
-                        self._note_gathering(node)
-                    return
+                self._share(node)
             except EndsSharing as why:
-                self.lifting.products = counted
                 self.out.ends_sharing(node, str(why))
+            else:
+                return
         self.per_window = True
         dimensions = self.lifting.grid.dimensions
         alone = Size.per_window(products(node, self.graph), dimensions)
         self.lifting.products = self.lifting.products.plus(alone)
         self.windows.run(node)
+
+    def _share(self, node: Node) -> None:
+        """Apply the rule; where features that became cells are in its way, they are features again.
+
+        Raises
+        ------
+        EndsSharing
+            If neighbouring windows cannot share the result.
+        """
+        counted = self.lifting.products
+        try:
+            self._apply(node)
+        except EndsSharing:
+            self.lifting.products = counted
+            if not self._fold_inputs(node):
+                raise
+            try:
+                self._apply(node)
+            except EndsSharing:
+                self.lifting.products = counted
+                raise
+
+    def _apply(self, node: Node) -> None:
+        with self.out.attempt():
+            known = len(self.out.reasons)
+            rule = find(node.operation)
+            self.values[node.outputs[0]] = rule(self.lifting, node, node.operation)
+            if len(self.out.reasons) == known:
+                self._note_gathering(node)
+
+    def _fold_inputs(self, node: Node) -> bool:
+        """Make features of axes that the image lacks; return whether an input had any."""
+        folded = False
+        for name in node.inputs:
+            value = self.values.get(name or "")
+            if isinstance(value, Field) and len(value.axes) > self.lifting.grid.dimensions:
+                self.values[name or ""] = fold_axes(self.lifting, value)
+                folded = True
+        return folded
 
     def _note_gathering(self, node: Node) -> None:
         """Note where windows have too little in common for sharing to pay."""
@@ -176,12 +208,10 @@ class Walk:
         return self.out.helper(value.value, FoldWindows(shape), image=True)
 
     def _window_map(self, x: Field) -> str:
+        x = fold_axes(self.lifting, x)
         x = store(self.lifting, x, x.layout.in_order())
         (value,) = x.parts.values()
-        grid = self.lifting.grid
-        if len(x.axes) > grid.dimensions:
-            value = self.out.helper(value, DropAxes(grid.dimensions))
-        axes = x.axes[: grid.dimensions]
+        grid, axes = self.lifting.grid, x.axes
         strides = tuple(
             1 if axis.fixed else axis.middle.stride(step)
             for axis, step in zip(axes, grid.step, strict=True)

@@ -28,9 +28,9 @@ from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import session
 from fullconv.frameworks.onnx.versions import current
 from fullconv.frameworks.onnx.write import write
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape
+from fullconv.images import LETTERS, ImageShape
 
 LARGE = 1 << 20
 
@@ -66,7 +66,7 @@ class OnnxFramework(Framework):
         """Return the model's metadata properties."""
         return {entry.key: entry.value for entry in model.metadata_props}
 
-    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+    def read(self, model: Any, window: Sizes | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
         return read(ir.serde.deserialize_model(current(_proto(model))), window)
 
@@ -107,25 +107,32 @@ class OnnxFramework(Framework):
             return session(model, held)
         # A caller's images have their channels last, and are handed on as they lie in memory.
         run = session(model, lambda images: held(to_map(images)))
-        return lambda images: of_each(scores_to_map, run(to_last(images)))
+
+        def turned(images: Any) -> Any:
+            axes = images.ndim - 2
+            return of_each(lambda scores: scores_to_map(scores, axes), run(to_last(images)))
+
+        return turned
 
     def order(self, source: Source) -> str:
         """Return ``(N, H, W, C)`` where the model takes its channels last."""
-        return "(N, H, W, C)" if source.channels_last else ""
+        letters = ", ".join(LETTERS[len(source.graph.window)])
+        return f"(N, {letters}, C)" if source.channels_last else ""
 
     def inward(self, model: Any, images: Any) -> Any:
         """Return images that come with their channels last as ``(N, C, H, W)``."""
         if not is_last(model):
             return images
-        channels = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+        channels = dims[-1].dim_value
+        named = f"(N, {', '.join(LETTERS[len(dims) - 2])}, {channels})"
         if not isinstance(images, np.ndarray):
             raise ImageError(
-                f"fcn(images): expected a numpy array (N, H, W, {channels}); got "
-                f"{type(images).__qualname__}."
+                f"fcn(images): expected a numpy array {named}; got {type(images).__qualname__}."
             )
-        if images.ndim != 4 or images.shape[3] != channels:
+        if images.ndim != len(dims) or images.shape[-1] != channels:
             raise ImageError(
-                f"fcn(images): the model takes its channels last, (N, H, W, {channels}); got shape "
+                f"fcn(images): the model takes its channels last, {named}; got shape "
                 f"{images.shape}. For one image add the first axis: images[None]."
             )
         return to_map(images)
@@ -134,7 +141,8 @@ class OnnxFramework(Framework):
         """Return scores as ``(N, rows, columns, K)`` where the model gives them so."""
         if not is_last(model):
             return scores
-        return of_each(scores_to_last, scores)
+        axes = len(model.graph.input[0].type.tensor_type.shape.dim) - 2
+        return of_each(lambda held: scores_to_last(held, axes), scores)
 
     def check(self, images: Any, shape: ImageShape) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""

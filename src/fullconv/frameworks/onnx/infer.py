@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from fullconv.errors import ModelError, WindowError, first_line
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 
 Array = NDArray[Any]
 
@@ -25,15 +25,15 @@ class Inference:
     ----------
     shapes : dict of str to tuple of int
         Every value that depends on the image, and every parameter.
-    window : (int, int)
-        Height and width of the image.
+    window : tuple of int
+        Size of the image along every axis.
     constants : dict of str to array
         Constant nodes, and sizes computed from shapes (the Shape, Gather, Concat chains that
         exporters write before a Reshape).
     """
 
     def __init__(
-        self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], window: Pair
+        self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], window: Sizes
     ) -> None:
         self.model = model
         self.window = window

@@ -100,7 +100,7 @@ def _pad(node: ir.Node, reader: Reader) -> None:
     }
     mode = modes.get(node.attributes.get_string("mode", "constant"))
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(len(shape))
-    if numbers is None or mode is None or axes is None or len(shape) != 4:
+    if numbers is None or mode is None or axes is None or not 3 <= len(shape) <= 5:
         reader.add(node, Opaque("Pad"))
         return
     pads = [(0, 0)] * len(shape)

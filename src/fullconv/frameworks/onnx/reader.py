@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.channels import TO_LAST, TO_MAP
+from fullconv.frameworks.onnx.channels import to_last_order, to_map_order
 from fullconv.frameworks.onnx.growth import Growth
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.graph import Node, Recipe
@@ -87,17 +87,19 @@ class Reader:
 
     def turned_image(self, name: str) -> str:
         """Read the image ``(N, H, W, C)`` as a map that is turned first; return the map's name."""
-        map_ = self._beside(name, TO_MAP)
-        self.nodes.append(Node(Permute(TO_LAST), (map_,), (name,), ""))
+        rank = len(self.shapes[name])
+        map_ = self._beside(name, to_map_order(rank))
+        self.nodes.append(Node(Permute(to_last_order(rank)), (map_,), (name,), ""))
         return map_
 
-    def vector(self, name: str) -> str:
+    def vector(self, name: str, rank: int) -> str:
         """Return an output; one of a single cell, ``(N, 1, 1, K)``, as ``(N, K, 1, 1)``."""
         shape = self.shapes[name]
-        if len(shape) != 4 or shape[1:3] != (1, 1) or name in self.recipes:
+        single = len(shape) == rank and all(size == 1 for size in shape[1:-1])
+        if not single or name in self.recipes:
             return name
-        map_ = self._beside(name, TO_MAP)
-        self.nodes.append(Node(Permute(TO_MAP), (name,), (map_,), ""))
+        map_ = self._beside(name, to_map_order(rank))
+        self.nodes.append(Node(Permute(to_map_order(rank)), (name,), (map_,), ""))
         return map_
 
     def _beside(self, name: str, order: tuple[int, ...]) -> str:

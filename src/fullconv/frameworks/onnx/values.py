@@ -13,7 +13,7 @@ from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.table import Table
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.graph import Graph, Node, Recipe, axes_of_maps
 from fullconv.operations import Operation
 
 Results = ir.Value | Sequence[ir.Value]
@@ -37,7 +37,8 @@ class Values:
         written = {name for node in graph.nodes for name in node.outputs}
         self.names = {*source.graph.shapes, *source.graph.constants, *written, *graph.constants}
         self.opset = source.model.opset_imports.get("", 13)
-        self._counts: tuple[ir.Value, ir.Value] | None = None
+        self._counts: tuple[ir.Value, ...] | None = None
+        self.axes = axes_of_maps(graph)
         self._taken: dict[tuple[Any, ...], ir.Value] = {}
 
     def _value(self, name: str | None) -> ir.Value | None:
@@ -195,26 +196,32 @@ class Values:
         per_image = self.source.growth.per_image[name]
         base = self.source.constants[name] - self.source.graph.batch * per_image
         images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
-        rows, columns = self._count()
-        shape = self._emit("Mul", [images, self._emit("Mul", [rows, columns])])
+        first, *others = self._count()
+        for count in others:
+            first = self._emit("Mul", [first, count])
+        shape = self._emit("Mul", [images, first])
         fixed = self._initializer(f"{name}/fixed", base)
         slope = self._initializer(f"{name}/per_window", per_image)
         if base.ndim == 0:
             shape = self._emit("Squeeze", [shape])
         return self._emit("Add", [self._emit("Mul", [shape, slope]), fixed])
 
-    def _count(self) -> tuple[ir.Value, ir.Value]:
-        """Rows and columns of windows, as vectors of one number; computed once."""
+    def _count(self) -> tuple[ir.Value, ...]:
+        """Return the windows along every axis, as vectors of one number; computed once."""
         if self._counts is None:
             image = self.values[self.graph.image]
             counts = []
-            for axis in (0, 1):
+            for axis in range(self.grid.dimensions):
                 size = self._emit("Shape", [image], {"start": 2 + axis, "end": 3 + axis})
                 room = self._emit("Sub", [size, self._numbers(self.grid.window[axis])])
                 steps = self._emit("Div", [room, self._numbers(self.grid.step[axis])])
                 counts.append(self._emit("Add", [steps, self._numbers(1)]))
-            self._counts = counts[0], counts[1]
+            self._counts = tuple(counts)
         return self._counts
+
+    def _count_along(self, axis: int) -> ir.Value:
+        """Return the windows along an axis of a map: one along those that the image lacks."""
+        return self._count()[axis] if axis < self.grid.dimensions else self._numbers(1)
 
     def _needed(self, axis: int, stride: int, span: int) -> ir.Value:
         last = self._emit("Sub", [self._count()[axis], self._numbers(1)])

@@ -181,9 +181,11 @@ def add_axis(x: Tensor, channels: int, extent: int) -> Tensor:
     return x.reshape(x.shape[0], channels, extent, *x.shape[2:]).movedim(2, -1)
 
 
-def drop_axes(x: Tensor, dimensions: int) -> Tensor:
-    """Leave out the axes of one cell behind the first so many."""
-    return x.reshape(x.shape[: 2 + dimensions])
+def fold_axes(x: Tensor, dimensions: int) -> Tensor:
+    """Make features of the axes behind the first so many axes of cells."""
+    while x.dim() > 2 + dimensions:
+        x = x.movedim(2 + dimensions, 2).flatten(1, 2)
+    return x
 
 
 def interleave(x: Tensor, axis: int, factor: int, channels: int) -> Tensor:

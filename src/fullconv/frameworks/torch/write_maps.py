@@ -15,7 +15,7 @@ from fullconv.operations import (
     Cells,
     Combine,
     DivideCells,
-    DropAxes,
+    FoldAxes,
     FoldWindows,
     Gathered,
     Interleave,
@@ -82,10 +82,10 @@ class Maps(Values):
         x = self._value(node.inputs[0])
         return self._function(functional.add_axis, x, operation.channels, operation.extent)
 
-    @writes(DropAxes)
-    def write_drop_axes(self, operation: DropAxes, node: Node) -> FxNode:
+    @writes(FoldAxes)
+    def write_fold_axes(self, operation: FoldAxes, node: Node) -> FxNode:
         x = self._value(node.inputs[0])
-        return self._function(functional.drop_axes, x, operation.dimensions)
+        return self._function(functional.fold_axes, x, operation.dimensions)
 
     @writes(Interleave)
     def write_interleave(self, operation: Interleave, node: Node) -> FxNode:
