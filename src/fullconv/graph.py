@@ -132,6 +132,11 @@ class Node:
     source: Any = None
     per_window: bool = False
 
+    @property
+    def first(self) -> str | None:
+        """The first input, where there is one."""
+        return self.inputs[0] if self.inputs else None
+
 
 @dataclass
 class Graph:

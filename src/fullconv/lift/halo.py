@@ -88,7 +88,7 @@ def _padding_along(node: Node, known: Layouts, dimensions: int) -> Padding:
     Where it is not known along which axis that is, it may be any.
     """
     padding = _padding(node)
-    layout = known.get(node.inputs[0])
+    layout = known.get(node.first)
     if not padding or layout is None:
         return (_furthest([(0, 0), *padding]),) * dimensions
     along = layout.native_axes(dimensions, dimensions)

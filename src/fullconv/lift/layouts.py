@@ -22,7 +22,7 @@ def layouts(graph: Graph) -> Layouts:
     dimensions = len(graph.window)
     for node in graph.nodes:
         inputs = [known[name] for name in node.inputs if name in known]
-        before, operation = known.get(node.inputs[0]), node.operation
+        before, operation = known.get(node.first), node.operation
         unlike = before is not None and before.native_axes(dimensions, dimensions) is None
         as_many = isinstance(operation, OverCells) and operation.dimensions == dimensions
         if isinstance(operation, OverCells | Pad) and (as_many or not unlike):

@@ -83,11 +83,11 @@ def _least(pitches: Sequence[Pitch]) -> Pitch:
 
 def _factors(node: Node, graph: Graph, known: Layouts) -> Iterator[tuple[int, Fraction]]:
     """Yield how many times further apart the cells of a result lie, along axes of the image."""
-    before = graph.shapes.get(node.inputs[0] or "", ())
+    before = graph.shapes.get(node.first or "", ())
     native = _native_factors(node, before, graph)
-    along = native_axes(known.get(node.inputs[0]), len(native), len(graph.window))
+    along = native_axes(known.get(node.first), len(native), len(graph.window))
     if isinstance(node.operation, Slice) and node.operation.axis < len(before):
-        along, native = _sliced(node.operation, known.get(node.inputs[0]))
+        along, native = _sliced(node.operation, known.get(node.first))
     return zip(along, native, strict=True)
 
 
