@@ -255,6 +255,8 @@ def from_metadata(
         footprint = tuple(
             Size(map(int, size)) for size in json.loads(metadata["fullconv.footprint"])
         )
+        if any(len(size) != 2**grid.dimensions for size in footprint):
+            raise ValueError("a footprint for another number of axes")
         halo = tuple(
             (int(before), int(after)) for before, after in json.loads(metadata["fullconv.halo"])
         )

@@ -123,7 +123,7 @@ def _window(image: ir.Value, window: Sizes | None) -> Sizes:
     vector = rank == 2 and prod(window) == 1
     if rank - len(window) not in (1, 2) and not vector:
         raise WindowError(
-            f"convert(window={window}): expected {NUMBERS[max(1, rank - 2)]}, "
+            f"convert(window={window}): expected {NUMBERS[max(1, rank - 2)]} "
             f"{names(max(1, rank - 2))}, for the model takes {_described(image)}; or "
             f"{rank - 1} where none of its axes is one of channels."
         )

@@ -136,7 +136,7 @@ def _export_failed(
         return WindowError(
             f"convert(window={window}): the model does not take {measured(window)}: "
             f"{first_line(refusal)}. Give the size it was trained on; of a model of feature "
-            f"vectors, window=(1, 1)."
+            f"vectors, window=(1, 1), or --window 1x1."
         )
     return ModelError(
         f"convert: torch.export cannot trace the model: {first_line(error)}. See "
