@@ -6,8 +6,8 @@ import contextlib
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import isfinite, prod
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def convert(
     step: int | Sequence[int] | None = None,
     exact: bool = True,
     *,
+    image: Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
     background: str | None = None,
     preprocessing: Preprocessing | None = None,
@@ -51,6 +52,10 @@ def convert(
     exact : bool
         True: every window's scores are those of its crop. False: the classical conversion, which
         pads at the image's border only; one pass, and other scores wherever the network pads.
+    image : tuple of int, optional
+        Size of the images that it is for, along every axis. Along an axis on which that is the
+        window, nothing is shared, for there is one window: the converted network is simpler, and
+        takes images of that length only. The report's cost is that of such an image.
     classes : sequence of str, optional
         Class names, to travel with the converted model.
     background : str, optional
@@ -78,20 +83,22 @@ def convert(
     >>> fcn = fullconv.convert("dress.onnx")  # doctest: +SKIP
     >>> fcn(images).shape  # (N, K, rows, columns)  # doctest: +SKIP
     """
-    plan = _plan(model, window, step, exact)
+    plan = _plan(model, window, step, exact, image)
     converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
     stored = stored_settings(plan.metadata)
     names = tuple(classes) if classes is not None else stored.classes
     fcn = FullyConvolutional(
         converted,
-        ImageShape.of(plan.source.graph, plan.report.grid),
+        ImageShape.of(plan.source.graph, plan.report.grid, plan.lifted.graph.fixed),
         plan.report,
         plan.framework,
         classes=names,
         background=_background(background, stored.background, names),
         preprocessing=preprocessing or stored.preprocessing,
         footprint=plan.lifted.footprint,
-        halo=() if exact else halo(plan.source.graph, plan.report.grid),
+        halo=()
+        if exact
+        else halo(plan.source.graph, plan.report.grid, plan.lifted.graph.fixed),
     )
     if preprocessing is not None:
         preprocessing.check_channels(fcn.shape.channels)
@@ -146,9 +153,14 @@ def explain(
     window: Sequence[int] | None = None,
     step: int | Sequence[int] | None = None,
     exact: bool = True,
+    *,
+    image: Sequence[int] | None = None,
 ) -> Report:
-    """Say what `convert` would do, without converting. Takes the same arguments."""
-    return _plan(model, window, step, exact).report
+    """Say what `convert` would do, without converting. Takes the same arguments.
+
+    ``image``, a size along every axis as ``window``, gives the cost for an image of that size.
+    """
+    return _plan(model, window, step, exact, image).report
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,11 @@ class _Plan:
 
 
 def _plan(
-    model: Any, window: Sequence[int] | None, step: int | Sequence[int] | None, exact: bool
+    model: Any,
+    window: Sequence[int] | None,
+    step: int | Sequence[int] | None,
+    exact: bool,
+    image: Sequence[int] | None = None,
 ) -> _Plan:
     wanted = _window(window)
     if wanted is not None or not (isinstance(step, Sequence) and len(step) in (1, 3)):
@@ -182,7 +198,9 @@ def _plan(
     source = framework.read(model, wanted)
     stride = network_stride(source.graph)
     grid = Grid(source.graph.window, _step(step, len(source.graph.window)) or stride)
-    lifted = lift(source.graph, grid, exact=exact)
+    size = _image(image, grid)
+    fixed = [axis for axis, length in enumerate(size) if length == grid.window[axis]]
+    lifted = lift(source.graph, grid, exact=exact, fixed=fixed)
     report = Report(
         grid,
         stride,
@@ -191,17 +209,43 @@ def _plan(
         lifted.changes,
         lifted.per_window,
         lifted.one_pass,
-        _cost(source.graph, lifted, lift(source.graph, grid, exact=not exact), exact),
+        _cost(source.graph, grid, lifted, exact, size),
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
+        size,
     )
     return _Plan(framework, model, source, lifted, report, metadata)
 
 
-def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:
-    both = (lifted, other) if exact else (other, lifted)
-    crops = sum(products(node, graph) for node in graph.nodes)
-    return Cost(crops, *(form.products[0] for form in both))
+def _cost(graph: Graph, grid: Grid, lifted: Lifted, exact: bool, image: Sizes) -> Cost:
+    """Return what windows cost; the form that was not asked for is lifted when its cost is."""
+    windows = grid.shape(image) if image else ()
+
+    def per_window(form: Lifted) -> int:
+        if not windows:
+            return form.products[0]
+        return round(form.products.at(windows) / prod(windows))
+
+    bare = replace(graph, nodes=[replace(node, source=None) for node in graph.nodes])
+    fixed = lifted.graph.fixed
+
+    def other() -> int:
+        return per_window(lift(bare, grid, exact=not exact, fixed=fixed))
+
+    own, crops = per_window(lifted), sum(products(node, graph) for node in graph.nodes)
+    return Cost(crops, own, other) if exact else Cost(crops, other, own)
+
+
+def _image(image: Sequence[int] | None, grid: Grid) -> Sizes:
+    """Read the size of an image; none where none is given."""
+    if image is None:
+        return ()
+    sizes = tuple(image) if isinstance(image, Iterable) else (image,)
+    if len(sizes) != grid.dimensions or not all(map(_is_size, sizes)):
+        raise InputError(f"convert(image={image!r}): expected {_expected(grid.dimensions)}.")
+    size = tuple(int(length) for length in sizes)
+    grid.shape(size)
+    return size
 
 
 def _warnings(odd: Sequence[str]) -> list[str]:

@@ -113,6 +113,7 @@ class FullyConvolutional:
         Returns what calling the network does, as ``(N, K, *windows)``.
         """
         self.grid.shape(images.shape[2:])
+        self.shape.check_size(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model, self._held)
         if self._held(images) <= MEMORY_BYTES:
@@ -245,6 +246,7 @@ def from_metadata(
             Cost(**held["cost"]),
             tuple(held["warnings"]),
             held.get("images", ""),
+            tuple(held.get("image", ())),
         )
         shape = ImageShape(
             int(json.loads(metadata["fullconv.channels"])),

@@ -305,6 +305,14 @@ class Slice(Operation):
 
 
 @dataclass(frozen=True)
+class Take(Operation):
+    """Keeps or reorders the entries of one axis: a flip, a roll, an index of constants."""
+
+    axis: int
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Pad(Operation):
     """Adds (or, where negative, removes) cells before and after each axis."""
 

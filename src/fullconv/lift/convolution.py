@@ -8,7 +8,14 @@ from math import prod
 
 from fullconv.geometry import Axis, Sizes, Sliding
 from fullconv.graph import Node, Recipe
-from fullconv.lift.arranging import filters_over, must_lie_apart, over_cells
+from fullconv.layout import order, sizes
+from fullconv.lift.arranging import (
+    as_feature_map,
+    filters_over,
+    in_native_order,
+    must_lie_apart,
+    over_cells,
+)
 from fullconv.lift.contraction import Term, contract, covered
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
@@ -18,15 +25,62 @@ from fullconv.operations import Convolution, TransposedConvolution, Windowed
 
 
 @rule(Convolution)
-@over_cells
-def convolution(
-    lifting: Lifting, node: Node, operation: Convolution, axes: Sizes, x: Field
-) -> Field:
+def convolution(lifting: Lifting, node: Node, operation: Convolution) -> Field:
     """Lift a convolution: the same filters, with stride and dilation in stored cells.
 
-    Exact always: what reads padding is computed for each window.
+    Where its channels are cells of the window (a spectrogram ``(N, time, bands)``, turned), the
+    filters cover these as a kernel that is as long as the window. Exact always: what reads padding
+    is computed for each window.
     """
-    weight, bias = parameters(lifting, node, axes, x)
+    x = lifting.field(node.inputs[0])
+    weight, bias = parameters(lifting, node)
+    covered_too = 0
+    if len(x.layout.axes) > 2 and operation.groups == 1:
+        covered_too = sum(atom.spatial for atom in x.layout.axes[1])
+    if covered_too:
+        x, operation, weight = _channels_as_cells(x, operation, weight)
+    x, axes = as_feature_map(lifting, x, operation.dimensions)
+    weight = filters_over(weight, axes, len(x.axes))
+    along = operation.over(axes, len(x.axes))
+    result = in_native_order(_convolve(lifting, node, along, x, weight, bias), axes)
+    if covered_too:
+        native = result.layout.axes
+        result = result.arranged(
+            replace(result.layout, axes=(*native[:2], *native[2 + covered_too :]))
+        )
+    return result
+
+
+def _channels_as_cells(
+    x: Field, operation: Convolution, weight: Recipe
+) -> tuple[Field, Convolution, Recipe]:
+    """Return a convolution whose channels hold cells as one whose kernel covers these cells."""
+    batch, channels, *native = x.layout.axes
+    inner = tuple(atom for atom in channels if not atom.spatial)
+    cells = tuple(atom for atom in channels if atom.spatial)
+    turned = (1 + place for place in order(channels, (*inner, *cells)))
+    first = 1 + len(channels)
+    filters = (
+        weight.reshape(weight.shape[0], *sizes(channels), *operation.kernel)
+        .permute(0, *turned, *range(first, first + operation.dimensions))
+        .reshape(weight.shape[0], prod(sizes(inner)), *sizes(cells), *operation.kernel)
+    )
+    covering = [Sliding(atom.size) for atom in cells]
+    wider = Convolution((*sizes(cells), *operation.kernel)).moving(
+        [*covering, *operation.slidings]
+    )
+    axes = (batch, inner, *((atom,) for atom in cells), *native)
+    return x.arranged(replace(x.layout, axes=axes)), wider, filters
+
+
+def _convolve(
+    lifting: Lifting,
+    node: Node,
+    operation: Convolution,
+    x: Field,
+    weight: Recipe,
+    bias: Recipe | None,
+) -> Field:
     over = covered(x, operation.slidings)
     if over:
         return contract_filters(lifting, node, x, over, weight, bias, operation.groups)
@@ -43,14 +97,12 @@ def convolution(
     return result
 
 
-def parameters(
-    lifting: Lifting, node: Node, axes: Sizes, x: Field
-) -> tuple[Recipe, Recipe | None]:
-    """Return the filters, over the axes of the field, and the bias."""
+def parameters(lifting: Lifting, node: Node) -> tuple[Recipe, Recipe | None]:
+    """Return the filters and the bias."""
     weight, bias = (lifting.out.parameter(name) for name in node.inputs[1:3])
     if weight is None:
         raise EndsSharing("has no weights")
-    return filters_over(weight, axes, len(x.axes)), bias
+    return weight, bias
 
 
 def contract_filters(
@@ -113,7 +165,8 @@ def transposed_convolution(
     met by another tap of the filter in each of them); with stride 1, at any step. Ends sharing
     otherwise.
     """
-    weight, bias = parameters(lifting, node, axes, x)
+    weight, bias = parameters(lifting, node)
+    weight = filters_over(weight, axes, len(x.axes))
     spread = tuple(_spread(lifting, node, operation, i, axis) for i, axis in enumerate(x.axes))
     # Where the stored cells lie closer than the window's own, so do the taps.
     scale = x.dilation

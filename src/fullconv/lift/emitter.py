@@ -38,6 +38,8 @@ class Emitter:
         self.changes: list[Change] = []
         self.differs = False
         self._names = {graph.image, *graph.constants, *graph.shapes}
+        self._numbers: dict[str, int] = {}
+        self._constants: dict[Recipe, str] = {}
         self._computed: dict[str, Recipe] = {}
         self._helpers: dict[tuple[Operation, tuple[str | None, ...]], str] = {}
 
@@ -105,9 +107,10 @@ class Emitter:
 
     def unique(self, base: str) -> str:
         """Return a value name that is not taken."""
-        number = 1
+        number = self._numbers.get(base, 1)
         while f"{base}_{number}" in self._names:
             number += 1
+        self._numbers[base] = number
         name = f"{base}_{number}"
         self._names.add(name)
         return name
@@ -136,14 +139,12 @@ class Emitter:
             return None
         if recipe.source in self._computed:
             return self._rearranged(recipe)
-        for name, held in self.written.constants.items():
-            if held == recipe:
-                return name
-        name = (
-            recipe.source if recipe.source not in self.written.constants else self.unique(recipe.source)
-        )
-        self.written.constants[name] = recipe
-        return name
+        if recipe not in self._constants:
+            taken = recipe.source in self.written.constants
+            name = self.unique(recipe.source) if taken else recipe.source
+            self.written.constants[name] = recipe
+            self._constants[recipe] = name
+        return self._constants[recipe]
 
     def _rearranged(self, recipe: Recipe) -> str:
         """Rearrange a computed parameter by operations of the graph."""

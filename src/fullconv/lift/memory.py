@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from math import prod
@@ -45,22 +47,21 @@ class Size(tuple[int, ...]):
         sets = product(*((count, 1) for count in windows))
         return sum(n * prod(chosen) for n, chosen in zip(self, sets, strict=True))
 
-    def covers(self, other: Size) -> bool:
-        """Whether there are at least as many elements for every number of windows."""
-        sets = list(product((True, False), repeat=(len(self) - 1).bit_length()))
+    @property
+    def by_growth(self) -> tuple[int, ...]:
+        """The coefficients of the numbers of windows less one.
 
-        def within(larger: Sequence[bool]) -> list[int]:
-            """Return the sets of axes that hold these and, of the others, any."""
-            return [
-                index
-                for index, chosen in enumerate(sets)
-                if all(a or not b for a, b in zip(chosen, larger, strict=True))
-            ]
-
-        return all(
-            sum(self[i] for i in within(axes)) >= sum(other[i] for i in within(axes))
-            for axes in sets
-        )
+        They are not negative, so one size is at least as large as another for every number of
+        windows where each of these is.
+        """
+        rows = list(self)
+        apart = len(rows)
+        while apart > 1:
+            apart //= 2
+            for first in range(0, len(rows), 2 * apart):
+                for index in range(first + apart, first + 2 * apart):
+                    rows[index] += rows[index - apart]
+        return tuple(rows)
 
 
 Footprint = tuple[Size, ...]
@@ -101,25 +102,37 @@ def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
     known, nothing = dict(sizes), sizes[graph.image].times(0)
     last: dict[str, int] = {name: len(graph.nodes) for name in graph.outputs}
     for index, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            if name is not None:
-                last[name] = max(index, last.get(name, 0))
-    held: dict[str, Size] = {graph.image: known[graph.image]}
+        last.update((name, index) for name in node.inputs if name is not None)
+        # An output of the network is held to the end.
+    last.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
+    ending: dict[int, list[str]] = {}
+    for name, index in last.items():
+        ending.setdefault(index, []).append(name)
+    held, total = {graph.image}, known[graph.image]
     peaks: set[Size] = set()
     for index, node in enumerate(graph.nodes):
         own = [known[name] for name in node.inputs if name in known and name != graph.image]
         for name in node.outputs:
             known.setdefault(name, own[0] if own else nothing)
-            held[name] = known[name]
-        total = nothing
-        for size in [*held.values(), *own, *(known[name] for name in node.outputs)]:
-            total = total.plus(size)
+            held.add(name)
+            total = total.plus(known[name])
+        beside = [*own, *(known[name] for name in node.outputs)]
         if own:
-            total = total.plus(own[0].times(BESIDE.get(type(node.operation), 0)))
-        peaks.add(total)
-        held = {name: size for name, size in held.items() if last.get(name, -1) > index}
-    return tuple(
-        peak
-        for peak in sorted(peaks, reverse=True)
-        if not any(other != peak and other.covers(peak) for other in peaks)
-    )
+            beside.append(own[0].times(BESIDE.get(type(node.operation), 0)))
+        peaks.add(functools.reduce(Size.plus, beside, total))
+        done = held.intersection([*ending.get(index, []), *(n for n in node.outputs if n not in last)])
+        for name in done:
+            total = total.plus(known[name].times(-1))
+        held -= done
+    return _largest(peaks)
+
+
+def _largest(peaks: Iterable[Size]) -> Footprint:
+    """Return the sizes that no other is at least as large as, for every number of windows."""
+    kept: dict[Size, tuple[int, ...]] = {}
+    # What is larger in every coefficient comes first in this order.
+    for peak in sorted(peaks, key=lambda size: size.by_growth, reverse=True):
+        growth = peak.by_growth
+        if not any(all(map(operator.ge, larger, growth)) for larger in kept.values()):
+            kept[peak] = growth
+    return tuple(sorted(kept, reverse=True))

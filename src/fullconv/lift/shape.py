@@ -16,7 +16,7 @@ from fullconv.lift.arranging import align, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Concat, Permute, Reshape, Slice, TakeChannels
+from fullconv.operations import Concat, Permute, Reshape, Slice, Take, TakeChannels
 
 
 @rule(Reshape)
@@ -96,25 +96,41 @@ def slice_(lifting: Lifting, node: Node, operation: Slice) -> Field:
     if not atoms:
         return x
     if all(atom.kind is Kind.FEATURES for atom in atoms):
-        return _channels(lifting, node, operation, x)
+        kept = range(operation.start, operation.stop, operation.step)
+        return _channels(lifting, node, operation.axis, kept, x)
     if len(atoms) > 1 or not atoms[0].spatial:
         raise EndsSharing("cuts through a flattened map or the batch")
-    kept = [range(extent) for extent in x.extent]
-    axis = atoms[0].key
-    kept[axis] = range(operation.start, operation.stop, operation.step)
-    x = lifting.cut(x, kept)
-    return x.arranged(x.layout.with_axis(operation.axis, cells(axis, len(kept[axis]))))
+    axis, spans = atoms[0].key, [range(extent) for extent in x.extent]
+    spans[axis] = range(operation.start, operation.stop, operation.step)
+    x = lifting.cut(x, spans)
+    return x.arranged(x.layout.with_axis(operation.axis, cells(axis, len(spans[axis]))))
 
 
-def _channels(lifting: Lifting, node: Node, operation: Slice, x: Field) -> Field:
-    axis = x.layout.axes[operation.axis]
+@rule(Take)
+def take(lifting: Lifting, node: Node, operation: Take) -> Field:
+    """Lift a flip, a roll or an index of features: some channels, in this order.
+
+    Exact always. Ends sharing over the cells of a window, whose order is that of the image, and
+    over the batch.
+    """
+    x = lifting.field(node.inputs[0])
+    atoms = x.layout.axes[operation.axis]
+    if any(atom.kind is not Kind.FEATURES for atom in atoms):
+        raise EndsSharing("reorders what is not features alone")
+    return _channels(lifting, node, operation.axis, operation.indices, x)
+
+
+def _channels(
+    lifting: Lifting, node: Node, place: int, wanted: Sequence[int], x: Field
+) -> Field:
+    axis = x.layout.axes[place]
     rest = tuple(atom for atom in x.layout.stored if atom not in axis)
     index = np.arange(x.layout.channels).reshape(sizes(x.layout.stored))
     index = index.transpose(order(x.layout.stored, (*axis, *rest)))
     index = index.reshape(prod(sizes(axis)), -1)
-    index = index[operation.start : operation.stop : operation.step]
+    index = index[list(wanted)]
     taken = TakeChannels(tuple(int(i) for i in index.reshape(-1)))
     kept = features(len(index))
     axes = list(x.layout.axes)
-    axes[operation.axis] = kept
+    axes[place] = kept
     return lifting.each(node, taken, x).arranged(Layout(tuple(axes), (*kept, *rest)))

@@ -8,7 +8,17 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.operators import handles
-from fullconv.operations import Concat, Identity, Opaque, Pad, PaddingMode, Permute, Reshape, Slice
+from fullconv.operations import (
+    Concat,
+    Identity,
+    Opaque,
+    Pad,
+    PaddingMode,
+    Permute,
+    Reshape,
+    Slice,
+    Take,
+)
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
@@ -48,8 +58,9 @@ def _slice(node: ir.Node, reader: Reader) -> None:
         cuts.append((at, *slice(int(start), int(end), int(step)).indices(shape[at])))
     if any(step < 1 for *_, step in cuts):
         axis, *ends = cuts[0]
-        if len(cuts) > 1 or not reader.reorder(node, axis, range(*ends)):
-            reader.add(node, Opaque("Slice backwards"))
+        backwards = Take(axis, tuple(range(*ends)))
+        operation = backwards if len(cuts) == 1 else Opaque("Slice backwards")
+        reader.add(node, operation, (node.inputs[0],) if len(cuts) == 1 else None)
         return
     held = node.inputs[0]
     name: ir.Value | str | None = held
@@ -83,8 +94,8 @@ def _gather(node: ir.Node, reader: Reader) -> None:
         if len(steps) == 1 and min(steps) > 0:
             step = steps.pop()
             reader.add(node, Slice(axis, numbers[0], numbers[-1] + 1, step), (node.inputs[0],))
-        elif not reader.reorder(node, axis, numbers):
-            reader.add(node, Opaque("Gather"))
+        else:
+            reader.add(node, Take(axis, tuple(numbers)), (node.inputs[0],))
 
 
 @handles("Pad")

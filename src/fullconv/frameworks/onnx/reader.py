@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -13,11 +12,7 @@ from fullconv.frameworks.onnx.channels import to_last_order, to_map_order
 from fullconv.frameworks.onnx.growth import Growth
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.graph import Node, Recipe
-from fullconv.operations import Concat, Identity, Operation, Permute, Reshape, Slice
-
-A_FEW = 4
-"""So many entries are taken one by one, each from a slice of its own."""
-
+from fullconv.operations import Identity, Operation, Permute, Reshape, Slice
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -173,19 +168,6 @@ class Reader:
             size = self.shape(value)[axis]
             self.add(node, Slice(axis, start, start + size), (node.inputs[0],), value.name)
             start += size
-
-    def reorder(self, node: ir.Node, axis: int, indices: Sequence[int]) -> bool:
-        """Read a node that takes a few entries in any order (RGB to BGR), if they are few."""
-        if not 1 < len(indices) <= A_FEW:
-            return False
-        result, shape = node.outputs[0].name, list(self.shape(node.inputs[0]))
-        shape[axis] = 1
-        names = [f"{result}/{place}" for place in range(len(indices))]
-        for name, index in zip(names, indices, strict=True):
-            self.shapes[name] = tuple(shape)
-            self.add(node, Slice(axis, index, index + 1), (node.inputs[0],), name)
-        self.add(node, Concat(axis), tuple(names))
-        return True
 
     def select(self, node: ir.Node, axis: int, index: int) -> None:
         """Read a Gather of one index: a slice, then one axis less."""

@@ -68,6 +68,7 @@ def read(
     calls = [n for n in traced.nodes if n.op == "call_function"]
     recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in weights.items()}
     reader = Reader(recipes, _count_owners(calls), image.meta["val"].shape[0])
+    reader.constants.update((n, w.tensor) for n, w in weights.items() if not w.trains)
     for node in traced.nodes:
         if node.op == "placeholder":
             reader.name(node)
@@ -98,6 +99,8 @@ def read(
         reader.batch_axes,
         window,
     )
+    for name, tensor in reader.constants.items():
+        weights.setdefault(name, Weight(name, tensor, False))
     modules = dict(root.named_modules()) if root is not None else {}
     return Source(graph, weights, program.call_spec.out_spec, modules)
 

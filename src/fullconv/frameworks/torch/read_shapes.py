@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from fullconv.frameworks.torch.aten import POINTWISE, FxNode, base_name, handles, out_of_place
 from fullconv.frameworks.torch.read_maps import map_axes
 from fullconv.operations import (
     PADDING_MODES,
     Concat,
+    Convolution,
     Identity,
     Opaque,
     Pad,
     Permute,
     Reshape,
     Slice,
+    Take,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +62,60 @@ def _slice(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         reader.add(node, Identity("slice"), (node.args[0],))
     else:
         reader.add(node, Slice(axis, start, stop, step), (node.args[0],))
+
+
+@handles("flip", "roll")
+def _reordered(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[a["self"]]]
+    axes, moved = a["dims"], a.get("shifts")
+    if len(axes) != 1:
+        reader.add(node, Opaque(base_name(node.target)))
+        return
+    axis = axes[0] % len(shape)
+    entries = range(shape[axis])
+    if moved is None:
+        indices = tuple(reversed(entries))
+    else:
+        shift = moved if isinstance(moved, int) else moved[0]
+        indices = tuple((i - shift) % shape[axis] for i in entries)
+    reader.add(node, Take(axis, indices), (a["self"],))
+
+
+@handles("index_select", "index")
+def _index(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[a["self"]]]
+    given = {a["dim"]: a["index"]} if "dim" in a else dict(enumerate(a["indices"]))
+    given = {axis % len(shape): index for axis, index in given.items() if index is not None}
+    numbers = [reader.numbers(index) for index in given.values()]
+    if len(numbers) != 1 or numbers[0] is None or numbers[0].dim() != 1:
+        reader.add(node, Opaque(base_name(node.target)))
+        return
+    (axis,) = given
+    if numbers[0].dtype == torch.bool:
+        numbers[0] = numbers[0].nonzero()[:, 0]
+    indices = tuple(int(i) % shape[axis] for i in numbers[0])
+    reader.add(node, Take(axis, indices), (a["self"],))
+
+
+@handles("im2col")
+def _unfold(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if not map_axes(node, reader, 2):
+        return
+    # Each channel's cells under the kernel become features: filters with a single 1.
+    name = reader.names[a["self"]]
+    (batch, channels, *cells), kernel = reader.shapes[name], tuple(a["kernel_size"])
+    taps = kernel[0] * kernel[1]
+    filters = torch.eye(taps).reshape(taps, 1, *kernel).repeat(channels, 1, 1, 1)
+    padding, dilation, stride = a["padding"], a["dilation"], a["stride"]
+    operation = Convolution(
+        kernel, tuple(stride), tuple((p, p) for p in padding), tuple(dilation), channels
+    )
+    size = [s.output(n) for s, n in zip(operation.slidings, cells, strict=True)]
+    apart = f"{node.name}_apart"
+    reader.shapes[apart] = (batch, channels * taps, *size)
+    weight = reader.generated(f"{node.name}_taps", filters, node.meta["val"])
+    reader.add(node, operation, (a["self"], weight, None), output=apart)
+    reader.add(node, Reshape(reader.shapes[node.name]), (apart,))
 
 
 @handles("select")
