@@ -214,11 +214,15 @@ class Linear(Operation):
 
 @dataclass(frozen=True)
 class Reduce(Operation):
-    """Mean, sum, maximum or Euclidean norm ("l2") over whole axes."""
+    """Mean, sum, maximum, Euclidean norm ("l2"), variance or standard deviation over whole axes.
 
-    kind: Literal["mean", "sum", "max", "l2"]
+    A variance of ``n`` numbers is their squares' sum around the mean over ``n - correction``.
+    """
+
+    kind: Literal["mean", "sum", "max", "l2", "var", "std"]
     axes: tuple[int, ...]
     keepdims: bool
+    correction: int = 0
 
     @property
     def title(self) -> str:
@@ -545,6 +549,21 @@ class SlidingTotal(Operation):
     kind: Literal["sum", "max"]
     kernel: Sizes
     dilation: Sizes
+
+
+@dataclass(frozen=True)
+class SlidingSpread(Operation):
+    """Variance, or standard deviation, over every box of ``kernel`` stored cells.
+
+    Of each channel, or of all together; ``(N, C, *cells)`` becomes as small as by `SlidingTotal`,
+    with 1 channel where ``together``.
+    """
+
+    kind: Literal["var", "std"]
+    kernel: Sizes
+    dilation: Sizes
+    together: bool
+    correction: int
 
 
 @dataclass(frozen=True)

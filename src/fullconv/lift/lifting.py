@@ -15,6 +15,7 @@ from fullconv.lift.field import Field, Joined, Lift, Shared, Where
 from fullconv.lift.memory import Size, cells_of
 from fullconv.lift.registry import EndsSharing
 from fullconv.lift.split import Moved, Read, Split
+from fullconv.lift.statistics import own_statistic
 from fullconv.operations import (
     DivideCells,
     Operation,
@@ -191,7 +192,10 @@ class Lifting:
         if any(x.extent[index] not in (1, main.extent[index]) for x in fields for index in over):
             raise EndsSharing("joins maps of different extent")
         free = [index for index, axis in enumerate(main.axes) if not axis.fixed]
-        if over and over == free:
+        statistic = own_statistic(self.graph, node) if over else None
+        if statistic is not None:
+            self.out.ends_sharing(node, f"normalizes each window by its own {statistic}")
+        elif over and over == free:
             self.out.ends_sharing(
                 node, "gates the cells of a window by a number of the whole window"
             )

@@ -12,7 +12,7 @@ from fullconv.geometry import Pair
 from fullconv.graph import Graph
 from fullconv.lift.field import Field, Where
 from fullconv.lift.split import Part, Split
-from fullconv.operations import Operation, SlidingNormalization, SlidingTotal
+from fullconv.operations import Operation, SlidingNormalization, SlidingSpread, SlidingTotal
 
 
 class Size(tuple[int, ...]):
@@ -67,7 +67,11 @@ class Size(tuple[int, ...]):
 Footprint = tuple[Size, ...]
 """What is held at once at one time or another; the most of them is what a run takes."""
 
-BESIDE: Mapping[type[Operation], int] = {SlidingTotal: 2, SlidingNormalization: 6}
+BESIDE: Mapping[type[Operation], int] = {
+    SlidingTotal: 2,
+    SlidingSpread: 4,
+    SlidingNormalization: 6,
+}
 """Tensors as large as their first input that operations hold beside it and their result."""
 
 

@@ -218,11 +218,7 @@ def sliding_norm(
 ) -> Tensor:
     """Normalize the channels of every group by their mean and variance around every cell."""
     wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
-    mean = wide.mean(2)
-    # Over a short axis, `torch.var_mean` takes ten times as long.
-    variance = (wide - mean.unsqueeze(2)).square().mean(2)
-    for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=2):
-        mean, variance = _totals((mean, variance), axis, cells, distance, _merge_moments)
+    mean, variance = _moments(wide, kernel, dilation)
     border = [around(cells, distance) for cells, distance in zip(kernel, dilation, strict=True)]
     mean, variance = stretch(mean, border, dilation), stretch(variance, border, dilation)
     wide = (wide - mean.unsqueeze(2)) * torch.rsqrt(variance + epsilon).unsqueeze(2)
@@ -232,6 +228,28 @@ def sliding_norm(
     if bias is not None:
         wide = wide + bias.reshape(groups, -1, *ones)
     return wide.reshape(x.shape)
+
+
+def sliding_spread(
+    x: Tensor, kind: str, kernel: Numbers, dilation: Numbers, together: bool, correction: int
+) -> Tensor:
+    """Variance or standard deviation over every box of so many cells."""
+    groups = 1 if together else x.shape[1]
+    wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    _, variance = _moments(wide, kernel, dilation)
+    numbers = x.shape[1] // groups * prod(kernel)
+    variance = variance * (numbers / (numbers - correction))
+    return variance.sqrt() if kind == "std" else variance
+
+
+def _moments(wide: Tensor, kernel: Numbers, dilation: Numbers) -> Totals:
+    """Return mean and variance of ``(N, groups, channels of each, *cells)`` over every box."""
+    mean = wide.mean(2)
+    # Over a short axis, `torch.var_mean` takes ten times as long.
+    moments: Totals = mean, (wide - mean.unsqueeze(2)).square().mean(2)
+    for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=2):
+        moments = _totals(moments, axis, cells, distance, _merge_moments)
+    return moments
 
 
 def _totals(single: Totals, axis: int, cells: int, distance: int, merge: Merge) -> Totals:

@@ -96,6 +96,21 @@ def _vector_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     reader.add(node, operation, (a["self"],))
 
 
+@handles("var", "std")
+def _spread(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[a["self"]]]
+    dims, correction = a.get("dim"), a.get("correction", int(a.get("unbiased", True)))
+    correction = 1 if correction is None else correction
+    dims = [dims] if isinstance(dims, int) else dims
+    if not dims or int(correction) != correction:
+        reader.add(node, Opaque(base_name(node.target)))
+        return
+    axes = tuple(sorted(d % len(shape) for d in dims))
+    kind: Literal["var", "std"] = "var" if base_name(node.target) == "var" else "std"
+    operation = Reduce(kind, axes, bool(a.get("keepdim", False)), int(correction))
+    reader.add(node, operation, (a["self"],))
+
+
 @handles("mean", "sum", "amax")
 def _reduce(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]

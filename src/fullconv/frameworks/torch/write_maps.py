@@ -26,6 +26,7 @@ from fullconv.operations import (
     Regroup,
     Running,
     SlidingNormalization,
+    SlidingSpread,
     SlidingTotal,
     SplitChannels,
     Stretch,
@@ -121,6 +122,12 @@ class Maps(Values):
         return self._function(
             functional.sliding_total, x, kind, operation.kernel, operation.dilation
         )
+
+    @writes(SlidingSpread)
+    def write_sliding_spread(self, operation: SlidingSpread, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        moves = operation.kernel, operation.dilation, operation.together, operation.correction
+        return self._function(functional.sliding_spread, x, operation.kind, *moves)
 
     @writes(SlidingNormalization)
     def write_sliding_normalization(self, operation: SlidingNormalization, node: Node) -> FxNode:
