@@ -5,7 +5,7 @@ FULL := .venv
 HOG := .venv-hog
 PIP_FLAGS := -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint format fashion hog bccd dress bench zoo clean
+.PHONY: demo test test-slow fuzz mutants lint format fashion hog bccd dress bench zoo clean
 
 demo: $(LIGHT)/.ready  ## run the dress detector end to end, without torch
 	$(LIGHT)/bin/fullconv demo -o fullconv-demo
@@ -18,6 +18,12 @@ test: $(FULL)/.ready  ## lint, type check and run the test suite
 
 test-slow: $(FULL)/.ready  ## the slow sweeps
 	$(FULL)/bin/pytest -n 2 --dist worksteal -m slow
+
+fuzz: $(FULL)/.ready  ## give the commands what is damaged, and count the outcomes in docs/security.md
+	PYTHONPATH=tests $(FULL)/bin/python -m fuzz.run --cases 1000 --keep fuzz-out --page docs/security.md
+
+mutants: $(FULL)/.ready  ## plant defects in copies of the sources; a test must notice each
+	PYTHONPATH=tests $(FULL)/bin/python -m mutants.run
 
 bench: $(FULL)/.ready  ## measure conversion, speed and memory against crops and hand-made surgery
 	$(FULL)/bin/python benchmarks/conversion.py
@@ -69,4 +75,4 @@ $(HOG)/.ready: pyproject.toml constraints.txt benchmarks/hog.txt
 	touch $@
 
 clean:
-	rm -rf $(LIGHT) $(FULL) $(HOG) fullconv-demo fashion-out dress-out bccd-out
+	rm -rf $(LIGHT) $(FULL) $(HOG) fullconv-demo fashion-out dress-out bccd-out fuzz-out

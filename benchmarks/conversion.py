@@ -50,14 +50,14 @@ def child(form: str, repeats: int) -> None:
 def _memory(field: str) -> int:
     """Return a figure of this process in bytes; 0 where the system does not tell."""
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def _forget_peak() -> None:
     switch = Path("/proc/self/clear_refs")
     if switch.exists():
-        switch.write_text("5")
+        switch.write_text("5", encoding="utf-8")
 
 
 def main() -> None:

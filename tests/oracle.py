@@ -4,8 +4,9 @@ A window classifier ``f : (N, C, h, w) -> (N, K)`` has the scores
 
     F(X)[n, ..., i, j] = f(X[n, :, i*sy : i*sy + h, j*sx : j*sx + w])[n, ...]
 
-for every window inside ``X``. Here they are made by cutting every crop and forwarding it, for
-NumPy arrays (ONNX Runtime) and PyTorch tensors alike. Everything else is measured against this.
+for every window inside ``X``, where ``f`` of a crop is its answer for that crop alone, a batch of
+one. Here they are made by cutting every crop and forwarding it, one at a time, for NumPy arrays
+(ONNX Runtime) and PyTorch tensors alike. Everything else is measured against this.
 
 Note [The sign of zero is not compared]: ``-0.0`` and ``0.0`` are equal numbers, and which of the
 two a sum of zeros gives depends on the order of its terms. All other values are compared bit for
@@ -51,24 +52,25 @@ def scores_of_crops(
     images: Any,
     window: tuple[int, int],
     step: tuple[int, int],
-    batch: int = 64,
+    batch: int = 1,
 ) -> Any:
-    """Return the scores ``(N, K, rows, columns)`` of all windows, by forwarding each as a crop.
+    """Return the scores ``(N, K, rows, columns)`` of all windows, by forwarding each crop alone.
 
     Parameters
     ----------
     classify
-        The classifier; it may return an array ``(N, ...)``, or tuples, lists and dicts of them.
-        The scores come back in the same structure.
+        The classifier; it may return an array ``(N, ...)``, or tuples, lists and dicts of them; of
+        one crop also an array without the axis for it. The scores come back in the same structure.
     batch
-        Crops forwarded at once; at most what the classifier accepts.
+        Crops forwarded at once: one, but for a classifier that takes so many and no other number.
     """
     crops = windows_of(images, window, step)
     answers = [classify(crops[at : at + batch]) for at in range(0, crops.shape[0], batch)]
     rows, columns = map_size(images.shape[-2:], window, step)
 
     def arrange(*parts: Any) -> Any:
-        scores = _concatenate(list(parts))
+        rows_ = [part if part.shape[:1] == (1,) or batch > 1 else part[None] for part in parts]
+        scores = _concatenate(rows_)
         scores = scores.reshape(images.shape[0], rows, columns, *scores.shape[1:])
         return _module_of(scores).moveaxis(scores, (1, 2), (-2, -1))
 

@@ -44,7 +44,7 @@ EXPECTED = {
     **dict.fromkeys(["text.jpg", "text.tif", "noise.png", "program.eps", "list.txt"], NO_IMAGE),
     "noise.ndpi": (DAMAGED, "OpenSlide does not know it as a slide"),
     "noise.mrxs": (DAMAGED, "OpenSlide does not know it as a slide"),
-    "noise.vrt": (DAMAGED, "'noise.vrt' not recognized as <any>"),
+    "noise.vrt": (DAMAGED, "it is no virtual raster"),
     "bare": NO_ZARR,
     "missing.png": "{}: no such file; check the path of the image.",
     **{f"{name}.png": (DAMAGED, "<any>too small") for name in CUT_PICTURES},

@@ -386,7 +386,7 @@ def test_an_armed_name_would_run_code_if_it_were_not_refused(all_files, tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(framework, "check_archive", lambda path: None)
     path = all_files / "armed_name.pt2"
-    fcn = fullconv.convert(path)
+    fcn = fullconv.convert(path, check=False)
     with pytest.raises(AttributeError):
         fullconv.verify(fcn, path, fcn.framework.images(None, np.zeros((1, 3, 20, 20), "f")))
     assert listing(tmp_path) == {"RAN"}

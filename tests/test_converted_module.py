@@ -399,7 +399,7 @@ size = sum(p.numel() * p.element_size() for p in model.parameters())
 for exact in (True, False):
     before = memory("VmRSS")
     open("/proc/self/clear_refs", "w").write("5")  # the peak counts from here
-    fcn = fullconv.convert(model, window=(224, 224), exact=exact)
+    fcn = fullconv.convert(model, window=(224, 224), exact=exact, check=False)
     print(size, memory("VmHWM") - before)
 """
 

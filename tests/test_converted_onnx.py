@@ -399,3 +399,18 @@ def test_a_footprint_that_cannot_be_read_is_one_clear_line(footprint: str, tmp_p
     with pytest.raises(ModelError, match="its fullconv metadata cannot be read") as caught:
         fullconv.load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_scores_that_are_no_numbers_on_one_side_are_not_equal(is_ours: bool) -> None:
+    good, bad = classifier(), classifier()
+    for initializer in bad.graph.initializer:
+        array = numpy_helper.to_array(initializer).copy()
+        if array.ndim == 1:
+            array[0] = np.nan
+            initializer.CopyFrom(numpy_helper.from_array(array, initializer.name))
+    ours, theirs = (bad, good) if is_ours else (good, bad)
+    images = pixels(1, (33, 40))
+    proof = fullconv.verify(fullconv.convert(ours), theirs, images)
+    assert (proof.max_error, proof.passed) == (np.inf, False)
+    assert fullconv.verify(fullconv.convert(bad), bad, images).passed

@@ -293,10 +293,6 @@ def a_number_of_pixels(model: Any, x: Tensor) -> Tensor:
     return y * (y > 0).sum().item()
 
 
-def the_number_of_images(model: Any, x: Tensor) -> Tensor:
-    return model.conv(x) * x.shape[0]
-
-
 def a_size_by_pixels(model: Any, x: Tensor) -> Tensor:
     y = model.conv(x)
     return y + y[y > 0].sum()
@@ -325,12 +321,6 @@ def one_way_or_another(model: Any, x: Tensor) -> Tensor:
             a_number_of_pixels,
             "convert: the model takes a number out of a tensor (item) and computes with it outside "
             "of tensors. Keep it a tensor: leave .item() out.",
-        ),
-        (
-            the_number_of_images,
-            "convert: the model computes with the number of images in a batch (mul), so the score "
-            "of one depends on how many come with it. Leave that number out of the model's "
-            "arithmetic.",
         ),
     ],
 )

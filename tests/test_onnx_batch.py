@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 import fullconv
 from fullconv import converted
-from fullconv.errors import ModelError
 from networks.onnx_form import Graph
 from oracle import assert_same, onnx_classifier, scores_of_crops
 
@@ -211,16 +210,24 @@ def test_parts_of_tensors_that_pytorch_overwrites_are_overwritten_in_every_windo
     assert_same(fcn(pixels), expected)
 
 
-def test_sizes_that_do_not_grow_in_step_with_the_images_are_refused() -> None:
-    drawing = Drawing(17)
-    batch = drawing.add("Shape", "image", start=0, end=1)
-    tiled = drawing.add("Tile", "image", drawing.shape(batch, 1, 1, 1))
-    zeros = drawing.add("ConstantOfShape", drawing.add("Shape", tiled))
-    model = finished(drawing, drawing.add("Flatten", drawing.add("Add", tiled, zeros)))
-    with pytest.raises(ModelError) as caught:
-        fullconv.convert(model)
-    assert str(caught.value) == (
-        "convert: Shape 'Shape_3' gives sizes that do not grow in step with the number of images, "
-        "so windows cannot take the place of images; write the model so that each image is "
-        "treated by itself."
-    )
+def tiled(drawing: Drawing, y: str, batch: str) -> str:
+    """Repeat the images as often as there are some: of one image, nothing is repeated."""
+    again = drawing.add("Tile", y, drawing.shape(batch, 1, 1, 1))
+    zeros = drawing.add("ConstantOfShape", drawing.add("Shape", again))
+    return drawing.add("Add", again, zeros)
+
+
+def multiplied(drawing: Drawing, y: str, batch: str) -> str:
+    """Multiply by the number of images, which is one."""
+    drawing.nodes.append(helper.make_node("Cast", [batch], ["images"], to=TensorProto.FLOAT))
+    return drawing.add("Mul", y, "images")
+
+
+@pytest.mark.parametrize("change", [tiled, multiplied])
+def test_the_number_of_images_is_one_whatever_a_model_does_with_it(change: Change) -> None:
+    model = model_of(change)
+    fcn = fullconv.convert(model, step=(1, 2))
+    pixels = np.random.default_rng(1).integers(-3, 4, (1, 2, 11, 14)).astype(np.float32)
+    expected = scores_of_crops(onnx_classifier(model), pixels, WINDOW, (1, 2), batch=1)
+    assert fcn.report.exact
+    assert_same(fcn(pixels), expected)

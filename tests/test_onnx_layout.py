@@ -647,6 +647,7 @@ def test_a_deprecated_operator_is_named() -> None:
     with pytest.raises(ModelError) as raised:
         fullconv.convert(model_of(body, last=False, checked=False))
     assert str(raised.value) == (
-        "convert: the model uses the operator 'Upsample' of domain 'ai.onnx', version 17, which "
-        "ONNX does not define; export it with standard operators."
+        "convert: the model is not valid ONNX (Op registered for Upsample is deprecated in "
+        "domain_version of 17 ==> Context: Bad node spec for node. Name: Upsample_0 OpType: "
+        "Upsample); export it again, and check it with onnx.checker.check_model."
     )

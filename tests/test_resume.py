@@ -22,6 +22,7 @@ from fullconv.scanning import engine
 from fullconv.scanning import ledger as ledger_module
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import SETTLED_EVERY, SLOW, Ledger
+from fullconv.scanning.lines import Line
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
 from scans import converted, crops_scores, padded_model, picture
@@ -44,8 +45,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lines_in(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def tiles_in(path: Path) -> int:
+    """Count the lines of a ledger that are whole, but for the first, which names it."""
+    return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
 
 
 def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path) -> None:
@@ -58,12 +60,12 @@ def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path
             scan_command(folder), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         tiles = folder / "heat.zarr.part" / "tiles"
-        before = lines_in(tiles)
+        before = tiles_in(tiles)
         if kills % 2:
             # Most of the start is imports; every other kill is to fall on what comes after.
             deadline = time.monotonic() + 60
             while (
-                lines_in(tiles) <= before and process.poll() is None and time.monotonic() < deadline
+                tiles_in(tiles) <= before and process.poll() is None and time.monotonic() < deadline
             ):
                 time.sleep(0.002)
             time.sleep(chance.uniform(0, 1.5 * SETTLED_EVERY))
@@ -73,7 +75,7 @@ def test_a_scan_killed_twenty_times_ends_as_if_nothing_had_happened(folder: Path
         _, errors = process.communicate()
         if process.returncode == -signal.SIGKILL:
             kills += 1
-            in_between += lines_in(tiles) > before > 0
+            in_between += tiles_in(tiles) > before > 0
         else:
             assert process.returncode == 0, errors.decode()
             scores = np.asarray(Heatmap.open(folder / "heat.zarr"))
@@ -115,8 +117,8 @@ def test_a_resumed_scan_computes_only_what_is_missing(tmp_path: Path) -> None:
     assert not out.exists()
     ledger = Ledger(out)
     ledger.lock()
-    ledger.resume()
-    assert 4 <= len(ledger.before) <= 6
+    ledger.resume(13 * 11)
+    assert 4 <= len(ledger.lines) <= 6
     ledger.close()
     told: list[Progress] = []
     heatmap = scan(converted(STEP), image, out, tile=(4, 5), progress=told.append)
@@ -135,10 +137,10 @@ def lines_after_each(folder: Path, seconds: list[float], patch: pytest.MonkeyPat
     for tile, later in enumerate(seconds):
         now += later
         (ledger.folder / f"{tile}").write_bytes(b"scores")
-        ledger.add(tile, 20, 0, ledger.folder / f"{tile}")
-        counted.append(lines_in(ledger.folder / "tiles"))
+        ledger.add(Line(tile, 20, 0, "d" * 16), ledger.folder / f"{tile}")
+        counted.append(tiles_in(ledger.folder / "tiles"))
     ledger.close()
-    assert lines_in(ledger.folder / "tiles") == len(seconds)
+    assert tiles_in(ledger.folder / "tiles") == len(seconds)
     return counted
 
 
@@ -163,7 +165,7 @@ def test_a_line_is_written_when_its_scores_are_on_the_disk(
     tiles, real = tmp_path / "heat.zarr.part" / "tiles", ledger_module.to_disk
 
     def to_disk(path: Path) -> None:
-        before.setdefault(path, lines_in(tiles))
+        before.setdefault(path, tiles_in(tiles))
         real(path)
 
     monkeypatch.setattr(ledger_module, "to_disk", to_disk)
@@ -173,26 +175,30 @@ def test_a_line_is_written_when_its_scores_are_on_the_disk(
         chunk = ledger.heatmap / "0" / "c" / "0" / f"{tile}" / "0"
         chunk.parent.mkdir(parents=True)
         chunk.write_bytes(b"scores")
-        ledger.add(tile, 20, 0, chunk)
+        ledger.add(Line(tile, 20, 0, "d" * 16), chunk)
         ledger.settle()
         for place in (chunk, chunk.parent):
             assert before[place] == tile
-    assert lines_in(tiles) == 3
-    ledger.add(3, 20, 0, ledger.heatmap / "missing")
+    assert tiles_in(tiles) == 3
+    ledger.add(Line(3, 20, 0, "d" * 16), ledger.heatmap / "missing")
     with pytest.raises(FileNotFoundError):
         ledger.settle()
-    assert lines_in(tiles) == 3
+    assert tiles_in(tiles) == 3
     ledger.close()
 
 
-@pytest.mark.parametrize("cut", [b"7", b"7 20", b"7 20 0"])
+WHOLE = Line(7, 20, 0, "d" * 16).to_bytes()
+
+
+@pytest.mark.parametrize("cut", [WHOLE[:length] for length in (1, 4, 30, len(WHOLE) - 1)])
 def test_a_last_line_that_is_cut_short_counts_for_nothing(tmp_path: Path, cut: bytes) -> None:
     image, out = picture(60, 50), tmp_path / "heat.zarr"
     interrupted(out, image)
     tiles = tmp_path / "heat.zarr.part" / "tiles"
     whole = tiles.read_bytes()
     tiles.write_bytes(whole + cut)
-    (tmp_path / "heat.zarr.part" / "heatmap" / "0" / "c" / "x.partial").write_bytes(b"half")
+    half = tmp_path / "heat.zarr.part" / "heatmap" / "0" / "c" / "0" / f"7.{'0' * 32}.partial"
+    half.write_bytes(b"half")
     heatmap = scan(converted(STEP), image, out, tile=(4, 5))
     np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(image, STEP))
     assert not list(out.rglob("*.partial"))
@@ -249,6 +255,14 @@ def test_no_resume_starts_again_and_overwrite_replaces(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["heat.zarr"]
 
 
+def test_a_scan_that_starts_again_and_is_killed_goes_on_from_its_own_tiles(tmp_path: Path) -> None:
+    image, other, out = picture(60, 50), picture(60, 50, seed=1), tmp_path / "heat.zarr"
+    interrupted(out, image, tiles=9)
+    interrupted(out, other, tiles=2, resume=False)
+    scan(converted(STEP), other, out, tile=(4, 5))
+    np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(other, STEP))
+
+
 def test_what_stays_there_until_it_is_replaced_is_whole(tmp_path: Path) -> None:
     image, other, out = picture(60, 50), picture(60, 50, seed=1), tmp_path / "heat.zarr"
     scan(converted(STEP), image, out)
@@ -268,7 +282,7 @@ def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
     interrupted(out, image)
     other = Ledger(out)
     other.lock()
-    other.resume()
+    other.resume(13 * 11)
     with pytest.raises(OutputError, match="another process is writing it; wait for it"):
         scan(converted(STEP), image, out, tile=(4, 5))
     other.close()
@@ -352,7 +366,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(folder: Path) -> None:
     )
     tiles = folder / "heat.zarr.part" / "tiles"
     deadline = time.monotonic() + 60
-    while not (tiles.exists() and tiles.stat().st_size) and time.monotonic() < deadline:
+    while tiles_in(tiles) < 1 and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

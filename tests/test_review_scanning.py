@@ -25,14 +25,15 @@ from fullconv.detections.detecting import detect
 from fullconv.errors import InputError, MissingExtraError, OutputError
 from fullconv.runtimes import open_runtime
 from fullconv.scanning import geotiff
-from fullconv.scanning import ledger as ledger_module
 from fullconv.scanning import ledger as ledgers
-from fullconv.scanning.heatmap import Heatmap, encoded
+from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.lines import Line
 from fullconv.scanning.measure import SHARES, choose_plan, recall, remember
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.region import Region
 from fullconv.scanning.scanner import scan
+from fullconv.scanning.storing import encoded
 from fullconv.sources import open_source
 from models import Padded, Several, with_integers
 from scans import PADDED, blank, converted, crops_scores, picture
@@ -62,8 +63,13 @@ def pull(*_: Any) -> None:
     raise PulledError
 
 
+def pull_at_the_end(_: Path, kept: tuple[str, ...] = ()) -> None:
+    if not kept:  # else it has only begun
+        raise PulledError
+
+
 def lines(out: Path) -> int:
-    return (out.with_name(out.name + ".part") / "tiles").read_bytes().count(b"\n")
+    return (out.with_name(out.name + ".part") / "tiles").read_bytes().count(b"\n") - 1
 
 
 @pytest.fixture
@@ -103,7 +109,7 @@ def test_starting_again_forgets_the_tiles_before_it_removes_their_scores(
     """Killed in between, the next run would take removed scores for finished ones."""
     interrupted(out)
     with monkeypatch.context() as patch:
-        patch.setattr(ledgers, "_remove", pull)
+        patch.setattr(ledgers, "remove_part", pull)
         with pytest.raises(PulledError):
             scan(converted(STEP), IMAGE, out, tile=(4, 5), resume=False)
     shutil.rmtree(f"{out}.part/heatmap/0/c", ignore_errors=True)
@@ -117,10 +123,10 @@ def test_a_run_killed_when_all_was_in_place_stands_in_nobodys_way(
 ) -> None:
     scan(converted(STEP), OTHER, out)
     with monkeypatch.context() as patch:
-        patch.setattr(ledgers, "_remove", pull)
+        patch.setattr(ledgers, "remove_part", pull_at_the_end)
         with pytest.raises(PulledError):
             scan(converted(STEP), IMAGE, out, tile=(4, 5), overwrite=True)
-    assert (out.with_name("heat.zarr.part") / "replaced").exists()
+    assert (out.with_name("heat.zarr.part") / "heatmap").exists()
     np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(IMAGE, STEP))
     scan(converted(STEP), source, out, tile=(4, 5), overwrite=True)
     np.testing.assert_array_equal(np.asarray(Heatmap.open(out)), crops_scores(source, STEP))
@@ -140,6 +146,7 @@ def test_a_run_killed_between_the_two_renames_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", once)
+        patch.setattr(ledgers, "exchange", lambda *_: False)  # a system that cannot
         with pytest.raises(PulledError):
             scan(converted(STEP), IMAGE, out, tile=(4, 5), overwrite=True)
     assert not out.exists()
@@ -172,29 +179,27 @@ def test_a_line_of_which_the_disk_took_a_part_is_never_joined_by_the_next(tmp_pa
     chunk = ledger.folder / "chunk"
     chunk.write_bytes(b"scores")
     file, ledger._file = ledger._file, Full(ledger._file)
-    ledger._unsettled.append((b"12 40 0\n", chunk))
+    ledger._unsettled.append((Line(12, 40, 0, "d" * 16).to_bytes(), chunk))
     with pytest.raises(OSError, match="No space left"):
         ledger.settle()
     assert not ledger.keeps()
     ledger._file = file
-    ledger.add(7, 20, 0, chunk)
+    ledger.add(Line(7, 20, 0, "d" * 16), chunk)
     ledger.settle()
-    ledger.resume()
-    assert ledger.before.tolist() == [7]
+    ledger.resume(20)
+    assert list(ledger.lines) == [7]
+    assert ledger.damaged == 0
     ledger.close()
 
 
 def test_a_finished_output_counts_though_what_is_left_beside_it_cannot_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove = ledger_module._remove
+    def refused(_: Path, kept: tuple[str, ...] = ()) -> None:
+        if not kept:
+            raise OSError(errno.EACCES, "Permission denied")
 
-    def refused(path: Path) -> None:
-        if path.suffix == ".part":
-            raise OSError(errno.ENOTEMPTY, "Directory not empty")
-        remove(path)
-
-    monkeypatch.setattr(ledger_module, "_remove", refused)
+    monkeypatch.setattr(ledgers, "remove_part", refused)
     heatmap = scan(converted(STEP), IMAGE, tmp_path / "heat.zarr", tile=(4, 5))
     np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(IMAGE, STEP))
 
@@ -313,7 +318,7 @@ def test_a_disk_that_cannot_bring_folders_to_the_disk_is_written_all_the_same(
 
 
 def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="File name too long"):
+    with pytest.raises(InputError, match="File name too long"):
         scan(converted(STEP), IMAGE, tmp_path / f"{'x' * 300}.zarr")
 
 

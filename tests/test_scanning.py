@@ -232,6 +232,7 @@ def test_a_check_notices_a_score_that_is_not_the_crops(tmp_path: Path) -> None:
     array: Any = zarr.open_array(path, path="0", mode="r+")
     array[1, 3, 4] += 1
     heatmap = Heatmap.open(path)
+    del heatmap.metadata["checksums"]  # by which it would be noticed before
     proof = verify_heatmap(heatmap, padded_model(), open_source(image), 10_000)
     assert proof is not None
     assert proof.max_error == 1
@@ -345,3 +346,10 @@ def test_a_georeference_moves_by_windows() -> None:
         i, j = row + 0.5, column + 0.5
         assert a * j + b * i + c == pytest.approx(0.5 * x + 0.1 * y + 7, rel=1e-12)
         assert d * j + e * i + f == pytest.approx(0.2 * x - 0.5 * y + 9, rel=1e-12)
+
+
+def test_a_seed_chooses_the_windows_that_are_checked() -> None:
+    heatmap = scan(converted((2, 1)), picture(60, 50))
+    chosen = [sample(heatmap, 9, seed) for seed in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert all(len(set(places)) == 9 for places in chosen)

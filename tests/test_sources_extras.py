@@ -115,7 +115,8 @@ def test_a_geotiff_opens_without_rasterio_and_has_no_place(tmp_path, monkeypatch
     pytest.importorskip("rasterio")
     pixels = noise(1, 70, 101)
     path = write_raster(tmp_path / "r.tif", pixels)
-    monkeypatch.delitem(sys.modules, "fullconv.sources.raster", raising=False)
+    for name in ("raster", "gdal", "virtual"):
+        monkeypatch.delitem(sys.modules, f"fullconv.sources.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "rasterio", None)
     source = open_source(path)
     check_pixels(source, pixels[0])

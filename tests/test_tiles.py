@@ -221,6 +221,30 @@ def test_scores_of_the_approximate_form_do_not_depend_on_the_tiles_at_several_pi
     assert_same(fcn(images.float()), expected)
 
 
+@pytest.mark.parametrize(
+    ("window", "halo"), [((8, 7), ((0, 1), (0, 0))), ((7, 8), ((0, 0), (0, 1)))]
+)
+def test_a_halo_holds_what_a_pool_reads_beyond_its_map(window: tuple[int, int], halo: Halo) -> None:
+    """With ``ceil_mode`` the last cell of a window overhangs it, and reads what lies there."""
+    model = nn.Sequential(nn.AvgPool2d(3, 2, ceil_mode=True), nn.Flatten(), nn.LazyLinear(2))
+    model(torch.zeros(1, 1, *window))
+    fcn = fullconv.convert(model.eval(), window, step=2, exact=False)
+    image = torch.randn(1, 1, 18, 17)
+    reach = [
+        max(place + 1 for place in range(image.shape[axis]) if is_seen(fcn, image, axis, place))
+        for axis in (2, 3)
+    ]
+    assert reach == [size + after for size, (_, after) in zip(window, halo, strict=True)]
+    assert fcn.halo == halo
+
+
+def is_seen(fcn: Any, image: Tensor, axis: int, place: int) -> bool:
+    """Whether the first window's scores depend on a row or column of the image."""
+    other = image.clone()
+    other.select(axis, place).zero_()
+    return not torch.equal(fcn(other)[..., 0, 0], fcn(image)[..., 0, 0])
+
+
 def test_a_large_image_is_verified_around_its_windows() -> None:
     model = padded_model()
     fcn = fullconv.convert(model, step=1)
@@ -239,12 +263,13 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
     """62,001 windows of this network, each with 20 kB, would need more than a gigabyte at once."""
     program = textwrap.dedent(
         """
-        import resource, sys
+        import sys
         sys.path.insert(0, "tests")
         import numpy as np
         import fullconv
         from networks.onnx_form import onnx_form
         from networks.specs import Conv, Flatten, Gate, Linear, Network
+        from on_this_machine import peak_bytes
         network = Network(
             window=(8, 10), channels=2, trunk=(Conv(out=64, padding=(1, 1, 1, 1)), Gate()),
             head=Flatten(style="Flatten"), tail=(Linear(out=2, style="Gemm transB"),), opset=17,
@@ -254,10 +279,9 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
         converted.MEMORY_BYTES = 64 << 20
         small = np.zeros((1, 2, 40, 40), np.float32)
         fcn(small)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_bytes()
         scores = fcn(np.zeros((1, 2, 256, 258), np.float32))
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(scores.shape[2] * scores.shape[3], (after - before) // 1024)
+        print(scores.shape[2] * scores.shape[3], (peak_bytes() - before) >> 20)
         """
     )
     result = subprocess.run(

@@ -54,7 +54,7 @@ def test_every_length_leaves_3_to_9_cells_and_no_cell_over(axis):
 
 
 def test_the_table_in_the_documentation_is_what_the_rule_gives():
-    rows = re.findall(r"^ +(\d+)x(\d+) +(\S+) +(\S+) +(\S+) +(\d.*)$", fit.__doc__, re.MULTILINE)
+    rows = re.findall(r"^ *(\d+)x(\d+) +(\S+) +(\S+) +(\S+) +(\d.*)$", fit.__doc__, re.MULTILINE)
     assert len(rows) == 12
     for w, h, halvings, stride, cells, channels in rows:
         found = fit((int(h), int(w)))

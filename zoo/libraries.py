@@ -23,17 +23,25 @@ MISSING = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 def import_libraries() -> tuple[Any, Any]:
     """Return the modules torchvision and timm, whatever PyTorch's build."""
-    held = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
+    try:
+        torchvision = _import_torchvision()
+    except RuntimeError:
+        # Only now: where its own operators are there, a second definition ends the process.
+        held = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
             held.define(f"{name}{MISSING}")
-    _kept.append(held)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its extension for pictures, which is not used
-        import torchvision
+        _kept.append(held)
+        torchvision = _import_torchvision()
     import timm
 
     return torchvision, timm
+
+
+def _import_torchvision() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its extension for pictures, which is not used
+        import torchvision
+    return torchvision
 
 
 _kept: list[Any] = []

@@ -55,7 +55,7 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
     """Return the last record of every architecture."""
     if not path.exists():
         return {}
-    records = map(json.loads, path.read_text().splitlines())
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return {record["name"]: record for record in records}
 
 
@@ -81,7 +81,7 @@ def run(names: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
     for name in names:
         record = in_a_process(name)
         record["versions"] = versions(name)
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         yield record
 

@@ -21,7 +21,7 @@ _HOMES = {
     "Reason": "report",
     "Report": "report",
     "Trained": "training.trainer",
-    "Verification": "verification",
+    "Verification": "judging",
     "convert": "conversion",
     "dense_to_conv": "dense",
     "detect": "detections.detecting",
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from fullconv.detections.found import Detections as Detections
     from fullconv.errors import FullconvError as FullconvError
     from fullconv.geometry import Grid as Grid
+    from fullconv.judging import Verification as Verification
     from fullconv.preprocessing import Preprocessing as Preprocessing
     from fullconv.report import Change as Change
     from fullconv.report import Reason as Reason
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from fullconv.scanning.scanner import scan as scan
     from fullconv.training.trainer import Trained as Trained
     from fullconv.training.trainer import train as train
-    from fullconv.verification import Verification as Verification
     from fullconv.verification import verify as verify
 
 

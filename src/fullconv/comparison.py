@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
-from fullconv.verification import classifier_of
+from fullconv.verification import opened
 
 BATCHES = (1, 4, 16, 64)
 PATIENCE_S = 10.0
@@ -86,7 +86,8 @@ def compare(
         How often each is run; a first round is not counted.
     """
     framework, grid = exact.framework, exact.grid
-    classify = classifier_of(exact, classifier)
+    of, classifier = opened(exact, classifier)
+    classify = of.classifier(classifier)
     images = framework.images(exact.model, image)
     rows, columns = grid.shape(image.shape[2:])
 

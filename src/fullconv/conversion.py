@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, prod
-from numbers import Real
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fullconv.converted import FullyConvolutional, stored_settings, usual_background
-from fullconv.errors import InputError, ModelError, WindowError, first_line
+from fullconv.converted import FullyConvolutional, Settings, stored_settings, usual_background
+from fullconv.errors import DifferenceError, InputError, ModelError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import NUMBERS, Grid, Sizes
-from fullconv.graph import Graph
+from fullconv.geometry import Grid, Sizes
+from fullconv.graph import Graph, Node
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
-from fullconv.operations import Concat, Opaque
+from fullconv.lift.memory import elements
+from fullconv.operations import Random
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Cost, Report
-from fullconv.wording import names, unit
+from fullconv.report import Cost, Reason, Report
+from fullconv.requested import (
+    check_memory,
+    check_window,
+    image_given,
+    step_given,
+    window_given,
+)
+from fullconv.stored import items, value_of, whole
+
+if TYPE_CHECKING:
+    from fullconv.probing import Probe
 
 
 def convert(
@@ -35,6 +44,8 @@ def convert(
     classes: Sequence[str] | None = None,
     background: str | None = None,
     preprocessing: Preprocessing | None = None,
+    check: bool = True,
+    allow_random: bool = False,
 ) -> FullyConvolutional:
     """Convert a window classifier into a network that answers for every window of an image.
 
@@ -63,6 +74,12 @@ def convert(
         background, negative, negatives or other, if exactly one is.
     preprocessing : Preprocessing, optional
         What is done to pixels before the network, to travel with the converted model.
+    check : bool
+        Compare four windows of random pixels, at contrasts of a tenth, one and ten times the range
+        of what the classifier takes, with their crops, each scored alone. The report says what came
+        of it.
+    allow_random : bool
+        Convert a classifier that draws random numbers, too. Nothing is then called exact.
 
     Returns
     -------
@@ -76,38 +93,52 @@ def convert(
     InputError
         If the background is none of the classes, or the preprocessing is for other channels.
     ModelError
-        If the model cannot be read, or is not a window classifier.
+        If the model cannot be read, is not a window classifier, or draws random numbers.
+    DifferenceError
+        If the converted network has other scores than the classifier has for crops, and that also
+        where it runs on each window alone.
 
     Examples
     --------
     >>> fcn = fullconv.convert("dress.onnx")  # doctest: +SKIP
     >>> fcn(images).shape  # (N, K, rows, columns)  # doctest: +SKIP
     """
-    plan = _plan(model, window, step, exact, image)
-    converted = plan.framework.write(plan.lifted.graph, plan.source, plan.report.grid)
-    stored = stored_settings(plan.metadata)
+    if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+        raise InputError(
+            f"convert(preprocessing={preprocessing!r}): expected a fullconv.Preprocessing."
+        )
+    plan = _plan(model, window, step, exact, image, allow_random)
+    stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
-    fcn = FullyConvolutional(
-        converted,
-        ImageShape.of(plan.source.graph, plan.report.grid, plan.lifted.graph.fixed),
-        plan.report,
-        plan.framework,
-        classes=names,
-        background=_background(background, stored.background, names),
-        preprocessing=preprocessing or stored.preprocessing,
-        footprint=plan.lifted.footprint,
-        halo=()
-        if exact
-        else halo(plan.source.graph, plan.report.grid, plan.lifted.graph.fixed),
-    )
+    named = _background(background, stored.background, names)
+
+    def written(form: _Form) -> FullyConvolutional:
+        graph, grid = plan.source.graph, form.report.grid
+        return FullyConvolutional(
+            plan.framework.write(form.lifted.graph, plan.source, grid),
+            ImageShape.of(graph, grid, form.lifted.graph.fixed),
+            form.report,
+            plan.framework,
+            classes=names,
+            background=named,
+            preprocessing=preprocessing or stored.preprocessing,
+            footprint=form.lifted.footprint,
+            halo=() if exact else halo(graph, grid, form.lifted.graph.fixed),
+        )
+
+    fcn = written(plan.form)
     if preprocessing is not None:
         preprocessing.check_channels(fcn.shape.channels)
-    if plan.source.graph.fixed_batch and plan.lifted.per_window:
-        _check_batch(fcn, plan)
-    return fcn
+    if not check:
+        note = "unproved nothing was compared with crops (check=False)"
+        fcn.report = replace(fcn.report, check=note)
+        return fcn
+    return _checked(fcn, plan, written, _named(model), allow_random)
 
 
 def _background(named: str | None, stored: str | None, classes: Sequence[str]) -> str | None:
+    if not all(isinstance(name, str) for name in classes):
+        raise InputError(f"convert(classes={list(classes)!r}): expected names, each a text.")
     if named is None:
         return stored if stored in classes else usual_background(classes)
     if not classes:
@@ -123,29 +154,76 @@ def _background(named: str | None, stored: str | None, classes: Sequence[str]) -
     return named
 
 
-def _check_batch(fcn: FullyConvolutional, plan: _Plan) -> None:
-    """Refuse a model whose number of images is built into what must run on all windows."""
-    cloned = (
-        node for node in plan.lifted.graph.nodes if isinstance(node.operation, Opaque | Concat)
-    )
-    if not any(node.per_window for node in cloned):
-        return
-    from fullconv.verification import verify_few
+def _checked(
+    fcn: FullyConvolutional,
+    plan: _Plan,
+    written: Callable[[_Form], FullyConvolutional],
+    name: str,
+    allow_random: bool,
+) -> FullyConvolutional:
+    """Return the converted network when it has the crops' scores, else one that runs them alone."""
+    from fullconv.probing import probe
 
-    try:
+    def found(candidate: FullyConvolutional) -> Probe:
         # torch.fx prints the traceback of its own call beside raising it.
         with contextlib.redirect_stderr(io.StringIO()):
-            proof = verify_few(fcn, plan.model)
-        wrong = "" if proof.passed or not fcn.report.exact else str(proof.max_error)
-    except Exception as error:
-        wrong = first_line(error)
-    if wrong:
+            return probe(candidate, plan.model)
+
+    failure: ModelError | None = None
+    try:
+        result = found(fcn)
+    except ModelError as error:
+        failure = error
+    else:
+        if result.varies and not allow_random:
+            raise ModelError(
+                f"convert: {name} has other scores for a crop each time that it is scored, so it "
+                f"draws random numbers; {_WAY_OUT}"
+            )
+        if result.varies or fcn.report.random:
+            fcn.report = fcn.report.of_random(name)
+            return fcn
+        if result.proof.passed:
+            return _noted(fcn, result)
+        failure = DifferenceError(
+            f"convert: {name} gives other scores for crops of random pixels than the converted "
+            f"network (by up to {result.proof.max_error:.3g}; more than "
+            f"{result.proof.allowed:.3g} is no rounding), and no way was found to have them. "
+            f"Please report this model; check=False (--no-check) converts it all the same."
+        )
+    if plan.source.graph.batch > 1:
         raise ModelError(
-            f"convert: the model was exported for exactly {plan.source.graph.batch} image(s), and "
-            f"that number is built into its operations ({wrong}). Export it again with a free "
+            f"convert: the model was exported for exactly {plan.source.graph.batch} images, and "
+            f"that number is built into its operations ({failure}). Export it again with a free "
             f"batch: dynamic_shapes=({{0: torch.export.Dim.DYNAMIC}},) in PyTorch, a named first "
             f"dimension in ONNX."
         )
+    if not plan.form.report.exact:
+        raise failure
+    try:
+        fcn = written(plan.one_by_one())
+        result = found(fcn)
+    except ModelError:
+        raise failure from None
+    if not result.proof.passed:
+        raise failure
+    return _noted(fcn, result)
+
+
+def _noted(fcn: FullyConvolutional, result: Probe) -> FullyConvolutional:
+    """Say in the report what the probe has shown."""
+    fcn.probe, report = result, replace(fcn.report, check=f"checked  {result}")
+    if result.alike and not report.warnings:
+        report = replace(
+            report,
+            warnings=(
+                *report.warnings,
+                "all windows of random pixels have the same scores, so comparing them with crops "
+                "proved nothing; compare windows of a picture: fullconv.verify, 'fullconv verify'",
+            ),
+        )
+    fcn.report = report
+    return fcn
 
 
 def explain(
@@ -155,12 +233,21 @@ def explain(
     exact: bool = True,
     *,
     image: Sequence[int] | None = None,
+    allow_random: bool = False,
 ) -> Report:
     """Say what `convert` would do, without converting. Takes the same arguments.
 
     ``image``, a size along every axis as ``window``, gives the cost for an image of that size.
     """
-    return _plan(model, window, step, exact, image).report
+    return _plan(model, window, step, exact, image, allow_random).form.report
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A lifted network, and what is said of it."""
+
+    lifted: Lifted
+    report: Report
 
 
 @dataclass(frozen=True)
@@ -168,9 +255,24 @@ class _Plan:
     framework: Framework
     model: Any
     source: Any
-    lifted: Lifted
-    report: Report
-    metadata: dict[str, str]
+    form: _Form
+    settings: Settings
+
+    def one_by_one(self) -> _Form:
+        """Return the form that runs the whole classifier on each window alone."""
+        report = self.form.report
+        lifted = lift(self.source.graph, report.grid, exact=True, alone=True)
+        why = "mixes windows that run together, as a probe has shown; it runs on each alone"
+        reason = Reason("the classifier", "", why)
+        changed = replace(
+            report,
+            reasons=(reason,),
+            changes=(),
+            per_window=True,
+            one_pass=False,
+            cost=Cost(report.cost.crops, report.cost.crops, lambda: report.cost.approximate),
+        )
+        return _Form(lifted, changed)
 
 
 def _plan(
@@ -178,11 +280,12 @@ def _plan(
     window: Sequence[int] | None,
     step: int | Sequence[int] | None,
     exact: bool,
-    image: Sequence[int] | None = None,
+    image: Sequence[int] | None,
+    allow_random: bool,
 ) -> _Plan:
-    wanted = _window(window)
+    wanted = window_given(window)
     if wanted is not None or not (isinstance(step, Sequence) and len(step) in (1, 3)):
-        _step(step, len(wanted or (1, 1)))  # before any work
+        step_given(step, len(wanted or (1, 1)))  # before any work
     framework = find(model)
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -193,14 +296,30 @@ def _plan(
             "convert: the model is already fully convolutional, converted by fullconv; load it "
             "with fullconv.load, or give the classifier that it was converted from."
         )
-    if wanted is None and "fullconv.window" in metadata:
-        wanted = _window(json.loads(metadata["fullconv.window"]))
+    try:
+        settings = stored_settings(metadata)
+        if wanted is None and "fullconv.window" in metadata:
+            held = items(value_of(metadata["fullconv.window"]), lambda size: whole(size, 1))
+            wanted = window_given(held)
+    except ValueError as error:
+        raise ModelError(
+            f"convert: what the model file says beside the network cannot be read "
+            f"({first_line(error)}); save or export it again."
+        ) from None
+    check_window(wanted)
     source = framework.read(model, wanted)
+    drawing = _drawing(source.graph)
+    if drawing is not None and not allow_random:
+        raise ModelError(
+            f"convert: {drawing.kind or drawing.operation.title} {drawing.name!r} draws random "
+            f"numbers when the model is in use, so a window has no score of its own; {_WAY_OUT}"
+        )
     stride = network_stride(source.graph)
-    grid = Grid(source.graph.window, _step(step, len(source.graph.window)) or stride)
-    size = _image(image, grid)
+    grid = Grid(source.graph.window, step_given(step, len(source.graph.window)) or stride)
+    size = image_given(image, grid)
     fixed = [axis for axis, length in enumerate(size) if length == grid.window[axis]]
     lifted = lift(source.graph, grid, exact=exact, fixed=fixed)
+    check_memory(grid.window, 4 * elements(lifted.footprint, (1,) * grid.dimensions))
     report = Report(
         grid,
         stride,
@@ -212,9 +331,31 @@ def _plan(
         _cost(source.graph, grid, lifted, exact, size),
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
-        size,
+        image=size,
     )
-    return _Plan(framework, model, source, lifted, report, metadata)
+    if drawing is not None:
+        report = report.of_random(drawing.kind or drawing.operation.title, drawing.name)
+    return _Plan(framework, model, source, _Form(lifted, report), settings)
+
+
+_WAY_OUT = (
+    "switch it off (dropout is off without training=True), or convert it with allow_random=True "
+    "(--allow-random), after which nothing is called exact."
+)
+
+
+def _drawing(graph: Graph) -> Node | None:
+    """Return the first operation that draws random numbers which an output depends on."""
+    needed, found = set(graph.outputs), None
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            needed.update(name for name in node.inputs if name is not None)
+            found = node if isinstance(node.operation, Random) else found
+    return found
+
+
+def _named(model: Any) -> str:
+    return str(model) if isinstance(model, str | Path) else "the model"
 
 
 def _cost(graph: Graph, grid: Grid, lifted: Lifted, exact: bool, image: Sizes) -> Cost:
@@ -236,18 +377,6 @@ def _cost(graph: Graph, grid: Grid, lifted: Lifted, exact: bool, image: Sizes) -
     return Cost(crops, own, other) if exact else Cost(crops, other, own)
 
 
-def _image(image: Sequence[int] | None, grid: Grid) -> Sizes:
-    """Read the size of an image; none where none is given."""
-    if image is None:
-        return ()
-    sizes = tuple(image) if isinstance(image, Iterable) else (image,)
-    if len(sizes) != grid.dimensions or not all(map(_is_size, sizes)):
-        raise InputError(f"convert(image={image!r}): expected {_expected(grid.dimensions)}.")
-    size = tuple(int(length) for length in sizes)
-    grid.shape(size)
-    return size
-
-
 def _warnings(odd: Sequence[str]) -> list[str]:
     if not odd:
         return []
@@ -256,42 +385,3 @@ def _warnings(odd: Sequence[str]) -> list[str]:
         f"NaN or infinite weights in {named}: every score they touch is meaningless; check the "
         f"file they came from"
     ]
-
-
-def _window(value: int | Sequence[int] | None) -> Sizes | None:
-    """Read a window: a size along every axis; one number is both of an image's."""
-    if value is None:
-        return None
-    sizes = tuple(value) if isinstance(value, Iterable) else (value, value)
-    if sizes == ():
-        sizes = (1, 1)  # a vector of features: a window of one pixel
-    if len(sizes) not in NUMBERS or not all(map(_is_size, sizes)):
-        raise WindowError(f"convert(window={value!r}): expected {_expected(len(sizes))}.")
-    return tuple(int(size) for size in sizes)
-
-
-def _step(value: int | Sequence[int] | None, dimensions: int) -> Sizes | None:
-    """Read a step: pixels along every axis, or one number for all of them."""
-    if value is None:
-        return None
-    sizes = tuple(value) if isinstance(value, Iterable) else (value,) * dimensions
-    if len(sizes) != dimensions or not all(map(_is_size, sizes)):
-        alike = {1: "", 2: ", or one for both", 3: ", or one for all"}[dimensions]
-        raise WindowError(
-            f"convert(step={value!r}): expected {_expected(dimensions)}{alike}. Any whole number "
-            f"of {unit(dimensions, many=True)} can be had; the divisors and multiples of the "
-            f"network's own stride are the cheapest."
-        )
-    return tuple(int(size) for size in sizes)
-
-
-def _expected(dimensions: int) -> str:
-    dimensions = dimensions if dimensions in NUMBERS else 2
-    return (
-        f"{NUMBERS[dimensions]} of at least 1 {unit(dimensions)}, {names(dimensions)}"
-    )
-
-
-def _is_size(number: Any) -> bool:
-    is_number = isinstance(number, Real) and not isinstance(number, bool)
-    return is_number and number >= 1 and isfinite(number) and int(number) == number

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fullconv.errors import FullconvError, InputError, ModelError
+from fullconv import stored
+from fullconv.errors import FullconvError, InputError, ModelError, first_line
+from fullconv.files import check_local
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Grid, Halo, no_halo
 from fullconv.images import ImageShape
 from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Change, Cost, Reason, Report
+from fullconv.report import Report
 from fullconv.tiling import Plan, Tile
+
+if TYPE_CHECKING:
+    from fullconv.probing import Probe
 
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
@@ -41,6 +46,8 @@ class FullyConvolutional:
         does not apply it: it takes what the classifier took.
     footprint : Footprint
         The elements that a run holds at once, for any number of windows.
+    probe : Probe or None
+        What the probe at its conversion has shown; None where there was none.
     halo : Halo
         Pixels beyond its window that a score may depend on; none in the exact form.
     """
@@ -67,6 +74,7 @@ class FullyConvolutional:
         self.preprocessing = preprocessing
         self.footprint = footprint
         self.halo = halo or no_halo(shape.grid.dimensions)
+        self.probe: Probe | None = None
         self._run: Callable[[Any], Any] | None = None
 
     @property
@@ -77,6 +85,14 @@ class FullyConvolutional:
     def __repr__(self) -> str:
         kind = "exact" if self.report.exact else "approximate"
         return f"FullyConvolutional({self.framework.name}, {self.grid!r}, {kind})"
+
+    def idle(self) -> None:
+        """Let go of what runs the model, and the memory that it takes, until it is called again."""
+        self._run = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: all but what runs the model in this process."""
+        return {**self.__dict__, "_run": None}
 
     def __call__(self, images: Any) -> Any:
         """Score every window of some images.
@@ -168,7 +184,7 @@ class FullyConvolutional:
         ExportError
             If the converted model has no such file form.
         """
-        path = Path(path)
+        path = check_local("save(path)", path)
         if path.suffix not in (".onnx", ".pt2", ".keras"):
             raise InputError(
                 f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, .pt2 for "
@@ -217,7 +233,7 @@ def load(path: str | Path) -> FullyConvolutional:
     ModelError
         If the file is broken, or holds a model that fullconv has not converted.
     """
-    path = Path(path)
+    path = check_local("load(path)", path, reads=True)
     framework = find(path)
     model, metadata = framework.open(path)
     if "fullconv.report" not in metadata:
@@ -233,43 +249,24 @@ def from_metadata(
 ) -> FullyConvolutional:
     """Return the converted model that a file's metadata describes."""
     try:
-        held = json.loads(metadata["fullconv.report"])
-        grid = Grid(tuple(held["window"]), tuple(held["step"]))
-        report = Report(
-            grid,
-            tuple(held["stride"]),
-            held["exact"],
-            tuple(Reason(r["operation"], r["layer"], r["why"]) for r in held["reasons"]),
-            tuple(Change(**change) for change in held["changes"]),
-            held["per_window"],
-            held["one_pass"],
-            Cost(**held["cost"]),
-            tuple(held["warnings"]),
-            held.get("images", ""),
-            tuple(held.get("image", ())),
+        report = stored.report(_value(metadata, "report"))
+        dimensions = report.grid.dimensions
+        shape = stored.shape(metadata, report.grid)
+        footprint = stored.items(
+            _value(metadata, "footprint"),
+            lambda size: Size(stored.items(size, stored.count, 2**dimensions)),
         )
-        shape = ImageShape(
-            int(json.loads(metadata["fullconv.channels"])),
-            grid,
-            json.loads(metadata.get("fullconv.takes", '"map"')),
-            tuple(json.loads(metadata.get("fullconv.fixed", "[]"))),
-        )
-        footprint = tuple(
-            Size(map(int, size)) for size in json.loads(metadata["fullconv.footprint"])
-        )
-        if any(len(size) != 2**grid.dimensions for size in footprint):
-            raise ValueError("a footprint for another number of axes")
-        halo = tuple(
-            (int(before), int(after)) for before, after in json.loads(metadata["fullconv.halo"])
-        )
+        halo = stored.halo(_value(metadata, "halo"), dimensions)
         settings = stored_settings(metadata)
-    except (KeyError, TypeError, ValueError, FullconvError) as error:
+    except (KeyError, ValueError, FullconvError) as error:
         raise ModelError(
-            f"load({str(path)!r}): its fullconv metadata cannot be read ({error!r}); convert the "
-            f"original model again."
+            f"load({str(path)!r}): its fullconv metadata cannot be read ({first_line(error)}); "
+            f"convert the original model again."
         ) from None
+    # Whatever the file says, a run holds its image.
+    footprint = (*footprint, _of_image(shape))
     return FullyConvolutional(
-        framework.loaded(model),
+        framework.loaded(model, shape),
         shape,
         report,
         framework,
@@ -279,6 +276,12 @@ def from_metadata(
         footprint=footprint,
         halo=halo,
     )
+
+
+def _of_image(shape: ImageShape) -> Size:
+    """Return the elements of an image, whose sides are ``step * (windows - 1) + window``."""
+    sides = zip(shape.grid.window, shape.grid.step, strict=True)
+    return Size.of_cells(shape.channels, [(step, window - step) for window, step in sides])
 
 
 class Settings(NamedTuple):
@@ -300,11 +303,26 @@ def usual_background(classes: Sequence[str]) -> str | None:
 
 
 def stored_settings(metadata: Mapping[str, str]) -> Settings:
-    """Return the class names, background and preprocessing that a model file carries."""
-    classes = tuple(json.loads(metadata.get("fullconv.classes", "[]")))
-    text = metadata.get("fullconv.preprocessing")
+    """Return the class names, background and preprocessing that a model file carries.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be.
+    """
+    classes: tuple[str, ...] = ()
+    if "fullconv.classes" in metadata:
+        classes = stored.items(_value(metadata, "classes"), stored.text)
+    held = metadata.get("fullconv.preprocessing")
     return Settings(
         classes,
         metadata.get("fullconv.background", usual_background(classes)),
-        Preprocessing.from_json(text) if text else None,
+        Preprocessing.from_json(held) if held else None,
     )
+
+
+def _value(metadata: Mapping[str, str], name: str) -> Any:
+    try:
+        return stored.value_of(metadata[f"fullconv.{name}"])
+    except KeyError:
+        raise ValueError(f"fullconv.{name} is missing") from None

@@ -5,13 +5,18 @@ FullconvError                 anything below; its message is one line that says 
 │   ├── WindowError           a window or step that contradicts the model or the image
 │   └── ImageError            an image or array of the wrong size, rank, or channel count
 ├── ModelError                the model cannot be read or converted; exit code 3
-│   └── UnsafeModelError      reading it would run code or leave its folder
+│   ├── UnsafeModelError      reading it would run code or leave its folder
+│   ├── TooLargeError         it asks for far more memory than its image and weights explain
+│   └── DifferenceError       the converted network has other scores than the crops; exit code 4
 ├── ExportError               the converted model has no such file form; exit code 3
 ├── OutputError               a result cannot be written (also an OSError); exit code 3
+├── DamagedError              a finished heatmap has lost scores, or they have changed; exit code 4
 └── MissingExtraError         an optional package is not installed (also an ImportError); exit 3
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class FullconvError(Exception):
@@ -20,7 +25,8 @@ class FullconvError(Exception):
     Attributes
     ----------
     exit_code : int
-        What the command line exits with: 2 for a wrong call, 3 for what cannot be done.
+        What the command line exits with: 2 for a wrong call, 3 for what cannot be done, 4 for
+        scores that are not what they claim to be.
     """
 
     exit_code = 3
@@ -48,12 +54,38 @@ class UnsafeModelError(ModelError):
     """Reading the model would run code from the file or leave its folder."""
 
 
+class TooLargeError(ModelError):
+    """The model asks for far more memory than its image and its weights explain."""
+
+
+class DifferenceError(ModelError):
+    """The converted network has other scores than the classifier has for the same crops."""
+
+    exit_code = 4
+
+
 class ExportError(FullconvError):
     """The converted model has no such file form."""
 
 
 class OutputError(FullconvError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class DamagedError(FullconvError):
+    """A finished heatmap has lost scores, or they are not those that were scanned.
+
+    Attributes
+    ----------
+    damage : tuple of fullconv.scanning.damage.Damage
+        Which.
+    """
+
+    exit_code = 4
+
+    def __init__(self, line: str, damage: tuple[Any, ...] = ()) -> None:
+        super().__init__(line)
+        self.damage = damage
 
 
 class MissingExtraError(FullconvError, ImportError):
@@ -65,6 +97,10 @@ class MissingExtraError(FullconvError, ImportError):
             f'Install them with: pip install "fullconv[{extra}]"'
         )
         self.extra = extra
+
+
+class HeatmapWarning(UserWarning):
+    """What was amiss with a heatmap, and does not stop the work; no error."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,14 +1,83 @@
-"""Writing files whole or not at all."""
+"""Files of this machine: what may name one, and writing them whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fullconv.errors import OutputError
+from fullconv.errors import InputError, OutputError
+from fullconv.system.disk import replace
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How addresses begin, after `Path` has made one stroke of two. A drive has a single letter."""
+
+
+LONGEST_STEM = 40
+"""Of a name so many letters go into that of its temporary file, which must not become too long."""
+
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+"""What a path can lead to beside a file. A pipe makes its reader wait, and a device never ends."""
+
+
+def kind_of(mode: int) -> str:
+    """Return what a path leads to that is no file, by its mode."""
+    return next((name for is_kind, name in KINDS if is_kind(mode)), "no file")
+
+
+def why_not_local(text: str, *, reads: bool = False) -> str | None:
+    """Return why a text cannot name a file of this machine; None where it can.
+
+    ``reads`` says that it is to be read: what is there may be called like an address.
+    """
+    if not text:
+        return "expected a path; got an empty name"
+    if "\0" in text:
+        return f"{text!r} holds a zero byte, which no path can"
+    try:
+        mode = os.stat(text).st_mode
+    except OSError as error:
+        mode = None
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return f"the path {text[:60]!r}... cannot be: {error.strerror}"
+    if reads and mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return (
+            f"{text!r} is {kind_of(mode)}, and fullconv reads files and folders; save it as a file"
+        )
+    if ADDRESS.match(text) and not (reads and os.path.lexists(text)):
+        todo = (
+            "reads files of this machine; copy it here first"
+            if reads
+            else "writes to this machine; write here, and copy the result with that storage's tools"
+        )
+        return f"{text!r} is an address, and fullconv {todo}"
+    return None
+
+
+def check_local(call: str, path: str | Path, *, reads: bool = False) -> Path:
+    """Return the path that a user gave.
+
+    Raises
+    ------
+    InputError
+        If it is empty, an address like ``s3://bucket/heat.zarr``, or holds a zero byte.
+    """
+    why = why_not_local(os.fspath(path), reads=reads)
+    if why is not None:
+        raise InputError(f"{call}: {why}.")
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -24,7 +93,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it.")
     try:
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent or Path()
+            prefix=f".{path.stem[:LONGEST_STEM]}-", suffix=path.suffix, dir=path.parent or Path()
         )
         os.close(handle)
     except OSError as error:
@@ -39,7 +108,7 @@ def whole(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        replace(temporary, path)
     except OutputError:
         raise
     except OSError as error:

@@ -126,6 +126,15 @@ class Grid:
         return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
 
 
+def unraveled(index: int, counts: Sequence[int]) -> Sizes:
+    """Return the index along every axis of one of many, which are numbered row-major."""
+    place = []
+    for count in reversed(counts):
+        index, along = divmod(index, count)
+        place.append(along)
+    return tuple(reversed(place))
+
+
 def _ordered(dimensions: int) -> str:
     """Return in which order a size is written, where there is more than one axis."""
     return f" ({listed(dimensions)})" if dimensions > 1 else ""

@@ -7,22 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fullconv.geometry import Sizes
-from fullconv.layout import Atom, Kind, Layout, cells, features
+from fullconv.layout import Layout, cells, features
 from fullconv.operations import AddAxis, FoldAxes, Operation, Permute, Reshape
 
 Shape = tuple[int, ...]
-
-BATCH_SIZE = "@batch"
-"""The input name that stands for the number of images (or windows) a tensor holds.
-
-Followed by a whole number, ``@batch*8``, it is so many times that number.
-"""
-
-
-def batch_times(name: str | None) -> int | None:
-    """Return how many times the number of images an input stands for; None for other inputs."""
-    base, _, times = (name or "").partition("*")
-    return int(times or 1) if base == BATCH_SIZE else None
 
 
 @dataclass(frozen=True)
@@ -138,6 +126,29 @@ class Node:
         return self.inputs[0] if self.inputs else None
 
 
+@dataclass(frozen=True)
+class Alone(Operation):
+    """Runs a piece of the classifier on each window alone, one after the other.
+
+    Its node's inputs are those of the piece, in order: ``(windows, *shape)`` where ``each`` is
+    true, else the same for all windows. Its results are ``(windows, *shape)``.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        The piece, on native tensors.
+    inputs, outputs : tuple of str
+        What the piece calls its inputs and results.
+    each : tuple of bool
+        Which inputs differ from window to window.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    each: tuple[bool, ...]
+
+
 @dataclass
 class Graph:
     """A network: one image in, one or more values out.
@@ -155,11 +166,8 @@ class Graph:
     shapes : mapping of str to tuple of int
         Native shape of every value, where the graph is read from a framework.
     batch : int
-        The batch that the native shapes were taken with.
-    fixed_batch : bool
-        Whether the model takes exactly so many images, and may have that number built in.
-    batch_axes : mapping of str to int
-        The axis that holds the images, for values of which the framework knows it.
+        The images that the native shapes were taken with: one, or as many as the model takes and
+        no other number.
     window : tuple of int
         Size of the native image along every axis.
     fixed : tuple of int
@@ -171,9 +179,7 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     constants: dict[str, Recipe] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
-    batch: int = 2
-    fixed_batch: bool = False
-    batch_axes: Mapping[str, int] = field(default_factory=dict)
+    batch: int = 1
     window: Sizes = ()
     fixed: Sizes = ()
 
@@ -187,7 +193,8 @@ class Graph:
         batch, *sizes = self.shapes[self.image]
         spatial = [cells(axis, extent) for axis, extent in enumerate(self.window)]
         if len(sizes) == len(self.window):
-            return Layout(((Atom(Kind.BATCH, batch),), *spatial), ())
+            first = Layout.feature_map(batch, (), spatial).axes[0]
+            return Layout((first, *spatial), ())
         whole = Layout.feature_map(batch, features(sizes[0]), spatial)
         return replace(whole, axes=whole.axes[: 1 + len(sizes)])
 

@@ -56,14 +56,25 @@ class ImageShape:
         channels = () if self.takes == "cells" else (str(self.channels),)
         return f"({', '.join(('N', *channels, *LETTERS[self.grid.dimensions]))})"
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Check the shape of images that the network is called with.
+    @property
+    def two_windows(self) -> tuple[int, ...]:
+        """The size of an image of two windows, along an axis on which it may be larger."""
+        size = list(self.grid.window)
+        free = [axis for axis in range(len(size)) if axis not in self.fixed]
+        if free:
+            size[free[-1]] += self.grid.step[free[-1]]
+        return tuple(size)
+
+    def check(self, shape: Sequence[int], dtype: object) -> None:
+        """Check the shape and type of images that the network is called with.
 
         Raises
         ------
         ImageError
-            If they have another rank or number of channels, or another size along a fixed axis.
+            If they are no real numbers, have another rank or number of channels, or another size
+            along a fixed axis.
         """
+        check_numbers("fcn(images)", dtype)
         rank = len(self.axes.split(","))
         if len(shape) != rank:
             number = {2: "two", 3: "three", 4: "four", 5: "five"}[rank]
@@ -104,3 +115,22 @@ class ImageShape:
         if self.takes == "features":
             return crops.reshape(crops.shape[:2])
         return self.from_map(crops)
+
+
+NUMBERS = ("float", "bfloat", "int", "uint", "bool")
+"""How the names of types begin that are real numbers, in every framework."""
+
+
+def check_numbers(call: str, dtype: object) -> None:
+    """Refuse complex numbers, text, dates and objects.
+
+    Raises
+    ------
+    ImageError
+        With the name of the type.
+    """
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    if not name.startswith(NUMBERS):
+        raise ImageError(
+            f"{call}: expected whole or floating-point numbers; got {name}. Convert the array."
+        )

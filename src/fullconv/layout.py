@@ -5,8 +5,9 @@
 ``(rows, columns, features)``. That record is all it takes to give a fully connected layer its
 filters in the right order, whatever the framework's flatten order was.
 
-Normal form: an atom of size 1 is left out, and an axis of size 1 is empty. The batch atom is always
-there.
+Normal form: an atom of size 1 is left out, and an axis of size 1 is empty. So there is a batch atom
+only where a network takes several images and no other number: a classifier is a function of one
+image, and an axis that holds nothing else has nothing to mix.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ class Layout:
         cls, batch: int, channels: tuple[Atom, ...], spatial: Sequence[tuple[Atom, ...]]
     ) -> Layout:
         """Return the layout ``(N, C, *spatial)``, in normal form."""
-        return cls(((Atom(Kind.BATCH, batch),), channels, *spatial), channels)
+        several = (Atom(Kind.BATCH, batch),) if batch != 1 else ()
+        return cls((several, channels, *spatial), channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -191,7 +193,7 @@ class Layout:
         for size in shape:
             axis: list[Atom] = []
             have = 1
-            while have < size or (have == size and not axis and pending and pending[0].size == 1):
+            while have < size:
                 if not pending:
                     raise LayoutError(f"has no elements left to fill an axis of {size}")
                 atom = pending.pop(0)
@@ -204,9 +206,7 @@ class Layout:
                 axis.append(atom)
                 have *= atom.size
             axes.append(tuple(axis))
-        if axes and pending and all(atom.size == 1 for atom in pending):
-            axes[-1] = (*axes[-1], *pending)
-        elif pending:
+        if pending:
             raise LayoutError("leaves elements over")
         return Layout(tuple(axes), tuple(stored))
 
@@ -240,9 +240,7 @@ class Layout:
 
         def pattern(layout: Layout) -> tuple[object, object]:
             number = {atom: index for index, atom in enumerate(layout.stored)}
-            axes = tuple(
-tuple((a.counted, number.get(a)) for a in axis) for axis in layout.axes
-            )
+            axes = tuple(tuple((a.counted, number.get(a)) for a in axis) for axis in layout.axes)
             return axes, tuple(atom.size for atom in layout.stored)
 
         return pattern(self.merged()) == pattern(other.merged())

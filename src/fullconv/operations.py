@@ -329,8 +329,8 @@ class Pad(Operation):
 class Reshape(Operation):
     """Flatten, view, squeeze, unsqueeze: regroups elements into ``shape``, row-major.
 
-    ``shape`` holds the batch that the network was read with; written back, the axis with the
-    batch is free.
+    Of a classifier it is the native shape, for the images that the network was read with; on one
+    tensor per window the axis with the windows is -1.
     """
 
     shape: tuple[int, ...]
@@ -351,8 +351,44 @@ class Identity(Operation):
 
 
 @dataclass(frozen=True)
+class Standing:
+    """The axes in which the windows of an image may stand, one behind the other.
+
+    An operation that treats the entries of an axis alone does not care whether they are of one
+    window or of many.
+
+    Attributes
+    ----------
+    inputs : tuple of int or None
+        An axis of each input; None for one that is the same for all windows (a weight).
+    outputs : tuple of int
+        The axis of each result in which they then stand.
+    """
+
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
 class Opaque(Operation):
-    """An operation without a rule; it runs as it is, on one tensor per window."""
+    """An operation without a rule; it runs as it is, on one tensor per window.
+
+    Where nothing is known of how it treats its axes, ``standing`` is None, and it runs on each
+    window alone: see Note [A batch of one] in `fullconv.lift.windows`.
+    """
+
+    name: str
+    standing: Standing | None = None
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class Random(Operation):
+    """Draws random numbers: its results are no function of its inputs."""
 
     name: str
 
@@ -512,6 +548,11 @@ class Regroup(Operation):
     order: tuple[int, ...]
     shape: tuple[int, ...]
     batch_axis: int
+
+
+@dataclass(frozen=True)
+class ForEachWindow(Operation):
+    """Repeats a parameter for every window; inputs: x, image. Output ``(windows, *shape)``."""
 
 
 @dataclass(frozen=True)

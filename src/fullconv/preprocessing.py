@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from fullconv.checking import is_number
 from fullconv.errors import ImageError, InputError
+from fullconv.images import check_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +25,9 @@ UNCHANGED = (
     "'fullconv convert --scale/--mean/--std' stores it"
 )
 """The line that says what happens where a model has no preprocessing."""
+
+
+EXPECTED = {"scale": "a number", "mean": "one number or more", "std": "one number or more"}
 
 
 @dataclass(frozen=True)
@@ -48,20 +55,28 @@ class Preprocessing:
     um_per_pixel: float | None = None
 
     def __post_init__(self) -> None:
-        if any(number == 0 for number in self.std):
+        for name in ("mean", "std"):
+            held = getattr(self, name)
+            is_list = isinstance(held, Iterable) and not isinstance(held, str)
+            object.__setattr__(self, name, tuple(held) if is_list else (held,))
+        for name, numbers in (("scale", (self.scale,)), ("mean", self.mean), ("std", self.std)):
+            if not numbers or not all(map(_is_single, numbers)):
+                raise InputError(
+                    f"Preprocessing({name}={getattr(self, name)!r}): expected {EXPECTED[name]}, "
+                    f"finite in single precision."
+                )
+        if any(_single(number) == 0 for number in self.std):
             raise InputError(
                 f"Preprocessing(std={self.std}): a std of 0 divides by zero; give each channel's "
                 f"standard deviation, or 1."
             )
-        if not all(isfinite(number) for number in (self.scale, *self.mean, *self.std)):
-            raise InputError(f"{self}: expected finite numbers.")
-        if self.channel_order not in CHANNEL_ORDERS:
+        if str(self.channel_order) not in CHANNEL_ORDERS:
             raise InputError(
                 f"Preprocessing(channel_order={self.channel_order!r}): expected 'RGB' or 'BGR', "
                 f"the order in which the model takes colours."
             )
         um = self.um_per_pixel
-        if um is not None and not (isfinite(um) and um > 0):
+        if um is not None and not (is_number(um) and um > 0):
             raise InputError(
                 f"Preprocessing(um_per_pixel={um}): expected micrometres per pixel, more than 0, "
                 f"as in 0.5."
@@ -115,6 +130,7 @@ class Preprocessing:
                 f"Preprocessing.apply(pixels): expected (..., C, H, W), at least three axes; got "
                 f"shape {pixels.shape}. For a grey image add the first axis: pixels[None]."
             )
+        check_numbers("Preprocessing.apply(pixels)", pixels.dtype)
         self.check_channels(pixels.shape[-3])
         if self.channel_order == "BGR":
             pixels = pixels[..., ::-1, :, :]
@@ -145,13 +161,34 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
-        """Read what a model file stores; older files have neither order nor resolution."""
-        held = json.loads(text)
-        um = held.get("um_per_pixel")
+        """Read what a model file stores; older files have neither order nor resolution.
+
+        Raises
+        ------
+        ValueError
+            If it is nothing of the kind.
+        """
+        from fullconv import stored
+
+        held = stored.value_of(text)
+        scale, mean, std = stored.entries(held, ("scale", "mean", "std"))
         return cls(
-            float(held["scale"]),
-            tuple(map(float, held["mean"])),
-            tuple(map(float, held["std"])),
+            scale,
+            stored.items(mean, stored.number),
+            stored.items(std, stored.number),
             held.get("channel_order", "RGB"),
-            None if um is None else float(um),
+            held.get("um_per_pixel"),
         )
+
+
+def _single(number: float) -> float:
+    """Return a number as single precision holds it, in which pixels are computed."""
+    held: float = struct.unpack("f", struct.pack("f", number))[0]
+    return held
+
+
+def _is_single(number: object) -> bool:
+    try:
+        return is_number(number) and isfinite(_single(number))  # type: ignore[arg-type]
+    except OverflowError:
+        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fullconv.geometry import Grid, Sizes
@@ -39,6 +39,10 @@ class Reason(str):
     def __getnewargs__(self) -> tuple[str, str, str]:  # type: ignore[override]
         """Return the parts, so that copies and pickles keep them."""
         return self.operation, self.layer, self.why
+
+
+DRAWS = "draws random numbers"
+"""Why scores are nobody's own, in a `Reason`."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _thousands(count: int) -> str:
 
 
 def _times(crops: int, count: int) -> str:
-    if not count:
+    if not count or not crops:
         return "none"
     ratio = crops / count
     if 0.995 < ratio < 1.005:
@@ -157,9 +161,12 @@ class Report:
     cost : Cost
         Multiply-accumulates per window.
     warnings : tuple of str
-        What is odd about the model itself: weights that are not finite.
+        What is odd about the model itself: weights that are not finite, scores that depend on the
+        other images of a batch.
     images : str
         The order of the images' axes, where it is not the usual one: ``(N, H, W, C)``.
+    check : str
+        What the probe at the conversion has compared; empty where there was none.
     image : tuple of int
         The size of image that the cost is counted for; empty where it is one of many windows.
     """
@@ -174,11 +181,26 @@ class Report:
     cost: Cost
     warnings: tuple[str, ...] = ()
     images: str = ""
+    check: str = ""
     image: Sizes = ()
+
+    @property
+    def random(self) -> bool:
+        """Whether scores are drawn, in part, and differ from one run to the next."""
+        return any(reason.why == DRAWS for reason in self.reasons)
+
+    def of_random(self, operation: str, layer: str = "") -> Report:
+        """Return the report of a classifier that draws random numbers here."""
+        if self.random:
+            return self
+        reasons = (Reason(operation, layer, DRAWS), *self.reasons)
+        return replace(self, exact=False, reasons=reasons)
 
     @property
     def verdict(self) -> str:
         """One sentence that a user can act on."""
+        if self.random:
+            return "random: scores differ from one run to the next, and none is its crop's own"
         if not self.exact:
             return "approximate: one pass, and scores differ from the crops' where named below"
         if self.reasons:
@@ -224,6 +246,8 @@ class Report:
             lines.append("reasons")
             lines.extend(f"  {reason}" for reason in self.reasons)
         lines.extend(f"warning  {warning}" for warning in self.warnings)
+        if self.check:
+            lines.append(self.check)
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -244,4 +268,5 @@ class Report:
             ],
             "changes": [vars(c) for c in self.changes],
             "warnings": list(self.warnings),
+            "check": self.check,
         }

@@ -8,9 +8,7 @@ from functools import cached_property, partial
 from itertools import product
 from math import ceil, prod
 
-import numpy as np
-
-from fullconv.geometry import Grid, Halo, Pair, Sizes, no_halo
+from fullconv.geometry import Grid, Halo, Pair, Sizes, no_halo, unraveled
 from fullconv.lift.memory import Footprint, elements
 
 
@@ -44,6 +42,11 @@ class Tile:
     def pixel_count(self) -> int:
         """Count the pixels it reads."""
         return prod(self.size)
+
+    rows = property(lambda self: self.windows[0])
+    columns = property(lambda self: self.windows[1])
+    y = property(lambda self: self.pixels[0])
+    x = property(lambda self: self.pixels[1])
 
     @property
     def size(self) -> Sizes:
@@ -164,7 +167,7 @@ class Plan:
         """Return where a tile lies among the tiles along every axis."""
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
-        return tuple(int(n) for n in np.unravel_index(index, self.tiles))
+        return unraveled(index, self.tiles)
 
     def _side(self, axis: int, number: int) -> tuple[Pair, Pair, int]:
         """Return a tile's windows and pixels along one axis, and the windows in its halo before.

@@ -72,7 +72,7 @@ def pair(step: int | tuple[int, int]) -> tuple[int, int]:
     return step if isinstance(step, tuple) else (step, step)
 
 
-def compare(fcn: Any, classify: Any, images: Any, batch: int = 64) -> None:
+def compare(fcn: Any, classify: Any, images: Any, batch: int = 1) -> None:
     """Require that a converted network gives exactly its crops' scores, and says so."""
     scores = as_one_sequence(fcn(images))
     rows_and_columns = fcn.grid.shape(tuple(images.shape[-2:]))
@@ -119,7 +119,7 @@ def check(network: Network, step: Step, size: tuple[int, int], count: int, form:
     """Convert, compare with the crops, and return the converted network."""
     model, classify = form(network)
     fcn = convert(network, model, step)
-    compare(fcn, classify, images_for(network, count, size, form), network.batch or 64)
+    compare(fcn, classify, images_for(network, count, size, form), network.batch or 1)
     return fcn
 
 

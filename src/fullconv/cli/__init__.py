@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import NoReturn
+
+USAGE = 2
+"""Exit code of a wrong call."""
+
+CANNOT = 3
+"""Exit code of what cannot be done."""
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended: 128 plus the signal's number, as shells have it."""
@@ -17,16 +24,36 @@ def main() -> NoReturn:
 
     0: done. 2: a wrong call. 3: it cannot be done. 4: a verification failed. 130: Ctrl-C.
     """
+    from fullconv.cli.streams import finish, prepare
+
+    prepare()
     try:
         import warnings
 
         # Other packages' notices to their developers are not for the user of a command.
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
+            # Nor are errors in what libraries call back, which stop nothing, and have no traceback.
+            sys.unraisablehook = lambda _: None
+            sys.excepthook = lambda kind, error, trace: (
+                sys.__excepthook__(kind, error, trace) if trace else None
+            )
         from fullconv.cli.group import commands
 
+        _show_every_name()
         commands.main(prog_name="fullconv")
     except KeyboardInterrupt:  # while it was starting; later ones end in the group
         print("fullconv: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    sys.exit(0)
+    except SystemExit as leaving:
+        sys.exit(finish(leaving.code if isinstance(leaving.code, int) else 0))
+    sys.exit(finish(0))
+
+
+def _show_every_name() -> None:
+    """Print by its code what the encoding of standard output lacks, as Python does on stderr.
+
+    Windows gives a pipe the encoding of the country; names of files may hold anything anywhere.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")

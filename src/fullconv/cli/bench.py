@@ -12,6 +12,7 @@ from fullconv.cli import options
 from fullconv.cli.models import open_model
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.paths import Local
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 
@@ -21,7 +22,8 @@ LARGEST = 1024
 
 @click.command("bench", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
+@click.argument("image", metavar="IMAGE", type=Local(reads=True))
+@options.conversion
 @options.preprocessing
 @click.option(
     "--size",
@@ -47,6 +49,7 @@ def command(
     weights: Path | None,
     size: int,
     rounds: int,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     as_json: bool,
 ) -> None:
@@ -60,14 +63,21 @@ def command(
     from fullconv.sources import fit_channels, open_source
 
     with only_json(as_json):
-        opened = open_model("bench", model, weights, window, step, False, flags.config)
+        opened = open_model("bench", model, weights, window, step, False, conversion, flags.config)
         if opened.is_converted:
             raise InputError(
                 f"bench {model}: the model is converted already; give the classifier that it was "
                 f"converted from."
             )
         exact, found = opened.fcn, opened.classifier
-        near = fullconv.convert(found, exact.grid.window, exact.grid.step, exact=False)
+        near = fullconv.convert(
+            found,
+            exact.grid.window,
+            exact.grid.step,
+            exact=False,
+            check=conversion.check,
+            allow_random=conversion.allow_random,
+        )
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image) as source:
             fitted = fit_channels(source, exact.shape.channels)

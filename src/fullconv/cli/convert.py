@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 import fullconv
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import megabytes, only_json, print_json
+from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Names
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
-from fullconv.verification import verify_few
 
 ENDINGS = (".onnx", ".pt2", ".keras")
 
@@ -26,7 +26,7 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Where to write the converted model: .onnx, .pt2 for PyTorch, or .keras for Keras.",
 )
 @click.option("--classes", type=Names(), help="Class names, in the order of the scores.")
@@ -36,12 +36,7 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     help="The class that is none of what is looked for. Default: the one called background, "
     "negative, negatives or other.",
 )
-@click.option(
-    "--check/--no-check",
-    default=True,
-    show_default=True,
-    help="Compare a few windows of random pixels with their crops before OUT is written.",
-)
+@options.conversion
 @options.preprocessing
 @options.as_json
 @click.pass_context
@@ -55,7 +50,7 @@ def command(
     output: Path,
     classes: tuple[str, ...] | None,
     background: str | None,
-    check: bool,
+    conversion: options.Conversion,
     flags: options.PreprocessingFlags,
     as_json: bool,
 ) -> None:
@@ -77,21 +72,13 @@ def command(
             exact=not approximate,
             classes=classes,
             background=background,
+            check=conversion.check,
+            allow_random=conversion.allow_random,
         )
         flags.check_channels("convert", fcn.shape.channels)
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
             fcn.preprocessing.check_channels(fcn.shape.channels)
-        proof = verify_few(fcn, found) if check and fcn.report.exact else None
-        if proof is not None and not proof.passed:
-            click.echo(
-                f"fullconv: error: convert: {model} gives other scores for crops of random pixels "
-                f"than the converted network (by up to {proof.max_error:.3g}; more than "
-                f"{proof.allowed:.3g} is no rounding). Nothing is written; --no-check writes it "
-                f"all the same. Please report this model.",
-                err=True,
-            )
-            ctx.exit(DIFFERS)
         fcn.save(output)
     if as_json:
         print_json(
@@ -103,16 +90,11 @@ def command(
                 "classes": list(fcn.classes),
                 "background": fcn.background,
                 "preprocessing": asdict(fcn.preprocessing) if fcn.preprocessing else None,
-                "verification": proof.as_dict() if proof else None,
+                "verification": fcn.probe.proof.as_dict() if fcn.probe else None,
             }
         )
         return
     click.echo(str(fcn.report))
-    if proof is not None:
-        click.echo(
-            f"checked  {proof.windows} windows of random pixels: largest difference from their "
-            f"crops {proof.max_error:.3g}, the model's own {proof.self_error:.3g}"
-        )
     click.echo(f"wrote    {output} ({megabytes(output.stat().st_size)})")
 
 

@@ -10,6 +10,7 @@ import click
 
 from fullconv.cli import DIFFERS, INTERRUPTED, options
 from fullconv.cli.output import print_json
+from fullconv.cli.paths import Local
 
 if TYPE_CHECKING:
     from fullconv.demo.result import Result
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Local(),
     default="fullconv-demo",
     show_default=True,
     help="Folder for the pictures and the converted model.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from fullconv.cli.many import (
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import comparison, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Scales
@@ -40,13 +41,13 @@ ENDINGS = (".geojson", ".json", ".csv")
 
 @click.command("detect", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
     "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
     "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
@@ -89,6 +90,7 @@ ENDINGS = (".geojson", ".json", ".csv")
     show_default=True,
     help="What turns scores into probabilities, where the model itself does not.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -102,7 +104,7 @@ ENDINGS = (".geojson", ".json", ".csv")
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
 @click.option(
     "--overlay",
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Also draw the boxes on IMAGE, as this picture; for several images, a folder.",
 )
 @options.as_json
@@ -122,6 +124,7 @@ def command(
     classes: tuple[str, ...] | None,
     across_classes: bool,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -133,6 +136,7 @@ def command(
     """
     from fullconv.detections.classes import check_classes
     from fullconv.detections.found import joined
+    from fullconv.detections.keeping import check_kept, remove_kept
 
     found = find_inputs(images, output, overlay)
     outs = _outputs(found, output)
@@ -142,9 +146,12 @@ def command(
         refuse_existing("detect --overlay", overlay, list(pictures.values()))
     is_file = output.suffix.lower() in ENDINGS
     part = output.with_name(output.name + ".part") if is_file else output / "detect.part"
+    check_kept(part, output)
     with folder(part):
         with only_json(as_json):
-            opened = open_model("detect", model, weights, window, step, approximate, flags.config)
+            opened = open_model(
+                "detect", model, weights, window, step, approximate, conversion, flags.config
+            )
             asked |= {
                 "preprocessing": prepared("detect", opened, flags, asked["level"], as_json),
                 "classes": labels_of(opened.fcn.classes, classes),
@@ -166,7 +173,8 @@ def command(
             click.echo(f"wrote    {output}")
         if failed:
             raise all_failed(failed, len(found), AGAIN)
-    shutil.rmtree(part, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_kept(part)
     proofs = [heatmap.verification for held in results for heatmap in held.heatmaps]
     if not all(proof is None or proof.passed for proof in proofs):
         ctx.exit(DIFFERS)

@@ -15,6 +15,7 @@ from fullconv.geometry import Pair
 
 @click.command("explain", epilog=options.MODEL_HELP)
 @options.model
+@options.allow_random
 @options.as_json
 def command(
     model: str,
@@ -22,6 +23,7 @@ def command(
     step: Pair | None,
     approximate: bool,
     weights: Path | None,
+    allow_random: bool,
     as_json: bool,
 ) -> None:
     """Say what conversion would do to MODEL, layer by layer, and whether it is exact.
@@ -32,7 +34,9 @@ def command(
     """
     with only_json(as_json):
         found = find_model(model, weights)
-        report = fullconv.explain(found, window, step, exact=not approximate)
+        report = fullconv.explain(
+            found, window, step, exact=not approximate, allow_random=allow_random
+        )
     if as_json:
         print_json({"model": model, **report.as_dict()})
     else:

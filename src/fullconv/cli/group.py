@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,11 +12,11 @@ from typing import Any, NoReturn
 import click
 
 from fullconv import __version__
-from fullconv.cli import INTERRUPTED
+from fullconv.cli import CANNOT, INTERRUPTED, USAGE
 from fullconv.errors import FullconvError
 
-USAGE = 2
-CANNOT = 3
+SURROGATE = re.compile("[\udc80-\udcff]")
+"""How Python holds the bytes of a name that are no UTF-8."""
 
 # What each command says of itself in the list, which is printed without importing any of them.
 SUMMARIES = {
@@ -74,6 +75,13 @@ class Commands(click.Group):
                 traceback.print_exc()
             if isinstance(error, FullconvError):
                 raise Stop(f"error: {error}", error.exit_code) from None
+            if isinstance(error, UnicodeEncodeError) and SURROGATE.search(error.object):
+                near = error.object[max(0, error.start - 60) : error.end + 20]
+                raise Stop(
+                    f"error: a name that is not UTF-8 cannot be written into this kind of result "
+                    f"(...{near!r}...); rename the file.",
+                    CANNOT,
+                ) from None
             raise Stop(
                 f"error: unexpected {type(error).__name__}: {error}. This is a bug in fullconv; "
                 f"please report it, with what 'fullconv --debug ...' prints.",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 import click
 
 from fullconv.errors import FullconvError, InputError, OutputError
+from fullconv.system.disk import file_of
 
 Result = TypeVar("Result")
 
@@ -56,11 +59,13 @@ def places(
             f"{flag} {out}: the kind of result is told by its ending; use {endings[0]} or "
             f"{endings[1]}, or name a folder, without an ending."
         )
+    elif out.exists() and not out.is_dir():
+        raise InputError(f"{flag} {out}: it is there and is no folder; choose another name.")
     else:
         outs = _below(images, out, endings[0])
-    own = {image.resolve() for image in images}
+    own = {file_of(image) for image in images}
     for path in outs:
-        if path.resolve() in own:
+        if file_of(path) in own:
             raise InputError(f"{flag} {out}: {path} is an image that is read; choose another name.")
     return outs
 
@@ -97,15 +102,40 @@ def refuse_existing(flag: str, named: Path | None, outs: Sequence[Path]) -> None
 
 def _below(images: Sequence[Path], folder: Path, ending: str) -> list[Path]:
     """Return a place in a folder for each image, no two the same."""
-    common = Path(os.path.commonpath([image.absolute().parent for image in images]))
-    full = [image.absolute().relative_to(common) for image in images]
+    return [
+        folder / place.with_name(place.name + ending)
+        for place in places_below([image.absolute() for image in images])
+    ]
+
+
+def places_below(images: Sequence[PurePath]) -> list[PurePath]:
+    """Return a relative place for each image, from absolute paths: its own folder and name.
+
+    The ending is left out where no other image would then have the same place, be it on a system
+    that does not tell capitals from small letters.
+    """
+    full = _below_common(images)
     plain = [path.with_suffix("") for path in full]
     # Of a.png and a.jpg in one folder, neither may take the other's place, nor that of a.png.tif.
-    count = Counter(plain) + Counter(full)
-    named = [a if count[a] == 1 else b for a, b in zip(plain, full, strict=True)]
-    if len(set(named)) < len(named):
-        named = full
-    return [folder / path.with_name(path.name + ending) for path in named]
+    count = Counter(map(_folded, plain)) + Counter(map(_folded, full))
+    named = [a if count[_folded(a)] == 1 else b for a, b in zip(plain, full, strict=True)]
+    return full if len(set(map(_folded, named))) < len(named) else named
+
+
+def _below_common(images: Sequence[PurePath]) -> list[PurePath]:
+    """Return paths relative to the folder that they have in common; of several drives, by them."""
+    for folder in images[0].parents:
+        if all(image.is_relative_to(folder) for image in images):
+            return [image.relative_to(folder) for image in images]
+    return [
+        type(image)(re.sub(r"\W+", "", image.drive), image.relative_to(image.anchor))
+        for image in images
+    ]
+
+
+def _folded(path: PurePath) -> str:
+    """Return what Windows and macOS make of a name: capitals and ways to write an accent alike."""
+    return unicodedata.normalize("NFC", path.as_posix()).casefold()
 
 
 @dataclass(frozen=True)
@@ -140,8 +170,8 @@ def each(
         except FullconvError as error:
             if len(images) == 1:
                 raise
-            line = " ".join(str(error).splitlines())
-            failed.append(Failed(image, line if image.name in line else f"{image}: {line}"))
+            line = str(error) if image.name in str(error) else f"{image}: {error}"
+            failed.append(Failed(image, " ".join(line.splitlines())))
             click.echo(f"fullconv: error: {failed[-1].line}", err=True)
     return results, failed
 

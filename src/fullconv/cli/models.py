@@ -21,6 +21,7 @@ from fullconv.geometry import Pair
 from fullconv.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:
+    from fullconv.cli.options import Conversion
     from fullconv.scanning.engine import Engine
 
 CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -77,6 +78,7 @@ def open_model(
     window: Pair | None,
     step: Pair | None,
     approximate: bool,
+    conversion: Conversion,
     config: WsinferConfig | None = None,
 ) -> Opened:
     """Return the converted network that MODEL holds, or the one that it is converted into.
@@ -100,7 +102,15 @@ def open_model(
         if config is not None:
             window = window or config.window
         classes = None if config is None else config.classes
-        fcn = fullconv.convert(found, window, step, exact=not approximate, classes=classes)
+        fcn = fullconv.convert(
+            found,
+            window,
+            step,
+            exact=not approximate,
+            classes=classes,
+            check=conversion.check,
+            allow_random=conversion.allow_random,
+        )
         return Opened(fcn, found, False, origin)
     given = {"--window": window, "--step": step, "--approximate": approximate or None}
     wrong = ", ".join(name for name, value in given.items() if value is not None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.sizes import Numbers, Step, Window
 from fullconv.errors import InputError
 from fullconv.preprocessing import CHANNEL_ORDERS, ChannelOrder, Preprocessing
@@ -26,12 +27,53 @@ weights come from --weights. timm:NAME, torchvision:NAME and keras:NAME are thos
 models, with their trained weights unless --weights gives others."""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What `conversion` adds: how a classifier is converted, wherever a command converts one."""
+
+    check: bool = True
+    allow_random: bool = False
+
+
+def conversion(command: Decorated) -> Decorated:
+    """Add --no-check and --allow-random, which the command takes as ``conversion``."""
+
+    @functools.wraps(command)
+    def gathering(*positional: Any, check: bool, allow_random: bool, **others: Any) -> Any:
+        return command(*positional, conversion=Conversion(check, allow_random), **others)
+
+    gathered: Decorated = gathering
+    for add in (
+        allow_random,
+        click.option(
+            "--no-check",
+            "check",
+            is_flag=True,
+            flag_value=False,
+            default=True,
+            help="Convert a classifier without comparing a few windows of random pixels with "
+            "their crops first.",
+        ),
+    ):
+        gathered = add(gathered)
+    return gathered
+
+
+def allow_random(command: Decorated) -> Decorated:
+    """Add --allow-random."""
+    return click.option(
+        "--allow-random",
+        is_flag=True,
+        help="Take a classifier that draws random numbers, too; nothing is then called exact.",
+    )(command)
+
+
 def model(command: Decorated) -> Decorated:
     """Add MODEL, and how it is converted."""
     for add in (
         click.option(
             "--weights",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="State dict for package.module:callable, timm: or torchvision: (.safetensors, "
             ".pt or .pth); for keras: .weights.h5, .h5 or .keras.",
         ),
@@ -54,7 +96,7 @@ def model(command: Decorated) -> Decorated:
             help="Size of the crops it was trained on, as in 64x128. May be left out where the "
             "model fixes it.",
         ),
-        click.argument("model", metavar="MODEL"),
+        click.argument("model", metavar="MODEL", type=Named()),
     ):
         command = add(command)
     return command
@@ -142,7 +184,7 @@ def preprocessing(command: Decorated) -> Decorated:
         click.option(
             "--preprocessing",
             metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="A WSInfer config.json that says all of this.",
         ),
         click.option(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -13,18 +14,22 @@ from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
+from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
-from fullconv.errors import InputError
+from fullconv.errors import HeatmapWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 
 if TYPE_CHECKING:
+    from fullconv.judging import Verification
     from fullconv.sources import Source
-    from fullconv.verification import Verification
 
 Decorated = Callable[..., Any]
 
 OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""
+
+LONGEST_NUMBER = 18
+"""Digits; no class has a number of more, and Python would not read thousands of them."""
 
 FAR_BEYOND = 100
 """Preprocessing brings pixels to about 1; where it brings them further than this, it was made for
@@ -70,7 +75,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--mask",
-            type=click.Path(path_type=Path),
+            type=Local(reads=True),
             help="An image that is laid over IMAGE: only windows whose centre is on a pixel that "
             "is not 0 are scored.",
         ),
@@ -123,6 +128,32 @@ def prepared(
 
 
 @contextlib.contextmanager
+def remarks_told(as_json: bool) -> Iterator[None]:
+    """Print what was amiss and does not stop the work as notes, each once."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, HeatmapWarning):
+                others(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                told.add(str(message))
+                note(str(message).rstrip("."), as_json)
+
+        warnings.simplefilter("always", HeatmapWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
 def opened_image(
     opened: Opened, image: Path, asked: Mapping[str, Any], as_json: bool
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
@@ -131,7 +162,10 @@ def opened_image(
 
     chosen = {name: asked[name] for name in OPENING if name in asked}
     others = {name: value for name, value in asked.items() if name not in chosen}
-    with Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source:
+    with (
+        remarks_told(as_json),
+        Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source,
+    ):
         _remark_on_depth(source, asked["preprocessing"], as_json)
         yield source, others
 
@@ -176,7 +210,7 @@ def labels_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str | 
     for name in wanted:
         # What results call a class of a model without names is understood here, too.
         number = name.removeprefix("class ") if not known else name
-        is_number = number.isascii() and number.isdigit()
+        is_number = number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER
         if name in known:
             labels.append(name)
         elif is_number and (not known or int(number) < len(known)):

@@ -14,11 +14,13 @@ from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_pla
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.system.disk import file_of
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
@@ -28,16 +30,17 @@ AGAIN = "The same command tries them again, and skips what is finished."
 
 @click.command("scan", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
     "the folder to put theirs in.",
 )
+@options.conversion
 @options.preprocessing
 @reading
 @click.option(
@@ -79,8 +82,13 @@ AGAIN = "The same command tries them again, and skips what is finished."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
 @click.option(
+    "--repair",
+    is_flag=True,
+    help="Of a finished output that has lost scores, compute again what is lost.",
+)
+@click.option(
     "--overlay",
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Also draw the heatmap over IMAGE, as this picture; for several images, a folder.",
 )
 @options.as_json
@@ -99,6 +107,7 @@ def command(
     output_number: int,
     resize: float,
     as_json: bool,
+    conversion: options.Conversion,
     flags: PreprocessingFlags,
     **asked: Any,
 ) -> None:
@@ -107,13 +116,16 @@ def command(
     IMAGE is a file, a folder, a pattern, or a .txt file that lists images; photos, TIFFs and
     OME-TIFFs, zarr, whole slides, rasters. Memory stays bounded. Interrupted or killed, the same
     command goes on where it stopped. At the end some windows are compared with crops; exit code 4
-    says that scores which claim to be the crops' own are not.
+    says that scores which claim to be the crops' own are not, or that a finished output has lost
+    some.
     """
     found = find_inputs(images, output, overlay)
     outs = places(found, output, (".zarr", ".tif", ".tiff"))
     pictures = picture_places(found, overlay)
     with only_json(as_json):
-        opened = open_model("scan", model, weights, window, step, approximate, flags.config)
+        opened = open_model(
+            "scan", model, weights, window, step, approximate, conversion, flags.config
+        )
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
         results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
@@ -136,6 +148,7 @@ def _one(
     from fullconv.scanning.scanner import scan
 
     existed = out.exists() and not asked["overwrite"]
+    before = file_of(out) if existed else None
     picture = pictures.get(image)
     if picture is not None and picture.exists() and not (existed or asked["overwrite"]):
         raise InputError(
@@ -154,7 +167,8 @@ def _one(
             **others,
         )
     if not as_json:
-        for line in _story(heatmap, image, existed):
+        is_new = before is None or file_of(out) != before
+        for line in _story(heatmap, image, _ending(out, existed, is_new)):
             click.echo(line)
     if picture is not None:
         _draw(heatmap, image, picture, as_json)
@@ -173,7 +187,15 @@ def _one(
     }
 
 
-def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
+def _ending(out: Path, existed: bool, is_new: bool) -> str:
+    if not existed:
+        return f"wrote    {out}"
+    if is_new:
+        return f"wrote    {out}, and kept what was whole of it"
+    return f"done     {out} was finished before; --overwrite scans again"
+
+
+def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
     metadata, (classes, rows, columns) = heatmap.metadata, heatmap.shape
     height, width = metadata["image_size"]
     (h, w), (sy, sx) = heatmap.grid.window, heatmap.grid.step
@@ -193,12 +215,7 @@ def _story(heatmap: Heatmap, image: Path, existed: bool) -> list[str]:
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
-    lines.append(
-        f"done     {heatmap.path} was finished before; --overwrite scans again"
-        if existed
-        else f"wrote    {heatmap.path}"
-    )
-    return lines
+    return [*lines, ending]
 
 
 def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:

@@ -11,6 +11,9 @@ import click
 from fullconv.choices import LARGEST_SCALE
 from fullconv.geometry import Pair
 
+DIGITS = r"[0-9]{1,18}"
+"""A whole number; of more digits none is meant, and Python would not read thousands of them."""
+
 
 class Window(click.ParamType[Pair]):
     """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width)."""
@@ -45,7 +48,7 @@ class Step(click.ParamType[Pair]):
         """Read the text."""
         if isinstance(value, tuple):
             return value[0], value[1]
-        pair = _pair(f"{value}x{value}" if re.fullmatch(r"\d+", value) else value)
+        pair = _pair(f"{value}x{value}" if re.fullmatch(DIGITS, value) else value)
         if pair is None:
             self.fail(self.expected.format(value), param, ctx)
         return pair
@@ -129,7 +132,7 @@ class Bands(click.ParamType[tuple[int, ...]]):
         """Read the text."""
         if isinstance(value, tuple):
             return value
-        if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value, re.ASCII):
+        if not re.fullmatch(rf"(?!0){DIGITS}(,(?!0){DIGITS})*", value, re.ASCII):
             self.fail(
                 f"expected band numbers from 1 between commas, as in 4,3,2; got {value!r}",
                 param,
@@ -172,7 +175,7 @@ class Memory(click.ParamType[int]):
         """Read the text."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", value.strip().upper(), re.ASCII)
+        match = re.fullmatch(rf"({DIGITS}(?:\.\d+)?)\s*([KMG]?)B?", value.strip().upper(), re.ASCII)
         size = int(float(match[1]) * 1000 ** " KMG".index(match[2] or " ")) if match else 0
         if not size:
             self.fail(
@@ -204,7 +207,7 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 def _pair(text: str) -> Pair | None:
     """Read ``WIDTHxHEIGHT`` as (height, width); None where it is nothing of the kind."""
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip(), re.ASCII)
+    match = re.fullmatch(rf"({DIGITS})[xX]({DIGITS})", text.strip(), re.ASCII)
     if match is None:
         return None
     width, height = int(match[1]), int(match[2])

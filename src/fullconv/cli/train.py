@@ -11,6 +11,7 @@ import click
 
 from fullconv.cli import INTERRUPTED, options
 from fullconv.cli.output import megabytes, only_json, print_json
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.sizes import Finite, Scales, Window
 from fullconv.cli.training_lines import shown
 from fullconv.errors import InputError
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.argument("crops", metavar="CROPS", type=click.Path(path_type=Path))
+@click.argument("crops", metavar="CROPS", type=Local(reads=True))
 @click.option(
     "-o",
     "--output",
     metavar="MODEL",
     required=True,
-    type=click.Path(path_type=Path),
+    type=Local(),
     help="Where to write the classifier: .onnx, or .pt2 for PyTorch.",
 )
 @click.option(
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--negatives",
     metavar="DIR",
+    type=Named(),
     multiple=True,
     help="Photos: a folder, file or pattern; may be given several times. They are scanned between "
     "rounds, and the worst false alarms are learnt as background. Without --truth they hold none "
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--truth",
     metavar="DIR|FILE",
-    type=click.Path(path_type=Path),
+    type=Local(reads=True),
     help="What the photos of --negatives hold: a folder of Pascal VOC annotations, or a COCO file. "
     "A window is no false alarm where its centre lies in a true box of its class and size.",
 )

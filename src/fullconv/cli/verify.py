@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fullconv.cli import DIFFERS, options
 from fullconv.cli.models import file_hash, find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
+from fullconv.judging import Verification
 from fullconv.preprocessing import UNCHANGED
-from fullconv.verification import Verification, verify_prepared
+from fullconv.verification import verify_prepared
+
+if TYPE_CHECKING:
+    from fullconv.scanning.damage import Damage
 
 HEATMAPS = (".zarr", ".tif", ".tiff")
 """Endings of heatmaps, none of which is one of models."""
@@ -28,7 +33,7 @@ LARGEST = 1 << 27
 
 @click.command("verify", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="[IMAGE]", required=False, type=click.Path(path_type=Path))
+@click.argument("image", metavar="[IMAGE]", required=False, type=Local(reads=True))
 @click.option(
     "--windows",
     type=click.IntRange(min=1),
@@ -44,6 +49,7 @@ LARGEST = 1 << 27
     metavar="MODEL",
     help="The classifier that MODEL was converted from, where MODEL is already converted.",
 )
+@options.conversion
 @options.as_json
 @click.pass_context
 def command(
@@ -57,6 +63,7 @@ def command(
     windows: int,
     seed: int,
     original: str | None,
+    conversion: options.Conversion,
     as_json: bool,
 ) -> None:
     """Compare windows of IMAGE, scored all at once, with the same windows cut out and scored alone.
@@ -69,13 +76,19 @@ def command(
     if Path(model).suffix.lower() in HEATMAPS:
         given = {"--window": window, "--step": step, "--approximate": approximate or None}
         _refuse(model, [name for name, value in given.items() if value is not None])
-        proof = _of_heatmap(Path(model), image, original, weights, windows, seed, as_json)
-        ctx.exit(0 if proof.passed else DIFFERS)
+        passed = _of_heatmap(Path(model), image, original, weights, windows, seed, as_json)
+        ctx.exit(0 if passed else DIFFERS)
     if image is None:
         raise click.UsageError("Missing argument 'IMAGE'.", ctx)
     with only_json(as_json):
         opened = open_model(
-            "verify", model, weights if original is None else None, window, step, approximate
+            "verify",
+            model,
+            weights if original is None else None,
+            window,
+            step,
+            approximate,
+            conversion,
         )
         fcn, classifier = opened.fcn, opened.classifier
         against: str | None = model
@@ -132,14 +145,27 @@ def _of_heatmap(
     windows: int,
     seed: int,
     as_json: bool,
-) -> Verification:
-    """Compare a finished heatmap with crops, and print the comparison."""
+) -> bool:
+    """Compare a finished heatmap with its checksums and with crops, and print the comparison.
+
+    Returns whether it is what it claims to be.
+    """
     from fullconv.scanning.check import verify_heatmap
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import reopen
 
     _check_finished(path)
     heatmap = Heatmap.open(path)
+    damage = heatmap.damage()
+    if damage:
+        _print_damage(path, damage, as_json)
+        return False
+    if heatmap.checksums is None:
+        note(
+            f"{path} was made before heatmaps had checksums: of scores that were lost or changed "
+            f"since, only those show that are missing or cannot be read",
+            as_json,
+        )
     described = dict(heatmap.metadata["image"])
     if image is not None:
         described["path"] = str(image)
@@ -155,29 +181,53 @@ def _of_heatmap(
             classifier = find_model(original, weights)
         with reopen(described) as source:
             proof = verify_heatmap(heatmap, classifier, source, windows, seed=seed)
-            asked = heatmap.metadata.get("asked", {})
+            asked = heatmap.metadata.get("asked") or {}
             is_same = source.fingerprint() == asked.get("pixels")
     if proof is None:
         raise InputError(f"verify {path}: no window of this heatmap was scanned.")
-    if not proof.passed and not is_same:
-        proof = _OfAnother(**asdict(proof))
+    if not is_same and (heatmap.checksums is not None or not proof.passed):
+        note(f"{described['path']} is not what was scanned: another image, or changed", as_json)
+        # A picture that the user names may be the same in another file.
+        proof = _OfAnother(**asdict(proof) | {"passed": proof.passed and image is not None})
     if as_json:
         print_json({"heatmap": str(path), "image": described["path"]} | proof.as_dict())
     else:
         click.echo(str(proof))
-    return proof
+    return proof.passed
+
+
+def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:
+    """Print where a heatmap is damaged, and how it is repaired."""
+    verdict = (
+        "NOT whole: scores are lost, or are not those that were scanned; the 'fullconv scan' that "
+        "made it computes them again with --repair"
+    )
+    if as_json:
+        held = [one.as_dict() for one in damage]
+        print_json({"heatmap": str(path), "damage": held, "passed": False, "verdict": verdict})
+        return
+    for one in damage:
+        click.echo(f"damage                 {one}")
+    click.echo(f"verdict                {verdict}")
 
 
 @dataclass(frozen=True)
 class _OfAnother(Verification):
-    """A comparison that failed over another file than was scanned: the model is not to blame."""
+    """A comparison over another file than was scanned: the model is not to blame."""
 
     @property
     def verdict(self) -> str:
-        return (
-            f"NOT equal: more than {self.allowed:.3g} is no rounding, but this is not the file "
-            f"that was scanned (another one, or changed or copied since); give that, or scan again"
-        )
+        if self.max_error > self.allowed and self.exact:
+            return (
+                f"NOT equal: more than {self.allowed:.3g} is no rounding, but this is not the file "
+                f"that was scanned (another one, or changed since); give that, or scan again"
+            )
+        if not self.passed:
+            return (
+                "NOT proven: the image has changed since it was scanned, though not in the windows "
+                "that were compared; give the image as it was, or scan again"
+            )
+        return "equal in the windows that were compared, of a file that is not the one scanned"
 
 
 def _check_finished(path: Path) -> None:

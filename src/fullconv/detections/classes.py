@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from fullconv.checking import is_whole
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.scanning.heatmap import Heatmap
@@ -30,6 +31,8 @@ def check_classes(
     InputError
         If there is no such class.
     """
+    if classes is not None and (isinstance(classes, str) or not isinstance(classes, Iterable)):
+        raise InputError(f"detect(classes={classes!r}): expected a list of names or numbers.")
     if classes is None or all(name in fcn.classes for name in classes):
         return
     blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
@@ -42,7 +45,8 @@ def check_classes(
 def _numbers(classes: Sequence[str | int], names: Sequence[str], count: int) -> list[int]:
     """Return classes that are named or numbered, of so many, by their numbers."""
     for name in classes:
-        known = name in names if isinstance(name, str) else 0 <= name < count
+        is_number = is_whole(name, 0) and int(name) < count
+        known = name in names if isinstance(name, str) else is_number
         if not known:
             raise InputError(
                 f"detect(classes={list(classes)}): there is no class {name!r}; the model has "

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fullconv import __version__
+from fullconv.checking import is_number
 from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.activated import Activated, all_scores
@@ -21,6 +23,7 @@ from fullconv.detections.found import Detections, joined, unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, InputError, ModelError
+from fullconv.files import check_local
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
@@ -29,6 +32,9 @@ from fullconv.sources import Source
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
+
+OWN = ("fcn", "source", "out", "scale", "engine")
+"""The parameters of `scan` that `detect` sets itself, once for each image and scale."""
 
 TELLING = (
     *("preprocessing", "roi", "mask", "output", "dtype", "runtime", "precision", "device", "tile"),
@@ -91,12 +97,17 @@ def detect(
     InputError
         If there is no such class, or an option cannot be.
     """
+    known = signature(scan).parameters
+    for name in options:
+        if name not in known or name in OWN:
+            raise TypeError(f"detect() got an unexpected keyword argument {name!r}")
+    place = None if folder is None else check_local("detect(folder)", folder)
     sources = list(source) if isinstance(source, list | tuple) else [source]
     check_classes(fcn, classes, options.get("output", 0))
     with Engine(fcn) as engine:
         found = [
             detect_in(
-                *(engine, one, threshold, iou, scales, classes, per_class, activation, folder),
+                *(engine, one, threshold, iou, scales, classes, per_class, activation, place),
                 **options,
             )
             for one in sources
@@ -144,7 +155,7 @@ def detect_in(
     **options: Any,
 ) -> Found:
     """Find what one image holds; `detect` says what the parameters mean."""
-    check_options(iou, scales, activation)
+    check_options(threshold, iou, scales, activation)
     with ExitStack() as stack:
         if not isinstance(source, Source):
             opening = {name: options.pop(name) for name in OPENING if name in options}
@@ -187,7 +198,7 @@ def detect_in(
     return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
 
 
-def check_options(iou: float, scales: Sequence[float], activation: str) -> None:
+def check_options(threshold: float, iou: float, scales: Sequence[float], activation: str) -> None:
     """Check what can be checked before the work.
 
     Raises
@@ -195,14 +206,19 @@ def check_options(iou: float, scales: Sequence[float], activation: str) -> None:
     InputError
         If an option cannot be.
     """
-    if not 0 <= iou <= 1:
-        raise InputError(f"detect(iou={iou}): expected a number from 0 to 1.")
-    if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
+    if not is_number(threshold):
         raise InputError(
-            f"detect(scales={tuple(scales)}): expected at least one, each above 0 and up to "
+            f"detect(threshold={threshold}): expected a number, the least score of a detection."
+        )
+    if not (is_number(iou) and 0 <= iou <= 1):
+        raise InputError(f"detect(iou={iou}): expected a number from 0 to 1.")
+    each = list(scales) if isinstance(scales, Iterable) else []
+    if not each or not all(is_number(n) and 0 < n <= LARGEST_SCALE for n in each):
+        raise InputError(
+            f"detect(scales={scales!r}): expected at least one, each above 0 and up to "
             f"{LARGEST_SCALE}, as in (1.0, 0.5)."
         )
-    if activation not in ACTIVATIONS:
+    if str(activation) not in ACTIVATIONS:
         raise InputError(
             f"detect(activation={activation!r}): expected one of {', '.join(ACTIVATIONS)}."
         )
@@ -224,7 +240,11 @@ def _scanned(
         out = (
             None if folder is None else Path(folder) / _name(engine.digest, source, scale, options)
         )
-        heatmaps.append(scan(engine.fcn, source, out, scale=scale, engine=engine, **options))
+        # What was lost of what is kept there is computed again unasked: it is nobody's result yet.
+        again = out is not None
+        heatmaps.append(
+            scan(engine.fcn, source, out, scale=scale, engine=engine, repair=again, **options)
+        )
     if not heatmaps:
         (height, width), (h, w) = source.size, engine.fcn.grid.window
         raise ImageError(

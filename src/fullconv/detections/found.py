@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
+from fullconv.files import check_local
 from fullconv.geometry import Pair
 
 
@@ -139,7 +140,7 @@ class Detections:
         """
         from fullconv.detections.formats import read
 
-        return read(Path(path))
+        return read(check_local("Detections.read(path)", path, reads=True))
 
     def save(
         self, path: str | Path, georeference: Georeferenced | None = None, *, named: bool = False
@@ -165,7 +166,7 @@ class Detections:
         """
         from fullconv.detections.formats import write
 
-        write(self, Path(path), georeference, named)
+        write(self, check_local("save(path)", path), georeference, named)
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import ImageShape
 
@@ -45,7 +45,7 @@ class Framework(ABC):
         """Return the metadata that a model in memory carries."""
 
     @abstractmethod
-    def read(self, model: Any, window: tuple[int, int] | None) -> Any:
+    def read(self, model: Any, window: Sizes | None) -> Any:
         """Return the model's source: its vocabulary graph as ``.graph``, and what writing needs."""
 
     def order(self, source: Any) -> str:
@@ -60,8 +60,41 @@ class Framework(ABC):
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Return the original model as a function from crops ``(n, C, h, w)`` to scores."""
 
-    def loaded(self, model: Any) -> Any:
-        """Return a converted model as `open` gives it in the form that `write` gives it."""
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Return the original model as `classifier` does, computed in double precision.
+
+        Raises
+        ------
+        Exception
+            Whatever the framework says where it cannot; so may the function, when it is called.
+        """
+        raise NotImplementedError(f"{self.name} has no double precision here")
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Return a converted model as `runner` does, computed in double precision.
+
+        Raises
+        ------
+        Exception
+            As `in_double`.
+        """
+        raise NotImplementedError(f"{self.name} has no double precision here")
+
+    def epsilon(self, model: Any) -> float:
+        """Return the distance from 1 to the next number of the type that a model's images have.
+
+        0 where they are whole numbers.
+        """
+        return 0.0
+
+    def loaded(self, model: Any, shape: ImageShape) -> Any:
+        """Return a converted model as `open` gives it in the form that `write` gives it.
+
+        Raises
+        ------
+        ModelError
+            If it is not the converted model that its file says.
+        """
         return model
 
     @abstractmethod
@@ -135,6 +168,10 @@ def _of_path(path: Path) -> Framework:
 
         read_folder(path)
         return _torch()
+    if path.exists() and not path.is_file():
+        raise ModelError(
+            f"{path} is a pipe or a device, and models are read from files; save it as a file."
+        )
     if suffix in TORCHSCRIPT and path.exists():
         return _of_torchscript(path)
     if suffix in PICKLES and suffix not in TORCHSCRIPT:

@@ -1,4 +1,4 @@
-"""Fields in the arrangement that a rule needs: channels in an order, cells along the field's axes."""
+"""Fields in the arrangement that a rule needs: channels in order, cells along the field's axes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,12 +25,8 @@ MOST = 3
 Over = TypeVar("Over", bound=OverCells)
 
 
-class OverMaps(Protocol[Over]):
-    """A rule over ``(N, C, *cells)``: the operation, and along which axes its native ones lie."""
-
-    def __call__(
-        self, lifting: Lifting, node: Node, operation: Over, axes: Sizes, x: Field, /
-    ) -> Field: ...
+OverMaps = Callable[[Lifting, Node, Over, Sizes, Field], Field]
+"""A rule over ``(N, C, *cells)``: the operation, and along which axes its native ones lie."""
 
 
 def store(lifting: Lifting, x: Field, wanted: Sequence[Atom]) -> Field:
@@ -69,7 +65,7 @@ def as_feature_map(lifting: Lifting, x: Field, rank: int) -> tuple[Field, Sizes]
             x = _with_axis(lifting, x, x.layout.axes[2 + place])
     batch, channels, *_ = x.layout.axes
     spatial = [cells(axis, extent) for axis, extent in enumerate(x.extent)]
-    layout = Layout.feature_map(batch[0].size, channels, spatial)
+    layout = Layout((batch, channels, *spatial), channels)
     return store(lifting, x, channels).arranged(layout), along
 
 
@@ -134,8 +130,7 @@ def align(lifting: Lifting, fields: Sequence[Field]) -> list[Field]:
     unequal = [
         index
         for index, axes in enumerate(zip(*(x.axes for x in alike), strict=True))
-        if not axes[0].private
-        and not all(axis.middle.as_long_as(axes[0].middle) for axis in axes)
+        if not axes[0].private and not all(axis.middle.as_long_as(axes[0].middle) for axis in axes)
     ]
     return [lifting.blocks.keep(x, unequal) if unequal else x for x in alike]
 
@@ -192,9 +187,7 @@ def fold_axes(lifting: Lifting, x: Field) -> Field:
         stored = (*stored, *atoms)
         for place, held in enumerate(layout.axes):
             kept = tuple(
-                atom
-                for a in held
-                for atom in (atoms if a.spatial and a.key == index else (a,))
+                atom for a in held for atom in (atoms if a.spatial and a.key == index else (a,))
             )
             layout = replace(layout, axes=(*layout.axes[:place], kept, *layout.axes[place + 1 :]))
     layout = replace(layout, stored=stored)
@@ -209,8 +202,8 @@ def must_lie_apart(axis: Split, verb: str) -> None:
     """End sharing where cells are spread over finer ones, and windows lie between each other's."""
     if not axis.apart:
         raise EndsSharing(
-            f"{verb} cells that lie {axis.middle.pitch} pixels apart, so only windows a multiple of "
-            f"that apart can share it"
+            f"{verb} cells that lie {axis.middle.pitch} pixels apart, so only windows a multiple "
+            f"of that apart can share it"
         )
 
 

@@ -146,7 +146,8 @@ class Classical(Lifting):
             padding.append(around(outer.extent, outer.dilation))
         if axes == list(gate.axes):
             return gate
-        self.out.approximate(node, "the gate is taken over a window that slides along with the cell")
+        why = "the gate is taken over a window that slides along with the cell"
+        self.out.approximate(node, why)
         stretch = Stretch(tuple(padding), main.dilation)
         stretched = gate.each(lambda _, value: self.out.helper(value, stretch))
         return replace(stretched, axes=tuple(axes))
@@ -155,7 +156,8 @@ class Classical(Lifting):
         """Let statistics slide along with the cell."""
         if placed:
             raise EndsSharing("has parameters that depend on the place inside the window")
-        self.out.approximate(node, "takes its statistics over a window that slides along with the cell")
+        why = "takes its statistics over a window that slides along with the cell"
+        self.out.approximate(node, why)
 
     def spreads_in(self, node: Node) -> None:
         """Let cells outside the window spread into it."""

@@ -66,9 +66,7 @@ def _channels_as_cells(
         .reshape(weight.shape[0], prod(sizes(inner)), *sizes(cells), *operation.kernel)
     )
     covering = [Sliding(atom.size) for atom in cells]
-    wider = Convolution((*sizes(cells), *operation.kernel)).moving(
-        [*covering, *operation.slidings]
-    )
+    wider = Convolution((*sizes(cells), *operation.kernel)).moving([*covering, *operation.slidings])
     axes = (batch, inner, *((atom,) for atom in cells), *native)
     return x.arranged(replace(x.layout, axes=axes)), wider, filters
 
@@ -139,9 +137,7 @@ def contract_filters(
     return lifted
 
 
-def note_step(
-    lifting: Lifting, node: Node, moved: Sequence[Moved], operation: Windowed
-) -> None:
+def note_step(lifting: Lifting, node: Node, moved: Sequence[Moved], operation: Windowed) -> None:
     """Note where the shared map is computed with another stride or dilation than the crops."""
     reads = [m.reads.get(Part.MIDDLE) for m in moved]
     slidings = [
@@ -172,7 +168,7 @@ def transposed_convolution(
     scale = x.dilation
     lifted = replace(
         operation,
-        padding=tuple((a * by, b * by) for (a, b), by in zip(operation.padding, scale, strict=True)),
+        padding=tuple((a * n, b * n) for (a, b), n in zip(operation.padding, scale, strict=True)),
         dilation=tuple(n * by for n, by in zip(operation.dilation, scale, strict=True)),
         output_padding=tuple(n * by for n, by in zip(operation.output_padding, scale, strict=True)),
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fullconv.graph import Graph, Node, Recipe, batch_times
+from fullconv.graph import Graph, Node, Recipe
 from fullconv.lift.registry import EndsSharing
 from fullconv.operations import Operation, Permute, Reshape, Slice
 from fullconv.report import Change, Reason
@@ -127,7 +127,7 @@ class Emitter:
             return None
         if name in self.graph.constants:
             return self.graph.constants[name]
-        if name in self.waiting and not any(map(batch_times, self.waiting[name].inputs)):
+        if name in self.waiting:
             self._write_waiting(name)
             self._computed[name] = recipe = Recipe(name, self.graph.shapes[name])
             return recipe
@@ -187,13 +187,5 @@ class Emitter:
         if any(name in node.outputs for node in self.written.nodes):
             return
         node = self.waiting[name]
-        inputs = [
-            i if i is None or batch_times(i) else self.parameter_value(i) for i in node.inputs
-        ]
-        operation, axis = node.operation, self.graph.batch_axes.get(name)
-        if isinstance(operation, Reshape) and axis is not None:
-            free = (*operation.shape[:axis], -1, *operation.shape[axis + 1 :])
-            operation = Reshape(free)
-        self.written.nodes.append(
-            replace(node, operation=operation, inputs=tuple(inputs), per_window=True)
-        )
+        inputs = tuple(i if i is None else self.parameter_value(i) for i in node.inputs)
+        self.written.nodes.append(replace(node, inputs=inputs, per_window=True))

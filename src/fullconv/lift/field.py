@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 from fullconv.geometry import Sizes
+from fullconv.graph import Shape
 from fullconv.layout import Layout
 from fullconv.lift.split import Part, Split
 
@@ -84,16 +86,31 @@ class Joined:
 class PerWindow:
     """One tensor per window in the network's native axes: a private field, seen from outside.
 
+    The windows are not the images of a batch: the classifier knows of one image alone. They stand
+    inside one of its axes, or in one of their own ahead of all.
+
     Attributes
     ----------
     value : str
-        Name of a tensor with as many entries along the batch as there are windows.
-    layout : Layout
-        Batch and features only: axes of cells are ordinary axes here.
+        Name of the tensor of all windows.
+    shape : tuple of int
+        The native shape, of one window (or of the images that the network takes and no other
+        number, in whose place the windows stand).
+    axis : int or None
+        The axis in which they stand; None for ``(windows, *shape)``.
+    before : int
+        The entries of that axis outside of them: it is ``before * windows * rest`` long.
     """
 
     value: str
-    layout: Layout
+    shape: Shape
+    axis: int | None = 0
+    before: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether a window's numbers lie together, window by window."""
+        return self.axis is None or (prod(self.shape[: self.axis]) == 1 and self.before == 1)
 
 
 Shared = Field | Joined

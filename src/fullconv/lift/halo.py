@@ -45,7 +45,8 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
             further = []
             for axis in axes:
                 # A part of a cell is had only with the whole cell.
-                own = _further(_whole(reach[axis], pixels[name][axis]), padding[axis], between[axis])
+                whole = _whole(reach[axis], pixels[name][axis])
+                own = _further(whole, padding[axis], between[axis])
                 cells = statistics.get(axis, 1)
                 around = (cells - 1) // 2, cells // 2
                 further.append(_further(own, around, pixels[node.outputs[0]][axis]))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from fullconv.geometry import Grid, Sliding
+from fullconv.geometry import Grid, Sizes, Sliding
 from fullconv.graph import Graph, Node
-from fullconv.layout import Layout, LayoutError, cells, features
+from fullconv.layout import Kind, Layout, LayoutError, cells, features
 from fullconv.lift.blocks import Blocks, reading
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, Shared, Where
@@ -118,14 +118,10 @@ class Lifting:
         """Add cells at both ends of every axis that repeat others of the window."""
         return x, [
             axis.extended(before, after, mode, step)
-            for axis, (before, after), step in zip(
-                x.axes, pads, self.blocks.steps(x), strict=True
-            )
+            for axis, (before, after), step in zip(x.axes, pads, self.blocks.steps(x), strict=True)
         ]
 
-    def write(
-        self, x: Field, moved: Sequence[Moved], channels: int, write: Write
-    ) -> Field:
+    def write(self, x: Field, moved: Sequence[Moved], channels: int, write: Write) -> Field:
         """Write an operation on every part of its result; return ``(N, channels, *cells)``."""
         parts: dict[Where, str] = {}
         for where, reads in reading(moved).items():
@@ -160,12 +156,13 @@ class Lifting:
         if operation.kind != "average" or operation.divisor is not None:
             return self.out.emit(node, lifted, (block,), final=final)
         total = self.out.emit(node, replace(lifted, kind="sum"), (block,), final=False)
-        counts = []
+        counts: list[Sizes] = []
         for axis, (extent, read) in enumerate(zip(x.extent, reads, strict=True)):
             if read.cells is None:
                 counts.append((operation.kernel[axis],))
                 continue
-            first, outputs = read.cells[0] - read.sliding.before, read.sliding.output(len(read.cells))
+            first = read.cells[0] - read.sliding.before
+            outputs = read.sliding.output(len(read.cells))
             counts.append(operation.covered(axis, extent, first, read.sliding, outputs))
         return self.out.emit(node, DivideCells(tuple(counts)), (total,), final=final)
 
@@ -219,10 +216,7 @@ class Lifting:
     def count_products(self, x: Field, products: int) -> None:
         """Count so many multiply-accumulates for every stored cell of a field."""
         for where in x.parts:
-            cells = [
-                cells_of(*each)
-                for each in zip(x.axes, where, self.grid.step, strict=False)
-            ]
+            cells = [cells_of(*each) for each in zip(x.axes, where, self.grid.step, strict=False)]
             beyond = prod(x.extent[self.grid.dimensions :])
             self.products = self.products.plus(Size.of_cells(products * beyond, cells))
 
@@ -231,6 +225,7 @@ def feature_map(
     x: Field, channels: int, axes: tuple[Split, ...], parts: Mapping[Where, str]
 ) -> Field:
     """Return a field ``(N, channels, *cells)``."""
-    batch = x.layout.axes[0][0].size
+    atoms = (atom for axis in x.layout.axes for atom in axis)
+    batch = next((atom.size for atom in atoms if atom.kind is Kind.BATCH), 1)
     spatial = [cells(index, axis.extent) for index, axis in enumerate(axes)]
     return Field(Layout.feature_map(batch, features(channels), spatial), axes, parts)

@@ -52,9 +52,7 @@ def _contract(
     if {atom for atom in axis if not atom.spatial} != set(x.layout.stored):
         raise EndsSharing("reads some of the features at a time")
     cells = {atom.key: atom for atom in axis if atom.spatial}
-    kernel = tuple(
-        cells[index].size if index in cells else 1 for index in range(len(x.axes))
-    )
+    kernel = tuple(cells[index].size if index in cells else 1 for index in range(len(x.axes)))
     stored = (*x.layout.stored, *(cells[index] for index in sorted(cells)))
     filters = _filters(weight, axis, stored, kernel)
     result = contract_filters(lifting, node, x, cells, filters, bias, final=final)

@@ -124,7 +124,8 @@ def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
         if own:
             beside.append(own[0].times(BESIDE.get(type(node.operation), 0)))
         peaks.add(functools.reduce(Size.plus, beside, total))
-        done = held.intersection([*ending.get(index, []), *(n for n in node.outputs if n not in last)])
+        unread = [name for name in node.outputs if name not in last]
+        done = held.intersection([*ending.get(index, []), *unread])
         for name in done:
             total = total.plus(known[name].times(-1))
         held -= done

@@ -24,8 +24,8 @@ from fullconv.operations import (
 def layer_normalization(lifting: Lifting, node: Node, operation: LayerNormalization) -> Field:
     """Lift layer normalization: over the features, itself over the stored channels.
 
-    Exact when it normalizes over all features and nothing else. Over cells of the
-    window it ends sharing in the exact form; in the approximate form its statistics slide along with the cell,
+    Exact when it normalizes over all features and nothing else. Over cells of the window it ends
+    sharing in the exact form; in the approximate form its statistics slide along with the cell,
     unless its parameters depend on the place inside the window, which ends sharing.
     """
     x = lifting.field(node.inputs[0])
@@ -76,9 +76,7 @@ def _around(
     if any(atom.kind is Kind.BATCH for atom in over):
         raise EndsSharing("normalizes over the images of a batch")
     spatial = {atom.key for atom in over if atom.spatial}
-    kernel = tuple(
-        axis.extent if index in spatial else 1 for index, axis in enumerate(x.axes)
-    )
+    kernel = tuple(axis.extent if index in spatial else 1 for index, axis in enumerate(x.axes))
     if any(size > 1 and not axis.fixed for size, axis in zip(kernel, x.axes, strict=True)):
         lifting.statistics(node, placed=placed)
     elif placed:

@@ -16,8 +16,7 @@ from fullconv.lift.registry import EndsSharing, rule
 from fullconv.operations import AlongAxis, Identity, Operation, PerChannel, Pointwise
 
 
-@rule(Identity)
-@rule(Pointwise)
+@rule(Identity, Pointwise)
 def pointwise(lifting: Lifting, node: Node, operation: Operation) -> Shared:
     """Lift a pointwise operation: itself, on the stored maps.
 

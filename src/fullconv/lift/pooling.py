@@ -76,9 +76,7 @@ def pool_whole(
             return lifting.out.emit(node, around, (term.value,), final=named)
         return _write_term(lifting, node, x, term, term_kind, None if divided else divisor, named)
 
-    result = contract(
-        lifting, node, x, over, x.layout.channels, total, write, final=not divided
-    )
+    result = contract(lifting, node, x, over, x.layout.channels, total, write, final=not divided)
     parts = result.parts
     if divided:
         divide = DivideCells(((divisor or prod(kernel),), *((1,),) * (len(x.axes) - 1)))

@@ -14,7 +14,7 @@ from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.pooling import PoolKind, pool_whole
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import DivideCells, Power, Reduce, SlidingSpread
+from fullconv.operations import DivideCells, Operation, Power, Reduce, SlidingSpread
 
 
 @rule(Reduce)
@@ -29,8 +29,10 @@ def reduce(lifting: Lifting, node: Node, operation: Reduce) -> Field:
     x = lifting.field(node.inputs[0])
     atoms = {atom for axis in operation.axes for atom in x.layout.axes[axis]}
     if any(atom.kind is Kind.BATCH for atom in atoms):
-        raise EndsSharing("reduces over the batch")
+        raise EndsSharing("reduces over the images that the network takes")
     cells = {atom.key for atom in atoms if atom.spatial}
+    if not atoms and operation.kind in ("l2", "var", "std"):
+        raise EndsSharing(f"takes the {operation.title} of every number")
     features = {atom for atom in atoms if not atom.spatial}
     if features and features != set(x.layout.stored):
         raise EndsSharing("reduces over some of the features only")
@@ -50,9 +52,7 @@ def reduce(lifting: Lifting, node: Node, operation: Reduce) -> Field:
     return reduced.arranged(Layout(tuple(axes), stored))
 
 
-def _over_cells(
-    lifting: Lifting, node: Node, kind: str, x: Field, over: Collection[int]
-) -> Field:
+def _over_cells(lifting: Lifting, node: Node, kind: str, x: Field, over: Collection[int]) -> Field:
     if not over:
         return x
     if kind == "l2":
@@ -67,7 +67,7 @@ def _over_both(
     lifting: Lifting, node: Node, operation: Reduce, x: Field, over: Collection[int]
 ) -> Field:
     """Reduce over cells first, then over the features; a mean is divided once, at the end."""
-    steps = []
+    steps: list[Operation] = []
     if operation.kind == "l2":
         x = x.each(lambda _, value: lifting.out.helper(value, Power("square")))
         steps.append(Power("root"))

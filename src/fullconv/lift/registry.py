@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from fullconv.operations import Operation
 from fullconv.table import Table
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from fullconv.lift.field import Shared
     from fullconv.lift.lifting import Lifting
 
-    Rule = Callable[[Lifting, Node, Operation], Shared]
-
-Kind = TypeVar("Kind", bound=Operation)
+    Kind = TypeVar("Kind", bound=Operation)
+    Of = Callable[[Lifting, Node, Kind], Shared]
+    Rule = Of[Operation]
 
 
 class EndsSharing(Exception):  # noqa: N818 - not an error: the walk goes on, window by window
@@ -25,17 +25,14 @@ class EndsSharing(Exception):  # noqa: N818 - not an error: the walk goes on, wi
 _rules: Table[type[Operation], Rule] = Table("a rule")
 
 
-def rule(
-    operation: type[Kind],
-) -> Callable[
-    [Callable[[Lifting, Node, Kind], Shared]], Callable[[Lifting, Node, Kind], Shared]
-]:
-    """Register the rule for exactly this operation; a second one is refused at import.
+def rule(*operations: type[Kind]) -> Callable[[Of[Kind]], Of[Kind]]:
+    """Register the rule for exactly these operations; a second one is refused at import.
 
     A rule is given the walk, the node and its operation, and returns what the node's result becomes
     for all windows. It raises `EndsSharing` where neighbouring windows cannot share it.
     """
-    return _rules(operation)  # type: ignore[return-value] - it is called with this kind alone
+    # A rule is called with its own kind alone.
+    return cast("Callable[[Of[Kind]], Of[Kind]]", _rules(*operations))
 
 
 def find(operation: Operation) -> Rule:

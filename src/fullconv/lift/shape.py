@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -120,9 +119,7 @@ def take(lifting: Lifting, node: Node, operation: Take) -> Field:
     return _channels(lifting, node, operation.axis, operation.indices, x)
 
 
-def _channels(
-    lifting: Lifting, node: Node, place: int, wanted: Sequence[int], x: Field
-) -> Field:
+def _channels(lifting: Lifting, node: Node, place: int, wanted: Sequence[int], x: Field) -> Field:
     axis = x.layout.axes[place]
     rest = tuple(atom for atom in x.layout.stored if atom not in axis)
     index = np.arange(x.layout.channels).reshape(sizes(x.layout.stored))

@@ -25,7 +25,8 @@ def sliding_statistics(graph: Graph, axes: Collection[int]) -> frozenset[str]:
     """
     known = layouts(graph)
     producers = {name: node for node in graph.nodes for name in node.outputs}
-    pending = [(name, spread) for node in graph.nodes for name, spread in _spread(node, known, axes)]
+    spreads = (_spread(node, known, axes) for node in graph.nodes)
+    pending = [item for items in spreads for item in items]
     found: set[str] = set()
     seen: set[tuple[str, frozenset[int]]] = set()
     while pending:
@@ -35,7 +36,7 @@ def sliding_statistics(graph: Graph, axes: Collection[int]) -> frozenset[str]:
             continue
         seen.add((name, spread))
         found.update(node.outputs)
-        pending.extend((i, spread) for i in node.inputs if i in known)
+        pending.extend((i, spread) for i in node.inputs if i is not None and i in known)
     return frozenset(found)
 
 

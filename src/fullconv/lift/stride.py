@@ -91,18 +91,15 @@ def _factors(node: Node, graph: Graph, known: Layouts) -> Iterator[tuple[int, Fr
     return zip(along, native, strict=True)
 
 
-def _sliced(
-    operation: Slice, layout: Layout | None
-) -> tuple[Sizes, tuple[Fraction, ...]]:
+def _sliced(operation: Slice, layout: Layout | None) -> tuple[Sizes, tuple[Fraction, ...]]:
     if layout is None:
-        return ((operation.axis - 2,), (Fraction(operation.step),)) if operation.axis > 1 else ((), ())
+        axis = operation.axis - 2
+        return ((axis,), (Fraction(operation.step),)) if axis >= 0 else ((), ())
     cells = [atom.key for atom in layout.axes[operation.axis] if atom.spatial]
     return tuple(cells), (Fraction(operation.step),) * len(cells)
 
 
-def _native_factors(
-    node: Node, before: Sequence[int], graph: Graph
-) -> tuple[Fraction, ...]:
+def _native_factors(node: Node, before: Sequence[int], graph: Graph) -> tuple[Fraction, ...]:
     """Return the factors along the native axes behind the first two; none where nothing changes."""
     operation, cells = node.operation, before[2:]
     if isinstance(operation, Convolution):
@@ -133,9 +130,9 @@ def _native_factors(
         split = zip(apart or ones, together or ones, strict=True)
         return tuple(Fraction(a, b) for a, b in split) if apart or together else ()
     after = graph.shapes.get(node.outputs[0], ())[2:]
-    if isinstance(operation, Opaque) and operation.name.startswith(RESIZES):
-        if len(cells) == len(after) == dimensions:
-            return tuple(_whole_ratio(a, b) for a, b in zip(cells, after, strict=True))
+    resizes = isinstance(operation, Opaque) and operation.name.startswith(RESIZES)
+    if resizes and len(cells) == len(after) == dimensions:
+        return tuple(_whole_ratio(a, b) for a, b in zip(cells, after, strict=True))
     return ()
 
 

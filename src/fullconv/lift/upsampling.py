@@ -14,9 +14,7 @@ from fullconv.operations import Upsample
 
 @rule(Upsample)
 @over_cells
-def upsample(
-    lifting: Lifting, node: Node, operation: Upsample, axes: Sizes, x: Field
-) -> Field:
+def upsample(lifting: Lifting, node: Node, operation: Upsample, axes: Sizes, x: Field) -> Field:
     """Lift upsampling: every cell is repeated, in whatever part of the map it lies.
 
     Exact always: output ``o`` is cell ``o // factor``, so no cell meets another, nor a border.

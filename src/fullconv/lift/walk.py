@@ -9,7 +9,6 @@ from math import prod
 from fullconv.errors import ModelError
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
-from fullconv.layout import Kind, Layout, sizes
 from fullconv.lift.arranging import fold_axes, store
 from fullconv.lift.classical import Classical
 from fullconv.lift.cost import products
@@ -57,7 +56,9 @@ class Lifted:
     footprint: Footprint
 
 
-def lift(graph: Graph, grid: Grid, *, exact: bool, fixed: Collection[int] = ()) -> Lifted:
+def lift(
+    graph: Graph, grid: Grid, *, exact: bool, fixed: Collection[int] = (), alone: bool = False
+) -> Lifted:
     """Turn a window classifier into the network that answers for every window of an image.
 
     Parameters
@@ -70,9 +71,11 @@ def lift(graph: Graph, grid: Grid, *, exact: bool, fixed: Collection[int] = ()) 
         Compute every window as if it had been cropped. Otherwise pad at the image's border only.
     fixed : collection of int
         Axes along which the image is as long as the window.
+    alone : bool
+        Run the whole classifier on each window alone, one after the other.
     """
     form = Lifting if exact else Classical
-    return Walk(graph, form(graph, grid, fixed)).run()
+    return Walk(graph, form(graph, grid, fixed)).run(alone)
 
 
 class Walk:
@@ -85,8 +88,8 @@ class Walk:
         self.per_window = False
         self.one_pass = True
 
-    def run(self) -> Lifted:
-        """Return the network over all windows."""
+    def run(self, alone: bool = False) -> Lifted:
+        """Walk the graph once, in order; or leave it whole, and run it on each window alone."""
         image = self.graph.image
         axes = tuple(
             Split.of_pixels(size, fixed=axis in self.lifting.fixed)
@@ -95,7 +98,10 @@ class Walk:
         where = tuple(Part.LOW if axis.fixed else Part.MIDDLE for axis in axes)
         self.values[image] = Field(self.graph.layout, axes, {where: image})
         self._measure(image)
-        for node in self.graph.nodes:
+        if alone:
+            self.per_window = True
+            self.windows.run_alone(self.graph.nodes, self.graph.outputs)
+        for node in () if alone else self.graph.nodes:
             self._visit(node)
             for name in node.outputs:
                 self._measure(name)
@@ -117,7 +123,7 @@ class Walk:
         """Note how large the stored maps of a value are."""
         value, blocks = self.values.get(name), self.lifting.blocks
         if isinstance(value, PerWindow):
-            elements = prod(value.layout.shape) // max(1, self.graph.batch)
+            elements = prod(value.shape) // max(1, self.graph.batch)
             blocks.sizes[value.value] = Size.per_window(elements, blocks.grid.dimensions)
         fields = value.fields if isinstance(value, Joined) else [value]
         for x in fields:
@@ -186,8 +192,9 @@ class Walk:
     def _note_gathering(self, node: Node) -> None:
         """Note where windows have too little in common for sharing to pay."""
         value = self.values[node.outputs[0]]
-        gathered = isinstance(value, Field) and value.private and not value.shared
-        if gathered and any(extent != 1 for extent in value.extent):
+        if not isinstance(value, Field) or value.shared or not value.private:
+            return
+        if any(extent != 1 for extent in value.extent):
             self.out.change(
                 node, "one tensor per window from here on: windows have little in common"
             )
@@ -202,12 +209,28 @@ class Walk:
             )
         value = self.values[name]
         if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
-            return self._window_map(self.lifting.blocks.on_grid(value))
-        value = self.windows.gather(name)
-        shape = _answer(value.layout, self.lifting.grid.dimensions)
-        return self.out.helper(value.value, FoldWindows(shape), image=True)
+            return self._window_map(name, self.lifting.blocks.on_grid(value))
+        x = self.windows.gather(name)
+        if not x.leads:
+            x = self.windows.stand(x, None)
+        shape = self._answer(name, self.lifting.grid.dimensions)
+        return self.out.helper(x.value, FoldWindows(shape), image=True)
 
-    def _window_map(self, x: Field) -> str:
+    def _answer(self, name: str, axes: int) -> tuple[int, ...]:
+        """Return the shape of one window's scores; of a map of one cell, its channels."""
+        shape = list(self.graph.shapes[name])
+        batch = self.graph.batch
+        if batch > 1:
+            inner = shape.pop(0) // batch
+            shape[:0] = [inner] if inner > 1 else []
+        elif 1 in shape:
+            shape.remove(1)  # the axis of the images: the first where there is more than one
+        if len(shape) == 1 + axes and all(size == 1 for size in shape[1:]):
+            shape = shape[:1]
+        return tuple(shape)
+
+    def _window_map(self, name: str, x: Field) -> str:
+        beyond = len(x.axes)
         x = fold_axes(self.lifting, x)
         x = store(self.lifting, x, x.layout.in_order())
         (value,) = x.parts.values()
@@ -220,14 +243,12 @@ class Walk:
             none = (0,) * len(strides)
             value = self.out.helper(value, Cells(none, none, strides))
         per_window = [
-            axis.fixed
-            or axis.middle.reach == window
-            or (axis.middle.kept == 1 and stride == 1)
+            axis.fixed or axis.middle.reach == window or (axis.middle.kept == 1 and stride == 1)
             for axis, window, stride in zip(axes, grid.window, strides, strict=True)
         ]
         if not all(per_window):
             value = self.out.helper(value, Keep(((1, 1),) * len(axes)), image=True)
-        shape = _answer(x.layout, len(x.axes))
+        shape = self._answer(name, beyond)
         if shape != (x.layout.channels,):
             value = self.out.helper(value, SplitChannels(shape))
         return value
@@ -238,13 +259,3 @@ def _alone(value: Shared | PerWindow) -> bool:
     if isinstance(value, Joined):
         return all(part.private for part in value.fields)
     return isinstance(value, PerWindow) or value.private
-
-
-def _answer(layout: Layout, axes: int) -> tuple[int, ...]:
-    """The scores' own shape for one window; of a map of one cell, its channels."""
-    batch, *rest = layout.axes
-    inner = prod(sizes(a for a in batch if a.kind is Kind.FEATURES))
-    shape = [*([inner] if inner > 1 else []), *(prod(sizes(axis)) for axis in rest)]
-    if len(shape) == 1 + axes and all(size == 1 for size in shape[1:]):
-        shape = shape[:1]
-    return tuple(shape)

@@ -1,16 +1,32 @@
-"""One tensor per window: what has no sharing rule runs as it is, at its native size."""
+"""One tensor per window: what has no sharing rule runs as it is, at its native size.
+
+Note [A batch of one]
+The score of a window is what the classifier gives for that crop alone. So a classifier is read as
+a function of one image, and what its operations make of an axis with a single entry is trivial: a
+mean over the batch is the identity, and a mean over all numbers is one over the numbers of one
+image. Nothing can mix windows by what a network *means*; only the way they are run together can.
+To run an operation on many windows, they stand one behind the other in an axis whose entries the
+operation treats alone (`fullconv.lift.standing`). Where it has no such axis, or none is known, the
+operation runs on each window alone, one after the other (`Alone`). That is slow, and right for
+anything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
-from fullconv.graph import Graph, Node, batch_times
-from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, sizes
+from fullconv.errors import ModelError
+from fullconv.geometry import Grid
+from fullconv.graph import Alone, Graph, Node
+from fullconv.layout import Atom, Kind, Layout, order, sizes
 from fullconv.lift.blocks import Blocks
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, PerWindow
-from fullconv.operations import Concat, Permute, Reduce, Regroup, Reshape
+from fullconv.lift.standing import MustBeAlone, place
+from fullconv.operations import Concat, ForEachWindow, Permute, Regroup, Reshape
+from fullconv.report import Reason
 
 
 class Windows:
@@ -22,124 +38,204 @@ class Windows:
         What each value of the classifier has become; those that are gathered are changed.
     """
 
-    def __init__(
-        self, graph: Graph, out: Emitter, blocks: Blocks, values: dict[str, Lift]
-    ) -> None:
+    def __init__(self, graph: Graph, out: Emitter, blocks: Blocks, values: dict[str, Lift]) -> None:
         self.graph, self.out, self.blocks, self.values = graph, out, blocks, values
 
     def run(self, node: Node) -> None:
-        """Write a node as it is, on one tensor per window."""
-        # Gathered first: what depends on the number of windows needs a tensor that has it.
-        gathered = {name: self.gather(name) for name in node.inputs if name in self.values}
-        layout = next(iter(gathered.values())).layout
-        inputs: list[str | None] = []
-        for name in node.inputs:
-            if name in gathered:
-                inputs.append(gathered[name].value)
-            elif name is None or batch_times(name):
-                inputs.append(name)
-            else:
-                inputs.append(self.out.parameter_value(name))
-        operation = node.operation
-        results = [self._layout_after(node, index, layout) for index in range(len(node.outputs))]
-        if isinstance(operation, Reshape):
-            operation = _with_free_batch(operation, results[0])
-        self.out.written.nodes.append(
-            replace(node, operation=operation, inputs=tuple(inputs), per_window=True)
+        """Write a node as it is, on all windows at once where they can stand in one of its axes."""
+        try:
+            placed = place(self, node, self._given(node))
+        except MustBeAlone as why:
+            if self.graph.batch > 1:
+                raise self.mixing(node) from None
+            self._note_alone(node, str(why))
+            self.run_alone([node], node.outputs)
+            return
+        written = replace(node, operation=placed.operation, inputs=placed.inputs, per_window=True)
+        self.out.written.nodes.append(written)
+        for output, (axis, before) in zip(node.outputs, placed.at, strict=True):
+            shape = self.graph.shapes[output]
+            self.values[output] = PerWindow(output, shape, axis, before)
+
+    def _given(self, node: Node) -> dict[str | None, PerWindow]:
+        """Return the inputs of a node that differ from window to window."""
+        return {name: self.gather(name) for name in node.inputs if name and name in self.values}
+
+    def run_alone(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
+        """Write a piece of the classifier that runs on each window alone."""
+        made = {name for node in nodes for name in node.outputs}
+        names = dict.fromkeys(
+            name for node in nodes for name in node.inputs if name is not None and name not in made
         )
-        for output, result in zip(node.outputs, results, strict=True):
-            self.values[output] = PerWindow(output, result)
+        each = tuple(name in self.values for name in names)
+        inputs = [
+            self.stand(self.gather(name), None).value if one else self.out.parameter_value(name)
+            for name, one in zip(names, each, strict=True)
+        ]
+        piece = tuple(replace(node, per_window=True) for node in nodes)
+        operation = Alone(piece, tuple(names), tuple(outputs), each)
+        last = nodes[-1]
+        self.out.written.nodes.append(
+            Node(operation, tuple(inputs), tuple(outputs), last.name, last.kind, per_window=True)
+        )
+        for output in outputs:
+            self.values[output] = PerWindow(output, self.graph.shapes[output], None)
+
+    def _note_alone(self, node: Node, why: str) -> None:
+        kind, reasons = node.kind or node.operation.title, self.out.reasons
+        if reasons and (reasons[-1].operation, reasons[-1].layer) == (kind, node.name):
+            reasons.pop()  # it ends sharing, too: one reason says both
+        reasons.append(
+            Reason(kind, node.name, f"{why}; it runs on each window alone, one after the other")
+        )
+
+    def mixing(self, node: Node) -> ModelError:
+        """Return the refusal of a network that takes several images, and may mix them here."""
+        return ModelError(
+            f"convert: the model was exported for exactly {self.graph.batch} images, and that "
+            f"number is built into its operations, or they mix the images: "
+            f"{node.kind or node.operation.title} {node.name!r}. Export it again with a free "
+            f"batch: dynamic_shapes=({{0: torch.export.Dim.DYNAMIC}},) in PyTorch, a named first "
+            f"dimension in ONNX; or for one image."
+        )
+
+    # From fields.
 
     def gather(self, name: str) -> PerWindow:
-        """Return a value as one tensor per window, in its native layout."""
+        """Return a value as one tensor per window, in its native axes."""
         value = self.values[name]
         if isinstance(value, Field):
             value = self._gather_field(value)
         elif isinstance(value, Joined):
             parts = [self._gather_field(part) for part in value.fields]
+            axis = value.axis
+            if axis == parts[0].axis:
+                parts, axis = [self.stand(part, None) for part in parts], axis + 1
             result = self.out.unique(name)
-            joined = Node(
-                Concat(value.axis), tuple(p.value for p in parts), (result,), "", per_window=True
-            )
-            self.out.written.nodes.append(joined)
-            total = sum(part.layout.shape[value.axis] for part in parts)
-            value = PerWindow(result, parts[0].layout.with_axis(value.axis, features(total)))
+            given = tuple(part.value for part in parts)
+            self.out.written.nodes.append(Node(Concat(axis), given, (result,), "", per_window=True))
+            value = replace(parts[0], value=result, shape=self.graph.shapes[name])
         self.values[name] = value
         return value
 
     def _gather_field(self, x: Field) -> PerWindow:
         (taken,) = self.blocks.gathered(x).parts.values()
-        held = [atom for axis in x.layout.axes for atom in axis]
+        layout = _with_batch(x.layout)
+        held = [atom for axis in layout.axes for atom in axis]
         batch = next(atom for atom in held if atom.kind is Kind.BATCH)
-        spatial = sorted((a for a in held if a.spatial), key=lambda atom: atom.key)
-        stored = (batch, *x.layout.stored, *spatial)
-        shape, batch_axis = x.layout.shape, x.layout.batch_axis
-        assert batch_axis is not None
-        regroup = Regroup(
-            (-1, *sizes(stored[1:])),
-            order(stored, held),
-            (*shape[:batch_axis], -1, *shape[batch_axis + 1 :]),
-            batch_axis,
-        )
-        if x.layout.is_feature_map(len(x.axes)) and stored == tuple(held):
-            return PerWindow(taken, _native(x.layout))
-        return PerWindow(self.out.helper(taken, regroup), _native(x.layout))
+        spatial = sorted((atom for atom in held if atom.spatial), key=lambda atom: atom.key)
+        stored = (batch, *layout.stored, *spatial)
+        axis = layout.batch_axis
+        assert axis is not None
+        before = prod(sizes(layout.axes[axis][: layout.axes[axis].index(batch)]))
+        value = taken
+        if not layout.is_feature_map(len(x.axes)) or stored != tuple(held):
+            shape = layout.shape
+            free = (*shape[:axis], -1, *shape[axis + 1 :])
+            regroup = Regroup((-1, *sizes(stored[1:])), order(stored, held), free, axis)
+            value = self.out.helper(taken, regroup)
+        if not x.layout.axes:
+            return PerWindow(value, (), None)
+        return PerWindow(value, layout.shape, axis, before)
 
-    def _layout_after(self, node: Node, index: int, layout: Layout) -> Layout:
-        shape = self.graph.shapes[node.outputs[index]]
-        try:
-            if isinstance(node.operation, Reshape):
-                return layout.reshape(shape)
-            if isinstance(node.operation, Permute):
-                return layout.permute(node.operation.order)
-            if isinstance(node.operation, Reduce):
-                return _reduced(layout, node.operation)
-        except LayoutError:
-            pass
-        if len(shape) == len(layout.axes):
-            # Axes that keep their size keep what they are made of.
-            held = zip(layout.axes, layout.shape, shape, strict=True)
-            axes = tuple(axis if old == new else features(new) for axis, old, new in held)
-            if any(atom.kind is Kind.BATCH for axis in axes for atom in axis):
-                return Layout(
-                    axes, tuple(a for axis in axes for a in axis if a.kind is not Kind.BATCH)
-                )
-        known = self.graph.batch_axes.get(node.outputs[index])
-        likely = layout.batch_axis if known is None else known
-        return _plain(shape, likely, self.graph.batch)
+    # Where windows stand.
+
+    def stand(self, x: PerWindow, axis: int | None) -> PerWindow:
+        """Let the windows stand in another axis, outside of its entries; None: ahead of all.
+
+        Raises
+        ------
+        MustBeAlone
+            If they stand in the place of the images that the network takes and no other number.
+        """
+        if x.axis == axis and x.before == 1:
+            return x
+        if self.graph.batch > 1:
+            raise MustBeAlone("takes the axis of the images for another")
+        rank = len(x.shape)
+        shape = x.shape
+        # Apart: (..., before, windows, rest, ...), in which the windows stand at `place`.
+        if x.axis is None:
+            apart: tuple[int, ...] = (-1, *shape)
+            place = 0
+        else:
+            ahead = (x.before,) if x.before > 1 else ()
+            rest = shape[x.axis] // x.before
+            apart = (*shape[: x.axis], *ahead, -1, rest, *shape[x.axis + 1 :])
+            place = x.axis + len(ahead)
+        value = x.value
+        stored = apart if x.axis is None else (*shape[: x.axis], -1, *shape[x.axis + 1 :])
+        others = [i for i in range(len(apart)) if i != place]
+        at = 0 if axis is None else axis
+        if x.axis is not None and x.before > 1 and axis is not None and axis > x.axis:
+            at += 1  # the axis in which they stood is in two pieces
+        turned = (*others[:at], place, *others[at:])
+        if turned != tuple(range(len(apart))):
+            if apart != stored:
+                value = self.out.helper(value, Reshape(apart))
+            value = self.out.helper(value, Permute(turned))
+            stored = tuple(apart[i] for i in turned)
+        wanted = (-1, *shape) if axis is None else (*shape[:axis], -1, *shape[axis + 1 :])
+        if stored != wanted:
+            value = self.out.helper(value, Reshape(wanted))
+        assert axis is None or axis < rank
+        return PerWindow(value, shape, axis)
+
+    def for_each(self, name: str, shape: Sequence[int], axis: int | None) -> str:
+        """Repeat a parameter for every window; they stand in this axis."""
+        repeated = self.out.helper(self.out.parameter_value(name), ForEachWindow(), image=True)
+        return self.stand(PerWindow(repeated, tuple(shape), None), axis).value
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the native shape of a value or parameter."""
+        if name in self.graph.constants:
+            return self.graph.constants[name].shape
+        return tuple(self.graph.shapes[name])
 
 
-def _reduced(layout: Layout, operation: Reduce) -> Layout:
-    """Leave out the axes that are reduced, or what is in them."""
-    axes = list(layout.axes)
-    for axis in sorted(operation.axes, reverse=True):
-        if any(atom.kind is Kind.BATCH for atom in axes[axis]):
-            raise LayoutError("reduces over the batch")
-        axes[axis : axis + 1] = [()] if operation.keepdims else []
-    return Layout(tuple(axes), tuple(a for x in axes for a in x if a.kind is Kind.FEATURES))
+class AsTheyStand(Windows):
+    """A piece of a network whose windows stand in the first axis, and are never moved."""
+
+    def __init__(self, graph: Graph) -> None:
+        out = Emitter(graph)
+        super().__init__(graph, out, Blocks(Grid((1,), (1,)), out), {})
+
+    def treats_apart(self, inputs: Sequence[str]) -> bool:
+        """Whether it treats each entry of its inputs' first axis by itself, operation by operation.
+
+        ``inputs`` are values of the graph.
+        """
+        self.values = {name: PerWindow(name, self.graph.shapes[name]) for name in inputs}
+        for node in self.graph.nodes:
+            given = self._given(node)
+            if not given:
+                self.out.waiting.update(dict.fromkeys(node.outputs, node))
+                continue
+            try:
+                placed = place(self, node, given)
+            except MustBeAlone:
+                return False
+            for output, (axis, before) in zip(node.outputs, placed.at, strict=True):
+                self.values[output] = PerWindow(output, self.graph.shapes[output], axis, before)
+        results = [self.values.get(name) for name in self.graph.outputs]
+        return all(isinstance(x, PerWindow) and (x.axis, x.before) == (0, 1) for x in results)
+
+    def stand(self, x: PerWindow, axis: int | None) -> PerWindow:
+        """Return the windows where they are.
+
+        Raises
+        ------
+        MustBeAlone
+            If they are wanted elsewhere.
+        """
+        if (x.axis, x.before) != (axis, 1):
+            raise MustBeAlone("takes the axis of the images for another")
+        return x
 
 
-def _native(layout: Layout) -> Layout:
-    """Axes of cells become ordinary axes."""
-    axes = tuple(
-        tuple(b for a in axis for b in (features(a.size) if a.spatial else (a,)))
-        for axis in layout.axes
-    )
-    return Layout(axes, tuple(a for axis in axes for a in axis if a.kind is Kind.FEATURES))
-
-
-def _plain(shape: Sequence[int], batch_axis: int | None, batch: int) -> Layout:
-    """The layout of a tensor of which only the shape and the likely batch axis are known."""
-    if batch_axis is None or batch_axis >= len(shape) or shape[batch_axis] % batch:
-        batch_axis = 0
-    axes: list[tuple[Atom, ...]] = [features(size) for size in shape]
-    if shape:
-        inner = features(shape[batch_axis] // batch) if shape[batch_axis] % batch == 0 else ()
-        axes[batch_axis] = (Atom(Kind.BATCH, batch), *inner)
-    return Layout(tuple(axes), tuple(a for x in axes for a in x if a.kind is Kind.FEATURES))
-
-
-def _with_free_batch(operation: Reshape, layout: Layout) -> Reshape:
-    axis = layout.batch_axis
-    shape = operation.shape
-    return operation if axis is None else Reshape((*shape[:axis], -1, *shape[axis + 1 :]))
+def _with_batch(layout: Layout) -> Layout:
+    """Return a layout in which the windows have an atom: the outermost of the first axis."""
+    if layout.batch_axis is not None:
+        return layout
+    first, *others = layout.axes or ((),)
+    return replace(layout, axes=((Atom(Kind.BATCH, 1), *first), *others))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from fullconv.runtimes.choosing import fastest, native, open_runtime, runtimes_for
-from fullconv.runtimes.runtime import Runtime, cores
+from fullconv.runtimes.runtime import Runtime
 
-__all__ = ["Runtime", "cores", "fastest", "native", "open_runtime", "runtimes_for"]
+__all__ = ["Runtime", "fastest", "native", "open_runtime", "runtimes_for"]

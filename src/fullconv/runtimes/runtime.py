@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.closing import Closing
 from fullconv.errors import FullconvError, ModelError, first_line
-
-
-def cores() -> int:
-    """Count the processor's cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
+from fullconv.system.processor import cores
 
 
 def cores_for(lanes: int) -> int:

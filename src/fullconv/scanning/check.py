@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,20 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
+from fullconv.judging import Crops, Verification, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
-from fullconv.scanning.heatmap import Heatmap, rounding
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
-from fullconv.verification import Verification, arrays, judge
+from fullconv.verification import arrays
+
+Scorer = Callable[[NDArray[np.float32]], list[Any]]
+"""From crops ``(n, C, h, w)`` to every output of a model."""
 
 MANY = 1 << 22
 """Of more windows than this, those to check are drawn without looking which were scanned."""
-
-ALONE = 16
-"""So many of the crops are also scored one at a time: a model's own difference shows on few, and
-crops are what a scan saves."""
 
 TRIES = 32
 """How often a part of such an image is asked for a scanned window before it is passed over."""
@@ -40,7 +42,7 @@ def verify_heatmap(
     seed: int = 0,
     runtime: Runtime | None = None,
 ) -> Verification | None:
-    """Compare scores of a heatmap with those of crops that are read from the image again.
+    """Compare scores of a heatmap with those of crops that are read again, each scored alone.
 
     Returns None where no window was scanned.
 
@@ -63,7 +65,11 @@ def verify_heatmap(
     ------
     ImageError
         If the image has another size, or other bands, than the one that was scanned.
+    DamagedError
+        If the heatmap has lost scores, or they have changed.
     """
+    if heatmap.path is not None:
+        heatmap.check()
     metadata = heatmap.metadata
     if list(image.size) != metadata["image_size"]:
         height, width = metadata["image_size"]
@@ -93,17 +99,28 @@ def verify_heatmap(
         x0, y0, x1, y1 = heatmap.grid.box(row, column)
         return prepared_pixels(image, preprocessing, (y0, y1), (x0, x1))[0]
 
-    def scores_of(part: slice) -> list[NDArray[Any]]:
-        batch = np.stack([crop(row, column) for row, column in places[part]])
-        return [leaf(score(batch), metadata["output"]).reshape(len(batch), -1)]
+    def scored(by: Scorer, count: int, first: int = 0) -> list[NDArray[Any]]:
+        batch = np.stack([crop(row, column) for row, column in places[first : first + count]])
+        return [leaf(by(batch), metadata["output"])]
 
+    @cache
+    def double() -> Scorer:
+        run = framework.in_double(model)
+        return lambda crops: arrays(framework, run(framework.images(model, crops)))
+
+    crops = Crops(
+        lambda k: scored(score, 1, k),
+        lambda n: scored(score, n),
+        lambda k: scored(double(), 1, k),
+    )
     # A classifier in half precision is scanned in f32: its own crops are not the same function.
     is_half = framework.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype.itemsize < 4
     exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
-    return judge([kept], scores_of, exact, rounding(metadata["dtype"]), ALONE)
+    epsilon = framework.epsilon(model)
+    return judge([kept], crops, exact, rounding(metadata["dtype"]), epsilon)
 
 
-def _scorer(framework: Framework, model: Any) -> Callable[[NDArray[np.float32]], list[Any]]:
+def _scorer(framework: Framework, model: Any) -> Scorer:
     """Return a function that scores crops as the model itself does."""
     classify = framework.classifier(model)
     return lambda crops: arrays(framework, classify(framework.images(model, crops)))

@@ -48,6 +48,7 @@ class Engine(Closing):
         """
         key = name, precision, device, lanes
         if key not in self._open:
+            self.fcn.idle()
             self._open[key] = choose_runtime(
                 self.fcn, self.digest, name, image, precision, device, lanes
             )

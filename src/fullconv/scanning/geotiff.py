@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, first_line
-from fullconv.scanning.heatmap import LEVELS, NOT_SCANNED, Heatmap
-from fullconv.scanning.ledger import to_disk
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.storing import LEVELS, NOT_SCANNED
+from fullconv.scanning.validity import valid
+from fullconv.system.disk import to_disk
 
 BLOCK = 256
 """Rows and columns of a block of the file, a multiple of 16 as TIFF demands."""
@@ -169,7 +171,11 @@ def open_geotiff(path: Path) -> tuple[Bands, dict[str, Any]]:
     """Open a heatmap that `write_geotiff` wrote."""
     try:
         bands = Bands(path)
-        return bands, json.loads(bands.raster.tags()[RECORD])
+        try:
+            return bands, valid(json.loads(bands.raster.tags()[RECORD]))
+        except BaseException:
+            bands.raster.close()
+            raise
     except MissingExtraError:
         raise
     except Exception as error:

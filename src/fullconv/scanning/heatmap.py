@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import FullconvError, ImageError, InputError, first_line
-from fullconv.geometry import Grid, Pair
-from fullconv.verification import Verification
+from fullconv.closing import Closing
+from fullconv.errors import DamagedError, FullconvError, InputError, first_line
+from fullconv.geometry import Grid
+from fullconv.judging import Verification
+from fullconv.scanning.damage import Damage, find_damage, named
+from fullconv.scanning.digests import Checksums, is_sealed
+from fullconv.scanning.storing import LEVELS, NOT_SCANNED, decoded
+from fullconv.scanning.validity import valid
 
 if TYPE_CHECKING:
-    import zarr
+    pass
 
-LEVELS = 254
-"""A score between 0 and 1 is stored in uint8 as the nearest of so many steps."""
-
-NOT_SCANNED = 255
-"""What uint8 has in place of NaN."""
+RECORD_CHANGED = "their record was changed after it was written"
 
 
-class Heatmap:
+class Heatmap(Closing):
     """The scores of every window of an image, larger than memory if need be.
 
     Attributes
@@ -59,12 +60,13 @@ class Heatmap:
             from fullconv.scanning.geotiff import open_geotiff
 
             array, metadata = open_geotiff(path)
-            return cls(array, metadata, path)
+            return cls(_checked(lambda: array, metadata), metadata, path)
         import zarr
 
         try:
             group = zarr.open_group(path, mode="r")
-            return cls(group["0"], dict(group.attrs)["fullconv"], path)  # type: ignore[arg-type]
+            metadata = valid(dict(group.attrs)["fullconv"])
+            return cls(_checked(lambda: group["0"], metadata), metadata, path)
         except FullconvError:
             raise
         except Exception as error:
@@ -73,6 +75,12 @@ class Heatmap:
                 f"({type(error).__name__}: {first_line(error)}); give the folder that "
                 f"'fullconv scan -o' named."
             ) from None
+
+    def close(self) -> None:
+        """Let go of the file of a GeoTIFF, which Windows would keep in its place; zarr has none."""
+        held = getattr(self.array, "raster", None)
+        if held is not None:
+            held.close()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -86,7 +94,42 @@ class Heatmap:
         held = self.metadata.get("verification")
         if held is None:
             return None
-        return Verification(**{name: held[name] for name in Verification.__dataclass_fields__})
+        fields = Verification.__dataclass_fields__
+        return Verification(**{name: held[name] for name in fields if name in held})
+
+    @property
+    def checksums(self) -> Checksums | None:
+        """The digests of its tiles; None where it was made before heatmaps had any."""
+        held = self.metadata.get("checksums")
+        return None if held is None else Checksums.from_json(held)
+
+    def damage(self) -> tuple[Damage, ...]:
+        """Return which of its scores are lost, or are not those that were scanned.
+
+        All tiles are read and compared with their digests. Of a heatmap without checksums only
+        those are found that cannot be read, or are missing where all windows were scanned.
+        """
+        if self.checksums is not None and not is_sealed(self.metadata):
+            _, rows, columns = self.shape
+            box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
+            return (Damage((0, rows), (0, columns), box, RECORD_CHANGED, None),)
+        return find_damage(self)
+
+    def check(self) -> None:
+        """Check that it has all scores that were scanned, and no others.
+
+        Raises
+        ------
+        DamagedError
+            If it has not; its text says where.
+        """
+        damage = self.damage()
+        if damage:
+            raise DamagedError(
+                f"{self.path or 'the heatmap'} is damaged, {named(damage)}; scan it once more with "
+                f"repair=True (--repair), which computes only what is lost.",
+                damage,
+            )
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -108,8 +151,22 @@ class Heatmap:
         return x0 * sx, y0 * sy, x1 * sx, y1 * sy
 
     def __getitem__(self, place: Any) -> NDArray[np.floating[Any]]:
-        """Return scores as floating point numbers, NaN where nothing was scanned."""
-        return decoded(np.asarray(self.array[place]))
+        """Return scores as floating point numbers, NaN where nothing was scanned.
+
+        Raises
+        ------
+        DamagedError
+            If they cannot be read. What reads as whole may still be damaged: see `check`.
+        """
+        try:
+            return decoded(np.asarray(self.array[place]))
+        except (FullconvError, IndexError, TypeError):
+            raise
+        except Exception as error:  # libraries raise errors of all kinds over damaged chunks
+            raise DamagedError(
+                f"{self.path or 'the heatmap'} cannot be read: it is damaged ({first_line(error)});"
+                f" scan it once more with repair=True (--repair), which computes only what is lost."
+            ) from None
 
     def __array__(
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
@@ -125,90 +182,32 @@ class Heatmap:
         return f"Heatmap({where}{classes} scores x {rows} rows x {columns} columns, {self.grid!r})"
 
 
-def encoded(scores: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Return scores as they are stored.
+class Unreadable:
+    """In place of scores that nobody can read: what describes them is lost or damaged."""
 
-    Raises
-    ------
-    ImageError
-        If a score does not fit the type.
-    """
-    if dtype == "uint8":
-        # Half a step beyond is still stored as 0 or 1: probabilities add up to 1 but for rounding.
-        steps = np.rint(scores * LEVELS)
-        known = scores[~np.isnan(scores)]
-        if ((steps < 0) | (steps > LEVELS)).any():
-            raise ImageError(
-                f"dtype='uint8' stores scores between 0 and 1, and the model gives "
-                f"{known.min():.3g} to {known.max():.3g}; use float16."
-            )
-        return np.where(np.isnan(scores), NOT_SCANNED, steps).astype(np.uint8)
-    if dtype == "float16":
-        with np.errstate(over="ignore"):
-            half = scores.astype(np.float16)
-        if np.isinf(half).any() and not np.isinf(scores).any():
-            raise ImageError(
-                f"dtype='float16' stores scores up to 65504, and the model gives "
-                f"{np.nanmax(np.abs(scores)):.3g}; use float32."
-            )
-        return half
-    return scores.astype(np.float32, copy=False)
+    def __init__(self, checksums: Checksums, why: str) -> None:
+        self.shape, self.chunks = checksums.shape, (checksums.shape[0], *checksums.tile)
+        self.dtype = np.dtype(checksums.dtype)
+        self._why = why
+
+    def __getitem__(self, place: Any) -> NDArray[Any]:
+        """Say why."""
+        raise OSError(self._why)
 
 
-def decoded(stored: NDArray[Any]) -> NDArray[np.floating[Any]]:
-    """Return stored scores as floating point numbers."""
-    if stored.dtype != np.uint8:
-        return stored
-    scores = stored.astype(np.float32) / np.float32(LEVELS)
-    scores[stored == NOT_SCANNED] = np.nan
-    return scores
-
-
-def rounding(dtype: str) -> tuple[float, float]:
-    """Return how far storing moves a score at most: (absolute, as a share of it)."""
-    absolute = {"uint8": 0.5 / LEVELS, "float16": 2.0**-25, "float32": 0.0}
-    share = {"uint8": 0.0, "float16": 2.0**-11, "float32": 2.0**-24}
-    return absolute[dtype], share[dtype]
-
-
-def create(store: Any, shape: tuple[int, int, int], tile: Pair, dtype: str) -> zarr.Array[Any]:
-    """Make an empty heatmap in a zarr store, one chunk to a tile, and return its scores.
-
-    Its axes are class, row and column, by the names that OME-Zarr's viewers know.
-    """
-    import zarr
-    from zarr.codecs import BytesCodec, ZstdCodec
-
-    group = zarr.open_group(store, mode="w", zarr_format=3)
-    return group.create_array(
-        "0",
-        shape=shape,
-        chunks=(shape[0], *tile),
-        dtype=dtype,
-        serializer=BytesCodec(endian="little"),
-        compressors=ZstdCodec(),
-        fill_value=nothing(dtype),
-        dimension_names=["c", "y", "x"],
-    )
-
-
-def write_chunk(path: Path, scores: NDArray[Any], tile: Pair) -> None:
-    """Write a tile's scores, as `encoded` gives them, as a chunk of the array that `create` makes.
-
-    zarr would do the same, but through an event loop and threads of its own, which wait for a core
-    wherever the network has them all: a seventh of the time of a whole scan, measured.
-    """
-    from imagecodecs import zstd_encode
-
-    chunk = np.full((len(scores), *tile), nothing(scores.dtype), scores.dtype.newbyteorder("<"))
-    chunk[:, : scores.shape[1], : scores.shape[2]] = scores
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(zstd_encode(chunk.tobytes()))
-
-
-def nothing(dtype: Any) -> float:
-    """Return what stands for a window that was not scanned."""
-    return NOT_SCANNED if np.dtype(dtype) == np.uint8 else float("nan")
+def _checked(scores: Callable[[], Any], metadata: Mapping[str, Any]) -> Any:
+    """Return the scores; where a heatmap with checksums has lost them, what says so."""
+    if "checksums" not in metadata:
+        return scores()
+    checksums = Checksums.from_json(metadata["checksums"])
+    try:
+        array = scores()
+        if tuple(array.shape) == checksums.shape:
+            return array
+        why = f"an array of {tuple(array.shape)}, and {checksums.shape} were scanned"
+    except Exception as error:  # libraries raise errors of all kinds over damaged files
+        why = f"{type(error).__name__}: {first_line(error)}"
+    return Unreadable(checksums, why)
 
 
 def describe(store: Any, heatmap: Heatmap) -> None:

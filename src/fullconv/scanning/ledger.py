@@ -3,35 +3,56 @@
 Note [An unfinished output]
 
 While a scan writes ``heat.zarr``, everything lies in the folder ``heat.zarr.part``: the heatmap,
-``run.json`` (what the run was asked for and what it chose, written before the first tile) and
-``tiles`` (a line for each finished tile: its number, how many of its windows were to be scored, and
-how many of these hold NaN pixels).
+``run.json`` (what the run was asked for and what it chose, written before the first tile, with a
+copy in the heatmap) and ``tiles`` (a line for each finished tile, see `lines`).
 A tile's line is written when its scores are on the disk, so whatever moment the process is killed
-at, every tile with a line is whole, and every other is computed again. A last line that is cut
-short counts for nothing. Of tiles that follow fast on each other, those of a second are brought to
-the disk together: to wait for it after each took 3 % of a fast scan. When the heatmap is complete
-it is moved to its own name in one step: what has that name is finished.
+at, every tile with a line is whole, and every other is computed again. Nothing is believed for all
+that: a line proves itself by a checksum, and a tile by the digest of its scores. Lines are only
+ever added, and the last for a tile counts. A last line that is cut short counts for nothing. Of
+tiles that follow fast on each other, those of a second are brought to the disk together: to wait
+for it after each took 3 % of a fast scan. When the heatmap is complete it is moved to its own name
+in one step: what has that name is finished.
+
+The folder is made with the first line of ``tiles`` in it, in one step: one that has neither that
+nor ``run.json`` is somebody else's, and is not touched.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import shutil
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-import numpy as np
-
-from fullconv.errors import InputError, OutputError, first_line
-
-HEATMAP = "heatmap"
-RUN = "run.json"
-TILES = "tiles"
+from fullconv.errors import HeatmapWarning, InputError, OutputError, first_line
+from fullconv.scanning import lines
+from fullconv.scanning.chunks import write_whole
+from fullconv.scanning.digests import sealed
+from fullconv.scanning.lines import CUT, HEADER, Line
+from fullconv.scanning.ours import (
+    HEATMAP,
+    OWNER,
+    REPLACED,
+    RUN,
+    TILES,
+    copy_in,
+    is_ours,
+    keep_others,
+    make_part,
+    record_in,
+    remove_part,
+    remove_partial,
+    remove_strays,
+    set_aside,
+)
+from fullconv.system.disk import replace, to_disk
+from fullconv.system.exchanging import exchange
+from fullconv.system.locking import HeldElsewhereError, Lock
 
 SETTLED_EVERY = 1.0
 """Seconds for which finished tiles wait for others, with which they are brought to the disk."""
@@ -40,48 +61,33 @@ SLOW = 0.25
 """A tile does not wait where one takes so many seconds: several lanes may end theirs together, and
 the next to end would come late."""
 
-WHAT = {
-    "model": "another model, or another conversion of it",
-    "image": "another image",
-    "read": "another level, resolution, size or bands of the image",
-    "pixels": "the image as it was before it changed",
-    "preprocessing": "pixels prepared in another way",
-    "region": "another part of the image",
-    "dtype": "another --dtype",
-    "output": "another output of the model",
-    "runtime": "another --runtime",
-    "device": "another --device",
-    "precision": "another --precision",
-    "tile": "other tiles",
-    "fullconv": "another version of fullconv",
-}
-"""What the words of a run's record mean to whom it refuses."""
-
 
 class Ledger:
     """The finished tiles of an unfinished output; one process at a time holds it.
 
     Attributes
     ----------
-    before : NDArray
-        Numbers of the tiles that earlier runs have finished.
-    windows, odd : int
-        Windows in all finished tiles, and those of them that hold NaN pixels.
+    lines : dict of Line
+        The tiles that earlier runs have finished, as far as their lines tell, by number.
+    damaged : int
+        How many lines are damaged.
 
     Raises
     ------
     InputError
-        If the unfinished output belongs to another run.
+        If the unfinished output belongs to nobody knows which run.
     OutputError
-        If it cannot be written, or another process is writing it.
+        If it cannot be written, another process is writing it, or fullconv did not make it.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.folder = out.with_name(out.name + ".part")
-        self.before = np.zeros(0, np.int64)
-        self.windows = self.odd = 0
+        self.lines: dict[int, Line] = {}
+        self.damaged = 0
         self._file: Any = None
+        self._lock: Lock | None = None
+        self._is_new = self._is_cut = False
         self._unsettled: list[tuple[bytes, Path]] = []
         self._began_at, self._added = time.monotonic(), 0
         self._settled_at = self._began_at - SETTLED_EVERY
@@ -94,73 +100,91 @@ class Ledger:
 
     def begun(self) -> dict[str, Any] | None:
         """Return the record of the run that began this output; None where there is none."""
-        try:
-            record = json.loads((self.folder / RUN).read_bytes())
-        except (OSError, ValueError):
+        own = record_in(self.folder / RUN)
+        record = own if own is not None else copy_in(self.heatmap)
+        if record is None:
+            if self.keeps() or self.heatmap.exists():
+                raise InputError(
+                    f"{self.folder}: its {RUN} is lost or damaged, so that nobody knows which run "
+                    f"it belongs to; put it back, or start again with resume=False (--no-resume), "
+                    f"which discards what was scanned."
+                )
             return None  # killed before the record was whole: nothing is lost
+        if own is None:
+            warnings.warn(
+                f"{self.folder / RUN} was lost or damaged; its copy in the heatmap has taken its "
+                f"place",
+                HeatmapWarning,
+                stacklevel=2,
+            )
+            write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
         # Killed before the first tile; or when the heatmap had its own name already.
-        is_there = (self.heatmap / "zarr.json").exists()
-        return record if is_there and isinstance(record, dict) else None
+        return record if self.heatmap.exists() else None
 
     def lock(self) -> None:
         """Make the folder, and keep every other process out of it until this one ends."""
+        if self._file is not None:
+            return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._is_new = make_part(self.folder)
+            if not self._is_new and not is_ours(self.folder):
+                raise OutputError(
+                    f"cannot write {self.out}: {self.folder} is there, and fullconv did not make "
+                    f"it; move it away, or choose another name."
+                )
             self._file = (self.folder / TILES).open("a+b", buffering=0)
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(
                 f"cannot write {self.out}: {error.strerror or error}; choose a folder that exists "
                 f"and that you may write to."
             ) from None
         try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock = Lock(self._file, self.folder / OWNER)
+        except HeldElsewhereError as other:
             self._file.close()
             self._file = None
+            told = f" ({other})" if str(other) else ""
             raise OutputError(
-                f"cannot write {self.out}: another process is writing it; wait for it, or choose "
-                f"another name."
+                f"cannot write {self.out}: another process is writing it{told}; wait for it, or "
+                f"choose another name."
             ) from None
-        except OSError:
-            return  # some file systems of clusters know no locks
+        if not self._is_in_place():  # the process that held it has ended, and removed it
+            self.close()
+            self.lock()
 
-    def begin(self, record: Mapping[str, Any]) -> None:
-        """Start from nothing, under a run's record."""
-        self._file.truncate(0)  # first: no tile may count whose scores are removed
-        os.fsync(self._file.fileno())
-        for entry in self.folder.iterdir():
-            if entry.name != TILES:
-                _remove(entry)
-        _write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
+    def begin(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Start from nothing, under a run's record, which is returned as it is kept."""
+        self._is_new = True
+        if self._held() != HEADER:
+            self._file.truncate(0)  # first: no tile may count whose scores are removed
+            self._file.write(HEADER)
+            os.fsync(self._file.fileno())
+        remove_part(self.folder, kept=(TILES, OWNER))
+        whole = sealed({**record, "id": uuid4().hex})
+        write_whole(self.folder / RUN, json.dumps(whole, indent=2).encode())
+        return whole
 
     def created(self) -> None:
         """Bring the empty heatmap to the disk, before a tile counts on it."""
-        for record in self.heatmap.rglob("zarr.json"):
-            to_disk(record)
-            to_disk(record.parent)
+        for place in (self.heatmap / "zarr.json", self.heatmap / "0" / "zarr.json"):
+            to_disk(place)
+            to_disk(place.parent)
+        to_disk(self.folder)
 
-    def resume(self) -> None:
-        """Read which tiles are done, and sweep up what a killed process left half-written."""
-        self._file.seek(0)
-        held = self._file.read()
-        whole = held[: held.rfind(b"\n") + 1]
-        lines = np.array(whole.split(), np.int64).reshape(-1, 3)
-        self.before = lines[:, 0]
-        self.windows, self.odd = (int(n) for n in lines[:, 1:].sum(axis=0))
-        self._file.truncate(len(whole))
-        for left in self.folder.rglob("*.partial"):
-            left.unlink(missing_ok=True)
+    def resume(self, tiles: int) -> None:
+        """Read which of so many tiles are done, and sweep up what is half-written."""
+        held = self._held()
+        self.lines, self.damaged = lines.read(held, tiles)
+        self._is_cut = not held.endswith(b"\n")
+        remove_partial(self.folder)
 
-    def add(self, tile: int, windows: int, odd: int, chunk: Path) -> None:
+    def add(self, line: Line, chunk: Path) -> None:
         """Note that a tile's scores are in this file; it counts when that is on the disk."""
-        self._unsettled.append((b"%d %d %d\n" % (tile, windows, odd), chunk))
+        self._unsettled.append((line.to_bytes(), chunk))
         self._added += 1
-        self.windows += windows
-        self.odd += odd
+        self.lines[line.tile] = line
         now = time.monotonic()
         is_slow = now - self._began_at >= SLOW * self._added
         if is_slow or now - self._settled_at >= SETTLED_EVERY:
@@ -178,14 +202,11 @@ class Ledger:
             for place in parent.relative_to(self.folder).parents:
                 to_disk(self.folder / place)
         self._known |= parents
-        lines = b"".join(line for line, _ in settled)
-        whole = os.fstat(self._file.fileno()).st_size
-        try:
-            while lines:  # a full disk takes what it can, and refuses only the next byte
-                lines = lines[self._file.write(lines) :]
-        except OSError:
-            self._file.truncate(whole)  # no line that is cut short, for the next to join
-            raise
+        held = (CUT if self._is_cut else b"") + b"".join(line for line, _ in settled)
+        self._is_cut = True
+        while held:  # a full disk takes what it can, and refuses only the next byte
+            held = held[self._file.write(held) :]
+        self._is_cut = False
         os.fsync(self._file.fileno())
         self._settled_at = time.monotonic()
 
@@ -194,7 +215,7 @@ class Ledger:
         with suppress(OSError):  # of a disk that is full, which has been told already
             self.settle()
         # By the file itself: what a run that was refused has not read is another run's work.
-        return os.fstat(self._file.fileno()).st_size > 0
+        return any(lines.parsed(line) for line in self._held().split(b"\n"))
 
     def finish(self, made: Path, overwrite: bool) -> None:
         """Move the finished output to its name, and remove all else."""
@@ -204,63 +225,73 @@ class Ledger:
                 f"heatmap is {made}."
             )
         try:
-            if self.out.exists():
-                self.out.rename(self.folder / "replaced")
-            made.rename(self.out)
+            if made.is_file():
+                replace(made, self.out)
+            elif not self.out.exists():
+                made.rename(self.out)
+            elif not exchange(made, self.out):
+                self.out.rename(self.folder / REPLACED)
+                made.rename(self.out)
             to_disk(self.out.parent)
         except OSError as error:
             raise OutputError(
                 f"cannot write {self.out}: {first_line(error)}; the finished heatmap is {made}."
             ) from None
-        self.close()
-        with suppress(OSError):  # the output is whole, whatever is left here
-            _remove(self.folder)
+        self.sweep()
+
+    def recover(self) -> None:
+        """Put back what a run has taken away to replace it, which was killed before it did.
+
+        What killed processes have left besides is removed.
+        """
+        remove_strays(self.folder)
+        if os.path.exists(self.folder / REPLACED) and not os.path.lexists(self.out):
+            self.lock()
+            (self.folder / REPLACED).rename(self.out)
+
+    def is_left_by(self, run: str | None) -> bool:
+        """Whether this is what a run has left here that had its heatmap in place already."""
+        left = record_in(self.folder / RUN)
+        return left is not None and run is not None and left.get("id") == run
+
+    def sweep(self) -> None:
+        """Remove what a run has left that has its heatmap in place, but for others' files."""
+        self.lock()
+        for old in (self.heatmap, self.folder / REPLACED):
+            if old.is_dir() and not old.is_symlink():
+                kept = keep_others(old, self.out)
+                if kept:
+                    warnings.warn(
+                        f"{', '.join(map(str, kept[:3]))}{' and others' * (len(kept) > 3)}: not of "
+                        f"the heatmap that was replaced, and kept",
+                        HeatmapWarning,
+                        stacklevel=2,
+                    )
+        self._let_go(remove=True)
 
     def close(self) -> None:
         """Let others write it. What is finished stays; where nothing is, nothing stays."""
-        if self._file is None:
-            return
-        keeps, file, self._file = self.keeps(), self._file, None
-        with file:
-            if not keeps:
-                _remove(self.folder)
+        if self._file is not None:
+            self._let_go(remove=not self.keeps() and self._is_new)
 
+    def _let_go(self, remove: bool) -> None:
+        file, self._file = self._file, None
+        with file:  # while nobody else can have it
+            aside = set_aside(self.folder) if remove else None
+        if self._lock is not None and aside is None:
+            self._lock.release()
+        if remove:
+            aside = aside or set_aside(self.folder)  # which Windows does when the file is closed
+            with suppress(OSError):  # the output is whole, whatever is left here
+                remove_part(aside or self.folder)
 
-def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
-    """Refuse an output that belongs to another run, with the reason."""
-    other = [word for word in WHAT if begun.get(word) != asked.get(word)]
-    if other:
-        # From another model, or other pixels of an image, follows more that differs.
-        telling = [word for word in other if word in ("model", "image", "read")] or other
-        reasons = ", and ".join(WHAT[word] for word in telling)
-        raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
+    def _is_in_place(self) -> bool:
+        with suppress(OSError):
+            place = (self.folder / TILES).stat()
+            return os.path.samestat(os.fstat(self._file.fileno()), place)
+        return False
 
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_bytes(data)
-    to_disk(temporary)
-    temporary.replace(path)
-    to_disk(path.parent)
-
-
-def to_disk(path: Path) -> None:
-    """Have the system write a file or folder out now."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return  # Windows opens no folders
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise  # else: a file system, such as of a network, that cannot do so for folders
-    finally:
-        os.close(handle)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    def _held(self) -> bytes:
+        self._file.seek(0)
+        held: bytes = self._file.read()
+        return held

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.files import whole
 from fullconv.geometry import Pair
-from fullconv.runtimes import Runtime, cores, fastest, open_runtime, runtimes_for
+from fullconv.runtimes import Runtime, fastest, open_runtime, runtimes_for
+from fullconv.system.processor import cores
 from fullconv.tiling import Plan, Tile
 
 Read = Callable[[Tile], NDArray[np.float32]]
@@ -137,8 +138,8 @@ def choose_runtime(
     if remembered in runtimes_for(fcn):
         return open_runtime(fcn, remembered, precision=precision, device=device, lanes=lanes)
     tile = largest_plan(fcn, image, TRIED_BYTES)[0]
-    size = tile.size
-    best = fastest(fcn, (1, fcn.shape.channels, *size), precision, lanes=lanes)
+    images = (1, fcn.shape.channels, *tile.size)
+    best = fastest(fcn, images, precision, lanes=lanes, device=device)
     remember(key, best.name)
     return best
 
@@ -195,7 +196,7 @@ def remember(key: str, value: Any) -> None:
         path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as temporary:
-            temporary.write_text(json.dumps(recall() | {key: value}, indent=1))
+            temporary.write_text(json.dumps(recall() | {key: value}, indent=1), encoding="utf-8")
 
 
 def _memory() -> Path:

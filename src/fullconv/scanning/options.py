@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from math import prod
 from typing import Any
 
+from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import InputError
+from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import Source, fit_channels, open_source, resized
@@ -25,6 +26,10 @@ MERGED_WITH_HALO_BYTES = 1_500_000_000
 """The same in ONNX Runtime, which merges what follows a convolution into it, and holds about half
 of what is estimated: a scan by a one-pass ResNet-18 takes 1.4 GB in all, and 1.2 with the former.
 """
+
+MOST_WINDOWS = 1 << 36
+"""Windows of one scan: their scores take 275 GB for each class, and some file formats let a few
+bytes claim far more pixels than these have."""
 
 Box = tuple[float, float, float, float]
 
@@ -51,25 +56,38 @@ class Options:
     windows_to_check: int = 64
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
+        if str(self.dtype) not in DTYPES:
             raise InputError(f"scan(dtype={self.dtype!r}): expected {', '.join(DTYPES)}.")
-        if not 0 < self.scale <= LARGEST_SCALE:
+        if not (is_number(self.scale) and 0 < self.scale <= LARGEST_SCALE):
             raise InputError(
                 f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
                 f"0.5 halves the image, and finds what is twice as large."
             )
-        if self.tile is not None and not (_are_whole(self.tile, 1) and len(self.tile) == 2):
+        if self.tile is not None and not (are_whole(self.tile, 1) and len(self.tile) == 2):
             raise InputError(
                 f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."
             )
-        if self.memory_bytes is not None and self.memory_bytes < 1:
+        if self.memory_bytes is not None and not (
+            is_number(self.memory_bytes) and self.memory_bytes >= 1
+        ):
             raise InputError(f"scan(memory_bytes={self.memory_bytes}): expected at least 1 byte.")
-        if self.bands is not None and not _are_whole(self.bands, 0):
+        if self.bands is not None and not are_whole(self.bands, 0):
             raise InputError(
                 f"scan(bands={self.bands}): expected a list of bands, counted from 1, as in [4, 3, "
                 f"2]."
             )
-        if not _are_whole([self.windows_to_check], 0):
+        if not are_whole([self.output], 0):
+            raise InputError(
+                f"scan(output={self.output!r}): expected the number of one of the model's outputs, "
+                f"from 0."
+            )
+        held = self.preprocessing
+        if held is not None and not isinstance(held, Preprocessing):
+            raise InputError(
+                f"scan(preprocessing={held!r}): expected a fullconv.Preprocessing, as in "
+                f"Preprocessing(scale=1 / 255)."
+            )
+        if not are_whole([self.windows_to_check], 0):
             raise InputError(
                 f"scan(windows_to_check={self.windows_to_check}): expected 0 or more windows."
             )
@@ -105,12 +123,26 @@ class Options:
         if self.scale != 1:
             height, width = (max(1, round(n * self.scale)) for n in image.size)
             image = resized(image, (height, width))
+        _check_count(fcn, image)
         return image
 
 
-def _are_whole(numbers: Any, least: int) -> bool:
-    """Whether this is a list or the like of whole numbers, each at least so much."""
-    try:
-        return all(isinstance(number, Integral) and int(number) >= least for number in numbers)
-    except TypeError:  # no list
-        return False
+def _check_count(fcn: FullyConvolutional, image: Source) -> None:
+    """Refuse an image that says it is larger than any could be scanned.
+
+    Raises
+    ------
+    ImageError
+        If it has too many windows.
+    """
+    grid = fcn.grid
+    count = prod(
+        max(0, (n - w) // s + 1) for n, w, s in zip(image.size, grid.window, grid.step, strict=True)
+    )
+    if count > MOST_WINDOWS:
+        height, width = image.size
+        raise ImageError(
+            f"{image.name} says that it is {width}x{height} pixels (width x height), which is "
+            f"{count:.2g} windows at this step, and fullconv scans up to {MOST_WINDOWS:.2g} at a "
+            f"time; choose a larger step or a coarser level, or cut out a part."
+        )

@@ -2,18 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fullconv import __version__
+from fullconv.errors import InputError
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.options import Options
 from fullconv.scanning.region import Region
 from fullconv.scanning.task import Task
 from fullconv.sources import Source
+
+FORM = 2
+"""Of what is kept beside the scores: since 2, checksums, and images by their contents."""
+
+WHAT = {
+    "model": "another model, or another conversion of it",
+    "image": "another image",
+    "read": "another level, resolution, size or bands of the image",
+    "pixels": "the image as it was before it changed",
+    "preprocessing": "pixels prepared in another way",
+    "region": "another part of the image",
+    "dtype": "another --dtype",
+    "output": "another output of the model",
+    "runtime": "another --runtime",
+    "device": "another --device",
+    "precision": "another --precision",
+    "tile": "other tiles",
+    "fullconv": "another version of fullconv",
+    "form": "an earlier version of fullconv, which kept no checksums",
+}
+"""What the words of a run's record mean to whom it refuses."""
+
+
+def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
+    """Refuse an output that belongs to another run, with the reason.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    other = [word for word in WHAT if begun.get(word) != asked.get(word)]
+    if "form" in other:
+        other = [word for word in other if word != "pixels"]  # told in another way then
+    elif "pixels" not in other:
+        other = [word for word in other if word != "image"]  # the same by another name
+    if other:
+        # From another model, or other pixels of an image, follows more that differs.
+        telling = [word for word in other if word in ("model", "image", "read")] or other
+        reasons = ", and ".join(WHAT[word] for word in telling)
+        raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
+
+
+def as_of_before(asked: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run is asked for as far as a heatmap without checksums can tell it."""
+    unknown = {word for word in WHAT if word not in before} | {"pixels"}
+    return {**asked, **{word: before.get(word) for word in unknown}}
 
 
 def asked(
@@ -38,6 +87,7 @@ def asked(
         "device": options.device,
         "tile": list(options.tile) if options.tile else None,
         "fullconv": __version__,
+        "form": FORM,
     }
 
 

@@ -156,7 +156,7 @@ def _edges(roi: Any) -> Box:
         x0, y0, x1, y1 = (float(edge) for edge in tuple(roi))
         if all(map(isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1:
             return x0, y0, x1, y1
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass  # no list, or not of four numbers
     told = " ".join(str(roi).split())
     raise InputError(

@@ -9,12 +9,14 @@ from typing import Any
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
+from fullconv.files import check_local
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
 from fullconv.scanning.options import Box, Options
+from fullconv.scanning.output import scan_to
 from fullconv.scanning.progress import Listener
 from fullconv.sources import Source
 
@@ -44,6 +46,7 @@ def scan(
     windows_to_check: int = 64,
     resume: bool = True,
     overwrite: bool = False,
+    repair: bool = False,
     progress: Listener | None = None,
     engine: Engine | None = None,
 ) -> Heatmap:
@@ -98,6 +101,8 @@ def scan(
         Go on with an unfinished output of the same run; False starts again.
     overwrite : bool
         Replace a finished output.
+    repair : bool
+        Of a finished output that has lost scores, compute again what is lost.
     progress : callable, optional
         Is told a `Progress` after every tile.
     engine : Engine, optional
@@ -115,8 +120,15 @@ def scan(
         If the image cannot be read, does not fit the model, or is smaller than a window.
     InputError
         If ``out`` is finished already and differs, or is unfinished and belongs to another run.
+    DamagedError
+        If ``out`` is finished already and has lost scores, or they have changed.
     OutputError
         If the heatmap cannot be written. What was written stays; the same call goes on with it.
+
+    Warns
+    -----
+    HeatmapWarning
+        Of what was lost of an unfinished output, and is computed again.
 
     Notes
     -----
@@ -141,7 +153,8 @@ def scan(
         memory_bytes,
         windows_to_check,
     )
-    if engine is not None and engine.fcn is not fcn:
+    place = None if out is None else check_local("scan(out=...)", out)
+    if engine is not None and getattr(engine, "fcn", None) is not fcn:
         raise InputError("scan(engine=...): it is another network's; make it by Engine(fcn).")
     if origin is None and isinstance(classifier, str | Path):
         origin = {"model": str(Path(classifier).absolute())}
@@ -152,6 +165,6 @@ def scan(
         if engine is None:
             engine = stack.enter_context(Engine(fcn))
         job = Job(engine, image, options, classifier, origin, progress)
-        if out is None:
+        if place is None:
             return job.in_memory()
-        return job.to(Path(out), resume, overwrite)
+        return scan_to(job, place, resume, overwrite, repair)

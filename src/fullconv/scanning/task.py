@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError
+from fullconv.errors import InputError, ModelError
 from fullconv.geometry import Grid, Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
+from fullconv.sources.contents import checksum
 from fullconv.tiling import Plan, Tile
 
 BAND_BYTES = 1 << 20
@@ -27,7 +28,7 @@ class Prepared:
     """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored.
 
     The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
-    or infinite pixels.
+    or infinite pixels. ``checksum`` is of the pixels as they were read, where one is kept.
     """
 
     pixels: NDArray[np.float32]
@@ -35,6 +36,7 @@ class Prepared:
     left_out: NDArray[np.bool_]
     windows: int
     odd: int
+    checksum: int | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Scored:
     scores: NDArray[Any]
     windows: int
     odd: int
+    checksum: int | None
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,32 @@ class Task:
     def read(self, tile: Tile) -> Prepared:
         """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
         room = self._room(self.channels * tile.pixel_count)
-        pixels, odd = prepared_pixels(self.image, self.preprocessing, *tile.pixels, room)
+        held = self.image.read(*tile.pixels)
+        kept = checksum(held) if self.image.is_sampled else None
+        pixels, odd = prepare(held, self.preprocessing, room)
         wanted = self.region.wanted(*tile.windows)
         windows, touched = int(np.count_nonzero(wanted)), 0
         if odd is not None:
             wanted &= ~self._touched(odd, tile)
             touched = windows - int(np.count_nonzero(wanted))
-        return Prepared(pixels[None], room, ~wanted, windows, touched)
+        return Prepared(pixels[None], room, ~wanted, windows, touched, kept)
 
     def compute(self, tile: Tile, held: Prepared) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
-        scores = self._leaf(self.runtime.run(held.pixels))[0][(..., *tile.own)]
+        scores = self._leaf(self.runtime.run(held.pixels))[0]
+        expected = self.grid.shape(held.pixels.shape[2:])
+        if scores.shape[-2:] != expected:
+            raise ModelError(
+                f"the model gives {scores.shape[-2]}x{scores.shape[-1]} scores for the "
+                f"{expected[0]}x{expected[1]} windows of a tile, so its file says another window "
+                f"or step than it has; convert the original model again."
+            )
+        scores = scores[(..., *tile.own)]
         if not np.may_share_memory(scores, held.room):  # a network may hand on its input
             self.spare.put(held.room)
         if held.left_out.any():
             scores = np.where(held.left_out, np.float32(np.nan), scores)
-        return Scored(scores, held.windows, held.odd)
+        return Scored(scores, held.windows, held.odd, held.checksum)
 
     def _room(self, numbers: int) -> NDArray[np.float32]:
         """Return room for so many numbers or more: what another tile has left, else new."""
@@ -132,18 +145,23 @@ class Task:
 
 
 def prepared_pixels(
-    image: Source,
+    image: Source, preprocessing: Preprocessing | None, y: Pair, x: Pair
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Read a rectangle, and return what `prepare` makes of it."""
+    return prepare(image.read(y, x), preprocessing)
+
+
+def prepare(
+    pixels_read: NDArray[Any],
     preprocessing: Preprocessing | None,
-    y: Pair,
-    x: Pair,
     room: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Read and prepare a rectangle: ``(C, h, w)``, and where it holds NaN or infinity, if it does.
+    """Prepare pixels ``(h, w, C)``: ``(C, h, w)``, and where they are NaN or infinite, if any are.
 
     Such pixels are 0 in what is returned; the network would spread them, each runtime in its own
     way. What is returned lies in ``room``, where that is given.
     """
-    held = image.read(y, x).transpose(2, 0, 1)
+    held = pixels_read.transpose(2, 0, 1)
     odd = None
     if held.dtype == np.float64:
         with np.errstate(over="ignore"):  # beyond single precision is as good as infinite

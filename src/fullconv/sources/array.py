@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.images import check_numbers
+from fullconv.sources.contents import Contents, contents_of_array
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Source
 
@@ -17,21 +18,16 @@ from fullconv.sources.source import Source
 class ArraySource(Source):
     """A NumPy array ``(H, W, C)``; every rectangle costs the same."""
 
-    def __init__(self, name: str, pixels: NDArray[Any], stamp: Any = None, **facts: Any) -> None:
+    def __init__(self, name: str, pixels: NDArray[Any], **facts: Any) -> None:
         height, width, bands = pixels.shape
         super().__init__(name, (height, width), bands, pixels.dtype, block=(1, 1), **facts)
         self._pixels = pixels
-        self._stamp = stamp
 
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         return self._pixels[slice(*rows), slice(*columns)]
 
-    def stamp(self) -> Any:
-        if self._stamp is None:
-            whole = np.ascontiguousarray(self._pixels)
-            checksum = zlib.crc32(whole.data)
-            self._stamp = [list(whole.shape), whole.dtype.str, checksum]
-        return self._stamp
+    def contents(self) -> Contents:
+        return contents_of_array(self._pixels)
 
     def close(self) -> None:
         self._pixels = self._pixels[:0]
@@ -54,11 +50,7 @@ def open_array(pixels: NDArray[Any]) -> Pyramid:
         raise ImageError(
             f"open_source(array): shape {pixels.shape} has no pixels; expected at least one."
         )
-    if pixels.dtype.kind not in "buif":
-        raise ImageError(
-            f"open_source(array): expected whole or floating-point numbers; got "
-            f"{pixels.dtype}. Convert the array."
-        )
+    check_numbers("open_source(array)", pixels.dtype)
     if pixels.dtype.kind == "b":
         pixels = pixels.view(np.uint8)
     if pixels.ndim == 2:

@@ -20,6 +20,10 @@ CACHE_BYTES = 128 * 1024**2
 """What a source keeps of decoded blocks: neighbouring tiles overlap, and share the blocks there."""
 
 
+MOST_CACHE_BYTES = 1 << 30
+"""What it keeps at most, of an image so wide that two rows of its blocks are more."""
+
+
 class BlockCache:
     """The blocks that were used last, up to a number of bytes.
 
@@ -77,7 +81,7 @@ class Blocked(Source):
         # Tiles are read row by row: with less than two rows of blocks, none would be met again.
         block_bytes = self.block[0] * self.block[1] * self.bands * self.dtype.itemsize
         row_bytes = ceil(self.size[1] / self.block[1]) * block_bytes
-        self.cache = BlockCache(max(CACHE_BYTES, 2 * row_bytes))
+        self.cache = BlockCache(min(max(CACHE_BYTES, 2 * row_bytes), MOST_CACHE_BYTES))
 
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         (top, bottom), (left, right), (h, w) = rows, columns, self.block

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
-from fullconv.sources.trouble import damaged
+from fullconv.sources.inflating import ZSTD_MAGIC, inflated, inflates_beyond
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged
 
 MARKER = re.compile(rb"\xff([^\x00\xff])")
 LS_FRAME, SCAN = 0xF7, 0xDA
@@ -26,6 +27,13 @@ JPEG = (6, 7, 34892, 33007)
 JPEG_XR = (22610, 34934)
 PICTURES = (50001, 50002, 52546, 34712, 33003, 33004, 33005, 34933)
 """Compressions of TIFF whose blocks are whole pictures: WebP, JPEG XL, JPEG 2000, PNG."""
+
+
+LERC = 34887
+LERC_BYTES, LERC_SPARE_BYTES = 64, 1 << 20
+"""What a block of LERC may take beside its pixels, where it is compressed once more."""
+
+PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None:
@@ -43,6 +51,8 @@ def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None
         size = frame.size if frame else None
     elif compression in PICTURES:
         size = _picture_size(data)
+    elif compression == LERC:
+        size = _lerc_size(name, data, LERC_BYTES * block[0] * block[1] + LERC_SPARE_BYTES)
     else:
         return  # decoders of these stop at the size that they are told
     if size is not None and (size[0] > block[0] or size[1] > block[1]):
@@ -95,6 +105,39 @@ def jpeg_frame(jpeg: bytes) -> Frame | None:
             at += int.from_bytes(jpeg[at : at + 2], "big")
         found = MARKER.search(jpeg, at)
     return None
+
+
+def _lerc_size(name: str, data: bytes, limit_bytes: int) -> Pair | None:
+    """Read the header of LERC 2 (Lerc2.h, HeaderInfo), which may be inside Deflate or Zstandard."""
+    if not data.startswith(b"Lerc2 "):
+        kind = "zstd" if data.startswith(ZSTD_MAGIC) else "zlib"
+        if inflates_beyond(kind, data, limit_bytes):
+            raise damaged(name, f"a block of it becomes more than {limit_bytes / 1e6:.0f} MB")
+        data = inflated(kind, data)
+        if not data.startswith(b"Lerc2 "):
+            raise damaged(name, "a block of it is no LERC 2")
+    if len(data) < 22:
+        raise damaged(name, "a block of LERC ends early")
+    (version,) = struct.unpack_from("<i", data, 6)
+    at = 14 if version >= 3 else 10
+    height, width, depth = (max(0, n) for n in struct.unpack_from("<iii", data.ljust(26), at))
+    if version >= 4 and height * width * depth * 8 > DECODED_LIMIT_BYTES:
+        raise damaged(name, f"a block of LERC says that it has {depth} numbers in a pixel")
+    return height, width
+
+
+def png_pixels(png: bytes) -> bytes:
+    """Return a PNG without what does not decide its pixels (PNG, third edition, section 5.6).
+
+    Decoders print what they think of colour profiles and texts, and inflate them.
+    """
+    parts, at = [png[:8]], 8
+    while at + 8 <= len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] in PIXEL_CHUNKS:
+            parts.append(png[at:end])
+        at = end
+    return b"".join(parts)
 
 
 def _picture_size(data: bytes) -> Pair | None:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from fullconv.errors import InputError
+from fullconv.files import check_local
 from fullconv.sources.opening import RASTERS, SLIDES
+from fullconv.sources.trouble import check_regular
 from fullconv.sources.zarr_folder import is_zarr
 
 ENDINGS = frozenset(
@@ -37,7 +39,7 @@ def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = 
     found: dict[Path, None] = {}
     others = {Path(folder).resolve() for folder in apart_from}
     for name in named:
-        path = Path(name)
+        path = check_local("images", name, reads=True)
         if not path.exists() and glob.has_magic(str(name)):
             images = _matches(str(name))
         elif path.is_dir() and not is_zarr(path):
@@ -82,7 +84,7 @@ def _is_heatmap(path: Path) -> bool:
 
 def _is_geotiff_heatmap(path: Path) -> bool:
     """Whether a file is what a scan has written, by its record among GDAL's metadata."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
+    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return False
     import tifffile
 
@@ -104,6 +106,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _listed(path: Path) -> list[Path]:
+    check_regular(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:

@@ -10,19 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError, MissingExtraError
+from fullconv.files import check_local
 from fullconv.sources.array import open_array
 from fullconv.sources.channels import fit_channels, select_bands
 from fullconv.sources.pyramid import Pyramid, open_chosen
 from fullconv.sources.resized import resized
 from fullconv.sources.source import Source
-from fullconv.sources.trouble import UnreadableKindError, check_pixels, reading
+from fullconv.sources.trouble import (
+    UnreadableKindError,
+    check_pixels,
+    check_regular,
+    reading,
+)
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+HDF5_START = b"\x89HDF\r\n\x1a\n"
+VRT_START = b"<VRTDataset"
 
 SLIDES = (".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
 """Whole slides that OpenSlide alone reads."""
 
-RASTERS = (".vrt", ".img", ".ecw", ".ers", ".nc", ".bil", ".asc", ".dem", ".hgt", ".ntf", ".pix")
+RASTERS = (".vrt", ".img", ".ecw", ".nc", ".bil", ".asc", ".dem", ".hgt")
 """Rasters for which GDAL is asked first; it is also asked about files that nothing else knows."""
 
 
@@ -78,7 +86,9 @@ def open_source(
                 f"the source is open already; choose when it is opened from its path."
             )
         return source
-    path = str(source) if isinstance(source, (str, Path)) else None
+    path = None
+    if isinstance(source, (str, Path)):
+        path = str(check_local("open_source(source)", source, reads=True))
     pyramid = open_array(np.asarray(source)) if path is None else open_path(Path(path))
     try:
         check_pixels(pyramid.name, list(pyramid.sizes))
@@ -132,19 +142,19 @@ def open_path(path: Path) -> Pyramid:
             raise ImageError(f"{path}: no such file; check the path of the image.")
         if path.is_dir():
             return _open_folder(path)
+        check_regular(path)
         with open(path, "rb") as file:
             start = file.read(64)
     ending = path.suffix.lower()
     if not start:
         raise ImageError(f"{path} is empty; copy or save the image again.")
+    _refuse_indirect(path, start)
     if ending in SLIDES:
         return _open_slide(path, start)
     if ending in RASTERS:
         return _open_raster(path)
     if start.startswith(TIFF_STARTS):
         return _open_tiff(path)
-    if ending == ".zip" and start.startswith(b"PK"):
-        return _open_folder(path)
     known = picture_format(start)
     if known == "JPEG2000" and _installed("rasterio"):
         return _open_raster(path)  # GDAL decodes its tiles one by one
@@ -159,6 +169,20 @@ def open_path(path: Path) -> Pyramid:
         f"{path} is not an image, or of a kind that fullconv does not know; give a PNG, JPEG, "
         f"TIFF, or zarr, or with the extras 'wsi' and 'geo' a whole slide or a GDAL raster."
     )
+
+
+def _refuse_indirect(path: Path, start: bytes) -> None:
+    """Refuse what names other files, and is not expected to by its own name."""
+    if start.startswith(HDF5_START):
+        raise ImageError(
+            f"{path} is HDF5 (netCDF-4), which may name other files, so fullconv does not open it; "
+            f"save the raster as GeoTIFF, or as classic netCDF (nccopy -k classic)."
+        )
+    if path.suffix.lower() != ".vrt" and start.lstrip().startswith(VRT_START):
+        raise ImageError(
+            f"{path} is no picture but a virtual raster of GDAL, which names other files; if you "
+            f"trust it, rename it to end in .vrt."
+        )
 
 
 def _open_folder(path: Path) -> Pyramid:

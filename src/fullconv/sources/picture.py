@@ -15,9 +15,10 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
-from fullconv.sources.encoded import is_complete, jpeg_frame
+from fullconv.sources.contents import Contents, contents_of, contents_of_bytes, signature_of
+from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, file_stamp, reading
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, reading
 
 FORMATS = (
     "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN PSD "
@@ -29,6 +30,20 @@ DEEP = {"I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2", "I": "=i4", "F": "=f4"}
 """Pillow's modes of more than 8 bits, and their numbers."""
 
 AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", *DEEP)
+
+
+class PictureSource(ArraySource):
+    """A picture that was decoded whole, of what its file held then."""
+
+    def __init__(self, path: Path, first: Contents, pixels: NDArray[Any], **facts: Any) -> None:
+        super().__init__(str(path), pixels, **facts)
+        self._path, self._first = path, first
+
+    def files(self) -> list[Path]:
+        return [self._path]
+
+    def contents(self) -> Contents:
+        return contents_of(self.files())
 
 
 def picture_format(start: bytes) -> str | None:
@@ -84,10 +99,12 @@ def open_picture(path: Path, kind: str) -> Pyramid:
     with reading(name), warnings.catch_warnings():
         # Pillow warns about odd metadata, on stderr.
         warnings.simplefilter("ignore")
-        stamp = file_stamp(path)
-        if stamp and stamp[0][0] > DECODED_LIMIT_BYTES:
-            raise damaged(name, f"a picture of {stamp[0][0]} bytes")
+        signature = signature_of([path])
+        size_bytes = path.stat().st_size
+        if size_bytes > DECODED_LIMIT_BYTES:
+            raise damaged(name, f"a picture of {size_bytes} bytes")
         data = path.read_bytes()
+        first = contents_of_bytes(path, data, signature)
         coding = coding_of(data)
         if coding is not None:
             size, pixels = _by_imagecodecs(name, CODINGS[coding], data)
@@ -96,7 +113,7 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         if pixels.shape[:2] != size:
             raise damaged(name, "its parts disagree about its size")
     held = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return Pyramid(name, (size,), lambda level, facts: ArraySource(name, held, stamp, **facts))
+    return Pyramid(name, (size,), lambda level, facts: PictureSource(path, first, held, **facts))
 
 
 def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:
@@ -130,6 +147,8 @@ def _refuse_odd(name: str, kind: str, data: bytes) -> None:
             what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
     elif kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
         what = "a Photoshop file of more than 8 bits, or a large one (PSB)"
+    elif kind == "FITS" and b"ZCMPTYPE" in data:
+        what = "a compressed FITS"  # which does not say how large it becomes
     if what:
         raise ImageError(
             f"{name} is {what}, which fullconv does not read; save it as TIFF or PNG, in RGB or "
@@ -157,7 +176,7 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
     if kind == "JPEG" and image.mode in ("L", "RGB") and is_complete(data):
         pixels = imagecodecs.jpeg_decode(data)
     elif kind == "PNG":
-        pixels = imagecodecs.png_decode(data)
+        pixels = imagecodecs.png_decode(png_pixels(data))
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
     else:

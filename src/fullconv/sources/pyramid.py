@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from fullconv.choices import LARGEST_SCALE
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.sources.source import Georeference, Resolution, Source
@@ -85,8 +86,8 @@ def open_chosen(
         If the level does not exist, the resolution is unknown, or both are asked for.
     """
     for name, um in (("um_per_pixel", um_per_pixel), ("own_um_per_pixel", own_um_per_pixel)):
-        if um is not None and not (um > 0 and isfinite(um)):
-            raise InputError(f"open_source({name}={um}): expected micrometres, more than 0.")
+        if um is not None and not _is_length(um):
+            raise InputError(f"open_source({name}={um!r}): expected micrometres, more than 0.")
     if level is not None and um_per_pixel is not None:
         raise InputError(
             f"open_source(level={level}, um_per_pixel={um_per_pixel}): each of them chooses a "
@@ -103,6 +104,13 @@ def open_chosen(
             f"pixel are asked for; say it with --image-um-per-pixel (own_um_per_pixel in Python)."
         )
     return _at_resolution(pyramid, own, um_per_pixel)
+
+
+def _is_length(um: Any) -> bool:
+    try:
+        return isfinite(um) and um > 0
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _existing(pyramid: Pyramid, level: int) -> int:
@@ -127,5 +135,10 @@ def _at_resolution(pyramid: Pyramid, own: Resolution, wanted: float) -> Source:
     assert um is not None, "a resolution was given"
     if all(abs(n / wanted - 1) <= NEAR for n in um):
         return source
+    if max(um) > wanted * LARGEST_SCALE:
+        raise InputError(
+            f"{pyramid.name} has pixels of {max(um):g} um, and {wanted:g} um per pixel are asked "
+            f"for, which would enlarge it more than {LARGEST_SCALE} times; check both numbers."
+        )
     h, w = (max(1, round(extent * n / wanted)) for extent, n in zip(source.size, um, strict=True))
     return resized(source, (h, w))

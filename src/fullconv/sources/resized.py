@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor
+from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ READ_AT_ONCE = 4096
 
 SMALLEST_BLOCK = 16
 
+BLOCK_BYTES = 1 << 28
+"""What a block of the original may take; beyond it blocks are made smaller than these."""
+
 
 class Resized(Blocked, View):
     """A source resized by Pillow's antialiased triangle filter (``BILINEAR``).
@@ -33,10 +36,7 @@ class Resized(Blocked, View):
     """
 
     def __init__(self, of: Source, size: Pair) -> None:
-        block = tuple(
-            min(n, max(SMALLEST_BLOCK, min(BLOCK, READ_AT_ONCE * n // extent)))
-            for n, extent in zip(size, of.size, strict=True)
-        )
+        block = _block_size(of, size)
         um = of.um_per_pixel
         if um is not None:
             um = (um[0] * (of.size[0] / size[0]), um[1] * (of.size[1] / size[1]))
@@ -74,6 +74,39 @@ def resized(source: Source, size: Sequence[int]) -> Source:
         )
     wanted = int(size[0]), int(size[1])
     return source if wanted == source.size else Resized(source, wanted)
+
+
+def _block_size(of: Source, size: Pair) -> Pair:
+    """Return how much of the result is made at a time.
+
+    Raises
+    ------
+    InputError
+        If a single pixel of it is made of too many.
+    """
+    sides = [
+        min(n, max(SMALLEST_BLOCK, min(BLOCK, READ_AT_ONCE * n // extent)))
+        for n, extent in zip(size, of.size, strict=True)
+    ]
+    pixel_bytes = of.bands * (of.dtype.itemsize + (0 if of.dtype == np.uint8 else 4))
+
+    def reads() -> list[int]:
+        return [
+            min(old, ceil(side * old / new + 2 * max(old / new, 1) + 4))
+            for side, old, new in zip(sides, of.size, size, strict=True)
+        ]
+
+    while prod(reads()) * pixel_bytes > BLOCK_BYTES:
+        if sides == [1, 1]:
+            (height, width), (h, w) = of.size, size
+            raise InputError(
+                f"{of.name}: {width}x{height} pixels become {w}x{h}, each of {reads()[1]}x"
+                f"{reads()[0]}, which do not fit in memory; reduce it less, or read a coarser "
+                f"level of it."
+            )
+        longest = sides.index(max(sides))
+        sides[longest] = (sides[longest] + 1) // 2
+    return sides[0], sides[1]
 
 
 def _needed(span: Pair, old: int, new: int) -> tuple[Pair, tuple[float, float]]:

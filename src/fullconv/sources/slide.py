@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.contents import files_below
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Resolution
-from fullconv.sources.trouble import damaged, file_stamp, reading
+from fullconv.sources.trouble import check_regular, damaged, reading
 
 if TYPE_CHECKING:
     import openslide
+
+LIST_BYTES = 1 << 24
+"""The most that a slide's list of its files may hold."""
 
 TILE = 512
 """Pixels read at a time where a slide does not say how it is stored."""
@@ -46,8 +52,8 @@ class SlideSource(Blocked):
             region = self._slide.read_region(place, self._level, (right - left, bottom - top))
         return opaque(np.asarray(region), self._background)
 
-    def stamp(self) -> Any:
-        return file_stamp(self._path)
+    def files(self) -> list[Path]:
+        return slide_files(self._path)
 
     def close(self) -> None:
         super().close()
@@ -63,11 +69,57 @@ def opaque(pixels: NDArray[np.uint8], background: NDArray[np.uint32]) -> NDArray
     return ((over + 127) // 255).astype(np.uint8)
 
 
+def slide_files(path: Path) -> list[Path]:
+    """Return the files of a slide: many makers keep the pixels in others than the one that is
+    named."""
+    ending = path.suffix.lower()
+    if ending == ".mrxs":
+        return [path, *files_below(path.with_suffix(""))]
+    if ending in (".vms", ".vmu"):
+        held = path.read_text("utf-8", "replace").splitlines()
+        named = (path.parent / line.partition("=")[2].strip() for line in held if "=" in line)
+        return [path, *sorted({file for file in named if file.is_file()})]
+    if ending == ".dcm":
+        return sorted(path.parent.glob("*.dcm"))
+    return [path]
+
+
 def is_slide(path: Path) -> bool:
     """Whether OpenSlide knows a file as the slide of some maker, and not just as a TIFF."""
     import openslide
 
     return openslide.OpenSlide.detect_format(str(path)) not in (None, "generic-tiff")
+
+
+def check_parts(path: Path) -> None:
+    """Refuse a slide of several files whose list of them names any outside of its own folder.
+
+    Hamamatsu's ``.vms`` and ``.vmu`` are such lists; MIRAX keeps its list beside the ``.mrxs``.
+
+    Raises
+    ------
+    ImageError
+        With the name of the part.
+    """
+    lists = {".vms": path, ".vmu": path, ".mrxs": path.with_suffix("") / "Slidedat.ini"}
+    listed = lists.get(path.suffix.lower())
+    if listed is None or not os.path.lexists(listed):
+        return
+    check_regular(listed)
+    if listed.stat().st_size > LIST_BYTES:
+        raise damaged(str(path), f"its list of files, {listed.name}, is too long")
+    folder = Path(os.path.realpath(listed)).parent
+    for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
+        value = line.partition("=")[2].strip()
+        part = folder / value
+        # Most values are no names; of those that lead to something, each must lie in the folder.
+        if value and os.path.lexists(part) and not part.is_dir():
+            if not Path(os.path.realpath(part)).is_relative_to(folder):
+                raise ImageError(
+                    f"{path} names {value[:120]!r}, outside its own folder; fullconv does not "
+                    f"follow it. Put all files of the slide in one folder."
+                )
+            check_regular(part)
 
 
 def open_slide(path: Path) -> Pyramid:
@@ -82,6 +134,7 @@ def open_slide(path: Path) -> Pyramid:
 
     name = str(path)
     with reading(name):
+        check_parts(path)
         if openslide.OpenSlide.detect_format(name) is None:
             raise damaged(name, "OpenSlide does not know it as a slide")
         slide = openslide.OpenSlide(str(path))

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fullconv.closing import Closing
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.sources.contents import Contents, contents_of, signature_of
 
 Resolution = tuple[float, float]
 
@@ -79,6 +81,7 @@ class Source(Closing, ABC):
         self.um_per_pixel = um_per_pixel
         self.georeference = georeference
         self.description: dict[str, Any] = {"path": name}
+        self._first: Contents | None = None
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -116,9 +119,31 @@ class Source(Closing, ABC):
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         """Read a rectangle that lies inside the image."""
 
-    @abstractmethod
-    def stamp(self) -> Any:
-        """Return JSON values that change when the stored pixels do."""
+    def files(self) -> list[Path]:
+        """Return the files that hold the pixels now, those that others refer to among them."""
+        return []
+
+    def contents(self) -> Contents:
+        """Return what the stored pixels are now; see Note [What is looked at]."""
+        return contents_of(self.files())
+
+    def first_contents(self) -> Contents:
+        """Return what the stored pixels were when somebody first asked."""
+        if self._first is None:
+            self._first = self.contents()
+        return self._first
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the fingerprint stands on a part of the stored bytes."""
+        return self.first_contents().is_sampled
+
+    def has_changed(self) -> bool:
+        """Whether the stored pixels are others than when the fingerprint was first asked for."""
+        first = self.first_contents()
+        if first.signature is not None and first.signature == signature_of(self.files()):
+            return False
+        return self.contents() != first
 
     def select(self, bands: Sequence[int]) -> Source:
         """Return a source of these bands, counted from 0, in this order.
@@ -130,13 +155,13 @@ class Source(Closing, ABC):
         return Selected(self, bands)
 
     def fingerprint(self) -> str:
-        """Return a text that is the same for the same pixels.
+        """Return a text that is the same for the same pixels, as they were when first asked for.
 
-        For files it stands on their size and time of change; for arrays on a checksum. The path
-        does not count, so that a file may move.
+        It stands on the contents of files and arrays (Note [What is looked at]), so that a file may
+        be moved, copied, and touched.
         """
         chosen = {key: value for key, value in self.description.items() if key != "path"}
-        held = json.dumps([self.stamp(), chosen], sort_keys=True)
+        held = json.dumps([self.first_contents().digest, chosen], sort_keys=True)
         return hashlib.sha256(held.encode()).hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:
@@ -166,8 +191,14 @@ class View(Source):
         self.of = of
         self.description = of.description | {"then": [*of.description.get("then", []), step]}
 
-    def stamp(self) -> Any:
-        return self.of.stamp()
+    def files(self) -> list[Path]:
+        return self.of.files()
+
+    def contents(self) -> Contents:
+        return self.of.contents()
+
+    def first_contents(self) -> Contents:
+        return self.of.first_contents()
 
     def close(self) -> None:
         self.of.close()

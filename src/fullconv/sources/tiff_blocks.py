@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from fullconv.sources.blocks import Blocked
 from fullconv.sources.encoded import check_encoded
 from fullconv.sources.source import Source
 from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
-from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, file_stamp, reading
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, reading
+from fullconv.system.reading import PositionedFile
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -100,9 +100,8 @@ class TiffSource(Blocked):
     def __init__(self, path: Path, layout: Layout, size: Pair, **facts: Any) -> None:
         self._path, self._layout = path, layout
         with reading(str(path)):
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = PositionedFile(path)  # closed by close()
             self._finished = weakref.finalize(self, self._file.close)
-            self._bytes = os.fstat(self._file.fileno()).st_size
         bands = len(layout.layers) * bands_of(layout.page, layout.samples)
         dtype = pixels_dtype(layout.page)
         super().__init__(str(path), size, bands, dtype, block=layout.block, **facts)
@@ -145,11 +144,11 @@ class TiffSource(Blocked):
         return None if pixels is None else pixels[0]
 
     def _bytes_at(self, offset: int, count: int) -> bytes:
-        if offset + count > self._bytes:
+        if offset + count > self._file.size_bytes:
             raise damaged(self.name, "pixels are missing at its end")
         if count > DECODED_LIMIT_BYTES:
             raise damaged(self.name, f"one of its blocks is said to be {count} bytes long")
-        data = os.pread(self._file.fileno(), count, offset)
+        data = self._file.read(count, offset)
         if len(data) < count:
             raise damaged(self.name, "pixels are missing at its end")
         return data
@@ -171,8 +170,8 @@ class TiffSource(Blocked):
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         return chosen
 
-    def stamp(self) -> Any:
-        return file_stamp(self._path)
+    def files(self) -> list[Path]:
+        return [self._path]
 
     def close(self) -> None:
         super().close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from fullconv.sources.pyramid import um_of
 from fullconv.sources.source import Resolution
+from fullconv.sources.xml import read_xml
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -26,7 +27,7 @@ def resolution(tiff: TiffFile) -> Resolution | None:
     in this order; the tags only where they do not hold one of `HABITS_DPI`.
     """
     if tiff.is_ome:
-        found = _of_ome(tiff.ome_metadata or "")
+        found = _of_ome(read_xml(tiff.filename, tiff.ome_metadata or ""))
     elif tiff.is_svs:
         found = _of_aperio(tiff.pages.first.description)
     else:
@@ -34,8 +35,8 @@ def resolution(tiff: TiffFile) -> Resolution | None:
     return found if found is not None and min(found) > 0 else None
 
 
-def _of_ome(xml: str) -> Resolution | None:
-    pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+def _of_ome(root: Element) -> Resolution | None:
+    pixels = root.find("{*}Image/{*}Pixels")
     if pixels is None:
         return None
     sizes = []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from fullconv.errors import FullconvError, ImageError, first_line
+from fullconv.files import kind_of
 from fullconv.geometry import Pair
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
@@ -52,6 +54,21 @@ def reading(name: str) -> Iterator[None]:
         raise damaged(name, first_line(error)) from None
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is there and is no file.
+
+    Raises
+    ------
+    ImageError
+        With the kind of thing that it is.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise ImageError(
+            f"{path} is {kind_of(mode)}, and images are read from files; save it as a file."
+        )
+
+
 def check_pixels(name: str, sizes: list[Pair]) -> None:
     """Refuse an image of which some level has no pixels."""
     for level, (height, width) in enumerate(sizes):
@@ -82,13 +99,3 @@ def check_block(name: str, block: Pair, pixel_bytes: int) -> None:
             f"{block[0] * block[1] * pixel_bytes / 1e9:.1f} GB each decoded; fullconv reads "
             f"blocks of up to {DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it as a tiled TIFF."
         )
-
-
-def file_stamp(*paths: Path) -> list[list[int]]:
-    """Return size and time of change of files; of those that are not there, nothing."""
-    held = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            stat = os.stat(path)
-            held.append([stat.st_size, stat.st_mtime_ns])
-    return held

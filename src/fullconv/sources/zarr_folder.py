@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.contents import Contents, contents_of, files_below
 from fullconv.sources.pyramid import Pyramid, um_of
 from fullconv.sources.source import Resolution
-from fullconv.sources.trouble import check_block, damaged, file_stamp, reading
+from fullconv.sources.trouble import check_block, damaged, reading
 
 if TYPE_CHECKING:
     import zarr
@@ -27,13 +28,10 @@ METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 READ_AT_ONCE = 512
 """Small chunks are read together, up to this many pixels a side: each call has its price."""
 
-STAMPED = 4096
-"""Of so many chunk files at most, spread over all, size and time of change are looked at."""
-
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder holds the metadata of a zarr array or group."""
-    return any((path / name).is_file() for name in METADATA[:3])
+    return any(os.path.isfile(path / name) for name in METADATA[:3])
 
 
 @dataclass(frozen=True)
@@ -70,36 +68,24 @@ class ZarrSource(Blocked):
         if axes.bands is not None:
             where[axes.bands] = slice(None)
             order.append(axes.bands)
-        with reading(self.name):
+        from fullconv.sources.zarr_files import settled
+
+        with reading(self.name), settled():
             stored = np.asarray(self._array[tuple(where)])
         pixels = stored.transpose([sorted(order).index(axis) for axis in order])
         pixels = pixels if axes.bands is not None else pixels[:, :, None]
         return np.array(pixels, dtype=self.dtype, order="C")
 
-    def stamp(self) -> Any:
-        """Return what changes with the metadata, the number of chunks, and every chunk.
-
-        Of more than `STAMPED` chunks, one that is overwritten in place can be missed; that files
-        were added or replaced in a folder is seen.
-        """
+    def files(self) -> list[Path]:
+        if self._path.is_file():
+            return [self._path]
         array = self._path / self._within
-        files = [folder / name for folder in sorted({self._path, array}) for name in METADATA]
-        return [
-            *file_stamp(*files, *([self._path] if self._path.is_file() else [])),
-            *_chunks_stamp(array),
-        ]
+        named = [folder / name for folder in sorted({self._path, array}) for name in METADATA]
+        return [*named, *(file for file in files_below(array) if file not in named)]
 
-
-def _chunks_stamp(array: Path) -> list[Any]:
-    folders, chunks = [], []
-    for place, names, held in os.walk(array):
-        names.sort()
-        folders.append(Path(place))
-        chunks += [Path(place, name) for name in sorted(held) if not name.startswith(".")]
-    stamps = file_stamp(*chunks[:: max(1, ceil(len(chunks) / STAMPED))])
-    if len(chunks) > STAMPED:
-        stamps += [[changed] for _, changed in file_stamp(*folders)]
-    return [len(chunks), stamps]
+    def contents(self) -> Contents:
+        # What a chunk is called says where it lies.
+        return contents_of(self.files(), self._path)
 
 
 def _read_together(size: Pair, chunk: Pair) -> Pair:
@@ -120,9 +106,12 @@ def open_zarr(path: Path) -> Pyramid:
     """
     import zarr
 
+    from fullconv.sources.zarr_files import ZarrFiles, limit_of, settled
+
     name = str(path)
-    with reading(name):
-        node = zarr.open(path, mode="r")
+    with reading(name), settled():
+        files = ZarrFiles(path)
+        node = zarr.open(files, mode="r")
         if isinstance(node, zarr.Array):
             arrays, within = [node], [""]
             named = getattr(node.metadata, "dimension_names", None)
@@ -132,8 +121,9 @@ def open_zarr(path: Path) -> Pyramid:
             within = [str(held["path"]) for held in image["datasets"]]
             arrays = [_array(name, node, one) for one in within]
             axes, um = _ome_axes(name, image, arrays[0]), _ome_resolution(image)
-        for array in arrays:
+        for array, place in zip(arrays, within, strict=True):
             _check(name, array, axes)
+            files.limits[place.strip("/")] = limit_of(name, array)
         sizes = tuple(axes.size(array.shape) for array in arrays)
 
     def open_level(level: int, facts: dict[str, Any]) -> ZarrSource:
@@ -159,8 +149,8 @@ def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
     import zarr
 
     # Levels lie below their group (OME-Zarr 0.5, multiscales); another path would leave it.
-    held = None
-    if ".." not in Path(within).parts and not within.startswith("/") and within in group:
+    held, place = None, PureWindowsPath(within)  # which knows the roots of every system
+    if not (place.anchor or ".." in place.parts) and within in group:
         held = group[within]
     if not isinstance(held, zarr.Array):
         raise damaged(name, f"its array {within!r} is missing")

@@ -72,6 +72,24 @@ class Fit:
         return self.stages[-1].cells
 
 
+def check_window(window: Pair) -> None:
+    """Check that a network can be made for a window.
+
+    Raises
+    ------
+    WindowError
+        If it is smaller or larger.
+    """
+    h, w = window
+    if not all(SMALLEST <= n <= LARGEST for n in window):
+        raise WindowError(
+            f"train(window={(h, w)}): networks are made for windows from {SMALLEST}x{SMALLEST} to "
+            f"{LARGEST}x{LARGEST} pixels, and this one is {w}x{h} (width x height); choose a "
+            f"window in between, to whose size the crops are brought, or give a network of your "
+            f"own (--arch)."
+        )
+
+
 def fit(window: Pair) -> Fit:
     """Return the layers for a window of 16 to 256 pixels along either side.
 
@@ -114,14 +132,7 @@ def fit(window: Pair) -> Fit:
     WindowError
         If the window is smaller or larger.
     """
-    h, w = window
-    if not all(SMALLEST <= n <= LARGEST for n in window):
-        raise WindowError(
-            f"train(window={(h, w)}): networks are made for windows from {SMALLEST}x{SMALLEST} to "
-            f"{LARGEST}x{LARGEST} pixels, and this one is {w}x{h} (width x height); choose a "
-            f"window in between, to whose size the crops are brought, or give a network of your "
-            f"own (--arch)."
-        )
+    check_window(window)
     ways = tuple(_lengths(n) for n in window)
     count = max(len(way) for way in ways)
     stages = []

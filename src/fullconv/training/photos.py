@@ -46,7 +46,7 @@ class Photos:
         InputError
             If there are none, or the truth cannot be read, or says nothing about one of them.
         """
-        check_options(0, scales, "none")
+        check_options(0, 0, scales, "none")
         if not named:
             for flag, given in (("--truth", truth is not None), ("--scales", scales != (1.0,))):
                 if given:

@@ -19,6 +19,7 @@ from fullconv.training import checkpoint, outcome
 from fullconv.training.architecture import build_network
 from fullconv.training.augment import Variation
 from fullconv.training.device import device_of, reproducible
+from fullconv.training.fitting import check_window
 from fullconv.training.loop import Lesson, judge, run_epoch
 from fullconv.training.material import Material, gather
 from fullconv.training.negatives import mine
@@ -58,6 +59,8 @@ class Run:
     def train(self, resume: bool, overwrite: bool) -> Trained:
         """Train, and write the model."""
         is_begun = self._check_place(resume, overwrite)
+        if self.own is None and self.settings.window is not None:
+            check_window(self.settings.window)  # before crops are brought to its size
         material = gather(self.crops, self.settings, bool(self.photos), self.tell)
         self.photos.check_classes(material.classes)
         with reproducible(self.device):
@@ -180,6 +183,7 @@ class Run:
             classes=material.classes,
             background=material.background,
             preprocessing=material.preprocessing,
+            check=False,
         )
         crops, told = mine(fcn, self.photos, material.kind, number, most, begun, self.tell)
         state.rounds.append(told)

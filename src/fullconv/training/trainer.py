@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import MissingExtraError
+from fullconv.files import check_local
 from fullconv.training.settings import Flips, Settings, code_name
 from fullconv.training.telling import Listener, unheard
 
@@ -186,11 +187,13 @@ def train(
     MissingExtraError
         If PyTorch is not installed.
     """
+    crops = check_local("train(crops)", crops, reads=True)
+    out = check_local("train(out)", out)
     try:
         import safetensors  # noqa: F401
         import torch  # noqa: F401
 
-        if Path(out).suffix == ".onnx":
+        if out.suffix == ".onnx":
             import onnxscript  # noqa: F401
     except ImportError:
         raise MissingExtraError("Training", "train") from None
@@ -214,5 +217,5 @@ def train(
     )
     named = [negatives] if isinstance(negatives, str | Path) else list(negatives or ())
     photos = Photos.find(named, truth, settings.scales)
-    run = Run(Path(crops), Path(out), settings, photos, arch, device, progress)
+    run = Run(crops, out, settings, photos, arch, device, progress)
     return run.train(resume, overwrite)

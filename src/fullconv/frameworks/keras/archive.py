@@ -20,6 +20,8 @@ from typing import Any
 import keras
 
 from fullconv.errors import ModelError, UnsafeModelError, first_line
+from fullconv.frameworks.archives import check_archive
+from fullconv.frameworks.keras.claims import check_held, check_size
 
 METADATA_FILE = "fullconv.json"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
@@ -73,7 +75,8 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
     """
     whole = _read_keras if path.suffix.lower() == ".keras" else _read_h5
     try:
-        config, metadata = whole(path)
+        config, metadata, numbers = whole(path)
+        _check_config(config, path)
     except ModelError:
         raise
     except Exception as error:
@@ -81,7 +84,7 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
             f"{path} is not a Keras model, or it is cut short ({first_line(error)}); save or copy "
             f"it again."
         ) from None
-    _check_config(config, path)
+    check_size(config, numbers, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -93,9 +96,12 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
         ) from None
 
 
-def _read_keras(path: Path) -> tuple[Any, dict[str, str]]:
+def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
+    """Return the configuration, the metadata, and how many numbers the weights have."""
     import h5py
 
+    if zipfile.is_zipfile(path):
+        check_archive(path, str(path), "save it again, with model.save('model.keras')")
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if CONFIG_FILE not in names:
@@ -108,11 +114,11 @@ def _read_keras(path: Path) -> tuple[Any, dict[str, str]]:
         config = json.loads(archive.read(CONFIG_FILE))
         text = archive.read(METADATA_FILE) if METADATA_FILE in names else b"{}"
         with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as held:
-            _check_links(held, path)
-    return config, json.loads(text)
+            numbers = check_held(held, path)
+    return config, json.loads(text), numbers
 
 
-def _read_h5(path: Path) -> tuple[Any, dict[str, str]]:
+def _read_h5(path: Path) -> tuple[Any, dict[str, str], int]:
     import h5py
 
     with h5py.File(path, "r") as held:
@@ -122,8 +128,7 @@ def _read_h5(path: Path) -> tuple[Any, dict[str, str]]:
                 f"{path} holds weights alone, without the model; save the whole model: "
                 f"model.save('model.keras')."
             )
-        _check_links(held, path)
-    return json.loads(text), {}
+        return json.loads(text), {}, check_held(held, path)
 
 
 def check_weights(path: Path) -> int | None:
@@ -150,7 +155,7 @@ def check_weights(path: Path) -> int | None:
             ):
                 return _arrays(held)
         with h5py.File(path, "r") as held:
-            _check_links(held, path)
+            check_held(held, path)
             return _arrays(held) if path.name.endswith(".weights.h5") else None
     except ModelError:
         raise
@@ -173,28 +178,6 @@ def _arrays(held: Any) -> int:
 
     held.visititems(noted)
     return sum("layers" in name.split("/")[0] and "seed_generator" not in name for name in names)
-
-
-def _check_links(group: Any, path: Path) -> None:
-    """Refuse weights that lie in other files, or that one comes to by more than one way."""
-    import h5py
-
-    for name in group:
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise _leaves_file(path, f"{group.name}/{name}")
-        held = group[name]
-        if isinstance(held, h5py.Group):
-            _check_links(held, path)
-        elif held.external or held.is_virtual:
-            raise _leaves_file(path, held.name)
-
-
-def _leaves_file(path: Path, name: str) -> UnsafeModelError:
-    return UnsafeModelError(
-        f"{path}: its weights {name!r} point to another place or file; fullconv does not follow "
-        f"them. Save the model again, with model.save('model.keras')."
-    )
 
 
 def _check_config(config: Any, path: Path) -> None:
@@ -236,7 +219,7 @@ def _fault(name: str, value: dict[str, Any]) -> str:
     if name in FILES:
         return "which reads other files"
     registered = keras.saving.get_custom_objects()
-    if name in registered or value.get("registered_name") in registered:
+    if name in registered or str(value.get("registered_name")) in registered:
         return ""
     module = value.get("module")
     if name == "function":

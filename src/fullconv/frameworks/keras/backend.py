@@ -40,7 +40,7 @@ def _configured() -> str:
     """Return the backend that Keras' settings file names; TensorFlow where it names none."""
     home = os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()
     try:
-        settings = json.loads((Path(home) / "keras.json").read_text())
+        settings = json.loads((Path(home) / "keras.json").read_text("utf-8"))
         return str(settings.get("backend", "tensorflow"))
     except (OSError, ValueError, AttributeError):
         return "tensorflow"

@@ -17,12 +17,14 @@ from fullconv.files import whole
 from fullconv.frameworks import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
 from fullconv.frameworks.keras.calls import numbers
+from fullconv.frameworks.keras.double import in_double
 from fullconv.frameworks.keras.models import channels_last, functional, leaves
+from fullconv.frameworks.keras.one_by_one import OneByOne
 from fullconv.frameworks.keras.read import Source, read
 from fullconv.frameworks.keras.write import write
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
-from fullconv.images import ImageShape
+from fullconv.images import ImageShape, check_shape
 
 
 class KerasFramework(Framework):
@@ -59,6 +61,8 @@ class KerasFramework(Framework):
             return run
 
         def classify(crops: Any) -> Any:
+            if len(crops) == fixed:
+                return run(crops)
             results = []
             for start in range(0, len(crops), fixed):
                 batch = crops[start : start + fixed]
@@ -69,6 +73,21 @@ class KerasFramework(Framework):
             )
 
         return classify
+
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy of the model, layer by layer in double precision."""
+        return in_double(model, self.classifier)
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy of the converted model, layer by layer in double precision."""
+        return in_double(model, self.runner)
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's input; none for whole numbers."""
+        dtype = str(functional(model).inputs[0].dtype)
+        if dtype == "bfloat16":
+            return 2.0**-7
+        return float(np.finfo(dtype).eps) if keras.backend.is_float_dtype(dtype) else 0.0
 
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model; its scores come as ``(N, K, rows, columns)``."""
@@ -112,9 +131,9 @@ class KerasFramework(Framework):
             lambda x: keras.ops.convert_to_tensor(_from_core(x) if last else x), scores
         )
 
-    def check(self, images: Any, shape: ImageShape) -> Any:
+    def check(self, images: Any, channels: int) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
-        shape.check(images.shape)
+        check_shape(images.shape, channels, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:
@@ -143,11 +162,12 @@ class KerasFramework(Framework):
                 f"save({str(path)!r}): a model converted from Keras is saved as .keras or .onnx; "
                 f"choose one of these endings."
             )
-        for name, layer in leaves(functional(model)):
-            if isinstance(layer, keras.layers.Lambda):
+        for _, layer in leaves(functional(model)):
+            called = layer.target if isinstance(layer, OneByOne) else layer
+            if isinstance(called, keras.layers.Lambda):
                 raise ExportError(
-                    f"save({str(path)!r}): the Lambda {name!r} would be stored as Python code, "
-                    f"which nobody should load; make it a registered class of its own."
+                    f"save({str(path)!r}): the Lambda {called.name!r} would be stored as Python "
+                    f"code, which nobody should load; make it a registered class of its own."
                 )
         with whole(path) as temporary:
             try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from fullconv.frameworks.keras import operation_table, stored_table
+from fullconv.frameworks.keras.tracing import draws
 from fullconv.table import Table
 
 if TYPE_CHECKING:
@@ -38,12 +39,17 @@ def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: 
     # anything else does something of its own.
     told = any(value is not None for name, value in kwargs.items() if name != "training")
     plain = known and not told and len(args) == 1 and isinstance(result, keras.KerasTensor)
-    if handler is None or not plain or _quantized(layer):
+    if handler is None or not plain or _quantized(layer) or _noisy(layer, args, kwargs):
         reader.add_opaque(layer, path, args, kwargs, result)
         return
     given = args[0] if isinstance(args[0], (list, tuple)) else tensors[0]
     if not handler(reader, layer, path, given, result):
         reader.add_opaque(layer, path, args, kwargs, result)
+
+
+def _noisy(layer: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a layer is told to train, and then draws random numbers."""
+    return bool(kwargs.get("training")) and draws(layer, args, kwargs)
 
 
 def _quantized(layer: Any) -> bool:

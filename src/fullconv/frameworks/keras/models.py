@@ -10,9 +10,6 @@ from keras.src.models.functional import Functional
 
 from fullconv.errors import ModelError, WindowError
 
-BATCH = 2
-"""Images in the native shapes, where the model leaves their number free."""
-
 
 def functional(model: Any) -> Any:
     """Return the graph of calls behind a model; of a subclass of `keras.Model`, one of one call."""
@@ -69,10 +66,8 @@ def channels_last(whole: Any) -> bool:
     return said == "channels_last"
 
 
-def image_of(
-    whole: Any, window: tuple[int, int] | None, last: bool
-) -> tuple[int | None, tuple[int, int, int, int]]:
-    """Return the fixed batch of a model's image, or None, and the image's native shape.
+def image_of(whole: Any, window: tuple[int, int] | None, last: bool) -> tuple[int, int, int, int]:
+    """Return the native shape of a model's image: one, or as many as it takes and no other number.
 
     Raises
     ------
@@ -109,4 +104,4 @@ def image_of(
             f"(width x height) and no other; leave the window out, or give ({height}, {width})."
         )
     shape = (h, w, channels) if last else (channels, h, w)
-    return batch, (batch or BATCH, *shape)
+    return batch or 1, *shape

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.calls import Call, slots
-from fullconv.table import Table
 from fullconv.operations import AlongAxis, Concat, Permute, Pointwise, Reduce, Reshape, Slice
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
@@ -99,6 +99,20 @@ def _transpose(
     return True
 
 
+@_handles("Swapaxes", "Moveaxis")
+def _move(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any) -> bool:
+    # An array without numbers, whose sizes tell its axes apart.
+    axes = np.broadcast_to(0, range(1, 1 + len(args[0].shape)))
+    if type(operation).__name__ == "Swapaxes":
+        moved = np.swapaxes(axes, operation.axis1, operation.axis2)
+    else:
+        moved = np.moveaxis(axes, operation.source, operation.destination)
+    source, output = reader.native(args[0]), reader.bind(result, path)
+    order = tuple(size - 1 for size in moved.shape)
+    reader.add(Permute(order), (source,), (output,), path, Call(operation))
+    return True
+
+
 @_handles("Concatenate")
 def _concatenate(
     reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any
@@ -115,10 +129,13 @@ def _concatenate(
 @_handles("Mean", "Sum", "Max", "Amax")
 def _reduce(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any) -> bool:
     kinds: dict[str, Literal["mean", "sum", "max"]] = {"Mean": "mean", "Sum": "sum"}
-    if operation.axis is None or getattr(operation, "initial", None) is not None:
+    if getattr(operation, "initial", None) is not None:
         return False
-    rank = len(args[0].shape)
-    given = [operation.axis] if isinstance(operation.axis, int) else operation.axis
+    rank, given = len(args[0].shape), operation.axis
+    if given is None:
+        given = range(rank)
+    elif isinstance(given, int):
+        given = [given]
     axes = tuple(sorted(int(axis) % rank for axis in given))
     keepdims = bool(operation.keepdims)
     record = Reduce(kinds.get(type(operation).__name__, "max"), axes, keepdims)
@@ -147,6 +164,8 @@ def _get_item(
     cuts = _cuts(key, tuple(x.shape))
     if cuts is None:
         return False
+    if reader.batch > 1 and any(axis == 0 for axis, _ in cuts):
+        return False
     source, shape = reader.native(x), list(x.shape)
     for axis, kept in cuts:
         shape[axis] = len(kept)
@@ -174,6 +193,6 @@ def _cuts(key: Any, shape: tuple[int, ...]) -> list[tuple[int, range]] | None:
             cuts.append((axis, range(part % size, part % size + 1)))
         elif part.indices(size) != (0, size, 1):
             cuts.append((axis, range(*part.indices(size))))
-    if any(axis == 0 or kept.step < 1 or not kept for axis, kept in cuts):
+    if any(kept.step < 1 or not kept for _, kept in cuts):
         return None
     return cuts

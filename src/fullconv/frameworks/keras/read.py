@@ -65,8 +65,8 @@ def walk(
     """
     whole = functional(model)
     last = channels_last(whole)
-    batch, shape = image_of(whole, window, last)
-    reader = Reader(shape[0], batch is not None, last, stored)
+    shape = image_of(whole, window, last)
+    reader = Reader(shape[0], last, stored)
     image = reader.take_image(whole.inputs[0], shape, last)
     try:
         results = reader.walk(whole, [image], "")

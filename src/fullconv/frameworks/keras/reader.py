@@ -11,9 +11,11 @@ import keras
 from fullconv.errors import ModelError
 from fullconv.frameworks.keras import layer_table
 from fullconv.frameworks.keras.calls import TO_MAP, TO_NATIVE, Call, slots
-from fullconv.frameworks.keras.models import BATCH, inner_of
+from fullconv.frameworks.keras.models import inner_of
+from fullconv.frameworks.keras.standing import standing
+from fullconv.frameworks.keras.tracing import draws
 from fullconv.graph import Graph, Node, Recipe, Shape
-from fullconv.operations import Opaque, Operation, Permute
+from fullconv.operations import Opaque, Operation, Permute, Random
 
 # Note [Maps and native tensors]. The vocabulary's maps are (N, C, rows, columns). A tensor of Keras
 # with its channels last can stand in a graph as two values: native, as Keras has it, or as a map.
@@ -34,8 +36,7 @@ class Reader:
         Values of a converted model that are scores, ``(N, ..., rows, columns)``.
     """
 
-    batch: int = BATCH
-    fixed_batch: bool = False
+    batch: int = 1
     channels_last: bool = True
     stored: bool = False
     image: str = ""
@@ -91,7 +92,6 @@ class Reader:
             self.recipes,
             self.shapes,
             self.batch,
-            self.fixed_batch,
         )
 
     # Values.
@@ -185,12 +185,18 @@ class Reader:
 
     def add_opaque(self, target: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:
         """Append a call that runs as it is, on native tensors."""
+        given, results = (args, kwargs), keras.tree.flatten(result)
+        random = isinstance(target, keras.Layer) and draws(target, *given)
         tensors, args, kwargs = slots(args, kwargs)
+        where = standing(self, target, *given, tensors, results)
         inputs = [self.native(x) for x in tensors]
-        outputs = [self.bind(x, path) for x in keras.tree.flatten(result)]
+        outputs = [self.bind(x, path) for x in results]
         if not inputs:
             raise ModelError(
                 f"convert: {type(target).__name__} {path!r} takes no tensor; such a layer cannot "
                 f"be converted."
             )
-        self.add(Opaque(type(target).__name__), inputs, outputs, path, Call(target, args, kwargs))
+        operation: Operation = Opaque(type(target).__name__, where)
+        if random:
+            operation = Random(type(target).__name__)
+        self.add(operation, inputs, outputs, path, Call(target, args, kwargs))

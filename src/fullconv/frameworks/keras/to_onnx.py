@@ -20,7 +20,6 @@ from fullconv.errors import ExportError, first_line
 from fullconv.frameworks.keras.calls import numbers
 from fullconv.frameworks.keras.onnx_functions import write_function
 from fullconv.frameworks.keras.read import walk
-from fullconv.frameworks.onnx.growth import Growth
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.write import Writer
 from fullconv.geometry import Grid
@@ -50,7 +49,7 @@ def to_onnx(model: Any, grid: Grid, metadata: Mapping[str, str]) -> onnx.ModelPr
     graph, weights = _converted(model, grid)
     dtype = next(iter(model.inputs)).dtype
     constants = {name: numbers(weight).astype(dtype) for name, weight in weights.items()}
-    source = Source(graph, _frame(graph, dtype), constants, Growth())
+    source = Source(graph, _frame(graph, dtype), constants, {})
     try:
         proto = ir.serde.serialize_model(KerasWriter(graph, source, grid).write())
         onnx.checker.check_model(proto)
@@ -102,7 +101,10 @@ class KerasWriter(Writer):
     """Writes what ONNX calls otherwise than Keras; the rest is the writer's own."""
 
     def _clone(
-        self, node: Node, attributes: dict[str, Any] | None = None
+        self,
+        node: Node,
+        attributes: dict[str, Any] | None = None,
+        changed: Mapping[int, ir.Value] | None = None,
     ) -> ir.Value | Sequence[ir.Value]:
         operation = node.operation
         if isinstance(operation, Linear):

@@ -15,10 +15,10 @@ from fullconv.frameworks.keras.convolving import Convolving
 from fullconv.frameworks.keras.layers import OfWindows
 from fullconv.frameworks.keras.models import functional, leaves
 from fullconv.frameworks.keras.read import Source
-from fullconv.table import Table
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import Identity, Operation, Pointwise
+from fullconv.table import Table
 
 layers = keras.layers
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
-from fullconv.frameworks.keras.calls import Call
+from fullconv.frameworks.keras.calls import Call, filled
 from fullconv.frameworks.keras.models import functional
+from fullconv.frameworks.keras.one_by_one import OneByOne
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.keras.values import Held, writes
+from fullconv.frameworks.keras.values import Held, fill, writes
 from fullconv.frameworks.keras.write_layers import Layers
 from fullconv.frameworks.keras.write_maps import Maps
 from fullconv.frameworks.keras.write_numbers import Numbers
 from fullconv.frameworks.keras.write_shapes import Shapes
 from fullconv.frameworks.keras.write_statistics import Statistics
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.graph import Alone, Graph, Node
 from fullconv.operations import Operation
 
 
@@ -51,6 +53,40 @@ class Writer(Layers, Numbers, Statistics, Shapes, Maps):
         # An output that is a value twice, or the image itself, needs a tensor of its own.
         outputs = keras.tree.pack_sequence_as(whole._outputs_struct, flat)
         return keras.Model(image, outputs, name=self.source.model.name)
+
+    @writes(Alone)
+    def write_alone(self, operation: Alone, node: Node) -> list[Held]:
+        """Write a call that is made on each window alone; or, of several, the whole model's."""
+        named = zip(operation.inputs, node.inputs, strict=True)
+        tensors = {name: self.plain(value) for name, value in named if value in self.values}
+        (first, *others), shapes = operation.nodes, self.source.graph.shapes
+        if others:
+            image = tensors[self.source.graph.image]
+            given = {0: ops.transpose(image, (0, 1, 3, 4, 2)) if self.last else image}
+            call, target = Call(self.source.model), self.source.model
+        else:
+            given = {place: tensors[name or ""] for place, name in enumerate(first.inputs)}
+            call, target = first.source, self.clone(first.source.target)
+        natives = {
+            place: keras.KerasTensor(tuple(x.shape[1:]), dtype=x.dtype)
+            for place, x in given.items()
+        }
+        args, kwargs = filled(call, natives)
+        fresh = not getattr(target, "built", True)
+        results = keras.tree.flatten(target(*args, **kwargs))
+        if fresh:
+            fill(target, call.target)
+        name = self.unique(f"{self.name(node)}_alone")
+        layer = OneByOne(
+            target,
+            (call.args, call.kwargs),
+            [shapes[output] for output in operation.outputs],
+            [result.dtype for result in results],
+            name=name,
+            dtype=self.policy,
+        )
+        found = layer([given[place] for place in sorted(given)])
+        return [Held(tensor, False) for tensor in keras.tree.flatten(found)]
 
     def _policy(self, node: Node) -> Any:
         """Return the type of numbers that a node's layers compute in: its layer's, or its input's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import keras
@@ -66,7 +67,9 @@ class Shapes(Values):
     @writes(Reshape)
     def write_reshape(self, operation: Reshape, node: Node) -> Held:
         x, shape = self.plain(node.inputs[0]), operation.shape
-        if shape[:1] != (-1,):  # the windows are not the first axis
+        inner = x.shape[1:]
+        windows_stay = shape[:1] == (-1,) and None not in inner and prod(inner) == prod(shape[1:])
+        if not windows_stay:
             return self._regrouped(node, x, shape, tuple(range(len(shape))), shape)
         key = "reshape", node.name, node.outputs
         return Held(self.layer(key, layers.Reshape, self.name(node), shape[1:])(x), False)

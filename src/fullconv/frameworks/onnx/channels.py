@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from fullconv.errors import ModelError
 from fullconv.geometry import Sizes
 
 # Note [Channels last]. What is exported from TensorFlow or Keras takes images (N, H, W, C), and
@@ -112,11 +113,29 @@ def turning(node: ir.Node) -> tuple[int, ...]:
     return tuple(node.attributes.get_ints("perm", ()) or ()) if node.op_type == "Transpose" else ()
 
 
+def image_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the input that is no weight; those may be listed among the inputs, and ahead of it.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found: list[onnx.ValueInfoProto] = [v for v in model.graph.input if v.name not in weights]
+    if found:
+        return found[0]
+    raise ModelError(
+        "the model takes no image: all its inputs are weights; export the classifier with the "
+        "image as its only input."
+    )
+
+
 def is_last(model: onnx.ModelProto) -> bool:
     """Return whether a converted model takes its channels last."""
     held = {entry.key: entry.value for entry in model.metadata_props}
     if AXES_KEY in held:
-        return held[AXES_KEY] == "last"
+        return bool(held[AXES_KEY] == "last")
     # Files of before: the channels are the one size that is not free.
     dims = model.graph.input[0].type.tensor_type.shape.dim
     return [dim.HasField("dim_value") for dim in dims[1:]] == [False, False, True]

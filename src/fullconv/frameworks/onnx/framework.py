@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from fullconv.errors import ExportError, ImageError, ModelError, UnsafeModelError, first_line
+from fullconv.errors import ExportError, ImageError
 from fullconv.files import whole
 from fullconv.frameworks import Framework, Held, nothing_held
 from fullconv.frameworks.onnx.channels import (
+    channels_first,
     channels_last,
+    image_of,
     is_last,
     of_each,
     scores_to_last,
@@ -24,15 +25,16 @@ from fullconv.frameworks.onnx.channels import (
     to_last,
     to_map,
 )
+from fullconv.frameworks.onnx.double import in_double
+from fullconv.frameworks.onnx.loading import check_converted
+from fullconv.frameworks.onnx.opening import open_model, proto_of
+from fullconv.frameworks.onnx.preparing import prepared, set_aside
 from fullconv.frameworks.onnx.read import Source, read
-from fullconv.frameworks.onnx.session import session
-from fullconv.frameworks.onnx.versions import current
+from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape
-
-LARGE = 1 << 20
 
 
 class OnnxFramework(Framework):
@@ -43,23 +45,7 @@ class OnnxFramework(Framework):
 
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:
         """Load an ``.onnx`` file; its external data must lie in its own folder."""
-        try:
-            model = onnx.load(path, load_external_data=False)
-            if not model.graph.node:
-                raise ValueError("it holds no graph")
-        except Exception as error:
-            raise ModelError(
-                f"{path} is not an ONNX model, or it is cut short ({first_line(error)}); "
-                f"export or copy it again."
-            ) from None
-        _check_external_data(model, path)
-        try:
-            onnx.load_external_data_for_model(model, str(path.parent))
-        except Exception as error:
-            raise ModelError(
-                f"{path}: its external data cannot be read ({first_line(error)}); keep the data "
-                f"file beside the model."
-            ) from None
+        model = open_model(path)
         return model, self.metadata(model)
 
     def metadata(self, model: Any) -> dict[str, str]:
@@ -68,26 +54,31 @@ class OnnxFramework(Framework):
 
     def read(self, model: Any, window: Sizes | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
-        return read(ir.serde.deserialize_model(current(_proto(model))), window)
+        return read(prepared(proto_of(model)).whole(), window)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
         """Write a checked model."""
         proto = ir.serde.serialize_model(write(graph, source, grid))
-        onnx.checker.check_model(_skeleton(proto))
+        onnx.checker.check_model(set_aside(proto).model)
         return proto
 
     def classifier(self, model: Any) -> Callable[[Any], Any]:
         """Run the model on crops; a fixed batch is filled up."""
-        proto = _proto(model)
-        size = proto.graph.input[0].type.tensor_type.shape.dim[0]
-        run = session(proto)
-        fixed = size.dim_value if size.HasField("dim_value") else 0
-        (image, *_) = ir.serde.deserialize_model(proto).graph.inputs
+        return self._on_crops(proto_of(model), session)
+
+    def _on_crops(
+        self, proto: onnx.ModelProto, opened: Callable[[onnx.ModelProto], Callable[[Any], Any]]
+    ) -> Callable[[Any], Any]:
+        sizes = image_of(proto).type.tensor_type.shape.dim
+        run = opened(proto)
+        fixed = sizes[0].dim_value if sizes else 0
+        graph = prepared(proto).whole().graph
+        image = next(v for v in graph.inputs if v.name not in graph.initializers)
 
         def classify(crops: Any) -> Any:
             if channels_last(image, crops.shape[2:]):
                 crops = to_last(crops)
-            if not fixed:
+            if not fixed or fixed == len(crops):
                 return run(crops)
             results = []
             for start in range(0, len(crops), fixed):
@@ -101,6 +92,21 @@ class OnnxFramework(Framework):
 
         return classify
 
+    def loaded(self, model: Any, shape: ImageShape) -> onnx.ModelProto:
+        """Return a converted model whose sizes, at one window, are what a model may have."""
+        check_converted(model, shape)
+        proto: onnx.ModelProto = model
+        return proto
+
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run the model in onnx's reference evaluator."""
+        return self._on_crops(proto_of(model), in_double)
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's input; none for whole numbers."""
+        dtype = image_dtype(proto_of(model))
+        return float(np.finfo(dtype).eps) if np.issubdtype(dtype, np.floating) else 0.0
+
     def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""
         if not is_last(model):
@@ -113,6 +119,10 @@ class OnnxFramework(Framework):
             return of_each(lambda scores: scores_to_map(scores, axes), run(to_last(images)))
 
         return turned
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run the converted model in onnx's reference evaluator."""
+        return in_double(channels_first(model))
 
     def order(self, source: Source) -> str:
         """Return ``(N, H, W, C)`` where the model takes its channels last."""
@@ -151,7 +161,7 @@ class OnnxFramework(Framework):
                 f"fcn(images): expected a numpy array {shape.axes}; got "
                 f"{type(images).__qualname__}."
             )
-        shape.check(images.shape)
+        shape.check(images.shape, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:
@@ -186,7 +196,7 @@ class OnnxFramework(Framework):
 
     def digest(self, model: Any) -> str:
         """Hash the graph and its weights."""
-        graph = _proto(model).graph
+        graph = proto_of(model).graph
         return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
     def odd_weights(self, source: Any) -> list[str]:
@@ -200,38 +210,3 @@ class OnnxFramework(Framework):
                 if not np.isfinite([float(array.min()), float(array.max())]).all():
                     odd.append(name)
         return odd
-
-
-def _proto(model: Any) -> onnx.ModelProto:
-    return model if isinstance(model, onnx.ModelProto) else ir.serde.serialize_model(model)
-
-
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model with its large weights as inputs: the checker would copy them all."""
-    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph = skeleton.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    for tensor in model.graph.initializer:
-        if prod(tensor.dims) < LARGE:
-            graph.initializer.add().CopyFrom(tensor)
-        else:
-            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.input.add().CopyFrom(info)
-    return skeleton
-
-
-def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
-    folder = path.parent.resolve()
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        target = (folder / location).resolve()
-        if not target.is_relative_to(folder):
-            raise UnsafeModelError(
-                f"{path}: its weight {tensor.name!r} points to {location!r}, outside the model's "
-                f"own folder; fullconv does not follow it. Put the data file beside the model."
-            )

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
+from onnx import NodeProto, TypeProto
 
 from fullconv.errors import ModelError, WindowError, first_line
+from fullconv.frameworks.bounds import Bounds
+from fullconv.frameworks.onnx.single import NotRunnableError, Single
+from fullconv.frameworks.onnx.unrolling import Unrolling
 from fullconv.geometry import Sizes
 
 Array = NDArray[Any]
 
+KEPT = frozenset(
+    """
+    Bernoulli DequantizeLinear Dropout DynamicQuantizeLinear Multinomial QuantizeLinear RandomNormal
+    RandomNormalLike RandomUniform RandomUniformLike
+    """.split()
+)
+"""What is not computed here, even of constants: random numbers differ from run to run, and ONNX
+Runtime computes in whole numbers where it finds weights beside their scale."""
+
+FEW = 16
+"""Numbers of a floating-point weight that may be a size or scale."""
+
+SIZES = 1024
+"""Numbers of a constant that sizes may depend on."""
+
 
 class Inference:
     """What is known of each value when the model runs on one size of image.
+
+    Branches and loops whose course is known at that size are written out in the model itself
+    (`Unrolling`).
 
     Attributes
     ----------
@@ -44,134 +65,221 @@ class Inference:
             onnx.helper.make_opsetid(domain, version)
             for domain, version in model.opset_imports.items()
         ]
+        self._of_image = set(shapes)
         for value in model.graph.inputs:
             self.types[value.name or ""] = value.dtype or ir.DataType.FLOAT
-        for name, value in model.graph.initializers.items():
-            tensor = value.const_value
-            assert tensor is not None
-            self.shapes[name] = tuple(tensor.shape.numpy())
-            self.types[name] = tensor.dtype
-            if tensor.dtype in (ir.DataType.INT64, ir.DataType.INT32) or tensor.size <= 16:
-                self.constants[name] = tensor.numpy()
+        for value in model.graph.initializers.values():
+            self.add_weight(value)
+        image = sum(prod(shape) for shape in shapes.values())
+        weights = sum(prod(self.shapes[name]) for name in model.graph.initializers)
+        self.bounds = Bounds(image, weights)
+        for name, shape in shapes.items():
+            self.bounds.check(f"the image {name!r}", shape, of_image=True)
+        self._unrolling = Unrolling(self)
         for node in model.graph:
-            self._node(node)
+            self.visit(node)
+        self._unrolling.finish()
+        for value in model.graph.outputs:
+            if value.name in self.types:
+                value.type = ir.TensorType(self.types[value.name])
 
-    def _node(self, node: ir.Node) -> None:
-        names = [value.name for value in node.inputs if value is not None]
-        if node.op_type == "Constant":
-            self._fold(node)
-        elif node.op_type == "Shape" and names[0] in self.shapes:
-            start = node.attributes.get_int("start", 0)
-            end = node.attributes.get_int("end", None)
-            sizes = self.shapes[names[0] or ""][start:end]
-            self._set(node, np.array(sizes, dtype=np.int64))
-        elif names and all(name in self.constants for name in names) and self._is_size(node):
-            self._fold(node)
-        elif node.op_type == "GroupNormalization":
+    def add_weight(self, value: ir.Value) -> None:
+        """Take note of an initializer."""
+        tensor, name = value.const_value, value.name or ""
+        assert tensor is not None
+        self.shapes[name] = tuple(tensor.shape.numpy())
+        self.types[name] = tensor.dtype
+        whole = tensor.dtype in (ir.DataType.INT64, ir.DataType.INT32)
+        if whole or (tensor.size <= FEW and tensor.dtype != ir.DataType.STRING):
+            self.constants[name] = tensor.numpy()
+
+    def constant(self, value: ir.Value | None) -> Array | None:
+        """Return a value's numbers where they are known."""
+        return None if value is None else self.constants.get(value.name or "")
+
+    def visit(self, node: ir.Node) -> None:
+        """Learn what a node gives."""
+        self.bounds.take_node()
+        if self._unrolling.replace(node):
+            return
+        names = [value.name or "" for value in node.inputs if value is not None]
+        if (lost := next((name for name in names if name not in self.shapes), None)) is not None:
+            raise ModelError(
+                f"convert: {_told(node)} takes {lost!r}, which is no tensor; the model is "
+                f"damaged: export or copy it again."
+            )
+        if node.op_type in ("Shape", "Size") and not node.domain:
+            self._measured(node, self.shapes[names[0]])
+        elif self._is_constant(node, names) and self._fold(node, names):
+            return
+        elif node.op_type == "GroupNormalization" and not node.domain:
             # Of versions 18 to 20 ONNX infers nothing: it calls them deprecated. They still run.
-            first, result = names[0] or "", node.outputs[0].name or ""
+            first, result = names[0], node.outputs[0].name or ""
             self.shapes[result], self.types[result] = self.shapes[first], self.types[first]
         else:
-            self._infer(node)
+            self._infer(node, names)
+        if self._of_image.intersection(names) and node.outputs[0].name not in self.constants:
+            self._of_image.update(value.name or "" for value in node.outputs)
 
-    def _is_size(self, node: ir.Node) -> bool:
-        """Whether a constant node computes sizes, not weights."""
-        first = self.types.get(node.inputs[0].name or "") if node.inputs[0] is not None else None
-        return first in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL) or (
-            node.op_type in ("ConstantOfShape", "Range", "Cast")
-        )
+    def _is_constant(self, node: ir.Node, names: list[str]) -> bool:
+        known = all(name in self.constants for name in names)
+        return known and node.op_type not in KEPT and (bool(names) or node.op_type == "Constant")
 
-    def _set(self, node: ir.Node, array: Array) -> None:
-        name = node.outputs[0].name or ""
+    def _measured(self, node: ir.Node, shape: tuple[int, ...]) -> None:
+        if node.op_type == "Shape":
+            start = node.attributes.get_int("start", 0)
+            sizes = shape[start : node.attributes.get_int("end", None)]
+            self._set(node.outputs[0], np.array(sizes, dtype=np.int64))
+        else:
+            self._set(node.outputs[0], np.array(prod(shape), dtype=np.int64))
+
+    def _set(self, value: ir.Value, array: Array) -> None:
+        name = value.name or ""
         self.constants[name] = array
         self.shapes[name] = tuple(array.shape)
         self.types[name] = ir.DataType.from_numpy(array.dtype)
 
-    def _fold(self, node: ir.Node) -> None:
-        proto = ir.serde.serialize_node(node)
-        feeds = {name: self.constants[name] for name in proto.input if name}
-        graph = onnx.helper.make_graph(
-            [proto],
-            "constant",
-            [
-                onnx.helper.make_tensor_value_info(
-                    name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-                )
-                for name, array in feeds.items()
-            ],
-            [onnx.ValueInfoProto(name=proto.output[0])],
-        )
-        model = onnx.helper.make_model(graph, opset_imports=self.opsets)
-        (array,) = ReferenceEvaluator(model).run(None, feeds)
-        self._set(node, np.asarray(array))
-
-    def _infer(self, node: ir.Node) -> None:
-        proto = ir.serde.serialize_node(node)
-        types = {
-            name: onnx.helper.make_tensor_type_proto(int(self.types[name]), self.shapes[name])
-            for name in proto.input
-            if name
-        }
-        data = {
-            name: onnx.numpy_helper.from_array(np.asarray(self.constants[name]), name)
-            for name in proto.input
-            if name in self.constants
-        }
-        version = self.model.opset_imports.get(node.domain, 1)
-        try:
-            schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-            found = onnx.shape_inference.infer_node_outputs(
-                schema, proto, types, data, opset_imports=self.opsets
-            )
-        except (onnx.defs.SchemaError, onnx.checker.ValidationError):
+    def _fold(self, node: ir.Node, names: list[str]) -> bool:
+        """Compute a node of constants; False where ONNX Runtime has no such operator."""
+        proto = self._proto(node)
+        for name, kind in self._kinds(node, proto, names).items():
+            if _is_known(kind):
+                self.bounds.fold(_told(node, name), _shape(kind))
+        if _overflows(node.op_type, [self.constants[name] for name in names]):
             raise ModelError(
-                f"convert: the model uses the operator {node.op_type!r} of domain "
-                f"{node.domain or 'ai.onnx'!r}, version {version}, which ONNX does not define; "
-                f"export it with standard operators."
-            ) from None
-        except onnx.shape_inference.InferenceError as error:
-            reason = first_line(error).removeprefix("[ShapeInferenceError] ")
-            height, width = self.window
-            raise WindowError(
-                f"convert(window=({height}, {width})): the model does not take images of "
-                f"{width}x{height} pixels (width x height): {node.op_type} "
-                f"{node.name or node.outputs[0].name!r} says {reason}. Give the size it was "
-                f"trained on."
-            ) from None
-        if not all(kind.tensor_type.HasField("shape") for kind in found.values()):
-            with contextlib.suppress(Exception):  # then the size is not known, as said below
-                found = self._measure(proto, types)
-        for name, kind in found.items():
-            dims = [d.dim_value for d in kind.tensor_type.shape.dim]
-            known = kind.tensor_type.HasField("shape") and all(
-                d.HasField("dim_value") for d in kind.tensor_type.shape.dim
+                f"convert: {_told(node)} divides the least whole number there is; the model is "
+                f"damaged: export it again."
             )
-            if not known:
+        try:
+            single = Single(proto, self.opsets, {n: self.constants[n] for n in names}, {})
+        except NotRunnableError:
+            return False
+        try:
+            arrays = single.run()
+        except Exception as error:
+            raise ModelError(
+                f"convert: {_told(node)} cannot be computed ({first_line(error)}); the model is "
+                f"damaged, or was not exported for this size: export it again."
+            ) from None
+        outputs = [value for value in node.outputs if value.name]
+        for value, array in zip(outputs, arrays, strict=True):
+            self._set(value, array)
+        return True
+
+    def _infer(self, node: ir.Node, names: list[str]) -> None:
+        proto = self._proto(node)
+        of_image = bool(self._of_image.intersection(names))
+        for name, kind in self._kinds(node, proto, names).items():
+            if not kind.HasField("tensor_type"):
+                raise ModelError(
+                    f"convert: {_told(node, name)} is no tensor but a list of them, whose number "
+                    f"depends on the pixels; export the model with tensors alone."
+                )
+            if not _is_known(kind):
                 raise ModelError(
                     f"convert: the size of {name!r}, computed by {node.op_type} "
                     f"{node.name!r}, depends on the pixels; such a model has no fixed window."
                 )
-            self.shapes[name] = tuple(dims)
+            self.shapes[name] = _shape(kind)
             self.types[name] = ir.DataType(kind.tensor_type.elem_type)
+            self.bounds.check(_told(node, name), self.shapes[name], of_image)
 
-    def _measure(
-        self, proto: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]
-    ) -> dict[str, onnx.TypeProto]:
-        """Run one node, to see the sizes that ONNX does not infer for it."""
-        import onnxruntime
+    def _proto(self, node: ir.Node) -> NodeProto:
+        try:
+            return ir.serde.serialize_node(node)
+        except Exception as error:
+            raise ModelError(
+                f"convert: {_told(node)} cannot be read ({first_line(error)}); the model is "
+                f"damaged: export or copy it again."
+            ) from None
 
-        inputs = [onnx.ValueInfoProto(name=name, type=kind) for name, kind in types.items()]
-        outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
-        graph = onnx.helper.make_graph([proto], "operator", inputs, outputs)
-        model = onnx.helper.make_model(graph, opset_imports=self.opsets, ir_version=10)
-        feeds = {
-            name: self.constants.get(name, np.ones(self.shapes[name], self.types[name].numpy()))
+    def _kinds(self, node: ir.Node, proto: NodeProto, names: list[str]) -> dict[str, TypeProto]:
+        """Return the types of a node's outputs, with their sizes where they are known."""
+        types = {
+            name: onnx.helper.make_tensor_type_proto(int(self.types[name]), self.shapes[name])
+            for name in names
+        }
+        found = self._inferred(node, proto, types)
+        if len(found) == sum(map(bool, proto.output)) and all(
+            _is_known(kind) or not kind.HasField("tensor_type") for kind in found.values()
+        ):
+            return found
+        known = {name: self.constants[name] for name in names if name in self.constants}
+        others = {name: kind for name, kind in types.items() if name not in known}
+        try:
+            return Single(proto, self.opsets, known, others).kinds()
+        except NotRunnableError as error:
+            if found:
+                return found  # then the size is not known, as is said later
+            raise ModelError(
+                f"convert: the model uses the operator {node.op_type!r} of domain "
+                f"{node.domain or 'ai.onnx'!r}, version {self._version(node)}, which ONNX does not "
+                f"define, nor ONNX Runtime for such inputs ({first_line(error)}); export it with "
+                f"standard operators."
+            ) from None
+        except Exception:
+            return found
+
+    def _inferred(
+        self, node: ir.Node, proto: NodeProto, types: Mapping[str, TypeProto]
+    ) -> dict[str, TypeProto]:
+        """Return what ONNX itself infers; nothing for operators that it does not define."""
+        data = {
+            name: onnx.numpy_helper.from_array(array, name)
             for name in types
+            if (array := self.constants.get(name)) is not None and array.size <= SIZES
         }
-        session = onnxruntime.InferenceSession(model.SerializeToString())
-        return {
-            output.name: onnx.helper.make_tensor_type_proto(
-                onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self._version(node), node.domain)
+        except Exception:
+            return {}
+        try:
+            found: dict[str, TypeProto] = onnx.shape_inference.infer_node_outputs(
+                schema, proto, dict(types), data, opset_imports=self.opsets
             )
-            for output, array in zip(outputs, session.run(None, feeds), strict=True)
-        }
+        except Exception as error:
+            raise self._refusal(node, first_line(error)) from None
+        return found
+
+    def _refusal(self, node: ir.Node, error: str) -> Exception:
+        reason = error.removeprefix("[ShapeInferenceError] ").removeprefix("[TypeInferenceError] ")
+        if not self._of_image.intersection(v.name or "" for v in node.inputs if v is not None):
+            return ModelError(
+                f"convert: {_told(node)} cannot be computed ({reason}); the model is damaged: "
+                f"export or copy it again."
+            )
+        height, width = self.window
+        return WindowError(
+            f"convert(window=({height}, {width})): the model does not take images of "
+            f"{width}x{height} pixels (width x height): {node.op_type} "
+            f"{node.name or node.outputs[0].name!r} says {reason}. Give the size it was "
+            f"trained on."
+        )
+
+    def _version(self, node: ir.Node) -> int:
+        return self.model.opset_imports.get(node.domain, 1)
+
+
+def _is_known(kind: TypeProto) -> bool:
+    """Whether a type is that of a tensor whose sizes are all known."""
+    shape = kind.tensor_type.shape
+    return kind.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in shape.dim)
+
+
+def _shape(kind: TypeProto) -> tuple[int, ...]:
+    return tuple(dim.dim_value for dim in kind.tensor_type.shape.dim)
+
+
+def _told(node: ir.Node, name: str = "") -> str:
+    """Return what a message calls a node, or one of its results."""
+    result = node.outputs[0].name if node.outputs else ""
+    told = f"{node.op_type} {node.name or result!r}"
+    return f"{name!r}, computed by {told}," if name and node.name else told
+
+
+def _overflows(op_type: str, arrays: Sequence[Array]) -> bool:
+    """Whether a division of whole numbers has no result, which ends the whole process."""
+    return op_type in ("Div", "Mod") and any(
+        np.issubdtype(array.dtype, np.signedinteger) and (array == np.iinfo(array.dtype).min).any()
+        for array in arrays
+    )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.operations import Pointwise, Random
 from fullconv.table import Table
-from fullconv.operations import Opaque, Pointwise
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
@@ -37,6 +37,25 @@ handles = Table[str, Handler]("a reader", POINTWISE)
 """Filled by `read_maps`, `read_shapes` and `read_numbers`."""
 
 
+DRAWING = frozenset(
+    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+)
+"""Operators that draw random numbers."""
+
+
+def draws(node: ir.Node, reader: Reader) -> bool:
+    """Whether a node draws random numbers: a Dropout does in training mode."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type != "Dropout":
+        return node.op_type in DRAWING
+    ratio, training = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
+    known, mode = reader.constant(ratio), reader.constant(training)
+    if training is None or (mode is not None and not mode.any()):
+        return False
+    return known is None or bool(known.any())
+
+
 def read(node: ir.Node, reader: Reader) -> None:
     """Read one node; what has no handler becomes `Opaque`."""
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in _attributes(node)):
@@ -45,15 +64,15 @@ def read(node: ir.Node, reader: Reader) -> None:
             f"branch), which cannot be converted; export the model with fixed control flow."
         )
     standard = node.domain in ("", "ai.onnx")
-    if any(value is not None and value.name in reader.growth.computed for value in node.inputs):
-        reader.add(node, Opaque(node.op_type))
+    if draws(node, reader):
+        reader.add(node, Random(node.op_type))
     elif standard and (handler := handles.find(node.op_type)) is not None:
         handler(node, reader)
     elif standard and node.op_type in POINTWISE:
         inputs = (node.inputs[0],) if node.op_type in SETTINGS else None
         reader.add(node, Pointwise(node.op_type), inputs)
     else:
-        reader.add(node, Opaque(node.op_type))
+        reader.opaque(node)
 
 
 def _attributes(node: ir.Node) -> list[ir.Attr]:

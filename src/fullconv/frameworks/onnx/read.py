@@ -17,12 +17,17 @@ from fullconv.frameworks.onnx.channels import (
     to_map_order,
     turning,
 )
-from fullconv.frameworks.onnx.growth import Growth, growth
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
 from fullconv.geometry import NUMBERS, Sizes
 from fullconv.graph import Graph
 from fullconv.wording import measured, names
+
+KINDS = frozenset(
+    getattr(ir.DataType, name)
+    for name in "FLOAT DOUBLE FLOAT16 UINT8 INT8 UINT16 INT16 UINT32 INT32 UINT64 INT64".split()
+)
+"""Types of images that NumPy and ONNX Runtime both have."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Source:
         The model as read, at an operator set of 15 or later.
     constants : dict of str to array
         Constant nodes and folded sizes.
-    growth : Growth
-        What among the constants depends on the number of images.
+    types : dict of str to onnx_ir.DataType
+        What numbers each value holds.
     channels_last : bool
         Whether the model takes images ``(N, H, W, C)``; see Note [Channels last].
     """
@@ -46,7 +51,7 @@ class Source:
     graph: Graph
     model: ir.Model
     constants: dict[str, Any]
-    growth: Growth
+    types: dict[str, ir.DataType]
     channels_last: bool = False
 
 
@@ -63,20 +68,16 @@ def read(model: ir.Model, window: Sizes | None) -> Source:
     value = _image_of(model)
     window = _window(value, window)
     last = channels_last(value, window)
-    fixed, *native = _native(value, window, last)
-    batch = fixed or 2
+    fixed, native = _native(value, window, last)
+    batch = fixed or 1
     image = value.name or ""
     inference = Inference(model, {image: (batch, *native)}, window)
-    growing = Growth()
-    if fixed is None:
-        more = [Inference(model, {image: (batch + n, *native)}, window) for n in (1, 2)]
-        growing = growth(model, inference, more)
-    reader = Reader(model, inference, growing)
+    reader = Reader(model, inference)
+    reader.of_image.add(image)
     if last:
         image = reader.turned_image(image)
     for node in model.graph:
-        name = node.outputs[0].name
-        if name not in inference.constants and name not in growing:
+        if node.outputs[0].name not in inference.constants:
             operators.read(node, reader)
     outputs = [value.name or "" for value in model.graph.outputs]
     if last:
@@ -88,10 +89,9 @@ def read(model: ir.Model, window: Sizes | None) -> Source:
         reader.recipes,
         inference.shapes,
         batch,
-        fixed is not None,
-        window=window,
+        window,
     )
-    return Source(graph, model, inference.constants, growing, last)
+    return Source(graph, model, inference.constants, inference.types, last)
 
 
 def _image_of(model: ir.Model) -> ir.Value:
@@ -102,6 +102,11 @@ def _image_of(model: ir.Model) -> ir.Value:
             f"convert: expected a model with one image input (N, C, H, W); the model's inputs "
             f"are {', '.join(map(_described, inputs)) or 'none'}. Export the classifier with the "
             f"image as its only input."
+        )
+    if images[0].dtype not in KINDS:
+        raise ModelError(
+            f"convert: the model takes an image of {images[0].dtype}; fullconv gives it floating "
+            f"or whole numbers of 8 to 64 bits. Begin the classifier with a Cast."
         )
     return images[0]
 
@@ -130,25 +135,26 @@ def _window(image: ir.Value, window: Sizes | None) -> Sizes:
     return window
 
 
-def _native(image: ir.Value, window: Sizes, last: bool) -> tuple[int | None, ...]:
-    """Return the native shape of an image; the number of images is None where it is free."""
+def _native(image: ir.Value, window: Sizes, last: bool) -> tuple[int | None, Sizes]:
+    """Return the number of images, None where it is free, and the native shape of one."""
     held = sizes(image)
     rank = len(held)
     if rank == 2 and prod(window) == 1:
-        return held[0], held[1] if held[1] is not None else _features(image)
+        return held[0], (held[1] if held[1] is not None else _features(image),)
     if rank == 1 + len(window):
-        channels, fixed = [], held[1:]
+        channels: Sizes = ()
+        fixed = held[1:]
     else:
         place = rank - 1 if last else 1
-        number = held[place] if held[place] is not None else _channels(image, last)
-        channels, fixed = [number], held[1:-1] if last else held[2:]
+        number = held[place] or _channels(image, last)
+        channels, fixed = (number,), held[1:-1] if last else held[2:]
     if any(h is not None and h != w for h, w in zip(fixed, window, strict=True)):
         own = tuple(w if h is None else h for h, w in zip(fixed, window, strict=True))
         raise WindowError(
             f"convert(window={window}): the model takes {measured(own)} and no other; leave the "
             f"window out, or give {own}."
         )
-    return (held[0], *window, *channels) if last else (held[0], *channels, *window)
+    return held[0], (*window, *channels) if last else (*channels, *window)
 
 
 def _described(value: ir.Value) -> str:

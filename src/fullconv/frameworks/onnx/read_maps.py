@@ -11,7 +11,6 @@ from fullconv.frameworks.onnx.resizing import whole_factor
 from fullconv.geometry import Sizes, Sliding
 from fullconv.operations import (
     Convolution,
-    Opaque,
     Padding,
     Pool,
     Reduce,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def _each(node: ir.Node, name: str, axes: int, one: int = 1) -> Sizes:
     """Return a setting for every axis, which is ``one`` where it is left out."""
-    return tuple(node.attributes.get_ints(name, None) or (one,) * axes)
+    return tuple(node.attributes.get_ints(name, ()) or (one,) * axes)
 
 
 def _explicit(node: ir.Node, axes: int) -> Padding:
@@ -61,7 +60,7 @@ def _is_map(node: ir.Node, reader: Reader) -> bool:
     """Whether a node runs over batches of maps of 1 to 3 axes; on others it has no rule."""
     if 3 <= len(reader.shape(node.inputs[0])) <= 5:
         return True
-    reader.add(node, Opaque(node.op_type))
+    reader.opaque(node)
     return False
 
 
@@ -115,8 +114,10 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
 @handles("Resize")
 def _resize(node: ir.Node, reader: Reader) -> None:
     factor = whole_factor(node, reader)
-    operation = Opaque(node.op_type) if factor is None else Upsample(factor)
-    reader.add(node, operation, None if factor is None else (node.inputs[0],))
+    if factor is None:
+        reader.opaque(node)
+    else:
+        reader.add(node, Upsample(factor), (node.inputs[0],))
 
 
 @handles("MaxPool", "AveragePool")
@@ -125,7 +126,7 @@ def _pool(node: ir.Node, reader: Reader) -> None:
     if not _is_map(node, reader):
         return
     if len(used) > 1 or (used and used[0] is not node.outputs[0]):
-        reader.add(node, Opaque(f"{node.op_type} with indices"))
+        reader.opaque(node, f"{node.op_type} with indices")
         return
     cells, outputs = reader.shape(node.inputs[0])[2:], reader.shape(node.outputs[0])[2:]
     axes = len(cells)

@@ -13,7 +13,6 @@ from fullconv.operations import (
     Identity,
     LayerNormalization,
     Linear,
-    Opaque,
     PerChannel,
     Pointwise,
     Reduce,
@@ -32,8 +31,8 @@ def _gemm(node: ir.Node, reader: Reader) -> None:
     vector = bias is None or reader.shape(bias) in ((outputs,), (1, outputs))
     turned = get.get_int("transA", 0) == 1
     known = bias is None or bias.name in reader.recipes
-    if turned or name is None or not vector or not known:
-        reader.add(node, Opaque("Gemm"))
+    if turned or name is None or not vector or not known or _is_double(node, reader):
+        reader.opaque(node, "Gemm")
         return
     weight = name if get.get_int("transB", 0) else reader.turned(name)
     weight = reader.scaled(weight, get.get_float("alpha", 1.0))
@@ -46,10 +45,15 @@ def _gemm(node: ir.Node, reader: Reader) -> None:
 @handles("MatMul")
 def _matmul(node: ir.Node, reader: Reader) -> None:
     name = _weight(node, reader)
-    if name is None or len(reader.shape(node.inputs[1])) != 2:
-        reader.add(node, Opaque("MatMul"))
+    if name is None or len(reader.shape(node.inputs[1])) != 2 or _is_double(node, reader):
+        reader.opaque(node, "MatMul")
     else:
         reader.add(node, Linear(), (node.inputs[0], reader.turned(name), None))
+
+
+def _is_double(node: ir.Node, reader: Reader) -> bool:
+    """Whether a product cannot become a convolution: ONNX Runtime has none in double precision."""
+    return reader.type(node.inputs[0]) == ir.DataType.DOUBLE
 
 
 def _weight(node: ir.Node, reader: Reader) -> str | None:
@@ -60,20 +64,26 @@ def _weight(node: ir.Node, reader: Reader) -> str | None:
 
 @handles("BatchNormalization")
 def _batch_norm(node: ir.Node, reader: Reader) -> None:
-    if node.attributes.get_int("training_mode", 0):
-        reader.add(node, Opaque("BatchNormalization in training mode"))
-    else:
+    if not node.attributes.get_int("training_mode", 0):
         reader.add(node, PerChannel("BatchNormalization"))
+        return
+    images, channels = reader.shape(node.inputs[0])[:2]
+    used = [v for v in node.outputs[1:] if v.name and (v.uses() or v.is_graph_output())]
+    if images > 1 or used or len(reader.shape(node.inputs[0])) < 3:
+        reader.opaque(node, "BatchNormalization in training mode")
+        return
+    # By the statistics of the batch itself: of one image.
+    operation = GroupNormalization(channels, node.attributes.get_float("epsilon", 1e-5))
+    reader.add(node, operation, tuple(node.inputs[:3]), node.outputs[0].name)
 
 
 @handles("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2")
 def _reduce(node: ir.Node, reader: Reader) -> None:
-    axes = node.attributes.get_ints("axes", None)
-    if axes is None and len(node.inputs) > 1:
-        given = reader.constant(node.inputs[1])
-        axes = None if given is None else [int(n) for n in given]
-    if not axes:
-        reader.add(node, Opaque(node.op_type))
+    axes, rank = reader.axes(node), len(reader.shape(node.inputs[0]))
+    if not axes and node.attributes.get_int("noop_with_empty_axes", 0) == 1:
+        axes = None
+    if axes is None:
+        reader.opaque(node)
         return
     kinds: dict[str, Literal["mean", "sum", "max", "l2"]] = {
         "ReduceMean": "mean",
@@ -81,10 +91,9 @@ def _reduce(node: ir.Node, reader: Reader) -> None:
         "ReduceMax": "max",
         "ReduceL2": "l2",
     }
-    rank = len(reader.shape(node.inputs[0]))
     operation = Reduce(
         kinds[node.op_type],
-        tuple(sorted(n % rank for n in axes)),
+        tuple(sorted(n % rank for n in axes or range(rank))),
         bool(node.attributes.get_int("keepdims", 1)),
     )
     reader.add(node, operation, (node.inputs[0],))
@@ -110,7 +119,7 @@ def _layer_norm(node: ir.Node, reader: Reader) -> None:
     given = (node.inputs[0], node.inputs[1], bias)
     used = [v for v in node.outputs[1:] if v.name and v.uses()]
     if used:
-        reader.add(node, Opaque("LayerNormalization with statistics"))
+        reader.opaque(node, "LayerNormalization with statistics")
     else:
         operation = LayerNormalization(rank - axis, epsilon)
         reader.add(node, operation, given, node.outputs[0].name)
@@ -132,7 +141,7 @@ def _group_norm(node: ir.Node, reader: Reader) -> None:
     reader.add(node, GroupNormalization(groups, epsilon))
 
 
-@handles("Dropout", "Identity")
+@handles("Dropout", "Identity")  # a Dropout that is in use is `Random`
 def _identity(node: ir.Node, reader: Reader) -> None:
     reader.add(node, Identity(node.op_type), (node.inputs[0],), node.outputs[0].name)
 

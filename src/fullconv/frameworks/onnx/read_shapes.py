@@ -11,7 +11,6 @@ from fullconv.frameworks.onnx.operators import handles
 from fullconv.operations import (
     Concat,
     Identity,
-    Opaque,
     Pad,
     PaddingMode,
     Permute,
@@ -47,7 +46,7 @@ def _slice(node: ir.Node, reader: Reader) -> None:
     shape = reader.shape(node.inputs[0])
     numbers = [reader.constant(value) for value in node.inputs[1:]]
     if any(n is None for n in numbers) or len(numbers[0]) == 0:
-        reader.add(node, Opaque("Slice"))
+        reader.opaque(node, "Slice")
         return
     starts, ends = numbers[0], numbers[1]
     axes = numbers[2] if len(numbers) > 2 else range(len(starts))
@@ -58,9 +57,10 @@ def _slice(node: ir.Node, reader: Reader) -> None:
         cuts.append((at, *slice(int(start), int(end), int(step)).indices(shape[at])))
     if any(step < 1 for *_, step in cuts):
         axis, *ends = cuts[0]
-        backwards = Take(axis, tuple(range(*ends)))
-        operation = backwards if len(cuts) == 1 else Opaque("Slice backwards")
-        reader.add(node, operation, (node.inputs[0],) if len(cuts) == 1 else None)
+        if len(cuts) > 1:
+            reader.opaque(node, "Slice backwards")
+        else:
+            reader.add(node, Take(axis, tuple(range(*ends))), (node.inputs[0],))
         return
     held = node.inputs[0]
     name: ir.Value | str | None = held
@@ -85,7 +85,7 @@ def _gather(node: ir.Node, reader: Reader) -> None:
     axis = node.attributes.get_int("axis", 0) % len(shape)
     index = reader.constant(node.inputs[1])
     if index is None or np.ndim(index) > 1:
-        reader.add(node, Opaque("Gather"))
+        reader.opaque(node, "Gather")
     elif np.ndim(index) == 0:
         reader.select(node, axis, int(index) % shape[axis])
     else:
@@ -112,7 +112,7 @@ def _pad(node: ir.Node, reader: Reader) -> None:
     mode = modes.get(node.attributes.get_string("mode", "constant"))
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(len(shape))
     if numbers is None or mode is None or axes is None or not 3 <= len(shape) <= 5:
-        reader.add(node, Opaque("Pad"))
+        reader.opaque(node, "Pad")
         return
     pads = [(0, 0)] * len(shape)
     for place, axis in enumerate(axes):
@@ -127,4 +127,4 @@ def _expand(node: ir.Node, reader: Reader) -> None:
     if same:
         reader.add(node, Identity("Expand"), (node.inputs[0],))
     else:
-        reader.add(node, Opaque("Expand"))
+        reader.opaque(node, "Expand")

@@ -9,10 +9,11 @@ from typing import Any
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.channels import to_last_order, to_map_order
-from fullconv.frameworks.onnx.growth import Growth
 from fullconv.frameworks.onnx.infer import Inference
+from fullconv.frameworks.onnx.standing import standing
 from fullconv.graph import Node, Recipe
-from fullconv.operations import Identity, Operation, Permute, Reshape, Slice
+from fullconv.operations import Identity, Opaque, Operation, Permute, Reshape, Slice
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -35,21 +36,23 @@ class Call:
 
 @dataclass
 class Reader:
-    """What the table of operators reads from and appends to."""
+    """What the table of operators reads from and appends to.
+
+    Attributes
+    ----------
+    of_image : set of str
+        The values that are made from the image.
+    """
 
     model: ir.Model
     inference: Inference
-    growth: Growth
     nodes: list[Node] = field(default_factory=list)
     recipes: dict[str, Recipe] = field(default_factory=dict)
+    of_image: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         weights = {*self.model.graph.initializers, *self.inference.constants}
-        self.recipes = {
-            name: Recipe(name, self.shapes[name])
-            for name in weights
-            if name not in self.growth.computed
-        }
+        self.recipes = {name: Recipe(name, self.shapes[name]) for name in weights}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -70,6 +73,14 @@ class Reader:
         held = self.model.graph.initializers.get(value.name)
         return None if held is None or held.const_value is None else held.const_value.numpy()
 
+    def axes(self, node: ir.Node) -> list[int] | None:
+        """Return the axes that a reduction names; none where it takes all, None if not known."""
+        given = node.attributes.get_ints("axes", None)
+        if given is None and len(node.inputs) > 1 and node.inputs[1] is not None:
+            named = self.constant(node.inputs[1])
+            return None if named is None else [int(axis) for axis in named.reshape(-1)]
+        return list(given or ())
+
     def shape(self, value: ir.Value | None) -> tuple[int, ...]:
         """Return an input's or output's native shape."""
         assert value is not None
@@ -84,7 +95,8 @@ class Reader:
         """Read the image ``(N, H, W, C)`` as a map that is turned first; return the map's name."""
         rank = len(self.shapes[name])
         map_ = self._beside(name, to_map_order(rank))
-        self.nodes.append(Node(Permute(to_last_order(rank)), (map_,), (name,), ""))
+        self.of_image.add(map_)
+        self.append(Node(Permute(to_last_order(rank)), (map_,), (name,), ""))
         return map_
 
     def vector(self, name: str, rank: int) -> str:
@@ -94,7 +106,7 @@ class Reader:
         if not single or name in self.recipes:
             return name
         map_ = self._beside(name, to_map_order(rank))
-        self.nodes.append(Node(Permute(to_map_order(rank)), (name,), (map_,), ""))
+        self.append(Node(Permute(to_map_order(rank)), (name,), (map_,), ""))
         return map_
 
     def _beside(self, name: str, order: tuple[int, ...]) -> str:
@@ -134,14 +146,9 @@ class Reader:
         inputs: tuple[ir.Value | str | None, ...] | None = None,
         output: str | None = None,
     ) -> None:
-        """Append a node; without ``inputs``, every input that is given is one.
-
-        What grows with the number of images is none: the writer computes it (`Growth`).
-        """
+        """Append a node; without ``inputs``, every input that is given is one."""
         if inputs is None:
-            slots = tuple(
-                i for i, v in enumerate(node.inputs) if v is not None and v.name not in self.growth
-            )
+            slots = tuple(i for i, v in enumerate(node.inputs) if v is not None)
             names: list[str | None] = [
                 v.name if (v := node.inputs[i]) is not None else None for i in slots
             ]
@@ -149,7 +156,11 @@ class Reader:
             names = [v if isinstance(v, str) or v is None else v.name for v in inputs]
             own = [v.name if v is not None else None for v in node.inputs]
             slots = tuple(own.index(n) if n is not None and n in own else -1 for n in names)
-        if names[0] in self.recipes and isinstance(operation, Reshape | Permute | Identity):
+        if (
+            names
+            and names[0] in self.recipes
+            and isinstance(operation, Reshape | Permute | Identity)
+        ):
             # A rearranged parameter is a parameter.
             recipe = self.recipes[names[0] or ""]
             if not isinstance(operation, Identity):
@@ -159,7 +170,21 @@ class Reader:
         outputs = (output,) if output else tuple(v.name or "" for v in node.outputs if v.name)
         name = node.name or outputs[0]
         call = Call(operation, node, slots)
-        self.nodes.append(Node(operation, tuple(names), outputs, name, node.op_type, call))
+        self.append(Node(operation, tuple(names), outputs, name, node.op_type, call))
+
+    def append(self, node: Node) -> None:
+        """Append a node that is made already."""
+        self.nodes.append(node)
+        if self.of_image.intersection(name for name in node.inputs if name is not None):
+            self.of_image.update(node.outputs)
+
+    def is_of_image(self, value: ir.Value | None) -> bool:
+        """Whether an input is made from the image."""
+        return value is not None and value.name in self.of_image
+
+    def opaque(self, node: ir.Node, name: str = "") -> None:
+        """Append a node that has no rule, with what is known of where windows may stand in it."""
+        self.add(node, Opaque(name or node.op_type, standing(node, self)))
 
     def pieces(self, node: ir.Node, axis: int) -> None:
         """Read a Split as one slice per output."""

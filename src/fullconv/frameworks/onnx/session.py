@@ -43,7 +43,7 @@ def session(
     shrinking = onnxruntime.RunOptions()
     shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it logs as an error it also raises
     # Patterns are for sizes that come again; tiles and images seldom do, and each would be kept.
     options.enable_mem_pattern = False
     options.intra_op_num_threads = threads

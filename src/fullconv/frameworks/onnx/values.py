@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ import onnx_ir as ir
 from fullconv.errors import ModelError
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
-from fullconv.table import Table
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe, axes_of_maps
 from fullconv.operations import Operation
+from fullconv.table import Table
 
 Results = ir.Value | Sequence[ir.Value]
 writes = Table[type[Operation], Callable[..., Results]]("a writer")
@@ -30,7 +30,6 @@ class Values:
         self.initializers: dict[str, ir.Value] = {}
         self.values: dict[str, ir.Value] = {}
         self.settings: dict[str, ir.Value] = {}
-        self.growing: dict[str, ir.Value] = {}
         self.written: set[str] = set()
         self.node_names = {node.name for node in source.model.graph if node.name}
         self.reserved = {v.name for v in source.model.graph.outputs}
@@ -133,78 +132,50 @@ class Values:
     def _first(self, node: Node) -> ir.Value | None:
         return self._value(node.inputs[0])
 
-    def _clone(self, node: Node, attributes: dict[str, Any] | None = None) -> Results:
-        """Repeat the original node on other values, with some attributes changed."""
+    def _clone(
+        self,
+        node: Node,
+        attributes: dict[str, Any] | None = None,
+        changed: Mapping[int, ir.Value] | None = None,
+    ) -> Results:
+        """Repeat the original node on other values, with some attributes and inputs changed."""
         call = node.source
         if not isinstance(call, Call):
             raise ModelError(f"convert: no way to write {node.operation!r} as ONNX.")
-        given = dict(zip(call.slots, node.inputs, strict=True))
+        given = {
+            slot: self._value(name) for slot, name in zip(call.slots, node.inputs, strict=True)
+        }
+        given |= changed or {}
         inputs = [
-            self._value(given[slot]) if slot in given else self._own(value)
+            given[slot] if slot in given else self._setting(value)
             for slot, value in enumerate(call.node.inputs)
         ]
-        return self._repeat(call.node, inputs, attributes or {})
-
-    def _repeat(
-        self, node: ir.Node, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
-    ) -> Sequence[ir.Value]:
-        """Repeat an original node on given values."""
-        changed = ir.convenience.convert_attributes(attributes)
-        kept = [a for a in node.attributes.values() if a.name not in attributes]
+        others = attributes or {}
         clone = ir.Node(
-            node.domain,
-            node.op_type,
+            call.node.domain,
+            call.node.op_type,
             inputs,
-            [*kept, *changed],
-            num_outputs=len(node.outputs),
-            name=self._node_name(node.name) or self._unique("fullconv/node"),
+            [
+                *(a for a in call.node.attributes.values() if a.name not in others),
+                *ir.convenience.convert_attributes(others),
+            ],
+            num_outputs=len(call.node.outputs),
+            name=self._node_name(call.node.name) or self._unique("fullconv/node"),
         )
         self.nodes.append(clone)
-        return clone.outputs
+        results = zip(call.node.outputs, clone.outputs, strict=True)
+        return [result for original, result in results if original.name]
 
-    def _own(self, value: ir.Value | None) -> ir.Value | None:
-        """Return an input that is not the vocabulary's: a setting, or what is made of sizes."""
-        if value is None or value.name is None:
-            return None
-        if value.name not in self.source.growth:
-            return self._setting(value.name)
-        if value.name not in self.growing:
-            if value.name in self.source.growth.per_image:
-                self.growing[value.name] = self._grown(value.name)
-            else:
-                self._compute(self.source.growth.computed[value.name])
-        return self.growing[value.name]
-
-    def _compute(self, node: ir.Node) -> None:
-        """Write an original node that depends on the number of windows, and all that it reads."""
-        results = self._repeat(node, [self._own(value) for value in node.inputs], {})
-        for value, result in zip(node.outputs, results, strict=True):
-            if value.name:
-                result.name = value.name
-                self.growing[value.name] = result
-
-    def _setting(self, name: str) -> ir.Value:
+    def _setting(self, value: ir.Value | None) -> ir.Value | None:
         """Return a constant of the original as it was, whatever became of it elsewhere."""
+        name = None if value is None else value.name
+        if name is None:
+            return None
         if name not in self.settings:
             taken = name in self.graph.constants
             free = self._unique(name) if taken else name
             self.settings[name] = self._initializer(free, self._array(name))
         return self.settings[name]
-
-    def _grown(self, name: str) -> ir.Value:
-        """Compute a size that grows with the number of windows."""
-        per_image = self.source.growth.per_image[name]
-        base = self.source.constants[name] - self.source.graph.batch * per_image
-        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
-        first, *others = self._count()
-        for count in others:
-            first = self._emit("Mul", [first, count])
-        shape = self._emit("Mul", [images, first])
-        fixed = self._initializer(f"{name}/fixed", base)
-        slope = self._initializer(f"{name}/per_window", per_image)
-        if base.ndim == 0:
-            shape = self._emit("Squeeze", [shape])
-        return self._emit("Add", [self._emit("Mul", [shape, slope]), fixed])
 
     def _count(self) -> tuple[ir.Value, ...]:
         """Return the windows along every axis, as vectors of one number; computed once."""

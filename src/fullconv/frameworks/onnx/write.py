@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.channels import AXES_KEY, to_map_order
@@ -14,7 +12,7 @@ from fullconv.frameworks.onnx.write_layers import Layers
 from fullconv.frameworks.onnx.write_maps import Maps
 from fullconv.frameworks.onnx.write_sliding import Statistics
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.graph import Alone, Graph, Node
 from fullconv.operations import FoldWindows, Operation, SplitChannels
 from fullconv.wording import size_names
 
@@ -36,15 +34,14 @@ class Writer(Layers, Blocks, Maps, Statistics):
         original = self.source.model.graph
         image = self._image(original)
         for node in self.graph.nodes:
-            result = self.operation(node.operation, node)
-            self._call_it(result, node)
-        outputs = [
-            self._output(name, value)
-            for name, value in zip(self.graph.outputs, original.outputs, strict=True)
-        ]
+            self._bind(self.operation(node.operation, node), node)
+        outputs: dict[str | None, ir.Value] = {}
+        for name, value in zip(self.graph.outputs, original.outputs, strict=True):
+            if value.name not in outputs:
+                outputs[value.name] = self._output(name, value)
         graph = ir.Graph(
             [image],
-            outputs,
+            [outputs[value.name] for value in original.outputs],
             nodes=self.nodes,
             initializers=list(self.initializers.values()),
             opset_imports=dict(self.source.model.opset_imports),
@@ -59,6 +56,49 @@ class Writer(Layers, Blocks, Maps, Statistics):
         model.metadata_props.update(self.source.model.metadata_props)
         model.metadata_props[AXES_KEY] = "last" if self.source.channels_last else "first"
         return model
+
+    @writes(Alone)
+    def write_alone(self, operation: Alone, node: Node) -> Results:
+        """Write a piece of the classifier as a Scan over the windows."""
+        outer, held = self.nodes, dict(self.values)
+        inputs = self._inputs(node)
+        self.nodes = []
+        windows = []
+        for name, one, value in zip(operation.inputs, operation.each, inputs, strict=True):
+            if one:
+                windows.append(self._native(name))
+            self.values[name] = windows[-1] if one else value  # type: ignore[assignment]
+        for part in operation.nodes:
+            self._bind(self.operation(part.operation, part), part, inside=True)
+        results = []
+        for name in operation.outputs:
+            results.append(self._emit("Identity", [self.values[name]]))
+            results[-1].type, results[-1].shape = self._kind(name)
+        body = ir.Graph(windows, results, nodes=self.nodes, name=self._unique("fullconv/window"))
+        self.nodes, self.values = outer, held
+        apart = [v for v, one in zip(inputs, operation.each, strict=True) if one]
+        scan = ir.node(
+            "Scan",
+            apart,
+            {"body": body, "num_scan_inputs": len(apart)},
+            num_outputs=len(results),
+            name=self._unique("fullconv/each_window"),
+        )
+        self.nodes.append(scan)
+        for result in scan.outputs:
+            result.name = self._unique("fullconv/Scan")
+        return scan.outputs
+
+    def _native(self, name: str) -> ir.Value:
+        """Return the input of a piece: a value of one window."""
+        kind, shape = self._kind(name)
+        return ir.Value(name=self._unique("fullconv/one"), type=kind, shape=shape)
+
+    def _kind(self, name: str) -> tuple[ir.TensorType | None, ir.Shape]:
+        """Return the type and shape of a native value."""
+        dtype = self.source.types.get(name)
+        shape = ir.Shape(self.source.graph.shapes[name])
+        return None if dtype is None else ir.TensorType(dtype), shape
 
     def _image(self, original: ir.Graph) -> ir.Value:
         """Return the model's input, and hold the map that it is or becomes."""
@@ -108,13 +148,15 @@ class Writer(Layers, Blocks, Maps, Statistics):
             return 1 + dimensions + len(node.operation.shape)
         return 2 + dimensions
 
-    def _call_it(self, results: ir.Value | Sequence[ir.Value], node: Node) -> None:
+    def _bind(self, results: Results, node: Node, *, inside: bool = False) -> None:
+        """Hold what a node gives; ``inside`` a piece, names of the original are others' already."""
         results = [results] if isinstance(results, ir.Value) else results
-        for name, result in zip(node.outputs, results, strict=False):
+        for name, result in zip(node.outputs, results, strict=True):
             self.values[name] = result
             if result.name is None or result.name.startswith("fullconv/"):
                 # The model's outputs keep their names; what led to them takes another.
-                result.name = self._unique(name) if name in self.reserved else name
+                taken = inside or name in self.reserved
+                result.name = self._unique(name) if taken else name
 
     def operation(self, operation: Operation, node: Node) -> Results:
         """Write one operation; what has no method of its own is cloned from its source."""

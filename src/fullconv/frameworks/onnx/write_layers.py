@@ -19,6 +19,8 @@ from fullconv.operations import (
     Convolution,
     GroupNormalization,
     Identity,
+    LayerNormalization,
+    Opaque,
     Pad,
     Padding,
     Permute,
@@ -124,15 +126,35 @@ class Layers(Values):
         divisor = self._initializer(self._unique("fullconv/cells"), np.array(cells, dtype=dtype))
         return self._emit("Div", [total, divisor])
 
+    @writes(Opaque)
+    def write_opaque(self, operation: Opaque, node: Node) -> Results:
+        call = node.source
+        resizes = isinstance(call, Call) and call.node.op_type == "Resize"
+        sizes = call.node.inputs[3] if resizes and len(call.node.inputs) > 3 else None
+        if operation.standing is None or sizes is None or "axes" in call.node.attributes:
+            return self._clone(node)
+        # Its sizes begin with the number of images, in whose place the windows stand.
+        images = self._emit("Shape", [self._first(node)], {"start": 0, "end": 1})
+        rest = self._numbers(*map(int, self._array(sizes.name or "")[1:]))
+        free = self._emit("Concat", [images, rest], {"axis": 0})
+        return self._clone(node, changed={3: free})
+
     @writes(AlongAxis)
     def write_along_axis(self, operation: AlongAxis, node: Node) -> Results:
         if operation.name == "LRN":
             return self._clone(node)
         return self._clone(node, {"axis": operation.axis})
 
+    @writes(LayerNormalization)
+    def write_layer_normalization(self, operation: LayerNormalization, node: Node) -> Results:
+        return self._clone(node, {"axis": -operation.axes})
+
     @writes(GroupNormalization)
     def write_group_normalization(self, operation: GroupNormalization, node: Node) -> Results:
         kind = node.source.node.op_type if isinstance(node.source, Call) else ""
+        if kind == "BatchNormalization":
+            settings = {"epsilon": operation.epsilon}
+            return self._emit("InstanceNormalization", self._inputs(node), settings, node.name)
         if kind != "GroupNormalization" or self.opset >= GROUPS_OF_CHANNELS:
             return self._clone(node)
         # ONNX refuses the older one as deprecated; its groups are channels of another map.

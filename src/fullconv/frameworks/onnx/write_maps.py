@@ -16,6 +16,7 @@ from fullconv.operations import (
     DivideCells,
     FoldAxes,
     FoldWindows,
+    ForEachWindow,
     Interleave,
     Keep,
     Regroup,
@@ -33,7 +34,8 @@ class Maps(Values):
 
     @writes(DivideCells)
     def write_divide_cells(self, operation: DivideCells, node: Node) -> ir.Value:
-        numbers = functools.reduce(np.multiply.outer, operation.axes).astype(self._dtype())
+        first, *others = (np.array(numbers, self._dtype()) for numbers in operation.axes)
+        numbers = functools.reduce(np.multiply.outer, others, first)
         divisor = self._initializer(self._unique("fullconv/cells"), numbers)
         return self._emit("Div", [self._first(node), divisor])
 
@@ -110,6 +112,17 @@ class Maps(Values):
         cells = self._emit("Shape", [x], {"start": 2, "end": 2 + axes})
         shape = self._emit("Concat", [images, self._numbers(*channels), cells], {"axis": 0})
         return self._emit("Reshape", [x, shape])
+
+    @writes(ForEachWindow)
+    def write_for_each_window(self, operation: ForEachWindow, node: Node) -> ir.Value:
+        count = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
+        for windows in self._count():
+            count = self._emit("Mul", [count, windows])
+        name = node.inputs[0] or ""
+        held = self.graph.constants.get(name)
+        shape = self.source.graph.shapes[name] if held is None else held.shape
+        sizes = self._emit("Concat", [count, self._numbers(*shape)], {"axis": 0})
+        return self._emit("Expand", [self._first(node), sizes])
 
     @writes(FoldWindows)
     def write_fold_windows(self, operation: FoldWindows, node: Node) -> ir.Value:

@@ -121,11 +121,11 @@ class Statistics(Values):
             pads = self._numbers(*none, *before, *none, *after)
             return self._emit("Pad", [x, pads], {"mode": "edge"})
         zero, one = self._integer(0), self._integer(1)
-        for axis, ((before, after), distance) in enumerate(zip(padding, dilation, strict=True)):
+        for axis, ((ahead, behind), distance) in enumerate(zip(padding, dilation, strict=True)):
             place = {"start": first + axis, "end": first + axis + 1}
             length = self._emit("Squeeze", [self._emit("Shape", [x], place), self._numbers(0)])
-            end = self._emit("Add", [length, self._integer(after)])
-            at = self._emit("Range", [self._integer(-before), end, one])
+            end = self._emit("Add", [length, self._integer(behind)])
+            at = self._emit("Range", [self._integer(-ahead), end, one])
             last, each = self._emit("Sub", [length, one]), self._integer(distance)
             low = self._emit("Mod", [at, each])
             at = self._emit("Where", [self._emit("Less", [at, zero]), low, at])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fullconv.operations import Identity, Pointwise, Random, Reshape
 from fullconv.table import Table
-from fullconv.operations import Identity, Opaque, Pointwise, Reshape
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader
@@ -26,9 +26,9 @@ POINTWISE = frozenset(
     """
     abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_not
     bitwise_or bitwise_xor ceil celu clamp clamp_max clamp_min clip cos cosh div elu eq erf erfc
-    exp exp2 expm1 fill floor floor_divide fmod frac ge gelu gt hardshrink hardsigmoid hardswish
+    exp exp2 expm1 floor floor_divide fmod frac ge gelu gt hardshrink hardsigmoid hardswish
     hardtanh isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid
-    logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mish mul
+    logical_and logical_not logical_or logical_xor logit lt maximum minimum mish mul
     nan_to_num ne neg pow reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid
     sign silu sin sinh softplus softshrink sqrt square sub tan tanh threshold to trunc type_as
     where zero _to_copy
@@ -55,7 +55,9 @@ def read(node: FxNode, reader: Reader) -> None:
     handler = handles.find(name)
     known = isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten"
     reader.name(node)
-    if known and handler is not None:
+    if draws(node):
+        reader.add(node, Random(name))
+    elif known and handler is not None:
         handler(node, reader, arguments(node))
     elif known and name in POINTWISE:
         reader.add(node, Pointwise(name))
@@ -64,7 +66,24 @@ def read(node: FxNode, reader: Reader) -> None:
     elif known and name in RESHAPE and str(node.target) != "aten.view.dtype":
         reader.add(node, Reshape(reader.shapes[node.name]), (node.args[0],))
     else:
-        reader.add(node, Opaque(name))
+        reader.opaque(node, name)
+
+
+GATES = (("train", False), ("training", False), ("dropout_p", 0), ("dropout", 0), ("p", 0))
+"""Arguments that keep an operator from drawing random numbers, and their values."""
+
+
+def draws(node: FxNode) -> bool:
+    """Whether a call draws random numbers."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    if torch.Tag.nondeterministic_seeded not in node.target.tags:
+        return False
+    given = arguments(node)
+    dropout = "dropout" in base_name(node.target)
+    return not any(
+        given.get(name, not closed) == closed and (name != "p" or dropout) for name, closed in GATES
+    )
 
 
 def arguments(node: FxNode) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from math import prod
 from typing import Any
 
@@ -17,9 +18,15 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
+from fullconv.frameworks.torch.filled import finish_lazy
+from fullconv.frameworks.torch.one_by_one import VECTORIZED
+from fullconv.frameworks.torch.places import depends_on_pixels, where
 from fullconv.geometry import Sizes
 from fullconv.images import ImageShape
 from fullconv.wording import measured
+
+LARGEST_TRIED = 1 << 21
+"""Pixels of a window on which a module is run for its own words of refusal."""
 
 
 @contextmanager
@@ -37,36 +44,39 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporter warns of, and logs, on its own behalf."""
+    """Silence what PyTorch's exporter warns of, logs and prints, on its own behalf."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(disabled)
 
 
-def export(model: nn.Module, window: Sizes) -> ExportedProgram:
-    """Export at the native size, with the number of images free where the model allows it."""
+def export(
+    model: nn.Module, window: Sizes, channels: int | None = None
+) -> ExportedProgram:
+    """Export for one image of the native size: what a classifier is of a crop alone."""
     failures: list[Exception] = []
-    candidates = likely_channels(model, window)
-    for channels in candidates:
-        for batch in (2, 1):
-            try:
-                with quiet():
-                    return trace(model, blank((batch, channels, *window), model))
-            except Exception as error:
-                wanted = channels_wanted(error)
-                if wanted is None:
-                    failures.insert(0, error)
-                elif wanted not in candidates:
-                    candidates.append(wanted)
-                failures.append(error)
-    for crop in other_crops(model, window):
+    candidates = likely_channels(model, window) if channels is None else [channels]
+    for count in candidates:
+        try:
+            with quiet():
+                image = blank((1, count, *window), model)
+                finish_lazy(model, image)
+                return trace(model, image)
+        except Exception as error:
+            wanted = channels_wanted(error)
+            if wanted is None:
+                failures.insert(0, error)
+            elif wanted not in candidates:
+                candidates.append(wanted)
+            failures.append(error)
+    for crop in other_crops(model, window) if channels is None else ():
         with contextlib.suppress(Exception), quiet():
-            return trace(model, blank((2, *crop), model))
+            return trace(model, blank((1, *crop), model))
     raise _export_failed(model, window, candidates, failures[0])
 
 
@@ -85,19 +95,19 @@ def other_crops(model: nn.Module, window: Sizes) -> list[tuple[int, ...]]:
 
 
 def _takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
-    """Whether a model scores two crops of this shape, each for itself."""
-    try:
-        with torch.no_grad(), quiet():
-            scores = pytree.tree_leaves(model(blank((2, *crop), model)))
-    except Exception:
-        return False
-    return all(isinstance(x, torch.Tensor) and x.shape[:1] == (2,) for x in scores)
+    """Whether a model scores crops of this shape, each for itself; or one, and no other number."""
+    for images in (2, 1):
+        with contextlib.suppress(Exception), torch.no_grad(), quiet():
+            scores = pytree.tree_leaves(model(blank((images, *crop), model)))
+            return all(
+                isinstance(x, torch.Tensor) and x.shape[:1] in ((images,), ()) for x in scores
+            )
+    return False
 
 
 def trace(model: nn.Module, image: torch.Tensor, *others: Any) -> ExportedProgram:
-    """Export for images like these; for any number of them, unless it is one."""
-    dynamic = ({0: Dim.DYNAMIC}, *[None] * len(others)) if len(image) > 1 else None
-    return torch.export.export(model, (image, *others), dynamic_shapes=dynamic)
+    """Export for images like these, and as many."""
+    return torch.export.export(model, (image, *others))
 
 
 def channels_wanted(error: Exception) -> int | None:
@@ -131,6 +141,13 @@ def _export_failed(
             f"convert: expected a model with one image input, forward(image); its forward takes "
             f"{len(needed)} inputs: {names}. Wrap it in a module that takes the image alone."
         )
+    place = where(error)
+    if depends_on_pixels(error):
+        return ModelError(
+            f"convert: the model decides by the pixels what to compute"
+            f"{f' ({place})' if place else ''}, and windows would go different ways. Keep it in "
+            f"tensors: torch.where in the place of an if, a mask in the place of a list."
+        )
     refusal = _refusal(model, window, channels)
     if refusal is not None:
         return WindowError(
@@ -139,7 +156,8 @@ def _export_failed(
             f"vectors, window=(1, 1), or --window 1x1."
         )
     return ModelError(
-        f"convert: torch.export cannot trace the model: {first_line(error)}. See "
+        f"convert: torch.export cannot trace the model: {first_line(error)}"
+        f"{f' ({place})' if place else ''}. See "
         f"https://pytorch.org/docs/stable/export.html, or export it to ONNX and convert that."
     )
 
@@ -151,8 +169,8 @@ def _refusal(
 
     It says it more plainly than its trace does, whose sizes are symbols.
     """
-    refusals = []
-    for count in channels:
+    refusals: list[Exception] = []
+    for count in channels if prod(window) <= LARGEST_TRIED else ():
         try:
             with torch.no_grad(), quiet():
                 model(blank((1, count, *window), model))
@@ -171,8 +189,13 @@ def blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
-def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
-    """Export a converted model with the number of images, height and width free."""
+def export_free(
+    model: nn.Module, shape: ImageShape, *, vectorized: bool = False
+) -> ExportedProgram:
+    """Export a converted model with the number of images, height and width free.
+
+    ``vectorized`` is `fullconv.frameworks.torch.one_by_one.VECTORIZED`.
+    """
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     # An example with several windows along every axis, so that no size looks like a constant.
@@ -185,6 +208,7 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
     first = image.dim() - len(sizes)
     moving = [first + axis for axis in range(len(sizes)) if axis not in shape.fixed]
     free = dict.fromkeys([0, *moving], Dim.DYNAMIC)
+    token = VECTORIZED.set(vectorized)
     try:
         # No size is special to a converted model; the tracer must not assume that 1 is.
         any_size: Any = torch.fx.experimental._config
@@ -196,3 +220,5 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
             f"({first_line(error)}). Convert it with exact=False (--approximate), whose plain "
             f"convolutions export always; or save the original model and convert it when loaded."
         ) from None
+    finally:
+        VECTORIZED.reset(token)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import io
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +19,14 @@ from torch.export import ExportedProgram
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.archives import check_archive as check_zip
+from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
+from fullconv.frameworks.torch.filled import check_filled, tensors_of
+from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
@@ -58,6 +65,7 @@ class TorchFramework(Framework):
                 f"{path} is not a .pt2 file, or it is cut short; save the model again with "
                 f"torch.export.save."
             )
+        check_zip(path, str(path), "save the model again with torch.export.save", packed=1)
         extra = {METADATA_FILE: ""}
         try:
             with quiet():
@@ -70,6 +78,7 @@ class TorchFramework(Framework):
                 f"{path} cannot be read as a .pt2 file ({first_line(error)}); save the model "
                 f"again with torch.export.save, in this or a newer version of PyTorch."
             ) from None
+        _check_sizes(program, path)
         # Guards are Python code of the file, run on every call; they only check sizes, as we do.
         program._guards_code = []
         text = extra[METADATA_FILE]
@@ -82,7 +91,9 @@ class TorchFramework(Framework):
     def read(self, model: Any, window: Sizes | None) -> Source:
         """Export the model at its native size and read it."""
         if isinstance(model, ExportedProgram):
+            check_filled({**model.state_dict, **model.constants})
             return self._read_program(model, window)
+        check_filled(tensors_of(model))
         if window is None:
             raise WindowError(
                 "convert(model): a torch.nn.Module does not say which size it was trained on; "
@@ -105,16 +116,22 @@ class TorchFramework(Framework):
                     "convert: the exported program leaves height and width free, so the window "
                     "it was trained on must be given: window=(height, width), or --window."
                 )
-            return read(program, tuple(n for n in fixed if n is not None))
-        if any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
+        elif any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
             native = tuple(w if f is None else f for f, w in zip(fixed, window, strict=True))
             raise WindowError(
                 f"convert(window={window}): the program was exported for {measured(native)} and "
                 f"no other; leave the window out, or give {native}."
             )
-        if None in fixed:
-            return read(export(program.module(), window), window)
-        return read(program, window)
+        size = window or tuple(int(n) for n in sizes)
+        shape = _image(program)
+        if all(isinstance(n, int) for n in shape):
+            return read(program, size)
+        # Its sizes are symbols, of which the classifier of one image has none; a trace of two
+        # images or more is guarded against one, which the program takes all the same.
+        channels = None
+        if len(shape) == 2 + len(size) and isinstance(shape[1], int):
+            channels = int(shape[1])
+        return read(export(program.module(check_guards=False), size, channels), size)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
         """Write a ``torch.fx.GraphModule``."""
@@ -128,7 +145,22 @@ class TorchFramework(Framework):
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
 
-    def loaded(self, model: Any) -> nn.Module:
+    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy in double precision."""
+        module = model.module() if isinstance(model, ExportedProgram) else model
+        classify = self.classifier(copy.deepcopy(module).double())
+        return lambda crops: classify(crops.double())
+
+    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+        """Run a copy in double precision."""
+        run = self.runner(copy.deepcopy(model).double())
+        return lambda images: run(images.double())
+
+    def epsilon(self, model: Any) -> float:
+        """Return that of the model's first floating-point parameter."""
+        return float(torch.finfo(self.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype).eps)
+
+    def loaded(self, model: Any, shape: ImageShape) -> nn.Module:
         """Return an exported program as a module."""
         # The guards of a trace refuse sizes that the program itself answers for: one row of
         # windows looks like a special case to the tracer, and is not.
@@ -162,7 +194,7 @@ class TorchFramework(Framework):
                 f"fcn(images): expected a torch.Tensor {shape.axes}; got "
                 f"{type(images).__qualname__}. Use torch.from_numpy(array)."
             )
-        shape.check(images.shape)
+        shape.check(images.shape, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> torch.Tensor:
@@ -187,16 +219,24 @@ class TorchFramework(Framework):
         """Write a ``.pt2``, or an ``.onnx`` through PyTorch's own exporter."""
         import json
 
-        program = export_free(model, shape)
+        program = export_free(model, shape, vectorized=path.suffix == ".onnx")
         if path.suffix == ".pt2":
-            with whole(path) as temporary:
+            # In memory: where a disk is full, PyTorch's own writer ends the whole process.
+            held = io.BytesIO()
+            with quiet():
                 torch.export.save(
-                    program, temporary, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
+                    program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
                 )
+            with whole(path) as temporary:
+                temporary.write_bytes(held.getbuffer())
             return
-        from fullconv.frameworks.torch.to_onnx import to_onnx
+        from fullconv.frameworks.torch.to_onnx import check_same, to_onnx
 
         proto = to_onnx(program, metadata)
+        if any(isinstance(module, OneByOne) for module in model.modules()):
+            # What runs on each window alone was rewritten for it, by PyTorch and by its exporter.
+            image = shape.from_map(blank((1, shape.channels, *shape.two_windows), model))
+            check_same(proto, model, image)
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
@@ -216,6 +256,17 @@ class TorchFramework(Framework):
 def _finite(tensor: torch.Tensor) -> bool:
     """Whether all numbers are finite; without `isfinite`, which copies the tensor on its way."""
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
+
+
+def _check_sizes(program: ExportedProgram, path: Path) -> None:
+    """Refuse a program with a tensor whose fixed sizes alone take gigabytes."""
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        for part in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(part, torch.Tensor):
+                fixed = [size for size in part.shape if isinstance(size, int)]
+                if node.op == "call_function" and prod(fixed) > LARGEST:
+                    raise too_large(f"{path}: {node.name}", fixed, LARGEST)
 
 
 def _image(program: ExportedProgram) -> Sequence[Any]:
@@ -295,6 +346,9 @@ def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
     from torch.utils import _pytree as pytree
 
     def classify(crops: torch.Tensor) -> Any:
+        if len(crops) == size:
+            with torch.no_grad():
+                return model(crops)
         results = []
         for start in range(0, len(crops), size):
             batch = crops[start : start + size]

@@ -45,6 +45,16 @@ def window_count(image: Tensor, window: Numbers, step: Numbers) -> int:
     return image.shape[0] * prod(count(image, window, step))
 
 
+def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Return a copy of a tensor that has been overwritten."""
+    return overwrite(x.clone(), *arguments)
+
+
+def for_each_window(x: Tensor, image: Tensor, window: Numbers, step: Numbers) -> Tensor:
+    """Repeat a parameter for every window: ``(windows, *shape)``."""
+    return x.expand(window_count(image, window, step), *x.shape)
+
+
 def keep(
     x: Tensor, image: Tensor, window: Numbers, step: Numbers, axes: Sequence[Numbers | None]
 ) -> Tensor:

@@ -167,7 +167,7 @@ class Overwriting:
             again = f"{step.outputs[0]}_after_{call.name}"
             self._like(again, step.outputs[0])
             inputs = (values[-1], *step.inputs[1:])
-            self.reader.nodes.append(replace(step, inputs=inputs, outputs=(again,)))
+            self.reader.append(replace(step, inputs=inputs, outputs=(again,)))
             values.append(again)
         return values
 
@@ -183,9 +183,8 @@ class Overwriting:
             self._like(result, under)
             shape = self.reader.shapes[under]
             operation = step.operation
-            batch = self.reader.batch_axes.get(under)
             plain = isinstance(operation, Slice) and operation.step == 1
-            if isinstance(operation, Slice) and plain and operation.axis != batch:
+            if isinstance(operation, Slice) and plain:
                 self._put_between(call, operation, under, value, result)
             elif isinstance(operation, Permute):
                 order = sorted(range(len(shape)), key=operation.order.__getitem__)
@@ -217,5 +216,3 @@ class Overwriting:
     def _like(self, name: str, other: str) -> None:
         """Note a value that has the size of another."""
         self.reader.shapes[name] = self.reader.shapes[other]
-        if other in self.reader.batch_axes:
-            self.reader.batch_axes[name] = self.reader.batch_axes[other]

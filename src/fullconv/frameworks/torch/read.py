@@ -14,6 +14,7 @@ from torch.export.graph_signature import OutputKind
 from fullconv.errors import ModelError
 from fullconv.frameworks.torch import (  # noqa: F401 - the families of operators register
     aten,
+    functional,
     read_maps,
     read_numbers,
     read_several,
@@ -21,10 +22,11 @@ from fullconv.frameworks.torch import (  # noqa: F401 - the families of operator
 )
 from fullconv.frameworks.torch.aten import FxNode
 from fullconv.frameworks.torch.overwriting import check_written
-from fullconv.frameworks.torch.reader import Reader
+from fullconv.frameworks.torch.reader import Reader, Slot
 from fullconv.frameworks.torch.unwrap import unwrapped
 from fullconv.geometry import Sizes
 from fullconv.graph import Graph, Node, Recipe
+from fullconv.operations import Random
 
 DECIDES = ("cond", "while_loop")
 """What runs one graph or another, or one several times."""
@@ -67,8 +69,9 @@ def read(
     image, weights = _inputs(program, traced)
     calls = [n for n in traced.nodes if n.op == "call_function"]
     recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in weights.items()}
-    reader = Reader(recipes, _count_owners(calls), image.meta["val"].shape[0])
+    reader = Reader(recipes, _count_owners(calls))
     reader.constants.update((n, w.tensor) for n, w in weights.items() if not w.trains)
+    reader.of_image.add(image.name)
     for node in traced.nodes:
         if node.op == "placeholder":
             reader.name(node)
@@ -87,7 +90,6 @@ def read(
             "scores alone."
         )
     outputs = [reader.names[node] for node in results]
-    given = image.meta["val"]
     graph = Graph(
         image.name,
         _needed(reader.nodes, outputs),
@@ -95,8 +97,6 @@ def read(
         reader.recipes,
         reader.shapes,
         reader.shapes[image.name][0],
-        isinstance(given.shape[0], int),
-        reader.batch_axes,
         window,
     )
     for name, tensor in reader.constants.items():
@@ -144,19 +144,32 @@ def _call(node: FxNode, reader: Reader) -> None:
             f"convert: the model decides by the pixels what to compute ({name}), and windows would "
             f"go different ways. Use torch.where."
         )
-    if aten.overwrites(node.target):
+    drawn = aten.draws(node) and aten.overwrites(node.target)
+    if aten.overwrites(node.target) and not drawn:
         check_written(node)
     if not isinstance(node.meta.get("val"), torch.Tensor | tuple | list):
         return  # a size; it is read where it is used
     if node.target is operator.getitem:
         read_several.read_item(node, reader)
-    elif not read_several.read_tuple(node, reader):
+    elif drawn:
+        _fill_by_chance(node, reader)
+    elif isinstance(node.meta["val"], torch.Tensor):
         aten.read(node, reader)
+    else:
+        read_several.read_tuple(node, reader)
     base = aten.base_of_view(node)
     if aten.overwrites(node.target):
         reader.overwriting.note_written(node)
     elif base is not None and node in reader.names:
         reader.overwriting.note_view(node, base)
+
+
+def _fill_by_chance(node: FxNode, reader: Reader) -> None:
+    """Read a call that overwrites a tensor with random numbers as one that fills a copy."""
+    reader.name(node)
+    reader.add(node, Random(aten.base_name(node.target)), (node.args[0],))
+    arguments = tuple(x for x in node.args[1:] if not isinstance(x, FxNode))
+    reader.instead(functional.on_a_copy, (Slot(0), node.target, *arguments))
 
 
 def _needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:

@@ -14,7 +14,6 @@ from fullconv.geometry import Sizes, Sliding
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
-    Opaque,
     Pool,
     TransposedConvolution,
     Upsample,
@@ -45,7 +44,7 @@ def map_axes(node: FxNode, reader: Reader, axes: int | None = None) -> int:
     rank = len(reader.shapes.get(reader.names.get(node.args[0]), ()))  # type: ignore[arg-type]
     if 3 <= rank <= 5 and axes in (None, rank - 2):
         return rank - 2
-    reader.add(node, Opaque(base_name(node.target)))
+    reader.opaque(node, base_name(node.target))
     return 0
 
 
@@ -54,9 +53,6 @@ def _convolution(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     kernel = reader.shapes[reader.names[a["weight"]]][2:]
     axes = map_axes(node, reader, len(kernel))
     if not axes:
-        return
-    if not isinstance(a["groups"], int):
-        reader.add(node, Opaque(f"{base_name(node.target)} of every image by filters of its own"))
         return
     dilation = _each(a["dilation"], axes)
     padding = a["padding"]
@@ -112,7 +108,7 @@ def _upsample(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if torch.equal(nearest, functional.upsample(cells, factor)):
         reader.add(node, Upsample(factor), (image,))
     else:
-        reader.add(node, Opaque(base_name(node.target)))
+        reader.opaque(node, base_name(node.target))
 
 
 @handles("max_pool1d", "max_pool2d", "max_pool3d")

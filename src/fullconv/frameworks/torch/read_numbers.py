@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from fullconv.frameworks.torch.aten import FxNode, base_name, handles
+from fullconv.frameworks.torch.reader import Slot
 from fullconv.operations import (
     AlongAxis,
     GroupNormalization,
     LayerNormalization,
     Linear,
-    Opaque,
     PerChannel,
+    Pointwise,
     Reduce,
 )
 
@@ -31,7 +34,7 @@ def _matmul(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if name in reader.recipes and len(reader.shapes[name]) == 2:
         reader.add(node, Linear(), (x, reader.turned(name), None))
     else:
-        reader.add(node, Opaque(base_name(node.target)))
+        reader.opaque(node, base_name(node.target))
 
 
 @handles("addmm")
@@ -40,17 +43,30 @@ def _addmm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if name in reader.recipes and bias in reader.recipes and a["alpha"] == a["beta"] == 1:
         reader.add(node, Linear(), (a["mat1"], reader.turned(name), a["self"]))
     else:
-        reader.add(node, Opaque("addmm"))
+        reader.opaque(node, "addmm")
 
 
 @handles("batch_norm")
 def _batch_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if a["training"] or a["running_mean"] is None:
-        # Statistics of the batch itself: no two crops may be scored together.
-        reader.add(node, Opaque("batch_norm without running statistics"))
+        _statistics_of_the_batch(node, reader, a)
         return
     parameters = (a["weight"], a["bias"], a["running_mean"], a["running_var"])
     reader.add(node, PerChannel("batch_norm"), (a["input"], *parameters))
+
+
+def _statistics_of_the_batch(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    """Read a batch normalization by the statistics of the batch itself: of one image."""
+    images, channels = reader.shapes[reader.names[a["input"]]][:2]
+    if images > 1 or not reader.is_of_image(a["input"]):
+        reader.opaque(node, "batch_norm without running statistics")
+        return
+    operation = GroupNormalization(channels, a["eps"])
+    reader.add(node, operation, (a["input"], a["weight"], a["bias"]))
+    places = iter(range(1, 3))
+    given = (Slot(0), *(x and Slot(next(places)) for x in (a["weight"], a["bias"])))
+    settings = (None, None, True, 0.0, a["eps"], False)
+    reader.instead(torch.ops.aten.instance_norm.default, (*given, *settings))
 
 
 @handles("prelu")
@@ -79,7 +95,7 @@ def _group_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 @handles("instance_norm")
 def _instance_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if not a["use_input_stats"]:
-        reader.add(node, Opaque("instance_norm with running statistics"))
+        reader.opaque(node, "instance_norm with running statistics")
         return
     channels = reader.shapes[reader.names[a["input"]]][1]
     reader.add(node, GroupNormalization(channels, a["eps"]), (a["input"], a["weight"], a["bias"]))
@@ -87,39 +103,72 @@ def _instance_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 
 @handles("linalg_vector_norm")
 def _vector_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if a["ord"] != 2 or a["dim"] is None or a["dtype"] is not None:
-        reader.add(node, Opaque("linalg_vector_norm"))
+    if a["ord"] != 2 or a["dtype"] is not None:
+        reader.opaque(node, "linalg_vector_norm")
         return
-    rank = len(reader.shapes[reader.names[a["self"]]])
-    dims = [a["dim"]] if isinstance(a["dim"], int) else a["dim"]
-    operation = Reduce("l2", tuple(sorted(d % rank for d in dims)), a["keepdim"])
+    operation = Reduce("l2", _axes(a["dim"], a["self"], reader), a["keepdim"])
     reader.add(node, operation, (a["self"],))
+
+
+def _axes(dims: Any, x: Any, reader: Reader) -> tuple[int, ...]:
+    """Return the axes that a reduction names; all of them where it names none."""
+    rank = len(reader.shapes[reader.names[x]])
+    if dims is None or dims == []:
+        return tuple(range(rank))
+    return tuple(sorted(d % max(1, rank) for d in ([dims] if isinstance(dims, int) else dims)))
 
 
 @handles("var", "std")
 def _spread(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    shape = reader.shapes[reader.names[a["self"]]]
-    dims, correction = a.get("dim"), a.get("correction", int(a.get("unbiased", True)))
+    name, correction = base_name(node.target), a.get("correction", int(a.get("unbiased", True)))
     correction = 1 if correction is None else correction
-    dims = [dims] if isinstance(dims, int) else dims
-    if not dims or int(correction) != correction:
-        reader.add(node, Opaque(base_name(node.target)))
+    if int(correction) != correction:
+        reader.opaque(node, name)
         return
-    axes = tuple(sorted(d % len(shape) for d in dims))
-    kind: Literal["var", "std"] = "var" if base_name(node.target) == "var" else "std"
+    axes = _axes(a.get("dim"), a["self"], reader)
+    kind: Literal["var", "std"] = "var" if name == "var" else "std"
     operation = Reduce(kind, axes, bool(a.get("keepdim", False)), int(correction))
     reader.add(node, operation, (a["self"],))
 
 
-@handles("mean", "sum", "amax")
+@handles("mean", "sum", "amax", "max")
 def _reduce(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    shape = reader.shapes[reader.names[a["self"]]]
-    dims = a.get("dim")
-    if dims is None or dims == [] or a.get("dtype") is not None:
-        reader.add(node, Opaque(base_name(node.target)))
+    name = base_name(node.target)
+    if "other" in a:
+        reader.add(node, Pointwise(name))
         return
-    dims = [dims] if isinstance(dims, int) else dims
-    axes = tuple(sorted(d % len(shape) for d in dims))
-    kinds: dict[str, Literal["mean", "sum", "max"]] = {"mean": "mean", "sum": "sum", "amax": "max"}
-    operation = Reduce(kinds[base_name(node.target)], axes, a["keepdim"])
+    if a.get("dtype") is not None:
+        reader.opaque(node, name)
+        return
+    kinds: dict[str, Literal["mean", "sum", "max"]] = {"mean": "mean", "sum": "sum"}
+    axes = _axes(a.get("dim"), a["self"], reader)
+    operation = Reduce(kinds.get(name, "max"), axes, bool(a.get("keepdim")))
     reader.add(node, operation, (a["self"],))
+
+
+@handles("masked_fill")
+def _masked_fill(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    """Read it as a choice, where the number is a tensor's: this may be another in every window."""
+    if not reader.is_of_image(a["value"]):
+        reader.add(node, Pointwise("masked_fill"))
+    elif a["value"].meta["val"].dtype == node.meta["val"].dtype:
+        reader.add(node, Pointwise("where"), (a["mask"], a["value"], a["self"]))
+        reader.instead(torch.ops.aten.where.self, (Slot(0), Slot(1), Slot(2)))
+    else:
+        reader.opaque(node, "masked_fill")
+
+
+@handles("fill")
+def _fill(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if reader.is_of_image(a["value"]):
+        reader.opaque(node, "fill")
+    else:
+        reader.add(node, Pointwise("fill"))
+
+
+@handles("min")
+def _min(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if "other" in a:
+        reader.add(node, Pointwise("min"))
+    else:
+        reader.opaque(node, "min")

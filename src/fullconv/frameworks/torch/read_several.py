@@ -12,8 +12,7 @@ from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
 from fullconv.frameworks.torch.read_maps import pool
 from fullconv.frameworks.torch.reader import Call, Reader, Slot
 from fullconv.graph import Node
-from fullconv.operations import AdaptivePool, AlongAxis, Opaque, Operation, Reduce
-
+from fullconv.operations import AdaptivePool, AlongAxis, Operation, Reduce
 
 ADAPTIVE_MAX = ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 WITH_INDICES = (
@@ -48,26 +47,24 @@ def only_first_used(node: FxNode) -> bool:
     return with_indices and not any(user.args[1] != 0 and user.users for user in node.users)
 
 
-def read_tuple(node: FxNode, reader: Reader) -> bool:
-    """Read a call whose results are only taken apart; return whether it was one."""
-    if pieces(node, reader) is not None:
-        return True  # every item is a slice of its own
-    if not only_first_used(node):
-        return False
-    a = arguments(node)
-    name = base_name(node.target)
-    reader.name(node)
-    shape = reader.shapes[node.name]
+def read_tuple(node: FxNode, reader: Reader) -> None:
+    """Read a call of whose results only the first is used; of others, every item is read."""
+    if pieces(node, reader) is not None or not only_first_used(node):
+        return
+    a, name = arguments(node), base_name(node.target)
+    shape = reader.shape(node.meta["val"][0])
     if name == "max":
-        axes = (a["dim"] % len(reader.shapes[reader.names[a["self"]]]),)
+        reader.name(node)
+        axes = (a["dim"] % max(1, len(reader.shapes[reader.names[a["self"]]])),)
         reader.add(node, Reduce("max", axes, a["keepdim"]), (a["self"],))
-    elif len(shape) != 2 + int(name.split("pool")[1][0]):
-        reader.add(node, Opaque(name))
-    elif name in ADAPTIVE_MAX:
-        reader.add(node, AdaptivePool("max", shape[2:]), (a["self"],))
-    else:
-        reader.add(node, pool("max", node, reader, a), (a["self"],))
-    return True
+    elif len(shape) == 2 + int(name.split("pool")[1][0]):
+        reader.name(node)
+        operation: Operation
+        if name in ADAPTIVE_MAX:
+            operation = AdaptivePool("max", shape[2:])
+        else:
+            operation = pool("max", node, reader, a)
+        reader.add(node, operation, (a["self"],))
 
 
 def read_item(node: FxNode, reader: Reader) -> None:
@@ -78,11 +75,10 @@ def read_item(node: FxNode, reader: Reader) -> None:
     if found is not None:
         axis, start, stop, drop = found[index]  # type: ignore[index]
         reader.piece(node, parent.args[0], axis, start, stop, drop)
-    elif only_first_used(parent):
+    elif parent in reader.names:
         reader.names[node] = reader.names[parent]
     else:
-        reader.name(node)
-        reader.add(node, Opaque(f"item {index}"))
+        reader.item(node, parent, index)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +132,6 @@ def read_group(node: FxNode, group: Group, reader: Reader) -> None:
     x = group.first.args[0]
     call = Call(group.operation, group.target, (Slot(0), *group.args), {}, owner)
     kind = kind if owner else group.name
-    reader.nodes.append(
+    reader.append(
         Node(group.operation, (reader.names[x],), (node.name,), name, kind, call)  # type: ignore[index]
     )

@@ -8,6 +8,7 @@ import torch
 
 from fullconv.frameworks.torch.aten import POINTWISE, FxNode, base_name, handles, out_of_place
 from fullconv.frameworks.torch.read_maps import map_axes
+from fullconv.frameworks.torch.reader import Slot
 from fullconv.operations import (
     PADDING_MODES,
     Concat,
@@ -40,8 +41,6 @@ def _stack(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     for index, x in enumerate(a["tensors"]):
         layers.append(f"{node.name}_layer{index}")
         reader.shapes[layers[-1]] = one.shape
-        if node.name in reader.batch_axes:
-            reader.batch_axes[layers[-1]] = reader.batch_axes[node.name]
         reader.add(node, one, (x,), output=layers[-1])
     reader.add(node, Concat(axis), tuple(layers))
 
@@ -54,11 +53,8 @@ def _slice(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         bounds = slice(a["start"], a["start"] + a["length"])
     else:
         bounds = slice(a["start"], a["end"], a["step"])
-    symbolic = any(isinstance(n, FxNode) for n in (bounds.start, bounds.stop))
-    start, stop, step = (0, shape[axis], 1) if symbolic else bounds.indices(shape[axis])
-    if symbolic and reader.shapes[node.name] != shape:
-        reader.add(node, Opaque("slice"))
-    elif (start, stop, step) == (0, shape[axis], 1):
+    start, stop, step = bounds.indices(shape[axis])
+    if (start, stop, step) == (0, shape[axis], 1):
         reader.add(node, Identity("slice"), (node.args[0],))
     else:
         reader.add(node, Slice(axis, start, stop, step), (node.args[0],))
@@ -69,7 +65,7 @@ def _reordered(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]
     axes, moved = a["dims"], a.get("shifts")
     if len(axes) != 1:
-        reader.add(node, Opaque(base_name(node.target)))
+        reader.opaque(node, base_name(node.target))
         return
     axis = axes[0] % len(shape)
     entries = range(shape[axis])
@@ -88,7 +84,7 @@ def _index(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     given = {axis % len(shape): index for axis, index in given.items() if index is not None}
     numbers = [reader.numbers(index) for index in given.values()]
     if len(numbers) != 1 or numbers[0] is None or numbers[0].dim() != 1:
-        reader.add(node, Opaque(base_name(node.target)))
+        reader.opaque(node, base_name(node.target))
         return
     (axis,) = given
     if numbers[0].dtype == torch.bool:
@@ -135,7 +131,7 @@ def _pad(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     mode = a.get("mode", "constant")
     value = a.get("value")
     if not 3 <= rank <= 5 or mode not in PADDING_MODES or any(full[0]):
-        reader.add(node, Opaque(f"pad ({mode})"))
+        reader.opaque(node, f"pad ({mode})")
         return
     reader.add(node, Pad(full, mode, float(value or 0.0)), (a["self"],))
 
@@ -147,7 +143,7 @@ def _copy(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if same and before.dtype == after.dtype:
         reader.add(node, Identity("copy"), (a["src"],))
     else:
-        reader.add(node, Opaque("copy"))
+        reader.opaque(node, "copy")
 
 
 @handles("permute")
@@ -174,7 +170,11 @@ def _expand(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     elif all(_broadcasts(user, node, reader) for user in node.users):
         reader.names[node] = name
     else:
-        reader.add(node, Opaque("expand"))
+        reader.opaque(node, "expand")
+        operation = reader.nodes[-1].operation
+        if isinstance(operation, Opaque) and operation.standing is not None:
+            sizes = (-1, *reader.shapes[node.name][1:])  # the first axis as long as it is
+            reader.instead(torch.ops.aten.expand.default, (Slot(0), sizes))
 
 
 def _broadcasts(user: FxNode, operand: FxNode, reader: Reader) -> bool:

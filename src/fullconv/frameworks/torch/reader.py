@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
 from fullconv.frameworks.torch.aten import FxNode
 from fullconv.frameworks.torch.overwriting import Overwriting, hint
-from fullconv.graph import BATCH_SIZE, Node, Recipe, batch_times
-from fullconv.operations import Operation, Permute, Pointwise, Reshape, Slice
+from fullconv.frameworks.torch.standing import standing
+from fullconv.graph import Node, Recipe
+from fullconv.operations import Opaque, Operation, Permute, Random, Reshape, Slice
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Call:
         Its arguments, with a `Slot` for every tensor.
     owner : str
         Path of the ``torch.nn`` module that does just this; empty where there is none.
+    item : int or None
+        Which of several results is meant.
+    several : str
+        Names the call that gives several results, so that it is repeated once for all of them.
     """
 
     operation: Operation
@@ -44,6 +49,8 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     owner: str = ""
+    item: int | None = None
+    several: str = ""
 
 
 @dataclass
@@ -56,22 +63,19 @@ class Reader:
         Parameters and buffers by name, with what they have been rearranged into.
     owners : dict of str to int
         How many calls every module makes, by its path.
-    images : int or SymInt
-        The number of images, as the tracer has it.
     names : dict of torch.fx.Node to str
         The value that holds what a call gave; another one after an overwriting.
-    batch_axes : dict of str to int
-        Which axis of a value is the batch, where that is known.
+    of_image : set of str
+        The values that are made from the image.
     constants : dict of str to Tensor
         Tensors that are no parameters: the program's own, and those that reading adds.
     """
 
     recipes: dict[str, Recipe]
     owners: dict[str, int]
-    images: int | torch.SymInt
     names: dict[FxNode, Any] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    batch_axes: dict[str, int] = field(default_factory=dict)
+    of_image: set[str] = field(default_factory=set)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -79,16 +83,17 @@ class Reader:
         self.overwriting = Overwriting(self)
 
     def name(self, node: FxNode) -> None:
-        """Note a call's or input's name, native shape and the axis of its batch."""
+        """Note a call's or input's name, and its native shape."""
         self.names[node] = node.name
         value = node.meta.get("val")
         if isinstance(value, tuple | list):
             value = value[0]
         if isinstance(value, torch.Tensor):
             self.shapes[node.name] = self.shape(value)
-            free = [i for i, size in enumerate(value.shape) if isinstance(size, torch.SymInt)]
-            if len(free) == 1:
-                self.batch_axes[node.name] = free[0]
+
+    def is_of_image(self, node: Any) -> bool:
+        """Whether an argument of a call is made from the image."""
+        return isinstance(node, FxNode) and self.names.get(node) in self.of_image
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
         """Return a traced tensor's native shape."""
@@ -100,10 +105,12 @@ class Reader:
         operation: Operation,
         inputs: tuple[Any, ...] | None = None,
         output: str | None = None,
+        item: int | None = None,
     ) -> None:
         """Append a node; without ``inputs``, every tensor argument is one.
 
-        Tensor arguments and ``inputs`` must agree where the call is to be cloned.
+        Tensor arguments and ``inputs`` must agree where the call is to be cloned. ``item`` is the
+        one of several results that is meant.
         """
         given = None if inputs is None else [self._input(i) for i in inputs]
         if given and self.rearrange(given[0], operation, output or node.name):
@@ -112,17 +119,38 @@ class Reader:
         args, kwargs = torch.fx.node.map_aggregate(
             (node.args, dict(node.kwargs)), lambda a: self._slot(a, found, given is None)
         )
-        if isinstance(operation, Pointwise) and any(map(batch_times, found)):
-            raise ModelError(
-                f"convert: the model computes with the number of images in a batch "
-                f"({aten.base_name(node.target)}), so the score of one depends on how many come "
-                f"with it. Leave that number out of the model's arithmetic."
-            )
         name, kind, owner = self.owner(node)
         tensors = [i for i in found if i is not None and i not in self.recipes]
         whole = bool(owner) and self.owners[owner] == 1 and len(tensors) == 1
-        call = Call(operation, aten.out_of_place(node.target), args, kwargs, owner if whole else "")
-        self.nodes.append(Node(operation, tuple(found), (output or node.name,), name, kind, call))
+        target = aten.out_of_place(node.target)
+        owned = owner if whole and item is None else ""
+        call = Call(operation, target, args, kwargs, owned, item, node.name)
+        self.append(Node(operation, tuple(found), (output or node.name,), name, kind, call))
+
+    def append(self, node: Node) -> None:
+        """Append a node that is made already."""
+        self.nodes.append(node)
+        if self.of_image.intersection(name for name in node.inputs if name is not None):
+            self.of_image.update(node.outputs)
+
+    def opaque(self, node: FxNode, name: str) -> None:
+        """Append a call that has no rule, with what is known of where windows may stand in it."""
+        self.add(node, Opaque(name, standing(node, self)))
+
+    def item(self, node: FxNode, parent: FxNode, index: int) -> None:
+        """Append one of the several results of a call that has no rule."""
+        self.name(node)
+        name = aten.base_name(parent.target)
+        operation: Operation = Opaque(name, standing(parent, self, node, index))
+        if aten.draws(parent):
+            operation = Random(name)
+        self.add(parent, operation, output=node.name, item=index)
+
+    def instead(self, target: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Let the last node be written as another call, which computes the same."""
+        last = self.nodes[-1]
+        call = replace(last.source, target=target, args=args, kwargs={}, owner="")
+        self.nodes[-1] = replace(last, source=call)
 
     def _input(self, argument: FxNode | str | None) -> str | None:
         if isinstance(argument, FxNode):
@@ -134,29 +162,16 @@ class Reader:
         if not isinstance(argument, FxNode):
             return argument
         value = argument.meta.get("val")
-        is_number = isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool)
-        name = self._batch_size(argument) if is_number and grow else self.names.get(argument)
+        if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
+            raise ModelError(
+                f"convert: the model takes a number out of a tensor ({argument.name}) and computes "
+                f"with it outside of tensors. Keep it a tensor: leave .item() out."
+            )
+        name = self.names.get(argument)
         if grow:
             found.append(name)
             return Slot(len(found) - 1)
         return Slot(found.index(name)) if name in found else None
-
-    def _batch_size(self, node: FxNode) -> str:
-        symbol = node.meta["val"].node.expr
-        times, batch = symbol.as_coeff_Mul()
-        images = self.images.node.expr if isinstance(self.images, torch.SymInt) else None
-        if batch == images and times.is_Integer:
-            return f"{BATCH_SIZE}*{times}"
-        if images is None or symbol.free_symbols - {images}:
-            raise ModelError(
-                f"convert: the model takes a number out of a tensor ({node.name}) and computes "
-                f"with it outside of tensors. Keep it a tensor: leave .item() out."
-            )
-        raise ModelError(
-            f"convert: the model computes the size {symbol} from the number of images in a "
-            f"batch and uses it outside a view or reshape. Write it as -1, or export the model "
-            f"with a fixed batch of 1."
-        )
 
     def owner(self, node: FxNode) -> tuple[str, str, str]:
         """Return the layer's name, what it is called, and its ``torch.nn`` module's path."""

@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fullconv.errors import ModelError, UnsafeModelError
-
-LARGEST_TEXT = 1 << 26
-"""Bytes that a file may unpack to beyond its own size; only code is packed."""
+from fullconv.errors import UnsafeModelError
+from fullconv.frameworks.archives import check_archive
 
 GAP = rb"(?:\s|#[^\n]*\n)*"
 CPP_CLASS = re.compile(rb"torch" + GAP + rb"\." + GAP + rb"classes\b|torch\nclasses\b")
@@ -65,17 +63,11 @@ def check_script(path: Path) -> None:
     UnsafeModelError
         If it would; see Note [When TorchScript runs].
     ModelError
-        If it unpacks to far more than its own size.
+        If it is damaged, or unpacks to far more than its own size.
     """
     import torch
 
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > path.stat().st_size + LARGEST_TEXT:
-        raise ModelError(
-            f"{path} says that it unpacks to {unpacked} bytes, far more than a model of its size "
-            f"holds; save it again with torch.jit.save."
-        )
+    check_archive(path, str(path), "save it again with torch.jit.save", packed=1)
     # PyTorch's own reader finds entries in its own way, by names in any case.
     reader = torch._C.PyTorchFileReader(str(path))
     for name in reader.get_all_records():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
+from fullconv.frameworks.archives import check_archive
+from fullconv.frameworks.torch.filled import UNKNOWN, is_empty
 
 
 def read_state(weights: Path, told: str) -> Mapping[str, torch.Tensor]:
@@ -76,14 +79,17 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], named: str, told: 
     faults += [
         f"{name} is {_size(state[name])} and the model's is {_size(own[name])}"
         for name in own
-        if name in state and state[name].shape != own[name].shape
+        if name in state
+        and not isinstance(own[name], UNKNOWN)
+        and state[name].shape != own[name].shape
     ][:3]
     if faults:
         raise ModelError(
             f"{told} does not fit {named}: {'; '.join(faults)}. Give the weights that were trained "
             f"with this code."
         )
-    model.load_state_dict(state)
+    # What is on the meta device cannot be copied to.
+    model.load_state_dict(state, assign=is_empty(own.values()))
 
 
 def _read_safetensors(weights: Path, told: str) -> Any:
@@ -101,6 +107,9 @@ def _read_safetensors(weights: Path, told: str) -> Any:
 
 
 def _read_pickle(weights: Path, told: str) -> Any:
+    if zipfile.is_zipfile(weights):
+        again = "save it again with torch.save(model.state_dict(), ...)"
+        check_archive(weights, f"{told}: it", again, packed=1)
     try:
         return torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from fullconv.errors import ExportError, MissingExtraError, first_line
 
@@ -42,6 +43,45 @@ def to_onnx(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return proto
+
+
+def check_same(proto: Any, model: torch.nn.Module, image: torch.Tensor) -> None:
+    """Check that an ONNX model scores random pixels as the module does, but for roundings.
+
+    Half the digits of the largest score are more than roundings take.
+
+    Raises
+    ------
+    ExportError
+        If it does not, or cannot run.
+    """
+    from fullconv.frameworks.onnx.session import session
+
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.rand(image.shape, generator=draw).to(image)
+    with torch.no_grad():
+        wanted = [leaf for leaf in tree_leaves(model(pixels)) if isinstance(leaf, torch.Tensor)]
+    try:
+        found = session(proto)(pixels.cpu().numpy())
+    except Exception as error:
+        found, why = None, first_line(error)
+    else:
+        why = "its scores are others"
+        found = found if isinstance(found, tuple) else (found,)
+    if found is None or not all(
+        torch.allclose(torch.from_numpy(own), leaf.cpu(), rtol=0, atol=_half(leaf), equal_nan=True)
+        for own, leaf in zip(found, wanted, strict=True)
+    ):
+        raise ExportError(
+            f"save: PyTorch writes this model as ONNX, but not right ({why}). Save it as .pt2, or "
+            f"run it in PyTorch."
+        )
+
+
+def _half(scores: torch.Tensor) -> float:
+    if not scores.is_floating_point():
+        return 0.0
+    return float(torch.finfo(scores.dtype).eps ** 0.5 * scores.abs().nan_to_num(0.0).max())
 
 
 def _divide_outside(program: ExportedProgram) -> None:

@@ -114,7 +114,7 @@ def read_script(model: torch.jit.ScriptModule, window: Sizes) -> Source:
 
 
 class _Converter(TS2EPConverter):
-    """Converts at one size, with only the number of images free; PyTorch's own frees every size."""
+    """Converts at one size, for one image; PyTorch's own frees every size."""
 
     def retrace_as_exported_program(
         self, gm: torch.fx.GraphModule, name_to_constant: dict[str, Any]
@@ -153,7 +153,7 @@ def _other_inputs(model: torch.jit.ScriptModule) -> list[Any]:
 
 
 def _taken(model: torch.jit.ScriptModule, window: Sizes) -> tuple[torch.Tensor, Any]:
-    """Return images that a module takes, two of them where it takes any number; and its result."""
+    """Return an image that a module takes, and its result."""
     refusals: list[Exception] = []
     candidates = likely_channels(model, window)
     for channels in candidates:
@@ -167,10 +167,9 @@ def _taken(model: torch.jit.ScriptModule, window: Sizes) -> tuple[torch.Tensor, 
             # A wrong guess of the channels says nothing about the window.
             refusals.insert(0 if wanted is None else len(refusals), error)
             continue
-        number = 2 if takes_any_number(model, image) else 1
-        return image.expand(number, *image.shape[1:]).clone(), result
+        return image, result
     for crop in other_crops(model, window):
-        image = blank((2, *crop), model)
+        image = blank((1, *crop), model)
         return image, _run(model, image)
     raise WindowError(
         f"convert(window={window}): the model does not take {measured(window)}: "
@@ -198,11 +197,9 @@ def _converting() -> Iterator[None]:
 def _check_scores(result: Any) -> None:
     """Refuse a module that returns something else than scores of its images."""
     leaves = pytree.tree_leaves(result)
-    others = [x for x in leaves if not isinstance(x, torch.Tensor) or not x.dim()]
+    others = [x for x in leaves if not isinstance(x, torch.Tensor)]
     if others or not leaves:
-        kinds = (
-            "a single number" if isinstance(x, torch.Tensor) else type(x).__name__ for x in others
-        )
+        kinds = (type(x).__name__ for x in others)
         raise ModelError(
             f"convert: expected a model that returns tensors of scores, a row for every image; it "
             f"returns {' and '.join(dict.fromkeys(kinds)) or 'nothing'}"

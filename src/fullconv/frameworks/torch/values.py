@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from fullconv.table import Table
-from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call, Slot
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe, axes_of_maps, batch_times
+from fullconv.graph import Graph, Node, Recipe, axes_of_maps
 from fullconv.operations import Operation
+from fullconv.table import Table
 
 FxNode = torch.fx.Node
 writes = Table[type[Operation], Callable[..., FxNode]]("a writer")
@@ -34,7 +33,7 @@ class Values:
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
         self.graph, self.source = graph, source
-        self.geometry = (grid.window, grid.step)
+        self.grid, self.geometry = grid, (grid.window, grid.step)
         self.root = nn.Module()
         self.fx = torch.fx.Graph()
         self.values: dict[str, FxNode] = {}
@@ -43,14 +42,11 @@ class Values:
         self.written = Counter(id(node.source) for node in graph.nodes)
         self.axes = axes_of_maps(graph)
         self.known = {id(w.tensor): name for name, w in source.weights.items()}
+        self.several: dict[tuple[Any, ...], FxNode] = {}
 
     def _value(self, name: str | None) -> FxNode | None:
         if name is None:
             return None
-        if times := batch_times(name):
-            image = self.values[self.graph.image]
-            count = self._function(functional.window_count, image, *self.geometry)
-            return count if times == 1 else self._function(operator.mul, count, times)
         if name not in self.values:
             self.values[name] = self._attribute(self.graph.constants[name])
         return self.values[name]
@@ -165,7 +161,12 @@ class Values:
         for name, value in changed.items():
             place = [a.name for a in schema.arguments].index(name) if schema else -1
             args = (*args[:place], value, *args[place + 1 :])
-        return self.fx.call_function(call.target, args, kwargs)
+        if call.item is None:
+            return self.fx.call_function(call.target, args, kwargs)
+        key = call.several, node.inputs
+        if key not in self.several:
+            self.several[key] = self.fx.call_function(call.target, args, kwargs)
+        return self.fx.call_function(operator.getitem, (self.several[key], call.item))
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
+
 import torch
 from torch.utils import _pytree as pytree
 
+from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call
 from fullconv.frameworks.torch.values import FxNode, writes
@@ -13,7 +17,7 @@ from fullconv.frameworks.torch.write_maps import Maps
 from fullconv.frameworks.torch.write_numbers import Numbers
 from fullconv.frameworks.torch.write_shapes import Shapes
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.graph import Alone, Graph, Node
 from fullconv.operations import AlongAxis, Linear, Operation, PerChannel, Reshape, Upsample
 
 
@@ -37,7 +41,11 @@ class Writer(Layers, Numbers, Shapes, Maps):
             image = self._function(torch.unsqueeze, image, 1)  # one channel
         self.values[self.graph.image] = image
         for node in self.graph.nodes:
-            self.values[node.outputs[0]] = self._write(node)
+            result = self._write(node)
+            if len(node.outputs) == 1:
+                self.values[node.outputs[0]] = result
+            for index, name in enumerate(node.outputs if len(node.outputs) > 1 else ()):
+                self.values[name] = self.fx.call_function(operator.getitem, (result, index))
         flat = [self.values[name] for name in self.graph.outputs]
         self.fx.output(pytree.tree_unflatten(flat, self.source.structure))
         module = torch.fx.GraphModule(self.root, self.fx, "FullyConvolutional")
@@ -45,6 +53,26 @@ class Writer(Layers, Numbers, Shapes, Maps):
         module.recompile()
         module.delete_all_unused_submodules()
         return module.eval()
+
+    def piece(self, inputs: Sequence[str]) -> torch.fx.GraphModule:
+        """Write the nodes on native tensors, from these values to a tuple of the outputs."""
+        for index, name in enumerate(inputs):
+            self.values[name] = self.fx.placeholder(f"input_{index}")
+        for node in self.graph.nodes:
+            self.values[node.outputs[0]] = self._write(node)
+        self.fx.output(tuple(self.values[name] for name in self.graph.outputs))
+        return torch.fx.GraphModule(self.root, self.fx, "Piece")
+
+    @writes(Alone)
+    def write_alone(self, operation: Alone, node: Node) -> FxNode:
+        """Write a piece of the classifier as a module of its own, run window by window."""
+        shapes = self.source.graph.shapes
+        graph = Graph("", list(operation.nodes), list(operation.outputs), {}, shapes)
+        writer = Writer(graph, self.source, self.grid)
+        writer.tensors = self.tensors
+        module = OneByOne(writer.piece(operation.inputs), operation.each)
+        path = self._place(f"{node.name.replace('.', '_') or 'windows'}_alone", module)
+        return self.fx.call_module(path, tuple(self._inputs(node)))
 
     def _write(self, node: Node) -> FxNode:
         call = node.source

@@ -87,13 +87,12 @@ class Layers(Values):
 
     def _is_conv(self, path: str, operation: Convolution, padding: Sizes, bias: bool) -> bool:
         """Whether calling a module is this convolution."""
-        held = self.modules[path]
-        assert isinstance(held, tuple(CONVOLUTIONS.values()))
+        held: Any = self.modules[path]
         if (held.bias is not None) != bias:
             return False
         settings = operation.kernel, operation.stride, padding, operation.dilation
         same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
-        return same and held.groups == operation.groups
+        return bool(same and held.groups == operation.groups)
 
     @writes(TransposedConvolution)
     def write_transposed_convolution(self, operation: TransposedConvolution, node: Node) -> FxNode:

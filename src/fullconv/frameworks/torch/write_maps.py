@@ -17,6 +17,7 @@ from fullconv.operations import (
     DivideCells,
     FoldAxes,
     FoldWindows,
+    ForEachWindow,
     Gathered,
     Interleave,
     Keep,
@@ -100,6 +101,11 @@ class Maps(Values):
         return self._function(
             functional.regroup, x, operation.split, operation.order, operation.shape
         )
+
+    @writes(ForEachWindow)
+    def write_for_each_window(self, operation: ForEachWindow, node: Node) -> FxNode:
+        x, image = self._inputs(node)
+        return self._function(functional.for_each_window, x, image, *self.geometry)
 
     @writes(FoldWindows)
     def write_fold_windows(self, operation: FoldWindows, node: Node) -> FxNode:

@@ -66,7 +66,8 @@ class Numbers(Values):
     @writes(AlongAxis)
     def write_along_axis(self, operation: AlongAxis, node: Node) -> FxNode:
         call = node.source
-        if node.per_window or not hasattr(call.target, "_schema"):
+        as_it_is = node.per_window and operation == call.operation
+        if as_it_is or not hasattr(call.target, "_schema"):
             return self._clone(node, {})
         kind = {"softmax": nn.Softmax, "log_softmax": nn.LogSoftmax}.get(operation.name)
         if call.owner and kind is not None:

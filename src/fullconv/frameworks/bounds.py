@@ -1,0 +1,79 @@
+"""How much memory a model may ask for.
+
+A file of a kilobyte may say that a constant has terabytes. Every size is computed before anything
+is made of it, and compared with what the image and the weights, which are there, let one expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from fullconv.errors import ModelError, TooLargeError
+
+MOST_NODES = 50_000
+"""Operators in one model, with functions, branches and loops written out."""
+
+MOST_TURNS = 1000
+"""Turns of one loop that are written out."""
+
+LARGEST = 1 << 28
+"""Numbers in one tensor of one window: one gigabyte in single precision."""
+
+FEW = 1 << 22
+"""Numbers that a tensor may always have, however small the image and the weights."""
+
+GROWTH = 1024
+"""How many numbers of a tensor may come of each number of the image."""
+
+FOLDED = 1 << 25
+"""Numbers of all constants together that are computed while a model is read."""
+
+
+class Bounds:
+    """What a model has asked for so far, in numbers (not bytes).
+
+    Parameters
+    ----------
+    image : int
+        Numbers in the image of one window.
+    weights : int
+        Numbers in all weights together.
+    """
+
+    def __init__(self, image: int, weights: int) -> None:
+        self.of_image = min(LARGEST, max(FEW, GROWTH * image))
+        self.of_weights = max(FEW, 2 * weights)
+        self.folded = 0
+        self.nodes = 0
+
+    def take_node(self) -> None:
+        """Count an operator."""
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise ModelError(
+                f"convert: the model has more than {MOST_NODES} operators, with its functions and "
+                f"loops written out; export it in a smaller form."
+            )
+
+    def check(self, what: str, shape: Sequence[int], of_image: bool) -> None:
+        """Refuse a tensor that is larger than what it is made from lets one expect."""
+        limit = self.of_image if of_image else self.of_weights
+        if any(size < 0 for size in shape) or prod(shape) > limit:
+            raise too_large(what, shape, limit)
+
+    def fold(self, what: str, shape: Sequence[int]) -> None:
+        """Count a constant that is about to be computed."""
+        self.check(what, shape, of_image=False)
+        self.folded += prod(shape)
+        if self.folded > FOLDED:
+            raise too_large(what, shape, FOLDED)
+
+
+def too_large(what: str, shape: Sequence[int], limit: int) -> TooLargeError:
+    """Return the line that refuses a tensor for its size."""
+    return TooLargeError(
+        f"convert: {what} would have {'x'.join(map(str, shape))} numbers, and fullconv makes at "
+        f"most {limit} for one window of this model; check the sizes in the model, or give a "
+        f"smaller window."
+    )

@@ -1,0 +1,155 @@
+"""What a layer of somebody else does with the images of a batch, and whether it draws numbers.
+
+Its ``call`` is run on tensors without numbers, for one image and for two. Keras then has the
+operations that it consists of. The layer treats each image by itself if each of them does, and if
+nothing but the number of images differs between the two traces. What cannot be traced (other
+libraries' functions, decisions by the numbers) is not known, and runs on each window alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras.src.models.functional import Functional
+from keras.src.random.seed_generator import SeedGenerator
+
+from fullconv.lift.windows import AsTheyStand
+
+if TYPE_CHECKING:
+    from fullconv.frameworks.keras.reader import Reader
+
+
+def is_apart(reader: Reader, layer: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a layer treats each entry of its tensors' first axis by itself."""
+    try:
+        one, two = (_trace(layer, args, kwargs, reader.batch, images) for images in (1, 2))
+        if not _alike(one, two):
+            return False
+        inner = type(reader)(1, reader.channels_last)
+        names = []
+        for place, x in enumerate(one.inputs):
+            names.append(inner.bind(x, f"input_{place}"))
+        results = inner.walk(one, one.inputs, "")
+        outputs = [inner.native(x) for x in keras.tree.flatten(results)]
+        return AsTheyStand(inner.graph(outputs)).treats_apart(names)
+    except Exception:  # somebody else's code, which may do anything
+        return False
+
+
+def _trace(layer: Any, args: Any, kwargs: Any, batch: int, images: int) -> Any:
+    """Return the operations of a layer's call, for so many images."""
+    inputs: list[Any] = []
+
+    def given(value: Any) -> Any:
+        if not isinstance(value, keras.KerasTensor):
+            return value
+        first, *others = value.shape
+        shape = (first // batch * images, *others)
+        inputs.append(keras.Input(batch_shape=shape, dtype=value.dtype))
+        return inputs[-1]
+
+    args, kwargs = keras.tree.map_structure(given, (tuple(args), dict(kwargs)))
+    return Functional(inputs, layer.call(*args, **_in_use(layer, kwargs)))
+
+
+def _in_use(layer: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call as a model in use gives them: without training."""
+    told = "training" in inspect.signature(layer.call).parameters
+    return {**kwargs, "training": False} if told else kwargs
+
+
+def _alike(one: Any, two: Any) -> bool:
+    """Whether two traces do the same, and differ in the length of one axis of each tensor alone.
+
+    What trains takes its statistics from the whole batch.
+    """
+    pairs = list(zip(one._operations, two._operations, strict=True))
+    for first, second in pairs:
+        if type(first) is not type(second):
+            return False
+        if isinstance(first, keras.layers.InputLayer):
+            continue
+        if first._inbound_nodes[-1].arguments.kwargs.get("training"):
+            return False
+        for a, b in zip(_values(first), _values(second), strict=True):
+            if isinstance(a, keras.KerasTensor) != isinstance(b, keras.KerasTensor):
+                return False
+            if isinstance(a, keras.KerasTensor):
+                times = [n / m for m, n in zip(a.shape, b.shape, strict=True) if m != n]
+                if times not in ([2.0], []):
+                    return False
+            elif not _equal(a, b):
+                return False
+    return True
+
+
+def _values(operation: Any) -> Sequence[Any]:
+    """Return what an operation is given, and what it returns."""
+    (node,) = operation._inbound_nodes[-1:]
+    arguments = node.arguments
+    flat: list[Any] = keras.tree.flatten((arguments.args, arguments.kwargs, node.outputs))
+    return flat
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, keras.Variable) or isinstance(b, keras.Variable):
+        return False
+    if hasattr(a, "shape") or hasattr(b, "shape"):
+        return bool(np.array_equal(*(keras.ops.convert_to_numpy(x) for x in (a, b))))
+    return bool(a == b)
+
+
+@contextlib.contextmanager
+def _seeds(heard: list[Any]) -> Iterator[None]:
+    """Note every seed of Keras' that is drawn."""
+    own = SeedGenerator.next
+
+    def next_(self: Any, *args: Any, **kwargs: Any) -> Any:
+        heard.append(self)
+        return own(self, *args, **kwargs)
+
+    SeedGenerator.next = next_
+    try:
+        yield
+    finally:
+        SeedGenerator.next = own
+
+
+@contextlib.contextmanager
+def _operators(heard: list[Any]) -> Iterator[None]:
+    """Note every operator of PyTorch's that draws, where Keras computes by it."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+    from torch.utils import _python_dispatch
+
+    mode: Any = _python_dispatch.TorchDispatchMode
+
+    class Listening(mode):
+        def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if torch.Tag.nondeterministic_seeded in func.tags:
+                heard.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Listening():
+        yield
+
+
+def draws(layer: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a layer draws random numbers when its model is in use.
+
+    What its call itself says of training counts, where it does: ``model(x)`` does as it says.
+    """
+    heard: list[Any] = []
+    told = kwargs if kwargs.get("training") else _in_use(layer, kwargs)
+    with _seeds(heard), _operators(heard), contextlib.suppress(Exception):
+        keras.src.backend.compute_output_spec(layer.call, *args, **told)
+    return bool(heard)

@@ -1,0 +1,155 @@
+"""Copies of the graphs inside an ONNX model's nodes, under names of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+Values = Sequence[ir.Value | None]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A copy of an inner graph: its nodes in order, its weights, and what it gives."""
+
+    nodes: list[ir.Node]
+    weights: list[ir.Value]
+    outputs: list[ir.Value | None]
+
+
+class Cloning:
+    """Gives names that no other value of a model has, and copies of graphs with such names."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.graph = model.graph
+        self._taken = {value.name for value in model.graph.inputs}
+        self._taken.update(model.graph.initializers)
+        self._taken.update(v.name for node in model.graph for v in node.outputs)
+        self._numbers = count(1)
+        self._replaced: dict[ir.Value, ir.Value] = {}
+
+    def name(self, base: str) -> str:
+        """Return a name that is not taken."""
+        free = base
+        while not free or free in self._taken:
+            free = f"{base or 'inner'}.{next(self._numbers)}"
+        self._taken.add(free)
+        return free
+
+    def constant(self, array: np.ndarray) -> ir.Value:
+        """Return a new initializer of the model."""
+        return self._weight("constant", ir.Tensor(array))
+
+    def node(
+        self, kind: str, inputs: Values, attributes: Mapping[str, Any], result: str | None = None
+    ) -> ir.Node:
+        """Return a new node with one output, which the model does not have yet."""
+        made = ir.node(kind, inputs, attributes, name=self.name(kind))
+        made.outputs[0].name = result or self.name(f"{kind}.result")
+        return made
+
+    def copy(self, graph: ir.Graph, inputs: Values) -> Copied:
+        """Return a copy of a graph whose inputs are these values."""
+        known: dict[ir.Value, ir.Value | None] = dict(zip(graph.inputs, inputs, strict=True))
+        weights = self._weights(graph, known)
+        nodes = [self._node(node, known) for node in graph]
+        return Copied(nodes, weights, [known.get(value, value) for value in graph.outputs])
+
+    def replace(self, old: ir.Value, new: ir.Value) -> None:
+        """Let everything that reads or gives a value read or give another."""
+        self._replaced[old] = new
+        for node, index in tuple(old.uses()):
+            node.replace_input_with(index, new)
+        if old.is_graph_output():
+            for place, value in enumerate(self.graph.outputs):
+                if value is old:
+                    self.graph.outputs[place] = new
+
+    def now(self, value: ir.Value | None) -> ir.Value | None:
+        """Return what stands for a value, after what has been replaced meanwhile."""
+        while value in self._replaced:
+            value = self._replaced[value]
+        return value
+
+    def _weights(self, graph: ir.Graph, known: dict[ir.Value, ir.Value | None]) -> list[ir.Value]:
+        weights = []
+        for value in graph.initializers.values():
+            if value not in known:
+                known[value] = made = self._weight(value.name or "", value.const_value)
+                weights.append(made)
+        return weights
+
+    def _weight(self, base: str, tensor: Any) -> ir.Value:
+        value = ir.Value(
+            name=self.name(base),
+            type=ir.TensorType(tensor.dtype),
+            shape=ir.Shape(tensor.shape),
+            const_value=tensor,
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def _node(self, node: ir.Node, known: dict[ir.Value, ir.Value | None]) -> ir.Node:
+        made = ir.Node(
+            node.domain,
+            node.op_type,
+            [known.get(value, value) if value is not None else None for value in node.inputs],
+            [self._attribute(held, known) for held in node.attributes.values()],
+            num_outputs=len(node.outputs),
+            name=self.name(node.name or ""),
+        )
+        for old, new in zip(node.outputs, made.outputs, strict=True):
+            new.name = self.name(old.name) if old.name else ""
+            known[old] = new
+        return made
+
+    def _attribute(self, held: ir.Attr, known: Mapping[ir.Value, ir.Value | None]) -> ir.Attr:
+        if held.type == ir.AttributeType.GRAPH:
+            return ir.AttrGraph(held.name, self._inner(held.value, known))
+        if held.type == ir.AttributeType.GRAPHS:
+            return ir.AttrGraphs(held.name, [self._inner(g, known) for g in held.value])
+        return held
+
+    def _inner(self, graph: ir.Graph, known: Mapping[ir.Value, ir.Value | None]) -> ir.Graph:
+        """Return a copy of a graph inside a node that is copied."""
+        inside = dict(known)
+        inputs = []
+        for value in graph.inputs:
+            inside[value] = made = ir.Value(name=self.name(value.name or ""), type=value.type)
+            inputs.append(made)
+        weights = self._weights(graph, inside)
+        nodes = [self._node(node, inside) for node in graph]
+        outputs = [inside.get(value, value) for value in graph.outputs]
+        return ir.Graph(inputs, [v for v in outputs if v is not None], nodes=nodes, name=graph.name)
+
+
+def same_graphs(one: ir.Graph, other: ir.Graph) -> bool:
+    """Whether two branches do the same, under whatever names."""
+    return _written(one) == _written(other)
+
+
+def _written(graph: ir.Graph) -> list[Any]:
+    """Return what a graph does, with its own values numbered."""
+    places: dict[Any, Any] = {}
+
+    def place(value: ir.Value | None) -> Any:
+        return None if value is None else places.get(value, ("outside", value.name))
+
+    lines: list[Any] = []
+    for value in graph.initializers.values():
+        tensor: Any = value.const_value
+        places[value] = ("weight", str(tensor.dtype), tuple(tensor.shape), tensor.tobytes())
+    for number, node in enumerate(graph):
+        attributes = [
+            ir.serde.serialize_attribute(held).SerializeToString(deterministic=True)
+            for held in sorted(node.attributes.values(), key=lambda held: held.name)
+        ]
+        inputs = [place(value) for value in node.inputs]
+        lines.append((node.domain, node.op_type, inputs, attributes))
+        places.update((value, (number, slot)) for slot, value in enumerate(node.outputs))
+    return [*lines, [place(value) for value in graph.outputs]]

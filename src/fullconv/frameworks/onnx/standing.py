@@ -1,0 +1,249 @@
+"""In which axes of ONNX's operators windows may stand.
+
+One function per family; it answers for a node on batches of native tensors. What is not in the
+table may mix the entries of any axis, and runs on each window alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from fullconv.operations import Standing
+from fullconv.table import Table
+
+if TYPE_CHECKING:
+    from fullconv.frameworks.onnx.reader import Reader
+
+Axes = Sequence[int | None]
+"""An axis for each of the first inputs; the others are the same for all windows."""
+Found = tuple[Axes, int | Sequence[int]] | None
+Family = Callable[[ir.Node, "Reader"], Found]
+"""Returns the axes of the inputs, and that of all results or of each; None where windows can stand
+nowhere."""
+
+families = Table[str, Family]("a place for its windows")
+FIRST: tuple[Axes, int] = (0,), 0
+
+
+def standing(node: ir.Node, reader: Reader) -> Standing | None:
+    """Return where windows may stand in a node whose given inputs are the vocabulary's."""
+    family = families.find(node.op_type) if node.domain in ("", "ai.onnx") else None
+    found = family and family(node, reader)
+    if not found:
+        return None
+    axes, result = found
+    inputs = tuple(
+        axes[place] if place < len(axes) else None
+        for place, value in enumerate(node.inputs)
+        if value is not None
+    )
+    each = [result] * len(node.outputs) if isinstance(result, int) else result
+    places = zip(node.outputs, each, strict=False)
+    return Standing(inputs, tuple(axis for value, axis in places if value.name))
+
+
+def _rank(reader: Reader, value: ir.Value | None) -> int:
+    return len(reader.shape(value))
+
+
+@families(
+    *"""
+    Conv ConvTranspose MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool
+    DepthToSpace SpaceToDepth QLinearConv ConvInteger DeformConv
+    """.split()
+)
+def _on_maps(node: ir.Node, reader: Reader) -> Found:
+    """Take what is defined on ``(N, C, ...)``."""
+    if node.op_type == "MaxPool" and any(value.name for value in node.outputs[1:]):
+        return None  # its indices count through all images
+    return ((0, None, 0, None, 0), 0) if node.op_type == "DeformConv" else FIRST
+
+
+@families(
+    "ArgMax",
+    "ArgMin",
+    "Hardmax",
+    "LpNormalization",
+    "TopK",
+    "LayerNormalization",
+    "RMSNormalization",
+    "Concat",
+    "Split",
+)
+def _along_axis(node: ir.Node, reader: Reader) -> Found:
+    """Take what mixes along one axis, or from there on, which is not the first."""
+    usual = 0 if node.op_type in ("ArgMax", "ArgMin", "Split") else -1
+    axis = node.attributes.get_int("axis", usual)
+    if axis % max(1, _rank(reader, node.inputs[0])) == 0:
+        return None
+    return ([0] * len(node.inputs), 0) if node.op_type == "Concat" else FIRST
+
+
+@families("CumSum")
+def _cumulative(node: ir.Node, reader: Reader) -> Found:
+    axis = reader.constant(node.inputs[1])
+    rank = _rank(reader, node.inputs[0])
+    return FIRST if axis is not None and int(axis.reshape(-1)[0]) % max(1, rank) else None
+
+
+@families(
+    *"""
+    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare
+    """.split()
+)
+def _reduced(node: ir.Node, reader: Reader) -> Found:
+    axes = reader.axes(node)
+    rank = _rank(reader, node.inputs[0])
+    return FIRST if axes and all(int(axis) % rank for axis in axes) else None
+
+
+@families("Gather", "GatherElements", "ScatterElements", "Scatter", "Compress")
+def _by_index(node: ir.Node, reader: Reader) -> Found:
+    """Take what finds its places along another axis than the first."""
+    axis = node.attributes.get_int("axis", 0)
+    if axis % max(1, _rank(reader, node.inputs[0])) == 0 or node.op_type == "Compress":
+        return None
+    return FIRST if node.op_type == "Gather" else ((0, 0, 0), 0)
+
+
+@families("GatherND")
+def _gather_nd(node: ir.Node, reader: Reader) -> Found:
+    return ((0, 0), 0) if node.attributes.get_int("batch_dims", 0) > 0 else None
+
+
+@families("MatMul", "MatMulInteger", "QLinearMatMul")
+def _matmul(node: ir.Node, reader: Reader) -> Found:
+    """Take matrix products: of rows with a parameter, or of batches of matrices."""
+    right = 3 if node.op_type == "QLinearMatMul" else 1
+    rank = _rank(reader, node.outputs[0])
+    if not reader.is_of_image(node.inputs[right]):
+        return FIRST if _rank(reader, node.inputs[0]) == rank > 1 else None
+    if rank < 3:
+        return None
+    axes: list[int | None] = [None] * (right + 1)
+    for place in (0, right):
+        shape = reader.shape(node.inputs[place])
+        stretched = len(shape) < rank or shape[0] != reader.shape(node.outputs[0])[0]
+        if reader.is_of_image(node.inputs[place]):
+            if stretched:
+                return None
+            axes[place] = 0
+        elif not stretched and shape[0] != 1:
+            axes[place] = 0
+    return axes, 0
+
+
+@families("Gemm")
+def _gemm(node: ir.Node, reader: Reader) -> Found:
+    """Take the rows of the first matrix, where the second is a parameter."""
+    if node.attributes.get_int("transA", 0) or reader.is_of_image(node.inputs[1]):
+        return None
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is None:
+        return FIRST
+    rows = _rank(reader, bias) > 1 and reader.shape(bias)[0] != 1
+    return None if reader.is_of_image(bias) else ((0, None, 0 if rows else None), 0)
+
+
+@families("Einsum")
+def _einsum(node: ir.Node, reader: Reader) -> Found:
+    """Take a letter that all tensors of the image have, and the result."""
+    equation = node.attributes.get_string("equation", "")
+    given, arrow, result = equation.replace(" ", "").partition("->")
+    terms = given.split(",")
+    if not arrow or "." in given:
+        return None
+    for place, letter in enumerate(result):
+        pairs = zip(terms, node.inputs, strict=True)
+        if max(term.count(letter) for term in terms) > 1:
+            continue
+        if all(letter in term or not reader.is_of_image(x) for term, x in pairs):
+            return [t.index(letter) if letter in t else None for t in terms], place
+    return None
+
+
+@families("Resize", "Upsample")
+def _resize(node: ir.Node, reader: Reader) -> Found:
+    """Take what leaves the first axis as long as it is."""
+    before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
+    return FIRST if before[0] == after[0] and len(before) > 1 else None
+
+
+@families("GridSample")
+def _pairs(node: ir.Node, reader: Reader) -> Found:
+    return (0, 0), 0
+
+
+@families("Expand")
+def _expand(node: ir.Node, reader: Reader) -> Found:
+    before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
+    return FIRST if len(before) == len(after) and before[0] == after[0] == 1 else None
+
+
+@families("Tile")
+def _tile(node: ir.Node, reader: Reader) -> Found:
+    times = reader.constant(node.inputs[1])
+    return FIRST if times is not None and len(times) and int(times[0]) == 1 else None
+
+
+@families("Pad")
+def _pad(node: ir.Node, reader: Reader) -> Found:
+    rank = _rank(reader, node.inputs[0])
+    pads = reader.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(rank)
+    if pads is None or axes is None or not rank:
+        return None
+    around = [(pads[i], pads[i + len(axes)]) for i, a in enumerate(axes) if int(a) % rank == 0]
+    return FIRST if not any(map(any, around)) else None
+
+
+@families("Slice")
+def _slice(node: ir.Node, reader: Reader) -> Found:
+    rank = _rank(reader, node.inputs[0])
+    starts = reader.constant(node.inputs[1])
+    axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else None
+    if starts is None:
+        return None
+    cut = range(len(starts)) if axes is None else [int(axis) % rank for axis in axes]
+    return FIRST if 0 not in cut else None
+
+
+@families("QuantizeLinear", "DequantizeLinear")
+def _quantize(node: ir.Node, reader: Reader) -> Found:
+    """Take numbers that are scaled alike, or by channels behind the first axis."""
+    rank = _rank(reader, node.inputs[0])
+    axis = node.attributes.get_int("axis", 1)
+    one = all(value is None or not _rank(reader, value) for value in node.inputs[1:])
+    return FIRST if rank and (one or axis % rank) else None
+
+
+@families("OneHot")
+def _one_hot(node: ir.Node, reader: Reader) -> Found:
+    rank = _rank(reader, node.outputs[0])
+    axis = node.attributes.get_int("axis", -1) % rank
+    return FIRST if rank > 1 and axis else None
+
+
+@families("Trilu")
+def _triangle(node: ir.Node, reader: Reader) -> Found:
+    return FIRST if _rank(reader, node.inputs[0]) > 2 else None
+
+
+@families("LSTM", "GRU", "RNN")
+def _recurrent(node: ir.Node, reader: Reader) -> Found:
+    """Take ``(steps, N, features)``; of all steps comes ``(steps, directions, N, hidden)``."""
+    if node.attributes.get_int("layout", 0):
+        return None
+    return (1, None, None, None, None, 1, 1), (2, 1, 1)
+
+
+@families("Attention")
+def _attention(node: ir.Node, reader: Reader) -> Found:
+    """Take query, key and value, where no mask differs from image to image."""
+    if any(value is not None for value in node.inputs[3:]) or len(node.outputs) > 1:
+        return None
+    return (0, 0, 0), 0

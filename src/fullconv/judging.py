@@ -1,0 +1,325 @@
+"""What counts as equal: the scores of a converted network, judged by those of crops alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import first_line
+
+Scores = list[NDArray[Any]]
+
+ROUNDINGS = 32
+MULTIPLE = 16
+FAINT = 1024
+TOGETHER = 16
+DECIDED = 4
+"""Note [What counts as equal]
+
+The score of a window is what the classifier gives for that crop alone. The converted network adds
+the same numbers in another order, so its scores may be off by roundings; by more they may not.
+
+The unit is a rounding of the score itself: the distance between neighbouring numbers at the largest
+score of an output. A column of scores that is fainter (the one class of boxes and classes, a class
+that is nowhere) has a smaller one, of `FAINT` times its own largest, so that large neighbours hide
+nothing. `ROUNDINGS` units are allowed. A model differs from itself where crops are scored together,
+up to `TOGETHER` of them; it shows what roundings come to behind many layers, and buys `MULTIPLE`
+times that. It buys no more than roundings: what differs by more than `ROUNDINGS` units counts as
+that many, for a classifier that mixes the images of a batch differs from itself by anything.
+
+Between these and what is plainly wrong lie roundings that the classifier itself magnifies: behind a
+softmax over logits of some hundreds, a rounding of a logit moves a probability by hundreds of
+units. There double precision decides. The `DECIDED` windows that differ most are scored in it,
+alone: what their own scores in single precision are off by is rounding and nothing else, and `FEW`
+times that is allowed, as long as it is less than `ILL` of the scores: beyond, nothing can be told.
+
+Where the converted network can be run in double precision as well, it tells a rounding from a small
+mistake: the one becomes 2^29 times smaller, the other stays. Of the window that differs most, no
+more than `FINER` of the difference may be left; then `MULTIPLE` times the crops' own roundings are
+allowed.
+"""
+FEW = 4
+ILL = 1 / 64
+FINER = 1e-6
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the comparison of a converted network with its crops has shown.
+
+    Attributes
+    ----------
+    max_error : float
+        Largest difference between a window's scores and those of its crop.
+    self_error : float
+        Largest difference of the classifier from itself, crops together against crops alone.
+    agreement : float
+        Share of the windows with the same best class (for one class: the same sign).
+    windows : int
+        How many windows were compared.
+    allowed : float
+        The largest difference that counts as equal; see Note [What counts as equal].
+    exact : bool
+        Whether the conversion claims to be exact.
+    passed : bool
+        Whether the claim holds. An approximate conversion claims nothing, and always passes.
+    rounding : float or None
+        Largest rounding of the crops' own scores, where double precision had to decide.
+    undecided : str
+        Why double precision could not decide, where it had to.
+    """
+
+    max_error: float
+    self_error: float
+    agreement: float
+    windows: int
+    allowed: float
+    exact: bool
+    passed: bool
+    rounding: float | None = None
+    undecided: str = ""
+
+    def __str__(self) -> str:
+        """Return the figures and the verdict, as people read them."""
+        return "\n".join(
+            [
+                f"windows compared       {self.windows}",
+                f"largest difference     {self.max_error:.3g}",
+                f"model's own difference {self.self_error:.3g} (from itself, across batch sizes)",
+                *self._decided(),
+                f"same best class        {100 * self.agreement:.1f} % of the windows",
+                f"verdict                {self.verdict}",
+            ]
+        )
+
+    def _decided(self) -> list[str]:
+        if self.undecided:
+            return [f"in double precision    not to be had: {self.undecided}"]
+        if self.rounding is None:
+            return []
+        return [f"model's own rounding   {self.rounding:.3g} (of crops, against double precision)"]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that says what the figures mean."""
+        if not self.exact:
+            return (
+                "approximate: the differences above are what it costs; the exact form, in f32, has "
+                "the crops' own scores"
+            )
+        if self.passed:
+            return "equal: the scores are the crops' own"
+        return f"NOT equal: more than {self.allowed:.3g} is no rounding; please report this model"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values, for JSON."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How the crops of some windows are scored; every output of a model is an array.
+
+    Attributes
+    ----------
+    alone : callable
+        From a crop's number to its scores, of any shape.
+    together : callable
+        From a number of crops to the scores of that many of the first, ``(n, ...)``.
+    in_double : callable or None
+        As ``alone``, in double precision.
+    converted_in_double : callable or None
+        From a window's number to the scores that the converted network has for it in double
+        precision.
+    """
+
+    alone: Callable[[int], Scores]
+    together: Callable[[int], Scores]
+    in_double: Callable[[int], Scores] | None = None
+    converted_in_double: Callable[[int], Scores] | None = None
+
+
+def judge(
+    lifted: Scores,
+    crops: Crops,
+    exact: bool,
+    stored: tuple[float, float] = (0.0, 0.0),
+    epsilon: float = 0.0,
+) -> Verification:
+    """Compare the scores of some windows with those of their crops, one at a time.
+
+    See Note [What counts as equal].
+
+    Parameters
+    ----------
+    lifted : list of array
+        Every output of the converted network, ``(windows, ...)``.
+    crops : Crops
+        The same windows as crops.
+    exact : bool
+        Whether the scores claim to be the crops' own.
+    stored : (float, float)
+        What storing the scores may have moved them by: absolute, and as a share of the largest.
+    epsilon : float
+        The distance from 1 to the next number in what is computed with, where that is coarser than
+        the scores.
+    """
+    count = len(lifted[0])
+    alone = [crops.alone(k) for k in range(count)]
+    differ = _self_differences(crops, alone)
+    outputs = [
+        _Output(_rows(own), _rows(given), difference, stored, epsilon)
+        for own, given, difference in zip(zip(*alone, strict=True), lifted, differ, strict=True)
+    ]
+    passed = all((output.excess <= 1).all() for output in outputs)
+    rounding, undecided = None, ""
+    if exact and not passed:
+        try:
+            rounding = _magnify(outputs, crops)
+            passed = all((output.excess <= 1).all() for output in outputs)
+        except Exception as error:  # of any framework, that has no double precision here
+            undecided = first_line(error)
+    worst = max(outputs, key=lambda output: float(output.excess.max(initial=0.0)))
+    return Verification(
+        max(float(output.gaps.max(initial=0.0)) for output in outputs),
+        max(differ),
+        _agreement(lifted[0], outputs[0].alone.reshape(lifted[0].shape)),
+        count,
+        worst.allowed_at_worst,
+        exact,
+        not exact or passed,
+        rounding,
+        undecided,
+    )
+
+
+class _Output:
+    """One output of a model, ``(windows, numbers)``, of crops alone and of the converted network.
+
+    Attributes
+    ----------
+    own : array
+        The largest score of each column; what is a rounding of the largest of all counts as zero.
+    unit : array
+        A rounding, for each column.
+    gaps, allowed, excess : array
+        How far they differ, how far they may, and the one as a multiple of the other.
+    """
+
+    def __init__(
+        self,
+        alone: NDArray[Any],
+        lifted: NDArray[Any],
+        difference: float,
+        stored: tuple[float, float],
+        epsilon: float,
+    ) -> None:
+        self.alone, self.lifted = alone, lifted
+        sizes = np.abs(np.where(np.isfinite(alone), alone, 0).astype(np.float64))
+        coarsest = max(epsilon, *(float(np.finfo(a.dtype).eps) for a in (alone, lifted)))
+        self.largest = float(sizes.max(initial=0.0))
+        self.own = np.maximum(sizes.max(axis=0, initial=0.0), coarsest**2 * self.largest)
+        self.unit = coarsest * np.minimum(self.largest, FAINT * self.own)
+        self.gaps = _gaps(lifted, alone)
+        self.stored = stored[0] + stored[1] * self.largest
+        roundings = ROUNDINGS * self.unit
+        self.allow(roundings + MULTIPLE * np.minimum(difference, roundings))
+
+    def allow(self, roundings: NDArray[Any]) -> None:
+        """Let the numbers differ by so much, and by what storing them may have moved them by."""
+        self.allowed = np.broadcast_to(roundings + self.stored, self.gaps.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.excess = np.where(self.gaps == 0, 0.0, self.gaps / self.allowed)
+
+    @property
+    def allowed_at_worst(self) -> float:
+        """What is allowed where they differ by the largest multiple of it."""
+        if not self.excess.size:
+            return 0.0
+        return float(self.allowed.flat[int(self.excess.argmax())])
+
+
+def _magnify(outputs: Sequence[_Output], crops: Crops) -> float:
+    """Allow what the crops' own scores are off by; return by how much they are at most."""
+    if crops.in_double is None:
+        raise NotImplementedError("the classifier's own numbers are all there is")
+    excess = np.max([output.excess.max(axis=1, initial=0.0) for output in outputs], axis=0)
+    chosen = [int(k) for k in np.argsort(-excess)[:DECIDED]]
+    exact = [_rows(numbers) for numbers in zip(*map(crops.in_double, chosen), strict=True)]
+    multiple = _tells(outputs, crops, chosen[0], [true[0] for true in exact])
+    largest = 0.0
+    for output, true in zip(outputs, exact, strict=True):
+        if not output.largest:
+            continue
+        off = _gaps(output.alone[chosen], true)
+        off = np.where(np.isfinite(off), off, 0.0)
+        largest = max(largest, float(off.max(initial=0.0)))
+        # As many units as in any column, where that is little of the column; its own at any rate.
+        units = (off / output.unit).max(initial=0.0) * output.unit
+        most = np.maximum(ILL / MULTIPLE * output.own, off.max(axis=0))
+        roundings = np.minimum(multiple * np.minimum(units, most), ILL * output.largest)
+        output.allow(np.maximum(roundings, output.allowed - output.stored))
+    return largest
+
+
+def _tells(
+    outputs: Sequence[_Output], crops: Crops, window: int, exact: Sequence[NDArray[Any]]
+) -> int:
+    """Return how many times its own roundings a window may differ by; 0 where it is a mistake."""
+    if crops.converted_in_double is None:
+        return FEW
+    try:
+        converted = [np.reshape(scores, -1) for scores in crops.converted_in_double(window)]
+    except Exception:  # of any framework, that has no double precision here
+        return FEW
+    fine = float(np.finfo(np.float64).eps)
+    for output, own, true in zip(outputs, converted, exact, strict=True):
+        left = float(_gaps(own, true).max(initial=0.0))
+        differed = float(output.gaps[window].max(initial=0.0))
+        if left > FINER * differed + ROUNDINGS * fine * output.largest:
+            return 0
+    return MULTIPLE
+
+
+def _self_differences(crops: Crops, alone: Sequence[Scores]) -> list[float]:
+    """Return how far each output of a few crops together is from that of each alone.
+
+    0 where they cannot be scored together: a model may take one image only, or return scores that
+    are not a row for each.
+    """
+    few = min(len(alone), TOGETHER)
+    none = [0.0] * len(alone[0])
+    try:
+        together = crops.together(few)
+    except Exception:  # of any framework, that takes one image only
+        return none
+    found = []
+    for place, scores in enumerate(together):
+        single = _rows([own[place] for own in alone[:few]])
+        fits = scores.shape[:1] == (few,) and scores.size == single.size
+        found.append(float(_gaps(scores.reshape(few, -1), single).max(initial=0.0)) if fits else 0)
+    return found
+
+
+def _rows(numbers: Iterable[Any]) -> NDArray[Any]:
+    """Return the numbers of every window as a row."""
+    return np.stack([np.reshape(x, -1) for x in numbers])
+
+
+def _gaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how far numbers differ; NaN and infinity are equal to themselves only."""
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        gap = np.where(same, 0.0, np.abs(a.astype(np.float64) - b))
+    return np.nan_to_num(gap, nan=np.inf, posinf=np.inf)
+
+
+def _agreement(lifted: NDArray[Any], crops: NDArray[Any]) -> float:
+    if lifted.ndim < 2 or lifted.shape[1] < 2:
+        return float(np.mean((lifted > 0) == (crops > 0)))
+    flat = [array.reshape(*array.shape[:2], -1) for array in (lifted, crops)]
+    return float(np.mean(flat[0].argmax(axis=1) == flat[1].argmax(axis=1)))

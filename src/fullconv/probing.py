@@ -1,0 +1,223 @@
+"""A probe at every conversion: windows of random pixels, as crops and by the converted network.
+
+The readers know what most operations do with the images of a batch. The probe finds what no reader
+foresaw: scores that depend on chance, a runtime that fails on the result, a rule that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fullconv.converted import FullyConvolutional
+from fullconv.errors import ModelError, first_line
+from fullconv.frameworks import Framework, find
+from fullconv.geometry import Sizes, unraveled
+from fullconv.judging import ROUNDINGS, Crops, Scores, Verification, judge
+from fullconv.verification import arrays, scores_at
+from fullconv.wording import measured
+
+CONTRASTS = (0.1, 1.0, 10.0)
+"""Random pixels cover so many times the range of what the classifier is given, image by image."""
+
+PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),))
+"""For each contrast the windows that are compared, (image, window): two of them side by side."""
+
+ALONE = (((0, 0),), ((1, 0),), ((2, 0),))
+"""As `PLACES`, where each image is one window."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a probe has shown.
+
+    Attributes
+    ----------
+    proof : Verification
+        The comparison of the converted network with crops alone.
+    alike : bool
+        Whether all windows have the same scores, so that nothing was proved.
+    varies : bool
+        Whether a crop has other scores when it is scored again; looked at where the proof failed.
+    """
+
+    proof: Verification
+    alike: bool
+    varies: bool
+
+    def __str__(self) -> str:
+        """Return what was compared, and by how much it differs."""
+        return (
+            f"{self.proof.windows} windows of random pixels: largest difference from their crops "
+            f"{self.proof.max_error:.3g}, the model's own {self.proof.self_error:.3g}"
+        )
+
+
+def probe(fcn: FullyConvolutional, model: Any) -> Probe:
+    """Compare windows of random pixels with their crops, each alone, a batch of one.
+
+    Where a score may see beyond its window, every image is one window.
+
+    Parameters
+    ----------
+    fcn : FullyConvolutional
+        The converted network, which runs as it will for its user.
+    model
+        The classifier in memory.
+
+    Raises
+    ------
+    ModelError
+        If the classifier fails on a crop, or what runs the converted network fails on it.
+    """
+    framework = find(model)
+    size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
+    groups = PLACES if size != fcn.grid.window else ALONE
+    pixels, counts = _pixels(fcn, size), fcn.grid.shape(size)
+    places = [(n, *unraveled(j, counts)) for group in groups for n, j in group]
+    crops = [
+        framework.images(
+            model,
+            fcn.shape.as_crops(pixels[(slice(n, n + 1), slice(None), *fcn.grid.slices(*place))]),
+        )
+        for n, *place in places
+    ]
+    classifier, converted = _Classifier(framework, model, crops), _Converted(fcn, pixels, places)
+    alone = [classifier.scores(crop) for crop in crops]
+    lifted = converted.scores()
+    proofs, first = [], 0
+    for group in groups:
+        part = slice(first, first := first + len(group))
+        company = classifier.company(alone, part, converted)
+        given = [output[part] for output in lifted]
+        proofs.append(judge(given, company, True, epsilon=framework.epsilon(model)))
+    proof, varies = _merged(proofs), False
+    if not proof.passed:
+        again = classifier.scores(crops[-1])
+        varies = not all(map(_coincide, zip(alone[-1], again, strict=True)))
+    return Probe(proof, all(map(_coincide, zip(*alone, strict=True))), varies)
+
+
+class _Converted:
+    """The converted network, and windows of images for it: an image, an index along every axis."""
+
+    def __init__(self, fcn: FullyConvolutional, pixels: Any, places: Sequence[Sizes]) -> None:
+        self.fcn, self.pixels, self.places = fcn, pixels, places
+
+    def scores(self) -> Scores:
+        """Return every output for these windows, ``(windows, ...)``."""
+        framework = self.fcn.framework
+        try:
+            maps = arrays(framework, self.fcn.scores(framework.images(self.fcn.model, self.pixels)))
+        except Exception as error:
+            raise ModelError(
+                f"convert: the converted network fails on {measured(self.pixels.shape[2:])}: "
+                f"{first_line(error)}. Please report this model."
+            ) from None
+        found = [scores_at(maps, n, place) for n, *place in self.places]
+        return [np.stack(scores) for scores in zip(*found, strict=True)]
+
+    def in_double(self, window: int) -> Scores:
+        """Return every output for one of them, in double precision."""
+        (n, *place), framework = self.places[window], self.fcn.framework
+        image = framework.images(self.fcn.model, self.fcn.shape.from_map(self.pixels[n : n + 1]))
+        maps = arrays(framework, framework.runner_in_double(self.fcn.model)(image))
+        return scores_at(maps, 0, place)
+
+
+class _Classifier:
+    """The classifier that was converted, and crops for it, each a batch of one."""
+
+    def __init__(self, framework: Framework, model: Any, crops: Sequence[Any]) -> None:
+        self.framework, self.model, self.crops = framework, model, crops
+        self._classify = framework.classifier(model)
+
+    def scores(self, crop: Any) -> Scores:
+        """Return every output for a crop alone."""
+        try:
+            return arrays(self.framework, self._classify(crop))
+        except Exception as error:
+            raise ModelError(
+                f"convert: the classifier itself fails on a crop of random pixels, a batch of one "
+                f"({first_line(error)}); check that it scores single crops."
+            ) from None
+
+    @cached_property
+    def _together(self) -> Scores | None:
+        """Every output for all crops in one batch; None where it takes one only."""
+        try:
+            return arrays(self.framework, self._classify(self.framework.join(self.crops, 0)))
+        except Exception:  # of any framework
+            return None
+
+    @cached_property
+    def _in_double(self) -> Callable[[Any], Any]:
+        return self.framework.in_double(self.model)
+
+    def company(self, alone: Sequence[Scores], part: slice, converted: _Converted) -> Crops:
+        """Return how some of the crops score: alone, and in the company of all."""
+
+        def together(_: int) -> Scores:
+            scores = self._together
+            if scores is None:
+                raise ModelError("it takes one image only")
+            count = len(self.crops)
+            return [leaf[part] if leaf.shape[:1] == (count,) else leaf for leaf in scores]
+
+        def double(k: int) -> Scores:
+            return arrays(self.framework, self._in_double(self.crops[part][k]))
+
+        def converted_in_double(k: int) -> Scores:
+            return converted.in_double(part.start + k)
+
+        return Crops(alone[part].__getitem__, together, double, converted_in_double)
+
+
+def _pixels(fcn: FullyConvolutional, size: Sizes) -> Any:
+    """Return an image of random pixels for each contrast, ``(3, C, *size)``."""
+    channels = fcn.shape.channels
+    drawn = np.random.default_rng(0).random((len(CONTRASTS), channels, *size), np.float32)
+    ones = (1,) * len(size)
+    contrast = np.array(CONTRASTS, np.float32).reshape(-1, 1, *ones)
+    whole = not fcn.framework.epsilon(fcn.model)
+    low, high = np.float32(0), np.float32(255 if whole else 1)
+    if fcn.preprocessing is not None:
+        ends = np.broadcast_to(np.array([0, 255], np.float32), (channels, 1, 2))
+        prepared = fcn.preprocessing.apply(ends)
+        low, high = (end.reshape(-1, *ones) for end in (prepared.min((1, 2)), prepared.max((1, 2))))
+    spread = contrast * (high - low)
+    # Around the middle of a range with both signs, else from its lower end up.
+    pixels = (low + high - spread) / 2 if np.min(low) < 0 else low + 0 * spread
+    pixels = np.asarray(pixels + spread * drawn, np.float32)
+    return np.clip(np.floor(pixels), 0, 255) if whole else pixels
+
+
+def _coincide(scores: Sequence[Any]) -> bool:
+    """Whether an output is the same for several windows, but for roundings."""
+    rows = np.stack([np.reshape(row, -1) for row in scores])
+    finite = np.where(np.isfinite(rows), rows, 0)
+    roundings = ROUNDINGS * float(np.finfo(rows.dtype).eps) * np.abs(finite).max(initial=0.0)
+    spread = finite.max(axis=0, initial=-np.inf) - finite.min(axis=0, initial=np.inf)
+    alike = (np.isfinite(rows) == np.isfinite(rows[:1])).all()
+    return bool(alike and (spread <= roundings).all())
+
+
+def _merged(proofs: Sequence[Verification]) -> Verification:
+    """Return several comparisons as one, with the figures of the worst."""
+    worst = max(proofs, key=lambda proof: (not proof.passed, proof.max_error))
+    windows = sum(proof.windows for proof in proofs)
+    return Verification(
+        worst.max_error,
+        max(proof.self_error for proof in proofs),
+        sum(proof.agreement * proof.windows for proof in proofs) / windows,
+        windows,
+        worst.allowed,
+        worst.exact,
+        all(proof.passed for proof in proofs),
+        worst.rounding,
+        worst.undecided,
+    )

@@ -1,0 +1,177 @@
+"""What a finished heatmap has lost, and what an unfinished one must compute again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import first_line
+from fullconv.geometry import Pair
+from fullconv.scanning.digests import digest, rectangle
+from fullconv.scanning.storing import nothing
+
+if TYPE_CHECKING:
+    from fullconv.scanning.heatmap import Heatmap
+
+AT_ONCE_BYTES = 1 << 26
+"""So many bytes of scores are read at a time, of tiles beside each other."""
+
+NAMED = 3
+"""So many rectangles are named in a line."""
+
+MISSING = "missing"
+OTHER = "not the scores that were scanned"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A rectangle of windows whose scores are lost.
+
+    Attributes
+    ----------
+    rows, columns : (int, int)
+        The windows, half-open.
+    box : (x0, y0, x1, y1)
+        What they cover, in pixels of the original image.
+    why : str
+        What is amiss.
+    tile : int or None
+        Its number; None where it is no single tile.
+    """
+
+    rows: Pair
+    columns: Pair
+    box: tuple[float, float, float, float]
+    why: str
+    tile: int | None
+
+    def __str__(self) -> str:
+        """Return the rectangle and what is amiss."""
+        (top, bottom), (left, right) = self.rows, self.columns
+        x0, y0, x1, y1 = self.box
+        return (
+            f"rows {top} to {bottom - 1} and columns {left} to {right - 1} of the windows (pixels "
+            f"{x0:.9g},{y0:.9g} to {x1:.9g},{y1:.9g}): {self.why}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {
+            "rows": list(self.rows),
+            "columns": list(self.columns),
+            "box": list(self.box),
+            "why": self.why,
+        }
+
+
+def named(damage: Sequence[Damage]) -> str:
+    """Return the first few, in one line."""
+    more = f"; and {len(damage) - NAMED} more" if len(damage) > NAMED else ""
+    return "; ".join(map(str, damage[:NAMED])) + more
+
+
+def find_damage(heatmap: Heatmap) -> tuple[Damage, ...]:
+    """Return which tiles of a finished heatmap are not what was scanned.
+
+    Of one that was made before heatmaps had checksums, only those that cannot be read, or are
+    missing where all windows were scanned.
+    """
+    known = heatmap.checksums
+    if known is None:
+        return damage_of(heatmap, _tile_of_before(heatmap), _lost_of_before(heatmap))
+    digests = dict(enumerate(known.tiles))
+    lost = differing(heatmap.array, known.shape, known.tile, known.dtype, digests)
+    return damage_of(heatmap, known.tile, lost)
+
+
+def differing(
+    array: Any,
+    shape: tuple[int, int, int],
+    tile: Pair,
+    dtype: str,
+    digests: Mapping[int, str],
+) -> dict[int, str]:
+    """Return which tiles do not hold what their digests say, and what is amiss with each."""
+    counts = shape[1], shape[2]
+    across = ceil(counts[1] / tile[1])
+    tile_bytes = shape[0] * tile[0] * tile[1] * np.dtype(dtype).itemsize
+    most = max(1, AT_ONCE_BYTES // max(1, tile_bytes))
+    lost: dict[int, str] = {}
+    indices = sorted(digests)
+    while indices:
+        last = (indices[0] // across + 1) * across
+        together = [index for index in indices[:most] if index < last]
+        indices = indices[len(together) :]
+        places = [rectangle(index, counts, tile) for index in together]
+        for index, scores in zip(together, _scores(array, places), strict=True):
+            if isinstance(scores, str):
+                lost[index] = scores
+            elif digest(scores, dtype) != digests[index]:
+                lost[index] = MISSING if is_nothing(scores) else OTHER
+    return lost
+
+
+def is_nothing(scores: NDArray[Any]) -> bool:
+    """Whether no window of these was scanned."""
+    empty = nothing(scores.dtype)
+    return bool((np.isnan(scores) if np.isnan(empty) else scores == empty).all())
+
+
+def _scores(array: Any, places: Sequence[tuple[Pair, Pair]]) -> list[NDArray[Any] | str]:
+    """Return what is stored of neighbouring tiles, or why it cannot be read."""
+    rows, left, right = places[0][0], places[0][1][0], places[-1][1][1]
+    try:
+        held = np.asarray(array[:, slice(*rows), left:right])
+    except Exception as error:  # libraries raise errors of all kinds over damaged chunks
+        if len(places) == 1:
+            return [f"damaged ({first_line(error)})"]
+        return [each for place in places for each in _scores(array, [place])]
+    return [held[:, :, a - left : b - left] for _, (a, b) in places]
+
+
+def damage_of(heatmap: Heatmap, tile: Pair, lost: Mapping[int, str]) -> tuple[Damage, ...]:
+    """Return where tiles lie of which something is amiss."""
+    _, rows, columns = heatmap.shape
+    found = []
+    for index, why in sorted(lost.items()):
+        (top, bottom), (left, right) = rectangle(index, (rows, columns), tile)
+        x0, y0, _, _ = heatmap.box(top, left)
+        _, _, x1, y1 = heatmap.box(bottom - 1, right - 1)
+        found.append(Damage((top, bottom), (left, right), (x0, y0, x1, y1), why, index))
+    return tuple(found)
+
+
+def _tile_of_before(heatmap: Heatmap) -> Pair:
+    """Return the tiles of a heatmap without checksums: its chunks."""
+    height, width = heatmap.metadata.get("chosen", {}).get("tile") or heatmap.array.chunks[1:]
+    return int(height), int(width)
+
+
+def _lost_of_before(heatmap: Heatmap) -> dict[int, str]:
+    """Return which tiles of a heatmap without checksums cannot be read, or hold nothing.
+
+    That is no loss where a mask or rectangle has left windows out, or they hold NaN pixels.
+    """
+    shape, tile = heatmap.shape, _tile_of_before(heatmap)
+    counts = shape[1], shape[2]
+    region = heatmap.metadata["region"]
+    odd = heatmap.metadata.get("odd_windows", 0)
+    lost: dict[int, str] = {}
+    for index in range(ceil(counts[0] / tile[0]) * ceil(counts[1] / tile[1])):
+        rows, columns = rectangle(index, counts, tile)
+        (scores,) = _scores(heatmap.array, [(rows, columns)])
+        if isinstance(scores, str):
+            lost[index] = scores
+        elif region["mask"] is None and is_nothing(scores):
+            down, across = (
+                max(0, min(a[1], b[1]) - max(a[0], b[0]))
+                for a, b in ((rows, region["rows"]), (columns, region["columns"]))
+            )
+            if down * across > odd:
+                lost[index] = MISSING
+    return lost

@@ -1,0 +1,166 @@
+"""What every tile of a heatmap held when it was scanned, whatever it is stored in.
+
+Note [Two kinds of checksum]
+
+Every chunk of a heatmap carries zstd's own checksum of its contents (in GeoTIFF, deflate's), which
+any program that reads it compares. It says that a chunk is whole, not that it is the right one: a
+chunk that is missing reads as not scanned, and two that have changed places are both whole. So the
+record of a heatmap holds a digest of each tile's scores, decoded. They stay the same in another
+codec, in shards, in other chunks, or in the other of the two formats.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.geometry import Pair
+from fullconv.scanning.storing import nothing
+
+DIGEST_BYTES = 12
+LETTERS = 16
+"""A digest in base64 takes so many letters, with none to fill it up."""
+
+KIND = "BLAKE2b, 12 bytes, in base64: 16 letters for each tile, row by row"
+"""What the record says of its digests, to whoever reads it without this file."""
+
+
+def digest(scores: NDArray[Any], dtype: str) -> str:
+    """Return the digest of a tile's scores, ``(K, rows, columns)``, as the heatmap stores them.
+
+    It stands on the shape and on the numbers in the heatmap's own type, little-endian, the last
+    axis fastest, with one NaN for all. Numbers that the type cannot hold, such as a damaged file
+    may have in a wider one, have a digest that no tile was given.
+    """
+    with np.errstate(all="ignore"):  # of numbers that the type cannot hold
+        stored = np.ascontiguousarray(scores, np.dtype(dtype).newbyteorder("<"))
+    if scores.dtype != stored.dtype.newbyteorder("="):
+        wide = stored.astype(scores.dtype)
+        if not ((wide == scores) | ((wide != wide) & (scores != scores))).all():
+            stored = np.ascontiguousarray(scores)
+    if stored.dtype.kind == "f":
+        nan = np.isnan(stored)
+        if nan.any():
+            stored = stored.copy()
+            stored[nan] = np.nan
+    found = blake2b(repr(stored.shape).encode(), digest_size=DIGEST_BYTES)
+    found.update(stored.data)
+    return base64.urlsafe_b64encode(found.digest()).decode()
+
+
+def rectangle(index: int, counts: Pair, tile: Pair) -> tuple[Pair, Pair]:
+    """Return the rows and columns of windows of a tile, by its number, as `tiling.Plan` has it."""
+    band, place = divmod(index, ceil(counts[1] / tile[1]))
+    (rows, columns), (height, width) = counts, tile
+    top, left = band * height, place * width
+    return (top, min(top + height, rows)), (left, min(left + width, columns))
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """The digests of a heatmap.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Classes, rows and columns of windows.
+    tile : (int, int)
+        Rows and columns of windows in a tile.
+    dtype : str
+        How scores are stored.
+    tiles : tuple of str
+        A digest for each tile, row by row.
+    """
+
+    shape: tuple[int, int, int]
+    tile: Pair
+    dtype: str
+    tiles: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        (_, rows, columns), (height, width) = self.shape, self.tile
+        if len(self.tiles) != ceil(rows / height) * ceil(columns / width):
+            raise ValueError(f"{len(self.tiles)} digests for {self.shape} in tiles of {self.tile}")
+
+    @classmethod
+    def of(
+        cls, shape: tuple[int, int, int], tile: Pair, dtype: str, known: Mapping[int, str]
+    ) -> Checksums:
+        """Return the digests of a heatmap of which those of some tiles are known.
+
+        All others hold nothing.
+        """
+        counts = shape[1], shape[2]
+        count = ceil(counts[0] / tile[0]) * ceil(counts[1] / tile[1])
+        empty: dict[Pair, str] = {}
+        tiles: list[str] = []
+        for index in range(count):
+            if index in known:
+                tiles.append(known[index])
+                continue
+            (top, bottom), (left, right) = rectangle(index, counts, tile)
+            size = bottom - top, right - left
+            if size not in empty:
+                empty[size] = digest(np.full((shape[0], *size), nothing(dtype), dtype), dtype)
+            tiles.append(empty[size])
+        return cls(shape, tile, dtype, tuple(tiles))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the record."""
+        return {
+            "digest": KIND,
+            "shape": list(self.shape),
+            "tile": list(self.tile),
+            "dtype": self.dtype,
+            "tiles": "".join(self.tiles),
+        }
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> Checksums:
+        """Return what `to_json` has written.
+
+        Raises
+        ------
+        ValueError, TypeError or KeyError
+            If it is damaged.
+        """
+        letters = held["tiles"]
+        tiles = tuple(letters[k : k + LETTERS] for k in range(0, len(letters), LETTERS))
+        (classes, rows, columns), (height, width) = held["shape"], held["tile"]
+        return cls((classes, rows, columns), (height, width), held["dtype"], tiles)
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with a digest of itself."""
+    held = {key: value for key, value in record.items() if key != "seal"}
+    return held | {"seal": _seal(held)}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether a record is as it was when it was sealed."""
+    held = {key: value for key, value in record.items() if key != "seal"}
+    return record.get("seal") == _seal(held)
+
+
+def _seal(held: Mapping[str, Any]) -> str:
+    # Whatever program has written the JSON anew: with the keys in another order, 1 for 1.0.
+    text = json.dumps(_plain(held), sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,152 @@
+"""A scan to the disk: from its beginning, or from where it stopped, to the finished heatmap."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import HeatmapWarning, InputError, OutputError, first_line
+from fullconv.scanning import geotiff, record
+from fullconv.scanning.digests import sealed
+from fullconv.scanning.heatmap import Heatmap, describe
+from fullconv.scanning.job import Job, scores_in
+from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.repairing import Repair
+from fullconv.scanning.task import Task
+from fullconv.scanning.writing import Writer
+
+ENDINGS = (".zarr", ".tif", ".tiff")
+
+
+def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) -> Heatmap:
+    """Scan into a folder or file, going on with what is there of the same run."""
+    if out.suffix.lower() not in ENDINGS:
+        raise InputError(
+            f"scan(out={str(out)!r}): the kind of output is told by its ending; use .zarr, or "
+            f".tif for a GeoTIFF."
+        )
+    asked = record.asked(job.engine.digest, job.image, job.options, job.preprocessing, job.region)
+    with contextlib.closing(Ledger(out)) as ledger, contextlib.ExitStack() as stack:
+        ledger.recover()
+        finished = None
+        if os.path.lexists(out):
+            # Also where it is to be replaced: what is no heatmap is never removed.
+            finished = stack.enter_context(Heatmap.open(out))
+            if _is_done(finished, ledger, asked, overwrite, repair):
+                stack.pop_all()
+                return finished
+        if out.suffix.lower() != ".zarr":
+            geotiff.check_installed(out)
+        _write(job, ledger, asked, resume, finished, overwrite)
+    return Heatmap.open(out)
+
+
+def _write(
+    job: Job,
+    ledger: Ledger,
+    asked: Mapping[str, Any],
+    resume: bool,
+    finished: Heatmap | None,
+    overwrite: bool,
+) -> None:
+    """Begin or go on, and end; but for ``overwrite``, take over what is whole of the
+    finished heatmap that is to be replaced."""
+    ledger.lock()
+    begun = ledger.begun() if resume else None
+    if begun is not None:
+        todo = "finish it as it was begun, or start again with resume=False (--no-resume)"
+        record.refuse_other(ledger.folder, begun["asked"], asked, todo)
+    repair = None if finished is None or overwrite else Repair.of(finished)
+    chosen = begun["chosen"] if begun is not None else {}
+    task = job.task(chosen or (repair.chosen if repair else {}))
+    task.scores_of_a_window()  # of an output that the model has, before all is begun
+    try:
+        if begun is None:
+            begun = ledger.begin({"asked": asked, "chosen": record.chosen(task)})
+        else:
+            ledger.resume(len(task.plan))
+        writer = Writer(ledger, task, job.options.dtype, begun)
+        scores = scores_in(ledger.heatmap)
+        metadata = record.made(job.engine, task, job.options.dtype, scores.shape[0])
+        writer.prove(Heatmap(scores, metadata, None))
+        if repair is not None:
+            writer.take_over(repair)
+        before = sum(line.windows for line in ledger.lines.values())
+        job.score(task, writer.finished, writer.write, before)
+        ledger.settle()
+        job.odd_windows = sum(line.odd for line in ledger.lines.values())
+        if repair is not None:
+            job.odd_windows = repair.odd_windows
+            repair.tell(writer.checksums)
+        made = _made(job, task, writer, asked, begun["id"])
+        if finished is not None:
+            finished.close()
+        ledger.finish(made, finished is not None)
+    except OutputError:
+        raise
+    except OSError as error:
+        todo = "make room, and give the same command again"
+        if ledger.keeps():
+            todo = (
+                "what was scanned is kept: make room, and the same command goes on where it stopped"
+            )
+        raise OutputError(
+            f"cannot write {ledger.out}: {error.strerror or first_line(error)}; {todo}."
+        ) from None
+
+
+def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: str) -> Path:
+    """Check and describe what was scanned, and return it as what was asked for."""
+    ledger, scores = writer.ledger, scores_in(writer.ledger.heatmap)
+    writer.compare_pixels()
+    metadata = sealed(
+        job.finished(task, scores)
+        | {"asked": asked, "checksums": writer.checksums.to_json(), "run": run}
+    )
+    heatmap = Heatmap(scores, metadata, None)
+    if ledger.out.suffix.lower() == ".zarr":
+        describe(ledger.heatmap, heatmap)
+        ledger.created()
+        return ledger.heatmap
+    path = ledger.folder / ledger.out.name
+    geotiff.write_geotiff(heatmap, path)
+    return path
+
+
+def _is_done(
+    finished: Heatmap, ledger: Ledger, asked: Mapping[str, Any], overwrite: bool, repair: bool
+) -> bool:
+    """Whether a heatmap that has its name already is what was asked for, and whole.
+
+    Raises
+    ------
+    InputError
+        If it is another run's, and not to be replaced.
+    DamagedError
+        If it has lost scores, and is not to be repaired.
+    """
+    before = finished.metadata.get("asked") or {}
+    is_of_before = finished.checksums is None
+    if ledger.is_left_by(finished.metadata.get("run")):
+        ledger.sweep()  # it was killed when its heatmap was in place already
+        overwrite = overwrite and before != asked
+    if overwrite:
+        return False
+    todo = "choose another name, or replace it with overwrite=True (--overwrite)"
+    told = record.as_of_before(asked, before) if is_of_before else asked
+    record.refuse_other(ledger.out, before, told, todo)
+    if repair:
+        return not finished.damage()
+    finished.check()
+    if is_of_before:
+        warnings.warn(
+            f"{ledger.out} was made before heatmaps had checksums: nobody can tell whether scores, "
+            f"or its image, have changed since; scan it again with overwrite=True (--overwrite)",
+            HeatmapWarning,
+            stacklevel=2,
+        )
+    return True

@@ -1,0 +1,133 @@
+"""What the record of a heatmap must be for the rest to read it without a second look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+from fullconv.choices import DTYPES
+from fullconv.judging import Verification
+from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.digests import Checksums
+
+Test = Callable[[Any], bool]
+
+
+def valid(record: Any) -> dict[str, Any]:
+    """Return the record of a heatmap, if it can be one.
+
+    Raises
+    ------
+    ValueError
+        If it cannot, with the first entry that is wrong.
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError("its record is no table of names and values")
+    for name, test in REQUIRED.items():
+        if name not in record or not _passes(test, record[name]):
+            raise ValueError(f"{name} in its record is missing or damaged")
+    for name, test in OPTIONAL.items():
+        if record.get(name) is not None and not _passes(test, record[name]):
+            raise ValueError(f"{name} in its record is damaged")
+    return dict(record)
+
+
+def _passes(test: Test, value: Any) -> bool:
+    try:
+        return test(value)
+    except Exception:  # a test may trip over what it looks at
+        return False
+
+
+def _whole(value: Any, least: int = 0) -> bool:
+    return type(value) is int and least <= value < 1 << 53
+
+
+def _pair(value: Any, least: int = 1) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and all(_whole(n, least) for n in value)
+    )
+
+
+def _span(value: Any) -> bool:
+    return _pair(value, 0) and value[0] <= value[1]
+
+
+def _numbers(count: int) -> Test:
+    def test(value: Any) -> bool:
+        return isinstance(value, list | tuple) and len(value) == count and all(map(isfinite, value))
+
+    return test
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _region(value: Any) -> bool:
+    return _span(value["rows"]) and _span(value["columns"]) and "mask" in value
+
+
+def _chosen(value: Any) -> bool:
+    return _pair(value["tile"]) and _text(value["runtime"]) and _text(value["device"])
+
+
+def _image(value: Any) -> bool:
+    return isinstance(value, Mapping) and (value.get("path") is None or _text(value["path"]))
+
+
+def _preprocessing(value: Any) -> bool:
+    return value is None or isinstance(Preprocessing.from_json(value), Preprocessing)
+
+
+def _verification(value: Any) -> bool:
+    return all(name in value for name in Verification.__dataclass_fields__)
+
+
+def _origin(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_text(item) for item in value.values())
+
+
+def _checksums(value: Any) -> bool:
+    held = Checksums.from_json(value)
+    return _whole(held.shape[0], 1) and _pair(held.shape[1:]) and held.dtype in DTYPES
+
+
+REQUIRED: dict[str, Test] = {
+    "window": _pair,
+    "step": _pair,
+    "classes": _texts,
+    "image": _image,
+    "image_size": _pair,
+    "original_size": _pair,
+    "region": _region,
+    "dtype": lambda value: value in DTYPES,
+    "output": _whole,
+    "exact": _truth,
+    "precision": _text,
+    "preprocessing": _preprocessing,
+    "chosen": _chosen,
+}
+
+OPTIONAL: dict[str, Test] = {
+    "asked": lambda value: isinstance(value, Mapping),
+    "background": _text,
+    "channels": lambda value: _whole(value, 1),
+    "checksums": _checksums,
+    "georeference": lambda value: _numbers(6)(value["transform"]) and _text(value["crs"]),
+    "odd_windows": _whole,
+    "origin": _origin,
+    "run": _text,
+    "um_per_pixel": lambda value: _numbers(2)(value) and min(value) > 0,
+    "verification": _verification,
+    "windows": _whole,
+}

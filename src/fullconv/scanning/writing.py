@@ -1,0 +1,153 @@
+"""The tiles of an unfinished output: written, proven, and taken over from a finished one."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import HeatmapWarning, ImageError
+from fullconv.scanning.chunks import create_folder, write_chunk
+from fullconv.scanning.damage import damage_of, differing, named
+from fullconv.scanning.digests import Checksums, digest
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.lines import Line
+from fullconv.scanning.repairing import Repair
+from fullconv.scanning.storing import encoded
+from fullconv.scanning.task import Scored, Task
+from fullconv.sources import Source, reopen
+from fullconv.sources.contents import checksum
+from fullconv.tiling import Tile
+
+COMPARED = 16
+"""So many tiles are read again of an image that is known by a part of its bytes."""
+
+
+class Writer:
+    """Writes the tiles of one run, and knows which are finished.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Locked, and begun or resumed.
+    task : Task
+    dtype : str
+        How scores are stored.
+    run : mapping
+        The record of the run.
+    """
+
+    def __init__(self, ledger: Ledger, task: Task, dtype: str, run: Mapping[str, Any]) -> None:
+        self.ledger, self.task, self.dtype = ledger, task, dtype
+        plan = task.plan
+        self.shape = (task.scores_of_a_window(), *plan.counts)
+        is_amiss = create_folder(ledger.heatmap, self.shape, plan.shape, dtype, run)
+        ledger.created()
+        if is_amiss and ledger.lines:
+            warnings.warn(
+                f"{ledger.heatmap}: what describes the scores was lost or damaged, and is written "
+                f"anew",
+                HeatmapWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Which tiles are finished."""
+        found = np.zeros(len(self.task.plan), np.bool_)
+        found[list(self.ledger.lines)] = True
+        return found
+
+    @property
+    def checksums(self) -> Checksums:
+        """The digests of all tiles, where those without a line hold nothing."""
+        known = {index: line.digest for index, line in self.ledger.lines.items()}
+        return Checksums.of(self.shape, self.task.plan.shape, self.dtype, known)
+
+    def write(self, tile: Tile, made: Scored) -> None:
+        """Write what was scored of a tile."""
+        scores = encoded(made.scores, self.dtype)
+        self._write(tile, scores, made.windows, made.odd, made.checksum)
+
+    def prove(self, unfinished: Heatmap) -> None:
+        """Look at all tiles that earlier runs have finished, and forget those that are not whole.
+
+        Raises
+        ------
+        ImageError
+            If the image is another one than they were scanned from.
+        """
+        lines, plan = self.ledger.lines, self.task.plan
+        digests = {index: line.digest for index, line in lines.items()}
+        lost = differing(unfinished.array, self.shape, plan.shape, self.dtype, digests)
+        for index in lost:
+            del lines[index]
+        told = [named(damage_of(unfinished, plan.shape, lost))] if lost else []
+        if self.ledger.damaged:
+            count = self.ledger.damaged
+            told.append(f"what {count} damaged line{'s' * (count > 1)} of the ledger listed")
+        if told:
+            warnings.warn(
+                f"{self.ledger.folder}: computed again: {'; and '.join(told)}",
+                HeatmapWarning,
+                stacklevel=2,
+            )
+        self.compare_pixels()
+
+    def compare_pixels(self) -> None:
+        """Read some finished tiles again, where the image is known by a part of its bytes.
+
+        Raises
+        ------
+        ImageError
+            If their pixels are others than those that were scanned.
+        """
+        known = [line for line in self.ledger.lines.values() if line.pixels is not None]
+        if not known:
+            return
+        with _opened_anew(self.task.image) as image:
+            for line in random.sample(known, min(COMPARED, len(known))):
+                tile = self.task.plan[line.tile]
+                if checksum(image.read(tile.y, tile.x)) != line.pixels:
+                    raise ImageError(
+                        f"{image.name} has changed since a part of it was scanned (its pixels "
+                        f"{tile.x[0]},{tile.y[0]} to {tile.x[1]},{tile.y[1]}, as they are read, "
+                        f"are others): {self.ledger.folder} holds scores of both; start again with "
+                        f"resume=False (--no-resume)."
+                    )
+
+    def take_over(self, repair: Repair) -> None:
+        """Copy what is whole of a finished heatmap, but for tiles that are done."""
+        for tile in self.task.left(self.finished):
+            if repair.keeps(tile):
+                held = repair.finished.array[:, slice(*tile.rows), slice(*tile.columns)]
+                scores = np.asarray(held).astype(self.dtype)
+                windows = int(self.task.region.wanted(tile.rows, tile.columns).sum())
+                self._write(tile, scores, windows, 0, None)
+        self.ledger.settle()
+
+    def _write(
+        self, tile: Tile, scores: NDArray[Any], windows: int, odd: int, pixels: int | None
+    ) -> None:
+        band, across = divmod(tile.index, self.task.plan.tiles[1])
+        chunk: Path = self.ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
+        write_chunk(chunk, scores, self.task.plan.shape)
+        self.ledger.add(Line(tile.index, windows, odd, digest(scores, self.dtype), pixels), chunk)
+
+
+@contextlib.contextmanager
+def _opened_anew(image: Source) -> Iterator[Source]:
+    """Open an image once more, which has read nothing yet; an array is read as it is."""
+    described = image.describe()
+    if described.get("path") is None:
+        yield image
+        return
+    with reopen(described) as fresh:
+        yield fresh

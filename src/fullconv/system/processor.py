@@ -1,0 +1,13 @@
+"""The processor, as far as this process may use it."""
+
+from __future__ import annotations
+
+import os
+
+
+def cores() -> int:
+    """Count the processor's cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1

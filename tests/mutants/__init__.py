@@ -1,0 +1,1 @@
+"""Planted defects: edits of the sources, each of which some test must notice (`run`)."""
