@@ -36,6 +36,8 @@ softmax over logits of some hundreds, a rounding of a logit moves a probability 
 units. There double precision decides. The `DECIDED` windows that differ most are scored in it,
 alone: what their own scores in single precision are off by is rounding and nothing else, and `FEW`
 times that is allowed, as long as it is less than `ILL` of the scores: beyond, nothing can be told.
+The rounding of one number may be nothing by luck, so where there are few windows, spare crops of
+their kind are asked how far they are off, too.
 
 Where the converted network can be run in double precision as well, it tells a rounding from a small
 mistake: the one becomes 2^29 times smaller, the other stays. Of the window that differs most, no
@@ -135,12 +137,15 @@ class Crops:
     converted_in_double : callable or None
         From a window's number to the scores that the converted network has for it in double
         precision.
+    spare : int
+        How many more crops, numbered behind those of the windows, are of their kind.
     """
 
     alone: Callable[[int], Scores]
     together: Callable[[int], Scores]
     in_double: Callable[[int], Scores] | None = None
     converted_in_double: Callable[[int], Scores] | None = None
+    spare: int = 0
 
 
 def judge(
@@ -249,13 +254,15 @@ def _magnify(outputs: Sequence[_Output], crops: Crops) -> float:
         raise NotImplementedError("the classifier's own numbers are all there is")
     excess = np.max([output.excess.max(axis=1, initial=0.0) for output in outputs], axis=0)
     chosen = [int(k) for k in np.argsort(-excess)[:DECIDED]]
-    exact = [_rows(numbers) for numbers in zip(*map(crops.in_double, chosen), strict=True)]
+    spare = range(len(excess), len(excess) + crops.spare)
+    exact = _columns(crops.in_double, [*chosen, *spare])
     multiple = _tells(outputs, crops, chosen[0], [true[0] for true in exact])
-    largest = 0.0
-    for output, true in zip(outputs, exact, strict=True):
+    more, largest = _columns(crops.alone, spare) if spare else None, 0.0
+    for place, (output, true) in enumerate(zip(outputs, exact, strict=True)):
         if not output.largest:
             continue
-        off = _gaps(output.alone[chosen], true)
+        single = output.alone[chosen]
+        off = _gaps(single if more is None else np.concatenate([single, more[place]]), true)
         off = np.where(np.isfinite(off), off, 0.0)
         largest = max(largest, float(off.max(initial=0.0)))
         # As many units as in any column, where that is little of the column; its own at any rate.
@@ -303,6 +310,11 @@ def _self_differences(crops: Crops, alone: Sequence[Scores]) -> list[float]:
         fits = scores.shape[:1] == (few,) and scores.size == single.size
         found.append(float(_gaps(scores.reshape(few, -1), single).max(initial=0.0)) if fits else 0)
     return found
+
+
+def _columns(score: Callable[[int], Scores], windows: Iterable[int]) -> list[NDArray[Any]]:
+    """Return every output of some windows, each window's numbers as a row."""
+    return [_rows(numbers) for numbers in zip(*map(score, windows), strict=True)]
 
 
 def _rows(numbers: Iterable[Any]) -> NDArray[Any]:

@@ -30,6 +30,9 @@ PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),))
 ALONE = (((0, 0),), ((1, 0),), ((2, 0),))
 """As `PLACES`, where each image is one window."""
 
+SPARE = 8
+"""How many more crops of each contrast tell of roundings, where double precision decides."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -79,20 +82,23 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     groups = PLACES if size != fcn.grid.window else ALONE
     pixels, counts = _pixels(fcn, size), fcn.grid.shape(size)
     places = [(n, *unraveled(j, counts)) for group in groups for n, j in group]
-    crops = [
-        framework.images(
-            model,
-            fcn.shape.as_crops(pixels[(slice(n, n + 1), slice(None), *fcn.grid.slices(*place))]),
-        )
-        for n, *place in places
-    ]
+
+    def crop(pixels: Any, n: int, place: Sequence[int]) -> Any:
+        cut = pixels[(slice(n, n + 1), slice(None), *fcn.grid.slices(*place))]
+        return framework.images(model, fcn.shape.as_crops(cut))
+
+    crops = [crop(pixels, n, place) for n, *place in places]
     classifier, converted = _Classifier(framework, model, crops), _Converted(fcn, pixels, places)
     alone = [classifier.scores(crop) for crop in crops]
     lifted = converted.scores()
     proofs, first = [], 0
-    for group in groups:
+    for contrast, group in enumerate(groups):
         part = slice(first, first := first + len(group))
-        company = classifier.company(alone, part, converted)
+
+        def spare(k: int, contrast: int = contrast) -> Any:
+            return crop(_pixels(fcn, fcn.grid.window, 1 + k), contrast, (0,) * len(size))
+
+        company = classifier.company(alone, part, converted, spare)
         given = [output[part] for output in lifted]
         proofs.append(judge(given, company, True, epsilon=framework.epsilon(model)))
     proof, varies = _merged(proofs), False
@@ -158,8 +164,18 @@ class _Classifier:
     def _in_double(self) -> Callable[[Any], Any]:
         return self.framework.in_double(self.model)
 
-    def company(self, alone: Sequence[Scores], part: slice, converted: _Converted) -> Crops:
-        """Return how some of the crops score: alone, and in the company of all."""
+    def company(
+        self,
+        alone: Sequence[Scores],
+        part: slice,
+        converted: _Converted,
+        spare: Callable[[int], Any],
+    ) -> Crops:
+        """Return how some of the crops score, and spare ones: alone, and in the company of all."""
+        own, crops = alone[part], self.crops[part]
+
+        def single(k: int) -> Scores:
+            return own[k] if k < len(own) else self.scores(spare(k - len(own)))
 
         def together(_: int) -> Scores:
             scores = self._together
@@ -169,18 +185,19 @@ class _Classifier:
             return [leaf[part] if leaf.shape[:1] == (count,) else leaf for leaf in scores]
 
         def double(k: int) -> Scores:
-            return arrays(self.framework, self._in_double(self.crops[part][k]))
+            crop = crops[k] if k < len(crops) else spare(k - len(crops))
+            return arrays(self.framework, self._in_double(crop))
 
         def converted_in_double(k: int) -> Scores:
             return converted.in_double(part.start + k)
 
-        return Crops(alone[part].__getitem__, together, double, converted_in_double)
+        return Crops(single, together, double, converted_in_double, SPARE)
 
 
-def _pixels(fcn: FullyConvolutional, size: Sizes) -> Any:
+def _pixels(fcn: FullyConvolutional, size: Sizes, seed: int = 0) -> Any:
     """Return an image of random pixels for each contrast, ``(3, C, *size)``."""
     channels = fcn.shape.channels
-    drawn = np.random.default_rng(0).random((len(CONTRASTS), channels, *size), np.float32)
+    drawn = np.random.default_rng(seed).random((len(CONTRASTS), channels, *size), np.float32)
     ones = (1,) * len(size)
     contrast = np.array(CONTRASTS, np.float32).reshape(-1, 1, *ones)
     whole = not fcn.framework.epsilon(fcn.model)
