@@ -20,7 +20,7 @@ test-slow: $(FULL)/.ready  ## the slow sweeps
 	$(FULL)/bin/pytest -n 2 --dist worksteal -m slow
 
 fuzz: $(FULL)/.ready  ## give the commands what is damaged, and count the outcomes in docs/security.md
-	PYTHONPATH=tests $(FULL)/bin/python -m fuzz.run --cases 1000 --keep fuzz-out --page docs/security.md
+	PYTHONPATH=tests $(FULL)/bin/python -m fuzz.run --cases 300 --keep fuzz-out --page docs/security.md
 
 mutants: $(FULL)/.ready  ## plant defects in copies of the sources; a test must notice each
 	PYTHONPATH=tests $(FULL)/bin/python -m mutants.run

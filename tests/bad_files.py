@@ -83,7 +83,7 @@ def classifier(inputs, first=()):
         inputs,
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
         [
-            numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+            numpy_helper.from_array(rng.integers(-2, 3, shape).astype(np.float32), name)
             for name, shape in weights.items()
         ],
     )

@@ -73,8 +73,8 @@ WRONG_SCANS: list[tuple[tuple[str, ...], int, str]] = [
     (("model.onnx", "image.png", "-o", "heat.png"), 2, KIND.format("heat.png")),
     (("model.onnx", "image.png", "tiny.png", "-o", "heat.zip"), 2, KIND.format("heat.zip")),
     (("model.onnx", "image.png", "tiny.png", "-o", "heat.zarr"), 2,
-     "-o heat.zarr: that is the place of one result, and there are 2 images; name a folder, "
-     "without an ending."),
+     "-o heat.zarr: that is the place of one result, and there are 2 images (image.png, "
+     "tiny.png); name a folder, without an ending."),
     (("model.onnx", "image.png", "-o", "tiny.png/heat.zarr"), 3,
      "cannot make the folder tiny.png: File exists; choose another place."),
     (("model.onnx", "image.png", "-o", "tiny.png/new/heat.zarr"), 3,
@@ -161,8 +161,8 @@ WRONG_DETECTIONS: list[tuple[tuple[str, ...], int, str]] = [
      "b.txt: the format of detections is told by the ending, and '.txt' is not known; use .csv "
      "(WSInfer's columns), .json (COCO results) or .geojson (QuPath, GIS)."),
     (("model.onnx", "image.png", "tiny.png", "-o", "b.geojson"), 2,
-     "-o b.geojson: that is the place of one result, and there are 2 images; name a folder, "
-     "without an ending."),
+     "-o b.geojson: that is the place of one result, and there are 2 images (image.png, "
+     "tiny.png); name a folder, without an ending."),
     (("model.onnx", "tiny.png", "-o", "new/b.csv"), 2,
      "tiny.png is 5x5 pixels, smaller than one window of 9x12 at every scale; enlarge it, or add a "
      "larger scale."),
@@ -232,7 +232,7 @@ def test_a_class_number_that_is_too_large_shows_at_the_first_heatmap(folder: Pat
         (("heat.zarr", "tiny.png"), "tiny.png is 5x5 pixels, and the image that was scanned was "
          "50x60; give the same image, at the same level."),
         (("heat.zarr", "--step", "3", "--approximate"), "verify heat.zarr --step, --approximate: a "
-         "heatmap has its own window and step; leave --step, --approximate out."),
+         "heatmap has its own window, step and bands; leave --step, --approximate out."),
         (("heat.zarr", "--windows", "0"), "verify: Invalid value for '--windows': 0 is not in the "
          "range x>=1. See 'fullconv verify --help'."),
         (("heat.zarr", "--original", "no.onnx"), "no.onnx: no such file; check the path of the "

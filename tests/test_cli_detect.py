@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,10 +22,13 @@ from PIL import Image
 
 from bad_files import listing
 from fullconv.demo.scene import draw_scene
+from fullconv.detections.found import Detections
 from scans import padded_model, picture
 from test_cli_scan import DRESS, NOTE, call, write_folder
 
 EQUAL = "check    64 windows: equal: the scores are the crops' own\n"
+STREET = f"{EQUAL}pixels   -2.886 to 2.016, mean 0.1374, as the network sees them\n"
+SMALL = f"{EQUAL}pixels   0 to 3, mean 1.499, as the network sees them\n"
 
 DETECT = ("detect", DRESS, "--step", "32")
 """With the packaged classifier, whose own stride is finer."""
@@ -63,7 +68,7 @@ def test_the_dresses_are_found_and_the_background_is_not(folder: Path) -> None:
     before = listing(folder)
     result = call(*DETECT, "street.png", "-o", "b.csv")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"image    street.png: 5 dress\n{EQUAL}wrote    b.csv\n"
+    assert result.stdout == f"image    street.png: 5 dress\n{STREET}wrote    b.csv\n"
     assert boxes_of("b.csv") == BOXES
     for (x0, y0, x1, y1), dress in zip(BOXES, draw_scene(0).dresses, strict=True):
         assert dress[0] <= (x0 + x1) / 2 <= dress[2]
@@ -107,7 +112,8 @@ def test_several_images_go_into_one_table_with_their_names(folder: Path) -> None
     result = call(*DETECT, "street.png", "again.png", "-o", "b.csv")
     assert result.exit_code == 0
     assert result.stdout == (
-        f"image    street.png: 5 dress\n{EQUAL}image    again.png: 5 dress\n{EQUAL}wrote    b.csv\n"
+        f"image    street.png: 5 dress\n{STREET}image    again.png: 5 dress\n{STREET}"
+        f"wrote    b.csv\n"
     )
     with open("b.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -139,7 +145,8 @@ def test_each_box_names_its_image_unless_a_file_is_named_alone(folder: Path) -> 
 def test_coco_results_and_geojson_in_pixels(folder: Path) -> None:
     assert call(*DETECT, "street.png", "-o", "b.json").exit_code == 0
     held = json.loads(Path("b.json").read_text())
-    assert {(one["image_id"], one["category_id"]) for one in held} == {("street", 1)}
+    assert {(one["image_id"], one["file_name"]) for one in held} == {(1, "street.png")}
+    assert {(one["category_id"], one["category_name"]) for one in held} == {(2, "dress")}
     corners = [one["bbox"] for one in held]
     assert sorted((x, y, x + w, y + h) for x, y, w, h in corners) == BOXES
     Path("photos/more").mkdir(parents=True)
@@ -151,12 +158,74 @@ def test_coco_results_and_geojson_in_pixels(folder: Path) -> None:
     features = json.loads(Path("found/more/a.geojson").read_text())["features"]
     rings = [one["geometry"]["coordinates"][0] for one in features]
     assert sorted((*ring[0], *ring[2]) for ring in rings) == [tuple(map(float, b)) for b in BOXES]
-    result = call(*DETECT, "photos", "-o", "c.json")
+    assert call(*DETECT, "photos", "-o", "c.json").exit_code == 0
+    found = Detections.read("c.json")
+    assert found.names == ("photos/a.png", "photos/more/a.png")
+    assert [len(found.of_image(name)) for name in found.names] == [5, 5]
+
+
+def test_coco_results_have_the_ids_of_the_truth(folder: Path) -> None:
+    """Also where an image cannot be read: the others keep theirs."""
+    shutil.copy("street.png", "again.png")
+    Image.new("RGB", (5, 5)).save("tiny.png")
+    names = ["street.png", "tiny.png", "again.png"]
+    held = {
+        "images": [{"id": 70 - n, "file_name": f"train/{name}"} for n, name in enumerate(names)],
+        "categories": [{"id": 3, "name": "hat"}, {"id": 11, "name": "dress"}],
+    }
+    Path("truth.json").write_text(json.dumps(held))
+    for truth, ids in ((("--truth", "truth.json"), (70, 68, 11)), ((), (1, 3, 2))):
+        result = call(*DETECT, *names, "-o", "b.json", "--overwrite", *truth)
+        assert result.exit_code == 3
+        results = json.loads(Path("b.json").read_text())
+        assert [one["image_id"] for one in results] == [ids[0]] * 5 + [ids[1]] * 5
+        assert {one["category_id"] for one in results} == {ids[2]}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ("street.png", "-o", "b.csv"),
+            "only .json (COCO results) holds the ids of the truth; use that ending, or leave the "
+            "truth out.",
+        ),
+        (
+            ("street.png", "again.png", "-o", "b.json"),
+            "the truth says nothing about the image 'again.png'; it knows 'street.png'. Images are "
+            "matched by their relative path, and then by a name that only one of them has.",
+        ),
+        (
+            ("street.png", "-o", "b.json", "--classes", "background"),
+            "no category is called 'background'; the file has 'dress'. Call them alike, or choose "
+            "classes that it knows (--classes).",
+        ),
+    ],
+)
+def test_a_truth_that_does_not_tell_all_ids_is_refused_before_the_scan(
+    folder: Path, more: tuple[str, ...], message: str
+) -> None:
+    shutil.copy("street.png", "again.png")
+    categories = [{"id": 3, "name": "dress"}]
+    held = {"images": [{"id": 1, "file_name": "street.png"}], "categories": categories}
+    Path("truth.json").write_text(json.dumps(held))
+    before = listing(folder)
+    result = call(*DETECT, *more, "--truth", "truth.json")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "fullconv: error: photos/a.png and photos/more/a.png have the same image_id 'a' in COCO "
-        "results; write them to files of their own, or use .csv.\n"
-    )
+    assert result.stderr == f"fullconv: error: detect --truth truth.json: {message}\n"
+    assert listing(folder) == before
+
+
+def test_classes_without_names_get_no_ids_of_a_truth(folder: Path) -> None:
+    held = {"images": [{"id": 1, "file_name": "image.png"}], "categories": []}
+    Path("truth.json").write_text(json.dumps(held))
+    for classes in ((), ("--classes", "1")):
+        result = call(
+            *("detect", "model.onnx", "image.png", "-o", "b.json", "--truth", "truth.json"),
+            *classes,
+        )
+        assert result.exit_code == 2
+        assert "the model does not name its classes, and ids are found by name; " in result.stderr
 
 
 def test_geojson_of_a_raster_is_in_its_coordinates(folder: Path) -> None:
@@ -192,8 +261,8 @@ def test_json_is_one_object_and_nothing_else(folder: Path) -> None:
     assert result.exit_code == 3
     assert result.stderr == (
         f"fullconv: error: {line}\nfullconv: error: 1 of 2 images failed: tiny.png; the reason of "
-        f"each stands above. With --overwrite the same command tries them again, and goes on with "
-        f"what it has scanned.\n"
+        f"each stands above. The same command tries them again, and goes on with what it has "
+        f"scanned.\n"
     )
 
 
@@ -240,7 +309,7 @@ def test_scores_that_are_no_probabilities_are_remarked_on(folder: Path) -> None:
     result = call("detect", "model.onnx", "image.png", "-o", "b.csv")
     told = r"image    image\.png: \d+ class 0, \d+ class 1\n"
     end = r"wrote    b\.csv\n"
-    expected = f"{re.escape(NOTE)}{told}{re.escape(EQUAL)}{BEYOND}{end}"
+    expected = f"{re.escape(NOTE)}{told}{re.escape(SMALL)}{BEYOND}{end}"
     assert re.fullmatch(expected, result.stdout), result.stdout
     result = call("detect", "model.onnx", "image.png", "-o", "c.csv", "--json")
     assert re.fullmatch(f"{re.escape(NOTE)}{BEYOND}", result.stderr)
@@ -360,3 +429,125 @@ def test_killed_in_between_it_goes_on_to_the_same_boxes(tmp_path: Path) -> None:
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert len(boxes_of(str(tmp_path / "b.csv"))) > 100
     assert sorted(os.listdir(tmp_path)) == sorted({*before, "b.csv", "whole.csv"})
+
+
+TILES = ("--tile", "9x9")
+"""Small ones, so that a photo takes long enough to be interrupted in."""
+
+
+def kill_detection(folder: Path, out: str, when: Callable[[], bool]) -> None:
+    """Start a detection in a process of its own, and kill it as soon as something is so."""
+    command = [sys.executable, "-m", "fullconv", "detect", "model.onnx", "photos", "-o", out]
+    process = subprocess.Popen(
+        [*command, *TILES], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not when() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it was to be killed before its end"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a model, and four photos, of which one is none."""
+    onnx.save(padded_model(), tmp_path / "model.onnx")
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(("a.png", "b.1.png", "d.png")):
+        Image.fromarray(picture(120, 100, seed)).save(tmp_path / "photos" / name)
+    (tmp_path / "photos/c.png").write_bytes(b"nothing")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_killed_among_many_images_it_has_left_the_boxes_of_those_before(photos: Path) -> None:
+    """Whoever looks finds valid files, and the end is as that of a run at one go."""
+    part = Path("b.csv.part")
+    kill_detection(photos, "b.csv", lambda: any(part.glob("b.1-*.boxes.csv")))
+    kept = [Detections.read(path) for path in sorted(part.glob("[!.]*.boxes.csv"))]
+    assert [held.names for held in kept[:2]] == [("photos/a.png",), ("photos/b.1.png",)]
+    assert not Path("b.csv").exists()
+    for name in ("b.csv", "whole.csv"):
+        result = call("detect", "model.onnx", "photos", "-o", name, *TILES)
+        assert result.exit_code == 3
+        assert "1 of 4 images failed: photos/c.png; " in result.stderr
+    assert Path("b.csv").read_bytes() == Path("whole.csv").read_bytes()
+    found = Detections.read("b.csv")
+    assert found.names == ("photos/a.png", "photos/b.1.png", "photos/d.png")
+    for held in kept:
+        assert len(held)
+        assert held.boxes.tolist() == found.of_image(held.names[0]).boxes.tolist()
+
+
+def test_an_interrupted_detection_has_left_coco_results(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fullconv.detections import detecting
+
+    peaks, calls = detecting.peaks, iter((0, 0, 1))
+
+    def interrupts(*arguments: Any) -> Any:
+        if next(calls):
+            raise KeyboardInterrupt
+        return peaks(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(detecting, "peaks", interrupts)
+        result = call("detect", "model.onnx", "photos", "-o", "b.json")
+    assert result.exit_code == 130
+    kept = [Detections.read(path) for path in sorted(Path("b.json.part").glob("*.boxes.json"))]
+    assert [held.names for held in kept] == [("photos/a.png",), ("photos/b.1.png",)]
+    assert json.loads(next(Path("b.json.part").glob("b.1*.json")).read_text())[0]["image_id"] == 2
+    assert call("detect", "model.onnx", "photos", "-o", "b.json").exit_code == 3
+    assert Detections.read("b.json").names[:2] == ("photos/a.png", "photos/b.1.png")
+
+
+def test_a_folder_of_results_goes_on_with_the_same_command(photos: Path) -> None:
+    """It writes again what it has written itself, and nothing that somebody has changed since."""
+    command = ("detect", "model.onnx", "photos", "-o", "found", *TILES)
+    kill_detection(photos, "found", Path("found/a.geojson").exists)
+    result = call(*command)
+    assert (result.exit_code, result.stderr.count("c.png")) == (3, 2)
+    results = {"a.geojson", "b.1.geojson", "d.geojson"}
+    assert {path.name for path in Path("found").glob("*.geojson")} == results
+    own = Detections.read("found/b.1.geojson")
+    result = call(*command, "--threshold", "0.7")
+    assert "found/a.geojson is there already" in result.stderr
+    Path("found/b.1.geojson").write_text("mine")
+    result = call(*command)
+    assert "found/b.1.geojson is there already" in result.stderr
+    assert (result.exit_code, Path("found/b.1.geojson").read_text()) == (2, "mine")
+    Path("found/b.1.geojson").unlink()
+    shutil.copy("photos/a.png", "photos/c.png")
+    result = call(*command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert {path.name for path in Path("found").iterdir()} == results | {"c.geojson"}
+    assert Detections.read("found/b.1.geojson").boxes.tolist() == own.boxes.tolist()
+
+
+def test_an_error_that_nobody_foresaw_costs_one_image(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fullconv.detections import detecting as module
+
+    peaks = module.peaks
+
+    def fails_once(*arguments: object) -> object:
+        monkeypatch.setattr(module, "peaks", peaks)
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(module, "peaks", fails_once)
+    result = call("detect", "model.onnx", "photos", "-o", "b.csv")
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[0] == (
+        "fullconv: error: photos/a.png: unexpected RuntimeError: two lines. This is a bug in "
+        "fullconv; please report it, with what 'fullconv --debug ...' prints for this image alone."
+    )
+    assert Detections.read("b.csv").names == ("photos/b.1.png", "photos/d.png")
+    os.remove("photos/c.png")
+    result = call("detect", "model.onnx", "photos", "-o", "b.csv")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert Detections.read("b.csv").names[0] == "photos/a.png"
+    assert not Path("b.csv.part").exists()
+    assert call("detect", "model.onnx", "photos", "-o", "b.csv").exit_code == 2

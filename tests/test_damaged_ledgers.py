@@ -233,6 +233,15 @@ def test_an_edited_record_is_damaged(out: Path) -> None:
     check_goes_on(out, 9 - DONE, "was lost or damaged; its copy")
 
 
+@pytest.mark.parametrize("lost", ["seal", "id"])
+def test_a_record_that_has_lost_an_entry_is_damaged(out: Path, lost: str) -> None:
+    run = part(out) / "run.json"
+    held = json.loads(run.read_text())
+    del held[lost]
+    run.write_text(json.dumps(held))
+    check_goes_on(out, 9 - DONE, "was lost or damaged; its copy")
+
+
 @pytest.mark.parametrize("tiles", ["kept", "emptied"])
 def test_a_record_that_is_lost_with_its_copy_is_one_line_and_discards_nothing(
     out: Path, tiles: str

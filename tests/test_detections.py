@@ -16,7 +16,7 @@ from fullconv.detections.found import Detections
 from fullconv.detections.overlap import overlaps
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
-from fullconv.errors import InputError
+from fullconv.errors import ImageWarning, InputError
 from fullconv.geometry import Grid
 from fullconv.scanning.engine import Engine
 from scans import converted, picture
@@ -360,7 +360,8 @@ def test_extremes_are_those_of_scores_that_were_given() -> None:
     with Engine(converted((2, 1))) as engine:
         usual = (picture(60, 50), 0.5, 0.3, (1.0,), [1], True)
         small = fullconv.Preprocessing(2**-12)
-        found = detect_in(engine, *usual, "none", None, preprocessing=small)
+        with pytest.warns(ImageWarning, match="made for 0 to 4095"):
+            found = detect_in(engine, *usual, "none", None, preprocessing=small)
         scores = found.heatmaps[0][1]
         assert found.beyond == (scores.min(), scores.max())
         assert scores.max() < 0

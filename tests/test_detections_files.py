@@ -2,16 +2,20 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from fullconv.detections.drawing import draw_boxes
 from fullconv.detections.found import Detections
 from fullconv.detections.geojson import crs_member
 from fullconv.detections.palette import COLOURS, colour_of
+from fullconv.detections.text import difference, end
 from fullconv.errors import InputError, OutputError
 
 BOXES = [[4, 8, 20, 40], [100.5, 0, 116.5, 32], [0, 0, 16, 32], [50, 60, 66, 92]]
@@ -115,10 +119,10 @@ def test_a_table_has_the_columns_of_wsinfer(tmp_path):
     rows = list(csv.reader((tmp_path / "boxes.csv").read_text().splitlines()))
     assert rows[0] == [
         *("minx", "miny", "width", "height"),
-        *("prob_dress", "prob_hat, red", "prob_background", "label", "score"),
+        *("prob_dress", "prob_hat, red", "prob_background", "label", "score", "image"),
     ]
-    assert rows[1] == ["50", "60", "16", "32", "", "0.9", "", "1", "0.9"]
-    assert rows[2] == ["100.5", "0", "16", "32", "", "", "0.75", "2", "0.75"]
+    assert rows[1] == ["50", "60", "16", "32", "", "0.9", "", "1", "0.9", "one.png"]
+    assert rows[2] == ["100.5", "0", "16", "32", "", "", "0.75", "2", "0.75", "one.png"]
 
 
 def test_a_table_of_several_images_names_them(tmp_path):
@@ -135,15 +139,12 @@ def test_a_table_reads_back_as_it_was(tmp_path):
     assert again.probabilities is None
 
 
-def test_a_table_of_one_image_does_not_name_it(tmp_path):
-    one().save(tmp_path / "boxes.csv")
-    assert Detections.read(tmp_path / "boxes.csv").names == ("",)
-
-
-def test_a_table_of_one_image_names_it_where_it_is_asked_to(tmp_path):
-    one().save(tmp_path / "boxes.csv", named=True)
-    again = Detections.read(tmp_path / "boxes.csv")
-    assert (again.names, held(again)) == (("one.png",), held(one()))
+def test_a_table_of_one_image_names_it_first_where_it_is_asked_to(tmp_path):
+    for name, first in (("a.csv", "minx"), ("b.csv", "image")):
+        one().save(tmp_path / name, named=first == "image")
+        assert (tmp_path / name).read_text().split(",")[0] == first
+        again = Detections.read(tmp_path / name)
+        assert (again.names, held(again)) == (("one.png",), held(one()))
 
 
 def test_a_table_keeps_the_probabilities_of_all_classes(tmp_path):
@@ -177,33 +178,110 @@ def test_a_table_without_boxes_reads_back(tmp_path):
 
 
 def test_coco_results_are_a_list_of_boxes_with_their_image_and_category(tmp_path):
-    some(("a/000000397133.jpg", "two.png")).save(tmp_path / "boxes.json")
+    some().save(tmp_path / "boxes.json")
     results = json.loads((tmp_path / "boxes.json").read_text())
     assert results[0] == {
-        "image_id": 397133,
-        "category_id": 1,
+        "image_id": 1,
+        "category_id": 2,
         "bbox": [50.0, 60.0, 16.0, 32.0],
         "score": 0.9,
+        "file_name": "a/one.png",
+        "category_name": "hat, red",
+        "label": 1,
     }
-    assert [result["image_id"] for result in results] == [397133, 397133, 397133, "two"]
+    assert [result["image_id"] for result in results] == [1, 1, 1, 2]
 
 
-def test_coco_results_read_back_with_numbered_classes(tmp_path):
-    some(("7.jpg", "two.png")).save(tmp_path / "boxes.json")
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (("a/000000397133.jpg", "COCO_val2014_000000000042.jpg"), {397133, 42}),
+        (("a/000000397133.jpg", "b/000000397133.jpg"), {1, 2}),
+        (("000000397133.jpg", "two.png"), {1, 2}),
+        (("0007.jpg", "7.jpg"), {1, 2}),
+    ],
+)
+def test_pictures_of_coco_itself_keep_their_ids_and_others_are_counted(names, ids, tmp_path):
+    some(names).save(tmp_path / "boxes.json")
+    results = json.loads((tmp_path / "boxes.json").read_text())
+    assert {result["image_id"] for result in results} == ids
+    assert Detections.read(tmp_path / "boxes.json").names == names
+
+
+def test_coco_results_read_back_with_a_number_for_classes_that_were_not_found(tmp_path):
+    found = some()
+    found.of_image("a/two.png").save(tmp_path / "boxes.json")
     again = Detections.read(tmp_path / "boxes.json")
-    assert again.names == ("7", "two")
-    assert again.classes == ("class 0", "class 1", "class 2")
-    assert [row[1:] for row in held(again)] == [row[1:] for row in held(some())]
+    assert again.classes == ("class 0", "class 1", "background")
+    assert held(again) == held(found.of_image("a/two.png"))
 
 
-def test_images_that_coco_cannot_tell_apart_are_refused(tmp_path):
+TRUTH = {
+    "images": [{"id": 30, "file_name": "two.png"}, {"id": "x", "file_name": "b/one.png"}],
+    "categories": [{"id": n, "name": name} for n, name in ((5, "hat, red"), (1, "dress"))],
+}
+
+
+def test_coco_results_have_the_ids_of_the_truth_by_names(tmp_path):
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    found = some(("a/one.png", "a/two.png"))
+    found = replace(found, labels=np.minimum(found.labels, 1))
+    found.save(tmp_path / "boxes.json", truth=tmp_path / "truth.json")
+    results = json.loads((tmp_path / "boxes.json").read_text())
+    told = [(one["image_id"], one["category_id"], one["category_name"]) for one in results]
+    assert told == [
+        ("x", 5, "hat, red"),
+        ("x", 1, "dress"),
+        ("x", 1, "dress"),
+        (30, 5, "hat, red"),
+    ]
+    again = Detections.read(tmp_path / "boxes.json")
+    assert (again.names, held(again)) == (found.names, held(found))
+
+
+@pytest.mark.parametrize(
+    ("change", "truth", "message"),
+    [
+        ({}, TRUTH, "no category is called 'background'; the file has 'hat, red', 'dress'. Call "),
+        (
+            {"classes": ("dress", "hat, red", "dress")},
+            TRUTH | {"categories": [*TRUTH["categories"], {"id": 9, "name": "dress"}]},
+            "2 categories are called 'dress'; the file has ",
+        ),
+        ({"names": ("one.png", "2.png")}, TRUTH, "the truth says nothing about the image '2.png'"),
+        (
+            {"classes": ("class 0", "class 1", "class 2")},
+            TRUTH,
+            "the model does not name its classes, and ids are found by name; ",
+        ),
+        ({}, {"images": []}, "expected COCO annotations: images with id and file_name, "),
+    ],
+)
+def test_ids_that_the_truth_does_not_tell_are_refused(change, truth, message, tmp_path):
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
     with pytest.raises(InputError) as error:
-        some(("a/one.png", "b/one.jpg")).save(tmp_path / "boxes.json")
+        replace(some(), **change).save(tmp_path / "boxes.json", truth=tmp_path / "truth.json")
+    assert message in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
+
+
+def test_only_coco_results_take_the_ids_of_the_truth(tmp_path):
+    with pytest.raises(InputError) as error:
+        some().save("boxes.csv", truth="truth.json")
     assert str(error.value) == (
-        "a/one.png and b/one.jpg have the same image_id 'one' in COCO results; write them to "
-        "files of their own, or use .csv."
+        "save('boxes.csv', truth='truth.json'): only .json (COCO results) holds the ids of the "
+        "truth; use that ending, or leave the truth out."
     )
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_other_programs_keep_their_ids(tmp_path):
+    rows = [{"image_id": 7, "category_id": 90, "bbox": [0, 0, 1, 1], "score": 0.5}]
+    rows.append({"image_id": "x.y", "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.25})
+    (tmp_path / "theirs.json").write_text(json.dumps(rows))
+    again = Detections.read(tmp_path / "theirs.json")
+    assert (again.names, again.classes) == (("7", "x.y"), ("category 90", "category 1"))
+    again.of_image("7").save(tmp_path / "ours.json")
+    assert json.loads((tmp_path / "ours.json").read_text()) == rows[:1]
 
 
 def test_no_boxes_are_an_empty_list(tmp_path):
@@ -288,6 +366,102 @@ def test_a_reference_system_stands_in_the_file(tmp_path):
     }
 
 
+# --- Names, in every format
+
+NAMES = {
+    "plain": "photos/a.b.png",
+    "latin-1 bytes": "photos/caf\udce9.png",
+    "what looks like a code": "100%, caf%E9 %25.png",
+    "line breaks": "a\nb\r\nc\rd.png",
+    "all control characters": "".join(map(chr, range(1, 32))) + "\x7f\x85\u2028\u2029.png",
+    "quotes and commas": """a,"b",'c';d\\e.png""",
+    "a leading dash": "-rf.png",
+    "a formula": "=1+1.png",
+    "spaces": "  a  .png ",
+    "300 letters": "x" * 300 + ".png",
+    "a device of Windows": "photos/CON.png",
+    "other scripts": "\u0444\u043e\u0442\u043e \U0001f600 \u202e.png",
+    "composed": "\u00e9.png",
+    "parted": "e\u0301.png",
+    "capitals": "\u00c9.PNG",
+    "half a pair": "\ud83d.png",
+    "a byte order mark": "\ufeffa.png",
+    "none": "",
+    "null": "null",
+}
+
+FORMATS = (
+    *("csv", "named csv", "json", "json with the truth's ids", "geojson", "geojson of a raster"),
+)
+
+
+def written(found, form, folder):
+    """Return what a format gives back, having looked that other programs can read the file."""
+    path = folder / f"boxes.{form.split(' of ')[0].split(' with ')[0].split()[-1]}"
+    more = {}
+    if form == "geojson of a raster":
+        more["georeference"] = Georeference
+    elif form == "named csv":
+        more["named"] = True
+    elif form == "json with the truth's ids":
+        images = [{"id": 9 - n, "file_name": name} for n, name in enumerate(found.names)]
+        categories = [{"id": 9 - n, "name": name} for n, name in enumerate(found.classes)]
+        more["truth"] = folder / "truth.json"
+        more["truth"].write_text(json.dumps({"images": images, "categories": categories}))
+    found.save(path, **more)
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        assert len(text.splitlines()) == len(found) + 1
+    else:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()  # without halves of pairs
+    return Detections.read(path)
+
+
+@pytest.mark.parametrize("chances", [False, True])
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_every_format_gives_every_name_class_and_number_back(name, form, chances, tmp_path):
+    """Names of images and classes alike; scores and corners to the last bit."""
+    rng = np.random.default_rng(len(name))
+    corners = rng.uniform(0, 1e4, (9, 2)) ** rng.uniform(0.1, 1, (9, 2))
+    probabilities = rng.random((9, 3)) if chances else None
+    found = Detections(
+        np.hstack([corners, corners + rng.uniform(0, 300, (9, 2))]),
+        rng.random(9) / 3,
+        np.arange(9) % 3,
+        np.zeros(9),
+        ("dress", name, "class 7"),
+        (name,),
+        (None,),
+        probabilities,
+    )
+    again = written(found, form, tmp_path)
+    assert held(again) == held(found)
+    assert (again.names, again.classes) == (found.names, found.classes)
+    if chances and "json" not in form.split():
+        assert again.probabilities.tolist() == found.probabilities.tolist()
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "json with the truth's ids"])
+def test_every_format_of_many_images_tells_all_names_apart(form, tmp_path):
+    names = [name for name in NAMES.values() if name]
+    count = len(names)
+    found = Detections(
+        np.tile([0.0, 0, 1, 1], (count, 1)), np.arange(count), np.zeros(count), np.arange(count),
+        ("dress",), tuple(names), (None,) * count,
+    )  # fmt: skip
+    assert held(written(found, form, tmp_path)) == held(found)
+
+
+@given(*[st.floats(allow_nan=False, allow_infinity=False)] * 2)
+@example(106.66666666666667, 149.33333333333334)
+def test_a_size_leads_from_the_first_corner_to_just_the_second(start, stop):
+    """In a float it does not: of two neighbouring ends, every size may lead to one alone."""
+    size = difference(start, stop)
+    assert end(repr(start), size) == stop
+    assert not {"e", "E"} & set(size)
+
+
 # --- Refusals
 
 REFUSED = [
@@ -341,10 +515,28 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
     ("name", "content", "message"),
     [
         (
+            "a.xml",
+            "{}",
+            "a.xml: detections are read from .csv, .json (COCO results) or .geojson, and '.xml' is "
+            "not known.",
+        ),
+        (
             "a.geojson",
             "{}",
-            "a.geojson: detections are read from .csv or .json (COCO results), and '.geojson' is "
-            "not known.",
+            "a.geojson: expected a GeoJSON FeatureCollection, as fullconv writes it; something is "
+            "missing or broken.",
+        ),
+        (
+            "a.geojson",
+            '{"features": [{"geometry": {"type": "Point"}, "properties": {}}]}',
+            "a.geojson: feature 0 is no detection; expected a polygon with a classification and a "
+            "score among its measurements.",
+        ),
+        (
+            "a.geojson",
+            '{"crs": {}, "features": [{"properties": {}}]}',
+            "a.geojson: its boxes are in the coordinates of a raster, and have lost those in "
+            "pixels (box); write them again.",
         ),
         ("no.csv", None, "no.csv: No such file or directory; check the path."),
         ("a.csv", b"\xff\xfe\x00", "a.csv: not a text file in UTF-8."),
@@ -400,6 +592,12 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         (
             "a.json",
             b'[{"image_id": 1}]',
+            "a.json: result 0 is not a COCO detection; expected image_id, category_id, bbox as "
+            "[x, y, width, height], and score.",
+        ),
+        (
+            "a.json",
+            b'[{"image_id": 1, "bbox": [1, 2, 3, 4], "category_id": 1, "score": 1, "label": 1e9}]',
             "a.json: result 0 is not a COCO detection; expected image_id, category_id, bbox as "
             "[x, y, width, height], and score.",
         ),

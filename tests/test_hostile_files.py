@@ -26,7 +26,7 @@ from fullconv.errors import FullconvError, ImageError, InputError
 from fullconv.sources import find_images, open_source, resized
 from fullconv.sources.encoded import png_pixels
 from fullconv.sources.xml import read_xml
-from fuzz.metadata import BOMB
+from fuzz.image_metadata import BOMB
 from measured import opened
 from test_sources import check_pixels, noise
 
@@ -299,7 +299,10 @@ def free_model() -> onnx.ModelProto:
         ),
         ((1, 2**31 - 1), "2147 million pixels in a window"),
         ((10**30, 1), "expected two whole numbers of at least 1 pixel"),
-        ((4096, 4096), "GB for a single window, and fullconv up to 8.6"),
+        (
+            (4096, 4096),
+            "numbers, and fullconv makes at most 268435456 for one window of this model",
+        ),
     ],
 )
 def test_a_window_that_would_take_gigabytes_is_refused(window, expected):

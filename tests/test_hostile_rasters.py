@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
@@ -115,9 +114,10 @@ def test_mosaics_of_mosaics_are_read_and_their_parts_known(folder):
     (folder / "c.vrt").write_text(vrt(str(folder / "b.vrt"), relative=0))
     with open_source("c.vrt") as source, rasterio.open("c.vrt") as file:
         check_pixels(source, file.read(1)[:, :, None])
-        before = source.stamp()
-        os.utime("below/b.tif", (1, 1))
-        assert source.stamp() != before
+        before = source.fingerprint()
+    write("below/b.tif", pixels=255 - PIXELS)
+    with open_source("c.vrt") as source:
+        assert source.fingerprint() != before
     (folder / "d.vrt").write_text(vrt("c.vrt"))
     (folder / "e.vrt").write_text(vrt("d.vrt"))
     refused("e.vrt", "with more than 4 virtual rasters in one another")
@@ -356,3 +356,14 @@ def test_the_settings_of_gdal_do_not_outlive_a_read(folder):
     with open_source("h.img") as source:
         source.read(*WHOLE)
     assert {name: get(name) for name in before} == before
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_raster_that_lies_nowhere_is_damaged(tmp_path, number):
+    path = tmp_path / "nowhere.tif"
+    place = rasterio.Affine(0.5, 0, number, 0, -0.5, 10)
+    kind = {"width": 101, "height": 70, "count": 1, "dtype": "uint8"}
+    with rasterio.open(path, "w", "GTiff", crs="EPSG:32631", transform=place, **kind) as file:
+        file.write(PIXELS)
+    with pytest.raises(FullconvError, match=r"damaged.+lies at coordinates that are not finite"):
+        open_source(path)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mutants import run
-from mutants.defects import DEFECTS, Defect
+from mutants.defect import Defect
+from mutants.defects import DEFECTS
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
@@ -48,23 +49,47 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("tests", "survives"),
-    [
-        (("test_right.py",), False),
-        (("test_blind.py",), True),
-        (("test_blind.py", "test_right.py::test_add"), False),
-    ],
-)
-def test_a_defect_survives_where_no_test_fails(
-    sources: Path, tests: tuple[str, ...], survives: bool
+def test_all_is_told_and_only_that_every_defect_is_noticed_is_success(
+    sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    defect = Defect("it subtracts", "__init__.py", "a + b", "a - b", tests)
-    assert run.survives(defect) is survives
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # it starts in half the time
+    both = ("test_blind.py", "test_right.py::test_add")
+    noticed = Defect("it subtracts", "__init__.py", "a + b", "a - b", both)
+    survives = replace(noticed, name="nobody looks", tests=("test_blind.py",))
+    moved = replace(noticed, name="it moved", old="b + a")
+    lost = replace(noticed, name="its test is lost", tests=("test_gone.py",))
+    monkeypatch.setattr(run, "DEFECTS", (noticed, survives, moved, lost))
+
+    def told(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["run", *words])
+        return run.main(), capsys.readouterr().out
+
+    expected = "noticed  __init__.py: it subtracts\n1 of 1 defects are noticed\n"
+    assert told("subtracts") == (0, expected)
     assert "a + b" in (sources / "src/fullconv/__init__.py").read_text("utf-8")
+    code, lines = told("--skip-whole", "--jobs", "2")
+    assert code == 1
+    assert "noticed  __init__.py: it subtracts\nSURVIVES __init__.py: nobody looks\n" in lines
+    assert "GONE     'it moved' cannot be planted: 'b + a' stands nowhere" in lines
+    assert "GONE     test_gone.py: pytest ended with 4" in lines
+    assert lines.endswith("1 of 4 defects are noticed\n")
 
 
-def test_a_test_that_is_not_there_is_an_error(sources: Path) -> None:
-    defect = Defect("it subtracts", "__init__.py", "a + b", "a - b", ("test_gone.py",))
-    with pytest.raises(run.GoneError, match=r"test_gone\.py: pytest ended with 4"):
-        run.survives(defect)
+def test_tests_that_fail_already_or_are_not_there_are_told(
+    sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    defect = Defect("it subtracts", "__init__.py", "a + b", "a - b", ("test_right.py",))
+    (sources / "tests/test_right.py").write_text("def test_add():\n    assert False\n")
+    monkeypatch.setattr("sys.argv", ["run"])
+    for test, told in {
+        "test_right.py": "the tests fail on the sources as they are: test_right.py",
+        "test_gone.py": "test_gone.py: pytest ended with 4",
+    }.items():
+        monkeypatch.setattr(run, "DEFECTS", (replace(defect, tests=(test,)),))
+        assert run.main() == 1
+        assert told in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["run", "nothing of the kind"])
+    with pytest.raises(SystemExit):
+        run.main()
+    assert "no defect has 'nothing of the kind' in its name or room" in capsys.readouterr().err

@@ -400,7 +400,8 @@ def test_operators_for_tables_run_as_they_are() -> None:
     scale = "<offset = [1.0, 2.0, 0.0], scale = [2.0, 1.0, 4.0]>"
     compare(
         parsed(
-            f"{CONV} m = Relu (c) f = Flatten (m) z = MatMul (f, fw) y = ai.onnx.ml.Scaler {scale} (z)"
+            f"{CONV} m = Relu (c) f = Flatten (m) z = MatMul (f, fw)"
+            f" y = ai.onnx.ml.Scaler {scale} (z)"
         )
     )
 
@@ -417,7 +418,8 @@ SIZES = {
         s = Shape (c)  hw = Slice (s, two, four)  z = ConstantOfShape <value = float[1] {2.0}> (hw)
         k = NonZero (z)  r = ReduceMax <keepdims = 0> (k)  g = Cast <to = 1> (r)  m = Mul (c, g)""",
     "backwards": """
-        start = Constant <value_ints = [-1]> ()  stop = Constant <value_ints = [-9223372036854775808]> ()
+        start = Constant <value_ints = [-1]> ()
+        stop = Constant <value_ints = [-9223372036854775808]> ()
         axis = Constant <value_ints = [1]> ()  m = Slice (c, start, stop, axis, start)""",
 }
 
@@ -481,7 +483,7 @@ def test_what_has_no_meaning_is_one_line(name: str) -> None:
 
 
 def with_data(path: Path, model: ModelProto) -> None:
-    """Write a model whose weights all lie in another file, those of constants and sparse ones too."""
+    """Write a model whose weights all lie in another file, also constants and sparse ones."""
     onnx.save(
         model,
         path,
@@ -499,7 +501,8 @@ def test_external_data_of_every_tensor_is_read(
         yes = Constant <value = bool {{1}}> ()
         m = If (yes) <
             then_branch = t () => (float[A,B,C,D] t) {{
-                l = Constant <value = float[1,3,1,1] {{-1, 1, 2}}> ()  u = Mul (c, l)  t = Add (u, k) }},
+                l = Constant <value = float[1,3,1,1] {{-1, 1, 2}}> ()
+                u = Mul (c, l)  t = Add (u, k) }},
             else_branch = e () => (float[A,B,C,D] e) {{ e = Neg (c) }}> {DENSE}"""
     model = parsed(text)
     inside = onnx.ModelProto()

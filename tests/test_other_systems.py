@@ -21,7 +21,7 @@ import pytest
 import tifffile
 import zarr
 
-from fullconv.cli.many import places_below
+from fullconv.cli.naming import places_below
 from fullconv.errors import ImageError
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import OWNER, TILES
@@ -72,8 +72,8 @@ def test_the_commands_do_their_work_without_what_windows_lacks(folder: Path) -> 
         [*SCAN, "heat.zarr", "--overwrite"],
         [*SCAN, "heat.tif"],
         [*SCAN, "heat.tif", "--overwrite"],
-        ["verify", "model.onnx", "heat.zarr"],
-        ["verify", "model.onnx", "heat.tif"],
+        ["verify", "heat.zarr"],
+        ["verify", "heat.tif"],
         [*DETECT, "boxes.csv", "--overlay", "boxes.png"],
         [*DETECT, "boxes.csv", "--overlay", "boxes.png", "--overwrite"],
         ["bench", "model.onnx", "Täler.tif", "--rounds", "1"],

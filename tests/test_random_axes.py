@@ -25,9 +25,7 @@ SPREADING = ("repeats cells", "spreads cells")
 Scores = NDArray[np.float32]
 
 
-def of_crops(
-    classify: Callable[[Any], Scores], images: Scores, grid: fullconv.Grid
-) -> Scores:
+def of_crops(classify: Callable[[Any], Scores], images: Scores, grid: fullconv.Grid) -> Scores:
     """Return the scores of all crops, one crop at a time: the definition."""
     counts = grid.shape(images.shape[2:])
     each = [

@@ -323,7 +323,9 @@ def test_a_torch_model_in_double_stays_in_double() -> None:
 
 def test_openvino_refuses_a_model_in_double() -> None:
     need_openvino()
-    fcn = fullconv.convert(conv_model(integers((2, 1, 4, 4)), (1, 1), np.float64))
+    # ONNX Runtime has no convolution in double precision, so nothing can be compared.
+    model = conv_model(integers((2, 1, 4, 4)), (1, 1), np.float64)
+    fcn = fullconv.convert(model, check=False)
     message = (
         "openvino computes in single precision, and the model is written in double; choose the "
         "runtime onnxruntime."

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import fullconv
 from fullconv.errors import ImageError, InputError
 from fullconv.frameworks.onnx.framework import OnnxFramework
+from fullconv.placement import Placement
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.engine import Engine
@@ -339,10 +340,10 @@ def test_a_georeference_moves_by_windows() -> None:
     from fullconv.scanning.geotiff import placed
 
     place = Georeference((0.5, 0.1, 7.0, 0.2, -0.5, 9.0), "")
-    a, b, c, d, e, f = placed((12, 9), (2, 3), (4.0, 5.0), place.transform)
+    a, b, c, d, e, f = placed((12, 9), (2, 3), Placement((4.0, 5.0), (0.5, -2.0)), place.transform)
     for row, column in ((0, 0), (3, 8)):
         # Cell centre in original pixels, by the window.
-        y, x = (row * 2 + 6) * 4.0, (column * 3 + 4.5) * 5.0
+        y, x = (row * 2 + 6) * 4.0 + 0.5, (column * 3 + 4.5) * 5.0 - 2.0
         i, j = row + 0.5, column + 0.5
         assert a * j + b * i + c == pytest.approx(0.5 * x + 0.1 * y + 7, rel=1e-12)
         assert d * j + e * i + f == pytest.approx(0.2 * x - 0.5 * y + 9, rel=1e-12)

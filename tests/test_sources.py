@@ -2,13 +2,14 @@
 
 import io
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fullconv.errors import InputError
+from fullconv.errors import ImageError, InputError
 from fullconv.sources import fit_channels, open_source, reopen
 from fullconv.sources.blocks import BlockCache
 
@@ -98,6 +99,51 @@ def test_colour_png_of_16_bits_keeps_them(tmp_path):
     pixels = noise(37, 53, 3, dtype=np.uint16)
     (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(pixels))
     check_pixels(open_source(tmp_path / "deep.png"), pixels)
+
+
+def interlaced_png(pixels):
+    """Return a PNG of whole bytes in the seven passes of Adam7."""
+    height, width = pixels.shape[:2]
+    samples = 1 if pixels.ndim == 2 else pixels.shape[2]
+    bits, colour = pixels.dtype.itemsize * 8, {1: 0, 2: 4, 3: 2, 4: 6}[samples]
+    rows = b"".join(
+        b"\0" + row.astype(pixels.dtype.newbyteorder(">")).tobytes()
+        for top, left, down, across in (
+            *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
+            *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
+        )
+        for row in pixels[top::down, left::across]
+        if row.size
+    )
+
+    def chunk(kind, held):
+        checksum = struct.pack(">I", zlib.crc32(kind + held))
+        return struct.pack(">I", len(held)) + kind + held + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 1)
+    packed = zlib.compress(rows)
+    parts = [(b"IHDR", header), (b"IDAT", packed[:99]), (b"IDAT", packed[99:]), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("shape", [(37, 53), (37, 53, 2), (37, 53, 3), (37, 53, 4), (1, 3, 3)])
+def test_interlaced_png_has_its_pixels_and_prints_nothing(tmp_path, capfd, dtype, shape):
+    pixels = noise(*shape, dtype=dtype)
+    (tmp_path / "a.png").write_bytes(interlaced_png(pixels))
+    check_pixels(open_source(tmp_path / "a.png"), pixels)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_damaged_interlaced_png_is_one_line(tmp_path, capfd, dtype):
+    data = interlaced_png(noise(37, 53, 3, dtype=dtype))
+    broken = {"cut": data[:-40], "turned": data[:300] + bytes([data[300] ^ 255]) + data[301:]}
+    for name, held in broken.items():
+        (tmp_path / f"{name}.png").write_bytes(held)
+        with pytest.raises(ImageError, match="the file is damaged or cut short"):
+            open_source(tmp_path / f"{name}.png")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_photoshop_files_have_the_picture_that_they_store_of_all_layers(tmp_path):

@@ -1,5 +1,6 @@
 """Whole slides and rasters: what OpenSlide and GDAL read, and what is said without them."""
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from fullconv.errors import MissingExtraError
+from fullconv.errors import ImageError, MissingExtraError
 from fullconv.sources import Georeference, fit_channels, open_source, reopen
 from test_sources import check_pixels, noise, rectangles
 
@@ -183,3 +184,27 @@ def test_jpeg_2000_is_alike_with_and_without_gdal(tmp_path, monkeypatch):
     monkeypatch.setattr("fullconv.sources.opening._installed", lambda module: False)
     check_pixels(open_source(tmp_path / "p.jp2"), pixels)
     check_pixels(fit_channels(open_source(tmp_path / "p.jp2"), 3), pixels)
+
+
+def test_a_name_that_gdal_does_not_take_is_not_called_damage(slide, tmp_path):
+    """OpenSlide takes any."""
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(
+        tmp_path / "a.img", "w", driver="HFA", width=8, height=9, count=1, dtype="uint8",
+        transform=rasterio.Affine(*PLACE),
+    ) as raster:  # fmt: skip
+        raster.write(noise(9, 8, 1)[None, ..., 0])
+    odd = [tmp_path / f"caf\udce9{ending}" for ending in (".img", ".ndpi")]
+    try:
+        os.rename(tmp_path / "a.img", odd[0])
+        os.rename(slide[0], odd[1])
+    except (OSError, UnicodeError):
+        pytest.skip("this disk takes text alone")
+    with pytest.raises(ImageError) as caught:
+        open_source(odd[0])
+    assert str(caught.value) == (
+        f"{odd[0]} cannot be opened: its name is not UTF-8, and the library that reads such files "
+        f"takes no other; rename it."
+    )
+    with open_source(odd[1]) as source:
+        check_pixels(source, slide[1][0])

@@ -1,5 +1,7 @@
 """Files, folders, patterns and lists name the images that are meant."""
 
+import os
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,7 @@ from PIL import Image
 
 from fullconv.errors import InputError
 from fullconv.sources import find_images, open_source, opening
+from fullconv.sources.finding import without_ending
 from fullconv.sources.picture import picture_format
 from test_sources import check_pixels, noise
 
@@ -85,6 +88,87 @@ def test_every_image_comes_once_in_the_order_of_the_names(folder):
 
 def test_a_file_that_is_not_there_is_left_to_be_missed_when_it_is_opened(folder):
     assert find_images(["no.png", folder / "a.jpg"])[0].name == "no.png"
+
+
+@pytest.fixture
+def linked(folder):
+    """Make links: to a folder outside, twice; up, in circles; to a folder; to nothing."""
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    (folder / "in/deep").mkdir()
+    (folder / "in/deep/x.png").write_bytes(b"")
+    (folder / "out/y.png").write_bytes(b"")
+    for name, place in (
+        ("in/alink", "../out"),
+        ("in/deep/again", "../../out"),
+        ("in/deep/up", ".."),
+        ("in/deep/here", "."),
+        ("in/adeep", "deep"),
+        ("in/broken", "../no"),
+    ):
+        (folder / name).symlink_to(place, target_is_directory=True)
+    (folder / "in/z.png").symlink_to("deep/x.png")
+    return folder / "in"
+
+
+@pytest.mark.parametrize("named", ["", "/**/*.png", "/../i?/**/[x-z].*"])
+def test_linked_folders_are_followed_once_and_a_real_path_comes_first(linked, named):
+    """A link to a file is a name of its own; a folder has one, however often it is linked to."""
+    found = {os.path.normpath(path) for path in find_images([f"{linked}{named}"])}
+    assert found == {f"{linked}/{name}" for name in ("alink/y.png", "deep/x.png", "z.png")}
+
+
+def test_an_image_that_is_named_by_several_folders_comes_once(linked, monkeypatch):
+    monkeypatch.chdir(linked)
+    named = ["deep/../deep/x.png", "deep/x.png", "adeep/x.png", linked, "alink", "../out/y.png"]
+    assert [str(path) for path in find_images(named)] == [
+        "deep/../deep/x.png",
+        f"{linked}/alink/y.png",
+        f"{linked}/z.png",
+    ]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError) as caught:
+        find_images([folder])
+    assert str(caught.value) == (
+        f"{folder}/deep: this folder cannot be listed: Permission denied; make it readable, or "
+        f"name the other folders and files."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("a/TCGA-A.1.png", "a/TCGA-A.1"),
+        ("TCGA-A.1", "TCGA-A.1"),
+        ("a.b/c", "a.b/c"),
+        ("x.ome.zarr", "x.ome"),
+        ("X.TIF", "X"),
+        (".png", ".png"),
+        ("a/.png", "a/.png"),
+        ("a\\...png", "a\\...png"),
+        ("a.png/0", "a.png/0"),
+    ],
+)
+def test_only_the_ending_of_a_kind_of_image_is_no_part_of_its_name(name, without):
+    assert without_ending(name) == without
+
+
+def test_a_list_names_files_whose_names_are_no_utf_8(folder):
+    (folder / "list.txt").write_bytes(b"\xef\xbb\xbfcaf\xe9.png\r\n\xc3\xa9.png")
+    assert [os.fsencode(path.name) for path in find_images([folder / "list.txt"])] == [
+        b"caf\xe9.png",
+        b"\xc3\xa9.png",
+    ]
 
 
 @pytest.mark.parametrize(

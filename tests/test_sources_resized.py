@@ -94,7 +94,7 @@ def test_resizing_tells_its_scale_and_can_be_opened_again(tmp_path):
     path = tmp_path / "image.png"
     Image.fromarray(noise(60, 90, 3)).save(path)
     source = resized(open_source(path, own_um_per_pixel=0.5, bands=[2]), (30, 30))
-    assert source.scale == (2.0, 3.0)
+    assert source.placement.scale == (2.0, 3.0)
     assert source.um_per_pixel == (1.0, 1.5)
     assert source.original_size == (60, 90)
     described = source.describe()

@@ -8,7 +8,9 @@ import tifffile
 from PIL import Image
 
 from fullconv.errors import ImageError, InputError
+from fullconv.placement import Placement
 from fullconv.sources import fit_channels, open_source, reopen, resized
+from fullconv.sources.pyramid import placement_by_size
 from test_sources import check_pixels, noise, rectangles
 
 TILES = {"tile": (32, 48)}
@@ -131,6 +133,98 @@ def test_channels_in_pages_of_an_ome_tiff_are_bands(tmp_path):
     check_pixels(open_source(path, bands=[4, 2]), np.moveaxis(pixels[[3, 1]], 0, -1))
 
 
+AXES = ("YXC", "YCX", "CYX", "CXY", "XYC", "XCY")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float32"])
+def test_axes_in_any_order_are_rows_columns_and_bands(tmp_path, axes, compression, dtype):
+    pixels = noise(40, 50, 4, dtype=np.dtype(dtype).newbyteorder("="))
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(pixels.transpose(["YXC".index(axis) for axis in axes])),
+        metadata={"axes": axes},
+        photometric="minisblack",
+        compression=compression,
+        byteorder=">" if dtype.startswith(">") else "<",
+    )
+    check_pixels(open_source(path), pixels)
+    check_pixels(open_source(path, bands=[3, 1]), pixels[..., [2, 0]])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "palette"])
+def test_columns_before_rows_are_turned(tmp_path, compression, photometric):
+    pixels = noise(40, 50)
+    path = tmp_path / "image.tif"
+    colours = noise(3, 256, dtype=np.uint16)
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(pixels.T),
+        metadata={"axes": "XY"},
+        photometric=photometric,
+        compression=compression,
+        **({"colormap": colours} if photometric == "palette" else {}),
+    )
+    expected = {
+        "minisblack": pixels,
+        "miniswhite": 255 - pixels,
+        "palette": (colours.T >> 8).astype(np.uint8)[pixels],
+    }
+    check_pixels(open_source(path), expected[photometric])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("axes", ["CYX", "TZCYX", "YX"])
+def test_bands_that_imagej_keeps_behind_one_page_are_read(tmp_path, dtype, axes):
+    pixels = noise(3 if "C" in axes else 1, 70, 101, dtype=dtype)
+    stored = pixels.reshape([1] * (len(axes) - 3) + list(pixels.shape))[..., :, :]
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path,
+        stored if "C" in axes else pixels[0],
+        imagej=True,
+        metadata={"axes": axes},
+        truncate=True,
+    )
+    with tifffile.TiffFile(path) as tiff:
+        assert len(tiff.pages) == 1
+    check_pixels(open_source(path), np.moveaxis(pixels, 0, -1))
+    if "C" in axes:
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(ImageError, match="pixels are missing at its end"):
+            open_source(path)
+
+
+def test_what_lies_beside_the_image_is_not_the_first_page(tmp_path):
+    full, path = noise(80, 112, 3), tmp_path / "image.tif"
+    small = np.ascontiguousarray(full[::4, ::4])
+    half = np.ascontiguousarray(full[::2, ::2])
+    plain = {"photometric": "rgb", "metadata": None}
+    reduced, old = {"subfiletype": 1} | plain, {"extratags": [(255, "H", 1, 2, True)]} | plain
+    # A thumbnail first; in the older tag; and with levels of the image behind it.
+    for first, more in ((reduced, 0), (old, 0), (reduced, 1)):
+        with tifffile.TiffWriter(path) as file:
+            file.write(small, **first)
+            file.write(full, **plain)
+            if more:
+                file.write(half, **reduced)
+        check_pixels(open_source(path), full)
+        if more:
+            check_pixels(open_source(path, level=1), half)
+    # The image below the thumbnail; and one of the same size.
+    with tifffile.TiffWriter(path) as file:
+        file.write(small, subifds=1, **reduced)
+        file.write(full, **plain)
+    check_pixels(open_source(path), full)
+    with tifffile.TiffWriter(path) as file:
+        file.write(255 - full, **reduced)
+        file.write(full, **plain)
+    check_pixels(open_source(path), full)
+
+
 def test_of_unrelated_pages_the_first_is_read(tmp_path):
     pages = [noise(70, 101, 3) for _ in range(3)]
     path = tmp_path / "image.tif"
@@ -182,11 +276,51 @@ def test_every_level_is_read(tmp_path, ome):
         with open_source(path, level=level) as source:
             check_pixels(source, expected)
             assert source.original_size == (201, 303)
-            assert source.scale == (201 / expected.shape[0], 303 / expected.shape[1])
+            assert source.placement == Placement((2.0**level,) * 2, (0.0, 0.0))
             check_pixels(reopen(source.describe()), expected)
     with pytest.raises(InputError) as caught:
         open_source(path, level=3)
     assert str(caught.value) == f"{path} has 3 levels, 0 to 2; got level 3. Choose one of these."
+
+
+@pytest.mark.parametrize(
+    ("size", "level", "expected"),
+    [
+        ((1000, 700), (500, 350), (2.0, 2.0)),
+        ((1001, 701), (500, 350), (2.0, 2.0)),  # rounded down
+        ((1001, 701), (501, 351), (2.0, 2.0)),  # and up
+        ((1003, 707), (62, 44), (16.0, 16.0)),
+        ((1003, 707), (4, 3), (256.0, 256.0)),  # of many whole factors a power of 2
+        ((1000, 700), (333, 233), (3.0, 3.0)),
+        ((1000, 700), (1000, 350), (1.0, 2.0)),
+        ((1000, 700), (666, 466), (1000 / 666, 700 / 466)),
+        ((30, 40), (30, 40), (1.0, 1.0)),
+    ],
+)
+def test_the_factor_of_a_level_is_whole_where_its_size_was_rounded(size, level, expected):
+    assert placement_by_size(size, level) == Placement(expected, (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("size", "level", "per_cm", "factor"),
+    [
+        ((300, 450), (200, 300), (9000, 6000), 1.5),
+        ((301, 451), (200, 300), (9000, 6000), 1.5),  # rounded down
+        ((300, 450), (160, 240), (8000, 4000), 2.0),  # filled up to tiles of 32x48
+        ((300, 450), (150, 225), (8000, 8000), 2.0),  # of the first level in all
+        ((300, 450), (150, 225), (8000, 1000), 2.0),  # not true of the sizes
+    ],
+)
+def test_the_resolution_of_a_level_says_where_it_lies(tmp_path, size, level, per_cm, factor):
+    path = tmp_path / "image.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for n, (shape, resolution) in enumerate(zip((size, level), per_cm, strict=True)):
+            told = {"resolution": (resolution, resolution), "resolutionunit": "CENTIMETER"}
+            below = {"subfiletype": 1} if n else {"subifds": 1}
+            file.write(noise(*shape), **told, **below, **TILES)
+    source = open_source(path, level=1)
+    assert source.placement.scale == pytest.approx((factor, factor))
+    assert source.placement.offset == (0.0, 0.0)
 
 
 def test_the_coarsest_level_that_is_fine_enough_is_read_and_resized(tmp_path):
@@ -203,7 +337,7 @@ def test_the_coarsest_level_that_is_fine_enough_is_read_and_resized(tmp_path):
             inner = open_source(path, level=level)
             assert source.size == size
             assert source.um_per_pixel == pytest.approx((wanted, wanted), rel=0.01)
-            assert source.scale == (200 / size[0], 304 / size[1])
+            assert source.placement.scale == (200 / size[0], 304 / size[1])
             rows, columns = (0, size[0]), (0, size[1])
             expected = resized(inner, size).read(rows, columns)
             assert np.array_equal(source.read(rows, columns), expected)

@@ -5,6 +5,7 @@ import pytest
 import zarr
 
 from fullconv.errors import ImageError, InputError
+from fullconv.placement import Placement, Space
 from fullconv.sources import contents, open_source, reopen
 from test_sources import check_pixels, noise
 
@@ -91,6 +92,94 @@ def test_units_of_length_become_micrometres(tmp_path, unit, expected):
     ome(tmp_path / "a", [noise(20, 30)], "yx", "0.5", unit)
     um = open_source(tmp_path / "a").um_per_pixel
     assert um == (None if expected is None else pytest.approx((expected, expected)))
+
+
+def transformed(path, sizes, levels, whole=(), units=("micrometer", "micrometer"), version="0.4"):
+    """Write an OME-Zarr image of black levels with these transformations (kind, numbers)."""
+    group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
+    for number, size in enumerate(sizes):
+        group.create_array(str(number), shape=size, chunks=(32, 32), dtype="uint8")
+    told = [[{"type": kind, kind: numbers} for kind, numbers in one] for one in (*levels, whole)]
+    image = {
+        "axes": [
+            {"name": name, "type": "space"} | ({"unit": unit} if unit else {})
+            for name, unit in zip("yx", units, strict=True)
+        ],
+        "datasets": [
+            {"path": str(n), "coordinateTransformations": one} for n, one in enumerate(told[:-1])
+        ],
+    } | ({"coordinateTransformations": told[-1]} if whole else {})
+    if version == "0.4":
+        group.attrs["multiscales"] = [image | {"version": "0.4"}]
+    else:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    return path
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_transformations_of_a_level_come_before_those_of_the_whole(tmp_path, version):
+    level = [("scale", [0.5, 0.25]), ("translation", [10.0, 20.0])]
+    whole = [("scale", [2.0, 4.0]), ("translation", [100.0, 200.0])]
+    source = open_source(transformed(tmp_path / "a", [(64, 64)], [level], whole, version=version))
+    space = source.facts.space
+    assert space == Space((1.0, 1.0), (120.0, 280.0), "micrometer", 1.0)
+    assert source.um_per_pixel == (1.0, 1.0)
+    # The centre of pixel 0 lies at the translation, so its edge half a pixel before.
+    assert source.georeference.transform == (1.0, 0.0, 279.5, 0.0, 1.0, 119.5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "scales", "begins", "expected"),
+    [
+        # Rounded down, padded to chunks, and no whole factor: the scale is what the file declares.
+        ([(101, 97), (50, 48)], [1, 2], [0, 0], (2.0, 0.0)),
+        ([(100, 100), (64, 64)], [1, 2], [0, 0], (2.0, 0.0)),
+        ([(100, 100), (66, 66)], [1, 1.5], [7, 7], (1.5, 0.0)),
+        # Means of blocks whose writer counts from centre to centre, and single pixels of them.
+        ([(100, 100), (25, 25)], [1, 4], [7, 8.5], (4.0, 0.0)),
+        ([(100, 100), (50, 50)], [1, 2], [7, 7.25], (2.0, -0.25)),
+    ],
+)
+def test_levels_lie_where_the_file_declares(tmp_path, sizes, scales, begins, expected):
+    levels = [
+        [("scale", [0.5 * n] * 2), ("translation", [0.5 * m] * 2)]
+        for n, m in zip(scales, begins, strict=True)
+    ]
+    source = open_source(transformed(tmp_path / "a", sizes, levels), level=1)
+    scale, offset = expected
+    assert source.placement == Placement((scale,) * 2, (offset,) * 2)
+    assert source.um_per_pixel == (0.5 * scale,) * 2
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        (("nanometer", "nanometer"), Space((5.0, 5.0), (1.0, 1.0), "nanometer", 1e-3)),
+        (("millimeter", "micrometer"), Space((5000.0, 5.0), (1000.0, 1.0), "micrometer", 1.0)),
+        ((None, None), Space((5.0, 5.0), (1.0, 1.0), "", None)),
+        (("micrometer", None), Space((5.0, 5.0), (1.0, 1.0), "", None)),
+    ],
+)
+def test_coordinates_keep_the_unit_that_the_file_names(tmp_path, units, expected):
+    level = [("scale", [5.0, 5.0]), ("translation", [1.0, 1.0])]
+    source = open_source(transformed(tmp_path / "a", [(64, 64)], [level], units=units))
+    assert source.facts.space == expected
+
+
+def test_transformations_that_are_not_followed_are_named(tmp_path):
+    level = [("scale", [5.0, 5.0]), ("rotation", [1.0])]
+    source = open_source(transformed(tmp_path / "a", [(64, 64)], [level]))
+    assert source.facts.remarks == (
+        f"{tmp_path / 'a'} is placed by rotation, which fullconv does not follow; it follows "
+        f"scales and translations.",
+    )
+
+
+def test_a_resolution_that_is_told_keeps_the_place(tmp_path):
+    level = [("scale", [5.0, 5.0]), ("translation", [1000.0, 2000.0])]
+    path = transformed(tmp_path / "a", [(64, 64)], [level], units=("nanometer", "nanometer"))
+    source = open_source(path, own_um_per_pixel=0.5)
+    assert source.facts.space == Space((0.5, 0.5), (1.0, 2.0), "micrometer", 1.0)
 
 
 def test_a_level_that_is_not_there_is_refused(tmp_path):

@@ -429,6 +429,17 @@ def test_a_cut_file_is_told_from_a_pickle(files: Path, tmp_path: Path) -> None:
     assert refused(path) == (f"{path} is damaged or cut short; copy or save it again.", 3)
 
 
+def test_a_file_whose_names_are_no_text_is_damaged(files: Path, tmp_path: Path) -> None:
+    path = tmp_path / "names.pt"
+    held = bytearray((files / "model.pt").read_bytes())
+    first = held.index(b"PK\x01\x02")  # in the table at the end: the flag that says UTF-8, a name
+    held[first + 9] |= 8
+    held[first + 46] = 0xFF
+    path.write_bytes(held)
+    line, code = refused(path)
+    assert (code, "\n" in line) == (3, False)
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "none.pt"
     assert refused(path) == (f"{path}: no such file; check the path of the model.", 3)

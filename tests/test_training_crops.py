@@ -48,6 +48,16 @@ def test_names_with_spaces_and_other_letters_stay_and_are_composed(tmp_path):
     assert background_of(("größer", "x"), unicodedata.normalize("NFD", "größer")) == "größer"
 
 
+def test_linked_folders_are_followed_once(tmp_path):
+    write_crops(tmp_path / "crops", {"background": 2, "disc": 3})
+    write_crops(tmp_path / "more", {"disc": 4})
+    for name, place in (("a", tmp_path / "more/disc"), ("again", "a")):
+        (tmp_path / "crops/disc" / name).symlink_to(place, target_is_directory=True)
+    (tmp_path / "more/disc/circle").symlink_to(tmp_path / "crops/disc")
+    found = find_crops(tmp_path / "crops")
+    assert Counter(crop.label for crop in found.training) == {0: 2, 1: 3 + 4}
+
+
 def test_train_and_test_are_taken_as_they_are(tmp_path):
     write_crops(tmp_path / "train", TWO)
     write_crops(tmp_path / "test", {"disc": 2}, seed=1)

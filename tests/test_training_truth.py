@@ -227,8 +227,9 @@ def test_truth_that_cannot_be_is_refused_before_the_work(crops, tmp_path):
     truth = write_truth(tmp_path / "truth.json", ["0.png"], SPOTS)
     assert refusal(crops, out, negatives=photos, truth=truth) == (
         f"train --truth {truth}: it says nothing about 1 of 2 photos of --negatives, the first is "
-        f"1.png; add them to it, also those that hold nothing, or name other photos. Names are "
-        f"compared without folder and ending."
+        f"1.png (it knows '0.png'); add them to it, also those that hold nothing, or name other "
+        f"photos. Images are matched by their relative path, and then by a name that only one of "
+        f"them has."
     )
     gone = tmp_path / "no.json"
     assert refusal(crops, out, negatives=photos, truth=gone) == (
@@ -241,6 +242,28 @@ def test_truth_that_cannot_be_is_refused_before_the_work(crops, tmp_path):
         "'background', 'ring'; call the folders of crops as the truth calls its classes."
     )
     assert not out.exists()
+
+
+def test_photos_meet_their_truth_by_relative_path(tmp_path):
+    """Whatever they are called: two of one name, and one that is no text."""
+    names = ["a/1.png", "b/1.png", "b/caf\udce9.png"]
+    truth = tmp_path / "truth.json"
+    write_truth(truth, names, [])
+    held = json.loads(truth.read_text())
+    box = {"category_id": 1, "bbox": [7, 7, 16, 16]}
+    held["annotations"] = [box | {"image_id": 1}]
+    truth.write_text(json.dumps(held))
+    paths = [tmp_path / "photos" / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    photos = Photos.find(paths, truth, (1.0,))
+    assert [len(photos.held(path, CLASSES).boxes) for path in paths] == [0, 1, 0]
+    assert len(photos.fingerprint) == 16
+    with pytest.raises(InputError) as caught:
+        Photos.find([*paths, tmp_path / "01.png"], truth, (1.0,))
+    assert "1 of 4 photos of --negatives, the first is 01.png (it knows " in str(caught.value)
+    assert "; 'a/1.png', 'b/1.png' are the same only without " in str(caught.value)
 
 
 def test_a_training_is_not_resumed_with_other_truth(crops, tmp_path):

@@ -319,7 +319,8 @@ def _plan(
     size = image_given(image, grid)
     fixed = [axis for axis, length in enumerate(size) if length == grid.window[axis]]
     lifted = lift(source.graph, grid, exact=exact, fixed=fixed)
-    check_memory(grid.window, 4 * elements(lifted.footprint, (1,) * grid.dimensions))
+    numbers = prod(source.graph.shapes[source.graph.image][1:])
+    check_memory(grid.window, 4 * elements(lifted.footprint, (1,) * grid.dimensions), numbers)
     report = Report(
         grid,
         stride,

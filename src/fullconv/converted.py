@@ -264,7 +264,9 @@ def from_metadata(
             f"convert the original model again."
         ) from None
     # Whatever the file says, a run holds its image.
-    footprint = (*footprint, _of_image(shape))
+    image = _of_image(shape)
+    if not any(all(a >= b for a, b in zip(size, image, strict=True)) for size in footprint):
+        footprint = (*footprint, image)
     return FullyConvolutional(
         framework.loaded(model, shape),
         shape,

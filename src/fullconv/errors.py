@@ -103,6 +103,10 @@ class HeatmapWarning(UserWarning):
     """What was amiss with a heatmap, and does not stop the work; no error."""
 
 
+class ImageWarning(UserWarning):
+    """What is odd about an image, or is lost of it, and does not stop the work; no error."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of somebody else's error, short enough to stand in ours."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -18,20 +18,22 @@ COLOUR_KEPT, LIGHT_KEPT = 0.3, 0.85
 OUTLINE, OUTLINE_EDGE = (255, 255, 255), (20, 20, 24)
 
 
+Centres = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
 def _spread_rows(
-    values: NDArray[np.float64], window: float, step: float, length: int
+    values: NDArray[np.float64], centres: NDArray[np.float64], step: float, length: int
 ) -> NDArray[np.float64]:
     """Return `values` along axis 0 spread over `length` pixels, linear between window centres.
 
-    Cell `i` is the score of the window at ``i * step``, and is shown at that window's centre
-    ``i * step + window / 2``; the centre of pixel `p` is ``p + 0.5``. Beyond the first and the
-    last centre the values fall to 0 within a step, as if the windows outside scored nothing.
+    The centre of pixel `p` is ``p + 0.5``. Beyond the first and the last centre the values fall to
+    0 within a step, as if the windows outside scored nothing.
     """
     padded = np.pad(values, ((1, 1), (0, 0)))
-    cell = (np.arange(length) + 0.5 - window / 2) / step + 1
-    cell = np.clip(cell, 0, len(padded) - 1)
-    above = np.minimum(np.floor(cell).astype(np.intp), len(padded) - 2)
-    share = (cell - above)[:, None]
+    at = np.concatenate([[centres[0] - step], centres, [centres[-1] + step]])
+    pixel = np.clip(np.arange(length) + 0.5, at[0], at[-1])
+    above = np.clip(np.searchsorted(at, pixel, "right") - 1, 0, len(at) - 2)
+    share = ((pixel - at[above]) / (at[above + 1] - at[above]))[:, None]
     spread: NDArray[np.float64] = padded[above] * (1 - share) + padded[above + 1] * share
     return spread
 
@@ -41,6 +43,7 @@ def spread_heatmap(
     grid_window: tuple[float, float],
     step: float | tuple[float, float],
     size: tuple[int, int],
+    centres: Centres | None = None,
 ) -> NDArray[np.float64]:
     """Return the heatmap at the image's size, each cell at the centre of its window.
 
@@ -54,6 +57,9 @@ def spread_heatmap(
         Distance between neighbouring windows in pixels.
     size : (height, width)
         Size of the image in pixels.
+    centres : (array, array), optional
+        Where the centres of the windows of every row and column lie, in pixels; by default a step
+        apart.
 
     Returns
     -------
@@ -67,9 +73,16 @@ def spread_heatmap(
             f"draw_overlay: expected a heatmap of shape (rows, columns), got {scores.shape}; "
             f"choose one image and one class, as in scores[0, 1]"
         )
-    step_y, step_x = step if isinstance(step, tuple) else (step, step)
-    rows = _spread_rows(scores, grid_window[0], step_y, size[0])
-    return _spread_rows(rows.T, grid_window[1], step_x, size[1]).T
+    steps = step if isinstance(step, tuple) else (step, step)
+    if centres is None:
+        y, x = (
+            np.arange(count) * each + window / 2
+            for count, each, window in zip(scores.shape, steps, grid_window, strict=True)
+        )
+    else:
+        y, x = centres
+    rows = _spread_rows(scores, y, steps[0], size[0])
+    return _spread_rows(rows.T, x, steps[1], size[1]).T
 
 
 def _outline(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float]) -> None:
@@ -85,6 +98,7 @@ def draw_overlay(
     grid_window: tuple[float, float],
     step: float | tuple[float, float],
     boxes: Iterable[tuple[float, float, float, float]] = (),
+    centres: Centres | None = None,
 ) -> Image.Image:
     """Draw a heatmap over its image, and an outline around each found window.
 
@@ -100,6 +114,8 @@ def draw_overlay(
         Distance between neighbouring windows in pixels.
     boxes : iterable of (x0, y0, x1, y1)
         Half-open boxes of the found windows, in pixels.
+    centres : (array, array), optional
+        As for `spread_heatmap`.
 
     Returns
     -------
@@ -113,7 +129,7 @@ def draw_overlay(
         When the heatmap has not two axes.
     """
     height, width = image.shape[:2]
-    heat = spread_heatmap(heatmap, grid_window, step, (height, width))[..., None]
+    heat = spread_heatmap(heatmap, grid_window, step, (height, width), centres)[..., None]
     colour = image.astype(np.float64)
     grey = colour @ np.array([0.299, 0.587, 0.114])
     muted = LIGHT_KEPT * (COLOUR_KEPT * colour + (1 - COLOUR_KEPT) * grey[..., None])

@@ -100,7 +100,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
 
         company = classifier.company(alone, part, converted, spare)
         given = [output[part] for output in lifted]
-        proofs.append(judge(given, company, True, epsilon=framework.epsilon(model)))
+        proofs.append(judge(given, company, fcn.report.exact, epsilon=framework.epsilon(model)))
     proof, varies = _merged(proofs), False
     if not proof.passed:
         again = classifier.scores(crops[-1])

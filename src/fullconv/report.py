@@ -113,13 +113,13 @@ class Cost:
     def __str__(self) -> str:
         """Return one line with the two forms against the crops."""
         forms = ", ".join(
-            f"{_thousands(count)} {name} ({_times(self.crops, count)})"
+            f"{thousands(count)} {name} ({_times(self.crops, count)})"
             for name, count in (("exact", self.exact), ("approximate", self.approximate))
         )
-        return f"{_thousands(self.crops)} from crops, {forms}"
+        return f"{thousands(self.crops)} from crops, {forms}"
 
 
-def _thousands(count: int) -> str:
+def thousands(count: int) -> str:
     """Return a number with three digits and a unit: 15.5 G."""
     number, unit = float(count), ""
     for larger in ("k", "M", "G", "T"):

@@ -20,6 +20,12 @@ LARGEST_WINDOW = 1 << 24
 WINDOW_BYTES = 1 << 33
 """What the tensors of a single window may take; a scan computes at least one at a time."""
 
+SMALL_WINDOW_BYTES = 1 << 28
+"""What they may take however small the window is."""
+
+GROWTH_BYTES = 1 << 14
+"""Otherwise, what they may take for each number of the window: 48 times what VGG16 does."""
+
 
 def window_given(value: int | Sequence[int] | None) -> Sizes | None:
     """Read a window: a size along every axis; one number is both of an image's."""
@@ -71,13 +77,14 @@ def check_window(window: Sizes | None) -> None:
         )
 
 
-def check_memory(window: Sizes, window_bytes: int) -> None:
-    """Refuse a network whose tensors of a single window take gigabytes."""
-    if window_bytes > WINDOW_BYTES:
+def check_memory(window: Sizes, window_bytes: int, numbers: int) -> None:
+    """Refuse a network whose tensors of a window take gigabytes, or far more than its numbers."""
+    most = min(WINDOW_BYTES, max(SMALL_WINDOW_BYTES, GROWTH_BYTES * numbers))
+    if window_bytes > most:
         raise WindowError(
             f"convert(window={window}): the network takes {window_bytes / 1e9:.1f} GB for a single "
-            f"window, and fullconv up to {WINDOW_BYTES / 1e9:.1f}; give the size of the crops that "
-            f"the model was trained on."
+            f"window, and fullconv up to {most / 1e9:.1f}; give the size of the crops that the "
+            f"model was trained on."
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from math import ceil, prod
+from typing import NamedTuple
 
 from fullconv.geometry import Grid, Halo, Pair, Sizes, no_halo, unraveled
 from fullconv.lift.memory import Footprint, elements
+from fullconv.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,21 @@ class Tile:
         The pixels it reads along every axis, half-open: its windows and their halo.
     skipped : tuple of int
         Windows along every axis that lie in the halo before its own.
+    parts : tuple of Tile
+        Where it holds windows that are flush with the border (Note [The border]), the tiles that it
+        is scored in: its windows a step apart, and the others. The pixels are those of the first.
     """
 
     index: int
     windows: tuple[Pair, ...]
     pixels: tuple[Pair, ...]
     skipped: Sizes
+    parts: tuple[Tile, ...] = ()
+
+    @property
+    def passes(self) -> tuple[Tile, ...]:
+        """What is scored in one pass each: the parts, or itself."""
+        return self.parts or (self,)
 
     @property
     def window_count(self) -> int:
@@ -40,13 +51,8 @@ class Tile:
 
     @property
     def pixel_count(self) -> int:
-        """Count the pixels it reads."""
-        return prod(self.size)
-
-    rows = property(lambda self: self.windows[0])
-    columns = property(lambda self: self.windows[1])
-    y = property(lambda self: self.pixels[0])
-    x = property(lambda self: self.pixels[1])
+        """Count the pixels it reads; what several parts read counts for each."""
+        return sum(prod(one.size) for one in self.passes)
 
     @property
     def size(self) -> Sizes:
@@ -66,6 +72,11 @@ class Tile:
         """What cuts the pixels that it reads out of the axes of an image."""
         return tuple(slice(*span) for span in self.pixels)
 
+    @property
+    def cells(self) -> tuple[slice, ...]:
+        """What cuts the scores of its windows out of the axes of a heatmap."""
+        return tuple(slice(*span) for span in self.windows)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -81,12 +92,15 @@ class Plan:
         Windows in a tile along every axis; the last ones may have fewer.
     halo : Halo
         Pixels that a tile reads beyond its windows; by default none.
+    cover : str
+        "all", where windows flush with the border come last; see `Windows`.
     """
 
     image: Sizes
     grid: Grid
     shape: Sizes
     halo: Halo = ()
+    cover: str = "whole"
 
     def __post_init__(self) -> None:
         if not self.halo:
@@ -131,10 +145,24 @@ class Plan:
                 best, fewest = shape, pixels
         return cls(image, grid, best, halo)
 
+    def covering(self) -> Plan:
+        """Return the plan with windows flush with the border, in the last tiles where they fit."""
+        covered = replace(self, cover="all")
+        shape = tuple(
+            side + (axis.has_flush and side == axis.regular)
+            for side, axis in zip(self.shape, covered.all_windows.axes, strict=True)
+        )
+        return replace(covered, shape=shape)
+
+    @cached_property
+    def all_windows(self) -> Windows:
+        """The windows of the image."""
+        return Windows.of(self.grid, self.image, self.cover)
+
     @cached_property
     def counts(self) -> Sizes:
         """Windows in the image along every axis."""
-        return self.grid.shape(self.image)
+        return self.all_windows.shape
 
     @cached_property
     def tiles(self) -> Sizes:
@@ -145,8 +173,8 @@ class Plan:
     def pixels(self) -> int:
         """Count the pixels that all tiles read; what several of them read counts for each."""
         return prod(
-            sum(stop - start for _, (start, stop), _ in map(partial(self._side, axis), range(n)))
-            for axis, n in enumerate(self.tiles)
+            sum(stop - start for n in range(count) for _, (start, stop), _ in self._sides(axis, n))
+            for axis, count in enumerate(self.tiles)
         )
 
     def __len__(self) -> int:
@@ -159,9 +187,14 @@ class Plan:
 
     def __getitem__(self, index: int) -> Tile:
         """Return one tile."""
-        sides = [self._side(axis, n) for axis, n in enumerate(self.place(index))]
-        windows, pixels, skipped = zip(*sides, strict=True)
-        return Tile(index, windows, pixels, skipped)
+        along = [self._sides(axis, n) for axis, n in enumerate(self.place(index))]
+        parts = tuple(
+            Tile(index, *map(tuple, zip(*sides, strict=True))) for sides in product(*along)
+        )
+        if len(parts) == 1:
+            return parts[0]
+        windows = tuple((sides[0].windows[0], sides[-1].windows[1]) for sides in along)
+        return Tile(index, windows, parts[0].pixels, parts[0].skipped, parts)
 
     def place(self, index: int) -> Sizes:
         """Return where a tile lies among the tiles along every axis."""
@@ -169,20 +202,40 @@ class Plan:
             raise IndexError(f"tile {index} of {len(self)}")
         return unraveled(index, self.tiles)
 
-    def _side(self, axis: int, number: int) -> tuple[Pair, Pair, int]:
-        """Return a tile's windows and pixels along one axis, and the windows in its halo before.
+    def _sides(self, axis: int, number: int) -> list[_Side]:
+        """Return a tile's windows along one axis: those a step apart, and one at the border.
 
         It begins a whole number of steps before its own windows, so that all that it computes lies
         on the same cells as over the whole image. It ends with a whole window, for maps are cut to
         what the windows of a tile cover: only so does the cut lie beyond the halo.
         """
+        along = self.all_windows.axes[axis]
+        first = number * self.shape[axis]
+        last = min(first + self.shape[axis], along.count)
+        sides = []
+        if first < along.regular:
+            sides.append(self._side(axis, first, min(last, along.regular), 0))
+        if last > along.regular:
+            # On the image whose first pixels are cut off, it is the last window a step apart.
+            flush = self._side(axis, along.regular - 1, along.regular, along.rest)
+            sides.append(flush._replace(windows=(along.regular, last)))
+        return sides
+
+    def _side(self, axis: int, first: int, last: int, begin: int) -> _Side:
+        """Return windows along one axis of the image from some pixel on."""
         step, window = self.grid.step[axis], self.grid.window[axis]
         before, after = self.halo[axis]
-        first = number * self.shape[axis]
-        last = min(first + self.shape[axis], self.counts[axis])
         skipped = min(first, ceil(before / step))
-        end = min(self.image[axis], (last - 1 + ceil(after / step)) * step + window)
-        return (first, last), ((first - skipped) * step, end), skipped
+        end = min(self.image[axis], begin + (last - 1 + ceil(after / step)) * step + window)
+        return _Side((first, last), (begin + (first - skipped) * step, end), skipped)
+
+
+class _Side(NamedTuple):
+    """A tile along one axis: its windows, its pixels, and the windows in its halo before."""
+
+    windows: Pair
+    pixels: Pair
+    skipped: int
 
 
 def _windows_in(grid: Grid, halo: Halo) -> Sizes:

@@ -34,12 +34,16 @@ def listed(dimensions: int) -> str:
     return " x ".join(reversed(_SIZES[dimensions]))
 
 
+def kinds(dimensions: int) -> str:
+    """Return what holds samples, pixels or voxels: recordings, images or volumes."""
+    return {1: "recordings", 3: "volumes"}.get(dimensions, "images")
+
+
 def measured(size: Sequence[int]) -> str:
     """Return images of a size, in words: images of 50x10 pixels (width x height)."""
     dimensions = len(size)
     order = f" ({listed(dimensions)})" if dimensions > 1 else ""
-    things = {1: "recordings", 3: "volumes"}.get(dimensions, "images")
-    return f"{things} of {sized(size)} {unit(dimensions, many=True)}{order}"
+    return f"{kinds(dimensions)} of {sized(size)} {unit(dimensions, many=True)}{order}"
 
 
 def sized(numbers: Sequence[int]) -> str:

@@ -10,74 +10,69 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from random import Random
 
-import numpy as np
-
-from fuzz import Cases
-from fuzz.bytes_of import mutated
-from fuzz.model_metadata import _inside
-from fuzz.seeds import WINDOW, keras_files, torch_files
+from fuzz.case import Case, Cases
+from fuzz.mutating import bytes_changed, json_changed
+from fuzz.sound_archives import WINDOW, keras_files, torch_files
 
 SIZE = f"{WINDOW[1]}x{WINDOW[0]}"
 
 
-def _rezipped(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
+def cases(seed: int, count: int) -> Cases:
+    """Yield damaged files of PyTorch and Keras, of one kind after the other."""
+    chance, sound = Random(seed), {**torch_files(), **keras_files()}
+    for number in range(count):
+        name = list(sound)[number % len(sound)]
+        yield _case(f"{number}-{name}", name, sound, chance)
+
+
+def _case(title: str, name: str, sound: Mapping[str, bytes], chance: Random) -> Case:
+    if zipfile.is_zipfile(io.BytesIO(sound[name])) and chance.random() < 0.6:
+        what, data = _rezipped(sound[name], chance)
+    else:
+        what, data = bytes_changed(sound[name], chance)
+    return Case(f"{title}-{what}", explained(name), {name: data})
+
+
+def explained(name: str) -> tuple[str, ...]:
+    """Return the call that reads a model of this name, or weights."""
+    window = ("--window", SIZE)
+    if name.endswith(".safetensors") or "state" in name:
+        return ("explain", "fuzz.sound_archives:network", "--weights", name, *window)
+    return ("explain", name, *window)
+
+
+def _rezipped(data: bytes, chance: Random) -> tuple[str, bytes]:
     """Change one entry of an archive, by its bytes or, of JSON, by its values."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as held, zipfile.ZipFile(made, "w") as new:
         entries = held.namelist()
-        small = [name for name in entries if held.getinfo(name).file_size]
-        chosen = small[int(rng.integers(len(small)))]
-        kind = "lose"
+        chosen = chance.choice([name for name in entries if held.getinfo(name).file_size])
+        what = "lose"
         for name in entries:
             content = held.read(name)
             if name == chosen:
-                if rng.random() < 0.08:
+                if chance.random() < 0.08:
                     continue
-                kind, content = _entry(content, rng)
-            new.writestr(name, content)
-    return f"{kind}-{chosen.rpartition('/')[2]}", made.getvalue()
+                what, content = _entry(content, chance)
+            new.writestr(dated(name), content)
+    return f"{what} of {chosen.rpartition('/')[2]}", made.getvalue()
 
 
-def _entry(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
-    try:
-        value: Any = json.loads(content)
-    except ValueError:
-        value = None
-    if isinstance(value, dict | list) and rng.random() < 0.7:
-        return "json", json.dumps(_inside(value, rng)).encode()
-    return mutated(content, rng)
+def _entry(content: bytes, chance: Random) -> tuple[str, bytes]:
+    if chance.random() < 0.7:
+        try:
+            is_nested = isinstance(json.loads(content), dict | list)
+        except ValueError:
+            is_nested = False
+        if is_nested:
+            return "json", json_changed(content, chance)
+    return bytes_changed(content, chance)
 
 
-def _cases(files: Mapping[str, bytes], seed: int, count: int) -> Cases:
-    rng = np.random.default_rng(seed)
-    for number in range(count):
-        name = list(files)[int(rng.integers(len(files)))]
-        data = files[name]
-        if zipfile.is_zipfile(io.BytesIO(data)) and rng.random() < 0.6:
-            what, data = _rezipped(data, rng)
-        else:
-            what, data = mutated(data, rng)
-        stem, _, ending = name.rpartition(".")
-        file = f"{seed}-{number:04}-{what}-{stem}.{ending}"
-        given = [file, "--window", SIZE]
-        if stem == "state":
-            given = ["fuzz.seeds:_network", "--weights", file, "--window", SIZE]
-        yield file, data, ["explain", *given]
-
-
-def torch_cases(seed: int, count: int = 150) -> Cases:
-    """Yield damaged files of PyTorch."""
-    return _cases(torch_files(), seed, count)
-
-
-def keras_cases(seed: int, count: int = 100) -> Cases:
-    """Yield damaged files of Keras."""
-    return _cases(keras_files(), seed, count)
-
-
-def cases(seed: int, count: int = 200) -> Cases:
-    """Yield damaged files of PyTorch and Keras, half of each."""
-    yield from torch_cases(seed, count // 2)
-    yield from keras_cases(seed, count - count // 2)
+def dated(name: str, packing: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """Return an entry of an archive that is the same at all times."""
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = packing
+    return entry

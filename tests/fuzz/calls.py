@@ -5,29 +5,35 @@ from __future__ import annotations
 import io
 import json
 from functools import cache
+from random import Random
 from typing import Any
 
 import click
-import numpy as np
 from PIL import Image
 
 from fullconv.cli.group import commands
-from fuzz import Cases
-from fuzz.scenes import Files, model_and_image
-from fuzz.values_of import changed
-from scans import picture
+from fuzz.case import Case, Cases, Files
+from fuzz.mutating import json_changed
+from fuzz.scenes import model_and_image, pixels
 
 SERVES = ("view",)
 """Commands that do not end by themselves."""
+
+LASTS = ("demo", "train", "bench")
+"""Commands that take seconds, and so come less often."""
 
 LEFT_OUT = ("help", "version", "train")
 """Options that do nothing of what a command is for, or take minutes (``demo --train``)."""
 
 WORDS = (
-    *("", " ", "-", "--", "0", "1", "-1", "2", "7", "64", "0.5", "1e-9", "1e400", "nan", "inf"),
-    *("9" * 30, "12x9", "9x12", "0x0", "-1x4", "4x", "x", "1,2", "1,,2", ",", "a,b", "0.1,nan"),
-    *("auto", "cpu", "cuda", "cuda:99", "f32", "int8", "ü", "\u2028", "a\nb", "'", '"', "%s", "{}"),
-    *("../x", "/", ".", "..", "~", "*", "[", "s3://b/k", "file:///x", "C:\\x", "a:b"),
+    *("", " ", "-", "--", "0", "1", "-1", "2", "7", "64", "0.5", "1e-9", "1e400", "1e-400", "nan"),
+    *("inf", "-inf", "x", "9" * 30, "9" * 5000, "9" * 400 + "GB", "1e9GB", "0MB", "1KB", "100TB"),
+    *("12x9", "0x0", "1x1", "-1x4", "4x", "x16", "16x16x16", "4096x4097", "9" * 20 + "x1"),
+    *("1,2", "1,,2", ",", "a,b", "0.1,nan", "nan,nan,nan", "0,0,nan,1", "1" + ",1" * 5000),
+    *("auto", "cpu", "cuda", "cuda:99", "f32", "int8", "ü", "é\u2028", "\udce9", "a\nb", "a" * 300),
+    *("'", '"', "%s", "{}", "$(ls)", "~", "[", "[!", "*", "**", "none.png", "../x", "/", ".", ".."),
+    *("s3://b/k", "file:///etc/passwd", "C:\\x", "a:b", "/dev/full", "/dev/stdin"),
+    "/proc/self/mem",
 )
 FILES = (
     *("model.onnx", "image.tif", "image.png", "config.json", "crops", "list.txt", "missing", "."),
@@ -44,86 +50,103 @@ def scene() -> Files:
         "architecture": "small",
         "num_classes": 2,
         "class_names": ["a", "b"],
-        "patch_size_pixels": 12,
+        "patch_size_pixels": 16,
         "spacing_um_px": 0.5,
         "transform": [{"name": "ToTensor"}],
     }
-    files = dict(model_and_image())
-    files["image.png"] = _png(30, 26, 0)
-    for number in range(12):
-        files[f"crops/{'ab'[number % 2]}/{number}.png"] = _png(16, 16, number)
-    files["config.json"] = json.dumps(config).encode()
-    files["list.txt"] = b"image.png\nmissing.png\n"
-    files["notes.txt"], files["empty"] = b"nothing\n", b""
-    return files
+    crops = {f"crops/{'ab'[n % 2]}/{n}.png": _png(16, 16, n) for n in range(12)}
+    return {
+        **model_and_image(),
+        **crops,
+        "image.png": _png(30, 26),
+        "config.json": json.dumps(config).encode(),
+        "list.txt": b"image.png\nmissing.png\n",
+        "notes.txt": b"nothing\n",
+        "empty": b"",
+    }
 
 
-def _png(height: int, width: int, seed: int) -> bytes:
+def _png(height: int, width: int, lighter: int = 0) -> bytes:
     made = io.BytesIO()
-    Image.fromarray(picture(height, width, seed)).save(made, "PNG")
+    Image.fromarray(pixels(height, width) // 2 + lighter).save(made, "PNG")
     return made.getvalue()
 
 
-def cases(seed: int, count: int = 300) -> Cases:
+def cases(seed: int, count: int) -> Cases:
     """Yield command lines, with what they name."""
-    rng = np.random.default_rng(seed)
-    context = click.Context(commands)
-    verbs = [name for name in commands.list_commands(context) if name not in SERVES]
-    # Those that take seconds come less often.
-    weights = np.array([0.2 if name in ("demo", "train", "bench") else 1.0 for name in verbs])
+    chance, context = Random(seed), click.Context(commands)
+    verbs = [verb for verb in commands.list_commands(context) if verb not in SERVES]
+    weights = [0.2 if verb in LASTS else 1.0 for verb in verbs]
     for number in range(count):
-        name = str(rng.choice(verbs, p=weights / weights.sum()))
-        command = commands.get_command(context, name)
+        verb = chance.choices(verbs, weights)[0]
+        command = commands.get_command(context, verb)
         assert command is not None
         files = dict(scene())
-        if rng.random() < 0.15:
-            files["config.json"] = changed(files["config.json"], rng)
-        yield f"{seed}-{number:04}-{name}", files, [name, *_arguments(command, rng)]
+        if chance.random() < 0.15:
+            files["config.json"] = json_changed(files["config.json"], chance)
+        yield Case(f"{number}-{verb}", (verb, *_arguments(command, chance)), files)
 
 
-def _arguments(command: click.Command, rng: np.random.Generator) -> list[str]:
+def _arguments(command: click.Command, chance: Random) -> list[str]:
     """Return what is mostly a right call, with some options more, and now and then a wrong word."""
     call = []
+    # Of half of the calls nothing is wrong but one word.
+    wild = chance.choice((0.0, 0.3))
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            if parameter.required or rng.random() < 0.7:
-                call.append(_usual(parameter.name or "", rng))
+            if parameter.required or chance.random() < 0.7:
+                call.append(_usual(parameter.name or "", chance, wild / 2))
         elif isinstance(parameter, click.Option):
-            most = 0.95 if parameter.required else 0.12
-            if rng.random() < most and parameter.name not in LEFT_OUT:
-                call += _option(parameter, rng)
+            most = 0.98 if parameter.required else 0.12
+            if chance.random() < most and parameter.name not in LEFT_OUT:
+                call += _option(parameter, chance, wild)
     if command.name == "train":
         call += ["--epochs", "1"]
-    if rng.random() < 0.1:
-        call.insert(int(rng.integers(len(call) + 1)), str(rng.choice(WORDS)))
+    if chance.random() < 0.2 or not wild:
+        _mistake(call, chance)
     return call
 
 
-def _usual(name: str, rng: np.random.Generator) -> str:
+def _mistake(call: list[str], chance: Random) -> None:
+    """Change, lose, add or move a word."""
+    if not call:
+        return
+    at, draw = chance.randrange(len(call)), chance.random()
+    if draw < 0.7:
+        call[at] = chance.choice(WORDS)
+    elif draw < 0.8:
+        del call[at]
+    elif draw < 0.9:
+        call.insert(at, chance.choice(WORDS))
+    else:
+        chance.shuffle(call)
+
+
+def _usual(name: str, chance: Random, wild: float) -> str:
     """Return what an argument of this name is about, mostly."""
-    if rng.random() < 0.15:
-        return str(rng.choice([*FILES, *WORDS]))
-    usual = {"model": ["model.onnx"], "crops": ["crops"]}
-    return str(rng.choice(usual.get(name, ["image.tif", "image.png"])))
+    if chance.random() < wild:
+        return chance.choice((*FILES, *WORDS))
+    usual = {"model": ("model.onnx",), "crops": ("crops",)}
+    return chance.choice(usual.get(name, ("image.tif", "image.png")))
 
 
-def _option(option: click.Option, rng: np.random.Generator) -> list[str]:
-    flag = str(rng.choice([*option.opts, *option.secondary_opts]))
+def _option(option: click.Option, chance: Random, wild: float) -> list[str]:
+    flag = chance.choice([*option.opts, *option.secondary_opts])
     if option.is_flag or option.count:
         return [flag]
-    return [flag, _value(option, rng)]
+    return [flag, _value(option, chance, wild)]
 
 
-def _value(option: click.Option, rng: np.random.Generator) -> str:
+def _value(option: click.Option, chance: Random, wild: float) -> str:
     kind: Any = option.type
-    if rng.random() < 0.3:
-        return str(rng.choice(WORDS))
+    if chance.random() < wild:
+        return chance.choice(WORDS)
     if isinstance(kind, click.Choice):
-        return str(rng.choice(list(kind.choices)))
+        return str(chance.choice(list(kind.choices)))
     if isinstance(kind, click.Path):
         if option.required or option.name in ("output", "overlay"):
-            return f"out{rng.choice(ENDINGS)}"
-        return str(rng.choice(FILES))
+            return f"out{chance.choice(ENDINGS)}"
+        return chance.choice(FILES)
     if isinstance(kind, click.types.IntParamType):
-        return str(rng.choice([0, 1, 2, 5, 64, 100_000]))
-    return str(rng.choice(WORDS))
+        return str(chance.choice((0, 1, 2, 5, 64, 100_000)))
+    return chance.choice(WORDS)

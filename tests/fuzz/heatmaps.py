@@ -1,67 +1,59 @@
-"""Mutations of finished heatmaps, which `verify` must notice or which must change no score."""
+"""Finished heatmaps that are damaged: `verify` must notice, or no score may be another."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
-import numpy as np
+from fuzz.case import Case, Cases
+from fuzz.mutating import bytes_changed, json_changed
+from fuzz.scenes import SCAN, finished, raster, wrong_scores
 
-from fuzz import Cases
-from fuzz.bytes_of import mutated
-from fuzz.scenes import SCAN, Files, expected, finished, raster, scores_in
-from fuzz.values_of import changed
-
-VERIFY = ["image.tif", "--original", "model.onnx"]
+VERIFY = ("image.tif", "--original", "model.onnx")
 
 
-def cases(seed: int, count: int = 200) -> Cases:
-    """Yield damaged heatmaps, to be verified, to be found by a scan, and to be drawn."""
-    rng = np.random.default_rng(seed)
+def cases(seed: int, count: int) -> Cases:
+    """Yield damaged heatmaps, to be verified, and to be found by a scan and drawn."""
+    chance = Random(seed)
     for number in range(count):
-        if rng.random() < 0.2:
-            files = dict(raster())
-            what, files["heat.tif"] = mutated(files["heat.tif"], rng)
-            call = ["verify", "heat.tif", *VERIFY]
+        name, files = "heat.zarr", dict(finished())
+        if number % 5 == 4:
+            name, files = "heat.tif", dict(raster())
+            what, files[name] = bytes_changed(files[name], chance)
         else:
-            files = dict(finished())
-            what = _damage(files, rng)
-            call = (
-                ["verify", "heat.zarr", *VERIFY]
-                if rng.random() < 0.7
-                else [*SCAN, "--overlay", "heat.png"]
-            )
-        yield f"{seed}-{number:04}-{what}", files, call
+            what = _damage(files, chance)
+        call = ("verify", name, *VERIFY)
+        if name == "heat.zarr" and chance.random() < 0.3:
+            call = (*SCAN, "--overlay", "heat.png")
+        yield Case(f"{number}-{what}", call, files, ours=(name,), judge=__name__)
 
 
-def _damage(files: Files, rng: np.random.Generator) -> str:
+def _damage(files: dict[str, bytes], chance: Random) -> str:
     """Change something about a heatmap; return what."""
     chunks = [name for name in files if name.startswith("heat.zarr/0/c/")]
     described = [name for name in files if name.endswith("zarr.json")]
-    chunk, other = (str(rng.choice(chunks)) for _ in range(2))
-    kind = str(rng.choice(["lose", "swap", "copy", "bytes", "json", "text", "empty"]))
+    chunk, other = chance.sample(chunks, 2)
+    kind = chance.choice(("lose", "swap", "copy", "empty", "bytes", "bytes", "json", "text"))
     if kind == "lose":
         del files[chunk]
     elif kind == "swap":
         files[chunk], files[other] = files[other], files[chunk]
     elif kind == "copy":
         files[chunk] = files[other]
-    elif kind == "bytes":
-        kind, files[chunk] = mutated(files[chunk], rng)
     elif kind == "empty":
         files[chunk] = b""
+    elif kind == "bytes":
+        kind, files[chunk] = bytes_changed(files[chunk], chance)
     else:
-        name = str(rng.choice(described))
+        name = chance.choice(described)
         if kind == "json":
-            files[name] = changed(files[name], rng)
+            files[name] = json_changed(files[name], chance)
         else:
-            kind, files[name] = mutated(files[name], rng)
-        kind = f"{kind}-{name.rpartition('/')[0].rpartition('/')[2]}"
+            kind, files[name] = bytes_changed(files[name], chance)
+        kind = f"{kind} of {Path(name).parent.name}"
     return kind
 
 
 def wrong(folder: Path, call: list[str]) -> str | None:
     """Say what is wrong with what a command that was done has left."""
-    path = folder / ("heat.tif" if "heat.tif" in call else "heat.zarr")
-    if not np.array_equal(scores_in(path), expected()):
-        return "other scores than the crops', and nothing said"
-    return None
+    return wrong_scores(folder / ("heat.tif" if "heat.tif" in call else "heat.zarr"))

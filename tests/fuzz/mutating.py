@@ -1,8 +1,7 @@
-"""Small changes of bytes, text and JSON values, drawn by a seeded generator."""
+"""Small changes of bytes, text and JSON, drawn by a seeded generator."""
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable
@@ -10,34 +9,50 @@ from random import Random
 from typing import Any
 
 EDGES = (0, 1, 0x7F, 0x80, 0xFF)
-WIDE = (0, 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
+WIDE = (0, 1, 1 << 15, (1 << 16) - 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 62, (1 << 64) - 1)
+"""Whole numbers at which sizes overflow."""
 
 VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2.5, 10**30, -(10**30), 1e308, float("nan"), float("inf")),
-    *("", "x", "\0", "é\u2028\ud7ff", "../x", "/etc/passwd", "http://127.0.0.1:9/x", "A" * 5000),
-    *([], {}, [[]], [None], [0, 0], [-1, 2], [2**40, 2**40], [[1, 2], [3]], {"a": 1}, [1] * 2000),
+    *(None, True, False, 0, -1, 1, 2, 7, 1 << 31, 1 << 63, 10**30, -(10**30), 10**400),
+    *(0.5, -0.0, 2.5, 1e308, 1e-320, float("nan"), float("inf"), "", "x", "NaN", "1", "\0"),
+    *("é\u2028\ud7ff", "\ud800", "../x", "/", "/etc/passwd", "http://127.0.0.1:9/x", "A" * 5000),
+    *([], {}, [[]], [None], [{}], [1], [0, 0], [-1, -1], [1, 1, 1], [1 << 40, 1 << 40], [0.5, 0.5]),
+    *([float("nan")] * 2, ["a", "b"], [[1, 2], [3]], [[-9, 9], [1 << 40, 1]], [[1e9] * 7] * 7),
+    *({"a": 1}, {"x": [{}]}, [1] * 2000),
 )
-"""What a value of JSON may be where another was meant."""
+"""Values of JSON that may stand where another was meant."""
 
 WORDS = (
-    *("0", "-1", "1e999", "nan", "99999999999999999999", "4294967296", "2147483648", "", "\0"),
+    *("0", "-1", "1e999", "nan", "9" * 20, "4294967296", "2147483648", "1.5", "", "\0"),
     *("<", ">", "&", "&a;", "]]>", '"', "../../x", "/etc/passwd", "%s%n", "é" * 300),
 )
-"""What a number or word of a text may be."""
+"""Words that may stand in a text for a number or another word."""
 
 
-def bytes_changed(data: bytes, chance: Random) -> bytes:
-    """Return bytes that are changed in one to eight places."""
-    held = bytearray(data)
+def bytes_changed(data: bytes, chance: Random, other: bytes = b"") -> tuple[str, bytes]:
+    """Return what was done to the bytes, in words, and the changed ones.
+
+    Some of them may be taken from the ``other`` ones.
+    """
+    held, kinds = bytearray(data), []
     for _ in range(chance.choice((1, 1, 1, 2, 4, 8))):
-        chance.choice(BYTES)(held, chance)
-    return bytes(held)
+        change = chance.choice(CHANGES)
+        if change is _splice:
+            _splice(held, chance, other or data)
+        else:
+            change(held, chance)
+        kinds.append(change.__name__[1:])
+    return "-".join(kinds[:2]) + ("-more" if len(kinds) > 2 else ""), bytes(held)
 
 
 def _place(held: bytearray, chance: Random) -> int:
     # Headers are small, and decide more than pixels do.
-    end = min(len(held), 512) if chance.random() < 0.6 else len(held)
+    end = min(len(held), 512) if chance.random() < 0.5 else len(held)
     return chance.randrange(max(1, end))
+
+
+def _length(chance: Random) -> int:
+    return chance.choice((1, 2, 4, 7, 16, 64, 256))
 
 
 def _flip(held: bytearray, chance: Random) -> None:
@@ -50,7 +65,7 @@ def _edge(held: bytearray, chance: Random) -> None:
         held[_place(held, chance)] = chance.choice(EDGES)
 
 
-def _wide(held: bytearray, chance: Random) -> None:
+def _number(held: bytearray, chance: Random) -> None:
     at, size = _place(held, chance), chance.choice((2, 4, 4, 8))
     value = chance.choice(WIDE) & (256**size - 1)
     held[at : at + size] = value.to_bytes(size, chance.choice(("little", "big")))
@@ -62,21 +77,32 @@ def _cut(held: bytearray, chance: Random) -> None:
 
 def _drop(held: bytearray, chance: Random) -> None:
     at = _place(held, chance)
-    del held[at : at + chance.choice((1, 2, 4, 16, 256))]
+    del held[at : at + _length(chance)]
 
 
 def _repeat(held: bytearray, chance: Random) -> None:
-    at, size = _place(held, chance), chance.choice((1, 4, 16, 256, 4096))
-    held[at:at] = held[at : at + size]
+    at = _place(held, chance)
+    held[at:at] = held[at : at + 8 * _length(chance)] * chance.choice((1, 1, 2, 8))
 
 
 def _noise(held: bytearray, chance: Random) -> None:
-    at, size = _place(held, chance), chance.choice((1, 4, 16, 64))
+    at, size = _place(held, chance), _length(chance)
     held[at : at + size] = chance.randbytes(size)
 
 
-BYTES: tuple[Callable[[bytearray, Random], None], ...] = (
-    *(_flip, _flip, _edge, _wide, _wide, _cut, _drop, _repeat, _noise),
+def _insert(held: bytearray, chance: Random) -> None:
+    at = _place(held, chance)
+    held[at:at] = chance.randbytes(_length(chance))
+
+
+def _splice(held: bytearray, chance: Random, other: bytes = b"") -> None:
+    at, size = _place(held, chance), _length(chance)
+    start = chance.randrange(max(1, len(other)))
+    held[at : at + size] = other[start : start + size]
+
+
+CHANGES: tuple[Callable[[bytearray, Random], None], ...] = (
+    *(_flip, _flip, _flip, _edge, _number, _number, _cut, _drop, _repeat, _noise, _insert, _splice),
 )
 
 
@@ -84,35 +110,33 @@ def text_changed(data: bytes, chance: Random) -> bytes:
     """Return text of which one to four numbers or words are others."""
     words = re.split(rb"([\w.+-]+)", data)
     for _ in range(chance.choice((1, 1, 2, 4))):
-        places = range(1, len(words), 2)
-        if not places:
-            return bytes_changed(data, chance)
-        words[chance.choice(places)] = chance.choice(WORDS).encode()
+        if len(words) < 2:
+            return bytes_changed(data, chance)[1]
+        words[chance.randrange(1, len(words), 2)] = chance.choice(WORDS).encode()
     return b"".join(words)
 
 
 def json_changed(data: bytes, chance: Random) -> bytes:
-    """Return JSON of which one to three values are others, or missing."""
+    """Return JSON of which one to three values are others, lost, or more."""
     held = json.loads(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
-        places = list(_places(held, []))
-        if not places:
-            return json.dumps(chance.choice(VALUES)).encode()
-        *way, last = chance.choice(places)
-        inner = held
-        for step in way:
-            inner = inner[step]
-        if chance.random() < 0.15:
-            del inner[last]
-        else:
-            inner[last] = copy.deepcopy(chance.choice(VALUES))
+        held = value_changed(held, chance)
     return json.dumps(held).encode("utf-8", "surrogatepass")
 
 
-def _places(held: Any, way: list[Any]) -> Any:
-    """Yield the way to every value."""
-    pairs = held.items() if isinstance(held, dict) else enumerate(held)
-    for step, value in list(pairs):
-        yield [*way, step]
-        if isinstance(value, dict | list):
-            yield from _places(value, [*way, step])
+def value_changed(value: Any, chance: Random) -> Any:
+    """Return a value of JSON that is changed in one place, at any depth."""
+    if not isinstance(value, dict | list) or not value or chance.random() < 0.15:
+        return chance.choice(VALUES)
+    made = value.copy()
+    key: Any = chance.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    draw = chance.random()
+    if draw < 0.2:
+        del made[key]
+    elif draw < 0.3 and isinstance(made, dict):
+        made["more"] = chance.choice(VALUES)
+    elif draw < 0.3:
+        made = value * 3
+    else:
+        made[key] = value_changed(value[key], chance)
+    return made

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from random import Random
 
-from fuzz import Cases
-from fuzz.bytes_of import mutated
-from fuzz.seeds import onnx_files
+from fuzz.case import Case, Cases
+from fuzz.mutating import bytes_changed
+from fuzz.sound_models import onnx_files
 
 
-def cases(seed: int, count: int = 300) -> Cases:
+def cases(seed: int, count: int) -> Cases:
     """Yield damaged ``.onnx`` files."""
-    rng = np.random.default_rng(seed)
-    files = onnx_files()
+    chance, sound = Random(seed), onnx_files()
     for number in range(count):
-        name = str(rng.choice(list(files)))
-        other = files[str(rng.choice(list(files)))]
-        data, kinds = files[name], []
-        for _ in range(1 + int(rng.random() < 0.2)):
-            kind, data = mutated(data or b"\0", rng, other)
-            kinds.append(kind)
-        file = f"{seed}-{number:04}-{name}-{'-'.join(kinds)}.onnx"
-        yield file, data, ["convert", file, "-o", "out.onnx"]
+        name, other = (chance.choice(list(sound)) for _ in range(2))
+        what, data = bytes_changed(sound[name], chance, sound[other])
+        call = ("convert", "model.onnx", "-o", "out.onnx")
+        yield Case(f"{number}-{name}-{what}", call, {"model.onnx": data}, judge="fuzz.exactness")

@@ -1,7 +1,8 @@
 """``python -m mutants.run``: plant each defect in a copy of the sources, and see a test fail.
 
-The tests of all defects must pass on the sources as they are; a defect that none of its tests
-notices is printed as *survives*, and the exit code is 1.
+The tests of all defects must pass on the sources as they are. A defect that none of its tests
+notices is printed as *survives*, one that can no longer be planted as *gone*; the exit code is then
+1.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mutants.defects import DEFECTS, Defect
+from mutants.defect import Defect
+from mutants.defects import DEFECTS
 
 TESTS = Path(__file__).resolve().parents[1]
 SOURCES = TESTS.parent / "src"
 
 
 class GoneError(Exception):
-    """A defect that can no longer be planted."""
+    """A defect that can no longer be planted, or whose tests cannot be run."""
 
 
 def place(defect: Defect, sources: Path = SOURCES) -> Path:
@@ -83,26 +86,40 @@ def survives(defect: Defect) -> bool:
         return not any(outcome((test,), sources) for test in defect.tests)
 
 
+def verdict(defect: Defect) -> str:
+    """Return what became of a defect: ``noticed``, ``SURVIVES`` or ``GONE``, and why."""
+    try:
+        word = "SURVIVES" if survives(defect) else "noticed"
+    except GoneError as why:
+        return f"GONE     {why}"
+    return f"{word:8} {defect.room}: {defect.name}"
+
+
 def main() -> int:
-    """Try all defects, or those whose name holds a word."""
+    """Try all defects, or those whose name or room holds a word."""
     parser = argparse.ArgumentParser(prog="python -m mutants.run")
-    parser.add_argument("word", nargs="?", default="", help="a part of the names of the defects")
+    parser.add_argument("word", nargs="?", default="", help="a part of their names or rooms")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
     parser.add_argument("--skip-whole", action="store_true", help="not on the sources as they are")
     options = parser.parse_args()
-    chosen = [defect for defect in DEFECTS if options.word in defect.name]
-    for defect in chosen:
-        place(defect)
+    chosen = [d for d in DEFECTS if options.word in d.name or options.word in d.room]
+    if not chosen:
+        parser.error(f"no defect has {options.word!r} in its name or room")
     named = tuple(sorted({test for defect in chosen for test in defect.tests}))
-    if not options.skip_whole and outcome(named, SOURCES):
-        print(f"the tests fail on the sources as they are: {' '.join(named)}")
+    try:
+        if not options.skip_whole and outcome(named, SOURCES):
+            print(f"the tests fail on the sources as they are: {' '.join(named)}")
+            return 1
+    except GoneError as why:
+        print(why)
         return 1
-    left = 0
-    for defect in chosen:
-        survived = survives(defect)
-        left += survived
-        print(f"{'SURVIVES' if survived else 'noticed '} {defect.room}: {defect.name}", flush=True)
-    print(f"{len(chosen) - left} of {len(chosen)} defects are noticed")
-    return 1 if left or not chosen else 0
+    noticed = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for told in pool.map(verdict, chosen):
+            noticed += told.startswith("noticed")
+            print(told, flush=True)
+    print(f"{noticed} of {len(chosen)} defects are noticed")
+    return 0 if noticed == len(chosen) else 1
 
 
 if __name__ == "__main__":

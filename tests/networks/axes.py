@@ -72,15 +72,11 @@ def classifiers(draw: Any, axes: int) -> Classifier:
             layers.append(layer)
     layers.extend(_head(draw, here, rng))
     step = draw(st.tuples(*[st.integers(1, 4)] * axes))
-    image = tuple(
-        size + draw(st.integers(0, {1: 25, 2: 9, 3: 4}[axes])) for size in window
-    )
+    image = tuple(size + draw(st.integers(0, {1: 25, 2: 9, 3: 4}[axes])) for size in window)
     return Classifier(window, channels, tuple(layers), step, image)
 
 
-def _sparse(
-    rng: np.random.Generator, shape: Sizes, here: Here, terms: int
-) -> NDArray[np.float32]:
+def _sparse(rng: np.random.Generator, shape: Sizes, here: Here, terms: int) -> NDArray[np.float32]:
     """Return weights of -1, 0 and 1 that keep the sums of so many products exact."""
     weights = rng.integers(-1, 2, shape).astype(np.float32)
     allowed = max(1, int(EXACT / 64 / max(1.0, here.bound)))

@@ -39,6 +39,7 @@ LARGEST = 1024
     show_default=True,
     help="How often each way is run.",
 )
+@options.bands
 @options.as_json
 def command(
     model: str,
@@ -49,6 +50,7 @@ def command(
     weights: Path | None,
     size: int,
     rounds: int,
+    bands: tuple[int, ...] | None,
     conversion: options.Conversion,
     flags: PreprocessingFlags,
     as_json: bool,
@@ -79,7 +81,7 @@ def command(
             allow_random=conversion.allow_random,
         )
         preprocessing = preprocessing_of(flags, exact.preprocessing)
-        with open_source(image) as source:
+        with open_source(image, bands=bands) as source:
             fitted = fit_channels(source, exact.shape.channels)
             y, x = (
                 _middle(n, max(size, w))

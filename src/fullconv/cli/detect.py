@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import ACTIVATIONS
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import DIFFERS, dry, options
 from fullconv.cli.many import (
     all_failed,
     each,
@@ -26,17 +26,24 @@ from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import comparison, labels_of, opened_image, prepared, reading
+from fullconv.cli.reading import border, comparison, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Scales
+from fullconv.cli.unfinished import Unfinished
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 
 if TYPE_CHECKING:
     from fullconv.cli.many import Failed
+    from fullconv.converted import FullyConvolutional
     from fullconv.detections.detecting import Found
     from fullconv.detections.found import Detections
+    from fullconv.detections.ids import Ids
 
-AGAIN = "With --overwrite the same command tries them again, and goes on with what it has scanned."
+AGAIN = "The same command tries them again, and goes on with what it has scanned."
 ENDINGS = (".geojson", ".json", ".csv")
+
+AS_EVER = ("overwrite", "as_json", "dry_run")
+"""The options that change no result."""
 
 
 @click.command("detect", epilog=options.MODEL_HELP)
@@ -46,12 +53,11 @@ ENDINGS = (".geojson", ".json", ".csv")
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=Local(),
-    help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image unless "
-    "IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the coordinates of a "
-    "georeferenced raster). For several images a .csv, a .json, or the folder for a .geojson of "
-    "each.",
+    help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image, or "
+    "before it where IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the "
+    "coordinates of a georeferenced or translated image). For several images a .csv, a .json, or "
+    "the folder for a .geojson of each. Required, but for --dry-run.",
 )
 @click.option(
     "--threshold",
@@ -101,7 +107,15 @@ ENDINGS = (".geojson", ".json", ".csv")
     show_default=True,
     help="So many windows of every scan are computed again from crops; 0: none.",
 )
+@click.option(
+    "--truth",
+    metavar="FILE",
+    type=Local(reads=True),
+    help="COCO annotations whose ids of images and categories a .json gets, found by name. "
+    "Default: both are counted from 1.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@dry.flag
 @click.option(
     "--overlay",
     type=Local(),
@@ -118,8 +132,10 @@ def command(
     step: Pair | None,
     approximate: bool,
     weights: Path | None,
-    output: Path,
+    output: Path | None,
     overlay: Path | None,
+    truth: Path | None,
+    dry_run: bool,
     overwrite: bool,
     classes: tuple[str, ...] | None,
     across_classes: bool,
@@ -131,22 +147,41 @@ def command(
     """Find what MODEL knows in IMAGE, of any size, and write boxes in pixels of the image.
 
     IMAGE is a file, a folder, a pattern, or a .txt file that lists images. Interrupted or killed,
-    the same command goes on where it stopped. Exit code 4 says that scores which claim to be the
-    crops' own are not.
+    the same command goes on where it stopped; until then, OUT.part holds the boxes of each image
+    that is done. Exit code 4 says that scores which claim to be the crops' own are not.
     """
     from fullconv.detections.classes import check_classes
+    from fullconv.detections.formats import check_holds_ids, write
     from fullconv.detections.found import joined
     from fullconv.detections.keeping import check_kept, remove_kept
 
     found = find_inputs(images, output, overlay)
+    if dry_run:
+        with only_json(as_json):
+            opened = open_model(
+                "detect", model, weights, window, step, approximate, conversion, flags.config
+            )
+            preprocessing = prepared("detect", opened, flags, asked["level"], as_json)
+        told = asked | {"preprocessing": preprocessing}
+        failed = dry.tell_all(opened, found, told, asked["scales"], as_json)
+        if failed:
+            raise all_failed(failed, len(found), "Nothing was written.")
+        return
+    if output is None:
+        dry.miss_output(ctx)
     outs = _outputs(found, output)
     pictures = picture_places(found, overlay)
-    if not overwrite:
-        refuse_existing("detect -o", output, outs)
-        refuse_existing("detect --overlay", overlay, list(pictures.values()))
+    if truth is not None:
+        check_holds_ids(f"detect --truth {truth}", output)
     is_file = output.suffix.lower() in ENDINGS
     part = output.with_name(output.name + ".part") if is_file else output / "detect.part"
     check_kept(part, output)
+    asking = {name: value for name, value in ctx.params.items() if name not in AS_EVER}
+    unfinished = Unfinished(part, asking)
+    if not overwrite:
+        ours = unfinished.may_replace
+        refuse_existing("detect -o", output, outs, ours)
+        refuse_existing("detect --overlay", overlay, list(pictures.values()), ours)
     with folder(part):
         with only_json(as_json):
             opened = open_model(
@@ -159,18 +194,21 @@ def command(
                 "folder": part,
             }
             check_classes(opened.fcn, asked["classes"])
+            ids = _ids(opened.fcn, found, asked["classes"], truth)
             # A file that is named alone leaves WSInfer's columns; else each box names its image,
             # also where one image is all that a folder holds, or all that could be read.
             is_alone = len(images) == 1 and found == [Path(images[0])]
             is_joined = output.suffix.lower() in (".csv", ".json") and not is_alone
-            work = partial(_one, opened, as_json, pictures, not is_joined, asked)
+            work = partial(_one, opened, as_json, pictures, not is_joined, unfinished, ids, asked)
             results, failed = each(found, outs, work)
             if is_joined and results:
-                joined([held.detections for held in results]).save(output, named=True)
+                with unfinished.writing(output):
+                    all_ = joined([held.detections for held in results])
+                    write(all_, output, named=True, ids=ids)
         if as_json:
             _print(output, results, failed)
         elif results:
-            click.echo(f"wrote    {output}")
+            click.echo(f"wrote    {as_text(str(output))}")
         if failed:
             raise all_failed(failed, len(found), AGAIN)
     with contextlib.suppress(OSError):
@@ -185,12 +223,15 @@ def _one(
     as_json: bool,
     pictures: dict[Path, Path],
     is_alone: bool,
+    unfinished: Unfinished,
+    ids: Ids,
     asked: dict[str, Any],
     image: Path,
     out: Path,
 ) -> Found:
-    """Find what one image holds; write it where it has an output of its own."""
+    """Find what one image holds, and write it: as its own output, or until all are written."""
     from fullconv.detections.detecting import detect_in
+    from fullconv.detections.formats import write
     from fullconv.sources import reopen
 
     with opened_image(opened, image, asked, as_json) as (source, others), shown() as listener:
@@ -202,15 +243,19 @@ def _one(
             progress=listener,
             **others,
         )
-    described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
-    with reopen({name: value for name, value in described.items() if name != "then"}) as source:
-        if is_alone:
-            place = source.georeference if out.suffix.lower() == ".geojson" else None
-            found.detections.save(out, place)
-        if image in pictures:
+    if is_alone:
+        with unfinished.writing(out):
+            write(found.detections, out, found.detections.places[0], ids=ids)
+    else:
+        unfinished.keep(found.detections, out.suffix.lower(), ids)
+    if image in pictures:
+        described = found.heatmaps[0].metadata["image"] | {"path": str(image)}
+        described.pop("then", None)
+        with reopen(described) as source, unfinished.writing(pictures[image]):
             _draw(found.detections, source, pictures[image])
     if not as_json:
         _tell(found, image, asked["threshold"])
+        _tell_place(found.detections, out)
     elif found.beyond is not None:
         note(_beyond(found.beyond, asked["threshold"]), as_json)
     return found
@@ -222,17 +267,34 @@ def _tell(found: Found, image: Path, threshold: float) -> None:
     for each_ in detections:
         counts[each_.name] += 1
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
-    click.echo(f"image    {image}: {told}")
+    click.echo(f"image    {as_text(str(image))}: {told}")
+    first = found.heatmaps[0]
+    for line in border(first):
+        click.echo(line)
     for heatmap in found.heatmaps:
         proof = heatmap.verification
         if proof is not None:
-            at = f" at scale {1 / heatmap.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            at = (
+                f" at scale {1 / heatmap.placement.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
+            )
             if proof.exact and proof.passed:
                 click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
             else:
                 click.echo("\n".join(comparison(proof, at)))
+    if first.seen is not None:
+        click.echo(f"pixels   {first.seen}")
     if found.beyond is not None:
         note(_beyond(found.beyond, threshold), False)
+
+
+def _tell_place(detections: Detections, out: Path) -> None:
+    """Say in which coordinates the boxes are, where the image has others than pixels."""
+    place = detections.places[0]
+    if place is not None:
+        is_kept = out.suffix.lower() == ".geojson"
+        named = as_text(str(out))
+        kept = "" if is_kept else f"; {named} is in pixels, and .geojson would be in these"
+        click.echo(f"place    {place}{kept}")
 
 
 def _beyond(extremes: tuple[float, float], threshold: float) -> str:
@@ -258,7 +320,7 @@ def _print(output: Path, results: Sequence[Found], failed: Sequence[Failed]) -> 
 def _record(found: Found) -> dict[str, Any]:
     proofs = [heatmap.verification for heatmap in found.heatmaps]
     return {
-        "image": found.detections.names[0],
+        "image": as_text(found.detections.names[0]),
         "detections": [
             {"box": list(one.box), "score": one.score, "class": one.name}
             for one in found.detections
@@ -267,12 +329,30 @@ def _record(found: Found) -> dict[str, Any]:
     }
 
 
+def _ids(
+    fcn: FullyConvolutional,
+    images: Sequence[Path],
+    classes: Sequence[str | int] | None,
+    truth: Path | None,
+) -> Ids:
+    """Return what COCO results call the images, and the classes that are looked for."""
+    from fullconv.detections.ids import Ids
+
+    names = [str(image) for image in images]
+    if truth is None:
+        return Ids.counted(names)
+    if classes is None:
+        classes = [name for name in fcn.classes if name != fcn.background] or list(fcn.classes[:1])
+    named = dict(enumerate(fcn.classes))
+    wanted = [
+        label if isinstance(label, str) else named.get(label, f"class {label}")
+        for label in (classes or [0])
+    ]
+    return Ids.of_truth(f"detect --truth {truth}", truth, names, wanted)
+
+
 def _outputs(images: list[Path], output: Path) -> list[Path]:
     """Return where each image's boxes go: all in one file, or each in its own."""
-    if output.suffix.lower() == ".json":
-        from fullconv.detections.coco import check_ids
-
-        check_ids([str(image) for image in images])
     if output.suffix.lower() in (".csv", ".json"):
         outs = [output] * len(images)
     elif output.suffix and output.suffix.lower() not in ENDINGS and not output.is_dir():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from fullconv.cli.naming import result_paths
 from fullconv.errors import FullconvError, InputError, OutputError
+from fullconv.names import as_text
 from fullconv.system.disk import file_of
 
 Result = TypeVar("Result")
@@ -47,11 +47,13 @@ def places(
         If several images would share one file, ``out`` has an ending of another kind and is no
         folder, or an image would be overwritten.
     """
+    from fullconv.sources.ome_collection import listed
+
     if out.suffix.lower() in endings:
         if len(images) > 1:
             raise InputError(
                 f"{flag} {out}: that is the place of one result, and there are {len(images)} "
-                f"images; name a folder, without an ending."
+                f"images ({listed(images)}); name a folder, without an ending."
             )
         outs = [out]
     elif out.suffix and not out.is_dir():
@@ -62,7 +64,7 @@ def places(
     elif out.exists() and not out.is_dir():
         raise InputError(f"{flag} {out}: it is there and is no folder; choose another name.")
     else:
-        outs = _below(images, out, endings[0])
+        outs = result_paths(images, out, endings[0])
     own = {file_of(image) for image in images}
     for path in outs:
         if file_of(path) in own:
@@ -90,52 +92,19 @@ def picture_places(images: Sequence[Path], overlay: Path | None) -> dict[Path, P
     return dict(zip(images, pictures, strict=True))
 
 
-def refuse_existing(flag: str, named: Path | None, outs: Sequence[Path]) -> None:
-    """Refuse to write over what is there already."""
-    there = [out for out in outs if out.exists()]
+def refuse_existing(
+    flag: str,
+    named: Path | None,
+    outs: Sequence[Path],
+    but: Callable[[Path], bool] = lambda out: False,
+) -> None:
+    """Refuse to write over what is there already, but for what an unfinished run has written."""
+    there = [out for out in outs if out.exists() and not but(out)]
     if there:
         raise InputError(
             f"{flag} {named}: {there[0]} is there already; choose another name, or replace "
             f"it with --overwrite."
         )
-
-
-def _below(images: Sequence[Path], folder: Path, ending: str) -> list[Path]:
-    """Return a place in a folder for each image, no two the same."""
-    return [
-        folder / place.with_name(place.name + ending)
-        for place in places_below([image.absolute() for image in images])
-    ]
-
-
-def places_below(images: Sequence[PurePath]) -> list[PurePath]:
-    """Return a relative place for each image, from absolute paths: its own folder and name.
-
-    The ending is left out where no other image would then have the same place, be it on a system
-    that does not tell capitals from small letters.
-    """
-    full = _below_common(images)
-    plain = [path.with_suffix("") for path in full]
-    # Of a.png and a.jpg in one folder, neither may take the other's place, nor that of a.png.tif.
-    count = Counter(map(_folded, plain)) + Counter(map(_folded, full))
-    named = [a if count[_folded(a)] == 1 else b for a, b in zip(plain, full, strict=True)]
-    return full if len(set(map(_folded, named))) < len(named) else named
-
-
-def _below_common(images: Sequence[PurePath]) -> list[PurePath]:
-    """Return paths relative to the folder that they have in common; of several drives, by them."""
-    for folder in images[0].parents:
-        if all(image.is_relative_to(folder) for image in images):
-            return [image.relative_to(folder) for image in images]
-    return [
-        type(image)(re.sub(r"\W+", "", image.drive), image.relative_to(image.anchor))
-        for image in images
-    ]
-
-
-def _folded(path: PurePath) -> str:
-    """Return what Windows and macOS make of a name: capitals and ways to write an accent alike."""
-    return unicodedata.normalize("NFC", path.as_posix()).casefold()
 
 
 @dataclass(frozen=True)
@@ -145,9 +114,22 @@ class Failed:
     image: Path
     line: str
 
+    @classmethod
+    def by(cls, error: Exception, image: Path) -> Failed:
+        """Return what an error says of an image, in one line that names it."""
+        told, name = str(error), as_text(str(image))
+        if not isinstance(error, FullconvError):
+            told = (
+                f"unexpected {type(error).__name__}: {error}. This is a bug in fullconv; please "
+                f"report it, with what 'fullconv --debug ...' prints for this image alone."
+            )
+        told = told.replace(str(image), name).replace(image.name, as_text(image.name))
+        line = " ".join(told.splitlines()).encode(errors="backslashreplace").decode()
+        return cls(image, line if as_text(image.name) in line else f"{name}: {line}")
+
     def as_dict(self) -> dict[str, str]:
         """Return both as plain values, for JSON."""
-        return {"image": str(self.image), "error": self.line}
+        return {"image": as_text(str(self.image)), "error": self.line}
 
 
 class SomeFailedError(FullconvError):
@@ -159,7 +141,8 @@ def each(
 ) -> tuple[list[Result], list[Failed]]:
     """Do the work for every image; a bad one does not stop the others, and gets its line at once.
 
-    Returns what was done, and what failed. The failure of a single image is raised.
+    Returns what was done, and what failed. The failure of a single image is raised. Nor do errors
+    stop it that are a bug of fullconv or of a library: the results of other images would be lost.
     """
     results: list[Result] = []
     failed: list[Failed] = []
@@ -167,18 +150,17 @@ def each(
         try:
             with folder(out.parent):
                 results.append(work(image, out))
-        except FullconvError as error:
-            if len(images) == 1:
+        except Exception as error:
+            if len(images) == 1 or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
-            line = str(error) if image.name in str(error) else f"{image}: {error}"
-            failed.append(Failed(image, " ".join(line.splitlines())))
+            failed.append(Failed.by(error, image))
             click.echo(f"fullconv: error: {failed[-1].line}", err=True)
     return results, failed
 
 
 def all_failed(failed: Sequence[Failed], count: int, again: str) -> SomeFailedError:
     """Return what to raise at the end: a line that counts and names the images that failed."""
-    named = ", ".join(str(each_.image) for each_ in failed[:5])
+    named = ", ".join(as_text(str(each_.image)) for each_ in failed[:5])
     more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
     return SomeFailedError(
         f"{len(failed)} of {count} images failed: {named}{more}; the reason of each stands above. "

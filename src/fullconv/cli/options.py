@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.cli.paths import Local, Named
-from fullconv.cli.sizes import Numbers, Step, Window
+from fullconv.cli.sizes import Bands, Numbers, Step, Window
 from fullconv.errors import InputError
 from fullconv.preprocessing import CHANNEL_ORDERS, ChannelOrder, Preprocessing
 
@@ -107,6 +107,12 @@ def as_json(command: Decorated) -> Decorated:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
     )(command)
+
+
+def bands(command: Decorated) -> Decorated:
+    """Add --bands."""
+    told = "Which bands, counted from 1, as in 4,3,2."
+    return click.option("--bands", type=Bands(), help=told)(command)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
+
+from fullconv.names import as_text
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @contextlib.contextmanager
@@ -20,8 +25,12 @@ def only_json(wanted: bool) -> Iterator[None]:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one object; NaN and infinity, which JSON does not have, become null."""
-    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+    """Print one object that every reader takes.
+
+    NaN and infinity, which JSON does not have, become null, and names that are no text are written
+    as Note [Names in files] says.
+    """
+    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
 
 
 def note(line: str, as_json: bool) -> None:
@@ -34,11 +43,13 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
+        return as_text(value)
     return value

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fullconv.choices import PRECISIONS, RUNTIMES
+from fullconv.cli import options
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
 from fullconv.cli.paths import Local
-from fullconv.cli.sizes import Bands, Box, Finite, Memory, Tile
-from fullconv.errors import HeatmapWarning, InputError
+from fullconv.cli.sizes import Box, Finite, Memory, Tile
+from fullconv.errors import HeatmapWarning, ImageWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
+from fullconv.windows import COVERS
 
 if TYPE_CHECKING:
     from fullconv.judging import Verification
+    from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
 
 Decorated = Callable[..., Any]
@@ -31,9 +34,8 @@ OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 LONGEST_NUMBER = 18
 """Digits; no class has a number of more, and Python would not read thousands of them."""
 
-FAR_BEYOND = 100
-"""Preprocessing brings pixels to about 1; where it brings them further than this, it was made for
-other pixels. Of 16 bits, 10 or 12 may be used, which brings the largest number to 64 or 16."""
+REMARKS = (HeatmapWarning, ImageWarning)
+"""Warnings that are printed as notes."""
 
 
 def reading(command: Decorated) -> Decorated:
@@ -76,8 +78,16 @@ def reading(command: Decorated) -> Decorated:
         click.option(
             "--mask",
             type=Local(reads=True),
-            help="An image that is laid over IMAGE: only windows whose centre is on a pixel that "
-            "is not 0 are scored.",
+            help="An image that is laid over IMAGE by its georeference or resolution, and "
+            "stretched over it where it has none: only windows whose centre is on a pixel that is "
+            "not 0 are scored.",
+        ),
+        click.option(
+            "--cover",
+            type=click.Choice(COVERS),
+            default="whole",
+            show_default=True,
+            help="Windows a step apart (whole), or last ones flush with the border as well (all).",
         ),
         click.option(
             "--roi",
@@ -85,7 +95,7 @@ def reading(command: Decorated) -> Decorated:
             metavar="X0,Y0,X1,Y1",
             help="Only windows that lie wholly inside, in pixels of IMAGE.",
         ),
-        click.option("--bands", type=Bands(), help="Which bands, counted from 1, as in 4,3,2."),
+        options.bands,
         click.option(
             "--image-um-per-pixel",
             "own_um_per_pixel",
@@ -129,7 +139,7 @@ def prepared(
 
 @contextlib.contextmanager
 def remarks_told(as_json: bool) -> Iterator[None]:
-    """Print what was amiss and does not stop the work as notes, each once."""
+    """Print what is odd and does not stop the work as notes, each once."""
     told: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning
@@ -142,13 +152,14 @@ def remarks_told(as_json: bool) -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if not issubclass(category, HeatmapWarning):
+            if not issubclass(category, REMARKS):
                 others(message, category, filename, lineno, file, line)
             elif str(message) not in told:
                 told.add(str(message))
                 note(str(message).rstrip("."), as_json)
 
-        warnings.simplefilter("always", HeatmapWarning)
+        for category in REMARKS:
+            warnings.simplefilter("always", category)
         warnings.showwarning = show
         yield
 
@@ -166,24 +177,30 @@ def opened_image(
         remarks_told(as_json),
         Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source,
     ):
-        _remark_on_depth(source, asked["preprocessing"], as_json)
         yield source, others
 
 
-def _remark_on_depth(source: Source, done: Preprocessing | None, as_json: bool) -> None:
-    """Say so where whole numbers may reach far beyond those that the scale was made for."""
-    import numpy as np
-
-    if done is None or done.scale == 1 or source.dtype.kind not in "iu":
-        return
-    most = int(np.iinfo(source.dtype).max)
-    if most > 255 and abs(done.scale) * most > FAR_BEYOND:
-        note(
-            f"the pixels of {source.name} are {source.dtype}, up to {most}, which the scale "
-            f"{done.scale:.6g} makes {done.scale * most:.3g}; if the model was trained on 8 bits, "
-            f"--scale {done.scale * 255 / most:.6g} makes them alike",
-            as_json,
-        )
+def border(heatmap: Heatmap) -> list[str]:
+    """Return lines that say which pixels no window holds, and which windows are no step apart."""
+    rows, columns = heatmap.windows.axes
+    named = ((columns, "column", "x"), (rows, "row", "y"))
+    left = [
+        f"{axis.uncovered} of {axis.extent} {name}s" for axis, name, _ in named if axis.uncovered
+    ]
+    lines = []
+    region = heatmap.metadata["region"]
+    is_whole = [region["rows"], region["columns"]] == [[0, n] for n in heatmap.windows.shape]
+    if left and is_whole:  # of a rectangle, the user has left out more
+        can_be = any(axis.rest and not axis.has_flush for axis in (rows, columns))
+        more = "; --cover all adds windows flush with the border" if can_be else ""
+        lines.append(f"border   {' and '.join(left)} of pixels are in no window{more}")
+    lines.extend(
+        f"border   the last {name} of windows is flush with the border, at {side} "
+        f"{axis.position(axis.regular)} and not {axis.regular * axis.step}"
+        for axis, name, side in named
+        if axis.has_flush
+    )
+    return lines
 
 
 def comparison(proof: Verification, at: str = "") -> list[str]:

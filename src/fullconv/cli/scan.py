@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import DTYPES, LARGEST_SCALE
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import DIFFERS, dry, options
 from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_places, places
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import comparison, opened_image, prepared, reading
+from fullconv.cli.reading import border, comparison, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 from fullconv.system.disk import file_of
 
 if TYPE_CHECKING:
@@ -35,10 +36,9 @@ AGAIN = "The same command tries them again, and skips what is finished."
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=Local(),
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
-    "the folder to put theirs in.",
+    "the folder to put theirs in. Required, but for --dry-run.",
 )
 @options.conversion
 @options.preprocessing
@@ -81,6 +81,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     help="Go on with an unfinished output, or start again.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@dry.flag
 @click.option(
     "--repair",
     is_flag=True,
@@ -102,8 +103,9 @@ def command(
     step: Pair | None,
     approximate: bool,
     weights: Path | None,
-    output: Path,
+    output: Path | None,
     overlay: Path | None,
+    dry_run: bool,
     output_number: int,
     resize: float,
     as_json: bool,
@@ -119,8 +121,10 @@ def command(
     says that scores which claim to be the crops' own are not, or that a finished output has lost
     some.
     """
+    if output is None and not dry_run:
+        dry.miss_output(ctx)
     found = find_inputs(images, output, overlay)
-    outs = places(found, output, (".zarr", ".tif", ".tiff"))
+    outs = places(found, output, (".zarr", ".tif", ".tiff")) if output else []
     pictures = picture_places(found, overlay)
     with only_json(as_json):
         opened = open_model(
@@ -128,6 +132,12 @@ def command(
         )
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
+    if dry_run:
+        failed = dry.tell_all(opened, found, asked, (1.0,), as_json)
+        if failed:
+            raise all_failed(failed, len(found), "Nothing was written.")
+        return
+    with only_json(as_json):
         results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
     if as_json:
         print_json({"heatmaps": results, "failed": [one.as_dict() for one in failed]})
@@ -175,7 +185,7 @@ def _one(
     proof = heatmap.verification
     classes, rows, columns = heatmap.shape
     return {
-        "image": str(image),
+        "image": as_text(str(image)),
         "heatmap": str(out),
         "shape": [classes, rows, columns],
         "window": list(heatmap.grid.window),
@@ -188,11 +198,12 @@ def _one(
 
 
 def _ending(out: Path, existed: bool, is_new: bool) -> str:
+    named = as_text(str(out))
     if not existed:
-        return f"wrote    {out}"
+        return f"wrote    {named}"
     if is_new:
-        return f"wrote    {out}, and kept what was whole of it"
-    return f"done     {out} was finished before; --overwrite scans again"
+        return f"wrote    {named}, and kept what was whole of it"
+    return f"done     {named} was finished before; --overwrite scans again"
 
 
 def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
@@ -202,19 +213,24 @@ def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
     chosen, tile = metadata["chosen"], metadata["chosen"]["tile"]
     scores = "1 score" if classes == 1 else f"{classes} scores"
     lines = [
-        f"image    {image}, {width}x{height} pixels: {columns}x{rows} windows of {w}x{h}, step "
-        f"{sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
+        f"image    {as_text(str(image))}, {width}x{height} pixels: {columns}x{rows} windows of "
+        f"{w}x{h}, step {sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
         f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
         f"{tile[1]}x{tile[0]} windows",
     ]
+    lines.extend(border(heatmap))
+    if heatmap.georeference is not None:
+        lines.append(f"place    {heatmap.georeference}")
     if metadata["odd_windows"]:
-        lines.append(
-            f"note     {metadata['odd_windows']} windows hold NaN or infinite pixels, and are left "
-            f"as not scanned"
-        )
+        lacking = "lie on tiles that the file does not hold"
+        why = lacking if metadata.get("lacks_pixels") else "hold NaN or infinite pixels"
+        told = f"{metadata['odd_windows']} windows {why}, and are left as not scanned"
+        lines.append(f"note     {told}")
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
+    if heatmap.seen is not None:
+        lines.append(f"pixels   {heatmap.seen}")
     return [*lines, ending]
 
 
@@ -227,4 +243,4 @@ def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:
     with folder(picture.parent), reopen(described) as source:
         save_overlay(heatmap, source, picture)
     if not as_json:
-        click.echo(f"wrote    {picture}")
+        click.echo(f"wrote    {as_text(str(picture))}")

@@ -70,9 +70,11 @@ def _taking(stream: TextIO | None, number: int) -> TextIO:
         return Stream(open(number, "wb", closefd=False), errors=NAMES)
     if isinstance(stream, Stream) or not isinstance(stream, io.TextIOWrapper):
         return stream
+    # In place of an ASCII stream click would write to one of its own, which loses names.
+    is_ascii = codecs.lookup(stream.encoding).name == "ascii"
     return Stream(
         stream.buffer,
-        stream.encoding,
+        "utf-8" if is_ascii else stream.encoding,
         NAMES,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,

@@ -18,6 +18,7 @@ from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
 from fullconv.judging import Verification
+from fullconv.names import from_text
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import verify_prepared
 
@@ -49,6 +50,7 @@ LARGEST = 1 << 27
     metavar="MODEL",
     help="The classifier that MODEL was converted from, where MODEL is already converted.",
 )
+@options.bands
 @options.conversion
 @options.as_json
 @click.pass_context
@@ -63,6 +65,7 @@ def command(
     windows: int,
     seed: int,
     original: str | None,
+    bands: tuple[int, ...] | None,
     conversion: options.Conversion,
     as_json: bool,
 ) -> None:
@@ -74,7 +77,8 @@ def command(
     that scores which claim to be the crops' own are not.
     """
     if Path(model).suffix.lower() in HEATMAPS:
-        given = {"--window": window, "--step": step, "--approximate": approximate or None}
+        given: dict[str, Any] = {"--window": window, "--step": step, "--bands": bands}
+        given["--approximate"] = approximate or None
         _refuse(model, [name for name, value in given.items() if value is not None])
         passed = _of_heatmap(Path(model), image, original, weights, windows, seed, as_json)
         ctx.exit(0 if passed else DIFFERS)
@@ -100,7 +104,7 @@ def command(
                 f"verify --original {original}: {model} is not converted yet, and is itself "
                 f"the original; leave --original out."
             )
-        images = _prepared(fcn, image)
+        images = _prepared(fcn, image, bands)
         verification = verify_prepared(fcn, classifier, images, windows, seed=seed)
 
     if fcn.preprocessing is None:
@@ -120,12 +124,12 @@ def command(
         ctx.exit(DIFFERS)
 
 
-def _prepared(fcn: FullyConvolutional, path: Path) -> Any:
+def _prepared(fcn: FullyConvolutional, path: Path, bands: tuple[int, ...] | None) -> Any:
     """Return an image as the model takes it, ``(1, C, H, W)``."""
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import fit_channels, open_source
 
-    with open_source(path) as source:
+    with open_source(path, bands=bands) as source:
         height, width = source.size
         if height * width > LARGEST:
             raise ImageError(
@@ -167,6 +171,8 @@ def _of_heatmap(
             as_json,
         )
     described = dict(heatmap.metadata["image"])
+    if described.get("path"):
+        described["path"] = from_text(described["path"])
     if image is not None:
         described["path"] = str(image)
     elif described.get("path") and not os.path.exists(described["path"]):
@@ -249,6 +255,7 @@ def _origin(path: Path, origin: Mapping[str, str] | None) -> Any:
             f"verify {path}: the heatmap does not say where its model is; name the classifier, "
             f"--original MODEL."
         )
+    origin = {name: from_text(told) for name, told in origin.items()}
     weights = origin.get("weights")
     if file_hash(Path(weights or origin["model"])) != origin.get("sha256"):
         raise InputError(
@@ -262,7 +269,8 @@ def _refuse(model: str, given: list[str]) -> None:
     if given:
         named = ", ".join(given)
         raise InputError(
-            f"verify {model} {named}: a heatmap has its own window and step; leave {named} out."
+            f"verify {model} {named}: a heatmap has its own window, step and bands; leave {named} "
+            f"out."
         )
 
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from fullconv.detections.peaks import Peaks
 from fullconv.geometry import Pair
+from fullconv.placement import Placement
 from fullconv.scanning.heatmap import Heatmap
+from fullconv.windows import Windows
 
 FEW_CLASSES = 64
 """Up to so many classes, the scores of all are kept with each box."""
@@ -22,10 +24,19 @@ class Activated:
     def __init__(self, heatmap: Heatmap, activation: str) -> None:
         self.heatmap = heatmap
         self.activation = activation
-        self.grid, self.scale = heatmap.grid, heatmap.scale
         self.shape = heatmap.shape
         self.chunks: tuple[int, int, int] = tuple(heatmap.array.chunks)
         self.low, self.high = np.inf, -np.inf
+
+    @property
+    def windows(self) -> Windows:
+        """Where the scores lie in the image that was scanned."""
+        return self.heatmap.windows
+
+    @property
+    def placement(self) -> Placement:
+        """Where that lies in the original image."""
+        return self.heatmap.placement
 
     def __getitem__(self, place: tuple[Any, ...]) -> NDArray[np.floating[Any]]:
         """Return scores, with their extremes noted."""

@@ -1,113 +1,147 @@
 """Detections as COCO results (cocodataset.org, "Results Format", 1. Object Detection).
 
-A list of ``{"image_id", "category_id", "bbox": [x, y, width, height], "score"}``.
-``category_id`` is the class number. ``image_id`` is the name of the image's file without folder
-and ending; as a number where it is one, as in COCO's own files (000000397133.jpg is 397133).
+A list of ``{"image_id", "category_id", "bbox": [x, y, width, height], "score"}``. The ids are those
+of the annotations with which the results are to be compared, where these are given; else images and
+classes are counted from 1, in the order of the detections. Every result also holds the names that
+are meant (``file_name``, ``category_name``) and the number of the class in the model (``label``),
+and where rounding would move the second corner of a box, both corners (``corners``). Other programs
+pass over these; by them results read back as they were.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fullconv.detections.found import Detections, unnamed_classes
-from fullconv.errors import InputError, first_line
+from fullconv.detections.found import Detections
+from fullconv.detections.ids import Ids
+from fullconv.detections.numbered import Numbered, unnamed_classes
+from fullconv.detections.text import dump_json, load_json
+from fullconv.errors import InputError
+from fullconv.names import as_text, from_text
+
+MOST_CLASSES = 1_000_000
+"""A class has no larger number: the names of all classes before it would fill the memory."""
 
 
-def image_id(name: str) -> int | str:
-    """Return what COCO files call an image of this name."""
-    stem = Path(name).stem
-    return int(stem) if stem.isascii() and stem.isdigit() else stem
-
-
-def check_ids(names: Sequence[str]) -> list[int | str]:
-    """Return what COCO files call images of these names.
-
-    Raises
-    ------
-    InputError
-        If two images would have the same ``image_id``.
-    """
-    ids = [image_id(name) for name in names]
-    for place, each in enumerate(ids):
-        if each in ids[:place]:
-            raise InputError(
-                f"{names[ids.index(each)]} and {names[place]} have the same image_id {each!r} in "
-                f"COCO results; write them to files of their own, or use .csv."
-            )
-    return ids
-
-
-def lines(found: Detections) -> Iterator[str]:
-    """Return the lines of the file, one for each box.
-
-    Raises
-    ------
-    InputError
-        If two images would have the same ``image_id``.
-    """
-    return _lines(found, check_ids(found.names))
-
-
-def _lines(found: Detections, ids: list[int | str]) -> Iterator[str]:
+def lines(found: Detections, ids: Ids) -> Iterator[str]:
+    """Yield the lines of the file, one for each box."""
     yield "["
-    for number, image in enumerate(found.images.tolist()):
-        x0, y0, x1, y1 = found.boxes[number].tolist()
-        result = {
-            "image_id": ids[image],
-            "category_id": int(found.labels[number]),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "score": float(found.scores[number]),
+    for number, one in enumerate(found):
+        x0, y0, x1, y1 = one.box
+        width, height = x1 - x0, y1 - y0
+        result: dict[str, Any] = {
+            "image_id": ids.image(one.image),
+            "category_id": ids.category(one.label, one.name),
+            "bbox": [x0, y0, width, height],
+            "score": one.score,
         }
-        yield (",\n" if number else "\n") + json.dumps(result, ensure_ascii=False)
+        if (x0 + width, y0 + height) != (x1, y1):
+            result["corners"] = list(one.box)
+        if not isinstance(one.image, Numbered):
+            result["file_name"] = as_text(one.image)
+        if not isinstance(one.name, Numbered):
+            result |= {"category_name": as_text(one.name), "label": one.label}
+        yield (",\n" if number else "\n") + dump_json(result)
     yield "\n]\n"
 
 
-def load_json(text: str) -> Any:
-    """Return what a JSON file holds."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(
-            f"not JSON, or cut short ({first_line(error)}); copy or save it again."
-        ) from None
-    except RecursionError:
-        raise InputError("nested too deeply to be read.") from None
+@dataclass(frozen=True)
+class _Result:
+    """One result; its class has a number where the file is one of ours."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    image: str
+    category: str
+    label: int | None
+
+    @classmethod
+    def parse(cls, held: Mapping[str, Any]) -> _Result:
+        image, category = _id(held["image_id"]), _id(held["category_id"])
+        label = held.get("label")
+        if label is not None and not 0 <= int(label) < MOST_CLASSES:
+            raise ValueError
+        return cls(
+            _box(held),
+            float(held["score"]),
+            _name(held.get("file_name"), f"{image}", image),
+            _name(held.get("category_name"), f"category {category}", category),
+            None if label is None else int(label),
+        )
+
+
+def _box(held: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Return a box; of another program's corners nothing is known, if they are others."""
+    x, y, width, height = (float(value) for value in held["bbox"])
+    box = (x, y, x + width, y + height)
+    if "corners" in held:
+        x0, y0, x1, y1 = (float(value) for value in held["corners"])
+        if np.allclose((x0, y0, x1, y1), box, rtol=1e-12, atol=0):
+            return x0, y0, x1, y1
+    return box
+
+
+def _id(held: Any) -> int | str:
+    """Return an id; some programs write whole numbers as 7.0."""
+    if isinstance(held, str) or type(held) is int:
+        return held
+    if isinstance(held, float) and held.is_integer():
+        return int(held)
+    raise ValueError
+
+
+def _name(told: Any, instead: str, key: int | str) -> str:
+    return Numbered(instead, key) if told is None else from_text(str(told))
 
 
 def parse(text: str) -> Detections:
-    """Return the detections in COCO results; classes are numbered, images named by their id."""
+    """Return the detections in COCO results.
+
+    Where a file does not name images or classes, they are called by their ids, and `Numbered`.
+    """
     held = load_json(text)
     if not isinstance(held, list):
         raise InputError(
             f"expected COCO results, a list of boxes; got "
             f"{'an object' if isinstance(held, dict) else 'something else'}."
         )
-    boxes, scores, labels, images = [], [], [], []
-    for number, result in enumerate(held):
+    results = []
+    for number, one in enumerate(held):
         try:
-            x, y, width, height = (float(value) for value in result["bbox"])
-            images.append(str(result["image_id"]))
-            labels.append(int(result["category_id"]))
-            scores.append(float(result["score"]))
-        except (KeyError, TypeError, ValueError):
+            results.append(_Result.parse(one))
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise InputError(
                 f"result {number} is not a COCO detection; expected image_id, category_id, bbox "
                 f"as [x, y, width, height], and score."
             ) from None
-        boxes.append((x, y, x + width, y + height))
-    names = tuple(dict.fromkeys(images))
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: place for place, name in enumerate(dict.fromkeys(r.image for r in results))}
+    classes, labels = _classes(results)
     return Detections(
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        np.array(scores, dtype=np.float64),
+        np.array([one.box for one in results], dtype=np.float64).reshape(-1, 4),
+        np.array([one.score for one in results], dtype=np.float64),
         np.array(labels, dtype=np.int64),
-        np.array([places[image] for image in images], dtype=np.int64),
-        unnamed_classes(max(labels, default=-1) + 1),
-        names,
-        (None,) * len(names),
+        np.array([places[one.image] for one in results], dtype=np.int64),
+        classes,
+        tuple(places),
+        (None,) * len(places),
     )
+
+
+def _classes(results: Sequence[_Result]) -> tuple[tuple[str, ...], list[int]]:
+    """Return the names of the classes, and the class number of each result.
+
+    In files of ours these are the model's, and a class that was not found has no name.
+    """
+    told = {one.label: one.category for one in results if one.label is not None}
+    is_ours = all(one.label is not None and told[one.label] == one.category for one in results)
+    if is_ours:
+        classes = list(unnamed_classes(max(told, default=-1) + 1))
+        for label, name in told.items():
+            classes[label] = name
+        return tuple(classes), [one.label or 0 for one in results]
+    places = {name: n for n, name in enumerate(dict.fromkeys(one.category for one in results))}
+    return tuple(places), [places[one.category] for one in results]

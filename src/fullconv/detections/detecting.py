@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,16 +20,19 @@ from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.activated import Activated, all_scores
 from fullconv.detections.classes import check_classes, wanted_classes
-from fullconv.detections.found import Detections, joined, unnamed_classes
+from fullconv.detections.found import Detections, joined
+from fullconv.detections.numbered import unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress
-from fullconv.errors import ImageError, InputError, ModelError
+from fullconv.errors import ImageError, ImageWarning, InputError, ModelError
 from fullconv.files import check_local
+from fullconv.names import as_file
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
 from fullconv.sources import Source
+from fullconv.sources.finding import without_ending
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
@@ -37,7 +41,8 @@ OWN = ("fcn", "source", "out", "scale", "engine")
 """The parameters of `scan` that `detect` sets itself, once for each image and scale."""
 
 TELLING = (
-    *("preprocessing", "roi", "mask", "output", "dtype", "runtime", "precision", "device", "tile"),
+    *("preprocessing", "cover", "roi", "mask", "output", "dtype", "runtime", "precision"),
+    *("device", "tile"),
 )
 """The options of `scan` that tell one heatmap of an image from another."""
 
@@ -163,15 +168,15 @@ def detect_in(
             source = Options(preprocessing=preprocessing, **opening).open(engine.fcn, source)
             stack.callback(source.close)
         heatmaps = _scanned(engine, source, scales, folder, options)
-        name, size = source.name, source.original_size
+        name, size, place = source.name, source.original_size, source.georeference
     labels = wanted_classes(heatmaps[0], classes)
     arrays = [Activated(heatmap, activation) for heatmap in heatmaps]
-    candidates = [peaks(each, each.grid, threshold, iou, labels) for each in arrays]
+    candidates = [peaks(each, each.windows, threshold, iou, labels) for each in arrays]
     boxes, scores, numbers = (
         np.concatenate(parts)
         for parts in zip(
             *(
-                (each.boxes(array.grid) * np.tile(array.scale[::-1], 2), each.scores, each.labels)
+                (array.placement.boxes(each.boxes(array.windows)), each.scores, each.labels)
                 for each, array in zip(candidates, arrays, strict=True)
             ),
             strict=True,
@@ -193,6 +198,7 @@ def detect_in(
         (name,),
         (size,),
         all_scores(arrays, candidates, kept),
+        (place,),
     )
     low, high = min(each.low for each in arrays), max(each.high for each in arrays)
     return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
@@ -232,7 +238,7 @@ def _scanned(
     options: Mapping[str, Any],
 ) -> list[Heatmap]:
     """Scan an image at every scale at which a window fits into it."""
-    heatmaps = []
+    heatmaps: list[Heatmap] = []
     for scale in scales:
         size = [round(n * scale) for n in source.size]
         if any(n < w for n, w in zip(size, engine.fcn.grid.window, strict=True)):
@@ -240,11 +246,17 @@ def _scanned(
         out = (
             None if folder is None else Path(folder) / _name(engine.digest, source, scale, options)
         )
-        # What was lost of what is kept there is computed again unasked: it is nobody's result yet.
-        again = out is not None
-        heatmaps.append(
-            scan(engine.fcn, source, out, scale=scale, engine=engine, repair=again, **options)
-        )
+        with warnings.catch_warnings():
+            if heatmaps:  # what is odd about the image has been said
+                warnings.simplefilter("ignore", ImageWarning)
+            # What was lost of what is kept there is computed again unasked: it is nobody's result
+            # yet.
+            repair = options.get("repair", out is not None)
+            made = scan(
+                *(engine.fcn, source, out),
+                **{**options, "scale": scale, "engine": engine, "repair": repair},
+            )
+        heatmaps.append(made)
     if not heatmaps:
         (height, width), (h, w) = source.size, engine.fcn.grid.window
         raise ImageError(
@@ -258,4 +270,5 @@ def _name(digest: str, source: Source, scale: float, options: Mapping[str, Any])
     """Return a name for a heatmap that no other model, image or options give."""
     telling = sorted((name, repr(value)) for name, value in options.items() if name in TELLING)
     told = json.dumps([__version__, digest, source.fingerprint(), telling])
-    return f"{Path(source.name).stem}-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr"
+    name = without_ending(Path(source.name).name)
+    return as_file(name, f"-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any, Literal
 
 import numpy as np
 
-from fullconv.detections.coco import image_id
 from fullconv.detections.curves import ClassEvaluation
 from fullconv.detections.found import Detections
 from fullconv.detections.matching import Verdict, match_boxes
+from fullconv.detections.meeting import meet
+from fullconv.detections.numbered import composed
+from fullconv.detections.pairing import some
 from fullconv.detections.truth import Truth, read_truth
 from fullconv.errors import InputError
 
@@ -31,16 +33,19 @@ class Evaluation:
         What counts as found, in words.
     left_out : int
         True boxes without an area, which nothing can find.
+    remark : str
+        What is odd about the names; empty where nothing is.
     """
 
     classes: tuple[ClassEvaluation, ...]
     images: int
     matched: str
     left_out: int = 0
+    remark: str = ""
 
     def __getitem__(self, name: str) -> ClassEvaluation:
         """Return the evaluation of one class."""
-        return next(each for each in self.classes if each.name == name)
+        return next(each for each in self.classes if each.name == composed(name))
 
     @property
     def average_precision(self) -> float:
@@ -92,6 +97,8 @@ class Evaluation:
         if self.left_out:
             notes.append(f"{self.left_out} true boxes without an area are left out")
         notes.append("miss rate: its log-average from 0.01 to 1 false positives per image")
+        if self.remark:
+            notes.append(self.remark)
         return "\n".join([*table, *notes])
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,6 +107,7 @@ class Evaluation:
             "images": self.images,
             "matched": self.matched,
             "left_out": self.left_out,
+            **({"remark": self.remark} if self.remark else {}),
             "mean": _plain(self.mean()),
             "classes": [
                 {
@@ -135,7 +143,9 @@ def evaluate(
     truth : Detections, dict, str or Path
         True boxes; or ``{image name: (boxes (n, 4), labels)}`` with x0, y0, x1, y1 in pixels and
         class names or numbers; or the path of COCO annotations (.json), or of a folder of Pascal
-        VOC annotations (.xml). Images are matched by name, without folder and ending.
+        VOC annotations (.xml), with those in folders below. Images are matched by relative path,
+        then by a name that only one has: Note [How names meet]. Classes are matched by name. Only
+        COCO results that give no names are matched by their ids, with COCO annotations.
     iou : float
         A box is found where intersection over union is at least this.
     match : "iou" or "center"
@@ -149,7 +159,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If the truth cannot be read, or says nothing about one of the images.
+        If the truth cannot be read; says nothing about an image that holds a detection, or more
+        than one of its images may be that one; or if classes have names on one side only.
     """
     if match not in ("iou", "center"):
         raise InputError(f"evaluate(match={match!r}): expected 'iou' or 'center'.")
@@ -157,50 +168,36 @@ def evaluate(
         raise InputError(
             f"evaluate(iou={iou}): expected an overlap above 0 and at most 1, as in 0.5."
         )
-    real = read_truth(truth, detections.classes)
-    if images is not None:
-        real = real.of_images(images)
-        detections = _of_images(detections, real)
+    detections, real = meet(detections, read_truth(truth, detections.classes), images)
     held = [detections.classes[label] for label in np.unique(detections.labels)]
-    named = [*detections.classes, *(n for n in real.classes if n not in detections.classes)]
+    named = list(dict.fromkeys([*detections.classes, *real.classes]))
     known = {*held, *real.classes}
-    for name in classes or ():
+    asked = None if classes is None else [composed(name) for name in classes]
+    for name in asked or ():
         if name not in named:
             raise InputError(
                 f"evaluate(classes={list(classes or ())}): neither the detections nor the truth "
                 f"know {name!r}; they have {', '.join(named)}."
             )
-    wanted = list(classes) if classes is not None else [n for n in named if n in known]
+    wanted = asked if asked is not None else [name for name in named if name in known]
     each = tuple(_of_class(detections, real, name, iou, match == "center") for name in wanted)
     how = "the true box holds the centre" if match == "center" else f"IoU of at least {iou:g}"
-    return Evaluation(each, len(real.names), how, int(real.left_out.sum()))
-
-
-def _of_images(detections: Detections, truth: Truth) -> Detections:
-    """Return the detections in the images that the truth is about."""
-    mine = [name for name in detections.names if image_id(name) in truth.aliases or not name]
-    number = {detections.names.index(name): place for place, name in enumerate(mine)}
-    kept = np.isin(detections.images, list(number))
-    return replace(
-        detections,
-        boxes=detections.boxes[kept],
-        scores=detections.scores[kept],
-        labels=detections.labels[kept],
-        images=np.array([number[n] for n in detections.images[kept].tolist()], dtype=np.int64),
-        names=tuple(mine),
-        sizes=tuple(detections.sizes[n] for n in number),
-        probabilities=None,
-    )
+    remark = ""
+    if held and real.classes and not set(held) & set(real.classes):
+        remark = (
+            f"no class that was found is one of the truth's: {some(held)} against "
+            f"{some(real.classes)}"
+        )
+    return Evaluation(each, len(real.names), how, int(real.left_out.sum()), remark)
 
 
 def _of_class(
     detections: Detections, truth: Truth, name: str, iou: float, by_center: bool
 ) -> ClassEvaluation:
-    places = np.array(truth.places(detections.names), dtype=np.int64)
     labels = [label for label, each in enumerate(detections.classes) if each == name]
     mine = np.flatnonzero(np.isin(detections.labels, labels))
     mine = mine[np.argsort(-detections.scores[mine], kind="stable")]
-    images = places[detections.images[mine]]
+    images = detections.images[mine]
     true = truth.labels == (truth.classes.index(name) if name in truth.classes else -1)
     verdicts = np.zeros(len(mine), dtype=np.int8)
     for image in np.unique(images):

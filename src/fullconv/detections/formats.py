@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from fullconv.detections import coco, geojson, table
 from fullconv.detections.found import Detections, Georeferenced
-from fullconv.errors import InputError, first_line
+from fullconv.detections.ids import Ids
+from fullconv.detections.text import read_text
+from fullconv.errors import InputError
 from fullconv.files import whole
 
 KNOWN = "use .csv (WSInfer's columns), .json (COCO results) or .geojson (QuPath, GIS)"
@@ -23,58 +27,74 @@ def check_ending(path: Path) -> None:
         )
 
 
-def write(
-    found: Detections, path: Path, georeference: Georeferenced | None = None, named: bool = False
-) -> None:
-    """Write detections in the format that the ending tells; see `Detections.save`."""
+def check_place(path: Path, georeference: Georeferenced | None) -> None:
+    """Refuse a place that is asked for and cannot be written."""
     check_ending(path)
-    ending = path.suffix.lower()
-    if georeference is not None and ending != ".geojson":
+    if georeference is not None and path.suffix.lower() != ".geojson":
         raise InputError(
             f"{path}: only .geojson holds coordinates of the raster; use that ending, or leave "
             f"the georeference out."
         )
+
+
+def write(
+    found: Detections,
+    path: Path,
+    georeference: Georeferenced | None = None,
+    named: bool = False,
+    ids: Ids | None = None,
+) -> None:
+    """Write detections in the format that the ending tells; see `Detections.save`."""
+    check_ending(path)
+    ending = path.suffix.lower()
     if ending == ".geojson":
         lines = geojson.lines(found, georeference)
     elif ending == ".json":
-        lines = coco.lines(found)
+        lines = coco.lines(found, ids or Ids.counted(found.names))
     else:
         lines = table.lines(found, named)
     with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(lines)
 
 
+def truth_ids(found: Detections, path: Path, truth: Path) -> Ids:
+    """Return the ids that annotations give the images and classes in which something was found.
+
+    Raises
+    ------
+    InputError
+        If ``path`` is none of COCO results, or the annotations do not know an image or class.
+    """
+    call = f"save({str(path)!r}, truth={str(truth)!r})"
+    check_holds_ids(call, path)
+    images = [found.names[number] for number in np.unique(found.images)]
+    classes = [found.classes[label] for label in np.unique(found.labels)]
+    return Ids.of_truth(call, truth, images, classes)
+
+
+def check_holds_ids(call: str, path: Path) -> None:
+    """Refuse a format that has no place for the ids of annotations."""
+    if path.suffix.lower() != ".json":
+        raise InputError(
+            f"{call}: only .json (COCO results) holds the ids of the truth; use that ending, or "
+            f"leave the truth out."
+        )
+
+
 def read(path: Path) -> Detections:
     """Return the detections in a file; see `Detections.read`."""
-    readers = {".csv": table.parse, ".json": coco.parse}
+    readers = {".csv": table.parse, ".json": coco.parse, ".geojson": geojson.parse}
     ending = path.suffix.lower()
     if ending not in readers:
         raise InputError(
-            f"{path}: detections are read from .csv or .json (COCO results), and {_ending(path)}."
+            f"{path}: detections are read from .csv, .json (COCO results) or .geojson, and "
+            f"{_ending(path)}."
         )
     text = read_text(path)
     try:
         return readers[ending](text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def read_text(path: Path) -> str:
-    """Return a text file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror or first_line(error)}; check the path."
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8.") from None
 
 
 def _ending(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from fullconv.errors import InputError
 from fullconv.files import check_local
 from fullconv.geometry import Pair
+
+OWN: Final = "own"
+"""Where each image lies by its own file."""
 
 
 class Georeferenced(Protocol):
@@ -75,6 +78,8 @@ class Detections:
         Height and width of the original images; None where not known.
     probabilities : numpy.ndarray or None
         ``(n, K)``: the scores of all classes in each box, where they are known.
+    places : tuple of Georeferenced or None
+        Where each image lies in the world; None where not known. Boxes are in pixels all the same.
 
     Raises
     ------
@@ -91,6 +96,7 @@ class Detections:
     names: tuple[str, ...]
     sizes: tuple[Pair | None, ...]
     probabilities: NDArray[np.float64] | None = None
+    places: tuple[Georeferenced | None, ...] = ()
 
     def __post_init__(self) -> None:
         scores = np.asarray(self.scores, dtype=np.float64)
@@ -103,6 +109,8 @@ class Detections:
         }
         if self.probabilities is not None:
             arrays["probabilities"] = np.asarray(self.probabilities, dtype=np.float64)
+        if not self.places:
+            object.__setattr__(self, "places", (None,) * len(self.names))
         self._check(arrays)
         order = np.lexsort((-scores, images))
         for name, array in arrays.items():
@@ -112,11 +120,12 @@ class Detections:
         counts = {name: len(array) for name, array in arrays.items()}
         if len(set(counts.values())) > 1:
             raise InputError(f"Detections: expected as many of each; got {counts}.")
-        if len(self.names) != len(self.sizes):
-            raise InputError(
-                f"Detections: expected a size for each image; got {len(self.names)} names and "
-                f"{len(self.sizes)} sizes."
-            )
+        for told, what in (("size", self.sizes), ("place", self.places)):
+            if len(self.names) != len(what):
+                raise InputError(
+                    f"Detections: expected a {told} for each image; got {len(self.names)} names "
+                    f"and {len(what)} {told}s."
+                )
         if not (np.isfinite(arrays["boxes"]).all() and np.isfinite(arrays["scores"]).all()):
             raise InputError("Detections: expected finite boxes and scores.")
         for name, most in (("labels", len(self.classes)), ("images", len(self.names))):
@@ -129,9 +138,12 @@ class Detections:
 
     @classmethod
     def read(cls, path: str | Path) -> Detections:
-        """Return the detections in a file that `save` wrote: .csv, or .json with COCO results.
+        """Return the detections in a file that `save` wrote: .csv, .json or .geojson.
 
-        The CSV files of WSInfer are read as well: each patch with its most likely class.
+        Boxes, scores, classes and the names of images come back as they were; files hold no image
+        and .json no class in which nothing was found. The CSV files of WSInfer are read as well:
+        each patch with its most likely class. COCO results of other programs do not name their
+        images and classes; these keep their ids, for `evaluate` with the annotations.
 
         Raises
         ------
@@ -143,7 +155,12 @@ class Detections:
         return read(check_local("Detections.read(path)", path, reads=True))
 
     def save(
-        self, path: str | Path, georeference: Georeferenced | None = None, *, named: bool = False
+        self,
+        path: str | Path,
+        georeference: Georeferenced | Literal["own"] | None = OWN,
+        *,
+        named: bool = False,
+        truth: str | Path | None = None,
     ) -> None:
         """Write the detections in the format that the ending tells.
 
@@ -152,21 +169,35 @@ class Detections:
         path : str or Path
             ``.csv`` with the columns of WSInfer, ``.json`` with COCO results, or ``.geojson`` for
             QuPath: see `fullconv.detections.formats`.
-        georeference : Georeferenced, optional
-            Then ``.geojson`` holds the coordinates of the raster instead of pixels.
+        georeference : Georeferenced, "own" or None
+            Whose coordinates ``.geojson`` holds: those of the image, where it has some, or of
+            another raster; None for pixels, as QuPath counts.
         named : bool
-            Whether ``.csv`` names the image of each box also where there is only one image.
+            Whether ``.csv`` begins with the image of each box also where there is only one image,
+            which else stands behind WSInfer's columns.
+        truth : str or Path, optional
+            COCO annotations, whose ids of images and categories ``.json`` then holds, found by
+            name. Without it both are counted from 1.
 
         Raises
         ------
         InputError
-            If the ending is not known, or the format cannot hold these detections.
+            If the ending is not known, the format cannot hold these detections, or the truth does
+            not know one of their images or classes.
         OutputError
             If the file cannot be written; nothing is left half-written.
         """
-        from fullconv.detections.formats import write
+        from fullconv.detections.formats import check_place, truth_ids, write
 
-        write(self, check_local("save(path)", path), georeference, named)
+        place = check_local("save(path)", path)
+        if georeference == OWN:
+            georeference = self.places[0] if len(self.places) == 1 else None
+        else:
+            check_place(place, georeference)
+        ids = None
+        if truth is not None:
+            ids = truth_ids(self, place, check_local("save(truth)", truth, reads=True))
+        write(self, place, georeference, named, ids)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -204,8 +235,9 @@ class Detections:
             scores=self.scores[mine],
             labels=self.labels[mine],
             images=np.zeros(int(mine.sum()), dtype=np.int64),
-            names=(name,),
+            names=(self.names[number],),
             sizes=(self.sizes[number],),
+            places=(self.places[number],),
             probabilities=None if self.probabilities is None else self.probabilities[mine],
         )
 
@@ -226,12 +258,8 @@ def joined(found: Sequence[Detections]) -> Detections:
         tuple(name for each in found for name in each.names),
         tuple(size for each in found for size in each.sizes),
         None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
+        tuple(place for each in found for place in each.places),
     )
-
-
-def unnamed_classes(count: int) -> tuple[str, ...]:
-    """Return the names of so many classes of a model that names none."""
-    return tuple(f"class {number}" for number in range(count))
 
 
 def _images(count: int) -> str:

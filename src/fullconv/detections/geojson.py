@@ -6,21 +6,32 @@ corner, with ``objectType``, ``classification`` (name, and color as red, green, 
 annotations", GeoJSON).
 
 A raster's own coordinate reference system stands in the ``crs`` member of GeoJSON 2008, which
-RFC 7946 has left out and GDAL still writes and reads.
+RFC 7946 has left out and GDAL still writes and reads. Each feature then has the box in pixels, as
+``box``.
+
+What is of no use to QuPath and GIS stands in a member ``fullconv`` of the collection: the name of
+the image, those of all classes, and whether the corners are in other coordinates than pixels. Names
+are written as Note [Names in files] says.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from fullconv.detections.found import Detections, Georeferenced
 from fullconv.detections.palette import colour_of
+from fullconv.detections.table import PREFIX
+from fullconv.detections.text import dump_json, load_json
 from fullconv.errors import InputError
+from fullconv.names import as_text, from_text
+from fullconv.placement import NOWHERE, epsg
 
-PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+OWN = "fullconv"
+BOX = "box"
+SCORE = "score"
 
 
 def lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str]:
@@ -40,28 +51,38 @@ def lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str
 
 
 def _lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str]:
-    transform = PIXELS if georeference is None else georeference.transform
+    transform = NOWHERE if georeference is None else georeference.transform
     yield '{"type": "FeatureCollection",'
+    classes = [as_text(name) for name in found.classes]
+    told: dict[str, Any] = {"image": as_text(found.names[0]), "classes": classes}
+    if georeference is not None:
+        told["placed"] = True
+    yield f'\n"{OWN}": {dump_json(told)},'
     if georeference is not None and georeference.crs:
-        yield f'\n"crs": {json.dumps(crs_member(georeference.crs), ensure_ascii=False)},'
+        yield f'\n"crs": {dump_json(crs_member(georeference.crs))},'
     yield '\n"features": ['
     for number, one in enumerate(found):
-        measurements = {"score": one.score}
+        measurements = {SCORE: one.score}
         if found.probabilities is not None:
             chances = found.probabilities[number].tolist()
             measurements |= {
-                f"prob_{name}": chance for name, chance in zip(found.classes, chances, strict=True)
+                f"{PREFIX}{name}": chance for name, chance in zip(classes, chances, strict=True)
             }
-        feature = {
+        feature: dict[str, Any] = {
             "type": "Feature",
             "geometry": {"type": "Polygon", "coordinates": [ring(one.box, transform)]},
             "properties": {
                 "objectType": "detection",
-                "classification": {"name": one.name, "color": list(colour_of(one.label))},
+                "classification": {
+                    "name": classes[one.label],
+                    "color": list(colour_of(one.label)),
+                },
                 "measurements": measurements,
             },
         }
-        yield (",\n" if number else "\n") + json.dumps(feature, ensure_ascii=False)
+        if georeference is not None:
+            feature["properties"][BOX] = list(one.box)
+        yield (",\n" if number else "\n") + dump_json(feature)
     yield "\n]}\n"
 
 
@@ -86,11 +107,82 @@ def crs_member(wkt: str) -> dict[str, Any]:
     longitude and latitude on WGS 84 as CRS84, because their order in GeoJSON is that of CRS84.
     Any other is given as it is, which GDAL reads as well.
     """
-    code = re.search(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$', wkt)
+    code = epsg(wkt)
     if code is None:
         name = wkt
-    elif code[1] == "4326":
+    elif code == "4326":
         name = "urn:ogc:def:crs:OGC:1.3:CRS84"
     else:
-        name = f"urn:ogc:def:crs:EPSG::{code[1]}"
+        name = f"urn:ogc:def:crs:EPSG::{code}"
     return {"type": "name", "properties": {"name": name}}
+
+
+def parse(text: str) -> Detections:
+    """Return the detections in a collection of polygons, each with the box around it.
+
+    Where another program has dropped the names, the image is called "", and classes are in the
+    order in which they come.
+    """
+    held = load_json(text)
+    try:
+        features, told = list(held["features"]), held.get(OWN) or {}
+        image = from_text(str(told.get("image", "")))
+        classes = [str(name) for name in told.get("classes", ())]
+        is_placed = "crs" in held or bool(told.get("placed"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            "expected a GeoJSON FeatureCollection, as fullconv writes it; something is missing or "
+            "broken."
+        ) from None
+    places = {name: place for place, name in reversed(list(enumerate(classes)))}
+    boxes, scores, labels, every = [], [], [], []
+    for number, one in enumerate(features):
+        try:
+            boxes.append(_box(one, is_placed))
+            properties = one["properties"]
+            measurements = properties["measurements"]
+            name = str(properties["classification"]["name"])
+            if places.setdefault(name, len(classes)) == len(classes):
+                classes.append(name)
+            labels.append(places[name])
+            scores.append(float(measurements[SCORE]))
+            every.append(
+                {key: float(n) for key, n in measurements.items() if key.startswith(PREFIX)}
+            )
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise InputError(
+                f"feature {number} is no detection; expected a polygon with a classification and a "
+                f"score among its measurements."
+            ) from None
+    chances = [[one.get(f"{PREFIX}{name}", np.nan) for name in classes] for one in every]
+    probabilities = np.array(chances, dtype=np.float64).reshape(len(every), len(classes))
+    return Detections(
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(scores, dtype=np.float64),
+        np.array(labels, dtype=np.int64),
+        np.zeros(len(boxes), dtype=np.int64),
+        tuple(from_text(name) for name in classes),
+        (image,),
+        (None,),
+        None if np.isnan(probabilities).any() or not len(every) else probabilities,
+    )
+
+
+def _box(feature: Mapping[str, Any], is_placed: bool) -> tuple[float, float, float, float]:
+    """Return the box of a feature in pixels."""
+    own = feature["properties"].get(BOX)
+    if own is not None:
+        x0, y0, x1, y1 = (float(edge) for edge in own)
+        return x0, y0, x1, y1
+    if is_placed:
+        raise InputError(
+            f"its boxes are in the coordinates of a raster, and have lost those in pixels "
+            f"({BOX}); write them again."
+        )
+    if feature["geometry"]["type"] != "Polygon":
+        raise ValueError
+    corners = np.array([point[:2] for point in feature["geometry"]["coordinates"][0]], np.float64)
+    (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return x0, y0, x1, y1

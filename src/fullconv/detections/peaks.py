@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.geometry import Grid, Pair
+from fullconv.windows import Windows, WindowsAlong
 
 BLOCK_SCORES = 1 << 24
 """Scores that are read at once, about: 64 MB as float32."""
@@ -39,14 +40,20 @@ class Peaks:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def boxes(self, grid: Grid) -> NDArray[np.float64]:
+    def boxes(self, windows: Windows | Grid) -> NDArray[np.float64]:
         """Return the windows as ``(n, 4)``, x0, y0, x1, y1 in pixels, half-open."""
-        y, x = self.rows * grid.step[0], self.columns * grid.step[1]
-        boxes = np.stack([x, y, x + grid.window[1], y + grid.window[0]], axis=1)
+        if isinstance(windows, Grid):
+            counts = [int(max(numbers, default=0)) + 1 for numbers in (self.rows, self.columns)]
+            windows = Windows.regular(windows, counts)
+        rows, columns = windows.axes
+        y, x = rows.starts(self.rows), columns.starts(self.columns)
+        boxes = np.stack([x, y, x + columns.window, y + rows.window], axis=1)
         return boxes.astype(np.float64)
 
 
-def peaks(scores: Any, grid: Grid, threshold: float, iou: float, classes: Sequence[int]) -> Peaks:
+def peaks(
+    scores: Any, windows: Windows | Grid, threshold: float, iou: float, classes: Sequence[int]
+) -> Peaks:
     """Return the windows that reach a threshold and that no neighbour outdoes.
 
     A neighbour is one of the eight windows around, where it overlaps this one by more than
@@ -60,8 +67,8 @@ def peaks(scores: Any, grid: Grid, threshold: float, iou: float, classes: Sequen
         ``(K, rows, columns)``, of anything that is sliced like an array: NumPy, a memory map, a
         zarr array. It is read by blocks of whole chunks, where it has chunks; the result does not
         depend on them.
-    grid : Grid
-        Window and step.
+    windows : Windows or Grid
+        Where they lie; by a grid, all a step apart.
     threshold : float
         The least score, in the units of ``scores``.
     iou : float
@@ -85,7 +92,9 @@ def peaks(scores: Any, grid: Grid, threshold: float, iou: float, classes: Sequen
                 f"peaks(classes={list(classes)}): there is no class {label}; the heatmap has "
                 f"classes 0 to {shape[0] - 1}."
             )
-    neighbours = _neighbours(grid, iou)
+    if isinstance(windows, Grid):
+        windows = Windows.regular(windows, [max(1, count) for count in shape[1:]])
+    neighbours = _neighbours(windows, iou)
     found = [
         _of_block(scores, block, threshold, neighbours)
         for group in _class_groups(scores, sorted(set(classes)))
@@ -108,16 +117,42 @@ class _Block:
     columns: Pair
 
 
-def _neighbours(grid: Grid, iou: float) -> list[Pair]:
-    """Return the places, as (rows, columns) away, whose windows overlap by more than ``iou``."""
-    h, w = grid.window
+@dataclass(frozen=True, eq=False)
+class _Neighbour:
+    """A place, as (rows, columns) away, and which windows overlap theirs by more than ``iou``.
+
+    ``near`` is True where all do; else it says so of the windows of every row and column.
+    """
+
+    away: Pair
+    near: NDArray[np.bool_] | bool
+
+
+def _neighbours(windows: Windows, iou: float) -> list[_Neighbour]:
+    """Return the places whose windows overlap too much, of any window."""
+    h, w = (axis.window for axis in windows.axes)
     found = []
-    for y, x in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        shared = max(0, h - abs(y) * grid.step[0]) * max(0, w - abs(x) * grid.step[1])
+    for away in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        rows, columns = (_shared(axis, n) for axis, n in zip(windows.axes, away, strict=True))
+        shared = rows[:, None] * columns
         # The same division as in `overlap.py`, so that both agree on what overlaps too much.
-        if shared / (2 * h * w - shared) > iou:
-            found.append((y, x))
+        near = shared / (2 * h * w - shared) > iou
+        if near.any():
+            found.append(_Neighbour(away, bool(near.all()) or near))
     return found
+
+
+def _shared(axis: WindowsAlong, away: int) -> NDArray[np.int64]:
+    """Return the pixels that windows along an axis share with the one that is so many further.
+
+    One number for all where they lie a step apart.
+    """
+    if not axis.has_flush:
+        return np.array([max(0, axis.window - abs(away) * axis.step)])
+    starts = axis.positions(0, axis.count)
+    others = starts[np.clip(np.arange(axis.count) + away, 0, axis.count - 1)]
+    shared: NDArray[np.int64] = np.maximum(0, axis.window - np.abs(others - starts))
+    return shared
 
 
 def _class_groups(scores: Any, classes: Sequence[int]) -> list[tuple[int, ...]]:
@@ -148,7 +183,7 @@ def _chunks(scores: Any) -> tuple[int, int, int]:
 
 
 def _of_block(
-    scores: Any, block: _Block, threshold: float, neighbours: list[Pair]
+    scores: Any, block: _Block, threshold: float, neighbours: list[_Neighbour]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return labels, rows and columns ``(3, n)``, and scores, of the peaks of one block."""
     first, last = block.classes[0], block.classes[-1]
@@ -165,17 +200,32 @@ def _of_block(
         # Comparisons with what is not a number are false, which is what is wanted.
         good[inner] = seen[inner] >= threshold
         if good.any():
-            _drop_outdone(good, seen, neighbours)
+            _drop_outdone(good, seen, neighbours, (y0, x0))
         row, column = np.nonzero(good)
         places.append(np.stack([np.full_like(row, label), row + y0, column + x0]))
         best.append(seen[row, column].astype(np.float64))
     return np.concatenate(places, axis=1), np.concatenate(best)
 
 
-def _drop_outdone(good: NDArray[np.bool_], seen: NDArray[Any], neighbours: list[Pair]) -> None:
-    """Clear, in place, whatever one of its neighbours outdoes."""
+def _drop_outdone(
+    good: NDArray[np.bool_], seen: NDArray[Any], neighbours: list[_Neighbour], at: Pair
+) -> None:
+    """Clear, in place, whatever one of its neighbours outdoes; the block begins ``at``."""
     height, width = seen.shape
-    for y, x in neighbours:
+    for neighbour in neighbours:
+        y, x = neighbour.away
         mine = (slice(max(0, -y), height - max(0, y)), slice(max(0, -x), width - max(0, x)))
         theirs = (slice(max(0, y), height - max(0, -y)), slice(max(0, x), width - max(0, -x)))
-        good[mine] &= ~(seen[theirs] > seen[mine])
+        outdone = seen[theirs] > seen[mine]
+        if not isinstance(neighbour.near, bool):
+            outdone &= _part(neighbour.near, at, mine)
+        good[mine] &= ~outdone
+
+
+def _part(near: NDArray[np.bool_], at: Pair, mine: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """Return what concerns some rows and columns of a block; axes of one number hold for all."""
+    rows, columns = (
+        slice(None) if count == 1 else slice(begin + part.start, begin + part.stop)
+        for count, begin, part in zip(near.shape, at, mine, strict=True)
+    )
+    return near[rows, columns]

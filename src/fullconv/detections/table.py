@@ -2,8 +2,9 @@
 
 ``minx,miny,width,height`` in pixels, then ``prob_<class>`` for every class, as in the files that
 WSInfer puts into ``model-outputs-csv``. Where only one score of a box is known, it stands in the
-column of its class and the others are empty. An ``image`` column comes first where there are
-several images, or where it is asked for. Columns ``label`` (class number) and ``score`` come last.
+column of its class and the others are empty. Then come ``label`` (class number) and ``score``. A
+column ``image`` comes first where there are several images, or where it is asked for, and last
+where there is one. Names are written as Note [Names in files] says.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from fullconv.detections.found import Detections
+from fullconv.detections.text import difference, end
 from fullconv.errors import InputError
+from fullconv.names import as_text, from_text
 
+IMAGE = "image"
 CORNERS = ("minx", "miny", "width", "height")
 PREFIX = "prob_"
 
@@ -24,22 +28,22 @@ PREFIX = "prob_"
 def lines(found: Detections, named: bool) -> Iterator[str]:
     """Yield the lines of the file."""
     named = named or len(found.names) > 1
-    yield _line(
-        [*(["image"] if named else []), *CORNERS]
-        + [f"{PREFIX}{name}" for name in found.classes]
-        + ["label", "score"]
-    )
+    first, last = ([IMAGE], []) if named else ([], [IMAGE])
+    chances = [f"{PREFIX}{as_text(name)}" for name in found.classes]
+    yield _line([*first, *CORNERS, *chances, "label", "score", *last])
+    names = [as_text(name) for name in found.names]
     for number, one in enumerate(found):
         x0, y0, x1, y1 = one.box
-        row = [one.image] if named else []
-        row.extend(_number(value) for value in (x0, y0, x1 - x0, y1 - y0))
+        image = [names[found.images[number]]]
+        row = [_number(x0), _number(y0), difference(x0, x1), difference(y0, y1)]
         if found.probabilities is not None:
             row.extend(_number(value) for value in found.probabilities[number].tolist())
         else:
             known = [""] * len(found.classes)
             known[one.label] = _number(one.score)
             row.extend(known)
-        yield _line([*row, str(one.label), _number(one.score)])
+        row.extend([str(one.label), _number(one.score)])
+        yield _line([*image, *row] if named else [*row, *image])
 
 
 def parse(text: str) -> Detections:
@@ -51,7 +55,7 @@ def parse(text: str) -> Detections:
     rows = list(csv.reader(io.StringIO(text)))
     header = rows[0] if rows else []
     columns = {name: place for place, name in enumerate(header)}
-    classes = tuple(name[len(PREFIX) :] for name in header if name.startswith(PREFIX))
+    classes = tuple(from_text(name[len(PREFIX) :]) for name in header if name.startswith(PREFIX))
     if not all(name in columns for name in CORNERS) or not classes:
         raise InputError(
             f"expected the columns {', '.join(CORNERS)} and {PREFIX}<class>, as fullconv "
@@ -64,7 +68,8 @@ def parse(text: str) -> Detections:
         try:
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} columns instead of {len(header)}")
-            x, y, width, height = (float(row[place]) for place in corners)
+            x, y, width, height = (row[place] for place in corners)
+            box = (float(x), float(y), end(x, width), end(y, height))
             chance = [float(row[place]) if row[place] else np.nan for place in chances]
             if "label" in columns and "score" in columns:
                 label, score = int(row[columns["label"]]), float(row[columns["score"]])
@@ -75,21 +80,21 @@ def parse(text: str) -> Detections:
                 score = chance[label]
         except ValueError as error:
             raise InputError(f"line {number} cannot be read ({error}).") from None
-        boxes.append((x, y, x + width, y + height))
+        boxes.append(box)
         scores.append(score)
         labels.append(label)
-        images.append(row[columns["image"]] if "image" in columns else "")
+        images.append(row[columns[IMAGE]] if IMAGE in columns else "")
         every.append(chance)
-    names = tuple(dict.fromkeys(images)) or ("",)
+    places = {image: place for place, image in enumerate(dict.fromkeys(images or [""]))}
     probabilities = np.array(every, dtype=np.float64).reshape(len(every), len(classes))
     return Detections(
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
         np.array(scores, dtype=np.float64),
         np.array(labels, dtype=np.int64),
-        np.array([names.index(image) for image in images], dtype=np.int64),
+        np.array([places[image] for image in images], dtype=np.int64),
         classes,
-        names,
-        (None,) * len(names),
+        tuple(from_text(image) for image in places),
+        (None,) * len(places),
         None if np.isnan(probabilities).any() or not len(every) else probabilities,
     )
 

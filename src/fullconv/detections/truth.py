@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.detections.coco import image_id, load_json
-from fullconv.detections.formats import read_text
-from fullconv.detections.found import Detections, unnamed_classes
+from fullconv.detections.annotations import Annotations
+from fullconv.detections.found import Detections
+from fullconv.detections.numbered import Numbered, composed
+from fullconv.detections.pairing import Unpaired, pair, refuse_unpaired, some
 from fullconv.detections.voc import read_voc
 from fullconv.errors import InputError
 
@@ -20,11 +21,12 @@ from fullconv.errors import InputError
 class TrueBox(NamedTuple):
     """One true box.
 
-    ``label`` is a class name, or a class number where the truth names none. An ``ignored`` box
-    (difficult in Pascal VOC, a crowd in COCO) need not be found, and finding it is no mistake.
+    ``image`` is the place of its image among the names. ``label`` is a class name, or a class
+    number where the truth names none. An ``ignored`` box (difficult in Pascal VOC, a crowd in COCO)
+    need not be found, and finding it is no mistake.
     """
 
-    image: str
+    image: int
     box: tuple[float, float, float, float]
     label: str | int
     ignored: bool = False
@@ -53,8 +55,12 @@ class Truth:
         ``(n,)`` bool: boxes that neither need to be found nor count as false.
     left_out : numpy.ndarray
         How many boxes without an area the truth held, for each image.
-    aliases : dict
-        What else files may call an image, with its place in ``names``.
+    are_stems : bool
+        Whether the names of images lack their endings, as in Pascal VOC.
+    image_ids : mapping
+        What COCO annotations call each image, with its place in ``names``.
+    categories : mapping
+        What COCO annotations call each class, with its name.
     """
 
     names: tuple[str, ...]
@@ -64,32 +70,51 @@ class Truth:
     images: NDArray[np.int64]
     ignored: NDArray[np.bool_]
     left_out: NDArray[np.int64]
-    aliases: Mapping[int | str, int]
+    are_stems: bool = False
+    image_ids: Mapping[int | str, int] = field(default_factory=dict)
+    categories: Mapping[int | str, str] = field(default_factory=dict)
+
+    def paired(self, names: Sequence[str]) -> list[int | Unpaired]:
+        """Return where images are in ``names``, or why one is not.
+
+        Images that COCO results number are found by these numbers, all others by their names: Note
+        [How names meet].
+        """
+        if tuple(names) == ("",):  # a file that does not name its only image
+            why = f"the detections do not name it, and it knows {some(self.names)}"
+            return [0 if len(self.names) == 1 else Unpaired(why)]
+        names = [name if isinstance(name, str) else str(name) for name in names]  # also paths
+        numbered: dict[str, int] = {
+            name: self.image_ids[name.id]
+            for name in names
+            if isinstance(name, Numbered) and name.id in self.image_ids
+        }
+        by_name = [name for name in names if name not in numbered]
+        found = pair(by_name, self.names, are_stems=self.are_stems)
+        found.update(numbered)
+        for name in by_name:
+            if isinstance(name, Numbered) and isinstance(name.id, int):
+                found[name] = Unpaired("it has no image of that number")
+        return [found[name] for name in names]
 
     def places(self, names: Sequence[str]) -> list[int]:
-        """Return where images are in ``names``: found without folder and ending.
+        """Return where images are in ``names``.
 
         Raises
         ------
         InputError
-            If the truth says nothing about an image.
+            If the truth says nothing about an image, or it is not clear which it is.
         """
-        if tuple(names) == ("",) and len(self.names) == 1:
-            return [0]  # A file that does not name its only image.
-        found = []
-        for name in names:
-            key = image_id(name)
-            if key not in self.aliases:
-                raise InputError(
-                    f"evaluate: the truth says nothing about the image {name!r}; it knows "
-                    f"{_some(self.names)}. Names are compared without folder and ending."
-                )
-            found.append(self.aliases[key])
-        return found
+        found = self.paired(names)
+        refuse_unpaired("evaluate", names, found)
+        return [place for place in found if isinstance(place, int)]
 
     def of_images(self, names: Sequence[str]) -> Truth:
         """Return the truth about some of the images alone."""
-        chosen = list(dict.fromkeys(self.places(names)))
+        return self.of_places(list(dict.fromkeys(self.places(names))))
+
+    def of_places(self, chosen: Sequence[int]) -> Truth:
+        """Return the truth about the images at some places alone."""
         mine = np.isin(self.images, chosen)
         now = {place: n for n, place in enumerate(chosen)}
         return replace(
@@ -99,8 +124,8 @@ class Truth:
             labels=self.labels[mine],
             images=np.array([now[place] for place in self.images[mine].tolist()], dtype=np.int64),
             ignored=self.ignored[mine],
-            left_out=self.left_out[chosen],
-            aliases={key: now[place] for key, place in self.aliases.items() if place in now},
+            left_out=self.left_out[list(chosen)],
+            image_ids={key: now[place] for key, place in self.image_ids.items() if place in now},
         )
 
 
@@ -115,9 +140,11 @@ def read_truth(truth: Any, classes: Sequence[str]) -> Truth:
         Names of the detections' classes: what a class number in the truth means.
     """
     if isinstance(truth, Detections):
-        return _truth(truth.names, [TrueBox(d.image, d.box, d.name) for d in truth], classes)
+        images = truth.images.tolist()
+        held = [TrueBox(n, d.box, d.name) for n, d in zip(images, truth, strict=True)]
+        return _truth(truth.names, held, classes)
     if isinstance(truth, Mapping):
-        return _truth(list(truth), list(_of_mapping(truth)), classes)
+        return _truth(list(map(str, truth)), list(_of_mapping(truth)), classes)
     if not isinstance(truth, str | Path):
         raise InputError(
             f"evaluate(truth): expected detections, a mapping from image names to (boxes, labels), "
@@ -127,15 +154,15 @@ def read_truth(truth: Any, classes: Sequence[str]) -> Truth:
     if path.is_dir():
         boxes: list[TrueBox] = []
         names = []
-        for name, held in read_voc(path):
+        for place, (name, objects) in enumerate(read_voc(path)):
             names.append(name)
-            boxes.extend(TrueBox(name, *each) for each in held)
-        return _truth(names, boxes, classes)
+            boxes.extend(TrueBox(place, *each) for each in objects)
+        return replace(_truth(names, boxes, classes), are_stems=True)
     return _of_coco(path, classes)
 
 
-def _of_mapping(truth: Mapping[str, Any]) -> Iterable[TrueBox]:
-    for name, held in truth.items():
+def _of_mapping(truth: Mapping[str, Any]) -> Iterator[TrueBox]:
+    for place, (name, held) in enumerate(truth.items()):
         try:
             boxes, labels = held
             corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).tolist()
@@ -147,71 +174,38 @@ def _of_mapping(truth: Mapping[str, Any]) -> Iterable[TrueBox]:
             ) from None
         for box, label in pairs:
             yield TrueBox(
-                name,
+                place,
                 (box[0], box[1], box[2], box[3]),
                 label if isinstance(label, str) else int(label),
             )
 
 
 def _of_coco(path: Path, classes: Sequence[str]) -> Truth:
-    """Return the truth of COCO annotations (cocodataset.org, "Data Format", 1.).
-
-    Where the detections' classes have no names, as in COCO results, they are category numbers.
-    """
-    text = read_text(path)
-    try:
-        held = load_json(text)
-        files = {image["id"]: str(image["file_name"]) for image in held["images"]}
-        labels: dict[int, str] = {one["id"]: str(one["name"]) for one in held["categories"]}
-        if tuple(classes) == unnamed_classes(len(classes)):
-            labels = {n: classes[n] if 0 <= n < len(classes) else labels[n] for n in labels}
-        boxes = []
-        for one in held["annotations"]:
-            x, y, width, height = (float(value) for value in one["bbox"])
-            corners = (x, y, x + width, y + height)
-            crowd = bool(one.get("iscrowd", 0))
-            boxes.append(
-                TrueBox(files[one["image_id"]], corners, labels[one["category_id"]], crowd)
-            )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{path}: expected COCO annotations: images with id and file_name, categories with id "
-            f"and name, and annotations with image_id, category_id and bbox as [x, y, width, "
-            f"height]; something is missing or broken."
-        ) from None
-    return _truth(list(files.values()), boxes, classes, {key: n for n, key in enumerate(files)})
+    """Return the truth of COCO annotations."""
+    held = Annotations.read(path)
+    places = {key: place for place, key in enumerate(held.images)}
+    boxes = [
+        TrueBox(places[one.image_id], one.box, held.categories[one.category_id], one.is_crowd)
+        for one in held.boxes
+    ]
+    found = _truth(list(held.images.values()), boxes, classes)
+    return replace(found, image_ids=places, categories=held.categories)
 
 
-def _truth(
-    names: Sequence[str],
-    boxes: Sequence[TrueBox],
-    classes: Sequence[str],
-    more: Mapping[int | str, int] | None = None,
-) -> Truth:
+def _truth(names: Sequence[str], boxes: Sequence[TrueBox], classes: Sequence[str]) -> Truth:
     """Return true boxes in arrays; a number instead of a class name is one of ``classes``."""
-    aliases: dict[int | str, int] = {}
-    for place, name in enumerate(names):
-        if aliases.setdefault(image_id(name), place) != place:
-            raise InputError(
-                f"evaluate: the truth has two images {image_id(name)!r}; names are compared "
-                f"without folder and ending."
-            )
     solid = [each for each in boxes if each.solid]
-    labels = [_class_name(each.label, classes) for each in solid]
-    known = tuple(dict.fromkeys(labels))
-    where = {name: place for place, name in enumerate(names)}
-    empty = np.array([where[each.image] for each in boxes if not each.solid], dtype=np.int64)
+    labels = [composed(_class_name(each.label, classes)) for each in solid]
+    known = {name: number for number, name in enumerate(dict.fromkeys(labels))}
+    empty = np.array([each.image for each in boxes if not each.solid], dtype=np.int64)
     return Truth(
         tuple(names),
-        known,
+        tuple(known),
         np.array([each.box for each in solid], dtype=np.float64).reshape(-1, 4),
-        np.array([known.index(label) for label in labels], dtype=np.int64),
-        np.array([where[each.image] for each in solid], dtype=np.int64),
+        np.array([known[label] for label in labels], dtype=np.int64),
+        np.array([each.image for each in solid], dtype=np.int64),
         np.array([each.ignored for each in solid], dtype=bool),
         np.bincount(empty, minlength=len(names)).astype(np.int64),
-        {**(more or {}), **aliases},
     )
 
 
@@ -224,8 +218,3 @@ def _class_name(label: str | int, classes: Sequence[str]) -> str:
             f"{len(classes) - 1}. Give the name instead."
         )
     return classes[label]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3]) or "no image"
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

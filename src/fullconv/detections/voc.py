@@ -13,6 +13,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from fullconv.errors import InputError, first_line
+from fullconv.sources.folders import files_below
 
 
 class VocBox(NamedTuple):
@@ -32,24 +33,27 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 def read_voc(folder: Path) -> Iterator[tuple[str, list[VocBox]]]:
-    """Yield (name of the image, its objects) for every XML file of a folder, by name.
+    """Yield (name of the image, its objects) for every XML file of a folder and below, by name.
 
-    The image is named by its annotation's file, as the VOC development kit does. Where a box is
-    marked without an extent (xmax = xmin), it has no area here either.
+    The image is named by its annotation's path in the folder, without ``.xml``, as the VOC
+    development kit does. Where a box is marked without an extent (xmax = xmin), it has no area here
+    either.
 
     Raises
     ------
     InputError
         If there is no XML file, or one is no annotation.
     """
-    paths = sorted(folder.glob("*.xml"))
+    below = files_below(folder, lambda path: not path.name.startswith("."))
+    paths = sorted(path for path in below if path.suffix.lower() == ".xml")
     if not paths:
         raise InputError(
             f"{folder}: no .xml file in this folder; give the folder of Pascal VOC annotations, "
             f"or a COCO .json file."
         )
     for path in paths:
-        yield path.stem, _objects(path)
+        if not path.name.startswith("."):
+            yield path.relative_to(folder).with_suffix("").as_posix(), _objects(path)
 
 
 def _objects(path: Path) -> list[VocBox]:

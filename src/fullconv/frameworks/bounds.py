@@ -14,13 +14,16 @@ from fullconv.errors import ModelError, TooLargeError
 MOST_NODES = 50_000
 """Operators in one model, with functions, branches and loops written out."""
 
+MOST_WRITTEN = 10_000
+"""Operators that branches, loops and lists may become; each takes a fraction of a millisecond."""
+
 MOST_TURNS = 1000
-"""Turns of one loop that are written out."""
+"""Turns of one loop, or pieces of one list, that are written out."""
 
 LARGEST = 1 << 28
 """Numbers in one tensor of one window: one gigabyte in single precision."""
 
-FEW = 1 << 22
+FEW = 1 << 24
 """Numbers that a tensor may always have, however small the image and the weights."""
 
 GROWTH = 1024
@@ -45,29 +48,42 @@ class Bounds:
         self.of_image = min(LARGEST, max(FEW, GROWTH * image))
         self.of_weights = max(FEW, 2 * weights)
         self.folded = 0
-        self.nodes = 0
+        self.nodes = self.written = 0
 
     def take_node(self) -> None:
         """Count an operator."""
         self.nodes += 1
         if self.nodes > MOST_NODES:
-            raise ModelError(
-                f"convert: the model has more than {MOST_NODES} operators, with its functions and "
-                f"loops written out; export it in a smaller form."
-            )
+            raise _too_many(MOST_NODES, "functions and loops")
+
+    def write_node(self) -> None:
+        """Count an operator that takes the place of a branch, a loop or a list."""
+        self.written += 1
+        if self.written > MOST_WRITTEN:
+            raise _too_many(MOST_WRITTEN, "branches, loops and lists")
+
+    def most(self, of_image: bool) -> int:
+        """Return how many numbers a tensor may have, by what it is made from."""
+        return self.of_image if of_image else self.of_weights
 
     def check(self, what: str, shape: Sequence[int], of_image: bool) -> None:
         """Refuse a tensor that is larger than what it is made from lets one expect."""
-        limit = self.of_image if of_image else self.of_weights
+        limit = self.most(of_image)
         if any(size < 0 for size in shape) or prod(shape) > limit:
             raise too_large(what, shape, limit)
 
     def fold(self, what: str, shape: Sequence[int]) -> None:
         """Count a constant that is about to be computed."""
-        self.check(what, shape, of_image=False)
         self.folded += prod(shape)
         if self.folded > FOLDED:
             raise too_large(what, shape, FOLDED)
+
+
+def _too_many(most: int, written: str) -> ModelError:
+    return ModelError(
+        f"convert: the model has more than {most} operators, with its {written} written out; "
+        f"export it in a smaller form."
+    )
 
 
 def too_large(what: str, shape: Sequence[int], limit: int) -> TooLargeError:

@@ -96,7 +96,7 @@ def verify_heatmap(
     kept = np.stack([heatmap[:, row, column] for row, column in places])
 
     def crop(row: int, column: int) -> NDArray[np.float32]:
-        x0, y0, x1, y1 = heatmap.grid.box(row, column)
+        x0, y0, x1, y1 = heatmap.windows.box(row, column)
         return prepared_pixels(image, preprocessing, (y0, y1), (x0, x1))[0]
 
     def scored(by: Scorer, count: int, first: int = 0) -> list[NDArray[Any]]:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError, first_line
+from fullconv.geometry import of_image
+from fullconv.placement import NOWHERE, Affine, Georeference, Placement
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
 from fullconv.scanning.validity import valid
@@ -28,17 +30,17 @@ RECORD = "FULLCONV"
 def placed(
     grid_window: tuple[int, int],
     step: tuple[int, int],
-    scale: tuple[float, float],
-    transform: tuple[float, float, float, float, float, float],
-) -> tuple[float, float, float, float, float, float]:
+    placement: Placement,
+    transform: Affine,
+) -> Affine:
     """Return the transform of a heatmap over an image with a transform.
 
     Each window is a cell as large as a step, around the window's centre: cell ``(i, j)`` has its
     upper left corner at ``i * s + (h - s) / 2`` pixels, and likewise along the columns.
     """
     a, b, c, d, e, f = transform
-    (h, w), (sy, sx), (zy, zx) = grid_window, step, scale
-    y, x = (h - sy) / 2 * zy, (w - sx) / 2 * zx
+    (h, w), (sy, sx), (zy, zx) = grid_window, step, placement.scale
+    y, x = placement.outward((h - sy) / 2, 0), placement.outward((w - sx) / 2, 1)
     return a * sx * zx, b * sy * zy, a * x + b * y + c, d * sx * zx, e * sy * zy, d * x + e * y + f
 
 
@@ -75,9 +77,10 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
     from rasterio.windows import Window
 
     metadata = heatmap.metadata
-    place = metadata["georeference"] or {"transform": (1, 0, 0, 0, 1, 0), "crs": ""}
+    place = heatmap.georeference or Georeference(NOWHERE, "")
+    grid = heatmap.grid
     transform = placed(
-        heatmap.grid.window, heatmap.grid.step, heatmap.scale, tuple(place["transform"])
+        of_image(grid.window), of_image(grid.step), heatmap.placement, place.transform
     )
     count, rows, columns = heatmap.shape
     stored = np.dtype(metadata["dtype"])
@@ -92,7 +95,7 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
         height=rows,
         count=count,
         dtype=dtype.name,
-        crs=place["crs"] or None,
+        crs=place.crs or None,
         transform=rasterio.Affine(*transform),
         nodata=NOT_SCANNED if dtype == np.uint8 else float("nan"),
         tiled=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from fullconv.closing import Closing
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
 from fullconv.geometry import Grid
 from fullconv.judging import Verification
+from fullconv.placement import Georeference, Placement, Space
 from fullconv.scanning.damage import Damage, find_damage, named
 from fullconv.scanning.digests import Checksums, is_sealed
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED, decoded
 from fullconv.scanning.validity import valid
+from fullconv.windows import Windows
 
 if TYPE_CHECKING:
-    pass
+    from fullconv.scanning.pixels import Seen
 
 RECORD_CHANGED = "their record was changed after it was written"
 
@@ -97,6 +100,13 @@ class Heatmap(Closing):
         fields = Verification.__dataclass_fields__
         return Verification(**{name: held[name] for name in fields if name in held})
 
+    @cached_property
+    def windows(self) -> Windows:
+        """Where the windows of each row and column lie in the image that was scanned."""
+        return Windows.of(
+            self.grid, self.metadata["image_size"], self.metadata.get("cover", "whole")
+        )
+
     @property
     def checksums(self) -> Checksums | None:
         """The digests of its tiles; None where it was made before heatmaps had any."""
@@ -132,10 +142,43 @@ class Heatmap(Closing):
             )
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def placement(self) -> Placement:
+        """Where what was scanned lies in the original image."""
+        held = self.metadata.get("placement")
+        if held is None:
+            return Placement.between(self.metadata["image_size"], self.metadata["original_size"])
+        return Placement.parse(held)
+
+    @property
+    def scale(self) -> tuple[float, ...]:
         """Pixels of the original image per pixel that was scanned, (row, column)."""
-        original, scanned = self.metadata["original_size"], self.metadata["image_size"]
-        return original[0] / scanned[0], original[1] / scanned[1]
+        return self.placement.scale
+
+    @property
+    def seen(self) -> Seen | None:
+        """What the network saw of some pixels; None where it was not looked at."""
+        from fullconv.scanning.pixels import Seen
+
+        held = self.metadata.get("pixels")
+        return None if held is None else Seen(**held)
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the original image lies; None where its file does not say."""
+        held = self.metadata["georeference"]
+        return held and Georeference(tuple(held["transform"]), held["crs"])
+
+    @property
+    def space(self) -> Space:
+        """The coordinates of the original image; its pixels where it has no others."""
+        held = self.metadata.get("space")
+        if held is not None:
+            return Space.parse(held)
+        um = self.metadata["um_per_pixel"]
+        if um is not None:
+            scale = self.placement.scale
+            return Space.of_resolution([n / z for n, z in zip(um, scale, strict=True)])
+        return Space((1.0,) * len(self.grid.step), (0.0,) * len(self.grid.step))
 
     @property
     def foreground(self) -> list[int]:
@@ -146,9 +189,7 @@ class Heatmap(Closing):
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image."""
-        x0, y0, x1, y1 = self.grid.box(row, column)
-        sy, sx = self.scale
-        return x0 * sx, y0 * sy, x1 * sx, y1 * sy
+        return self.placement.box(self.windows.box(row, column))
 
     def __getitem__(self, place: Any) -> NDArray[np.floating[Any]]:
         """Return scores as floating point numbers, NaN where nothing was scanned.
@@ -214,20 +255,18 @@ def describe(store: Any, heatmap: Heatmap) -> None:
     """Write what the heatmap is: OME-Zarr 0.5 for viewers, and fullconv's own record.
 
     OME-NGFF 0.5, 'multiscales': the scale is the distance between neighbouring windows, and the
-    translation is the centre of the first window, both in pixels of the original image or, where
-    its resolution is known, in micrometres. Pixel 0 is centred on 0 there, half a pixel from the
-    image's edge.
+    translation is the centre of the first window, both in the coordinates that the image itself
+    has: those of its own OME metadata, micrometres where only its resolution is known, else pixels
+    of the original image, of which the first is centred on 0.
     """
     import zarr
 
-    grid, scale, metadata = heatmap.grid, heatmap.scale, heatmap.metadata
-    um_per_pixel = metadata["um_per_pixel"]
-    unit = (1.0, 1.0)
-    if um_per_pixel is not None:
-        unit = um_per_pixel[0] / scale[0], um_per_pixel[1] / scale[1]
-    distance = [s * z * u for s, z, u in zip(grid.step, scale, unit, strict=True)]
-    first = [(w / 2 * z - 0.5) * u for w, z, u in zip(grid.window, scale, unit, strict=True)]
-    space = {"type": "space"} | ({"unit": "micrometer"} if um_per_pixel else {})
+    grid, placement, metadata = heatmap.grid, heatmap.placement, heatmap.metadata
+    own = heatmap.space
+    axes = range(len(grid.step))
+    distance = [grid.step[axis] * placement.scale[axis] * own.scale[axis] for axis in axes]
+    first = [own.at(placement.outward(grid.window[axis] / 2, axis), axis) for axis in axes]
+    space = {"type": "space"} | ({"unit": own.unit} if own.unit else {})
     brightest = LEVELS if metadata["dtype"] == "uint8" else 1  # as stored, which viewers show
     channels = [
         {

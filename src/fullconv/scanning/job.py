@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import ImageError
+from fullconv.errors import ImageError, ImageWarning
+from fullconv.geometry import Pair, of_image
+from fullconv.names import as_text
 from fullconv.runtimes import native
 from fullconv.scanning import record
 from fullconv.scanning.check import verify_heatmap
@@ -20,12 +24,14 @@ from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.measure import choose_lanes, choose_plan, largest_plan
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
+from fullconv.scanning.pixels import Seen, look, remark
 from fullconv.scanning.progress import Listener, Meter
 from fullconv.scanning.region import Region
 from fullconv.scanning.storing import encoded
 from fullconv.scanning.task import Scored, Task, prepared_pixels
 from fullconv.sources import Source
 from fullconv.tiling import Plan, Tile
+from fullconv.windows import Windows
 
 
 @dataclass
@@ -36,6 +42,8 @@ class Job:
     ----------
     odd_windows : int
         Windows that hold NaN or infinite pixels, so far.
+    seen : Seen or None
+        What the network sees of some pixels, where it was looked at.
     """
 
     engine: Engine
@@ -45,11 +53,20 @@ class Job:
     origin: Mapping[str, str] | None
     progress: Listener | None
     odd_windows: int = 0
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         image, options = self.image, self.options
-        self.region = Region.of(self.fcn.grid, image.size, image.scale, options.roi, options.mask)
+        windows = Windows.of(self.fcn.grid, image.size, options.cover)
+        self.region = Region.of(windows, image, options.roi, options.mask)
         self.preprocessing = options.prepared(self.fcn)
+
+    def look(self) -> None:
+        """Look at some pixels, and warn of those that cannot be what the model was trained on."""
+        self.seen = look(self.image, self.region, self.preprocessing)
+        line = remark(self.seen, self.image, self.preprocessing)
+        if line is not None:
+            warnings.warn(line, ImageWarning, stacklevel=2)
 
     @property
     def fcn(self) -> FullyConvolutional:
@@ -61,14 +78,15 @@ class Job:
         from zarr.storage import MemoryStore
 
         self.image.first_contents()
+        self.look()
         store, dtype = MemoryStore(), self.options.dtype
         task = self.task({})
-        create(store, (task.scores_of_a_window(), *task.plan.counts), task.plan.shape, dtype, {})
+        create(store, task.shape, of_image(task.plan.shape), dtype, {})
         scores = scores_in(store)
 
         def write(tile: Tile, made: Scored) -> None:
             stored = encoded(made.scores, dtype)
-            scores[:, slice(*tile.rows), slice(*tile.columns)] = stored
+            scores[(slice(None), *tile.cells)] = stored
 
         self.score(task, np.zeros(len(task.plan), np.bool_), write, 0)
         return Heatmap(scores, self.finished(task, scores), None)
@@ -76,17 +94,10 @@ class Job:
     def task(self, chosen: Mapping[str, Any]) -> Task:
         """Choose what runs and by which tiles, or take what an earlier run has chosen."""
         fcn, options, size = self.fcn, self.options, self.image.size
-        name = chosen.get("runtime", options.runtime)
-        name = native(fcn) if name == "native" else name
+        name = self._runtime(chosen)
         memory_bytes = options.memory(fcn, name)
         shape = chosen.get("tile", options.tile)
-
-        def plan_for(lanes: int) -> Plan:
-            if shape is None:
-                return largest_plan(fcn, size, memory_bytes // lanes)
-            rows, columns = fcn.grid.shape(size)
-            return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
-
+        plan_for = partial(self._plan, memory_bytes, shape)
         runtime = self.engine.runtime(
             name,
             size,
@@ -98,6 +109,8 @@ class Job:
             plan = choose_plan(fcn, self.engine.digest, size, memory_bytes, runtime, self._pixels)
         else:
             plan = plan_for(runtime.lanes)
+        if options.cover == "all":
+            plan = plan.covering()
         return Task(
             self.image,
             self.preprocessing,
@@ -107,6 +120,29 @@ class Job:
             options.output,
             fcn.shape.channels,
         )
+
+    def _runtime(self, chosen: Mapping[str, Any]) -> str:
+        name: str = chosen.get("runtime", self.options.runtime)
+        return native(self.fcn) if name == "native" else name
+
+    def _plan(self, memory_bytes: int, shape: Pair | None, lanes: int) -> Plan:
+        """Return the largest tiles of so many lanes, or those that are asked for."""
+        fcn, size = self.fcn, self.image.size
+        if shape is None:
+            return largest_plan(fcn, size, memory_bytes // lanes)
+        rows, columns = fcn.grid.shape(size)
+        return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+
+    def planned(self) -> tuple[Plan, int, str]:
+        """Return the largest tiles that a scan would take, how many at a time, and what runs them.
+
+        Nothing is opened or measured.
+        """
+        name, options = self._runtime({}), self.options
+        plan_for = partial(self._plan, options.memory(self.fcn, name), options.tile)
+        lanes = choose_lanes(plan_for, name)
+        plan = plan_for(lanes)
+        return (plan.covering() if options.cover == "all" else plan), lanes, name
 
     def _pixels(self, tile: Tile) -> NDArray[np.float32]:
         """Return a tile's prepared pixels, ``(1, C, h, w)``."""
@@ -120,7 +156,7 @@ class Job:
         windows: int,
     ) -> None:
         """Score all tiles that are not done yet, in which so many windows are."""
-        meter = Meter(self.image, task.plan.counts, self.region.count(), self.progress)
+        meter = Meter(self.image, of_image(task.plan.counts), self.region.count(), self.progress)
         meter.before = windows
         meter.tell()
         lanes = task.runtime.lanes
@@ -138,9 +174,10 @@ class Job:
         """Return all that is to be known of the heatmap, with the check of some windows."""
         metadata = record.made(self.engine, task, self.options.dtype, scores.shape[0])
         metadata |= {
-            "origin": dict(self.origin) if self.origin else None,
+            "origin": {k: as_text(v) for k, v in self.origin.items()} if self.origin else None,
             "odd_windows": self.odd_windows,
             "windows": self.region.count() - self.odd_windows,
+            "pixels": self.seen.as_dict() if self.seen else None,
         }
         if self.options.windows_to_check:
             model = self.fcn.model if self.classifier is None else self.classifier

@@ -11,9 +11,10 @@ from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, of_image
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import Source, fit_channels, open_source, resized
+from fullconv.windows import check_cover
 
 MEMORY_BYTES = 512_000_000
 """What the tensors of the tiles that are computed at a time may take. Pixels read ahead, decoded
@@ -44,6 +45,7 @@ class Options:
     own_um_per_pixel: float | None = None
     bands: Sequence[int] | None = None
     scale: float = 1.0
+    cover: str = "whole"
     roi: Box | None = None
     mask: Any = None
     output: int = 0
@@ -63,6 +65,7 @@ class Options:
                 f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
                 f"0.5 halves the image, and finds what is twice as large."
             )
+        check_cover(self.cover)
         if self.tile is not None and not (are_whole(self.tile, 1) and len(self.tile) == 2):
             raise InputError(
                 f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."
@@ -107,18 +110,26 @@ class Options:
     def open(self, fcn: FullyConvolutional, source: Any) -> Source:
         """Open an image at the level, resolution and scale that is asked for, with the model's
         channels."""
+        return self.fitted(fcn, self.read(fcn, source))
+
+    def read(self, fcn: FullyConvolutional, source: Any) -> Source:
+        """Open an image at the level and resolution that is asked for, with its own bands."""
+        of_image(fcn.grid.window)
         preprocessing = self.prepared(fcn)
         um_per_pixel = self.um_per_pixel
         if um_per_pixel is None and self.level is None and preprocessing is not None:
             # What is open already is at the resolution that was chosen for it.
             um_per_pixel = None if isinstance(source, Source) else preprocessing.um_per_pixel
-        image = open_source(
+        return open_source(
             source,
             level=self.level,
             um_per_pixel=um_per_pixel,
             own_um_per_pixel=self.own_um_per_pixel,
             bands=self.bands,
         )
+
+    def fitted(self, fcn: FullyConvolutional, image: Source) -> Source:
+        """Return an open image with the model's channels, at the scale that is asked for."""
         image = fit_channels(image, fcn.shape.channels)
         if self.scale != 1:
             height, width = (max(1, round(n * self.scale)) for n in image.size)

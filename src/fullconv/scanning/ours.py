@@ -67,7 +67,7 @@ def make_part(folder: Path) -> bool:
 def record_in(path: Path) -> dict[str, Any] | None:
     """Return the record of a run; None where it is lost or damaged.
 
-    Those of before have no seal: they are returned, to be refused.
+    Those of before have no seal and no form: they are returned, to be refused.
     """
     try:
         return _whole(json.loads(path.read_bytes()))
@@ -84,10 +84,12 @@ def copy_in(heatmap: Path) -> dict[str, Any] | None:
 
 
 def _whole(record: Any) -> dict[str, Any] | None:
-    if not isinstance(record, dict) or ("seal" in record and not is_sealed(record)):
+    if not isinstance(record, dict):
         return None
-    is_known = all(isinstance(record.get(part), dict) for part in ("asked", "chosen"))
-    return record if is_known else None
+    if not all(isinstance(record.get(part), dict) for part in ("asked", "chosen")):
+        return None
+    is_of_before = "seal" not in record and "form" not in record["asked"]
+    return record if is_of_before or is_sealed(record) else None
 
 
 def remove_heatmap(folder: Path) -> None:

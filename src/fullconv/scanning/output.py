@@ -62,8 +62,9 @@ def _write(
         record.refuse_other(ledger.folder, begun["asked"], asked, todo)
     repair = None if finished is None or overwrite else Repair.of(finished)
     chosen = begun["chosen"] if begun is not None else {}
+    job.look()
     task = job.task(chosen or (repair.chosen if repair else {}))
-    task.scores_of_a_window()  # of an output that the model has, before all is begun
+    _ = task.shape  # of an output that the model has, before all is begun
     try:
         if begun is None:
             begun = ledger.begin({"asked": asked, "chosen": record.chosen(task)})

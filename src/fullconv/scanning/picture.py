@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from fullconv.files import whole
 from fullconv.overlay import draw_overlay
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.sources import Source, fit_channels, resized
+from fullconv.sources import Source, resized
+from fullconv.sources.channels import as_shown
+from fullconv.windows import WindowsAlong
 
 LONGEST = 2048
 """Pixels of the longer side: more do not fit a screen."""
@@ -45,12 +47,24 @@ def save_overlay(
     size = _reduced(image.size)
     shrunk = [n / whole_ for n, whole_ in zip(size, image.size, strict=True)]
     (h, w), (sy, sx) = heatmap.grid.window, heatmap.grid.step
-    # A reduced cell stands for `count` windows, and its centre lies in the middle of theirs.
-    window = (h + (count - 1) * sy) * shrunk[0], (w + (count - 1) * sx) * shrunk[1]
+    window = h * shrunk[0], w * shrunk[1]
     step = count * sy * shrunk[0], count * sx * shrunk[1]
-    picture = draw_overlay(small_picture(image, size), reduced, window, step)
+    y, x = (
+        _centres(axis, count) * by for axis, by in zip(heatmap.windows.axes, shrunk, strict=True)
+    )
+    picture = draw_overlay(small_picture(image, size), reduced, window, step, centres=(y, x))
     with whole(path) as temporary:
         picture.save(temporary)
+
+
+def _centres(axis: WindowsAlong, count: int) -> NDArray[np.float64]:
+    """Return where cells of ``count`` windows lie: in the middle of theirs."""
+    centres = axis.positions(0, axis.count) + axis.window / 2
+    first = np.arange(0, axis.count, count)
+    middle: NDArray[np.float64] = (
+        centres[first] + centres[np.minimum(first + count, axis.count) - 1]
+    ) / 2
+    return middle
 
 
 def reduce_scores(heatmap: Heatmap, labels: Sequence[int]) -> tuple[NDArray[np.float64], int]:
@@ -85,11 +99,10 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
 
 def small_picture(image: Source, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return an image in another size as RGB of 8 bits, ``(H, W, 3)``."""
-    shown = fit_channels(image, 3) if image.bands in (1, 2, 4) else image
+    shown = as_shown(image)
     if size != shown.size:
         shown = resized(shown, size)
     pixels = shown.read((0, size[0]), (0, size[1]))
-    pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     known = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()

@@ -10,6 +10,7 @@ from typing import Any
 
 from fullconv import __version__
 from fullconv.errors import InputError
+from fullconv.names import as_text
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.options import Options
@@ -25,8 +26,10 @@ WHAT = {
     "image": "another image",
     "read": "another level, resolution, size or bands of the image",
     "pixels": "the image as it was before it changed",
+    "place": "the image where it lay before",
     "preprocessing": "pixels prepared in another way",
     "region": "another part of the image",
+    "cover": "another --cover",
     "dtype": "another --dtype",
     "output": "another output of the model",
     "runtime": "another --runtime",
@@ -75,11 +78,17 @@ def asked(
     """Return what decides the scores, to be compared with that of an earlier run."""
     return {
         "model": digest,
-        "image": Path(image.name).name,
+        "image": as_text(Path(image.name).name),
         "read": {k: v for k, v in image.describe().items() if k != "path"},
         "pixels": image.fingerprint(),
+        "place": {
+            "placement": image.placement.as_dict(),
+            "space": image.facts.space.as_dict() if image.facts.space else None,
+            "georeference": _placed(image),
+        },
         "preprocessing": preprocessing.to_json() if preprocessing else None,
         "region": region.describe(),
+        "cover": None if options.cover == "whole" else options.cover,
         "output": options.output,
         "dtype": options.dtype,
         "runtime": options.runtime,
@@ -112,14 +121,19 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "exact": fcn.report.exact,
         "window": list(fcn.grid.window),
         "step": list(fcn.grid.step),
+        "cover": task.plan.cover,
+        "positions": task.plan.all_windows.describe(),
         "channels": fcn.shape.channels,
         # Of a model with several outputs, the names are those of one of them.
         "classes": names if len(names) == scores else [],
         "background": fcn.background,
         "image": _found_again(image),
         "image_size": list(image.size),
+        "lacks_pixels": image.lacks_pixels,
         "original_size": list(image.original_size),
+        "placement": image.placement.as_dict(),
         "um_per_pixel": list(image.um_per_pixel) if image.um_per_pixel else None,
+        "space": image.facts.space.as_dict() if image.facts.space else None,
         "georeference": _placed(image),
         "preprocessing": task.preprocessing.to_json() if task.preprocessing else None,
         "region": task.region.describe(),
@@ -135,7 +149,7 @@ def _found_again(image: Source) -> dict[str, Any]:
     """Return how the image is opened again, from whatever folder."""
     described = dict(image.describe())
     if described.get("path"):
-        described["path"] = str(Path(described["path"]).absolute())
+        described["path"] = as_text(str(Path(described["path"]).absolute()))
     return described
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from math import ceil, floor, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Grid, Pair
-from fullconv.sources import open_source
-
-MASK_BYTES = 1 << 30
-"""A mask is held in memory, one byte for each of its pixels; it may be much smaller than its image,
-over which it is stretched."""
+from fullconv.geometry import Pair
+from fullconv.scanning.mask import Mask
+from fullconv.sources import Source
+from fullconv.windows import Windows, WindowsAlong
 
 AT_ONCE = 1 << 22
 """Windows that are counted at a time."""
+
+HAIR = 1e-6
+"""Of a pixel: edges that were scaled meet windows that they just hold."""
 
 Box = tuple[float, float, float, float]
 
@@ -32,39 +31,29 @@ class Region:
 
     Attributes
     ----------
+    windows : Windows
+        Of the image that is scanned.
     rows, columns : (int, int)
         The windows that lie wholly inside the rectangle that was asked for, half-open.
-    mask : NDArray of bool or None
-        ``(height, width)`` over the whole image; a window counts where its centre is on it.
-    grid : Grid
-        The windows.
-    size : (int, int)
-        Height and width of the image that is scanned.
+    mask : Mask or None
+        Over the whole image; a window counts where its centre is on it.
     """
 
+    windows: Windows
     rows: Pair
     columns: Pair
-    mask: NDArray[np.bool_] | None
-    grid: Grid
-    size: Pair
+    mask: Mask | None
 
     @classmethod
     def of(
-        cls,
-        grid: Grid,
-        size: Pair,
-        scale: tuple[float, float],
-        roi: Sequence[float] | None,
-        mask: Any,
+        cls, windows: Windows, image: Source, roi: Sequence[float] | None = None, mask: Any = None
     ) -> Region:
         """Return the region that a rectangle of the original image and a mask leave.
 
         Parameters
         ----------
-        grid, size
-            The windows, and the size of the image that they lie in.
-        scale : (float, float)
-            Pixels of the original image per pixel that is scanned, (row, column).
+        windows, image
+            What is scanned.
         roi : (x0, y0, x1, y1) or None
             In pixels of the original image.
         mask : array, path or None
@@ -75,20 +64,19 @@ class Region:
         InputError
             If no window is left.
         """
-        counts = grid.shape(size)
-        rows, columns = (0, counts[0]), (0, counts[1])
+        rows, columns = ((0, axis.count) for axis in windows.axes)
         if roi is not None:
             x0, y0, x1, y1 = _edges(roi)
-            rows = _inside(y0 / scale[0], y1 / scale[0], grid, 0, counts[0])
-            columns = _inside(x0 / scale[1], x1 / scale[1], grid, 1, counts[1])
+            y0, y1 = (image.placement.inward(edge, 0) for edge in (y0, y1))
+            x0, x1 = (image.placement.inward(edge, 1) for edge in (x0, x1))
+            rows, columns = _inside(y0, y1, windows.axes[0]), _inside(x0, x1, windows.axes[1])
             if rows[0] >= rows[1] or columns[0] >= columns[1]:
+                height, width = (axis.window for axis in windows.axes)
                 raise InputError(
-                    f"roi={roi}: no window of {grid.window[1]}x{grid.window[0]} pixels lies "
-                    f"wholly inside; give a larger rectangle."
+                    f"roi={roi}: no window of {width}x{height} pixels lies wholly inside; give a "
+                    f"larger rectangle."
                 )
-        found = cls(rows, columns, None if mask is None else _read(mask), grid, size)
-        if found.mask is not None and not found.mask.any():
-            raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
+        found = cls(windows, rows, columns, None if mask is None else Mask.read(mask, image))
         if not any(found._counts()):
             raise InputError(
                 "mask: it marks no window's centre, so there is nothing to scan; mark more of the "
@@ -98,10 +86,26 @@ class Region:
 
     def describe(self) -> dict[str, Any]:
         """Return what tells this region from another, as JSON values."""
-        mask = None
-        if self.mask is not None:
-            mask = [*self.mask.shape, zlib.crc32(np.packbits(self.mask).tobytes())]
+        mask = None if self.mask is None else self.mask.describe()
         return {"rows": list(self.rows), "columns": list(self.columns), "mask": mask}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the mask, in one line each."""
+        if self.mask is None:
+            return ()
+        if self.mask.told == "size":
+            return self.mask.remarks
+        (top, bottom), (left, right) = self.rows, self.columns
+        covered = sum(
+            int(np.count_nonzero(self._at(rows, self.columns)[1])) for rows in self._bands()
+        )
+        every = (bottom - top) * (right - left)
+        if covered == every:
+            return self.mask.remarks
+        share = f"{100 * covered / every:.3g}"
+        line = f"the mask {self.mask.name} lies by its {self.mask.told} over {share} % of the image"
+        return (*self.mask.remarks, f"{line}; the rest is not scanned.")
 
     def wanted(self, rows: Pair, columns: Pair) -> NDArray[np.bool_]:
         """Return which windows of a rectangle of windows are to be scored."""
@@ -110,19 +114,17 @@ class Region:
             (j >= self.columns[0]) & (j < self.columns[1])
         )
         if self.mask is not None:
-            y, x = (
-                ((n * step + window / 2) * cells / pixels).astype(np.intp)
-                for n, step, window, cells, pixels in zip(
-                    (i, j),
-                    self.grid.step,
-                    self.grid.window,
-                    self.mask.shape,
-                    self.size,
-                    strict=True,
-                )
-            )
-            chosen &= self.mask[np.ix_(y, x)]
+            chosen &= self._at(rows, columns)[0]
         return chosen
+
+    def _at(self, rows: Pair, columns: Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which windows' centres are marked, and which lie on the mask at all."""
+        assert self.mask is not None
+        y, x = (
+            axis.positions(*part).astype(np.float64) + axis.window / 2
+            for axis, part in zip(self.windows.axes, (rows, columns), strict=True)
+        )
+        return self.mask.at(y, x)
 
     def touches(self, rows: Pair, columns: Pair) -> bool:
         """Whether any window of a rectangle of windows is to be scored."""
@@ -144,10 +146,14 @@ class Region:
         if self.mask is None:
             yield (bottom - top) * (right - left)
             return
-        band = max(1, AT_ONCE // (right - left))
-        for row in range(top, bottom, band):
-            rows = row, min(row + band, bottom)
+        for rows in self._bands():
             yield int(np.count_nonzero(self.wanted(rows, self.columns)))
+
+    def _bands(self) -> Iterator[Pair]:
+        """Yield rows of windows, as many at a time as are looked at."""
+        band = max(1, AT_ONCE // (self.columns[1] - self.columns[0]))
+        for row in range(self.rows[0], self.rows[1], band):
+            yield row, min(row + band, self.rows[1])
 
 
 def _edges(roi: Any) -> Box:
@@ -165,31 +171,9 @@ def _edges(roi: Any) -> Box:
     )
 
 
-def _inside(start: float, stop: float, grid: Grid, axis: int, count: int) -> Pair:
+def _inside(start: float, stop: float, axis: WindowsAlong) -> Pair:
     """Return the windows between two edges, half-open."""
-    step, window = grid.step[axis], grid.window[axis]
-    hair = 1e-6  # of a pixel: edges that were scaled meet windows that they just hold
-    first = max(0, ceil((start - hair) / step))
-    last = min(count - 1, floor((stop + hair - window) / step))
-    return first, last + 1
-
-
-def _read(mask: Any) -> NDArray[np.bool_]:
-    with ExitStack() as stack:
-        source = open_source(mask)
-        if source is not mask:  # what the caller has opened is the caller's to close
-            stack.callback(source.close)
-        height, width = source.size
-        if height * width > MASK_BYTES:
-            raise InputError(
-                f"mask {source.name}: {width}x{height} pixels are more than fit in memory; give it "
-                f"smaller, it is stretched over the image."
-            )
-        found = np.empty(source.size, np.bool_)
-        colours = source.bands - (source.bands in (2, 4))  # the last of these is alpha
-        band = max(1, 1 << 24 // max(1, width * source.bands))
-        for top in range(0, height, band):
-            rows = (top, min(top + band, height))
-            pixels = source.read(rows, (0, width))[:, :, :colours]
-            found[slice(*rows)] = ((pixels != 0) & (pixels == pixels)).any(axis=2)
-    return found
+    positions = axis.positions(0, axis.count)
+    first = int(np.searchsorted(positions, start - HAIR, "left"))
+    last = int(np.searchsorted(positions, stop + HAIR - axis.window, "right"))
+    return first, last

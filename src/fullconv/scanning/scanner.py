@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import InputError
+from fullconv.errors import ImageWarning, InputError
 from fullconv.files import check_local
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
@@ -34,6 +35,7 @@ def scan(
     own_um_per_pixel: float | None = None,
     bands: Sequence[int] | None = None,
     scale: float = 1.0,
+    cover: str = "whole",
     roi: Box | None = None,
     mask: Any = None,
     output: int = 0,
@@ -73,11 +75,15 @@ def scan(
         them. By default the resolution that the model's preprocessing names.
     scale : float
         The image is resized by this much first: 0.5 finds objects of twice the size.
+    cover : {"whole", "all"}
+        Windows a step apart; or, where the step leaves a rest, last ones flush with the border as
+        well, which then are the last row and column of the heatmap (`Heatmap.windows`).
     roi : (x0, y0, x1, y1), optional
         In pixels of the original image: only windows that lie wholly inside are scored.
     mask : array, path or Source, optional
-        Any image, which is stretched over this one: only windows whose centre falls on a pixel
-        that is not 0 are scored.
+        Any image, which is laid over this one by its georeference, its space or its resolution,
+        and stretched over it where it has none: only windows whose centre falls on a pixel that is
+        not 0 are scored.
     output : int
         Which of several outputs of the model.
     dtype : {"float32", "float16", "uint8"}
@@ -129,6 +135,8 @@ def scan(
     -----
     HeatmapWarning
         Of what was lost of an unfinished output, and is computed again.
+    ImageWarning
+        Of what is odd about the image, or of a place on the ground that is not used.
 
     Notes
     -----
@@ -142,6 +150,7 @@ def scan(
         own_um_per_pixel,
         bands,
         scale,
+        cover,
         roi,
         mask,
         output,
@@ -165,6 +174,8 @@ def scan(
         if engine is None:
             engine = stack.enter_context(Engine(fcn))
         job = Job(engine, image, options, classifier, origin, progress)
+        for line in (*image.facts.remarks, *job.region.remarks):
+            warnings.warn(line, ImageWarning, stacklevel=2)
         if place is None:
             return job.in_memory()
         return scan_to(job, place, resume, overwrite, repair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -11,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, ModelError
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import Grid, Pair, of_image
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
-from fullconv.sources.contents import checksum
+from fullconv.sources.contents import checksum, combined
 from fullconv.tiling import Plan, Tile
 
 BAND_BYTES = 1 << 20
@@ -25,10 +26,11 @@ BAND_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Prepared:
-    """A tile's pixels, ``(1, C, h, w)``, and which of its windows are not to be scored.
+    """The pixels of one pass, ``(1, C, h, w)``, and which of its windows are not to be scored.
 
     The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
-    or infinite pixels. ``checksum`` is of the pixels as they were read, where one is kept.
+    or infinite pixels, or some that are missing. ``checksum`` is of the pixels as they were read,
+    where one is kept.
     """
 
     pixels: NDArray[np.float32]
@@ -78,27 +80,61 @@ class Task:
             if self.region.touches(*tile.windows):
                 yield tile
 
-    def scores_of_a_window(self) -> int:
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Scores of a window, rows and columns of windows."""
+        return (self._scores_of_a_window(), *of_image(self.plan.counts))
+
+    def _scores_of_a_window(self) -> int:
         """Count the scores that the network gives to one window."""
         nothing = np.zeros((1, self.channels, *self.grid.window), np.float32)
         scores: int = self._leaf(self.runtime.run(nothing)).shape[1]
         return scores
 
-    def read(self, tile: Tile) -> Prepared:
-        """Return a tile's prepared pixels; windows that hold NaN or infinity are left out."""
+    def read(self, tile: Tile) -> list[Prepared]:
+        """Return the pixels of a tile, pass by pass, and which of its windows are left out.
+
+        Those are the windows that hold NaN, infinity, or pixels that the file does not hold.
+        """
+        return [self._read(one) for one in tile.passes]
+
+    def _read(self, tile: Tile) -> Prepared:
         room = self._room(self.channels * tile.pixel_count)
         held = self.image.read(*tile.pixels)
         kept = checksum(held) if self.image.is_sampled else None
         pixels, odd = prepare(held, self.preprocessing, room)
         wanted = self.region.wanted(*tile.windows)
         windows, touched = int(np.count_nonzero(wanted)), 0
+        missing = self.image.missing(*tile.pixels)
+        if missing is not None:
+            odd = missing if odd is None else odd | missing
         if odd is not None:
             wanted &= ~self._touched(odd, tile)
             touched = windows - int(np.count_nonzero(wanted))
         return Prepared(pixels[None], room, ~wanted, windows, touched, kept)
 
-    def compute(self, tile: Tile, held: Prepared) -> Scored:
+    def compute(self, tile: Tile, held: list[Prepared]) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
+        passes = [self._compute(one, part) for one, part in zip(tile.passes, held, strict=True)]
+        if len(passes) == 1:
+            return passes[0]
+        first = passes[0].scores
+        counts = [stop - start for start, stop in tile.windows]
+        scores = np.empty((len(first), *counts), first.dtype)
+        for one, made in zip(tile.passes, passes, strict=True):
+            within = [
+                slice(start - begin, stop - begin)
+                for (start, stop), (begin, _) in zip(one.windows, tile.windows, strict=True)
+            ]
+            scores[(slice(None), *within)] = made.scores
+        return Scored(
+            scores,
+            sum(one.windows for one in passes),
+            sum(one.odd for one in passes),
+            combined([one.checksum for one in passes]),
+        )
+
+    def _compute(self, tile: Tile, held: Prepared) -> Scored:
         scores = self._leaf(self.runtime.run(held.pixels))[0]
         expected = self.grid.shape(held.pixels.shape[2:])
         if scores.shape[-2:] != expected:
@@ -124,17 +160,13 @@ class Task:
 
     def _touched(self, odd: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
         """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
-        total = np.zeros((odd.shape[0] + 1, odd.shape[1] + 1), np.int64)
-        np.cumsum(np.cumsum(odd, axis=0, dtype=np.int64), axis=1, out=total[1:, 1:])
-        (h, w), (sy, sx) = self.grid.window, self.grid.step
-        y = np.arange(*tile.windows[0]) * sy - tile.pixels[0][0]
-        x = np.arange(*tile.windows[1]) * sx - tile.pixels[1][0]
-        inside = (
-            total[np.ix_(y + h, x + w)]
-            - total[np.ix_(y, x + w)]
-            - total[np.ix_(y + h, x)]
-            + total[np.ix_(y, x)]
-        )
+        inside = odd.astype(np.int64)
+        windows = zip(self.plan.all_windows.axes, tile.windows, tile.pixels, strict=True)
+        for axis, (along, own, (begin, _)) in enumerate(windows):
+            total = np.insert(np.cumsum(inside, axis=axis), 0, 0, axis=axis)
+            first = along.positions(*own) - begin
+            last = first + along.window
+            inside = np.take(total, last, axis=axis) - np.take(total, first, axis=axis)
         touched: NDArray[np.bool_] = inside > 0
         return touched
 

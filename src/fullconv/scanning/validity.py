@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from math import isfinite
 from typing import Any
 
 from fullconv.choices import DTYPES
 from fullconv.judging import Verification
+from fullconv.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
+from fullconv.scanning.pixels import Seen
+from fullconv.windows import COVERS
 
 Test = Callable[[Any], bool]
 
@@ -90,11 +94,28 @@ def _preprocessing(value: Any) -> bool:
 
 
 def _verification(value: Any) -> bool:
-    return all(name in value for name in Verification.__dataclass_fields__)
+    return all(field.name in value for field in fields(Verification) if field.default is MISSING)
 
 
 def _origin(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_text(item) for item in value.values())
+
+
+def _placement(value: Any) -> bool:
+    held = Placement.parse(value)
+    return _numbers(2)(held.scale) and min(held.scale) > 0 and _numbers(2)(held.offset)
+
+
+def _space(value: Any) -> bool:
+    held = Space.parse(value)
+    is_unit = _text(held.unit) and (held.unit_um is None or isfinite(held.unit_um))
+    return is_unit and _numbers(2)(held.scale) and _numbers(2)(held.translation)
+
+
+def _seen(value: Any) -> bool:
+    held = Seen(**value)
+    numbers = held.low, held.mean, held.high, held.least, held.most
+    return _numbers(5)(numbers) and (held.windows is None or _whole(held.windows))
 
 
 def _checksums(value: Any) -> bool:
@@ -123,10 +144,16 @@ OPTIONAL: dict[str, Test] = {
     "background": _text,
     "channels": lambda value: _whole(value, 1),
     "checksums": _checksums,
+    "cover": lambda value: value in COVERS,
     "georeference": lambda value: _numbers(6)(value["transform"]) and _text(value["crs"]),
+    "lacks_pixels": _truth,
     "odd_windows": _whole,
     "origin": _origin,
+    "pixels": _seen,
+    "placement": _placement,
+    "positions": lambda value: len(value) == 2,
     "run": _text,
+    "space": _space,
     "um_per_pixel": lambda value: _numbers(2)(value) and min(value) > 0,
     "verification": _verification,
     "windows": _whole,

@@ -8,11 +8,12 @@ another size (`resized`).
 
 from __future__ import annotations
 
+from fullconv.placement import Georeference
 from fullconv.sources.channels import fit_channels
 from fullconv.sources.finding import find_images
 from fullconv.sources.opening import open_source, reopen
 from fullconv.sources.resized import resized
-from fullconv.sources.source import Georeference, Source
+from fullconv.sources.source import Source
 
 __all__ = [
     "Georeference",

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.images import check_numbers
+from fullconv.sources.colours import of_picture
 from fullconv.sources.contents import Contents, contents_of_array
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Source
+from fullconv.sources.source import Facts, Source
 
 
 class ArraySource(Source):
     """A NumPy array ``(H, W, C)``; every rectangle costs the same."""
 
-    def __init__(self, name: str, pixels: NDArray[Any], **facts: Any) -> None:
+    def __init__(self, name: str, pixels: NDArray[Any], facts: Facts | None = None) -> None:
         height, width, bands = pixels.shape
-        super().__init__(name, (height, width), bands, pixels.dtype, block=(1, 1), **facts)
+        super().__init__(name, (height, width), bands, pixels.dtype, block=(1, 1), facts=facts)
         self._pixels = pixels
 
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
@@ -58,5 +59,8 @@ def open_array(pixels: NDArray[Any]) -> Pyramid:
     held = pixels
     height, width = held.shape[:2]
     return Pyramid(
-        "array", ((height, width),), lambda level, facts: ArraySource("array", held, **facts)
+        "array",
+        ((height, width),),
+        lambda level, facts: ArraySource("array", held, facts),
+        channels=of_picture(held.shape[2]),
     )

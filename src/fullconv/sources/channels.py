@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,16 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.sources.colours import (
+    GREY,
+    RGB,
+    Channel,
+    Channels,
+    is_grey,
+    is_rgb,
+    listed,
+    rgb_places,
+)
 from fullconv.sources.source import Source, View
 
 
@@ -17,7 +28,8 @@ class Selected(View):
     """Some bands of a source, counted from 0, in the wanted order."""
 
     def __init__(self, of: Source, bands: Sequence[int]) -> None:
-        super().__init__(of, {"bands": [band + 1 for band in bands]}, bands=len(bands))
+        step = {"bands": [band + 1 for band in bands]}
+        super().__init__(of, step, bands=len(bands), facts=of.facts_of(bands))
         self._bands = list(bands)
 
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
@@ -28,9 +40,10 @@ class Converted(View):
     """A source in other colours."""
 
     def __init__(
-        self, of: Source, channels: int, convert: Callable[[NDArray[Any]], NDArray[Any]]
+        self, of: Source, channels: Channels, convert: Callable[[NDArray[Any]], NDArray[Any]]
     ) -> None:
-        super().__init__(of, {"channels": channels}, bands=channels)
+        facts = replace(of.facts, channels=channels)
+        super().__init__(of, {"channels": len(channels)}, bands=len(channels), facts=facts)
         self._convert = convert
 
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
@@ -60,34 +73,64 @@ def select_bands(source: Source, bands: Sequence[int]) -> Source:
 def fit_channels(source: Source, channels: int) -> Source:
     """Return the source with exactly as many bands as a model takes channels.
 
-    Alpha is dropped (4 bands to 3, 2 to 1), grey is repeated (1 or 2 to 3), and colours become
-    grey by the weights of ITU-R BT.601-7, section 2.5.1, in Pillow's integers for 8 bits.
+    Only what the file calls colour is taken for it, in whatever order it is stored: colours come as
+    red, green and blue, without transparency and other bands; grey is repeated (1 to 3); and
+    colours become grey by the weights of ITU-R BT.601-7, section 2.5.1, in Pillow's integers for 8
+    bits. As many bands as channels, of which the file does not say that they are colours, or which
+    the user has chosen, stay as they are.
 
     Raises
     ------
     InputError
         If neither is possible.
     """
-    have = source.bands
-    if have == channels:
+    found = source.channels
+    places = rgb_places(found)
+    is_chosen = "bands" in source.description
+    if source.bands == channels and (is_chosen or places in (None, (0, 1, 2)) or channels != 3):
         return source
-    if channels == 3 and have == 4:
-        return Converted(source, 3, lambda pixels: pixels[:, :, :3])
-    if channels == 3 and have in (1, 2):
-        return Converted(source, 3, lambda pixels: np.repeat(pixels[:, :, :1], 3, axis=2))
-    if channels == 1 and have == 2:
-        return Converted(source, 1, lambda pixels: pixels[:, :, :1])
-    if channels == 1 and have in (3, 4):
-        return Converted(source, 1, grey)
-    raise InputError(
-        f"{source.name} has {have} bands and the model takes {channels} channels; choose "
-        f"{channels} of the bands in the model's order with --bands, as in --bands "
-        f"{','.join(str(1 + band % have) for band in range(channels))}."
+    if channels == 3 and places is not None:
+        return Converted(source, RGB, lambda pixels: pixels[:, :, list(places)])
+    if channels == 3 and is_grey(found):
+        return Converted(source, RGB, lambda pixels: np.repeat(pixels[:, :, :1], 3, axis=2))
+    if channels == 1 and is_grey(found):
+        return Converted(source, GREY, lambda pixels: pixels[:, :, :1])
+    if channels == 1 and is_rgb(found) and places is not None:
+        return Converted(source, GREY, lambda pixels: grey(pixels[:, :, list(places)]))
+    raise _misfit(source, channels)
+
+
+def _misfit(source: Source, channels: int) -> InputError:
+    have = source.bands
+    known = any(channel.name or channel.colour for channel in source.channels)
+    named = f" ({listed(source.channels)})" if known else ""
+    return InputError(
+        f"{source.name} has {have} band{'s' * (have > 1)}{named} and the model takes {channels} "
+        f"channel{'s' * (channels > 1)}; choose {channels} of the bands in the model's order with "
+        f"--bands, as in --bands {','.join(str(1 + band % have) for band in range(channels))}."
     )
 
 
+def as_shown(source: Source) -> Source:
+    """Return the source in three bands to be looked at: its colours, else its first bands."""
+    found = source.channels
+    if source.bands == 3 and rgb_places(found) is None:
+        return source
+    if rgb_places(found) is not None or is_grey(found):
+        return fit_channels(source, 3)
+    first = [0, 1, 2] if source.bands > 2 else [0, 0, 0]
+    return Converted(source, (Channel(),) * 3, lambda pixels: pixels[:, :, first])
+
+
+def natural_channels(source: Source) -> int:
+    """Return as how many channels an image is taken where no model says: without transparency."""
+    if is_grey(source.channels):
+        return 1
+    return 3 if is_rgb(source.channels) else source.bands
+
+
 def grey(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return the luma of ``(h, w, 3 or 4)`` as ``(h, w, 1)``, in the same dtype."""
+    """Return the luma of ``(h, w, 3)`` as ``(h, w, 1)``, in the same dtype."""
     red, green, blue = (pixels[:, :, band : band + 1] for band in range(3))
     if pixels.dtype == np.uint8:
         # Weights in 65536ths, rounded: what Image.convert("L") computes (its Convert.c, L24).

@@ -120,6 +120,14 @@ def checksum(pixels: NDArray[Any]) -> int:
     return int(deflate_crc32(held))
 
 
+def combined(checksums: Sequence[int | None]) -> int | None:
+    """Return one checksum for several; None where one of them was not kept."""
+    kept = [one for one in checksums if one is not None]
+    if len(kept) < len(checksums):
+        return None
+    return kept[0] if len(kept) == 1 else checksum(np.array(kept, "<u4"))
+
+
 def signature_of(files: Sequence[Path]) -> Signature | None:
     """Return what tells that files have been written to, without reading them.
 

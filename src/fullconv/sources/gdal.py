@@ -27,7 +27,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.errors import ImageError, MissingExtraError
-from fullconv.sources.trouble import check_regular
+from fullconv.sources.sidecars import placing
+from fullconv.sources.trouble import check_regular, check_text, quiet
 
 try:
     import rasterio
@@ -115,9 +115,8 @@ class Opening:
         chosen = {} if self.level == 0 else {"overview_level": self.level - 1}
         # An absolute path cannot be taken for an address, or for what some driver calls its own.
         place = os.path.abspath(self.place) if isinstance(self.place, Path) else self.place
-        with warnings.catch_warnings():
-            # That a raster has no place on the ground is no reason to warn of anything here.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        # That a raster has no place on the ground is no reason to warn of anything here.
+        with quiet(NotGeoreferencedWarning):
             return rasterio.open(place, driver=self.driver, **chosen)
 
     @contextlib.contextmanager
@@ -145,7 +144,9 @@ def find_opening(path: Path) -> Opening | None:
     check_neighbours(path)
     for ending in TEXTS:
         for named in (path, path.with_suffix("")):
-            list(_there(named, ending))
+            for beside in _there(named, ending):
+                check_text(beside)
+    list(placing(path))
     for driver in DRIVERS:
         opening = Opening(path, driver, beside=driver in WITH_HEADER)
         if driver in _registered() and (driver != "netCDF" or _begins(path, *NETCDF_STARTS)):

@@ -163,7 +163,9 @@ def open_path(path: Path) -> Pyramid:
     if _installed("rasterio"):
         from fullconv.sources.raster import is_raster
 
-        if is_raster(path):
+        with reading(str(path)):
+            is_known = is_raster(path)
+        if is_known:
             return _open_raster(path)
     raise ImageError(
         f"{path} is not an image, or of a kind that fullconv does not know; give a PNG, JPEG, "
@@ -186,7 +188,8 @@ def _refuse_indirect(path: Path, start: bytes) -> None:
 
 
 def _open_folder(path: Path) -> Pyramid:
-    from fullconv.sources.zarr_folder import is_zarr, open_zarr
+    from fullconv.sources.ome_collection import is_zarr
+    from fullconv.sources.zarr_folder import open_zarr
 
     if not is_zarr(path):
         raise ImageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +12,16 @@ from PIL import Image
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.sources import interlaced
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
+from fullconv.sources.colours import of_picture
 from fullconv.sources.contents import Contents, contents_of, contents_of_bytes, signature_of
 from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, reading
+from fullconv.sources.sidecars import find_place
+from fullconv.sources.source import Facts
+from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, quiet, reading
 
 FORMATS = (
     "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN PSD "
@@ -35,8 +38,8 @@ AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", *DEEP)
 class PictureSource(ArraySource):
     """A picture that was decoded whole, of what its file held then."""
 
-    def __init__(self, path: Path, first: Contents, pixels: NDArray[Any], **facts: Any) -> None:
-        super().__init__(str(path), pixels, **facts)
+    def __init__(self, path: Path, first: Contents, pixels: NDArray[Any], facts: Facts) -> None:
+        super().__init__(str(path), pixels, facts)
         self._path, self._first = path, first
 
     def files(self) -> list[Path]:
@@ -96,9 +99,7 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         If it is damaged, or larger decoded than `DECODED_LIMIT_BYTES`.
     """
     name = str(path)
-    with reading(name), warnings.catch_warnings():
-        # Pillow warns about odd metadata, on stderr.
-        warnings.simplefilter("ignore")
+    with reading(name), quiet():  # Pillow warns about odd metadata, on stderr.
         signature = signature_of([path])
         size_bytes = path.stat().st_size
         if size_bytes > DECODED_LIMIT_BYTES:
@@ -112,8 +113,16 @@ def open_picture(path: Path, kind: str) -> Pyramid:
             size, pixels = _by_either(name, kind, data)
         if pixels.shape[:2] != size:
             raise damaged(name, "its parts disagree about its size")
+        place = find_place(path)
     held = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return Pyramid(name, (size,), lambda level, facts: PictureSource(path, first, held, **facts))
+    return Pyramid(
+        name,
+        (size,),
+        lambda level, facts: PictureSource(path, first, held, facts),
+        georeference=place.georeference,
+        channels=of_picture(held.shape[2]),
+        remarks=place.remarks,
+    )
 
 
 def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:
@@ -175,8 +184,10 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
     pixels: NDArray[Any]
     if kind == "JPEG" and image.mode in ("L", "RGB") and is_complete(data):
         pixels = imagecodecs.jpeg_decode(data)
-    elif kind == "PNG":
+    elif kind == "PNG" and not interlaced.is_interlaced(data):
         pixels = imagecodecs.png_decode(png_pixels(data))
+    elif kind == "PNG" and data[24] == 16:
+        pixels = interlaced.decode(data)
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
     else:

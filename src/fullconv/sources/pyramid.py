@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import ceil, isfinite, log2
 from typing import Any
 
 from fullconv.choices import LARGEST_SCALE
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
-from fullconv.sources.source import Georeference, Resolution, Source
+from fullconv.placement import Georeference, Placement, Space
+from fullconv.sources.colours import Channels
+from fullconv.sources.source import Facts, Resolution, Source
 
 NEAR = 0.01
 """Resolutions that differ by less are the same: slides are labelled no better than that."""
@@ -43,30 +45,83 @@ class Pyramid:
         ``(H, W)`` of every level, the full resolution first.
     open_level : callable
         Takes a level and the facts that all levels share, and opens it.
-    um_per_pixel : (float, float) or None
-        (row, column) at full resolution.
+    space : Space or None
+        The coordinates of the full resolution.
     georeference : Georeference or None
+        Where the full resolution lies on the ground.
+    placements : tuple of Placement
+        Where every level lies in the first, as the file declares it; by their sizes where it does
+        not (`placement_by_size`).
+    channels : tuple of Channel
+        What each band is, as far as the file says.
+    remarks : tuple of str
+        What is to be said of the file, in one line each.
     close : callable
         Lets go of the file, where no level is opened.
     """
 
     name: str
     sizes: tuple[Pair, ...]
-    open_level: Callable[[int, dict[str, Any]], Source]
-    um_per_pixel: Resolution | None = None
+    open_level: Callable[[int, Facts], Source]
+    space: Space | None = None
     georeference: Georeference | None = None
+    placements: tuple[Placement, ...] = ()
+    channels: Channels = ()
+    remarks: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None
 
-    def at(self, level: int, own: Resolution | None) -> Source:
-        """Open a level of an image that has the resolution ``own`` at full size."""
-        (height, width), (h, w) = self.sizes[0], self.sizes[level]
-        um = own and (own[0] * (height / h), own[1] * (width / w))
-        facts: dict[str, Any] = {
-            "original_size": self.sizes[0],
-            "um_per_pixel": um,
-            "georeference": self.georeference,
-        }
+    def __post_init__(self) -> None:
+        if not self.placements and all(min(size) > 0 for size in self.sizes):
+            by_size = tuple(placement_by_size(self.sizes[0], size) for size in self.sizes)
+            object.__setattr__(self, "placements", by_size)
+
+    def with_resolution(self, own: Resolution) -> Pyramid:
+        """Return the same with another resolution than the file says."""
+        scale = tuple(own)
+        translation = (0.0,) * len(scale)
+        held = self.space
+        if held is not None and held.unit_um is not None:
+            translation = tuple(n * held.unit_um for n in held.translation)
+        space = Space(scale, translation, "micrometer", 1.0)
+        return replace(self, space=space)
+
+    def um_per_pixel(self, level: int) -> tuple[float, ...] | None:
+        """Micrometres per pixel of a level; None where they are not known."""
+        own = self.space.um_per_pixel if self.space else None
+        scale = self.placements[level].scale
+        return own and tuple(um * n for um, n in zip(own, scale, strict=True))
+
+    def at(self, level: int, own: Resolution | None = None) -> Source:
+        """Open a level, of an image that has the resolution ``own`` where the file does not say."""
+        if own is not None:
+            return self.with_resolution(own).at(level)
+        facts = Facts(
+            self.sizes[0],
+            self.placements[level],
+            self.space,
+            self.georeference,
+            self.channels,
+            self.remarks,
+            (level, len(self.sizes)),
+        )
         return self.open_level(level, facts)
+
+
+def placement_by_size(size: Pair, level: Pair) -> Placement:
+    """Return where a level lies in its image, by their sizes alone.
+
+    Pyramids are made by whole factors, mostly by powers of 2, and what is left over at the end is
+    cut off or filled up. So the factor is the whole one that gives the sizes of all axes, and their
+    ratio only where there is none.
+    """
+    ratio = [n / m for n, m in zip(size, level, strict=True)]
+    near = {2 ** max(0, round(log2(max(ratio)))), *(round(n) for n in ratio)}
+    for factor in sorted(near, key=lambda n: (n & (n - 1) != 0, n)):
+        if factor and all(
+            n // factor <= m <= ceil(n / factor) for n, m in zip(size, level, strict=True)
+        ):
+            return Placement((float(factor),) * len(size), (0.0,) * len(size))
+    return Placement.between(level, size)
 
 
 def open_chosen(
@@ -93,17 +148,16 @@ def open_chosen(
             f"open_source(level={level}, um_per_pixel={um_per_pixel}): each of them chooses a "
             f"resolution; give one."
         )
-    own = pyramid.um_per_pixel
     if own_um_per_pixel is not None:
-        own = (own_um_per_pixel, own_um_per_pixel)
+        pyramid = pyramid.with_resolution((own_um_per_pixel, own_um_per_pixel))
     if um_per_pixel is None:
-        return pyramid.at(_existing(pyramid, level or 0), own)
-    if own is None:
+        return pyramid.at(_existing(pyramid, level or 0))
+    if pyramid.um_per_pixel(0) is None:
         raise InputError(
             f"{pyramid.name} does not say how large its pixels are, and {um_per_pixel:g} um per "
             f"pixel are asked for; say it with --image-um-per-pixel (own_um_per_pixel in Python)."
         )
-    return _at_resolution(pyramid, own, um_per_pixel)
+    return _at_resolution(pyramid, um_per_pixel)
 
 
 def _is_length(um: Any) -> bool:
@@ -121,16 +175,12 @@ def _existing(pyramid: Pyramid, level: int) -> int:
     return level
 
 
-def _at_resolution(pyramid: Pyramid, own: Resolution, wanted: float) -> Source:
+def _at_resolution(pyramid: Pyramid, wanted: float) -> Source:
     from fullconv.sources.resized import resized
 
-    height, width = pyramid.sizes[0]
-    fine = [
-        level
-        for level, (h, w) in enumerate(pyramid.sizes)
-        if max(own[0] * (height / h), own[1] * (width / w)) <= wanted * (1 + NEAR)
-    ]
-    source = pyramid.at(fine[-1] if fine else 0, own)
+    levels = [pyramid.um_per_pixel(level) for level in range(len(pyramid.sizes))]
+    fine = [n for n, um in enumerate(levels) if um and max(um) <= wanted * (1 + NEAR)]
+    source = pyramid.at(fine[-1] if fine else 0)
     um = source.um_per_pixel
     assert um is not None, "a resolution was given"
     if all(abs(n / wanted - 1) <= NEAR for n in um):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.placement import Georeference
 from fullconv.sources.contents import NO_PIXELS, files_below
 from fullconv.sources.gdal import (
     WITH_HEADER,
@@ -26,7 +27,9 @@ from fullconv.sources.gdal import (
     overviews,
 )
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Georeference, Source
+from fullconv.sources.raster_pixels import Meaning, check_parts
+from fullconv.sources.sidecars import Place
+from fullconv.sources.source import Facts, Source
 from fullconv.sources.trouble import check_block, damaged, reading
 from fullconv.sources.virtual import read_mosaic
 
@@ -40,11 +43,14 @@ class RasterSource(Source):
         opening: Opening,
         parts: Sequence[Path],
         bands: Sequence[int],
-        dtype: Any,
-        **facts: Any,
+        meaning: Meaning,
+        size: Pair,
+        block: Pair,
+        facts: Facts,
     ) -> None:
-        super().__init__(str(path), bands=len(bands), dtype=np.dtype(dtype), **facts)
+        super().__init__(str(path), size, len(bands), meaning.dtype, block=block, facts=facts)
         self._path, self._opening, self._parts, self._bands = path, opening, parts, list(bands)
+        self._meaning = meaning
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -52,8 +58,15 @@ class RasterSource(Source):
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         window = Window.from_slices(rows, columns)
         with reading(self.name), self._opening.environment():
-            planes = self._handle().read(self._bands, window=window, out_dtype=self.dtype)
-        return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+            planes = self._handle().read(
+                [1] if self._meaning.table is not None else self._bands,
+                window=window,
+                out_dtype=self._meaning.stored,
+            )
+        pixels = self._meaning.pixels(np.moveaxis(planes, 0, -1))
+        if self._meaning.table is not None:
+            pixels = pixels[:, :, [band - 1 for band in self._bands]]
+        return np.ascontiguousarray(pixels)
 
     def _handle(self) -> Any:
         handle = getattr(self._local, "handle", None)
@@ -70,12 +83,10 @@ class RasterSource(Source):
             self._opening,
             self._parts,
             [self._bands[band] for band in bands],
-            self.dtype,
-            size=self.size,
-            block=self.block,
-            original_size=self.original_size,
-            um_per_pixel=self.um_per_pixel,
-            georeference=self.georeference,
+            self._meaning,
+            self.size,
+            self.block,
+            self.facts_of(bands),
         )
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         self.close()
@@ -105,7 +116,9 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
     files = [path, *parts]
     asked = set(files)
     for one in [path, *parts]:
-        opening = None if one.suffix.lower() == ".vrt" else find_opening(one)
+        opening = None
+        with suppress(OSError):  # a part that is lost is one of them
+            opening = None if one.suffix.lower() == ".vrt" else find_opening(one)
         if opening is None:
             continue
         with suppress(RasterioError), replace(opening, beside=True).opened() as dataset:
@@ -116,15 +129,17 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
     return files
 
 
-def georeference(path: Path) -> Georeference | None:
-    """Return where a raster lies on the ground; None where it does not say."""
+def place_of(path: Path) -> Place:
+    """Return where a file lies on the ground; nowhere where no driver that may read it knows it."""
     opening = find_opening(path)
-    if opening is None:
-        return None
-    # World files and what ArcGIS writes (.aux.xml) lie beside it.
+    return Place() if opening is None else _place_beside(path, opening)
+
+
+def _place_beside(path: Path, opening: Opening) -> Place:
+    """Return where a raster lies, also by world files and what ArcGIS writes (.aux.xml)."""
     with suppress(RasterioError), replace(opening, beside=True).opened() as dataset:
-        return _place(dataset)
-    return None
+        return _place(str(path), dataset)
+    return Place()
 
 
 def open_raster(path: Path) -> Pyramid:
@@ -143,33 +158,41 @@ def open_raster(path: Path) -> Pyramid:
                 raise ImageError(
                     f"{name} holds several rasters and no image of its own; save the one to scan."
                 )
-            dtype = np.result_type(*dataset.dtypes)
-            if dtype.kind not in "buif":
+            check_parts(name, parts)
+            meaning, count = Meaning.of(dataset), dataset.count
+            if meaning.stored.kind not in "buif":
                 raise ImageError(
-                    f"{name} holds {dtype}, which cannot be read as pixels; save it with whole or "
-                    f"floating-point numbers."
+                    f"{name} holds {meaning.stored}, which cannot be read as pixels; save it with "
+                    f"whole or floating-point numbers."
                 )
-            bands, place = range(1, dataset.count + 1), _place(dataset)
+            place = _place(name, dataset)
             openings = [opening, *_smaller(path, opening, dataset)]
+        if opening.driver != "VRT":
+            place = _place_beside(path, opening)
+        bands = range(1, len(meaning.channels) + 1)
         sizes, blocks = [], []
         for one in openings:
             with one.opened() as dataset:
-                if dataset.count != len(bands):
+                if dataset.count != count:
                     raise damaged(name, "its smaller versions have other bands")
                 sizes.append((dataset.height, dataset.width))
                 blocks.append(dataset.block_shapes[0])
         for block in blocks:
-            check_block(name, block, dtype.itemsize)
+            check_block(name, block, meaning.stored.itemsize)
 
-    def open_level(level: int, facts: dict[str, Any]) -> RasterSource:
+    def open_level(level: int, facts: Facts) -> RasterSource:
         return RasterSource(
-            *(path, openings[level], parts, bands, dtype),
-            size=sizes[level],
-            block=blocks[level],
-            **facts,
+            *(path, openings[level], parts, bands, meaning, sizes[level], blocks[level], facts)
         )
 
-    return Pyramid(name, tuple(sizes), open_level, None, place)
+    return Pyramid(
+        name,
+        tuple(sizes),
+        open_level,
+        georeference=place.georeference,
+        channels=meaning.channels,
+        remarks=place.remarks,
+    )
 
 
 def _opening(path: Path) -> tuple[Opening, tuple[Path, ...]]:
@@ -197,8 +220,52 @@ def _smaller(path: Path, opening: Opening, dataset: Any) -> Iterator[Opening]:
         yield from (replace(outer, level=level) for level in range(more + 1))
 
 
-def _place(dataset: Any) -> Georeference | None:
-    if dataset.transform.is_identity and dataset.crs is None:
-        return None
-    a, b, c, d, e, f = tuple(dataset.transform)[:6]
-    return Georeference((a, b, c, d, e, f), "" if dataset.crs is None else dataset.crs.to_wkt())
+def _place(name: str, dataset: Any) -> Place:
+    """Return where a dataset lies: by its transform, or by one that fits its control points."""
+    crs = dataset.crs
+    if not np.isfinite(tuple(dataset.transform)[:6]).all():
+        raise damaged(name, "it lies at coordinates that are not finite")
+    if not dataset.transform.is_identity:
+        return Place(_georeference(dataset.transform, crs))
+    points, crs_of_points = dataset.gcps
+    if points:
+        return _fitted(name, points, crs_of_points)
+    if dataset.rpcs is not None:
+        kind = "rational polynomials (RPC)"
+    elif dataset.tags(ns="GEOLOCATION"):
+        kind = "coordinates of single pixels (geolocation arrays)"
+    elif crs is not None:
+        kind = "a reference system alone, and no transform"
+    else:
+        return Place()
+    line = f"{name} lies on the ground by {kind}, which fullconv does not use; warp it first"
+    return Place(None, (f"{line} (gdalwarp).",))
+
+
+def _fitted(name: str, points: Sequence[Any], crs: Any) -> Place:
+    """Return the place by the affine transform that fits control points best, and how well.
+
+    By least squares on the ground (GDAL's own gives no sign where points lie on one line).
+    """
+    known = f"{name} lies on the ground by {len(points)} control points"
+    places = np.array([(point.col, point.row) for point in points])
+    ground = np.array([(point.x, point.y) for point in points])
+    # Both around their middle: coordinates on the ground are large, and their differences small.
+    middle, centre = places.mean(axis=0), ground.mean(axis=0)
+    centred = np.column_stack([places - middle, np.ones(len(points))])
+    found, _, rank, _ = np.linalg.lstsq(centred, ground - centre)
+    turned = found[:2].T
+    if rank < 3 or not np.isfinite(found).all() or not np.linalg.det(turned):
+        return Place(None, (f"{known}, to which no transform can be fitted; warp it first.",))
+    begin = found[2] + centre - turned @ middle
+    apart = centred @ found - (ground - centre)
+    missed = np.linalg.norm(np.linalg.solve(turned, apart.T), axis=0)
+    rms, most = (round(float(n), 6) for n in (np.sqrt((missed**2).mean()), missed.max()))
+    line = f"{known}; the transform that fits them best misses them by {rms:.2g} pixels (RMS)"
+    transform = (*turned[0], begin[0], *turned[1], begin[1])
+    return Place(_georeference(transform, crs), (f"{line}, {most:.2g} at most.",))
+
+
+def _georeference(transform: Sequence[Any], crs: Any) -> Georeference:
+    a, b, c, d, e, f = (float(n) for n in tuple(transform)[:6])
+    return Georeference((a, b, c, d, e, f), "" if crs is None else crs.to_wkt())

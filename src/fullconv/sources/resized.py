@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, floor, prod
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.placement import Placement
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.source import Source, View
 
@@ -36,11 +38,11 @@ class Resized(Blocked, View):
     """
 
     def __init__(self, of: Source, size: Pair) -> None:
-        block = _block_size(of, size)
-        um = of.um_per_pixel
-        if um is not None:
-            um = (um[0] * (of.size[0] / size[0]), um[1] * (of.size[1] / size[1]))
-        super().__init__(of, {"size": list(size)}, size=size, block=block, um_per_pixel=um)
+        placement = of.placement.of(Placement.between(size, of.size))
+        facts = replace(of.facts, placement=placement)
+        super().__init__(
+            of, {"size": list(size)}, size=size, block=_block_size(of, size), facts=facts
+        )
 
     def _block(self, row: int, column: int) -> NDArray[Any]:
         (rows, top), (columns, left) = (
@@ -53,6 +55,23 @@ class Resized(Blocked, View):
         box = (left[0], top[0], left[1], top[1])
         (y0, y1), (x0, x1) = self.extent(row, column)
         return _resize(pixels, (x1 - x0, y1 - y0), box)
+
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        """Return the pixels that are made of some that the file does not hold."""
+        spans = [
+            _needed(*axis)[0] for axis in zip((rows, columns), self.of.size, self.size, strict=True)
+        ]
+        found = self.of.missing(spans[0], spans[1])
+        for axis, (asked, span) in enumerate(zip((rows, columns), spans, strict=True)):
+            if found is None:
+                return None
+            sums = np.cumsum(np.insert(found, 0, False, axis), axis, dtype=np.int64)
+            reads = [
+                _needed((n, n + 1), self.of.size[axis], self.size[axis])[0] for n in range(*asked)
+            ]
+            first, last = (np.array(ends) - span[0] for ends in zip(*reads, strict=True))
+            found = np.take(sums, last, axis) > np.take(sums, first, axis)
+        return found
 
     def close(self) -> None:
         super().close()

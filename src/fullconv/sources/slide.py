@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
+from fullconv.placement import Space
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.colours import RGB
 from fullconv.sources.contents import files_below
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Resolution
+from fullconv.sources.source import Facts
 from fullconv.sources.trouble import check_regular, damaged, reading
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class SlideSource(Blocked):
     """One level of a whole slide, in RGB over the slide's background colour."""
 
     def __init__(
-        self, path: Path, slide: openslide.OpenSlide, level: int, size: Pair, **facts: Any
+        self, path: Path, slide: openslide.OpenSlide, level: int, size: Pair, facts: Facts
     ) -> None:
         self._path, self._slide, self._level = path, slide, level
         held = slide.properties
@@ -41,7 +43,7 @@ class SlideSource(Blocked):
         )
         colour = held.get("openslide.background-color", "ffffff")
         self._background = np.frombuffer(bytes.fromhex(colour), np.uint8).astype(np.uint32)
-        super().__init__(str(path), size, 3, np.dtype(np.uint8), block=block, **facts)
+        super().__init__(str(path), size, 3, np.dtype(np.uint8), block=block, facts=facts)
 
     def _block(self, row: int, column: int) -> NDArray[Any]:
         (top, bottom), (left, right) = self.extent(row, column)
@@ -139,14 +141,14 @@ def open_slide(path: Path) -> Pyramid:
             raise damaged(name, "OpenSlide does not know it as a slide")
         slide = openslide.OpenSlide(str(path))
         sizes = tuple((height, width) for width, height in slide.level_dimensions)
-        um = _resolution(slide)
+        space = _space(slide)
 
-    def open_level(level: int, facts: dict[str, Any]) -> SlideSource:
-        return SlideSource(path, slide, level, sizes[level], **facts)
+    def open_level(level: int, facts: Facts) -> SlideSource:
+        return SlideSource(path, slide, level, sizes[level], facts)
 
-    return Pyramid(name, sizes, open_level, um, None, slide.close)
+    return Pyramid(name, sizes, open_level, space, channels=RGB, close=slide.close)
 
 
-def _resolution(slide: openslide.OpenSlide) -> Resolution | None:
+def _space(slide: openslide.OpenSlide) -> Space | None:
     row, column = (float(slide.properties.get(f"openslide.mpp-{axis}") or 0) for axis in "yx")
-    return (row, column) if min(row, column) > 0 else None
+    return Space.of_resolution((row, column)) if min(row, column) > 0 else None

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,47 @@ from numpy.typing import NDArray
 from fullconv.closing import Closing
 from fullconv.errors import InputError
 from fullconv.geometry import Pair
+from fullconv.placement import Georeference, Placement, Space
+from fullconv.sources.colours import Channel, Channels
 from fullconv.sources.contents import Contents, contents_of, signature_of
 
 Resolution = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Georeference:
-    """Where an image lies on the ground.
+class Facts:
+    """What a file says of an image beside its pixels.
 
     Attributes
     ----------
-    transform : tuple of six float
-        ``(a, b, c, d, e, f)``: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``.
-    crs : str
-        The coordinate reference system as WKT; empty where the file names none.
+    original_size : (int, int)
+        ``(H, W)`` at full resolution.
+    placement : Placement
+        Where what is read lies in the image at full resolution.
+    space : Space or None
+        The coordinates of the image at full resolution, where the file gives them.
+    georeference : Georeference or None
+        Where the image at full resolution lies on the ground.
+    channels : tuple of Channel
+        What each band is, as far as the file says; empty where it says nothing.
+    level : (int, int)
+        Which level is read, and how many there are.
+    remarks : tuple of str
+        What is to be said of the file before its pixels are used, in one line each.
     """
 
-    transform: tuple[float, float, float, float, float, float]
-    crs: str
+    original_size: Pair
+    placement: Placement
+    space: Space | None = None
+    georeference: Georeference | None = None
+    channels: Channels = ()
+    remarks: tuple[str, ...] = ()
+    level: Pair = (0, 1)
+
+    @classmethod
+    def of_size(cls, size: Pair) -> Facts:
+        """Return the facts of an image of which only the size is known."""
+        return cls(size, Placement.between(size, size))
 
 
 class Source(Closing, ABC):
@@ -50,12 +72,8 @@ class Source(Closing, ABC):
     dtype : numpy.dtype
     block : (int, int)
         Pixels are stored in blocks of this size; reading whole blocks is cheapest.
-    original_size : (int, int)
-        ``(H, W)`` of the image at full resolution, where this reads a level of it or resizes it.
-    um_per_pixel : (float, float) or None
-        (row, column) of what is read.
-    georeference : Georeference or None
-        Of the image at full resolution.
+    facts : Facts
+        The size at full resolution, of which this may read a level, and where it lies.
     description : dict
         What `reopen` needs to open the same again.
     """
@@ -68,28 +86,50 @@ class Source(Closing, ABC):
         dtype: np.dtype[Any],
         *,
         block: Pair,
-        original_size: Pair | None = None,
-        um_per_pixel: Resolution | None = None,
-        georeference: Georeference | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self.name = name
         self.size = size
         self.bands = bands
         self.dtype = np.dtype(dtype)
         self.block = block
-        self.original_size = original_size or size
-        self.um_per_pixel = um_per_pixel
-        self.georeference = georeference
+        self.facts = facts or Facts.of_size(size)
         self.description: dict[str, Any] = {"path": name}
         self._first: Contents | None = None
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def original_size(self) -> Pair:
+        """``(H, W)`` of the image at full resolution."""
+        return self.facts.original_size
+
+    @property
+    def placement(self) -> Placement:
+        """Where what is read lies in the image at full resolution."""
+        return self.facts.placement
+
+    @property
+    def scale(self) -> tuple[float, ...]:
         """Pixels of the original per pixel that is read, (row, column)."""
-        return (
-            self.original_size[0] / self.size[0],
-            self.original_size[1] / self.size[1],
-        )
+        return self.placement.scale
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the image at full resolution lies: on the ground, or else in its space."""
+        facts = self.facts
+        return facts.georeference or (facts.space.georeference if facts.space else None)
+
+    @property
+    def channels(self) -> Channels:
+        """What each band is, as far as the file says."""
+        told = self.facts.channels
+        return told if len(told) == self.bands else (Channel(),) * self.bands
+
+    @property
+    def um_per_pixel(self) -> Resolution | None:
+        """Micrometres per pixel that is read, (row, column); None where not known."""
+        own = self.facts.space.um_per_pixel if self.facts.space else None
+        scale = self.placement.scale
+        return None if own is None else (own[0] * scale[0], own[1] * scale[1])
 
     def read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         """Return the pixels of a rectangle, ``(h, w, bands)``, which the caller must not change.
@@ -114,6 +154,15 @@ class Source(Closing, ABC):
                     f"x height)."
                 )
         return self._read(rows, columns)
+
+    @property
+    def lacks_pixels(self) -> bool:
+        """Whether the file does not hold some of its pixels."""
+        return False
+
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        """Return which pixels of a rectangle ``(h, w)`` the file does not hold; None if it does."""
+        return None
 
     @abstractmethod
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
@@ -154,6 +203,10 @@ class Source(Closing, ABC):
 
         return Selected(self, bands)
 
+    def facts_of(self, bands: Sequence[int]) -> Facts:
+        """Return the facts of a source of these bands, counted from 0."""
+        return replace(self.facts, channels=tuple(self.channels[band] for band in bands))
+
     def fingerprint(self) -> str:
         """Return a text that is the same for the same pixels, as they were when first asked for.
 
@@ -177,19 +230,24 @@ class View(Source):
     """A source that is made from another one."""
 
     def __init__(self, of: Source, step: dict[str, Any], **differs: Any) -> None:
-        facts: dict[str, Any] = {
+        held: dict[str, Any] = {
             "name": of.name,
             "size": of.size,
             "bands": of.bands,
             "dtype": of.dtype,
             "block": of.block,
-            "original_size": of.original_size,
-            "um_per_pixel": of.um_per_pixel,
-            "georeference": of.georeference,
+            "facts": of.facts,
         }
-        super().__init__(**(facts | differs))
+        super().__init__(**(held | differs))
         self.of = of
         self.description = of.description | {"then": [*of.description.get("then", []), step]}
+
+    @property
+    def lacks_pixels(self) -> bool:
+        return self.of.lacks_pixels
+
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        return self.of.missing(rows, columns)
 
     def files(self) -> list[Path]:
         return self.of.files()

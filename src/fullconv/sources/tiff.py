@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import tifffile
 
-from fullconv.errors import ImageError, MissingExtraError, first_line
+from fullconv.errors import ImageError, first_line
 from fullconv.geometry import Pair
+from fullconv.placement import Space
 from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.source import Georeference, Source
-from fullconv.sources.tiff_blocks import Layer, Layout, TiffSource, find_layers
-from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, PALETTE, RGB, YCBCR
+from fullconv.sources.sidecars import find_place
+from fullconv.sources.source import Facts, Source
+from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
+from fullconv.sources.tiff_channels import channels_of
+from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
 from fullconv.sources.tiff_resolution import resolution
+from fullconv.sources.tiff_series import Level, main_series
+from fullconv.sources.tiff_slides import background_of, openers_of, placements_of
 from fullconv.sources.trouble import (
     UnreadableKindError,
     check_block,
@@ -26,12 +31,16 @@ from fullconv.sources.trouble import (
 )
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage, TiffPageSeries
+    from tifffile import TiffPage
 
 # What tifffile has to say about odd files goes to those who set up logging, not to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-JPEG = (6, 7)
+GEOTIFF = (33550, 33922, 34264, 34735)
+"""ModelPixelScale, ModelTiepoint, ModelTransformation, and GeoKeyDirectory (OGC 19-008r4)."""
+
+RPC = 50844
+"""RPCCoefficient (GDAL's RFC 22)."""
 
 
 def open_tiff(path: Path) -> Pyramid:
@@ -44,19 +53,31 @@ def open_tiff(path: Path) -> Pyramid:
     """
     name = str(path)
     with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
-        if not tiff.series:
-            raise damaged(name, "it holds no image")
-        levels = tiff.series[0].levels
-        sizes = tuple(_size(name, level) for level in levels)
+        background = background_of(tiff)
+        levels = [Level(name, one, background) for one in main_series(name, tiff).levels]
+        sizes = tuple(level.size for level in levels)
         check_pixels(name, list(sizes))
-        layouts = [_layout(name, level) for level in levels]
-        um = resolution(tiff)
-        place = _georeference(path) if tiff.pages.first.is_geotiff else None
+        plain = [level.opener(path, layout_of) for level in levels]
+        openers = openers_of(tiff, path, levels, plain)
+        placements = placements_of(tiff, levels)
+        page: Any = levels[0].series.keyframe
+        um = resolution(tiff, page)
+        channels = channels_of(tiff, path, page, levels[0].bands)
+        place = find_place(path, _ground_tags(page))
 
-    def open_level(level: int, facts: dict[str, Any]) -> Source:
-        return TiffSource(path, layouts[level], sizes[level], **facts)
+    def open_level(level: int, facts: Facts) -> Source:
+        return openers[level](facts)
 
-    return Pyramid(name, sizes, open_level, um, place)
+    return Pyramid(
+        name,
+        sizes,
+        open_level,
+        um and Space.of_resolution(um),
+        place.georeference,
+        placements,
+        channels=channels,
+        remarks=place.remarks,
+    )
 
 
 def check_claims(path: Path) -> None:
@@ -76,26 +97,19 @@ def check_claims(path: Path) -> None:
                 check_block(name, (key.tilelength, key.tilewidth), key.samplesperpixel)
 
 
-def _size(name: str, series: TiffPageSeries) -> Pair:
-    """Return ``(H, W)`` of a series whose other axes are bands."""
-    lengths = dict(zip(series.axes, series.shape, strict=True))
-    if "Y" not in lengths or "X" not in lengths:
-        raise damaged(name, "its image has no rows and columns")
-    # 'I' are pages that only happen to be of one size; the first is the image, as in viewers.
-    many = [f"{n} along {axis}" for axis, n in lengths.items() if n > 1 and axis not in "YXSCI"]
-    if many:
-        raise ImageError(
-            f"{name} holds a stack of pictures ({', '.join(many)}), and one image is read at a "
-            f"time; save the one that you want to scan."
-        )
-    return lengths["Y"], lengths["X"]
+def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
+    """Return how pages that are alike are stored, after checking that they can be read.
 
-
-def _layout(name: str, series: TiffPageSeries) -> Layout:
-    """Return how a level is stored, after checking that it can be read."""
-    page: TiffPage = series.keyframe
-    _check_colours(name, page)
-    pages = list(series.pages)[: 1 if "I" in series.axes else None]
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    page : tifffile.TiffPage
+        Tells what holds for all.
+    pages : list of tifffile.TiffPage or TiffFrame
+        Each gives a band, or as many as it has samples.
+    """
+    check_colours(name, page)
     if any(one is None for one in pages):
         raise ImageError(
             f"{name} keeps some of its bands in other files; save them together in one file."
@@ -133,17 +147,30 @@ def _layout(name: str, series: TiffPageSeries) -> Layout:
 
 
 def _page_layers(name: str, one: Any, page: TiffPage, stored: Pair) -> list[Layer]:
-    planes = 1 if page.planarconfig == 1 else page.samplesperpixel
-    return find_layers(name, one, planes, (page.imagelength, page.imagewidth), stored)
+    return find_layers(name, one, _planes(page), (page.imagelength, page.imagewidth), stored)
+
+
+def _planes(page: TiffPage) -> int:
+    return 1 if page.planarconfig == 1 else page.samplesperpixel
 
 
 def _strip(page: TiffPage) -> Pair:
     return min(page.rowsperstrip, page.imagelength), page.imagewidth
 
 
-def _check_colours(name: str, page: TiffPage) -> None:
+def check_colours(name: str, page: TiffPage) -> None:
+    """Refuse colours that are not read.
+
+    Raises
+    ------
+    UnreadableKindError
+        If they are of another space than grey and RGB.
+    ImageError
+        If a palette is missing.
+    """
     colours = getattr(page.photometric, "name", str(page.photometric))
-    odd = page.photometric == YCBCR and page.compression not in JPEG
+    is_luma = page.photometric == YCBCR
+    odd = is_luma and (page.compression not in JPEG or page.planarconfig == 2)
     if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or odd:
         raise UnreadableKindError(
             f"{name} is in the colour space {colours}"
@@ -154,10 +181,8 @@ def _check_colours(name: str, page: TiffPage) -> None:
         raise damaged(name, "its palette is missing or does not fit")
 
 
-def _georeference(path: Path) -> Georeference | None:
-    """Return where a GeoTIFF lies; None without the packages that know."""
-    try:
-        from fullconv.sources.raster import georeference
-    except MissingExtraError:
-        return None
-    return georeference(path)
+def _ground_tags(page: Any) -> str:
+    """Return what a TIFF calls the tags by which it lies on the ground; empty without them."""
+    if any(tag in page.tags for tag in GEOTIFF):
+        return "GeoTIFF tags"
+    return "RPC tag" if RPC in page.tags else ""

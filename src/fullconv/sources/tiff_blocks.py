@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.encoded import check_encoded
-from fullconv.sources.source import Source
-from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
+from fullconv.sources.source import Facts, Source
+from fullconv.sources.tiff_pixels import bands_of, finish, is_plain_jpeg, jpeg_samples, pixels_dtype
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, reading
 from fullconv.system.reading import PositionedFile
 
@@ -61,12 +61,20 @@ class Layout:
         Samples per pixel that are stored together.
     layers : tuple of Layer
         Each gives ``samples`` samples of every pixel.
+    background : int or None
+        What tiles show that were never written, where the scanner's maker says so.
     """
 
     page: TiffPage
     stored: Pair
     samples: int
     layers: tuple[Layer, ...]
+    background: int | None = None
+
+    @property
+    def size(self) -> Pair:
+        """``(H, W)`` of a page."""
+        return self.page.imagelength, self.page.imagewidth
 
     @property
     def plain(self) -> bool:
@@ -80,6 +88,13 @@ class Layout:
             and page.fillorder == 1
             and page.bitspersample in (8, 16, 32, 64)
         )
+
+    def lacking(self) -> frozenset[int]:
+        """Return the numbers of the tiles or strips that some band does not have."""
+        found: set[int] = set()
+        for layer in self.layers:
+            found.update(np.flatnonzero(np.asarray(layer.counts) == 0).tolist())
+        return frozenset(found)
 
     @property
     def row_bytes(self) -> int:
@@ -97,14 +112,35 @@ class Layout:
 class TiffSource(Blocked):
     """One level of a TIFF."""
 
-    def __init__(self, path: Path, layout: Layout, size: Pair, **facts: Any) -> None:
+    def __init__(self, path: Path, layout: Layout, size: Pair, facts: Facts) -> None:
         self._path, self._layout = path, layout
         with reading(str(path)):
             self._file = PositionedFile(path)  # closed by close()
             self._finished = weakref.finalize(self, self._file.close)
         bands = len(layout.layers) * bands_of(layout.page, layout.samples)
         dtype = pixels_dtype(layout.page)
-        super().__init__(str(path), size, bands, dtype, block=layout.block, **facts)
+        super().__init__(str(path), size, bands, dtype, block=layout.block, facts=facts)
+        # Tiles in a row of the page, which may be wider than what is shown of it.
+        self._across = ceil(layout.size[1] / layout.stored[1])
+        self._lacking = frozenset() if layout.background is not None else layout.lacking()
+
+    @property
+    def lacks_pixels(self) -> bool:
+        """Whether tiles were never written."""
+        return bool(self._lacking)
+
+    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+        """Return where tiles were never written, but for those that are background by custom."""
+        if not self._lacking:
+            return None
+        (top, bottom), (left, right), (h, w) = rows, columns, self._layout.stored
+        found = np.zeros((bottom - top, right - left), np.bool_)
+        for i in range(top // h, (bottom - 1) // h + 1):
+            for j in range(left // w, (right - 1) // w + 1):
+                if i * self._across + j in self._lacking:
+                    y, x = i * h - top, j * w - left
+                    found[max(0, y) : y + h, max(0, x) : x + w] = True
+        return found if found.any() else None
 
     def _block(self, row: int, column: int) -> NDArray[Any]:
         with reading(self.name):
@@ -118,11 +154,12 @@ class TiffSource(Blocked):
         if self._layout.plain:
             pixels = self._rows(layer, top, bottom)
         else:
-            pixels = self._decoded(layer, row * ceil(self.size[1] / self.block[1]) + column)
+            pixels = self._decoded(layer, row * self._across + column)
         page = self._layout.page
         if pixels is None:
-            nodata = np.array(page.nodata).astype(page.dtype)
-            pixels = np.full(shape, nodata)
+            background = self._layout.background
+            nodata = np.array(page.nodata if background is None else background)
+            pixels = np.full(shape, nodata.astype(page.dtype))
         return finish(page, pixels[: shape[0], : shape[1]])
 
     def _rows(self, layer: Layer, top: int, bottom: int) -> NDArray[Any] | None:
@@ -140,6 +177,8 @@ class TiffSource(Blocked):
         data = self._bytes_at(layer.offsets[index], layer.counts[index])
         page = self._layout.page
         check_encoded(self.name, data, page.compression, self._layout.stored)
+        if is_plain_jpeg(page):
+            return jpeg_samples(page, data, layer.tables)
         pixels, _, _ = page.decode(data, layer.first + index, jpegtables=layer.tables)
         return None if pixels is None else pixels[0]
 
@@ -162,9 +201,7 @@ class TiffSource(Blocked):
             self._path,
             replace(self._layout, layers=tuple(layers[band] for band in bands)),
             self.size,
-            original_size=self.original_size,
-            um_per_pixel=self.um_per_pixel,
-            georeference=self.georeference,
+            self.facts_of(bands),
         )
         self.close()
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}

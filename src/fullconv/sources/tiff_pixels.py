@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.sources.palettes import Table, look_up, reduced
+
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
 GREY_INVERTED, GREY, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 """Values of the tag PhotometricInterpretation (TIFF 6.0, section 8) that are read."""
+
+
+JPEG = (6, 7)
+"""Compressions, old-style and new."""
 
 
 def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
@@ -23,17 +29,17 @@ def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
 
 def bands_of(page: TiffPage, samples: int) -> int:
     """Return how many bands become of the samples that are stored together."""
-    return 3 if page.photometric == PALETTE else samples
+    return palette(page).shape[1] if page.photometric == PALETTE else samples
 
 
 def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
     """Return decoded numbers ``(h, w, samples)`` as pixels.
 
     Grey of 1, 2 or 4 bits is spread over 0 to 255; where 0 means white, grey is inverted; numbers
-    of a palette become its colours, in 8 bits.
+    of a palette become its colours, in 8 bits, or grey where it is but a ramp of grey.
     """
     if page.photometric == PALETTE:
-        return np.take(_palette(page), pixels[:, :, 0], axis=0)
+        return look_up(palette(page), pixels[:, :, 0])
     bits = page.bitspersample
     if bits < 8:
         pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
@@ -43,7 +49,36 @@ def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels
 
 
-def _palette(page: TiffPage) -> NDArray[np.uint8]:
+def is_plain_jpeg(page: TiffPage) -> bool:
+    """Whether JPEG blocks hold bands, one or three, that are no colours of the JPEG.
+
+    Such blocks have nothing in them that says so, and decoders take three bands for luma and
+    chroma, or one plane of RGB for a colour picture.
+    """
+    is_jpeg = page.compression in JPEG
+    return is_jpeg and (
+        page.planarconfig == 2
+        or (page.photometric in (GREY, GREY_INVERTED) and page.samplesperpixel == 3)
+    )
+
+
+def jpeg_samples(page: TiffPage, data: bytes, tables: bytes | None) -> NDArray[Any]:
+    """Return the samples ``(h, w, n)`` of such a block, as they were encoded."""
+    import imagecodecs
+
+    colours = 1 if page.planarconfig == 2 else RGB
+    samples: NDArray[Any] = imagecodecs.jpeg_decode(
+        data,
+        bitspersample=page.bitspersample,
+        tables=tables,
+        colorspace=colours,
+        outcolorspace=colours,
+    )
+    return samples if samples.ndim == 3 else samples[:, :, None]
+
+
+def palette(page: TiffPage) -> Table:
+    """Return the colours by number."""
     colours = np.asarray(page.colormap).T
     # The standard has 16 bits per colour; some writers store 8 all the same.
-    return (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
+    return reduced((colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))

@@ -11,28 +11,48 @@ from fullconv.sources.source import Resolution
 from fullconv.sources.xml import read_xml
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffPage
 
 UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 """Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
+
+SPACING = "Attribute[@Name='DICOM_PIXEL_SPACING']"
+REPRESENTATION = ".//DataObject[@ObjectType='PixelDataRepresentation']"
 
 HABITS_DPI = (72, 96, 100, 150, 180, 200, 240, 250, 300, 350, 360, 400, 600, 1200)
 """What cameras, scanners and editors write whatever the picture shows: a wish for its print."""
 
 
-def resolution(tiff: TiffFile) -> Resolution | None:
-    """Return micrometres per pixel (row, column) of the first image, or None.
+def resolution(tiff: TiffFile, page: TiffPage) -> Resolution | None:
+    """Return micrometres per pixel (row, column) of the image on a page, or None.
 
-    OME metadata, Aperio's description (``MPP``), ImageJ's unit and the resolution tags are asked
-    in this order; the tags only where they do not hold one of `HABITS_DPI`.
+    OME metadata, Aperio's description (``MPP``), Philips' spacing, ImageJ's unit and the
+    resolution tags are asked in this order; the tags only where they hold none of `HABITS_DPI`.
     """
     if tiff.is_ome:
         found = _of_ome(read_xml(tiff.filename, tiff.ome_metadata or ""))
     elif tiff.is_svs:
-        found = _of_aperio(tiff.pages.first.description)
+        found = of_aperio(page.description)
+    elif tiff.is_philips:
+        found = next((_um(mm) for mm in philips_spacings(tiff)), None)
     else:
-        found = _of_imagej(tiff) or _of_tags(tiff)
+        found = _of_imagej(tiff, page) or _of_tags(page)
     return found if found is not None and min(found) > 0 else None
+
+
+def philips_spacings(tiff: TiffFile) -> list[tuple[float, float]]:
+    """Return millimetres between the pixels of every level, (row, column), of a Philips slide."""
+    xml = tiff.philips_metadata
+    if xml is None:
+        return []
+    root = read_xml(tiff.filename, xml)
+    held = root.findall(f"{REPRESENTATION}/{SPACING}") or root.findall(f".//{SPACING}")
+    numbers = [[float(n) for n in (one.text or "").replace('"', "").split()] for one in held]
+    return [(pair[0], pair[1]) for pair in numbers if len(pair) == 2 and min(pair) > 0]
+
+
+def _um(mm: tuple[float, float]) -> Resolution:
+    return mm[0] * 1000, mm[1] * 1000
 
 
 def _of_ome(root: Element) -> Resolution | None:
@@ -49,20 +69,21 @@ def _of_ome(root: Element) -> Resolution | None:
     return sizes[0], sizes[1]
 
 
-def _of_aperio(description: str) -> Resolution | None:
+def of_aperio(description: str) -> Resolution | None:
+    """Return micrometres per pixel as Aperio's description says (``MPP``)."""
     found = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", description)
     return None if found is None else (float(found[1]), float(found[1]))
 
 
-def _of_imagej(tiff: TiffFile) -> Resolution | None:
+def _of_imagej(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     unit = um_of(str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u"))
-    per_unit = _per_unit(tiff)
+    per_unit = _per_unit(page)
     return None if unit is None or per_unit is None else (unit / per_unit[0], unit / per_unit[1])
 
 
-def _of_tags(tiff: TiffFile) -> Resolution | None:
-    per_unit = _per_unit(tiff)
-    um = UM_PER_UNIT.get(int(tiff.pages.first.tags.valueof(296, 2)))
+def _of_tags(page: TiffPage) -> Resolution | None:
+    per_unit = _per_unit(page)
+    um = UM_PER_UNIT.get(int(page.tags.valueof(296, 2)))
     if per_unit is None or um is None:
         return None
     dpi = [n * 25400.0 / um for n in per_unit]
@@ -72,9 +93,15 @@ def _of_tags(tiff: TiffFile) -> Resolution | None:
     return um / per_unit[0], um / per_unit[1]
 
 
-def _per_unit(tiff: TiffFile) -> tuple[float, float] | None:
+def spacing_of_tags(page: TiffPage) -> Resolution | None:
+    """Return the length of a page's pixels in the unit of its resolution tags."""
+    per_unit = _per_unit(page)
+    return None if per_unit is None else (1 / per_unit[0], 1 / per_unit[1])
+
+
+def _per_unit(page: TiffPage) -> tuple[float, float] | None:
     """Return the tags YResolution and XResolution, pixels per unit."""
-    values: list[Any] = [tiff.pages.first.tags.valueof(tag) for tag in (283, 282)]
+    values: list[Any] = [page.tags.valueof(tag) for tag in (283, 282)]
     if any(value is None or value[0] <= 0 or value[1] <= 0 for value in values):
         return None
     return values[0][0] / values[0][1], values[1][0] / values[1][1]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from fullconv.errors import FullconvError, ImageError, first_line
 from fullconv.files import kind_of
 from fullconv.geometry import Pair
+from fullconv.names import as_text
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
 """The most that is decoded in one piece: whole pictures, and single blocks of larger images.
@@ -18,6 +21,12 @@ DECODED_LIMIT_BYTES = 2 * 1024**3
 A small file can claim any size, so there must be a limit. Two gigabytes hold every picture that
 cameras and scanners store whole (700 million RGB pixels), and fit into the machines that scan.
 """
+
+TEXT_BYTES = 1 << 26
+"""The most that a text beside an image may hold: histograms and tables of a raster among it."""
+
+
+_QUIET = threading.RLock()
 
 
 class UnreadableKindError(ImageError):
@@ -46,12 +55,27 @@ def reading(name: str) -> Iterator[None]:
         raise ImageError(
             f"{name} cannot be opened: permission denied; choose a file that you may read."
         ) from None
+    except UnicodeEncodeError as error:
+        if as_text(name) == name:
+            raise damaged(name, first_line(error)) from None
+        raise ImageError(
+            f"{name} cannot be opened: its name is not UTF-8, and the library that reads such "
+            f"files takes no other; rename it."
+        ) from None
     except MemoryError:
         raise ImageError(
             f"{name}: its pixels do not fit into memory; save it as a tiled TIFF, or free memory."
         ) from None
     except Exception as error:
         raise damaged(name, first_line(error)) from None
+
+
+@contextlib.contextmanager
+def quiet(category: type[Warning] = Warning) -> Iterator[None]:
+    """Show no warnings of a category, in one thread at a time: what is shown is so for all."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def check_regular(path: Path) -> None:
@@ -66,6 +90,22 @@ def check_regular(path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise ImageError(
             f"{path} is {kind_of(mode)}, and images are read from files; save it as a file."
+        )
+
+
+def check_text(path: Path) -> None:
+    """Refuse a file beside an image that is to be read as text and is none, or is too long.
+
+    Raises
+    ------
+    ImageError
+        With its name.
+    """
+    check_regular(path)
+    if path.stat().st_size > TEXT_BYTES:
+        raise ImageError(
+            f"{path} lies beside an image under a name that is read with it, and is too long for "
+            f"text ({path.stat().st_size / 1e6:.0f} MB); move it away."
         )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -16,48 +14,30 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.contents import Contents, contents_of, files_below
-from fullconv.sources.pyramid import Pyramid, um_of
-from fullconv.sources.source import Resolution
+from fullconv.sources.ome_collection import METADATA, refuse_collection
+from fullconv.sources.ome_zarr import Axes, OmeImage
+from fullconv.sources.pyramid import Pyramid
+from fullconv.sources.source import Facts
 from fullconv.sources.trouble import check_block, damaged, reading
 
 if TYPE_CHECKING:
     import zarr
 
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-
 READ_AT_ONCE = 512
 """Small chunks are read together, up to this many pixels a side: each call has its price."""
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder holds the metadata of a zarr array or group."""
-    return any(os.path.isfile(path / name) for name in METADATA[:3])
-
-
-@dataclass(frozen=True)
-class Axes:
-    """Which axes of an array are rows, columns, and bands; all others have length 1."""
-
-    rows: int
-    columns: int
-    bands: int | None
-
-    def size(self, shape: Sequence[int]) -> Pair:
-        """Return ``(H, W)`` of an array."""
-        return shape[self.rows], shape[self.columns]
 
 
 class ZarrSource(Blocked):
     """One zarr array."""
 
     def __init__(
-        self, path: Path, array: zarr.Array[Any], axes: Axes, within: str, **facts: Any
+        self, path: Path, array: zarr.Array[Any], axes: Axes, within: str, facts: Facts
     ) -> None:
         self._path, self._array, self._axes, self._within = path, array, axes, within
         size, chunk = axes.size(array.shape), axes.size(array.chunks)
         bands = 1 if axes.bands is None else array.shape[axes.bands]
         block = _read_together(size, chunk)
-        super().__init__(str(path), size, bands, array.dtype, block=block, **facts)
+        super().__init__(str(path), size, bands, array.dtype, block=block, facts=facts)
 
     def _block(self, row: int, column: int) -> NDArray[Any]:
         rows, columns = self.extent(row, column)
@@ -110,39 +90,38 @@ def open_zarr(path: Path) -> Pyramid:
 
     name = str(path)
     with reading(name), settled():
+        refuse_collection(path)
         files = ZarrFiles(path)
         node = zarr.open(files, mode="r")
         if isinstance(node, zarr.Array):
             arrays, within = [node], [""]
-            named = getattr(node.metadata, "dimension_names", None)
-            axes, um = _plain_axes(name, node, named), None
+            axes = _plain_axes(name, node, getattr(node.metadata, "dimension_names", None))
+            image = None
         else:
-            image = _ome_image(name, node)
-            within = [str(held["path"]) for held in image["datasets"]]
+            image = OmeImage.of(name, node.attrs.asdict())
+            within = list(image.paths)
             arrays = [_array(name, node, one) for one in within]
-            axes, um = _ome_axes(name, image, arrays[0]), _ome_resolution(image)
+            axes = image.axes(arrays[0].shape)
         for array, place in zip(arrays, within, strict=True):
             _check(name, array, axes)
             files.limits[place.strip("/")] = limit_of(name, array)
         sizes = tuple(axes.size(array.shape) for array in arrays)
+        space, placements = image.places() if image else (None, ())
+        remarks = image.remarks if image else ()
+        channels = image.channels(arrays[0].dtype == np.uint8) if image else ()
 
-    def open_level(level: int, facts: dict[str, Any]) -> ZarrSource:
-        return ZarrSource(path, arrays[level], axes, within[level], **facts)
+    def open_level(level: int, facts: Facts) -> ZarrSource:
+        return ZarrSource(path, arrays[level], axes, within[level], facts)
 
-    return Pyramid(name, sizes, open_level, um)
-
-
-def _ome_image(name: str, group: zarr.Group) -> Mapping[str, Any]:
-    attributes = group.attrs.asdict()
-    ome = attributes.get("ome")
-    held: Any = (ome if isinstance(ome, dict) else attributes).get("multiscales")
-    if not held:
-        raise ImageError(
-            f"{name} is a zarr group without OME-Zarr image metadata (multiscales); name one of "
-            f"the arrays in it."
-        )
-    image: Mapping[str, Any] = held[0]
-    return image
+    return Pyramid(
+        name,
+        sizes,
+        open_level,
+        space,
+        placements=placements,
+        channels=channels,
+        remarks=remarks,
+    )
 
 
 def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
@@ -190,28 +169,3 @@ def _plain_axes(name: str, array: zarr.Array[Any], named: Sequence[Any] | None) 
             f"axes (dimension_names), or save it as OME-Zarr."
         )
     return Axes(0, 1, 2 if array.ndim == 3 else None)
-
-
-def _ome_axes(name: str, image: Mapping[str, Any], array: zarr.Array[Any]) -> Axes:
-    # Before version 0.4 axes were plain names; none at all meant t, c, z, y, x.
-    held = image.get("axes") or list("tczyx")
-    names = [axis["name"] if isinstance(axis, dict) else axis for axis in held]
-    if len(names) != array.ndim or "y" not in names or "x" not in names:
-        raise damaged(name, f"axes {', '.join(names)} for an array of shape {array.shape}")
-    return Axes(names.index("y"), names.index("x"), names.index("c") if "c" in names else None)
-
-
-def _ome_resolution(image: Mapping[str, Any]) -> Resolution | None:
-    """Return the scale of the first level, where its axes are in units of length."""
-    axes = [axis for axis in image.get("axes", []) if isinstance(axis, dict)]
-    scale = np.ones(len(axes))
-    for holder in (image["datasets"][0], image):
-        for transform in holder.get("coordinateTransformations", []):
-            if transform.get("type") == "scale":
-                scale = scale * np.asarray(transform["scale"], float)
-    found = {}
-    for axis, length in zip(axes, scale, strict=True):
-        unit = um_of(str(axis.get("unit", "")))
-        if unit is not None and length > 0:
-            found[axis["name"]] = float(length) * unit
-    return (found["y"], found["x"]) if "y" in found and "x" in found else None

@@ -192,9 +192,8 @@ def _plain(name: str) -> str:
 
 def _pictures(folder: Path) -> Iterator[Path]:
     from fullconv.sources.finding import ENDINGS
+    from fullconv.sources.folders import files_below
 
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
-                yield Path(place, name)
+    for path in files_below(folder, lambda below: not below.name.startswith(".")):
+        if not path.name.startswith(".") and path.suffix.lower() in ENDINGS:
+            yield path

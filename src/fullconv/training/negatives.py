@@ -200,7 +200,7 @@ def _found(views: Sequence[_View], threshold: float, peak_iou: float) -> _Window
         heatmap = view.heatmap
         high = peaks(heatmap, heatmap.grid, threshold, peak_iou, heatmap.foreground)
         places = high.boxes(heatmap.grid)
-        boxes = places * np.tile(heatmap.scale[::-1], 2)
+        boxes = heatmap.placement.boxes(places)
         found.append(
             (boxes, high.scores, high.labels, np.full(len(high), number), places.astype(np.int64))
         )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from fullconv.detections.coco import image_id
 from fullconv.detections.detecting import check_options
+from fullconv.detections.pairing import HOW, Unpaired
 from fullconv.detections.truth import Truth, read_truth
 from fullconv.errors import InputError
+from fullconv.names import as_text
 from fullconv.sources import find_images
 from fullconv.training.explaining import NO_CLASS, Held
 
@@ -29,11 +29,14 @@ class Photos:
         Each photo is resized by each of them.
     truth : Truth or None
         None where the photos hold nothing to be found.
+    places : mapping
+        Which image of the truth each photo is.
     """
 
     paths: tuple[Path, ...] = ()
     scales: tuple[float, ...] = (1.0,)
     truth: Truth | None = None
+    places: Mapping[Path, int] = field(default_factory=dict)
 
     @classmethod
     def find(
@@ -59,15 +62,16 @@ class Photos:
         if truth is None:
             return cls(tuple(paths), tuple(scales))
         known = read_truth(truth, ())
-        unknown = [path.name for path in paths if image_id(path.name) not in known.aliases]
-        if unknown:
+        paired = known.paired([str(path) for path in paths])
+        places = {path: n for path, n in zip(paths, paired, strict=True) if isinstance(n, int)}
+        unknown = [(p, n) for p, n in zip(paths, paired, strict=True) if isinstance(n, Unpaired)]
+        for path, why in unknown[:1]:
             raise InputError(
                 f"train --truth {truth}: it says nothing about {len(unknown)} of {len(paths)} "
-                f"photos of --negatives, the first is {unknown[0]}; add them to it, also those "
-                f"that hold nothing, or name other photos. Names are compared without folder and "
-                f"ending."
+                f"photos of --negatives, the first is {path.name} ({why.reason}); add them to it, "
+                f"also those that hold nothing, or name other photos. {HOW}"
             )
-        return cls(tuple(paths), tuple(scales), known)
+        return cls(tuple(paths), tuple(scales), known, places)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -79,7 +83,8 @@ class Photos:
             return None
         told = hashlib.sha256()
         for path in self.paths:
-            told.update(f"{path.name} {path.stat().st_size if path.exists() else 0} ".encode())
+            size_bytes = path.stat().st_size if path.exists() else 0
+            told.update(f"{as_text(path.name)} {size_bytes} ".encode())
         if self.truth is not None:
             for held in (self.truth.boxes, self.truth.labels, self.truth.images):
                 told.update(held.tobytes())
@@ -96,26 +101,20 @@ class Photos:
         """
         if self.truth is None or not self.truth.classes:
             return
-        named = [_composed(name) for name in self.truth.classes]
-        if not set(named) & set(classes):
+        if not set(self.truth.classes) & set(classes):
             raise InputError(
-                f"train --truth: none of its classes {', '.join(map(repr, named))} is one of those "
-                f"that are learnt, {', '.join(map(repr, classes))}; call the folders of crops as "
-                f"the truth calls its classes."
+                f"train --truth: none of its classes {', '.join(map(repr, self.truth.classes))} is "
+                f"one of those that are learnt, {', '.join(map(repr, classes))}; call the folders "
+                f"of crops as the truth calls its classes."
             )
 
     def held(self, path: Path, classes: Sequence[str]) -> Held:
         """Return what is in one photo; its classes as their numbers among ``classes``."""
         if self.truth is None:
             return Held.nothing()
-        truth = self.truth.of_images([path.name])
+        truth = self.truth.of_places([self.places[path]])
         number = {name: place for place, name in enumerate(classes)}
-        labels = [number.get(_composed(name), NO_CLASS) for name in truth.classes]
+        labels = [number.get(name, NO_CLASS) for name in truth.classes]
         return Held(
             truth.boxes, np.array(labels, np.int64)[truth.labels], np.asarray(truth.ignored)
         )
-
-
-def _composed(name: str) -> str:
-    """Return a class name as that of a folder of crops is read."""
-    return unicodedata.normalize("NFC", name)

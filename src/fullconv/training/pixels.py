@@ -15,6 +15,7 @@ from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import fit_channels, open_source, resized
+from fullconv.sources.channels import natural_channels
 from fullconv.sources.source import Source
 from fullconv.training.crops import Crop
 
@@ -112,7 +113,7 @@ def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
                 # Some formats show only here that they are cut short.
                 source.read((0, source.size[0]), (0, source.size[1]))
                 sizes[source.size] += 1
-                kinds.setdefault((_dtype(source), source.bands), crop.path)
+                kinds.setdefault((_dtype(source), natural_channels(source)), crop.path)
             readable.append(crop)
         except ImageError as error:
             left_out.append(LeftOut(crop.path, " ".join(str(error).splitlines())))
@@ -222,13 +223,12 @@ def _one_dtype(kinds: dict[tuple[str, int], Path]) -> str:
 def _channels(kinds: dict[tuple[str, int], Path]) -> int:
     """Return as what the crops are read; transparency is dropped."""
     found = {bands: path for (_, bands), path in kinds.items()}
-    if set(found) <= {1, 2}:
-        return 1
-    if set(found) <= {1, 2, 3, 4}:
+    if set(found) == {1, 3}:
         return 3
     if len(found) > 1:
         (first, a), (second, b) = list(found.items())[:2]
         raise InputError(
-            f"train: {a} has {first} bands and {b} has {second}; crops must have the same."
+            f"train: {a} has {first} band{'s' * (first > 1)} and {b} has {second}; crops must have "
+            f"the same."
         )
     return next(iter(found))

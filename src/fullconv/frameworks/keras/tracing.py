@@ -147,9 +147,12 @@ def draws(layer: Any, args: Any, kwargs: Any) -> bool:
     """Whether a layer draws random numbers when its model is in use.
 
     What its call itself says of training counts, where it does: ``model(x)`` does as it says.
+    Layers that augment images train unless they are told not to, and every model tells them.
     """
     heard: list[Any] = []
-    told = kwargs if kwargs.get("training") else _in_use(layer, kwargs)
+    default = inspect.signature(layer.call).parameters.get("training")
+    augments = default is not None and default.default is True
+    told = kwargs if kwargs.get("training") and not augments else _in_use(layer, kwargs)
     with _seeds(heard), _operators(heard), contextlib.suppress(Exception):
         keras.src.backend.compute_output_spec(layer.call, *args, **told)
     return bool(heard)

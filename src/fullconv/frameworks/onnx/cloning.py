@@ -11,11 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 Values = Sequence[ir.Value | None]
+"""Inputs or outputs of a node or graph; None for what is left out."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """A copy of an inner graph: its nodes in order, its weights, and what it gives."""
+    """A copy of an inner graph: its nodes in order, what it gives, and all weights inside it."""
 
     nodes: list[ir.Node]
     weights: list[ir.Value]
@@ -31,6 +32,7 @@ class Cloning:
         self._taken.update(model.graph.initializers)
         self._taken.update(v.name for node in model.graph for v in node.outputs)
         self._numbers = count(1)
+        self._made: list[ir.Value] = []
         self._replaced: dict[ir.Value, ir.Value] = {}
 
     def name(self, base: str) -> str:
@@ -56,9 +58,11 @@ class Cloning:
     def copy(self, graph: ir.Graph, inputs: Values) -> Copied:
         """Return a copy of a graph whose inputs are these values."""
         known: dict[ir.Value, ir.Value | None] = dict(zip(graph.inputs, inputs, strict=True))
-        weights = self._weights(graph, known)
+        before = len(self._made)
+        self._copy_weights(graph, known)
         nodes = [self._node(node, known) for node in graph]
-        return Copied(nodes, weights, [known.get(value, value) for value in graph.outputs])
+        outputs = [known.get(value, value) for value in graph.outputs]
+        return Copied(nodes, self._made[before:], outputs)
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
         """Let everything that reads or gives a value read or give another."""
@@ -76,13 +80,11 @@ class Cloning:
             value = self._replaced[value]
         return value
 
-    def _weights(self, graph: ir.Graph, known: dict[ir.Value, ir.Value | None]) -> list[ir.Value]:
-        weights = []
+    def _copy_weights(self, graph: ir.Graph, known: dict[ir.Value, ir.Value | None]) -> None:
+        """Make an inner graph's weights the model's, which graphs further inside may read too."""
         for value in graph.initializers.values():
             if value not in known:
-                known[value] = made = self._weight(value.name or "", value.const_value)
-                weights.append(made)
-        return weights
+                known[value] = self._weight(value.name or "", value.const_value)
 
     def _weight(self, base: str, tensor: Any) -> ir.Value:
         value = ir.Value(
@@ -92,6 +94,7 @@ class Cloning:
             const_value=tensor,
         )
         self.graph.register_initializer(value)
+        self._made.append(value)
         return value
 
     def _node(self, node: ir.Node, known: dict[ir.Value, ir.Value | None]) -> ir.Node:
@@ -122,14 +125,14 @@ class Cloning:
         for value in graph.inputs:
             inside[value] = made = ir.Value(name=self.name(value.name or ""), type=value.type)
             inputs.append(made)
-        weights = self._weights(graph, inside)
+        self._copy_weights(graph, inside)
         nodes = [self._node(node, inside) for node in graph]
         outputs = [inside.get(value, value) for value in graph.outputs]
         return ir.Graph(inputs, [v for v in outputs if v is not None], nodes=nodes, name=graph.name)
 
 
 def same_graphs(one: ir.Graph, other: ir.Graph) -> bool:
-    """Whether two branches do the same, under whatever names."""
+    """Whether two branches do the same, under whatever names; not told of graphs within graphs."""
     return _written(one) == _written(other)
 
 
@@ -146,7 +149,10 @@ def _written(graph: ir.Graph) -> list[Any]:
         places[value] = ("weight", str(tensor.dtype), tuple(tensor.shape), tensor.tobytes())
     for number, node in enumerate(graph):
         attributes = [
-            ir.serde.serialize_attribute(held).SerializeToString(deterministic=True)
+            # A graph names values of this one, whose names mean nothing here: no two are the same.
+            object()
+            if held.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+            else ir.serde.serialize_attribute(held).SerializeToString(deterministic=True)
             for held in sorted(node.attributes.values(), key=lambda held: held.name)
         ]
         inputs = [place(value) for value in node.inputs]

@@ -26,9 +26,10 @@ from fullconv.frameworks.onnx.channels import (
     to_map,
 )
 from fullconv.frameworks.onnx.double import in_double
+from fullconv.frameworks.onnx.light import set_aside
 from fullconv.frameworks.onnx.loading import check_converted
 from fullconv.frameworks.onnx.opening import open_model, proto_of
-from fullconv.frameworks.onnx.preparing import prepared, set_aside
+from fullconv.frameworks.onnx.preparing import prepared
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -14,6 +14,9 @@ from onnx import NodeProto, TypeProto
 
 from fullconv.errors import ModelError, WindowError, first_line
 from fullconv.frameworks.bounds import Bounds
+from fullconv.frameworks.onnx.beside import beside
+from fullconv.frameworks.onnx.kinds import Known, NotInferredError, is_known, kinds_of, shape_of
+from fullconv.frameworks.onnx.session import said_by_runtime
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 from fullconv.frameworks.onnx.unrolling import Unrolling
 from fullconv.geometry import Sizes
@@ -31,9 +34,6 @@ Runtime computes in whole numbers where it finds weights beside their scale."""
 
 FEW = 16
 """Numbers of a floating-point weight that may be a size or scale."""
-
-SIZES = 1024
-"""Numbers of a constant that sizes may depend on."""
 
 
 class Inference:
@@ -61,10 +61,8 @@ class Inference:
         self.shapes: dict[str, tuple[int, ...]] = dict(shapes)
         self.types: dict[str, ir.DataType] = {}
         self.constants: dict[str, Array] = {}
-        self.opsets = [
-            onnx.helper.make_opsetid(domain, version)
-            for domain, version in model.opset_imports.items()
-        ]
+        opsets = [onnx.helper.make_opsetid(*pair) for pair in model.opset_imports.items()]
+        self.known = Known(opsets, self.shapes, self.types, self.constants)
         self._of_image = set(shapes)
         for value in model.graph.inputs:
             self.types[value.name or ""] = value.dtype or ir.DataType.FLOAT
@@ -142,24 +140,20 @@ class Inference:
     def _fold(self, node: ir.Node, names: list[str]) -> bool:
         """Compute a node of constants; False where ONNX Runtime has no such operator."""
         proto = self._proto(node)
-        for name, kind in self._kinds(node, proto, names).items():
-            if _is_known(kind):
-                self.bounds.fold(_told(node, name), _shape(kind))
-        if _overflows(node.op_type, [self.constants[name] for name in names]):
-            raise ModelError(
-                f"convert: {_told(node)} divides the least whole number there is; the model is "
-                f"damaged: export it again."
-            )
+        for name, kind in self._kinds(node, proto, of_image=False).items():
+            if is_known(kind):
+                self.bounds.fold(_told(node, name), shape_of(kind))
         try:
-            single = Single(proto, self.opsets, {n: self.constants[n] for n in names}, {})
+            constants = {name: self.constants[name] for name in names}
+            single = Single(proto, self.known.opsets, constants, {})
         except NotRunnableError:
             return False
         try:
             arrays = single.run()
         except Exception as error:
             raise ModelError(
-                f"convert: {_told(node)} cannot be computed ({first_line(error)}); the model is "
-                f"damaged, or was not exported for this size: export it again."
+                f"convert: {_told(node)} cannot be computed ({said_by_runtime(error)}); the "
+                f"model is damaged, or was not exported for this size: export it again."
             ) from None
         outputs = [value for value in node.outputs if value.name]
         for value, array in zip(outputs, arrays, strict=True):
@@ -169,20 +163,19 @@ class Inference:
     def _infer(self, node: ir.Node, names: list[str]) -> None:
         proto = self._proto(node)
         of_image = bool(self._of_image.intersection(names))
-        for name, kind in self._kinds(node, proto, names).items():
+        for name, kind in self._kinds(node, proto, of_image).items():
             if not kind.HasField("tensor_type"):
                 raise ModelError(
                     f"convert: {_told(node, name)} is no tensor but a list of them, whose number "
                     f"depends on the pixels; export the model with tensors alone."
                 )
-            if not _is_known(kind):
+            if not is_known(kind):
                 raise ModelError(
                     f"convert: the size of {name!r}, computed by {node.op_type} "
                     f"{node.name!r}, depends on the pixels; such a model has no fixed window."
                 )
-            self.shapes[name] = _shape(kind)
+            self.shapes[name] = shape_of(kind)
             self.types[name] = ir.DataType(kind.tensor_type.elem_type)
-            self.bounds.check(_told(node, name), self.shapes[name], of_image)
 
     def _proto(self, node: ir.Node) -> NodeProto:
         try:
@@ -193,57 +186,43 @@ class Inference:
                 f"damaged: export or copy it again."
             ) from None
 
-    def _kinds(self, node: ir.Node, proto: NodeProto, names: list[str]) -> dict[str, TypeProto]:
-        """Return the types of a node's outputs, with their sizes where they are known."""
-        types = {
-            name: onnx.helper.make_tensor_type_proto(int(self.types[name]), self.shapes[name])
-            for name in names
-        }
-        found = self._inferred(node, proto, types)
-        if len(found) == sum(map(bool, proto.output)) and all(
-            _is_known(kind) or not kind.HasField("tensor_type") for kind in found.values()
+    def _kinds(self, node: ir.Node, proto: NodeProto, of_image: bool) -> dict[str, TypeProto]:
+        """Return what a node gives, once it is sure that this ends nothing else."""
+        try:
+            kinds = kinds_of(node, proto, self.known, self.bounds.most(of_image))
+        except NotInferredError as error:
+            raise self._refusal(node, str(error), of_image) from None
+        shapes = {name: shape_of(kind) for name, kind in kinds.items() if is_known(kind)}
+        for name, shape in shapes.items():
+            self.bounds.check(_told(node, name), shape, of_image)
+        for shape in beside(node, {**self.shapes, **shapes}):
+            self.bounds.check(f"{_told(node)}, while it runs,", shape, of_image)
+        if node.op_type not in ("Constant", "Identity") and any(
+            kind.tensor_type.elem_type == onnx.TensorProto.STRING for kind in kinds.values()
         ):
-            return found
-        known = {name: self.constants[name] for name in names if name in self.constants}
-        others = {name: kind for name, kind in types.items() if name not in known}
-        try:
-            return Single(proto, self.opsets, known, others).kinds()
-        except NotRunnableError as error:
-            if found:
-                return found  # then the size is not known, as is said later
             raise ModelError(
-                f"convert: the model uses the operator {node.op_type!r} of domain "
-                f"{node.domain or 'ai.onnx'!r}, version {self._version(node)}, which ONNX does not "
-                f"define, nor ONNX Runtime for such inputs ({first_line(error)}); export it with "
-                f"standard operators."
-            ) from None
-        except Exception:
-            return found
-
-    def _inferred(
-        self, node: ir.Node, proto: NodeProto, types: Mapping[str, TypeProto]
-    ) -> dict[str, TypeProto]:
-        """Return what ONNX itself infers; nothing for operators that it does not define."""
-        data = {
-            name: onnx.numpy_helper.from_array(array, name)
-            for name in types
-            if (array := self.constants.get(name)) is not None and array.size <= SIZES
-        }
-        try:
-            schema = onnx.defs.get_schema(node.op_type, self._version(node), node.domain)
-        except Exception:
-            return {}
-        try:
-            found: dict[str, TypeProto] = onnx.shape_inference.infer_node_outputs(
-                schema, proto, dict(types), data, opset_imports=self.opsets
+                f"convert: {_told(node)} makes text; fullconv converts what computes numbers: "
+                f"export the model without what names its classes."
             )
-        except Exception as error:
-            raise self._refusal(node, first_line(error)) from None
-        return found
+        if node.op_type in ("Div", "Mod") and self._may_overflow(node):
+            raise ModelError(
+                f"convert: {_told(node)} divides whole numbers by -1 or by what depends on the "
+                f"pixels, which can end the whole process; divide in floating point."
+            )
+        return kinds
 
-    def _refusal(self, node: ir.Node, error: str) -> Exception:
-        reason = error.removeprefix("[ShapeInferenceError] ").removeprefix("[TypeInferenceError] ")
-        if not self._of_image.intersection(v.name or "" for v in node.inputs if v is not None):
+    def _may_overflow(self, node: ir.Node) -> bool:
+        """Whether a division of whole numbers may have no result: of the least one by -1."""
+        dividend, divisor = (value.name or "" if value else "" for value in node.inputs[:2])
+        if not self.types[divisor].is_integer() or not self.types[divisor].is_signed():
+            return False
+        held, by = (self.constants.get(name) for name in (dividend, divisor))
+        if held is not None and not (held == np.iinfo(held.dtype).min).any():
+            return False
+        return by is None or bool((by == -1).any())
+
+    def _refusal(self, node: ir.Node, reason: str, of_image: bool) -> Exception:
+        if not of_image:
             return ModelError(
                 f"convert: {_told(node)} cannot be computed ({reason}); the model is damaged: "
                 f"export or copy it again."
@@ -256,30 +235,9 @@ class Inference:
             f"trained on."
         )
 
-    def _version(self, node: ir.Node) -> int:
-        return self.model.opset_imports.get(node.domain, 1)
-
-
-def _is_known(kind: TypeProto) -> bool:
-    """Whether a type is that of a tensor whose sizes are all known."""
-    shape = kind.tensor_type.shape
-    return kind.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in shape.dim)
-
-
-def _shape(kind: TypeProto) -> tuple[int, ...]:
-    return tuple(dim.dim_value for dim in kind.tensor_type.shape.dim)
-
 
 def _told(node: ir.Node, name: str = "") -> str:
     """Return what a message calls a node, or one of its results."""
     result = node.outputs[0].name if node.outputs else ""
     told = f"{node.op_type} {node.name or result!r}"
     return f"{name!r}, computed by {told}," if name and node.name else told
-
-
-def _overflows(op_type: str, arrays: Sequence[Array]) -> bool:
-    """Whether a division of whole numbers has no result, which ends the whole process."""
-    return op_type in ("Div", "Mod") and any(
-        np.issubdtype(array.dtype, np.signedinteger) and (array == np.iinfo(array.dtype).min).any()
-        for array in arrays
-    )

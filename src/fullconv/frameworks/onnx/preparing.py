@@ -1,33 +1,19 @@
-"""From an ONNX model as somebody wrote it to one that the readers know: checked, flat, current.
-
-Note [Light models]. What ONNX itself does to a model (check it, inline its functions, bring it to
-another version) copies all of it several times. Large weights mean nothing to that: they are set
-aside, their names standing among the inputs, and put back at the end.
-"""
+"""From an ONNX model as somebody wrote it to one that the readers know: checked, flat, current."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
 
 import onnx
-import onnx.inliner
-import onnx_ir as ir
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto
 
-from fullconv.errors import ModelError, first_line
+from fullconv.errors import ModelError
 from fullconv.frameworks.bounds import MOST_NODES
-from fullconv.frameworks.onnx.sorting import inner_graphs, sort
+from fullconv.frameworks.onnx.functions import count_nodes, inlined, standard
+from fullconv.frameworks.onnx.light import Light, set_aside
+from fullconv.frameworks.onnx.sorting import inner_graphs, prune, sort
 from fullconv.frameworks.onnx.tensors import MEMORY, check_tensors, dense
 from fullconv.frameworks.onnx.versions import current
-
-LARGE = 1 << 20
-"""Of so many numbers, weights are set aside; see Note [Light models]."""
-
-DEEPEST = 50
-"""Functions that call one another, one inside the other."""
 
 DEPRECATED = frozenset(["GroupNormalization"])
 """What ONNX calls deprecated, of versions 18 to 20, and ONNX Runtime runs."""
@@ -79,75 +65,18 @@ def prepared(model: ModelProto) -> Light:
     for graph in (light.model.graph, *light.model.functions):
         _unfold_sparse(graph)
     _one_version_each(light.model)
+    prune(light.model.graph)
     sort(light.model.graph)
-    nodes = _count(light.model)
+    nodes = count_nodes(light.model)
     if nodes > MOST_NODES:
         raise ModelError(
             f"convert: the model has {nodes} operators, with its functions written out, more than "
             f"{MOST_NODES}; export it in a smaller form."
         )
     _check(light.model)
-    flat = _inlined(light.model)
+    flat = inlined(light.model)
+    prune(flat.graph)
     return Light(current(flat), light.weights)
-
-
-@dataclass(frozen=True)
-class Light:
-    """A model whose large weights are set aside; see Note [Light models]."""
-
-    model: ModelProto
-    weights: Mapping[str, TensorProto]
-
-    def whole(self) -> ir.Model:
-        """Return the model with its weights, which are no longer inputs, for onnx-ir.
-
-        Raises
-        ------
-        ModelError
-            If it cannot be read.
-        """
-        try:
-            model = ir.serde.deserialize_model(self.model)
-            for value in list(model.graph.inputs):
-                if (tensor := self.weights.get(value.name or "")) is not None:
-                    model.graph.inputs.remove(value)
-                    value.const_value = ir.serde.deserialize_tensor(tensor)
-                    model.graph.register_initializer(value)
-        except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise ModelError(
-                f"convert: the model cannot be read ({first_line(cause)}); it is damaged: export "
-                f"or copy it again."
-            ) from None
-        return model
-
-
-def set_aside(model: ModelProto) -> Light:
-    """Return a copy of a model, and its large weights."""
-    light = ModelProto(
-        ir_version=model.ir_version,
-        opset_import=model.opset_import,
-        functions=model.functions,
-        metadata_props=model.metadata_props,
-        doc_string=model.doc_string,
-    )
-    graph = light.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.output.extend(model.graph.output)
-    graph.sparse_initializer.extend(model.graph.sparse_initializer)
-    weights = {}
-    for tensor in model.graph.initializer:
-        if prod(tensor.dims) < LARGE:
-            graph.initializer.append(tensor)
-        else:
-            weights[tensor.name] = tensor
-            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.input.append(info)
-    graph.input.extend(value for value in model.graph.input if value.name not in weights)
-    return Light(light, weights)
 
 
 def _complete(model: ModelProto) -> None:
@@ -166,21 +95,16 @@ def _complete(model: ModelProto) -> None:
         kind.ClearField("shape")
         kind.shape.SetInParent()
     for held in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
-        held.domain = _standard(held.domain)
+        held.domain = standard(held.domain)
     for graph in (model.graph, *model.functions):
         _name_domains(graph)
 
 
 def _name_domains(graph: GraphProto | onnx.FunctionProto) -> None:
     for node in graph.node:
-        node.domain = _standard(node.domain)
+        node.domain = standard(node.domain)
         for inner in inner_graphs(node):
             _name_domains(inner)
-
-
-def _standard(domain: str) -> str:
-    """Return a domain by its one name: that of ONNX' own operators has two."""
-    return "" if domain == "ai.onnx" else domain
 
 
 def _unfold_sparse(graph: GraphProto | onnx.FunctionProto) -> None:
@@ -209,43 +133,11 @@ def _one_version_each(model: ModelProto) -> None:
             )
     if "" not in versions:
         raise ModelError(
-            "convert: the model does not say which version of the ONNX operators it is written for; "
-            "export it again."
+            "convert: the model does not say which version of the ONNX operators it is written "
+            "for; export it again."
         )
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(*pair) for pair in versions.items())
-
-
-def _count(model: ModelProto) -> int:
-    """Return how many operators a model has with its functions written out.
-
-    A function may call others, each twice, and a short file so stand for any number.
-    """
-    functions = {(_standard(f.domain), f.name, f.overload): f for f in model.functions}
-    known: dict[tuple[str, str, str], int] = {}
-    within: list[tuple[str, str, str]] = []
-
-    def of(graph: GraphProto | onnx.FunctionProto) -> int:
-        return sum(
-            one(node) + sum(of(inner) for inner in inner_graphs(node)) for node in graph.node
-        )
-
-    def one(node: NodeProto) -> int:
-        key = node.domain, node.op_type, node.overload
-        if key not in functions:
-            return 1
-        if key in within or len(within) > DEEPEST:
-            raise ModelError(
-                f"convert: the model's function {node.op_type!r} calls itself, or more than {DEEPEST} "
-                f"others, one inside the other; export it without functions."
-            )
-        if key not in known:
-            within.append(key)
-            known[key] = of(functions[key])
-            within.pop()
-        return known[key]
-
-    return of(model.graph)
 
 
 def _check(model: ModelProto) -> None:
@@ -270,40 +162,3 @@ def _without_deprecated(model: ModelProto) -> ModelProto:
         model.graph.node[place].domain = "deprecated"
     model.opset_import.append(onnx.helper.make_opsetid("deprecated", 1))
     return model
-
-
-def _inlined(model: ModelProto) -> ModelProto:
-    """Return a model with the operators of its functions in the place of their calls."""
-    if not model.functions:
-        return model
-    _give_defaults(model)
-    try:
-        flat: ModelProto = onnx.inliner.inline_local_functions(model, convert_version=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"convert: the model's functions cannot be written out ({reason[:300].rstrip('.')}); export it "
-            f"without functions, or inline them with onnx.inliner."
-        ) from None
-    return flat
-
-
-def _give_defaults(model: ModelProto) -> None:
-    """Write into every call the attributes that it leaves to the function.
-
-    ONNX' inliner (1.23) leaves them out, and an operator inside that takes one has none.
-    """
-    functions = {(_standard(f.domain), f.name, f.overload): f for f in model.functions}
-
-    def fill(graph: GraphProto | onnx.FunctionProto) -> None:
-        for node in graph.node:
-            held = {attribute.name for attribute in node.attribute}
-            function = functions.get((node.domain, node.op_type, node.overload))
-            for default in function.attribute_proto if function is not None else ():
-                if default.name not in held:
-                    node.attribute.append(default)
-            for inner in inner_graphs(node):
-                fill(inner)
-
-    for graph in (model.graph, *model.functions):
-        fill(graph)

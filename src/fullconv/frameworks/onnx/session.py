@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -56,7 +57,7 @@ def session(
         )
     except Exception as error:
         raise ModelError(
-            f"ONNX Runtime cannot run the model ({first_line(error)}); check it with "
+            f"ONNX Runtime cannot run the model ({said_by_runtime(error)}); check it with "
             f"onnx.checker.check_model."
         ) from None
     name = opened.get_inputs()[0].name
@@ -64,10 +65,24 @@ def session(
 
     def run(images: Any) -> Any:
         how = shrinking if held(images) > MUCH else None
-        outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
+        try:
+            outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot run the model on images of {'x'.join(map(str, images.shape))}"
+                f" ({said_by_runtime(error)}); run it on such images by itself to see why."
+            ) from None
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     return run
+
+
+def said_by_runtime(error: Exception) -> str:
+    """Return what ONNX Runtime says of an error, without the places in its own sources."""
+    text = str(error).partition("Status Message: ")[2] or str(error)
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"^\S+\.(?:cc|h):\d+ (?:.*onnxruntime::.*\) )?", "", text)
+    return first_line(ValueError(text))
 
 
 def image_dtype(model: onnx.ModelProto) -> np.dtype[Any]:

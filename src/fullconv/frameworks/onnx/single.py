@@ -70,10 +70,10 @@ class Single:
         """Return the outputs, in order."""
         return list(map(np.asarray, self._session.run(self.names, dict(feeds or {}))))
 
-    def kinds(self) -> dict[str, TypeProto]:
+    def kinds(self, measure: bool) -> dict[str, TypeProto]:
         """Return the types of the outputs, with their sizes where these are known.
 
-        Where they are not, they are measured on two images; they stay unknown where the sizes
+        Where they are not, they can be measured on two images; they stay unknown where the sizes
         differ, as then they depend on the pixels.
         """
         found = {}
@@ -82,7 +82,7 @@ class Single:
             # No sizes at all are said of a single number, and of what nothing is known of.
             known = bool(output.shape) and all(isinstance(n, int) for n in output.shape)
             found[output.name] = _type(kind, output.shape if known else None)
-        if all(kind.tensor_type.HasField("shape") for kind in found.values()):
+        if not measure or all(kind.tensor_type.HasField("shape") for kind in found.values()):
             return found
         first, second = (
             [array.shape for array in self.run(self._example(distinct))]

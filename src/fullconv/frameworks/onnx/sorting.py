@@ -1,4 +1,4 @@
-"""The order in which the nodes of an ONNX graph can run."""
+"""Which nodes of an ONNX graph its outputs need, and the order in which these can run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from collections.abc import Sequence
 from onnx import GraphProto, NodeProto
 
 from fullconv.errors import ModelError
+
+
+def prune(graph: GraphProto) -> None:
+    """Take out the nodes that no output needs: ONNX Runtime does not run them either."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    waiting = [value.name for value in graph.output]
+    needed: set[str] = set()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and needed.isdisjoint(node.output):
+            needed.update(name for name in node.output if name)
+            waiting.extend(reads(node))
+    kept = [node for node in graph.node if not needed.isdisjoint(node.output)]
+    if len(kept) < len(graph.node):
+        held = GraphProto(node=kept)
+        del graph.node[:]
+        graph.node.extend(held.node)
 
 
 def sort(graph: GraphProto) -> None:
@@ -28,8 +45,8 @@ def sort(graph: GraphProto) -> None:
         left = sorted(set(range(len(graph.node))) - set(order))
         first = graph.node[left[0]]
         raise ModelError(
-            f"convert: {first.op_type} {first.name or first.output[0]!r} reads what is made from its "
-            f"own result; the model is damaged: export it again."
+            f"convert: {first.op_type} {first.name or first.output[0]!r} reads what is made from "
+            f"its own result; the model is damaged: export it again."
         )
     if order != list(range(len(order))):
         nodes = [graph.node[place] for place in order]

@@ -43,7 +43,7 @@ FIELDS = {
 
 
 def tensors_of(message: Message) -> Iterator[TensorProto]:
-    """Yield every tensor below a message, wherever it is: weights, attributes, functions, graphs."""
+    """Yield every tensor below a message: in weights, attributes, functions, graphs."""
     for value in _parts(message):
         if isinstance(value, TensorProto):
             yield value

@@ -55,9 +55,7 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def export(
-    model: nn.Module, window: Sizes, channels: int | None = None
-) -> ExportedProgram:
+def export(model: nn.Module, window: Sizes, channels: int | None = None) -> ExportedProgram:
     """Export for one image of the native size: what a classifier is of a crop alone."""
     failures: list[Exception] = []
     candidates = likely_channels(model, window) if channels is None else [channels]
@@ -162,9 +160,7 @@ def _export_failed(
     )
 
 
-def _refusal(
-    model: nn.Module, window: Sizes, channels: Sequence[int]
-) -> Exception | None:
+def _refusal(model: nn.Module, window: Sizes, channels: Sequence[int]) -> Exception | None:
     """Return what the model itself says to images of this size; None where it takes them.
 
     It says it more plainly than its trace does, whose sizes are symbols.

@@ -1,4 +1,4 @@
-"""Modules whose parameters hold no numbers: of sizes that are not known yet, or on no device."""
+"""Modules whose parameters do not hold the numbers that they claim: of no size, on no device."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from fullconv.errors import ModelError
+from fullconv.frameworks.bounds import FEW
 
 UNKNOWN = (UninitializedParameter, UninitializedBuffer)
 
 
 def check_filled(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a model of which a parameter or buffer holds no numbers.
+    """Refuse a model of which a parameter or buffer does not hold its numbers.
 
     Raises
     ------
     ModelError
-        If a lazy layer has not seen an image yet, or something is on the meta device.
+        If a lazy layer has not seen an image yet, something is on the meta device, or a few numbers
+        are repeated to far more.
     """
     lazy = [name for name, tensor in tensors.items() if isinstance(tensor, UNKNOWN)]
     if lazy:
@@ -37,6 +39,9 @@ def check_filled(tensors: Mapping[str, torch.Tensor]) -> None:
             f"convert: {_few(empty)} is on the meta device and holds no numbers; load the trained "
             f"weights with load_state_dict(..., assign=True)."
         )
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and not isinstance(tensor, UNKNOWN):
+            _check_claim(name, tensor)
 
 
 def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -59,3 +64,14 @@ def is_empty(tensors: Iterable[torch.Tensor]) -> bool:
 def _few(names: list[str]) -> str:
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
     return f"{names[0]!r}{more}"
+
+
+def _check_claim(name: str, tensor: torch.Tensor) -> None:
+    if tensor.layout != torch.strided or tensor.numel() <= FEW:
+        return
+    held = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
+    if tensor.numel() > held:
+        raise ModelError(
+            f"convert: {name!r} claims {tensor.numel()} numbers and holds {held}, repeated; save "
+            f"the model with the numbers alone, and let it expand them."
+        )

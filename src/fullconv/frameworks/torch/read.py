@@ -51,9 +51,7 @@ class Source:
     modules: dict[str, torch.nn.Module]
 
 
-def read(
-    program: ExportedProgram, window: Sizes, root: torch.nn.Module | None = None
-) -> Source:
+def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None = None) -> Source:
     """Return the vocabulary graph of an exported program with one image input.
 
     Parameters

@@ -41,7 +41,7 @@ def is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, ValueError):  # names that are no text
         return False
     return "constants.pkl" in names and any(name.startswith("code/") for name in names)
 

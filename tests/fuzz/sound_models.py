@@ -1,18 +1,21 @@
-"""The small classifiers that mutations begin from; all weights together are some kilobytes."""
+"""Small ONNX classifiers for mutations to begin from; all together are some kilobytes."""
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+import fullconv
+
 WINDOW = (12, 10)
-"""Height and width that all seeds are for."""
+"""Height and width that all of these are for."""
 
 FLOAT = TensorProto.FLOAT
 opset = helper.make_opsetid
@@ -231,11 +234,6 @@ def old() -> ModelProto:
 
 def converted() -> bytes:
     """Return the first of these converted by fullconv, with all that it stores."""
-    import tempfile
-    from pathlib import Path
-
-    import fullconv
-
     fcn = fullconv.convert(
         plain(),
         classes=["background", "cat", "dog"],
@@ -253,65 +251,6 @@ MODELS: dict[str, Callable[[], ModelProto]] = {
 
 @cache
 def onnx_files() -> dict[str, bytes]:
-    """Return the ONNX seeds as files, the converted one among them."""
+    """Return them as files, the converted one among them."""
     files = {name: make().SerializeToString() for name, make in MODELS.items()}
     return {**files, "converted": converted()}
-
-
-def _network() -> Any:
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(80, 3)
-    ).eval()
-
-
-@cache
-def torch_files() -> dict[str, bytes]:
-    """Return seeds of ``.pt2``, TorchScript, pickles of weights and safetensors."""
-    import torch
-    from safetensors.torch import save
-
-    network, image = _network(), torch.zeros(2, 2, *WINDOW)
-    program, script, state = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    free = {0: torch.export.Dim.DYNAMIC}
-    torch.export.save(torch.export.export(network, (image,), dynamic_shapes=(free,)), program)
-    torch.jit.save(torch.jit.trace(network, image), script)
-    torch.save(network.state_dict(), state)
-    return {
-        "program.pt2": program.getvalue(),
-        "script.pt": script.getvalue(),
-        "state.pt": state.getvalue(),
-        "state.safetensors": save(network.state_dict()),
-    }
-
-
-@cache
-def keras_files() -> dict[str, bytes]:
-    """Return seeds of ``.keras`` and the older ``.h5``."""
-    import os
-    import tempfile
-    from pathlib import Path
-
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    import keras
-
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((*WINDOW, 2)),
-            keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.MaxPooling2D(),
-            keras.layers.Flatten(),
-            keras.layers.Dense(3, activation="softmax"),
-        ]
-    )
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("model.keras", "model.h5"):
-            model.save(Path(folder) / name)
-            found[name] = (Path(folder) / name).read_bytes()
-    return found

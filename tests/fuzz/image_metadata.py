@@ -1,22 +1,20 @@
-"""What files say beside their pixels and weights: tags, descriptions, settings, all hostile."""
+"""What images say beside their pixels: tags, descriptions, places, settings, all hostile."""
 
 from __future__ import annotations
 
 import io
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
-import onnx
 import tifffile
 
-from fuzz.case import Case
-from fuzz.images import OME, SVS, VRT, seeds
-from fuzz.models import model
-from fuzz.mutating import VALUES, WORDS, json_changed, text_changed
+from fuzz.case import Case, Cases, Files
+from fuzz.mutating import VALUES, json_changed, text_changed
+from fuzz.scenes import classifier
+from fuzz.sound_images import OME, SVS, VRT, sound_images
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "'
@@ -31,30 +29,24 @@ GDAL = b'<GDALMetadata><Item name="a" domain="OVERVIEWS">1</Item></GDALMetadata>
 
 SCAN = ("scan", "model.onnx", "image.tif", "-o", "heat.zarr", "--check", "0")
 
-
-def cases(seed: int) -> Iterator[Case]:
-    """Yield files whose pixels or weights are sound."""
-    chance, number = Random(seed), 0
-    makers: Mapping[str, Callable[[Random], tuple[Mapping[str, bytes], tuple[str, ...]]]] = {
-        "tags": _tags,
-        "descriptions": _descriptions,
-        "entities": _entities,
-        "converted": _converted,
-        "wsinfer": _wsinfer,
-        "ome-zarr": _ome_zarr,
-        "aux.xml": _auxiliary,
-    }
-    while True:
-        for kind, make in makers.items():
-            files, argv = make(chance)
-            yield Case(kind, f"{kind}-{number}", {"model.onnx": model(), **files}, argv)
-        number += 1
+Made = tuple[Files, tuple[str, ...]]
+"""Files, and the call that reads them."""
 
 
-def _tags(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+def cases(seed: int, count: int) -> Cases:
+    """Yield images whose pixels are sound."""
+    chance = Random(seed)
+    for number in range(count):
+        make = MAKERS[number % len(MAKERS)]
+        files, call = make(chance)
+        what = make.__name__[1:]
+        yield Case(f"{number}-{what}", call, {"model.onnx": classifier(), **files})
+
+
+def _tags(chance: Random) -> Made:
     """Change kind, count or value of one to three tags of a TIFF."""
-    name = chance.choice([name for name in seeds() if name.startswith("tiff ")])
-    data = bytearray(seeds()[name]["image.tif"])
+    name = chance.choice([name for name in sound_images() if name.startswith("tiff ")])
+    data = bytearray(sound_images()[name]["image.tif"])
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         tags = [(tag.offset, tiff.tiff.offsetsize) for page in tiff.pages for tag in page.tags]
     for at, size in chance.sample(tags, min(len(tags), chance.choice((1, 1, 2, 3)))):
@@ -69,7 +61,7 @@ def _tags(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
     return {"image.tif": bytes(data)}, SCAN
 
 
-def _descriptions(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+def _descriptions(chance: Random) -> Made:
     """Change the text in which a microscope's maker says what a TIFF is."""
     text = chance.choice((OME, SVS, "ImageJ=1.53\nimages=1\nunit=um\nspacing=2.0\n", VRT))
     changed = text_changed(text.encode(), chance)
@@ -93,7 +85,7 @@ def _descriptions(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]
     return {"image.tif": file.getvalue()}, SCAN + (asked if chance.random() < 0.3 else ())
 
 
-def _entities(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+def _entities(chance: Random) -> Made:
     """Give XML whose entities grow without end, or name files."""
     head = chance.choice((BOMB, b'<!DOCTYPE x [<!ENTITY j SYSTEM "/etc/passwd">]>'))
     if chance.random() < 0.5:
@@ -103,50 +95,11 @@ def _entities(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
         tifffile.imwrite(file, pixels, metadata=None, description=head + text)
         return {"image.tif": file.getvalue()}, SCAN
     text = VRT.encode().replace(b"EPSG:32631", b"&j;")
-    files = {"image.vrt": head + text, "part.tif": seeds()["tiff deflate"]["image.tif"]}
+    files = {"image.vrt": head + text, "part.tif": sound_images()["tiff deflate"]["image.tif"]}
     return files, ("scan", "model.onnx", "image.vrt", *SCAN[3:])
 
 
-@cache
-def _converted_model() -> tuple[bytes, Mapping[str, str]]:
-    """Return a converted model without its metadata, and them."""
-    import tempfile
-    from pathlib import Path
-
-    import fullconv
-
-    preprocessing = fullconv.Preprocessing(0.5, (1.0, 2.0, 3.0), (1.0, 2.0, 2.0))
-    fcn = fullconv.convert(
-        onnx.load_from_string(model()), classes=["a", "b"], preprocessing=preprocessing
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        fcn.save(Path(folder, "fcn.onnx"))
-        proto = onnx.load(Path(folder, "fcn.onnx"))
-    held = {entry.key: entry.value for entry in proto.metadata_props}
-    del proto.metadata_props[:]
-    return proto.SerializeToString(), held
-
-
-def _converted(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
-    """Change what a converted model says of itself."""
-    data, held = _converted_model()
-    proto, key = onnx.load_from_string(data), chance.choice(list(held))
-    for name, value in held.items():
-        if name == key and chance.random() < 0.1:
-            continue
-        text = value
-        if name == key:
-            text = chance.choice((*WORDS, "[" * 10_000))
-            if chance.random() < 0.7 and value[:1] in "[{":
-                text = json_changed(value.encode(), chance).decode()
-        proto.metadata_props.add(key=name, value=text)
-    files = {"model.onnx": proto.SerializeToString(), **seeds()["png"]}
-    verb = chance.choice(("scan", "detect", "verify", "bench"))
-    out = {"scan": ("-o", "heat.zarr"), "detect": ("-o", "boxes.csv")}.get(verb, ())
-    return files, (verb, "model.onnx", "image.png", *out)
-
-
-def _wsinfer(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+def _wsinfer(chance: Random) -> Made:
     """Change a config.json of WSInfer."""
     config = {
         "spec_version": "1.0",
@@ -162,14 +115,14 @@ def _wsinfer(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
         ],
     }
     data = json_changed(json.dumps(config).encode(), chance)
-    files = {"config.json": data, "image.tif": seeds()["tiff svs"]["image.tif"]}
+    files = {"config.json": data, "image.tif": sound_images()["tiff svs"]["image.tif"]}
     return files, (*SCAN, "--preprocessing", "config.json")
 
 
-def _ome_zarr(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+def _ome_zarr(chance: Random) -> Made:
     """Change only the attributes of an OME-Zarr image."""
     version = chance.choice((2, 3))
-    files = dict(seeds()[f"ome-zarr v{version}"])
+    files = dict(sound_images()[f"ome-zarr v{version}"])
     name = "image.zarr/.zattrs" if version == 2 else "image.zarr/zarr.json"
     if version == 2:
         files[name] = json_changed(files[name], chance)
@@ -182,10 +135,10 @@ def _ome_zarr(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
     return files, ("scan", "model.onnx", "image.zarr", *SCAN[3:], *asked)
 
 
-def _auxiliary(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+def _auxiliary(chance: Random) -> Made:
     """Put what GDAL looks for beside a raster."""
     kind = chance.choice(("raster HFA", "raster GTiff", "raster ENVI"))
-    files = dict(seeds()[kind])
+    files = dict(sound_images()[kind])
     name = next(iter(files))
     text = (
         b"<PAMDataset><SRS>EPSG:32631</SRS><GeoTransform>1, 2, 0, 3, 0, -2</GeoTransform><Metadata "
@@ -194,3 +147,8 @@ def _auxiliary(chance: Random) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
     ending = chance.choice((".aux.xml", ".ovr", ".msk", ".aux"))
     files[name + ending] = chance.choice((text_changed(text, chance), VRT.encode(), files[name]))
     return files, ("scan", "model.onnx", name, *SCAN[3:])
+
+
+MAKERS: tuple[Callable[[Random], Made], ...] = (
+    *(_tags, _descriptions, _entities, _wsinfer, _ome_zarr, _auxiliary),
+)

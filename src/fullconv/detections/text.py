@@ -1,0 +1,79 @@
+"""Files of text that hold boxes: reading them, and writing what reads back as it was."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from pathlib import Path
+from typing import Any
+
+from fullconv.errors import InputError, first_line
+
+_EXACT = Context(prec=1000, Emax=MAX_EMAX, Emin=MIN_EMIN)
+"""Holds every sum and difference of two floats: they have digits from 10^308 to 10^-324."""
+
+
+def read_text(path: Path) -> str:
+    """Return a text file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror or first_line(error)}; check the path."
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8.") from None
+
+
+def load_json(text: str) -> Any:
+    """Return what a JSON file holds.
+
+    Raises
+    ------
+    InputError
+        If it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"not JSON, or cut short ({first_line(error)}); copy or save it again."
+        ) from None
+    except RecursionError:
+        raise InputError("nested too deeply to be read.") from None
+
+
+def dump_json(value: Any) -> str:
+    """Return JSON in one line, in the letters that it has."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def difference(start: float, stop: float) -> str:
+    """Return how far ``stop`` is from ``start``, with all digits that there are.
+
+    The difference of two numbers is mostly none that a float can hold; `end` needs all digits.
+    """
+    exact = _EXACT.subtract(Decimal(repr(stop)), Decimal(repr(start)))
+    text = f"{exact:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def end(start: str, difference: str) -> float:
+    """Return the number that lies so far from ``start``; of what `difference` wrote, the very one.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no number.
+    """
+    first, far = float(start), float(difference)
+    if not (math.isfinite(first) and math.isfinite(far)):
+        return first + far
+    return float(_EXACT.add(Decimal(start.strip()), Decimal(difference.strip())))

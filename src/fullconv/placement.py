@@ -1,0 +1,183 @@
+"""Where an image lies: a level in its image, and the image in the world.
+
+Positions count pixels from the first edge, so that the centre of pixel 0 lies at 0.5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Affine = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the pixels of an image lie in another: along each axis at ``offset + scale * p``.
+
+    Attributes
+    ----------
+    scale : tuple of float
+        Pixels of the other image per pixel of this one.
+    offset : tuple of float
+        Where this one begins in the other.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    @classmethod
+    def between(cls, size: Sequence[int], other: Sequence[int]) -> Placement:
+        """Return the placement of an image in a resized copy of it: edge meets edge."""
+        scale = tuple(m / n for n, m in zip(size, other, strict=True))
+        return cls(scale, (0.0,) * len(scale))
+
+    @classmethod
+    def parse(cls, held: dict[str, Any]) -> Placement:
+        """Return what `as_dict` gave."""
+        return cls(tuple(held["scale"]), tuple(held["offset"]))
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return JSON values."""
+        return {"scale": list(self.scale), "offset": list(self.offset)}
+
+    def outward(self, position: float, axis: int) -> float:
+        """Return where a position of this image lies in the other, along one axis."""
+        return self.offset[axis] + self.scale[axis] * position
+
+    def inward(self, position: float, axis: int) -> float:
+        """Return where a position of the other image lies in this one, along one axis."""
+        return (position - self.offset[axis]) / self.scale[axis]
+
+    def of(self, inner: Placement) -> Placement:
+        """Return the placement in the other image of what lies in this one by ``inner``."""
+        return Placement(
+            tuple(a * b for a, b in zip(self.scale, inner.scale, strict=True)),
+            tuple(
+                offset + scale * begin
+                for offset, scale, begin in zip(self.offset, self.scale, inner.offset, strict=True)
+            ),
+        )
+
+    def boxes(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(n, 4)``, x0, y0, x1, y1 of this image, in the other."""
+        scale, offset = ([*part[::-1], *part[::-1]] for part in (self.scale, self.offset))
+        placed: NDArray[np.float64] = boxes * scale + offset
+        return placed
+
+    def box(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """Return ``(x0, y0, x1, y1)`` of this image in the other."""
+        x0, y0, x1, y1 = (
+            self.outward(edge, axis) for edge, axis in zip(box, (1, 0, 1, 0), strict=True)
+        )
+        return x0, y0, x1, y1
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where an image lies on the ground, or in whatever space its file names.
+
+    Attributes
+    ----------
+    transform : tuple of six float
+        ``(a, b, c, d, e, f)``: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``.
+    crs : str
+        The coordinate reference system as WKT; empty where the file names none.
+    """
+
+    transform: Affine
+    crs: str
+
+    def __str__(self) -> str:
+        """Name the coordinate reference system."""
+        code, name = epsg(self.crs), re.match(r'\s*\w+\["([^"]+)"', self.crs)
+        if code is not None:
+            return f"EPSG:{code}"
+        return name[1] if name else "coordinates of a system that the file does not name"
+
+
+def epsg(wkt: str) -> str | None:
+    """Return the EPSG code with which a WKT ends, which is that of the whole system; else None."""
+    code = re.search(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$', wkt)
+    return None if code is None else code[1]
+
+
+NOWHERE: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The transform that keeps pixels."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The coordinates that a file gives to its pixels, as OME-NGFF does.
+
+    Along each axis the centre of pixel ``i`` lies at ``translation + scale * i``.
+
+    Attributes
+    ----------
+    scale, translation : tuple of float
+        In ``unit``, along (row, column).
+    unit : str
+        Name of the unit, as the file has it; empty where it names none.
+    unit_um : float or None
+        Micrometres in a unit; None where it is none of length.
+    """
+
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+    unit: str = ""
+    unit_um: float | None = None
+
+    @classmethod
+    def of_resolution(cls, um_per_pixel: Sequence[float]) -> Space:
+        """Return the space of an image of which only the resolution is known: it begins at 0."""
+        return cls(tuple(um_per_pixel), (0.0,) * len(um_per_pixel), "micrometer", 1.0)
+
+    @classmethod
+    def parse(cls, held: dict[str, Any]) -> Space:
+        """Return what `as_dict` gave."""
+        return cls(
+            tuple(held["scale"]), tuple(held["translation"]), held["unit"], held.get("unit_um")
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "scale": list(self.scale),
+            "translation": list(self.translation),
+            "unit": self.unit,
+            "unit_um": self.unit_um,
+        }
+
+    def at(self, position: float, axis: int) -> float:
+        """Return the coordinate of a position, which counts pixels from the image's edge."""
+        return self.translation[axis] + self.scale[axis] * (position - 0.5)
+
+    @property
+    def um_per_pixel(self) -> tuple[float, ...] | None:
+        """Micrometres per pixel; None where the unit is not known."""
+        um = self.unit_um
+        return None if um is None else tuple(scale * um for scale in self.scale)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the image lies elsewhere than at the origin."""
+        return any(self.translation)
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """The same for programs for maps; None where the image is not placed."""
+        if not self.is_placed:
+            return None
+        (sy, sx), (y, x) = self.scale, (self.at(0, 0), self.at(0, 1))
+        # An engineering coordinate system (WKT 1, LOCAL_CS): its unit is counted in metres.
+        system = ""
+        if self.unit_um is not None:
+            unit = f'UNIT["{self.unit}",{self.unit_um / 1e6!r}]'
+            system = f'LOCAL_CS["image, in {self.unit}",{unit}]'
+        return Georeference((sx, 0.0, x, 0.0, sy, y), system)

@@ -1,0 +1,217 @@
+"""Which numbers the network sees, from some windows of the image, and whether they can be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import inf, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.geometry import Pair
+from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.region import Region
+from fullconv.sources import Source
+
+WHOLE = 1 << 20
+"""An image of at most so many pixels is looked at wholly."""
+
+SIDE = 8
+"""Of a larger one, windows from so many parts of it along each axis."""
+
+LOOKED_AT = 8
+"""Rows of windows of a part in which one that is to be scored is looked for."""
+
+FULL = (1, 255, 1023, 4095, 16383, 65535)
+"""What the largest numbers are that cameras, scanners and programs write."""
+
+FAR = 8
+"""Pixels that reach so many times further than what the preprocessing was made for are other ones.
+Of 8 bits and 10, one is 4 times the other, which brightness may be, too."""
+
+FAR_BEYOND = 100
+"""Preprocessing brings pixels to about 1; where it may bring them further than this, it was made
+for other pixels. Of 16 bits, 10 or 12 may be used, which brings the largest number to 64 or 16."""
+
+DIM = 50
+"""Real numbers that reach only so small a part of it are counted from 0 to 1, not dark."""
+
+DEEP = 4095
+"""Whole numbers of more bits than 8, of which the preprocessing is made for at least so many, are
+no 8-bit ones."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pixels of some windows, as the file has them and as the network sees them.
+
+    Attributes
+    ----------
+    low, mean, high : float
+        As the network sees them.
+    least, most : float
+        In the file.
+    windows : int or None
+        How many were looked at; None where it was the whole image, or all of the rectangle.
+    """
+
+    low: float
+    mean: float
+    high: float
+    least: float
+    most: float
+    windows: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        where = "" if self.windows is None else f", in {self.windows} windows of it"
+        return (
+            f"{self.low:.4g} to {self.high:.4g}, mean {self.mean:.4g}, as the network sees "
+            f"them{where}"
+        )
+
+
+def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> Seen | None:
+    """Return what the network sees of an image; None where no pixel is a number that it holds."""
+    (top, bottom), (left, right) = (
+        (axis.position(first), axis.position(last - 1) + axis.window)
+        for axis, (first, last) in zip(
+            region.windows.axes, (region.rows, region.columns), strict=True
+        )
+    )
+    places = [((top, bottom), (left, right))]
+    count = None
+    if (bottom - top) * (right - left) > WHOLE:
+        places = list(_windows(region))
+        count = len(places)
+    total, number = 0.0, 0
+    low, high, least, most = inf, -inf, inf, -inf
+    for rows, columns in places:
+        pixels, known = _known(image, rows, columns)
+        if not known.any():
+            continue
+        held = pixels[:, known]
+        if preprocessing is None:
+            seen = held.astype(np.float32)
+        else:
+            seen = preprocessing.apply(held[:, None, :])
+        total, number = total + float(seen.sum(dtype=np.float64)), number + seen.size
+        low, high = min(low, float(seen.min())), max(high, float(seen.max()))
+        least, most = min(least, float(held.min())), max(most, float(held.max()))
+    return Seen(low, total / number, high, least, most, count) if number else None
+
+
+def _known(image: Source, rows: Pair, columns: Pair) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return pixels ``(C, h, w)``, and which of them are finite and in the file."""
+    pixels = image.read(rows, columns).transpose(2, 0, 1)
+    known = np.ones(pixels.shape[1:], np.bool_)
+    if pixels.dtype.kind == "f":
+        known &= (np.abs(pixels) <= np.finfo(np.float32).max).all(axis=0)
+    missing = image.missing(rows, columns)
+    return pixels, known if missing is None else known & ~missing
+
+
+def _windows(region: Region) -> Iterator[tuple[Pair, Pair]]:
+    """Yield the pixels of a window that is to be scored from every part of a region."""
+    rows, columns = (
+        np.linspace(first, last, min(SIDE, last - first) + 1).astype(int).tolist()
+        for first, last in (region.rows, region.columns)
+    )
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            place = _one(region, (top, bottom), (left, right))
+            if place is not None:
+                x0, y0, x1, y1 = region.windows.box(*place)
+                yield (y0, y1), (x0, x1)
+
+
+def _one(region: Region, rows: Pair, columns: Pair) -> Pair | None:
+    """Return a window to be scored near the middle of a part; None where few rows have none."""
+    middle = sum(rows) // 2
+    step = max(1, (rows[1] - rows[0]) // LOOKED_AT)
+    for row in sorted(range(rows[0], rows[1], step), key=lambda row: abs(row - middle)):
+        (found,) = np.nonzero(region.wanted((row, row + 1), columns)[0])
+        if len(found):
+            return row, columns[0] + int(found[len(found) // 2])
+    return None
+
+
+def made_for(preprocessing: Preprocessing | None) -> int | None:
+    """Return up to which number pixels reach that preprocessing brings to about 1.
+
+    By the scale; where there is none, by mean and deviation. None where neither says.
+    """
+    if preprocessing is None:
+        return None
+    mean, std = max(map(abs, preprocessing.mean)), max(map(abs, preprocessing.std))
+    if preprocessing.scale not in (0, 1):
+        reach = 1 / abs(preprocessing.scale)
+    elif mean:
+        reach = max(2 * mean, mean + (4 * std if std != 1 else 0))
+    elif std != 1:
+        reach = std
+    else:
+        return None
+    return min(FULL, key=lambda full: abs(log(full / reach)))
+
+
+def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None) -> str | None:
+    """Return the line that says that pixels cannot be what the model was trained on."""
+    if seen is None:
+        return None
+    name, reach, full = image.name, max(-seen.least, seen.most), made_for(preprocessing)
+    if seen.least == seen.most == 0 or seen.low == seen.high == 0:
+        return f"all pixels of {name} are 0 as the network sees them{_where(seen)}."
+    is_real = image.dtype.kind == "f"
+    if full is None:
+        # What the caller holds as an array, the caller has prepared.
+        is_file = image.description.get("path") is not None
+        if is_file and is_real and seen.least >= 0 and reach <= 1:
+            return (
+                f"the pixels of {name} reach from {seen.least:.3g} to {seen.most:.3g}; if the "
+                f"model was trained on 0 to 255, --scale 255 makes them alike."
+            )
+        return None
+    deep = _deeper(seen, image, preprocessing)
+    if deep is not None:
+        return deep
+    is_far = reach > FAR * full
+    is_dim = reach * DIM <= full if is_real else reach <= 255 and full >= DEEP
+    if not is_far and not is_dim:
+        return None
+    assert preprocessing is not None, "made for something"
+    alike = preprocessing.scale * full / next((n for n in FULL if reach <= n), reach)
+    return (
+        f"the pixels of {name} reach from {seen.least:.6g} to {seen.most:.6g}, and the model's "
+        f"preprocessing is made for 0 to {full}, so that the network sees {seen.low:.3g} to "
+        f"{seen.high:.3g}{_where(seen)}; --scale {alike:.6g} makes them alike, if they show the "
+        f"same."
+    )
+
+
+def _deeper(seen: Seen, image: Source, preprocessing: Preprocessing | None) -> str | None:
+    """Return the line for whole numbers that may reach far beyond those of the scale.
+
+    Of 16 bits, 10 or 12 may be used, so the largest number that there can be tells, if any is of
+    more than 8.
+    """
+    if preprocessing is None or preprocessing.scale == 1 or image.dtype.kind not in "iu":
+        return None
+    most, scale = int(np.iinfo(image.dtype).max), preprocessing.scale
+    if seen.most <= 255 or abs(scale) * most <= FAR_BEYOND:
+        return None
+    return (
+        f"the pixels of {image.name} are {image.dtype}, up to {most}, which the scale {scale:.6g} "
+        f"makes {scale * most:.3g}; if the model was trained on 8 bits, --scale "
+        f"{scale * 255 / most:.6g} makes them alike."
+    )
+
+
+def _where(seen: Seen) -> str:
+    return "" if seen.windows is None else f" (in {seen.windows} windows)"

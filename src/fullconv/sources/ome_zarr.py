@@ -1,0 +1,180 @@
+"""What the metadata of an OME-Zarr image says (OME-NGFF 0.4 and 0.5): axes, levels, coordinates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import ImageError
+from fullconv.geometry import Pair
+from fullconv.placement import Placement, Space
+from fullconv.sources.colours import Channels, of_ome
+from fullconv.sources.pyramid import um_of
+from fullconv.sources.trouble import damaged
+
+IMAGE_AXES = ("y", "x")
+FOLLOWED = ("scale", "translation")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Which axes of an array are rows, columns, and bands; all others have length 1."""
+
+    rows: int
+    columns: int
+    bands: int | None
+
+    def size(self, shape: Sequence[int]) -> Pair:
+        """Return ``(H, W)`` of an array."""
+        return shape[self.rows], shape[self.columns]
+
+
+@dataclass(frozen=True)
+class OmeImage:
+    """The first entry of ``multiscales``.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    image : mapping
+        The entry.
+    shown : sequence of mapping
+        How its channels are shown: ``omero``.
+    """
+
+    name: str
+    image: Mapping[str, Any]
+    shown: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def of(cls, name: str, attributes: Mapping[str, Any]) -> OmeImage:
+        """Return the image that a group describes.
+
+        Raises
+        ------
+        ImageError
+            If it describes none.
+        """
+        ome = ome_of(attributes)
+        held = ome.get("multiscales")
+        if not held:
+            raise ImageError(
+                f"{name} is a zarr group without OME-Zarr image metadata (multiscales); name one "
+                f"of the arrays in it."
+            )
+        omero = ome.get("omero")
+        shown = omero.get("channels", ()) if isinstance(omero, dict) else ()
+        return cls(name, held[0], shown)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The arrays of all levels, the full resolution first."""
+        return tuple(str(level["path"]) for level in self.image["datasets"])
+
+    @property
+    def _named(self) -> list[str]:
+        # Before version 0.4 axes were plain names; none at all meant t, c, z, y, x.
+        held = self.image.get("axes") or list("tczyx")
+        return [axis["name"] if isinstance(axis, dict) else axis for axis in held]
+
+    def axes(self, shape: Sequence[int]) -> Axes:
+        """Return which axes of the arrays are what."""
+        names = self._named
+        if len(names) != len(shape) or not set(IMAGE_AXES) <= set(names):
+            axes = ", ".join(names)
+            raise damaged(self.name, f"axes {axes} for an array of shape {tuple(shape)}")
+        bands = names.index("c") if "c" in names else None
+        return Axes(names.index("y"), names.index("x"), bands)
+
+    def channels(self, is_8_bit: bool) -> Channels:
+        """Return what the bands are by the names and colours under which they are shown."""
+        named = []
+        for one in self.shown:
+            code = re.fullmatch(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", _colour(one))
+            numbers = (int(code[1], 16), int(code[2], 16), int(code[3], 16)) if code else None
+            named.append((str(one.get("label") or ""), numbers))
+        return of_ome(named, is_8_bit)
+
+    def places(self) -> tuple[Space | None, tuple[Placement, ...]]:
+        """Return the coordinates of the first level, and where all levels lie in it.
+
+        Coordinates are those of the centre of a pixel (OME-NGFF 0.4 and 0.5, "multiscales"): the
+        transformations of a level come first, then those of all. Levels that all begin at the same
+        coordinate say nothing of where they begin: they are means of blocks of pixels, whose edges
+        meet, and their writers have left the half pixel out.
+        """
+        levels = self.image["datasets"]
+        if not any("coordinateTransformations" in held for held in (*levels, self.image)):
+            return None, ()
+        found = [self._transform(level) for level in levels]
+        scales, begins = (np.array([one[part] for one in found]) for part in (0, 1))
+        if not ((scales > 0) & np.isfinite(scales) & np.isfinite(begins)).all():
+            raise damaged(self.name, f"it has pixels of the size {scales.min():g}")
+        factors = scales / scales[0]
+        offsets = (begins - begins[0]) / scales[0] + (1 - factors) / 2
+        offsets[(begins == begins[0]).all(axis=1)] = 0
+        placements = tuple(
+            Placement(tuple(map(float, factor)), tuple(map(float, offset)))
+            for factor, offset in zip(factors, offsets, strict=True)
+        )
+        unit, um = self._unit()
+        # Axes of several units are counted in micrometres.
+        scale, begin = (tuple(map(float, numbers[0] * um[0])) for numbers in (scales, begins))
+        return Space(scale, begin, unit, um[1]), placements
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Name the kinds of transformations that are not followed."""
+        holders = (*self.image["datasets"], self.image)
+        told = [one for held in holders for one in held.get("coordinateTransformations", [])]
+        kinds = sorted({str(one.get("type")) for one in told} - {*FOLLOWED, "identity"})
+        line = f"{self.name} is placed by {', '.join(kinds)}, which fullconv does not follow"
+        return (f"{line}; it follows scales and translations.",) if kinds else ()
+
+    def _transform(self, level: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return scale and translation of a level along rows and columns."""
+        names = self._named
+        scale, begin = np.ones(len(names)), np.zeros(len(names))
+        for holder in (level, self.image):
+            for transform in holder.get("coordinateTransformations", []):
+                kind = transform.get("type")
+                if kind not in FOLLOWED:
+                    continue
+                numbers = np.asarray(transform[kind], float)
+                if kind == "scale":
+                    scale, begin = scale * numbers, begin * numbers
+                else:
+                    begin = begin + numbers
+        places = [names.index(name) for name in IMAGE_AXES]
+        return scale[places], begin[places]
+
+    def _unit(self) -> tuple[str, tuple[NDArray[Any], float | None]]:
+        """Return the unit, by what numbers of each axis are multiplied, and its micrometres."""
+        named = {
+            axis["name"]: str(axis.get("unit") or "")
+            for axis in self.image.get("axes", [])
+            if isinstance(axis, dict)
+        }
+        units = [named.get(name, "") for name in IMAGE_AXES]
+        um = [um_of(unit) for unit in units]
+        if units[0] == units[1]:
+            return units[0], (np.ones(2), um[0])
+        if None in um:
+            return "", (np.ones(2), None)
+        return "micrometer", (np.array(um, float), 1.0)
+
+
+def _colour(channel: Mapping[str, Any]) -> str:
+    return str(channel.get("color") or "").lower()
+
+
+def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where the metadata stands: at "ome" since version 0.5, at the root before."""
+    ome = attributes.get("ome")
+    return ome if isinstance(ome, dict) else attributes

@@ -1,0 +1,98 @@
+"""What the bands of a TIFF are, from the places where its makers write that."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullconv.errors import ImageError
+from fullconv.sources.colours import (
+    ALPHA,
+    GREY,
+    RGB,
+    Channel,
+    Channels,
+    of_gdal_xml,
+    of_ome,
+    of_pam_xml,
+)
+from fullconv.sources.sidecars import pam_of
+from fullconv.sources.tiff_pixels import PALETTE, YCBCR, palette
+from fullconv.sources.tiff_pixels import RGB as PHOTOMETRIC_RGB
+from fullconv.sources.xml import read_xml
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
+GDAL_METADATA = 42112
+
+TRANSPARENT = (1, 2)
+"""Values of the tag ExtraSamples for associated and unassociated alpha (TIFF 6.0, section 18)."""
+
+
+def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Channels:
+    """Return what the bands are: by the photometric tag, then by OME, ImageJ and GDAL metadata.
+
+    Parameters
+    ----------
+    tiff, path
+        The file.
+    page : TiffPage
+        The first of the image.
+    pages : int
+        How many pages the image has; each is a channel where there are several.
+    """
+    samples = _of_page(page)
+    if pages > 1:
+        found = _named(tiff, pages, page) if len(samples) == 1 else (Channel(),) * pages
+        return tuple(channel for channel in found for _ in samples)
+    told = page.tags.valueof(GDAL_METADATA)
+    # Metadata that cannot be read says nothing of colours, and the pixels are what they are.
+    with suppress(ImageError, ValueError):
+        if isinstance(told, str):
+            samples = of_gdal_xml(read_xml(tiff.filename, told), samples)
+    with suppress(ImageError, ValueError, OSError):
+        beside = pam_of(path)
+        if beside is not None:
+            samples = of_pam_xml(read_xml(str(path), beside), samples)
+    if len(samples) == 1 and tiff.is_ome:
+        return (
+            tuple(replace(samples[0], name=named.name) for named in _named(tiff, 1, page)) or GREY
+        )
+    return samples
+
+
+def _of_page(page: TiffPage) -> Channels:
+    """Return what the samples of one page are."""
+    if page.photometric == PALETTE:
+        return RGB if palette(page).shape[1] == 3 else GREY
+    colours = RGB if page.photometric in (PHOTOMETRIC_RGB, YCBCR) else GREY
+    more = page.samplesperpixel - len(colours)
+    extra = [int(one) in TRANSPARENT for one in page.extrasamples[:more]]
+    extra += [False] * (more - len(extra))
+    return (*colours, *(ALPHA[0] if is_alpha else Channel() for is_alpha in extra))
+
+
+def _named(tiff: TiffFile, count: int, page: TiffPage) -> Channels:
+    """Return the channels of so many pages by their names."""
+    if tiff.is_ome:
+        root = read_xml(tiff.filename, tiff.ome_metadata or "")
+        pixels = root.find("{*}Image/{*}Pixels")
+        held = [] if pixels is None else pixels.findall("{*}Channel")
+        named = [(one.get("Name") or "", _colour(one.get("Color"))) for one in held]
+        if len(named) == count:
+            return of_ome(named, page.bitspersample == 8)
+    labels: Any = (tiff.imagej_metadata or {}).get("Labels")
+    if isinstance(labels, list) and len(labels) == count:
+        return tuple(Channel(" ".join(str(label).split())) for label in labels)
+    return (Channel(),) * count if count > 1 else ()
+
+
+def _colour(told: str | None) -> tuple[int, int, int] | None:
+    """Return red, green and blue of OME's Color: four bytes as one signed number, alpha last."""
+    if told is None:
+        return None
+    red, green, blue, _ = (int(told) & 0xFFFFFFFF).to_bytes(4, "big")
+    return red, green, blue

@@ -1,0 +1,170 @@
+"""All windows of an image, axis by axis: a step apart, and where asked for, flush with its border.
+
+Note [The border]
+
+The last window that lies a whole number of steps from the first leaves up to a step less one pixel
+uncovered at the image's end. With ``cover="all"`` one more window follows where there is such a
+rest, flush with the border: at ``extent - window``, less than a step from the one before. It is the
+last window of the image from whose beginning as many pixels are cut as make it a whole number of
+steps away, so a network scores it in one pass over that image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fullconv.errors import InputError
+from fullconv.geometry import Grid, Sizes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+COVERS = ("whole", "all")
+
+
+@dataclass(frozen=True)
+class WindowsAlong:
+    """The windows along one axis.
+
+    Attributes
+    ----------
+    extent : int
+        Pixels of the image.
+    window, step : int
+        Pixels of a window, and between neighbouring ones.
+    is_covered : bool
+        Whether one more window is flush with the border, where the step leaves a rest.
+    """
+
+    extent: int
+    window: int
+    step: int
+    is_covered: bool = False
+
+    @property
+    def regular(self) -> int:
+        """Count the windows that lie whole steps apart."""
+        return (self.extent - self.window) // self.step + 1
+
+    @property
+    def rest(self) -> int:
+        """Pixels behind the last of these."""
+        return (self.extent - self.window) % self.step
+
+    @property
+    def has_flush(self) -> bool:
+        """Whether there is one more window, flush with the border."""
+        return self.is_covered and self.rest > 0
+
+    @property
+    def count(self) -> int:
+        """Count all windows."""
+        return self.regular + self.has_flush
+
+    @property
+    def uncovered(self) -> int:
+        """Count the pixels that no window holds: the rest, and those between far windows."""
+        between = (self.regular - 1) * max(0, self.step - self.window)
+        return between + (max(0, self.rest - self.window) if self.has_flush else self.rest)
+
+    def position(self, number: int) -> int:
+        """Return the first pixel of a window."""
+        return number * self.step if number < self.regular else self.extent - self.window
+
+    def positions(self, first: int, last: int) -> NDArray[np.int64]:
+        """Return the first pixels of some windows, half-open."""
+        import numpy as np
+
+        return self.starts(np.arange(first, last, dtype=np.int64))
+
+    def starts(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the first pixels of windows by their numbers."""
+        import numpy as np
+
+        found: NDArray[np.int64] = np.minimum(numbers * self.step, self.extent - self.window)
+        return found
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of an image.
+
+    Attributes
+    ----------
+    axes : tuple of WindowsAlong
+        One for each axis of the image, in the order of arrays.
+    """
+
+    axes: tuple[WindowsAlong, ...]
+
+    @classmethod
+    def of(cls, grid: Grid, size: Sequence[int], cover: str = "whole") -> Windows:
+        """Return the windows of an image of so many pixels along every axis.
+
+        Raises
+        ------
+        InputError
+            If ``cover`` is neither "whole" nor "all", or the image is smaller than a window.
+        """
+        check_cover(cover)
+        grid.shape(size)
+        return cls(
+            tuple(
+                WindowsAlong(extent, window, step, cover == "all")
+                for extent, window, step in zip(size, grid.window, grid.step, strict=True)
+            )
+        )
+
+    @classmethod
+    def regular(cls, grid: Grid, counts: Sequence[int]) -> Windows:
+        """Return so many windows a step apart, of an image that they just cover."""
+        extents = [
+            (n - 1) * step + window
+            for n, step, window in zip(counts, grid.step, grid.window, strict=True)
+        ]
+        return cls.of(grid, extents)
+
+    @property
+    def shape(self) -> Sizes:
+        """Count the windows along every axis."""
+        return tuple(axis.count for axis in self.axes)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether all windows lie whole steps apart."""
+        return not any(axis.has_flush for axis in self.axes)
+
+    def box(self, *place: int) -> Sizes:
+        """Return the pixels of one window, half-open, as `Grid.box` does."""
+        starts = [axis.position(n) for axis, n in zip(self.axes, place, strict=True)]
+        stops = [start + axis.window for start, axis in zip(starts, self.axes, strict=True)]
+        return (*reversed(starts), *reversed(stops))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return JSON values: where the windows of each axis lie."""
+        return [
+            {
+                "step": axis.step,
+                "regular": axis.regular,
+                "flush": axis.extent - axis.window if axis.has_flush else None,
+            }
+            for axis in self.axes
+        ]
+
+
+def check_cover(cover: str) -> None:
+    """Refuse what is no way to cover an image.
+
+    Raises
+    ------
+    InputError
+        With those that are known.
+    """
+    if cover not in COVERS:
+        raise InputError(
+            f"scan(cover={cover!r}): expected 'whole' (windows a step apart) or 'all' (and last "
+            f"ones flush with the border)."
+        )

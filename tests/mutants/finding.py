@@ -1,0 +1,81 @@
+"""Planted defects: detections, training and the command line."""
+
+from __future__ import annotations
+
+from mutants.defect import Defect
+
+FINDING = (
+    Defect(
+        "neighbours that lie far apart outdo each other",
+        "detections/peaks.py",
+        "near = shared / (2 * h * w - shared) > iou",
+        "near = shared / (2 * h * w - shared) >= 0",
+        ("test_detections.py",),
+    ),
+    Defect(
+        "boxes overlap by their corners alone",
+        "detections/overlap.py",
+        "np.maximum(x, 0.0) * np.maximum(y, 0.0)",
+        "np.maximum(x * y, 0.0)",
+        ("test_detections.py", "test_evaluation.py"),
+    ),
+    Defect(
+        "a true box is found more than once",
+        "detections/matching.py",
+        "free[best] = False",
+        "free[best] = True",
+        ("test_evaluation.py",),
+    ),
+    Defect(
+        "boxes that overlap as much as they may are dropped",
+        "detections/suppression.py",
+        "strong = overlaps(boxes[mine], boxes[theirs]) > iou",
+        "strong = overlaps(boxes[mine], boxes[theirs]) >= iou",
+        ("test_detections.py",),
+    ),
+    Defect(
+        "the worst boxes come first",
+        "detections/suppression.py",
+        'np.argsort(-scores, kind="stable")',
+        'np.argsort(scores, kind="stable")',
+        ("test_detections.py",),
+    ),
+    Defect(
+        "precision may rise with recall",
+        "detections/curves.py",
+        "envelope = np.maximum.accumulate(self.precisions[::-1])[::-1]",
+        "envelope = self.precisions",
+        ("test_evaluation.py",),
+    ),
+    Defect(
+        "addresses name files",
+        "files.py",
+        "if ADDRESS.match(text) and not",
+        "if False and not",
+        (
+            "test_bad_surroundings.py",
+            "test_streams_and_names.py",
+            "test_hostile_files.py",
+        ),
+    ),
+    Defect(
+        "a failed check ends well",
+        "cli/scan.py",
+        "ctx.exit(DIFFERS)",
+        "pass",
+        (
+            "test_cli_scan.py",
+            "test_damaged_heatmaps.py",
+        ),
+    ),
+    Defect(
+        "crops are shifted half as far as they should",
+        "training/augment.py",
+        "down = drawn[:, 1] * 2 * self.shift[0] / h",
+        "down = drawn[:, 1] * self.shift[0] / h",
+        (
+            "test_training_crops.py",
+            "test_training.py",
+        ),
+    ),
+)

@@ -1,0 +1,195 @@
+"""A mask lies where it says: by its georeference, its space or its resolution, else stretched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from fullconv.errors import ImageWarning, InputError
+from fullconv.scanning.scanner import scan
+from fullconv.sources import open_source, resized
+from placed_files import micrometres, ome_zarr, raster, spot
+from test_cli_scan import call
+from test_placed_files import converted, mean_of, world
+
+UTM = (2.0, 0.0, 500000.0, 0.0, -2.0, 5000000.0)
+
+
+def marked(path: Path, mask: Any, **options: Any) -> list[tuple[float, float]]:
+    """Return the centres (x, y) of the windows that a mask leaves, in pixels of the original."""
+    heatmap = scan(converted(1), path, mask=mask, windows_to_check=0, **options)
+    boxes = [heatmap.box(*place) for place in np.argwhere(np.isfinite(heatmap[0])).tolist()]
+    return [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes]
+
+
+def expected(
+    image: tuple[float, ...], mask: tuple[float, ...], pixels: NDArray[Any], step: float = 1.0
+) -> list[tuple[float, float]]:
+    """Return the same of an image of 96x128 pixels, from the two transforms, window by window."""
+    found = []
+    a, b, c, d, e, f = mask
+    for y in np.arange(16, 96 - 15, 4) * step:
+        for x in np.arange(16, 128 - 15, 4) * step:
+            east, north = world(image, y, x)
+            column, row = np.linalg.solve([[a, b], [d, e]], [east - c, north - f]).round(9)
+            inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
+            if inside and pixels[int(row), int(column)]:
+                found.append((float(x), float(y)))
+    return found
+
+
+def blot(height: int, width: int) -> NDArray[np.uint8]:
+    """Return a mask of some rectangles."""
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 4 : height // 2, width // 5 : width // 2] = 255
+    mask[height // 2 :, width - width // 4 :] = 7
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("transform", "size", "is_partial"),
+    [
+        # As large, twice as large, coarser and apart, half as large, and turned.
+        (UTM, (96, 128), False),
+        (UTM, (192, 256), False),
+        ((10.0, 0.0, 499980.0, 0.0, -10.0, 5000070.0), (40, 40), False),
+        ((2.0, 0.0, 500060.0, 0.0, -2.0, 4999940.0), (60, 50), True),
+        ((1.6, 1.2, 500000.0, 1.2, -1.6, 5000000.0), (200, 200), True),
+    ],
+)
+def test_a_mask_lies_where_its_georeference_says(
+    tmp_path: Path, transform: tuple[float, ...], size: tuple[int, int], is_partial: bool
+) -> None:
+    pytest.importorskip("rasterio")
+    mask = blot(*size)
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    raster(mask, transform=transform)(tmp_path / "m.tif")
+    wanted = expected(UTM, transform, mask)
+    assert wanted
+    if is_partial:
+        with pytest.warns(ImageWarning, match=r"m\.tif lies by its georeference over [\d.]+ % of"):
+            assert marked(tmp_path / "i.tif", tmp_path / "m.tif") == wanted
+    else:
+        assert marked(tmp_path / "i.tif", tmp_path / "m.tif") == wanted
+
+
+def test_a_mask_of_another_reference_system_is_turned(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    from rasterio.warp import transform
+
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    (west, east), (south, north) = transform(
+        "EPSG:32632", "EPSG:4326", [499900.0, 500400.0], [4999700.0, 5000100.0]
+    )
+    mask = np.zeros((100, 100), np.uint8)
+    mask[30:60, 30:70] = 1
+    degrees = ((east - west) / 100, 0.0, west, 0.0, (south - north) / 100, north)
+    raster(mask, transform=degrees, crs="EPSG:4326")(tmp_path / "m.tif")
+    found = set(marked(tmp_path / "i.tif", tmp_path / "m.tif"))
+    # By other code than the mask's own: every window's centre, one by one.
+    for y in range(16, 81, 4):
+        for x in range(16, 113, 4):
+            place = world(UTM, y, x)
+            (longitude,), (latitude,) = transform("EPSG:32632", "EPSG:4326", *([n] for n in place))
+            column = (longitude - west) / degrees[0]
+            row = (latitude - north) / degrees[4]
+            assert ((x, y) in found) == (30 <= row < 60 and 30 <= column < 70)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_mask_lies_by_its_resolution_from_the_corner(tmp_path: Path, level: int) -> None:
+    with tifffile.TiffWriter(tmp_path / "i.ome.tif", ome=True) as file:
+        size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        first = np.full((96 * 2**level, 128 * 2**level), 9, np.uint8)
+        file.write(first, subifds=level, metadata=size)
+        if level:
+            file.write(spot(), subfiletype=1)
+    mask = blot(24, 32)
+    size = {"PhysicalSizeX": 4.0, "PhysicalSizeY": 4.0}
+    tifffile.imwrite(tmp_path / "m.ome.tif", mask, metadata=size)
+    step = 2.0**level
+    wanted = expected((0.5, 0, 0, 0, 0.5, 0), (4.0, 0, 0, 0, 4.0, 0), mask, step)
+    found = marked(tmp_path / "i.ome.tif", tmp_path / "m.ome.tif", level=level)
+    assert wanted
+    assert found == wanted
+
+
+@pytest.mark.parametrize("unit", ["micrometer", "nanometer"])
+def test_a_mask_lies_where_its_translation_says(tmp_path: Path, unit: str) -> None:
+    mask = blot(40, 50)
+    here = [[("scale", [0.5, 0.25]), ("translation", [1000.0, 2000.0])]]
+    per_um = {"micrometer": 1.0, "nanometer": 1000.0}[unit]
+    scale, begin = np.array([2.0, 1.0]), np.array([990.0, 1995.0])
+    there = [[("scale", (scale * per_um).tolist()), ("translation", (begin * per_um).tolist())]]
+    ome_zarr([spot()], here)(tmp_path / "i.zarr")
+    ome_zarr([mask], there, unit=unit)(tmp_path / "m.zarr")
+    wanted = expected(micrometres(0.5, 0.25, 1000, 2000), micrometres(2, 1, 990, 1995), mask)
+    assert wanted
+    assert marked(tmp_path / "i.zarr", tmp_path / "m.zarr") == wanted
+
+
+def test_a_mask_that_is_open_at_a_level_lies_as_the_whole_does(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    mask = np.kron(blot(48, 64), np.ones((4, 4), np.uint8))
+    fine = (1.0, 0.0, *UTM[2:4], -1.0, UTM[5])
+    raster(mask, transform=fine)(tmp_path / "m.tif")
+    wanted = expected(UTM, fine, mask)
+    # Resizing mixes pixels at the edges of what is marked, by up to two of the coarser ones.
+    around = [np.roll(mask, (y, x), (0, 1)) for y in (-8, 0, 8) for x in (-8, 0, 8)]
+    most = expected(UTM, fine, np.max(around, axis=0))
+    with open_source(tmp_path / "m.tif") as whole:
+        assert marked(tmp_path / "i.tif", whole) == wanted
+        found = marked(tmp_path / "i.tif", resized(whole, (48, 64)))
+    assert set(wanted) <= set(found) <= set(most)
+
+
+def test_a_mask_without_a_place_is_stretched(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    mask = blot(12, 16)
+    wanted = expected((1, 0, 0, 0, 1, 0), (8, 0, 0, 0, 8, 0), mask)
+    assert marked(tmp_path / "i.tif", mask) == wanted
+
+
+def test_a_mask_beside_the_image_marks_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    raster(blot(40, 40), transform=(2.0, 0.0, 9000.0, 0.0, -2.0, 9000.0))(tmp_path / "m.tif")
+    with pytest.raises(InputError, match="mask: it marks no window's centre"):
+        scan(converted(1), tmp_path / "i.tif", mask=tmp_path / "m.tif")
+
+
+def test_a_mask_that_lies_elsewhere_is_another_run(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    raster(blot(96, 128), transform=UTM)(tmp_path / "m.tif")
+    out = tmp_path / "heat.zarr"
+    scan(converted(1), tmp_path / "i.tif", out, mask=tmp_path / "m.tif")
+    raster(blot(96, 128), transform=(1.0, 0.0, *UTM[2:4], -1.0, UTM[5]))(tmp_path / "m.tif")
+    with (
+        pytest.warns(ImageWarning, match="% of the image"),
+        pytest.raises(InputError, match="another part of the image"),
+    ):
+        scan(converted(1), tmp_path / "i.tif", out, mask=tmp_path / "m.tif")
+
+
+def test_partial_cover_is_said_by_the_command(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    # Over the left half of the ground: columns 0 to 63, of windows' centres 12 of 25.
+    raster(np.ones((96, 64), np.uint8), transform=UTM)(tmp_path / "m.tif")
+    onnx.save(mean_of(1), tmp_path / "model.onnx")
+    for verb, out in (("scan", "heat.zarr"), ("detect", "b.csv")):
+        named = str(tmp_path / "model.onnx"), str(tmp_path / "i.tif"), "-o", str(tmp_path / out)
+        result = call(verb, *named, "--mask", str(tmp_path / "m.tif"))
+        assert result.stdout.count(
+            f"note     the mask {tmp_path / 'm.tif'} lies by its georeference over 48 % of the "
+            f"image; the rest is not scanned\n"
+        ) == 1  # fmt: skip
