@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from fullconv.frameworks.keras.calls import Call
+from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.operations import AlongAxis, Identity, Opaque, Operation, Pointwise
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def operation_of(function: Any, axis: int) -> Operation:
 
 
 def read_activation(
-    reader: Reader, layer: Any, path: str, result: Any, data_format: str
+    reader: Reader, layer: keras.Layer, path: str, result: Tensor, data_format: str
 ) -> tuple[str, Callable[[], None]]:
     """Name what a layer computes before its activation.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-TO_MAP, TO_NATIVE = (0, 3, 1, 2), (0, 2, 3, 1)
-"""Between a tensor with its channels last, and a map ``(N, C, rows, columns)``."""
+Tensor: TypeAlias = "keras.KerasTensor"
+Weight: TypeAlias = "keras.Variable | Array"
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,24 @@ class Call:
         Which part of the layer a node is: "activation", "depthwise"; empty for its main part.
     """
 
-    target: Any
+    target: keras.Operation
     args: tuple[Any, ...] = (Slot(0),)
     kwargs: dict[str, Any] = field(default_factory=dict)
     part: str = ""
 
 
-def numbers(weight: Any) -> Any:
+def numbers(weight: Weight) -> Array:
     """Return a variable, tensor or array as an array of NumPy."""
     value = weight.value if isinstance(weight, keras.Variable) else weight
     return np.asarray(keras.ops.convert_to_numpy(value))
 
 
-def slots(args: Any, kwargs: Any) -> tuple[list[Any], tuple[Any, ...], dict[str, Any]]:
+def slots(args: Any, kwargs: Any) -> tuple[list[Tensor], tuple[Any, ...], dict[str, Any]]:
     """Return the tensors of a call, and its arguments with a `Slot` for each."""
-    tensors: list[Any] = []
+    tensors: list[Tensor] = []
 
     def replaced(value: Any) -> Any:
-        if not isinstance(value, keras.KerasTensor):
+        if not keras.utils.is_keras_tensor(value):
             return value
         tensors.append(value)
         return Slot(len(tensors) - 1)
@@ -59,7 +62,7 @@ def slots(args: Any, kwargs: Any) -> tuple[list[Any], tuple[Any, ...], dict[str,
     return tensors, args, kwargs
 
 
-def filled(call: Call, tensors: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def filled(call: Call, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call with tensors in the places of their slots."""
 
     def replaced(value: Any) -> Any:

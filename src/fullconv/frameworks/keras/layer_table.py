@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from fullconv.frameworks.keras import operation_table, stored_table
+from fullconv.frameworks.keras.calls import Tensor
 from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
 
-Handler = Callable[["Reader", Any, str, Any, Any], bool]
+Handler = Callable[["Reader", keras.Layer, str, Tensor, Tensor], bool]
 """Reads a call of a layer on a tensor, or several; returns whether it could."""
 
 handles = Table[type, Handler]("a reader")
-"""Filled by `read_maps`, `read_numbers`, `read_statistics` and `read_shapes`."""
+"""Filled by `read_maps`, `read_numbers` and `read_shapes`."""
 
 
-def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:
+def of_axes(*names: str) -> list[type]:
+    """Return the layers of these names for one, two and three axes, as far as there are any."""
+    kinds = [getattr(keras.layers, name.format(n), None) for name in names for n in (1, 2, 3)]
+    return [kind for kind in kinds if kind is not None]
+
+
+def read(
+    reader: Reader, layer: keras.Operation, path: str, args: Any, kwargs: Any, result: Any
+) -> None:
     """Read one call; what cannot be read becomes `Opaque`."""
     if not isinstance(layer, keras.Layer):
         operation_table.read(reader, layer, path, args, kwargs, result)
@@ -33,11 +42,11 @@ def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: 
         return
     handler = handles.find(type(layer))
     tensors = keras.tree.flatten(args)
-    known = all(isinstance(x, keras.KerasTensor) for x in tensors)
+    known = all(keras.utils.is_keras_tensor(x) for x in tensors)
     # A model in use tells every layer that it does not train, whatever the call said; what is told
     # anything else does something of its own.
     told = any(value is not None for name, value in kwargs.items() if name != "training")
-    plain = known and not told and len(args) == 1 and isinstance(result, keras.KerasTensor)
+    plain = known and not told and len(args) == 1 and keras.utils.is_keras_tensor(result)
     if handler is None or not plain or _quantized(layer):
         reader.add_opaque(layer, path, args, kwargs, result)
         return
@@ -46,6 +55,6 @@ def read(reader: Reader, layer: Any, path: str, args: Any, kwargs: Any, result: 
         reader.add_opaque(layer, path, args, kwargs, result)
 
 
-def _quantized(layer: Any) -> bool:
+def _quantized(layer: keras.Layer) -> bool:
     """Whether a layer's weights are not simply its variables."""
     return bool(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False))

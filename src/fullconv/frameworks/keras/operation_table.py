@@ -12,14 +12,29 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from fullconv.frameworks.keras.calls import Call, slots
+from fullconv.frameworks.keras.calls import Call, Slot, Tensor, numbers, slots
+from fullconv.frameworks.keras.map_layers import MODES
+from fullconv.frameworks.keras.private import OPERATIONS
+from fullconv.frameworks.orders import to_map_order
+from fullconv.operations import (
+    AlongAxis,
+    Concat,
+    Pad,
+    Permute,
+    Pointwise,
+    Reduce,
+    Reshape,
+    Slice,
+    Take,
+)
 from fullconv.table import Table
-from fullconv.operations import AlongAxis, Concat, Permute, Pointwise, Reduce, Reshape, Slice
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
 
-Handler = Callable[["Reader", Any, str, tuple[Any, ...], Any], bool]
+Arguments = tuple[Any, ...]
+Handler = Callable[["Reader", keras.Operation, str, Arguments, Tensor], bool]
+"""Reads a call of an operation with some arguments; returns whether it could."""
 
 POINTWISE = frozenset(
     """
@@ -34,20 +49,25 @@ POINTWISE = frozenset(
 _handles = Table[str, Handler]("a reader", POINTWISE)
 
 
-def read(reader: Reader, operation: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:
+def read(
+    reader: Reader, operation: keras.Operation, path: str, args: Any, kwargs: Any, result: Any
+) -> None:
     """Read one call; what cannot be read becomes `Opaque`."""
     kind = type(operation)
-    own = kind.__module__.startswith("keras.src.ops.")
-    if own and kind.__name__ in POINTWISE and isinstance(result, keras.KerasTensor):
+    own = kind.__module__.startswith(OPERATIONS)
+    if own and kind.__name__ in POINTWISE and keras.utils.is_keras_tensor(result):
         _pointwise(reader, operation, path, args, kwargs, result)
         return
-    handler = _handles.find(kind.__name__) if own and not kwargs else None
+    told = {name: value for name, value in kwargs.items() if value is not None}
+    if set(told) == {"constant_values"}:
+        args, told = (*args, told["constant_values"]), {}
+    handler = _handles.find(kind.__name__) if own and not told else None
     if handler is None or not handler(reader, operation, path, args, result):
         reader.add_opaque(operation, path, args, kwargs, result)
 
 
 def _pointwise(
-    reader: Reader, operation: Any, path: str, args: Any, kwargs: Any, result: Any
+    reader: Reader, operation: keras.Operation, path: str, args: Any, kwargs: Any, result: Tensor
 ) -> None:
     """Read a function of corresponding numbers; arrays among its operands are parameters."""
     flat = keras.tree.flatten((args, kwargs))
@@ -73,13 +93,15 @@ def _pointwise(
 
 def _varies(value: Any) -> bool:
     """Whether an argument is an array, or a variable, of more than one number."""
-    if isinstance(value, keras.KerasTensor) or not hasattr(value, "shape"):
+    if keras.utils.is_keras_tensor(value) or not hasattr(value, "shape"):
         return False
     return isinstance(value, keras.Variable) or int(np.prod(tuple(value.shape))) > 1
 
 
 @_handles("Reshape", "Ravel", "Squeeze", "ExpandDims")
-def _reshape(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any) -> bool:
+def _reshape(
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
+) -> bool:
     if type(operation).__name__ == "Ravel":
         return False
     source, output = reader.native(args[0]), reader.bind(result, path)
@@ -90,7 +112,7 @@ def _reshape(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], r
 
 @_handles("Transpose")
 def _transpose(
-    reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
     rank = len(args[0].shape)
     order = tuple(int(n) % rank for n in operation.axes or range(rank)[::-1])
@@ -99,12 +121,28 @@ def _transpose(
     return True
 
 
+@_handles("Moveaxis", "Swapaxes")
+def _move_axes(
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
+) -> bool:
+    # NumPy moves axes that are told apart by their sizes.
+    places = np.broadcast_to(True, range(1, 1 + len(args[0].shape)))
+    if type(operation).__name__ == "Swapaxes":
+        moved = np.swapaxes(places, operation.axis1, operation.axis2)
+    else:
+        moved = np.moveaxis(places, operation.source, operation.destination)
+    source, output = reader.native(args[0]), reader.bind(result, path)
+    order = tuple(size - 1 for size in moved.shape)
+    reader.add(Permute(order), (source,), (output,), path, Call(operation))
+    return True
+
+
 @_handles("Concatenate")
 def _concatenate(
-    reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
     tensors = list(args[0])
-    if not all(isinstance(x, keras.KerasTensor) for x in tensors):
+    if not all(keras.utils.is_keras_tensor(x) for x in tensors):
         return False
     inputs, output = reader.alike(tensors, result, path)
     axis = reader.axis(operation.axis, result)
@@ -113,7 +151,9 @@ def _concatenate(
 
 
 @_handles("Mean", "Sum", "Max", "Amax")
-def _reduce(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any) -> bool:
+def _reduce(
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
+) -> bool:
     kinds: dict[str, Literal["mean", "sum", "max"]] = {"Mean": "mean", "Sum": "sum"}
     if operation.axis is None or getattr(operation, "initial", None) is not None:
         return False
@@ -128,7 +168,9 @@ def _reduce(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], re
 
 
 @_handles("Softmax", "LogSoftmax")
-def _softmax(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any) -> bool:
+def _softmax(
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
+) -> bool:
     if not isinstance(operation.axis, int):
         return False
     inputs, output = reader.alike([args[0]], result, path)
@@ -140,7 +182,7 @@ def _softmax(reader: Reader, operation: Any, path: str, args: tuple[Any, ...], r
 
 @_handles("GetItem")
 def _get_item(
-    reader: Reader, operation: Any, path: str, args: tuple[Any, ...], result: Any
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
     """Read ``x[:, 1:, ..., 0]``: one slice per axis that is cut, then the axes that are dropped."""
     x, key = args
@@ -177,3 +219,50 @@ def _cuts(key: Any, shape: tuple[int, ...]) -> list[tuple[int, range]] | None:
     if any(axis == 0 or kept.step < 1 or not kept for axis, kept in cuts):
         return None
     return cuts
+
+
+@_handles("Flip", "Roll", "Take")
+def _take(
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
+) -> bool:
+    """Read what leaves out or reorders entries of one axis."""
+    x, *more = args
+    if not isinstance(operation.axis, int) or any(
+        keras.utils.is_keras_tensor(each) for each in more
+    ):
+        return False
+    axis = operation.axis % len(x.shape)
+    size, kind = x.shape[axis], type(operation).__name__
+    if axis == 0 or (kind == "Roll" and not isinstance(operation.shift, int)):
+        return False
+    entries = np.arange(size)
+    if kind == "Take":
+        if numbers(more[0]).ndim != 1:
+            return False
+        entries = entries[numbers(more[0])]
+    else:
+        entries = entries[::-1] if kind == "Flip" else np.roll(entries, operation.shift)
+    source, output = reader.native(x), reader.bind(result, path)
+    record, call = Take(axis, tuple(map(int, entries))), Call(operation, (Slot(0), *more))
+    reader.add(record, (source,), (output,), path, call)
+    return True
+
+
+@_handles("Pad")
+def _pad(
+    reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
+) -> bool:
+    x, *value = args
+    rank, modes = len(x.shape), {name: mode for mode, name in MODES.items()}
+    width = [(int(before), int(after)) for before, after in operation.pad_width]
+    width = width * rank if len(width) == 1 else width
+    mode = modes.get(operation.mode)
+    plain = not value or value[0] is None or isinstance(value[0], (int, float))
+    if mode is None or not plain or not 3 <= rank <= 5 or any(width[0]):
+        return False
+    (source,), output = reader.alike([x], result, path)
+    order = to_map_order(rank) if reader.has_map(result) else range(rank)
+    number = float(value[0] or 0) if value else 0.0
+    record = Pad(tuple(width[axis] for axis in order), mode, number)
+    reader.add(record, (source,), (output,), path, Call(operation, (Slot(0), *value)))
+    return True

@@ -1,8 +1,8 @@
 """A converted Keras model as ONNX, by our own writer.
 
 The model is read back as the graph that it was written from, with its weights as they are now, and
-written with free height and width. Its images are ``(N, C, H, W)`` and its scores
-``(N, K, rows, columns)``, as ONNX has them, whatever order the model itself takes.
+written with free sizes. Its images are ``(N, C, *size)`` and its scores ``(N, K, *windows)``, as
+ONNX has them, whatever order the model itself takes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import onnx
 import onnx_ir as ir
 
 from fullconv.errors import ExportError, first_line
-from fullconv.frameworks.keras.calls import numbers
+from fullconv.frameworks.keras.calls import Weight, numbers
 from fullconv.frameworks.keras.onnx_functions import write_function
 from fullconv.frameworks.keras.read import walk
 from fullconv.frameworks.onnx.growth import Growth
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.write import Writer
-from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
+from fullconv.images import ImageShape
 from fullconv.operations import (
     AlongAxis,
     GroupNormalization,
@@ -39,20 +39,20 @@ from fullconv.operations import (
 OPSET = 18
 
 
-def to_onnx(model: Any, grid: Grid, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Return a checked model with free height and width, and the given metadata.
+def to_onnx(model: keras.Model, shape: ImageShape, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Return a checked model with free sizes, and the given metadata.
 
     Raises
     ------
     ExportError
         If some layer has no form in ONNX.
     """
-    graph, weights = _converted(model, grid)
+    graph, weights = _converted(model, shape)
     dtype = next(iter(model.inputs)).dtype
     constants = {name: numbers(weight).astype(dtype) for name, weight in weights.items()}
     source = Source(graph, _frame(graph, dtype), constants, Growth())
     try:
-        proto = ir.serde.serialize_model(KerasWriter(graph, source, grid).write())
+        proto = ir.serde.serialize_model(KerasWriter(graph, source, shape.grid).write())
         onnx.checker.check_model(proto)
     except ExportError:
         raise
@@ -65,16 +65,18 @@ def to_onnx(model: Any, grid: Grid, metadata: Mapping[str, str]) -> onnx.ModelPr
     return proto
 
 
-def _converted(model: Any, grid: Grid) -> tuple[Graph, dict[str, Any]]:
+def _converted(model: keras.Model, shape: ImageShape) -> tuple[Graph, dict[str, Weight]]:
     """Read a converted model back; return its graph and what stands behind the constants."""
-    reader, results, last = walk(model, grid.window, stored=True)
+    reader, results = walk(model, shape.grid.window, stored=True)
+    data_format = "channels_last" if reader.channels_last else "channels_first"
     outputs = []
     for result in results:
         if not reader.has_map(result) and reader.native(result) in reader.scores:
             outputs.append(reader.native(result))
         else:
-            outputs.append(reader.map(result, "channels_last" if last else "channels_first"))
+            outputs.append(reader.map(result, data_format))
     graph = reader.graph(outputs)
+    graph.fixed = shape.fixed
     graph.nodes = [_free(node) for node in graph.nodes]
     return graph, reader.weights
 
@@ -89,7 +91,8 @@ def _free(node: Node) -> Node:
 def _frame(graph: Graph, dtype: str) -> ir.Model:
     """Return an empty model with the image and the outputs."""
     kind = ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype)))
-    image = ir.Value(name=graph.image, type=kind, shape=ir.Shape([None] * 4))
+    free = ir.Shape([None] * len(graph.layout.axes))
+    image = ir.Value(name=graph.image, type=kind, shape=free)
     outputs = [
         ir.Value(name=f"scores_{index}" if index else "scores", type=kind)
         for index, _ in enumerate(graph.outputs)

@@ -2,72 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
-from fullconv.frameworks.keras.calls import Call
+from fullconv.frameworks.keras import (  # noqa: F401 - the families of operations register
+    write_layers,
+    write_numbers,
+    write_shapes,
+)
 from fullconv.frameworks.keras.models import functional
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.keras.values import Held, writes
-from fullconv.frameworks.keras.write_layers import Layers
-from fullconv.frameworks.keras.write_maps import Maps
-from fullconv.frameworks.keras.write_numbers import Numbers
-from fullconv.frameworks.keras.write_shapes import Shapes
-from fullconv.frameworks.keras.write_statistics import Statistics
+from fullconv.frameworks.keras.writing import Writing
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
-from fullconv.operations import Operation
+from fullconv.graph import Graph
 
 
-def write(graph: Graph, source: Source, grid: Grid) -> Any:
+def write(graph: Graph, source: Source, grid: Grid) -> keras.Model:
     """Return a model from images to the scores of every window, of any size.
 
-    ``(N, H, W, C)`` to ``(N, rows, columns, K)``, or ``(N, C, H, W)`` to ``(N, K, rows, columns)``
-    where the classifier takes its channels first. Its layers are layers of their own, with copies
-    of the original's weights.
+    ``(N, *size, C)`` to ``(N, *windows, K)``, or ``(N, C, *size)`` to ``(N, K, *windows)`` where
+    the classifier takes its channels first; ``(N, *size)`` where it takes its images without an
+    axis of channels. Its layers are layers of their own, with copies of the original's weights.
     """
-    return Writer(graph, source, grid).write()
-
-
-class Writer(Layers, Numbers, Statistics, Shapes, Maps):
-    """The walk over a lifted graph."""
-
-    def write(self) -> Any:
-        """Write every node, then the outputs in the structure the model returns them in."""
-        whole = functional(self.source.model)
-        channels = self.source.graph.shapes[self.graph.image][1]
-        shape = (None, None, channels) if self.last else (channels, None, None)
-        given = whole.inputs[0]
-        name = self.unique(given._keras_history.operation.name)
-        image = keras.Input(shape, dtype=given.dtype, name=name)
-        self.values[self.graph.image] = Held(image, self.last)
-        for node in self.graph.nodes:
-            self.policy = self._policy(node)
-            before = self.fused.get(node.outputs[0])
-            result = self.values[before] if before else self.operation(node.operation, node)
-            self._bind(node, result)
-        flat = [self.values[name].tensor for name in self.graph.outputs]
-        # An output that is a value twice, or the image itself, needs a tensor of its own.
-        outputs = keras.tree.pack_sequence_as(whole._outputs_struct, flat)
-        return keras.Model(image, outputs, name=self.source.model.name)
-
-    def _policy(self, node: Node) -> Any:
-        """Return the type of numbers that a node's layers compute in: its layer's, or its input's.
-
-        Left alone, a layer would cast what it is given to the type that Keras is set to.
-        """
-        call = node.source
-        if isinstance(call, Call) and isinstance(call.target, keras.Layer):
-            return call.target.dtype_policy
-        return self.values[node.inputs[0] or ""].tensor.dtype
-
-    def _bind(self, node: Node, result: Any) -> None:
-        results = result if isinstance(result, list) else [result]
-        for name, held in zip(node.outputs, results, strict=False):
-            self.values[name] = held
-
-    def operation(self, operation: Operation, node: Node) -> Any:
-        """Write one operation; what has no method of its own is repeated as its source."""
-        method = writes.find(type(operation))
-        return self._repeat(node) if method is None else method(self, operation, node)
+    whole = functional(source.model)
+    writing = Writing(graph, source, grid)
+    image = writing.begin(whole)
+    for node in graph.nodes:
+        writing.write(node)
+    # An output that is a value twice, or the image itself, needs a tensor of its own.
+    flat = [writing.values[name].tensor for name in graph.outputs]
+    outputs = keras.tree.pack_sequence_as(whole.output, flat)
+    return keras.Model(image, outputs, name=source.model.name)
