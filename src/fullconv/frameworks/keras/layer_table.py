@@ -6,7 +6,7 @@ what a handler cannot honour, becomes `Opaque`, and runs as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -43,16 +43,21 @@ def read(
     handler = handles.find(type(layer))
     tensors = keras.tree.flatten(args)
     known = all(keras.utils.is_keras_tensor(x) for x in tensors)
-    # A model in use tells every layer that it does not train, whatever the call said; what is told
-    # anything else does something of its own.
-    told = any(value is not None for name, value in kwargs.items() if name != "training")
-    plain = known and not told and len(args) == 1 and keras.utils.is_keras_tensor(result)
+    plain = known and not told(kwargs) and len(args) == 1 and keras.utils.is_keras_tensor(result)
     if handler is None or not plain or _quantized(layer):
         reader.add_opaque(layer, path, args, kwargs, result)
         return
     given = args[0] if isinstance(args[0], (list, tuple)) else tensors[0]
     if not handler(reader, layer, path, given, result):
         reader.add_opaque(layer, path, args, kwargs, result)
+
+
+def told(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call has settings, or a mask, by which it does something of its own.
+
+    That it trains is none: a model in use tells every layer otherwise, whatever the call said.
+    """
+    return any(value is not None for name, value in kwargs.items() if name != "training")
 
 
 def _quantized(layer: keras.Layer) -> bool:

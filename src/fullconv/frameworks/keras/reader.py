@@ -24,9 +24,6 @@ from fullconv.operations import Opaque, Operation, Permute
 # without a rule) reads the native value; a Permute is written where one must become the other. A
 # tensor with its channels first, and one of vectors, is native and a map at once.
 
-# Note [Masks]. A layer may mark steps that those behind it are to leave out (Masking, Embedding),
-# and Keras hands that mark on beside the tensor. What gets one runs as it is, in Keras.
-
 
 @dataclass
 class Reader:
@@ -55,7 +52,6 @@ class Reader:
     # the native value, and that of the map; see Note [Maps and native tensors].
     _held: dict[int, tuple[Tensor, dict[str, str]]] = field(default_factory=dict)
     _names: dict[int, tuple[Weight, str]] = field(default_factory=dict)
-    _masked: set[int] = field(default_factory=set)
 
     def take_image(self, whole: Functional, native: Native) -> Tensor:
         """Begin with the image; return it as a tensor of its native shape."""
@@ -69,12 +65,12 @@ class Reader:
         return keras.tree.pack_sequence_as(whole.output, results)
 
     def _call(self, path: str, operation: keras.Operation, args: Any, kwargs: Any) -> Any:
-        inner = inner_of(operation)
-        tensors = [x for x in keras.tree.flatten((args, kwargs)) if keras.utils.is_keras_tensor(x)]
-        if inner is not None:
-            return self.walk(inner, tensors, f"{path}{operation.name}/")
         if not args and "inputs" in kwargs:
             args, kwargs = (kwargs["inputs"],), {k: v for k, v in kwargs.items() if k != "inputs"}
+        named, inner = f"{path}{operation.name}", inner_of(operation)
+        if inner is not None and not layer_table.told(kwargs):
+            tensors = filter(keras.utils.is_keras_tensor, keras.tree.flatten(args))
+            return self.walk(inner, list(tensors), f"{named}/")
         if args and isinstance(operation, keras.Layer):
             check_input(operation, args[0])
         result = operation.compute_output_spec(*args, **kwargs)
@@ -82,14 +78,7 @@ class Reader:
         result = keras.tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), result
         )
-        named = f"{path}{operation.name}"
-        masked = any(id(x) in self._masked for x in tensors)
-        if masked:
-            self.add_opaque(operation, named, args, kwargs, result)
-        else:
-            layer_table.read(self, operation, named, args, kwargs, result)
-        if makes_mask(operation) or (masked and getattr(operation, "supports_masking", False)):
-            self._masked.update(id(x) for x in keras.tree.flatten(result))
+        layer_table.read(self, operation, named, args, kwargs, result)
         return result
 
     def graph(self, outputs: list[str]) -> Graph:
@@ -224,10 +213,3 @@ class Reader:
                 f"be converted."
             )
         self.add(Opaque(type(target).__name__), inputs, outputs, path, Call(target, args, kwargs))
-
-
-def makes_mask(operation: keras.Operation) -> bool:
-    """Whether a layer marks steps that those behind it are to leave out; see Note [Masks]."""
-    return isinstance(operation, keras.layers.Masking) or bool(
-        getattr(operation, "mask_zero", False)
-    )

@@ -39,6 +39,18 @@ def _merged_moments(a: Totals, b: Totals, share: float) -> Totals:
     return a[0] + apart * share, variance
 
 
+def _stretched(x: Tensor, axis: int, before: int, after: int, distance: int) -> Tensor:
+    """Repeat the border cells of an axis; of every ``distance`` cells each its own."""
+    if distance == 1:
+        return widened(x, axis, before, after)
+    cells = ops.shape(x)[axis]
+    taken = ops.arange(cells + before + after) - before
+    taken = ops.where(taken < 0, taken % distance, taken)
+    beyond = cells - 1 - (cells - 1 - taken) % distance
+    taken = ops.where(taken > cells - 1, beyond, taken)
+    return ops.take(x, ops.clip(taken, 0, cells - 1), axis=axis)
+
+
 @register
 class SlidingTotal(OnMaps):
     """Sum or maximum over every box of ``kernel`` cells ``dilation`` apart."""
@@ -78,16 +90,8 @@ class Stretch(OnMaps):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Widen a map."""
-        for axis, (before, after) in enumerate(self.padding):
-            if not before and not after:
-                continue
-            place, distance = self.first + axis, self.dilation[axis]
-            cells = ops.shape(inputs)[place]
-            taken = ops.arange(cells + before + after) - before
-            taken = ops.where(taken < 0, taken % distance, taken)
-            beyond = cells - 1 - (cells - 1 - taken) % distance
-            taken = ops.where(taken > cells - 1, beyond, taken)
-            inputs = ops.take(inputs, ops.clip(taken, 0, cells - 1), axis=place)
+        for axis, (pads, distance) in enumerate(zip(self.padding, self.dilation, strict=True)):
+            inputs = _stretched(inputs, self.first + axis, *pads, distance)
         return inputs
 
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
@@ -149,7 +153,8 @@ class SlidingNormalization(OnMaps):
         for axis, (cells, distance) in axes:
             moments = _totals(moments, axis, cells, distance, _merged_moments)
         for axis, (cells, distance) in axes:
-            moments = tuple(widened(m, axis, *around(cells, distance)) for m in moments)
+            pads = around(cells, distance)
+            moments = tuple(_stretched(moment, axis, *pads, distance) for moment in moments)
         mean, variance = moments
         wide = (wide - mean[..., None]) / ops.sqrt(variance[..., None] + self.epsilon)
         x = ops.reshape(wide, sizes)

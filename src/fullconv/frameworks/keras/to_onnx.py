@@ -34,6 +34,7 @@ from fullconv.operations import (
     PerChannel,
     Pointwise,
     Reshape,
+    Take,
 )
 
 OPSET = 18
@@ -123,6 +124,9 @@ class KerasWriter(Writer):
             return self._emit(kind, self._inputs(node), attributes, node.name)
         if isinstance(operation, PerChannel):
             return self._per_channel(operation, node)
+        if isinstance(operation, Take):
+            indices = self._numbers(*operation.indices)
+            return self._emit("Gather", [self._first(node), indices], {"axis": operation.axis})
         if isinstance(operation, Identity):
             return self._emit("Identity", self._inputs(node), name=node.name)
         if isinstance(operation, Pointwise):
@@ -215,6 +219,7 @@ class KerasWriter(Writer):
     def _group_norm(self, operation: GroupNormalization, node: Node) -> ir.Value:
         """Normalize each window's groups: as rows of an instance normalization."""
         x, scale, bias = self._inputs(node)
+        cells = [1] * (len(self.graph.shapes[node.inputs[0] or ""]) - 2)
         shape = self._emit("Shape", [x])
         wide = self._emit("Reshape", [x, self._numbers(0, operation.groups, -1)])
         ones, zeros = (
@@ -226,6 +231,6 @@ class KerasWriter(Writer):
         result = self._emit("Reshape", [normal, shape])
         for kind, parameter in (("Mul", scale), ("Add", bias)):
             if parameter is not None:
-                column = self._emit("Reshape", [parameter, self._numbers(-1, 1, 1)])
+                column = self._emit("Reshape", [parameter, self._numbers(-1, *cells)])
                 result = self._emit(kind, [result, column])
         return result

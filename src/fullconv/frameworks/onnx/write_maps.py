@@ -33,7 +33,7 @@ class Maps(Values):
 
     @writes(DivideCells)
     def write_divide_cells(self, operation: DivideCells, node: Node) -> ir.Value:
-        numbers = functools.reduce(np.multiply.outer, operation.axes).astype(self._dtype())
+        numbers = np.asarray(functools.reduce(np.multiply.outer, operation.axes), self._dtype())
         divisor = self._initializer(self._unique("fullconv/cells"), numbers)
         return self._emit("Div", [self._first(node), divisor])
 
