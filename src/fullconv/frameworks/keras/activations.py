@@ -61,10 +61,10 @@ def read_activation(
     inner = keras.KerasTensor(result.shape, dtype=result.dtype)
     made = reader.bind(inner, f"{path}/linear", is_map=is_map)
     if isinstance(function, keras.Layer):
-        from fullconv.frameworks.keras import layer_table
+        from fullconv.frameworks.keras import tables
 
         name = f"{path}/{function.name}"
-        return made, lambda: layer_table.read(reader, function, name, (inner,), {}, result)
+        return made, lambda: tables.read(reader, function, name, (inner,), {}, result)
 
     def finish() -> None:
         operation = operation_of(function, 1 if is_map else len(result.shape) - 1)

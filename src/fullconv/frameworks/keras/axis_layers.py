@@ -1,4 +1,4 @@
-"""Layers that give maps axes, take them away, and put features in their place."""
+"""Layers that give maps and tensors axes, take them away, and put features in their place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import ops
 
 from fullconv import operations
 from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, register
+from fullconv.operations import Operation
 
 
 @register
@@ -110,7 +111,7 @@ class Regroup(OnMaps):
 
     settings = ("split", "order", "shape")
 
-    def operation(self, shape: Sequence[Any]) -> operations.Operation:
+    def operation(self, shape: Sequence[Any]) -> Operation:
         """Return the regrouping as an operation."""
         return operations.Regroup(self.split, self.order, self.shape, self.shape.index(-1))
 
@@ -143,3 +144,47 @@ class SplitChannels(OnMaps):
         if self.channels_last:
             return (*sizes[:-1], *self.shape)
         return (sizes[0], *self.shape, *sizes[2:])
+
+
+@register
+class ReduceAxes(OnMaps):
+    """Mean, sum, maximum, norm or spread over axes of a tensor, as they come."""
+
+    settings = ("kind", "axes", "keepdims")
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the reduction as an operation."""
+        return operations.Reduce(self.kind, self.axes, self.keepdims)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Reduce a tensor."""
+        reduce = ops.norm if self.kind == "l2" else getattr(ops, self.kind)
+        return reduce(inputs, axis=self.axes, keepdims=self.keepdims)
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the shape without these axes."""
+        sizes = [1 if i in self.axes else n for i, n in enumerate(input_shape)]
+        if not self.keepdims:
+            sizes = [n for i, n in enumerate(sizes) if i not in self.axes]
+        return tuple(sizes)
+
+
+@register
+class SliceAxis(OnMaps):
+    """Keeps ``start:stop:stride`` of one axis of a tensor, as it comes."""
+
+    settings = ("axis", "start", "stop", "stride")
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the cut as an operation."""
+        return operations.Slice(self.axis, self.start, self.stop, self.stride)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Cut a tensor."""
+        return inputs[(slice(None),) * self.axis + (slice(self.start, self.stop, self.stride),)]
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the shape, with so many entries."""
+        sizes = list(input_shape)
+        sizes[self.axis] = len(range(self.start, self.stop, self.stride))
+        return tuple(sizes)

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.geometry import Sizes
+
 Tensor: TypeAlias = "keras.KerasTensor"
 Weight: TypeAlias = "keras.Variable | Array"
 Array = NDArray[Any]
@@ -46,6 +48,11 @@ def numbers(weight: Weight) -> Array:
     """Return a variable, tensor or array as an array of NumPy."""
     value = weight.value if isinstance(weight, keras.Variable) else weight
     return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def whole(sizes: Sequence[int] | int) -> Sizes:
+    """Return a setting as whole numbers, one for every axis."""
+    return (int(sizes),) if isinstance(sizes, int) else tuple(int(n) for n in sizes)
 
 
 def slots(args: Any, kwargs: Any) -> tuple[list[Tensor], tuple[Any, ...], dict[str, Any]]:

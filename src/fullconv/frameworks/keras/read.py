@@ -10,6 +10,7 @@ from fullconv.errors import FullconvError, WindowError, first_line
 from fullconv.frameworks.keras import (  # noqa: F401 - the families of layers register
     read_maps,
     read_numbers,
+    read_operations,
     read_shapes,
 )
 from fullconv.frameworks.keras.calls import Tensor, Weight

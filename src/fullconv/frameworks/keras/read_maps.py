@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import keras
-import numpy as np
 
 from fullconv.errors import WindowError
 from fullconv.frameworks.keras.activations import read_activation
-from fullconv.frameworks.keras.calls import Call, Tensor, numbers
+from fullconv.frameworks.keras.calls import Call, Tensor, whole
 from fullconv.frameworks.keras.kernels import as_depthwise_filters, as_filters
-from fullconv.frameworks.keras.layer_table import handles, of_axes
-from fullconv.geometry import Pair, Sizes
+from fullconv.frameworks.keras.spreading import spreading
+from fullconv.frameworks.keras.tables import handles, of_axes
 from fullconv.graph import Recipe
 from fullconv.operations import (
     AdaptivePool,
@@ -22,7 +21,6 @@ from fullconv.operations import (
     Padding,
     Pool,
     Reduce,
-    TransposedConvolution,
     Upsample,
 )
 
@@ -43,11 +41,6 @@ def _same(
             total = max(0, (-(n // -s) - 1) * s + total + 1 - n)
         pads.append((total // 2, total - total // 2))
     return tuple(pads)
-
-
-def whole(sizes: Sequence[int] | int) -> Sizes:
-    """Return a setting as whole numbers, one for every axis."""
-    return (int(sizes),) if isinstance(sizes, int) else tuple(int(n) for n in sizes)
 
 
 def format_of(layer: keras.Layer) -> str:
@@ -131,7 +124,7 @@ def _separable(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result:
 
 @handles(*of_axes("Conv{}DTranspose"))
 def _transposed(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
-    operation = _spreading(layer)
+    operation = spreading(layer)
     if operation is None:
         return False
     weight = as_filters(reader.weight(layer.kernel, f"{path}/kernel"))
@@ -141,75 +134,6 @@ def _transposed(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result
     reader.add(operation, inputs, (made,), path, Call(layer))
     finish()
     return True
-
-
-def _spreading(layer: keras.Layer) -> TransposedConvolution | None:
-    """Return what a transposed convolution does; None where this backend does something else."""
-    kernel, stride = whole(layer.kernel_size), whole(layer.strides)
-    dilation, more = whole(layer.dilation_rate), layer.output_padding
-    cuts = [
-        _cut(d * (k - 1) + 1, s, layer.padding, n)
-        for k, s, d, n in zip(kernel, stride, dilation, more or (None,) * len(kernel), strict=True)
-    ]
-    padding = tuple((before, max(0, after)) for before, after in cuts)
-    added = tuple(max(0, -after) for _, after in cuts)
-    operation = TransposedConvolution(kernel, stride, padding, dilation, 1, added)
-    beyond = any(n >= s for n, s in zip(added, stride, strict=True))
-    return None if beyond or not _does(layer, operation) else operation
-
-
-def _cut(span: int, stride: int, padding: str, more: int | None) -> Pair:
-    """Return how many cells are cut away before and after; negative where some are added.
-
-    Of all that ``n`` cells reach, ``(n - 1) * stride + span``. With "valid" padding what is left is
-    no less than ``n * stride``, with "same" just that, cut at both ends (TensorFlow,
-    conv2d_transpose; Keras, BaseConvTranspose).
-    """
-    if padding == "valid":
-        return 0, span - max(span, stride) if more is None else -more
-    total = stride + span - 2 if more is None else span + span % 2 - 2 + more
-    before = min((total + 1) // 2, span - 1)
-    return span - 1 - before, span - 1 - (total - before)
-
-
-def _does(layer: keras.Layer, operation: TransposedConvolution) -> bool:
-    """Ask the backend whether it spreads a few cells just so; they have not always agreed."""
-    axes, cells = operation.dimensions, 3
-    kernel = np.arange(1, 1 + np.prod(operation.kernel), dtype=np.float32)
-    kernel = kernel.reshape(operation.kernel)
-    x = np.arange(1, 1 + cells**axes, dtype=np.float32).reshape((cells,) * axes)
-    reached = [
-        (cells - 1) * s + d * (k - 1) + 1 + n
-        for k, s, d, n in zip(
-            operation.kernel,
-            operation.stride,
-            operation.dilation,
-            operation.output_padding,
-            strict=True,
-        )
-    ]
-    expected = np.zeros(reached, np.float32)
-    for place in np.ndindex(*operation.kernel):
-        spread = tuple(
-            slice(k * d, k * d + (cells - 1) * s + 1, s)
-            for k, d, s in zip(place, operation.dilation, operation.stride, strict=True)
-        )
-        expected[spread] += x * kernel[place]
-    inside = tuple(
-        slice(before, n - after)
-        for (before, after), n in zip(operation.padding, reached, strict=True)
-    )
-    given = keras.ops.conv_transpose(
-        x[None, ..., None],
-        kernel[..., None, None],
-        strides=operation.stride,
-        padding=layer.padding,
-        output_padding=layer.output_padding,
-        data_format="channels_last",
-        dilation_rate=operation.dilation,
-    )
-    actual = numbers(given)[0, ..., 0]
-    return actual.shape == expected[inside].shape and np.array_equal(actual, expected[inside])
 
 
 @handles(layers.Dense)

@@ -12,9 +12,9 @@ import numpy as np
 
 from fullconv.frameworks.keras.activations import operation_of
 from fullconv.frameworks.keras.calls import Call, Slot, Tensor, numbers
-from fullconv.frameworks.keras.layer_table import handles, of_axes
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
 from fullconv.frameworks.keras.private import LayerScale, StochasticDepth
+from fullconv.frameworks.keras.tables import handles, of_axes
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.operations import (
     AlongAxis,

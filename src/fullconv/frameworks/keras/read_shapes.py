@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from fullconv.frameworks.keras.calls import Call, Tensor
-from fullconv.frameworks.keras.layer_table import handles, of_axes
 from fullconv.frameworks.keras.read_maps import format_of
+from fullconv.frameworks.keras.tables import handles, of_axes
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.geometry import Pair
 from fullconv.operations import Cells, Concat, Pad, Permute, Reshape, Slice

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from fullconv.errors import ModelError
-from fullconv.frameworks.keras import layer_table
+from fullconv.frameworks.keras import tables
 from fullconv.frameworks.keras.calls import Call, Tensor, Weight, slots
 from fullconv.frameworks.keras.models import BATCH, Native, input_name
 from fullconv.frameworks.keras.private import Functional, call_each, check_input, inner_of
@@ -68,7 +68,7 @@ class Reader:
         if not args and "inputs" in kwargs:
             args, kwargs = (kwargs["inputs"],), {k: v for k, v in kwargs.items() if k != "inputs"}
         named, inner = f"{path}{operation.name}", inner_of(operation)
-        if inner is not None and not layer_table.told(kwargs):
+        if inner is not None and not tables.told(kwargs):
             tensors = filter(keras.utils.is_keras_tensor, keras.tree.flatten(args))
             return self.walk(inner, list(tensors), f"{named}/")
         if args and isinstance(operation, keras.Layer):
@@ -78,7 +78,7 @@ class Reader:
         result = keras.tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), result
         )
-        layer_table.read(self, operation, named, args, kwargs, result)
+        tables.read(self, operation, named, args, kwargs, result)
         return result
 
     def graph(self, outputs: list[str]) -> Graph:

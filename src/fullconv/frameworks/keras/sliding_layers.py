@@ -6,7 +6,8 @@ See Note [Totals of a sliding window] in `fullconv.doubling`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import prod
+from typing import Any, ClassVar
 
 from keras import ops
 
@@ -39,6 +40,18 @@ def _merged_moments(a: Totals, b: Totals, share: float) -> Totals:
     return a[0] + apart * share, variance
 
 
+def _moments(
+    x: Tensor, groups: int, kernel: Sequence[int], dilation: Sequence[int]
+) -> tuple[Tensor, Totals]:
+    """Return a map ``(N, *cells, C)`` by groups, and their mean and variance over every box."""
+    sizes = ops.shape(x)
+    wide = ops.reshape(x, (*sizes[:-1], groups, sizes[-1] // groups))
+    moments: Totals = tuple(ops.moments(wide, axes=[-1]))
+    for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=1):
+        moments = _totals(moments, axis, cells, distance, _merged_moments)
+    return wide, moments
+
+
 def _stretched(x: Tensor, axis: int, before: int, after: int, distance: int) -> Tensor:
     """Repeat the border cells of an axis; of every ``distance`` cells each its own."""
     if distance == 1:
@@ -55,8 +68,8 @@ def _stretched(x: Tensor, axis: int, before: int, after: int, distance: int) -> 
 class SlidingTotal(OnMaps):
     """Sum or maximum over every box of ``kernel`` cells ``dilation`` apart."""
 
-    record = operations.SlidingTotal
-    settings = ("kind", "kernel", "dilation")
+    record: ClassVar[type[Operation]] = operations.SlidingTotal
+    settings: ClassVar[tuple[str, ...]] = ("kind", "kernel", "dilation")
 
     def call(self, inputs: Tensor) -> Tensor:
         """Total a map."""
@@ -79,6 +92,31 @@ class SlidingTotal(OnMaps):
 
 
 @register
+class SlidingSpread(SlidingTotal):
+    """Variance or standard deviation over every box of ``kernel`` cells ``dilation`` apart."""
+
+    record = operations.SlidingSpread
+    settings = (*SlidingTotal.settings, "together", "correction")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Take the variance around every cell."""
+        x = inputs if self.channels_last else ops.moveaxis(inputs, 1, -1)
+        channels = ops.shape(x)[-1]
+        groups = 1 if self.together else channels
+        _, (_, variance) = _moments(x, groups, self.kernel, self.dilation)
+        count = channels // groups * prod(self.kernel)
+        variance = variance * (count / (count - self.correction))
+        spread = ops.sqrt(variance) if self.kind == "std" else variance
+        return spread if self.channels_last else ops.moveaxis(spread, -1, 1)
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the map's shape, with one channel for all together."""
+        shape = super().compute_output_shape(input_shape)
+        channels = 1 if self.together else self._channels(shape)
+        return self._map(shape[0], self._cells(shape), channels)
+
+
+@register
 class Stretch(OnMaps):
     """Repeats border cells: of every ``dilation`` cells, which are of other windows, each its own.
 
@@ -90,8 +128,10 @@ class Stretch(OnMaps):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Widen a map."""
-        for axis, (pads, distance) in enumerate(zip(self.padding, self.dilation, strict=True)):
-            inputs = _stretched(inputs, self.first + axis, *pads, distance)
+        for axis, ((before, after), distance) in enumerate(
+            zip(self.padding, self.dilation, strict=True), start=self.first
+        ):
+            inputs = _stretched(inputs, axis, before, after, distance)
         return inputs
 
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
@@ -146,18 +186,15 @@ class SlidingNormalization(OnMaps):
     def call(self, inputs: Tensor) -> Tensor:
         """Normalize a map."""
         x = inputs if self.channels_last else ops.moveaxis(inputs, 1, -1)
-        sizes = ops.shape(x)
-        wide = ops.reshape(x, (*sizes[:-1], self.groups, sizes[-1] // self.groups))
-        moments: Totals = tuple(ops.moments(wide, axes=[-1]))
-        axes = list(enumerate(zip(self.kernel, self.dilation, strict=True), start=1))
-        for axis, (cells, distance) in axes:
-            moments = _totals(moments, axis, cells, distance, _merged_moments)
-        for axis, (cells, distance) in axes:
-            pads = around(cells, distance)
-            moments = tuple(_stretched(moment, axis, *pads, distance) for moment in moments)
+        wide, moments = _moments(x, self.groups, self.kernel, self.dilation)
+        for axis, (cells, distance) in enumerate(
+            zip(self.kernel, self.dilation, strict=True), start=1
+        ):
+            before, after = around(cells, distance)
+            moments = tuple(_stretched(m, axis, before, after, distance) for m in moments)
         mean, variance = moments
         wide = (wide - mean[..., None]) / ops.sqrt(variance[..., None] + self.epsilon)
-        x = ops.reshape(wide, sizes)
+        x = ops.reshape(wide, ops.shape(x))
         if self.gamma is not None:
             x = x * ops.cast(self.gamma, x.dtype)
         if self.beta is not None:

@@ -5,30 +5,60 @@ from __future__ import annotations
 import keras
 
 from fullconv.frameworks.keras import (  # noqa: F401 - the families of operations register
+    write_borders,
     write_layers,
     write_numbers,
     write_shapes,
 )
-from fullconv.frameworks.keras.models import functional
+from fullconv.frameworks.keras.axis_layers import OneChannel
+from fullconv.frameworks.keras.calls import Call, Tensor
+from fullconv.frameworks.keras.copying import repeat
+from fullconv.frameworks.keras.models import functional, input_name
+from fullconv.frameworks.keras.private import Functional
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.keras.writing import Writing
+from fullconv.frameworks.keras.writing import Held, Writing, writers
 from fullconv.geometry import Grid
-from fullconv.graph import Graph
+from fullconv.graph import Graph, Node
 
 
 def write(graph: Graph, source: Source, grid: Grid) -> keras.Model:
     """Return a model from images to the scores of every window, of any size.
 
     ``(N, *size, C)`` to ``(N, *windows, K)``, or ``(N, C, *size)`` to ``(N, K, *windows)`` where
-    the classifier takes its channels first; ``(N, *size)`` where it takes its images without an
-    axis of channels. Its layers are layers of their own, with copies of the original's weights.
+    the classifier takes its channels first; from ``(N, *size)`` where its images have no axis of
+    channels. Its layers are layers of their own, with copies of the original's weights.
     """
-    whole = functional(source.model)
-    writing = Writing(graph, source, grid)
-    image = writing.begin(whole)
+    whole, writing = functional(source.model), Writing(graph, source, grid)
+    image = _image(writing, whole)
     for node in graph.nodes:
-        writing.write(node)
-    # An output that is a value twice, or the image itself, needs a tensor of its own.
+        writing.values.update(zip(node.outputs, _write(writing, node), strict=False))
     flat = [writing.values[name].tensor for name in graph.outputs]
+    # An output that is a value twice, or the image itself, needs a tensor of its own.
     outputs = keras.tree.pack_sequence_as(whole.output, flat)
     return keras.Model(image, outputs, name=source.model.name)
+
+
+def _image(writing: Writing, whole: Functional) -> Tensor:
+    """Return the image, of any size, and hold the map that it is or becomes."""
+    given, graph = whole.inputs[0], writing.source.graph
+    shape: list[int | None] = [None] * len(graph.window)
+    plain = len(graph.layout.axes) == 1 + len(shape)  # without an axis of channels
+    if not plain:
+        shape.insert(len(shape) if writing.last else 0, graph.channels)
+    name = writing.unique(input_name(whole))
+    image = keras.Input(shape, dtype=given.dtype, name=name)
+    writing.policy = given.dtype
+    as_map = writing.own(OneChannel, image) if plain else image
+    writing.values[writing.graph.image] = writing.on_map(as_map)
+    return image
+
+
+def _write(writing: Writing, node: Node) -> list[Held]:
+    """Write one node; what has no writer of its own is repeated as its source."""
+    taken_in = writing.fused(node)
+    if taken_in is not None:
+        return [taken_in]
+    call, write_it = node.source, writers.find(type(node.operation))
+    own = isinstance(call, Call) and isinstance(call.target, keras.Layer)
+    writing.policy = call.target.dtype_policy if own else writing.held(node).tensor.dtype
+    return [write_it(writing, node.operation, node)] if write_it else repeat(writing, node)

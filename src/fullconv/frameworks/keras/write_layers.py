@@ -9,6 +9,7 @@ import keras
 
 from fullconv.frameworks.keras.activations import name_of
 from fullconv.frameworks.keras.calls import Array, Call
+from fullconv.frameworks.keras.copying import copied_on_map
 from fullconv.frameworks.keras.kernels import Use, as_depthwise_kernel, as_kernel, use_of
 from fullconv.frameworks.keras.map_layers import MovingPool, Upsample
 from fullconv.frameworks.keras.part_layers import (
@@ -18,6 +19,7 @@ from fullconv.frameworks.keras.part_layers import (
     PartDepthwiseConv1D,
     PartDepthwiseConv2D,
 )
+from fullconv.frameworks.keras.write_borders import cropped, padded
 from fullconv.frameworks.keras.writing import Held, Writing, kept_settings, writes
 from fullconv.graph import Node
 from fullconv.operations import (
@@ -74,7 +76,7 @@ def write_convolution(writing: Writing, operation: Convolution, node: Node) -> H
         if mode is not None:
             settings["padding"] = mode
         else:
-            x = writing.padded(x, operation.padding)
+            x = padded(writing, x, operation.padding)
         function = _fused(writing, node) if len(uses) == 1 else None
         if function is not None:
             settings["activation"] = function
@@ -182,7 +184,7 @@ def write_transposed_convolution(
     result = writing.filled(layer, writing.map(node.first), lambda: weights)
     before = (before for before, _ in operation.padding)
     cut = tuple(zip(before, (max(0, -n) for n in beyond), strict=True))
-    return writing.on_map(writing.cropped(result, cut) if any(map(any, cut)) else result)
+    return writing.on_map(cropped(writing, result, cut) if any(map(any, cut)) else result)
 
 
 @writes(Linear)
@@ -203,7 +205,7 @@ def write_pool(writing: Writing, operation: Pool, node: Node) -> Held:
     """Write a pool: a layer of Keras where it has such a one."""
     x = writing.map(node.first)
     if node.per_window:
-        return writing.on_map(writing.copied(node, x))
+        return copied_on_map(writing, node)
     mode = _pool_padding(operation)
     if mode is None:
         settings = ("kind", "kernel", "stride", "padding", "dilation", "divisor")
@@ -231,7 +233,7 @@ def _pool_padding(operation: Pool) -> str | None:
 @writes(AdaptivePool)
 def write_adaptive_pool(writing: Writing, operation: AdaptivePool, node: Node) -> Held:
     """Write an adaptive pool on one tensor per window, as it is."""
-    return writing.on_map(writing.copied(node, writing.map(node.first)))
+    return copied_on_map(writing, node)
 
 
 @writes(Repeat)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fullconv.frameworks.keras import sliding_layers as sliding
 from fullconv.frameworks.keras.calls import Array, Call, Tensor
+from fullconv.frameworks.keras.copying import copied_on_map, remade, repeat
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
 from fullconv.frameworks.keras.writing import Held, Writing, kept_settings, writes
 from fullconv.graph import Node
@@ -34,7 +35,7 @@ def write_identity(writing: Writing, operation: Identity, node: Node) -> Held:
     """Write what changes nothing in use, if it does something in training."""
     call = node.source
     if isinstance(call, Call) and "Random" not in type(call.target).__name__:
-        (held,) = writing.repeat(node)
+        (held,) = repeat(writing, node)
         return held
     return writing.held(node)  # varies images in training, and nothing in use
 
@@ -44,7 +45,7 @@ def write_pointwise(writing: Writing, operation: Pointwise, node: Node) -> Held:
     """Write a function of corresponding numbers; an activation is a layer of its own."""
     call = node.source
     if not isinstance(call, Call) or call.part != "activation":
-        (held,) = writing.repeat(node)
+        (held,) = repeat(writing, node)
         return held
     held, base = writing.held(node), writing.name(node)
     if not isinstance(call.target, layers.Activation):
@@ -114,7 +115,7 @@ def _prelu(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor
 
 
 def _layer_scale(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
-    scale = writing.clone(node.source.target)
+    scale = writing.copy(node.source.target, remade)
     return writing.filled(scale, held.tensor, lambda: {"gamma": vectors[0]})
 
 
@@ -185,7 +186,7 @@ def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: A
 @writes(GroupNormalization)
 def write_group_normalization(writing: Writing, operation: GroupNormalization, node: Node) -> Held:
     """Write group normalization on one tensor per window, as it is."""
-    return writing.on_map(writing.copied(node, writing.map(node.first)))
+    return copied_on_map(writing, node)
 
 
 @writes(SlidingNormalization)

@@ -16,18 +16,15 @@ from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node
 from fullconv.operations import (
     Assemble,
-    Cells,
     Combine,
     Concat,
     FoldWindows,
     Operation,
-    Pad,
     Permute,
     Reduce,
     Regroup,
     Reshape,
     Slice,
-    Stretch,
 )
 
 layers = keras.layers
@@ -45,7 +42,7 @@ def write_reduce(writing: Writing, operation: Reduce, node: Node) -> Held:
         axes = tuple(sorted(writing.place(axis, held) for axis in axes))
         last = operation.keepdims
     settings = {"kind": operation.kind, "axes": axes, "keepdims": operation.keepdims}
-    return Held(writing.own(map_layers.ReduceAxes, x, node=node, **settings), last)
+    return Held(writing.own(axis_layers.ReduceAxes, x, node=node, **settings), last)
 
 
 @writes(Concat)
@@ -71,16 +68,8 @@ def write_slice(writing: Writing, operation: Slice, node: Node) -> Held:
         operation.step,
     )
     settings = dict(zip(("axis", "start", "stop", "stride"), numbers, strict=True))
-    cut = writing.own(map_layers.SliceAxis, held.tensor, node=node, **settings)
+    cut = writing.own(axis_layers.SliceAxis, held.tensor, node=node, **settings)
     return Held(cut, held.last)
-
-
-@writes(Pad)
-def write_pad(writing: Writing, operation: Pad, node: Node) -> Held:
-    """Write padding as a layer of its own."""
-    _, channels, *pads = operation.pads
-    how = operation.value, operation.mode, channels, node
-    return writing.on_map(writing.padded(writing.map(node.first), tuple(pads), *how))
 
 
 @writes(Reshape)
@@ -133,7 +122,9 @@ ADDED: tuple[type[OnMaps], ...] = (
     *(axis_layers.AddAxis, axis_layers.FoldAxes, axis_layers.Interleave),
     axis_layers.SplitChannels,
 )
-NAMED: tuple[type[OnMaps], ...] = (map_layers.TakeChannels, sliding.SlidingTotal)
+NAMED: tuple[type[OnMaps], ...] = (
+    *(map_layers.TakeChannels, sliding.SlidingTotal, sliding.SlidingSpread),
+)
 """Those that are a layer of the classifier's own, in its place."""
 LAYERS = {kind.record: kind for kind in (*ADDED, *NAMED)}
 
@@ -154,16 +145,6 @@ def write_combine(writing: Writing, operation: Combine, node: Node) -> Held:
     base = f"{writing.name(node)}_{operation.kind}"
     combine = writing.layer(("combine", node.name), kind, base)
     return writing.on_map(combine(writing.maps(node)))
-
-
-@writes(Cells)
-def write_cells(writing: Writing, operation: Cells, node: Node) -> Held:
-    """Write a cut of cells."""
-    x = writing.map(node.first)
-    if set(operation.stride) == {1}:
-        ends = tuple(zip(operation.before, operation.after, strict=True))
-        return writing.on_map(writing.cropped(x, ends))
-    return writing.on_map(writing.own(map_layers.Cells, x, **settings_of(operation)))
 
 
 @writes(Assemble)
@@ -190,12 +171,3 @@ def write_fold_windows(writing: Writing, operation: FoldWindows, node: Node) -> 
     tensors = [writing.plain(x), writing.map(image)]
     folded = writing.own(window_layers.FoldWindows, tensors, shape=operation.shape)
     return writing.on_map(folded)
-
-
-@writes(Stretch)
-def write_stretch(writing: Writing, operation: Stretch, node: Node) -> Held:
-    """Write repeated border cells."""
-    x = writing.map(node.first)
-    if set(operation.dilation) == {1}:
-        return writing.on_map(writing.padded(x, operation.padding, mode="replicate"))
-    return writing.on_map(writing.own(sliding.Stretch, x, **settings_of(operation)))

@@ -1,104 +1,23 @@
-"""How each operation of ``keras.ops`` that a model calls reads as records of the vocabulary.
-
-``x + y`` and ``keras.ops.relu(x)`` in a functional model are calls of operations. What has no
-handler becomes `Opaque`, and runs as it is.
-"""
+"""How operations of ``keras.ops`` read that move, cut, pad, join or reduce tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
 
-from fullconv.frameworks.keras.calls import Call, Slot, Tensor, numbers, slots
+from fullconv.frameworks.keras.calls import Call, Slot, Tensor, numbers
 from fullconv.frameworks.keras.map_layers import MODES
-from fullconv.frameworks.keras.private import OPERATIONS
+from fullconv.frameworks.keras.tables import Arguments, handles_operation
 from fullconv.frameworks.orders import to_map_order
-from fullconv.operations import (
-    AlongAxis,
-    Concat,
-    Pad,
-    Permute,
-    Pointwise,
-    Reduce,
-    Reshape,
-    Slice,
-    Take,
-)
-from fullconv.table import Table
+from fullconv.operations import AlongAxis, Concat, Pad, Permute, Reduce, Reshape, Slice, Take
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
 
-Arguments = tuple[Any, ...]
-Handler = Callable[["Reader", keras.Operation, str, Arguments, Tensor], bool]
-"""Reads a call of an operation with some arguments; returns whether it could."""
 
-POINTWISE = frozenset(
-    """
-    Abs Absolute Add Arccos Arcsin Arctan Cast Ceil Celu Clip Copy Cos Cosh Divide Elu Equal Exp
-    Expm1 Floor Gelu Greater GreaterEqual HardShrink HardSigmoid HardSilu HardTanh LeakyRelu Less
-    LessEqual Log Log1p LogSigmoid Maximum Minimum Multiply Negative NotEqual Power Reciprocal Relu
-    Relu6 Round Rsqrt Selu Sigmoid Sign Silu Sin Sinh SoftShrink Softplus Softsign SparsePlus
-    SparseSigmoid Sqrt Square Squareplus Subtract Tan Tanh TanhShrink Threshold TrueDivide Where
-    """.split()
-)
-
-_handles = Table[str, Handler]("a reader", POINTWISE)
-
-
-def read(
-    reader: Reader, operation: keras.Operation, path: str, args: Any, kwargs: Any, result: Any
-) -> None:
-    """Read one call; what cannot be read becomes `Opaque`."""
-    kind = type(operation)
-    own = kind.__module__.startswith(OPERATIONS)
-    if own and kind.__name__ in POINTWISE and keras.utils.is_keras_tensor(result):
-        _pointwise(reader, operation, path, args, kwargs, result)
-        return
-    told = {name: value for name, value in kwargs.items() if value is not None}
-    if set(told) == {"constant_values"}:
-        args, told = (*args, told["constant_values"]), {}
-    handler = _handles.find(kind.__name__) if own and not told else None
-    if handler is None or not handler(reader, operation, path, args, result):
-        reader.add_opaque(operation, path, args, kwargs, result)
-
-
-def _pointwise(
-    reader: Reader, operation: keras.Operation, path: str, args: Any, kwargs: Any, result: Tensor
-) -> None:
-    """Read a function of corresponding numbers; arrays among its operands are parameters."""
-    flat = keras.tree.flatten((args, kwargs))
-    arrays = [x for x in flat if _varies(x)]
-    if not arrays:
-        tensors, args, kwargs = slots(args, kwargs)
-        inputs, output = reader.alike(tensors, result, path)
-        call = Call(operation, args, kwargs)
-        reader.add(Pointwise(type(operation).__name__), inputs, (output,), path, call)
-        return
-    stand_ins = {id(x): keras.KerasTensor(tuple(x.shape), dtype="float32") for x in arrays}
-    names: dict[int, str] = {}
-    for x in arrays:
-        recipe = reader.weight(x, f"{path}/operand")
-        names[id(stand_ins[id(x)])] = recipe.source
-    args, kwargs = keras.tree.map_structure(lambda x: stand_ins.get(id(x), x), (args, kwargs))
-    tensors, args, kwargs = slots(args, kwargs)
-    inputs = [names[id(x)] if id(x) in names else reader.native(x) for x in tensors]
-    output = reader.bind(result, path)
-    call = Call(operation, args, kwargs)
-    reader.add(Pointwise(type(operation).__name__), inputs, (output,), path, call)
-
-
-def _varies(value: Any) -> bool:
-    """Whether an argument is an array, or a variable, of more than one number."""
-    if keras.utils.is_keras_tensor(value) or not hasattr(value, "shape"):
-        return False
-    return isinstance(value, keras.Variable) or int(np.prod(tuple(value.shape))) > 1
-
-
-@_handles("Reshape", "Ravel", "Squeeze", "ExpandDims")
+@handles_operation("Reshape", "Ravel", "Squeeze", "ExpandDims")
 def _reshape(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -110,7 +29,7 @@ def _reshape(
     return True
 
 
-@_handles("Transpose")
+@handles_operation("Transpose")
 def _transpose(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -121,7 +40,7 @@ def _transpose(
     return True
 
 
-@_handles("Moveaxis", "Swapaxes")
+@handles_operation("Moveaxis", "Swapaxes")
 def _move_axes(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -137,7 +56,7 @@ def _move_axes(
     return True
 
 
-@_handles("Concatenate")
+@handles_operation("Concatenate")
 def _concatenate(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -150,24 +69,28 @@ def _concatenate(
     return True
 
 
-@_handles("Mean", "Sum", "Max", "Amax")
+REDUCTIONS: dict[str, Literal["mean", "sum", "max", "var", "std"]] = {
+    **{"Mean": "mean", "Sum": "sum", "Max": "max", "Amax": "max", "Var": "var", "Std": "std"},
+}
+
+
+@handles_operation(*REDUCTIONS)
 def _reduce(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
-    kinds: dict[str, Literal["mean", "sum", "max"]] = {"Mean": "mean", "Sum": "sum"}
     if operation.axis is None or getattr(operation, "initial", None) is not None:
         return False
     rank = len(args[0].shape)
     given = [operation.axis] if isinstance(operation.axis, int) else operation.axis
     axes = tuple(sorted(int(axis) % rank for axis in given))
     keepdims = bool(operation.keepdims)
-    record = Reduce(kinds.get(type(operation).__name__, "max"), axes, keepdims)
+    record = Reduce(REDUCTIONS[type(operation).__name__], axes, keepdims)
     source, output = reader.native(args[0]), reader.bind(result, path)
     reader.add(record, (source,), (output,), path, Call(operation))
     return True
 
 
-@_handles("Softmax", "LogSoftmax")
+@handles_operation("Softmax", "LogSoftmax")
 def _softmax(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -180,7 +103,7 @@ def _softmax(
     return True
 
 
-@_handles("GetItem")
+@handles_operation("GetItem")
 def _get_item(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -221,7 +144,7 @@ def _cuts(key: Any, shape: tuple[int, ...]) -> list[tuple[int, range]] | None:
     return cuts
 
 
-@_handles("Flip", "Roll", "Take")
+@handles_operation("Flip", "Roll", "Take")
 def _take(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
@@ -248,7 +171,7 @@ def _take(
     return True
 
 
-@_handles("Pad")
+@handles_operation("Pad")
 def _pad(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:

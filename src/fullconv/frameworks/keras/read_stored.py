@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from fullconv.frameworks.keras.axis_layers import OneChannel, Regroup, SplitChannels
+from fullconv.frameworks.keras.axis_layers import (
+    OneChannel,
+    ReduceAxes,
+    Regroup,
+    SliceAxis,
+    SplitChannels,
+)
 from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.frameworks.keras.kernels import as_depthwise_filters, as_filters
 from fullconv.frameworks.keras.layers import OnMaps
-from fullconv.frameworks.keras.map_layers import ReduceAxes, SliceAxis
 from fullconv.frameworks.keras.part_layers import PartDepthwiseConv, Parts, spans
 from fullconv.frameworks.keras.sliding_layers import SlidingNormalization
 from fullconv.frameworks.keras.window_layers import FoldWindows
