@@ -66,7 +66,13 @@ def remade(layer: keras.Operation, name: str) -> keras.Operation:
     if isinstance(layer, keras.layers.Lambda):
         return copied_lambda(layer, name)
     try:
-        return kind.from_config({**layer.get_config(), "name": name})
+        if isinstance(layer, keras.Layer):
+            return kind.from_config({**layer.get_config(), "name": name})
+        # Before Keras 3.12, operations took no name.
+        config = layer.get_config()
+        copy = kind.from_config({key: value for key, value in config.items() if key != "name"})
+        copy.name = name
+        return copy
     except Exception as error:
         raise ModelError(
             f"convert: {kind.__name__} {layer.name!r} cannot be made again from its own settings "

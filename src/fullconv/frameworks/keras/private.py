@@ -1,6 +1,6 @@
 """What Keras has no public name for: all of it that fullconv uses stands here.
 
-Tried with Keras 3.5.0, 3.8.0, 3.11.3 and 3.15.1. What has a public name is used by that, elsewhere.
+Tried with Keras 3.7.0, 3.8.0, 3.11.3 and 3.15.1. What has a public name is used by that, elsewhere.
 """
 
 from __future__ import annotations
