@@ -1,15 +1,11 @@
-"""Layers that give maps and tensors axes, take them away, and put features in their place."""
+"""Layers that give maps axes, take them away, and make them longer."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
 from fullconv import operations
 from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, register
-from fullconv.operations import Operation
 
 
 @register
@@ -103,88 +99,23 @@ def _apart(layer: OnMaps, x: Tensor, outer: int, inner: int) -> Tensor:
 
 
 @register
-class Regroup(OnMaps):
-    """Turns a map, one window per entry, into a tensor of the network's own shape.
+class Upsample(OnMaps):
+    """Repeats every cell ``factor`` times along its axis."""
 
-    See `fullconv.operations.Regroup`: reshape, permute, reshape of ``(windows, C, *cells)``.
-    """
-
-    settings = ("split", "order", "shape")
-
-    def operation(self, shape: Sequence[Any]) -> Operation:
-        """Return the regrouping as an operation."""
-        return operations.Regroup(self.split, self.order, self.shape, self.shape.index(-1))
+    record = operations.Upsample
+    settings = ("factor",)
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Regroup a map."""
-        x = ops.moveaxis(inputs, -1, 1) if self.channels_last else inputs
-        return ops.reshape(ops.transpose(ops.reshape(x, self.split), self.order), self.shape)
+        """Enlarge a map."""
+        for axis, times in enumerate(self.factor):
+            if times > 1:
+                inputs = ops.repeat(inputs, times, axis=self.first + axis)
+        return inputs
 
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the tensor's shape, with a free number of windows."""
-        return tuple(None if n == -1 else n for n in self.shape)
-
-
-@register
-class SplitChannels(OnMaps):
-    """Gives the channels of a map their own shape; an empty one drops the one channel."""
-
-    record = operations.SplitChannels
-    settings = ("shape",)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """Reshape a map."""
-        return ops.reshape(inputs, self._split(ops.shape(inputs)))
-
-    def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the shape of the scores."""
-        return self._split(input_shape)
-
-    def _split(self, sizes: Shapes) -> Shape:
-        if self.channels_last:
-            return (*sizes[:-1], *self.shape)
-        return (sizes[0], *self.shape, *sizes[2:])
-
-
-@register
-class ReduceAxes(OnMaps):
-    """Mean, sum, maximum, norm or spread over axes of a tensor, as they come."""
-
-    settings = ("kind", "axes", "keepdims")
-
-    def operation(self, shape: Sequence[Any]) -> Operation:
-        """Return the reduction as an operation."""
-        return operations.Reduce(self.kind, self.axes, self.keepdims)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """Reduce a tensor."""
-        reduce = ops.norm if self.kind == "l2" else getattr(ops, self.kind)
-        return reduce(inputs, axis=self.axes, keepdims=self.keepdims)
-
-    def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the shape without these axes."""
-        sizes = [1 if i in self.axes else n for i, n in enumerate(input_shape)]
-        if not self.keepdims:
-            sizes = [n for i, n in enumerate(sizes) if i not in self.axes]
-        return tuple(sizes)
-
-
-@register
-class SliceAxis(OnMaps):
-    """Keeps ``start:stop:stride`` of one axis of a tensor, as it comes."""
-
-    settings = ("axis", "start", "stop", "stride")
-
-    def operation(self, shape: Sequence[Any]) -> Operation:
-        """Return the cut as an operation."""
-        return operations.Slice(self.axis, self.start, self.stop, self.stride)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """Cut a tensor."""
-        return inputs[(slice(None),) * self.axis + (slice(self.start, self.stop, self.stride),)]
-
-    def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the shape, with so many entries."""
-        sizes = list(input_shape)
-        sizes[self.axis] = len(range(self.start, self.stop, self.stride))
-        return tuple(sizes)
+        """Return the map's shape."""
+        sizes = [
+            None if n is None else n * times
+            for n, times in zip(self._cells(input_shape), self.factor, strict=True)
+        ]
+        return self._map(input_shape[0], sizes, self._channels(input_shape))

@@ -16,7 +16,7 @@ from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
-from fullconv.frameworks.keras.calls import numbers
+from fullconv.frameworks.keras.calls import Array, numbers
 from fullconv.frameworks.keras.models import functional, image_axes, leaves, takes_last
 from fullconv.frameworks.keras.read import Source, read
 from fullconv.frameworks.keras.write import write
@@ -24,6 +24,10 @@ from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, t
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape, Takes
+
+Scores = Any
+"""Arrays of scores, in the structure in which a model returns them."""
+Run = Callable[[Array], Scores]
 
 
 class KerasFramework(Framework):
@@ -36,30 +40,30 @@ class KerasFramework(Framework):
     name = "keras"
     suffix = ".keras"
 
-    def open(self, path: Path) -> tuple[Any, dict[str, str]]:
+    def open(self, path: Path) -> tuple[keras.Model, dict[str, str]]:
         """Load a ``.keras`` or ``.h5`` file."""
         return open_archive(path)
 
-    def metadata(self, model: Any) -> dict[str, str]:
+    def metadata(self, model: keras.Model) -> dict[str, str]:
         """Return what a model carries under the name of `METADATA`, mostly nothing."""
         return dict(getattr(model, METADATA, {}))
 
-    def read(self, model: Any, window: Sizes | None) -> Source:
+    def read(self, model: keras.Model, window: Sizes | None) -> Source:
         """Read the model at its native size."""
         return read(model, window)
 
-    def write(self, graph: Graph, source: Any, grid: Grid) -> Any:
+    def write(self, graph: Graph, source: Source, grid: Grid) -> keras.Model:
         """Write a `keras.Model`."""
         return write(graph, source, grid)
 
-    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
+    def classifier(self, model: keras.Model, takes: Takes = "map") -> Run:
         """Run the model on crops, as in use; a fixed batch is filled up."""
         fixed = functional(model).inputs[0].shape[0]
         run = self._run(model, takes == "map" and takes_last(model))
         if not fixed:
             return run
 
-        def classify(crops: Any) -> Any:
+        def classify(crops: Array) -> Scores:
             results = []
             for start in range(0, len(crops), fixed):
                 batch = crops[start : start + fixed]
@@ -71,7 +75,7 @@ class KerasFramework(Framework):
 
         return classify
 
-    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
+    def runner(self, model: keras.Model, held: Held = nothing_held) -> Run:
         """Run the converted model; its scores come as ``(N, K, *windows)``."""
         last, free = takes_last(model), _free_axes(model)
         run = self._run(model, last and _channels(model) is not None)
@@ -81,17 +85,17 @@ class KerasFramework(Framework):
             lambda scores: scores_to_map(scores, free), run(images)
         )
 
-    def _run(self, model: Any, last: bool) -> Callable[[Any], Any]:
+    def _run(self, model: keras.Model, last: bool) -> Run:
         dtype = functional(model).inputs[0].dtype
 
-        def run(images: Any) -> Any:
+        def run(images: Array) -> Scores:
             given = to_last(images) if last else images
             # Without gradients, and with dropout and batch statistics as in use, on any backend.
             return model.predict_on_batch(np.ascontiguousarray(given, dtype=dtype))
 
         return run
 
-    def inward(self, model: Any, images: Any) -> Any:
+    def inward(self, model: keras.Model, images: Any) -> Array:
         """Return images of NumPy or the backend as an array ``(N, C, *size)``."""
         last, channels, free = takes_last(model), _channels(model), _free_axes(model)
         if not isinstance(images, np.ndarray) and not keras.ops.is_tensor(images):
@@ -110,33 +114,36 @@ class KerasFramework(Framework):
                 f"{image_axes(last, free, channels)}; got shape {tuple(array.shape)}. For one "
                 f"image add the first axis: images[None]."
             )
-        return to_map(array)
+        turned: Array = to_map(array)
+        return turned
 
-    def outward(self, model: Any, scores: Any) -> Any:
+    def outward(self, model: keras.Model, scores: Scores) -> Scores:
         """Return scores as tensors of the backend, in the order that the model gives them."""
         last, free = takes_last(model), _free_axes(model)
         return keras.tree.map_structure(
             lambda x: keras.ops.convert_to_tensor(scores_to_last(x, free) if last else x), scores
         )
 
-    def check(self, images: Any, shape: ImageShape) -> Any:
+    def check(self, images: Array, shape: ImageShape) -> Array:
         """Check that images are an array ``(N, C, *size)``."""
         shape.check(images.shape)
         return images
 
-    def images(self, model: Any, pixels: Any) -> Any:
+    def images(self, model: keras.Model, pixels: Array) -> Array:
         """Return the pixels; the model casts them where it must."""
         return pixels
 
-    def join(self, arrays: Sequence[Any], axis: int) -> Any:
+    def join(self, arrays: Sequence[Array], axis: int) -> Array:
         """Concatenate arrays."""
         return np.concatenate(list(arrays), axis)
 
-    def to_numpy(self, array: Any) -> Any:
+    def to_numpy(self, array: Array) -> Array:
         """Return the array itself."""
         return np.asarray(array)
 
-    def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
+    def save(
+        self, model: keras.Model, shape: ImageShape, path: Path, metadata: Mapping[str, str]
+    ) -> None:
         """Write a ``.keras`` file, or an ``.onnx``."""
         if path.suffix == ".onnx":
             from fullconv.frameworks.keras.to_onnx import to_onnx
@@ -169,7 +176,7 @@ class KerasFramework(Framework):
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(METADATA_FILE, json.dumps(dict(metadata)))
 
-    def digest(self, model: Any) -> str:
+    def digest(self, model: keras.Model) -> str:
         """Hash the layers' settings and the weights."""
         config = json.dumps(model.get_config(), sort_keys=True, default=repr)
         held = hashlib.sha256(config.encode())
@@ -179,7 +186,7 @@ class KerasFramework(Framework):
             held.update(array.tobytes())
         return held.hexdigest()
 
-    def odd_weights(self, source: Any) -> list[str]:
+    def odd_weights(self, source: Source) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
         odd = []
         for name, weight in source.weights.items():
@@ -189,11 +196,11 @@ class KerasFramework(Framework):
         return odd
 
 
-def _free_axes(model: Any) -> int:
+def _free_axes(model: keras.Model) -> int:
     """Return along how many axes a converted model takes images of any size."""
     return sum(size is None for size in functional(model).inputs[0].shape[1:])
 
 
-def _channels(model: Any) -> int | None:
+def _channels(model: keras.Model) -> int | None:
     """Return the channels that a converted model takes; None without an axis of channels."""
     return next((size for size in functional(model).inputs[0].shape[1:] if size is not None), None)

@@ -43,8 +43,8 @@ class OnMaps(keras.layers.Layer):
     record: ClassVar[type[Operation]]
     """The operation that the layer carries out; its fields are the layer's settings."""
     settings: ClassVar[tuple[str, ...]] = ()
-    renamed: ClassVar[tuple[str, ...]] = ()
-    """A setting, and what files of before call it: one name, or one for every axis."""
+    rows_and_columns: ClassVar[tuple[str, ...]] = ()
+    """A setting with an entry for every axis, and what the entries of two axes are stored as."""
 
     def __init__(self, channels_last: bool = True, **given: Any) -> None:
         held = {name: given.pop(name) for name in self.settings}
@@ -57,17 +57,18 @@ class OnMaps(keras.layers.Layer):
     def get_config(self) -> Config:
         """Return what the layer is made of."""
         held = {name: getattr(self, name) for name in self.settings}
+        name, *each = self.rows_and_columns or ("",)
+        if each and len(held[name]) == len(each):
+            held |= dict(zip(each, held.pop(name), strict=True))
         return {**super().get_config(), "channels_last": self.channels_last, **held}
 
     @classmethod
     def from_config(cls, config: Config) -> OnMaps:
-        """Make a layer of what a file says, also one of before."""
-        name, *old = cls.renamed or ("",)
-        if old and name not in config:
-            held = [config[each] for each in old]
-            config = {key: value for key, value in config.items() if key not in old}
-            config[name] = held if len(held) > 1 else held[0]
-        return cls(**config)
+        """Make a layer of what a file says."""
+        name, *each = cls.rows_and_columns or ("",)
+        if each and name not in config:
+            config = {**config, name: [config[axis] for axis in each]}
+        return cls(**{key: value for key, value in config.items() if key not in each})
 
     def operation(self, shape: Sequence[Any]) -> Operation:
         """Return the operation that the layer carries out, given the shape of its result."""
@@ -114,6 +115,7 @@ class OfWindows(OnMaps):
         return [*counts, *[1] * (axes - len(counts))]
 
 
-def settings_of(operation: Operation) -> Config:
-    """Return an operation's fields by their names."""
-    return {each.name: getattr(operation, each.name) for each in fields(operation)}
+def settings_of(kind: type[OnMaps], operation: Operation) -> Config:
+    """Return an operation's fields that are settings of a layer that carries it out."""
+    held = {each.name: getattr(operation, each.name) for each in fields(operation)}
+    return {name: value for name, value in held.items() if name in kind.settings}

@@ -56,7 +56,7 @@ class DivideCells(OnMaps):
 
     record = operations.DivideCells
     settings = ("axes",)
-    renamed = ("axes", "along_rows", "along_columns")
+    rows_and_columns = ("axes", "along_rows", "along_columns")
 
     def call(self, inputs: Tensor) -> Tensor:
         """Divide a map."""
@@ -201,23 +201,44 @@ class MovingPool(OnMaps):
 
 
 @register
-class Upsample(OnMaps):
-    """Repeats every cell ``factor`` times along its axis."""
+class ReduceAxes(OnMaps):
+    """Mean, sum, maximum, norm or spread over axes of a tensor, as they come."""
 
-    record = operations.Upsample
-    settings = ("factor",)
+    settings = ("kind", "axes", "keepdims")
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the reduction as an operation."""
+        return operations.Reduce(self.kind, self.axes, self.keepdims)
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Enlarge a map."""
-        for axis, times in enumerate(self.factor):
-            if times > 1:
-                inputs = ops.repeat(inputs, times, axis=self.first + axis)
-        return inputs
+        """Reduce a tensor."""
+        reduce = ops.norm if self.kind == "l2" else getattr(ops, self.kind)
+        return reduce(inputs, axis=self.axes, keepdims=self.keepdims)
 
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the map's shape."""
-        sizes = [
-            None if n is None else n * times
-            for n, times in zip(self._cells(input_shape), self.factor, strict=True)
-        ]
-        return self._map(input_shape[0], sizes, self._channels(input_shape))
+        """Return the shape without these axes."""
+        sizes = [1 if i in self.axes else n for i, n in enumerate(input_shape)]
+        if not self.keepdims:
+            sizes = [n for i, n in enumerate(sizes) if i not in self.axes]
+        return tuple(sizes)
+
+
+@register
+class SliceAxis(OnMaps):
+    """Keeps ``start:stop:stride`` of one axis of a tensor, as it comes."""
+
+    settings = ("axis", "start", "stop", "stride")
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the cut as an operation."""
+        return operations.Slice(self.axis, self.start, self.stop, self.stride)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Cut a tensor."""
+        return inputs[(slice(None),) * self.axis + (slice(self.start, self.stop, self.stride),)]
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the shape, with so many entries."""
+        sizes = list(input_shape)
+        sizes[self.axis] = len(range(self.start, self.stop, self.stride))
+        return tuple(sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -49,18 +50,18 @@ def _every(x: Tensor, first: int, strides: Sequence[int]) -> Tensor:
 
 
 def spans(
-    layer: keras.Layer, cuts: Sequence[Span] | None, rows: Span, columns: Span
+    layer: keras.Layer, rows: Span = None, columns: Span = None, cuts: Sequence[Span] = ()
 ) -> Sequence[Span]:
-    """Return the filters' spans along every axis; files of before have those of two alone."""
+    """Return the spans of the filters that a call uses along every axis."""
     return cuts or (rows, columns, None)[: layer.rank]
 
 
 class Parts:
     """A convolution whose every call has a stride, a dilation, a padding and a cut of the filters.
 
-    ``padding`` is (before, after) for every axis, of zeros. ``cuts`` are the spans of the filters
-    that are used along every axis; files of before call those of two axes ``rows`` and ``columns``.
-    ``biased`` says whether a call adds the bias, which the first of several terms of a sum does.
+    ``padding`` is (before, after) for every axis, of zeros. The spans of the filters that are used
+    are ``rows`` and ``columns`` over two axes, ``cuts`` over another number. ``biased`` says
+    whether a call adds the bias, which the first of several terms of a sum does.
     """
 
     def call(
@@ -72,11 +73,11 @@ class Parts:
         rows: Span = None,
         columns: Span = None,
         biased: bool = True,
-        cuts: Sequence[Span] | None = None,
+        cuts: Sequence[Span] = (),
     ) -> Tensor:
         """Convolve a map."""
         ones = (1,) * self.rank
-        used = spans(self, cuts, rows, columns)
+        used = spans(self, rows, columns, cuts)
         kernel = self.kernel[tuple(slice(*span or (None,)) for span in used)]
         x, channels_last = inputs, self.data_format == "channels_last"
         if padding is not None:
@@ -94,22 +95,23 @@ class Parts:
         strides: Sizes | None = None,
         dilation: Sizes | None = None,
         padding: Padding | None = None,
-        rows: Span = None,
-        columns: Span = None,
         biased: bool = True,
-        cuts: Sequence[Span] | None = None,
+        **used: Any,
     ) -> keras.KerasTensor:
         """Return what a call gives; free sizes stay free."""
-        last, used = self.data_format == "channels_last", spans(self, cuts, rows, columns)
-        ones = (1,) * self.rank
-        sizes = []
-        for axis, size in enumerate(inputs.shape[1:-1] if last else inputs.shape[2:]):
-            span = used[axis]
-            kernel = span[1] - span[0] if span else self.kernel_size[axis]
-            stride, apart = (strides or ones)[axis], (dilation or ones)[axis]
-            moving = Sliding(kernel, stride, apart, *(padding[axis] if padding else ()))
-            sizes.append(None if size is None else moving.output(size))
-        batch = inputs.shape[0]
+        batch, *held = inputs.shape
+        last, ones = self.data_format == "channels_last", (1,) * self.rank
+        kernel = [
+            size if span is None else span[1] - span[0]
+            for size, span in zip(self.kernel_size, spans(self, **used), strict=True)
+        ]
+        moves = zip(kernel, strides or ones, dilation or ones, strict=True)
+        sizes = [
+            None if n is None else Sliding(*move, *pads).output(n)
+            for n, move, pads in zip(
+                held[:-1] if last else held[1:], moves, padding or [()] * self.rank, strict=True
+            )
+        ]
         shape = (batch, *sizes, self.channels) if last else (batch, self.channels, *sizes)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 

@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from fullconv.frameworks.keras.axis_layers import (
-    OneChannel,
-    ReduceAxes,
-    Regroup,
-    SliceAxis,
-    SplitChannels,
-)
+from fullconv.frameworks.keras.axis_layers import OneChannel
 from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.frameworks.keras.kernels import as_depthwise_filters, as_filters
 from fullconv.frameworks.keras.layers import OnMaps
+from fullconv.frameworks.keras.map_layers import ReduceAxes, SliceAxis
 from fullconv.frameworks.keras.part_layers import PartDepthwiseConv, Parts, spans
 from fullconv.frameworks.keras.sliding_layers import SlidingNormalization
-from fullconv.frameworks.keras.window_layers import FoldWindows
+from fullconv.frameworks.keras.window_layers import FoldWindows, Regroup, SplitChannels
 from fullconv.operations import Convolution
 
 if TYPE_CHECKING:
@@ -78,8 +73,8 @@ def _convolution(
         weight, groups = as_depthwise_filters(kernel), kernel.shape[-2]
     else:
         weight, groups = as_filters(kernel), layer.groups
-    told = {name: kwargs.get(name) for name in ("cuts", "rows", "columns")}
-    for axis, span in enumerate(spans(layer, **told)):
+    used = {name: kwargs[name] for name in ("rows", "columns", "cuts") if name in kwargs}
+    for axis, span in enumerate(spans(layer, **used)):
         if span is not None:
             weight = weight.take(2 + axis, *span)
     strides, dilation = (tuple(kwargs.get(name) or ()) for name in ("strides", "dilation"))

@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops
 
 from fullconv import operations
-from fullconv.frameworks.keras.layers import Config, OfWindows, Shape, Shapes, Tensor, register
+from fullconv.frameworks.keras.layers import OfWindows, OnMaps, Shape, Shapes, Tensor, register
 from fullconv.operations import Gathered, Operation, Own, Running
 
 
@@ -17,15 +17,17 @@ from fullconv.operations import Gathered, Operation, Own, Running
 class Keep(OfWindows):
     """Keeps the cells that whole windows own; see `fullconv.operations.Keep`."""
 
-    record = operations.Keep
-    settings = (*OfWindows.settings, "axes")
-    renamed = ("axes", "kept")
+    settings = (*OfWindows.settings, "kept")
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the cut as an operation."""
+        return operations.Keep(self.kept)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Cut a map, given with the image."""
         x, image = inputs
-        counts = self.count(image, len(self.axes))
-        for axis, (count, kept) in enumerate(zip(counts, self.axes, strict=True)):
+        counts = self.count(image, len(self.kept))
+        for axis, (count, kept) in enumerate(zip(counts, self.kept, strict=True)):
             if kept is not None:
                 x = self._sliced(x, axis, slice(0, kept[0] * (count - 1) + kept[1]))
         return x
@@ -33,10 +35,10 @@ class Keep(OfWindows):
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
         shape, image = input_shape
-        counts = self.counted(image, len(self.axes))
+        counts = self.counted(image, len(self.kept))
         left = [
             n if kept is None else None if count is None else kept[0] * (count - 1) + kept[1]
-            for n, kept, count in zip(self._cells(shape), self.axes, counts, strict=True)
+            for n, kept, count in zip(self._cells(shape), self.kept, counts, strict=True)
         ]
         return self._map(shape[0], left, self._channels(shape))
 
@@ -50,7 +52,7 @@ class Assemble(OfWindows):
     """
 
     settings = (*OfWindows.settings, "channels", "segments")
-    renamed = ("segments", "along_rows", "along_columns")
+    rows_and_columns = ("segments", "along_rows", "along_columns")
 
     def operation(self, shape: Sequence[Any]) -> Operation:
         """Return the assembling as an operation."""
@@ -142,13 +144,11 @@ def _record(segment: Sequence[Any]) -> Own | Gathered | Running:
 class LayOut(OfWindows):
     """Lays windows with one cell out as the cells of a map; see `fullconv.operations.LayOut`."""
 
-    record = operations.LayOut
-    settings = (*OfWindows.settings, "channels", "axes", "private")
+    settings = (*OfWindows.settings, "axes", "private")
 
-    @classmethod
-    def from_config(cls, config: Config) -> OfWindows:
-        """Make the layer of what a file says; those of before do not say the channels."""
-        return cls(**{"channels": 0, **config})
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the laying out as an operation."""
+        return operations.LayOut(self._channels(shape), self.axes, self.private)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Lay one map out, given with the image."""
@@ -198,3 +198,47 @@ class FoldWindows(OfWindows):
         if self.channels_last:
             return (image[0], *counts, *self.shape)
         return (image[0], *self.shape, *counts)
+
+
+@register
+class Regroup(OnMaps):
+    """Turns a map, one window per entry, into a tensor of the network's own shape.
+
+    See `fullconv.operations.Regroup`: reshape, permute, reshape of ``(windows, C, *cells)``.
+    """
+
+    settings = ("split", "order", "shape")
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the regrouping as an operation."""
+        return operations.Regroup(self.split, self.order, self.shape, self.shape.index(-1))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Regroup a map."""
+        x = ops.moveaxis(inputs, -1, 1) if self.channels_last else inputs
+        return ops.reshape(ops.transpose(ops.reshape(x, self.split), self.order), self.shape)
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the tensor's shape, with a free number of windows."""
+        return tuple(None if n == -1 else n for n in self.shape)
+
+
+@register
+class SplitChannels(OnMaps):
+    """Gives the channels of a map their own shape; an empty one drops the one channel."""
+
+    record = operations.SplitChannels
+    settings = ("shape",)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Reshape a map."""
+        return ops.reshape(inputs, self._split(ops.shape(inputs)))
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the shape of the scores."""
+        return self._split(input_shape)
+
+    def _split(self, sizes: Shapes) -> Shape:
+        if self.channels_last:
+            return (*sizes[:-1], *self.shape)
+        return (sizes[0], *self.shape, *sizes[2:])

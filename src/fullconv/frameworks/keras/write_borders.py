@@ -71,7 +71,9 @@ def write_cells(writing: Writing, operation: Cells, node: Node) -> Held:
     if set(operation.stride) == {1}:
         ends = tuple(zip(operation.before, operation.after, strict=True))
         return writing.on_map(cropped(writing, x, ends))
-    return writing.on_map(writing.own(map_layers.Cells, x, **settings_of(operation)))
+    return writing.on_map(
+        writing.own(map_layers.Cells, x, **settings_of(map_layers.Cells, operation))
+    )
 
 
 @writes(Stretch)
@@ -80,4 +82,6 @@ def write_stretch(writing: Writing, operation: Stretch, node: Node) -> Held:
     x = writing.map(node.first)
     if set(operation.dilation) == {1}:
         return writing.on_map(padded(writing, x, operation.padding, mode="replicate"))
-    return writing.on_map(writing.own(sliding.Stretch, x, **settings_of(operation)))
+    return writing.on_map(
+        writing.own(sliding.Stretch, x, **settings_of(sliding.Stretch, operation))
+    )

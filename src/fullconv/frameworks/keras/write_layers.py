@@ -8,10 +8,12 @@ from typing import Any
 import keras
 
 from fullconv.frameworks.keras.activations import name_of
+from fullconv.frameworks.keras.axis_layers import Upsample
 from fullconv.frameworks.keras.calls import Array, Call
 from fullconv.frameworks.keras.copying import copied_on_map
 from fullconv.frameworks.keras.kernels import Use, as_depthwise_kernel, as_kernel, use_of
-from fullconv.frameworks.keras.map_layers import MovingPool, Upsample
+from fullconv.frameworks.keras.layers import settings_of
+from fullconv.frameworks.keras.map_layers import MovingPool
 from fullconv.frameworks.keras.part_layers import (
     PartConv1D,
     PartConv2D,
@@ -130,11 +132,12 @@ def _arguments(use: Use) -> dict[str, Any]:
     operation = use.operation
     cut = {axis: (start, stop) for axis, start, stop in use.cuts}
     spans = tuple(cut.get(2 + axis) for axis in range(operation.dimensions))
+    by_name = zip(("rows", "columns"), spans, strict=True) if len(spans) == 2 else ()
     return {
         "strides": operation.stride,
         "dilation": operation.dilation,
         "padding": operation.padding if any(map(any, operation.padding)) else None,
-        "cuts": spans if cut else None,
+        **(dict(by_name) or {"cuts": spans}),
         "biased": use.bias is not None,
     }
 
@@ -208,9 +211,8 @@ def write_pool(writing: Writing, operation: Pool, node: Node) -> Held:
         return copied_on_map(writing, node)
     mode = _pool_padding(operation)
     if mode is None:
-        settings = ("kind", "kernel", "stride", "padding", "dilation", "divisor")
-        given = {name: getattr(operation, name) for name in settings}
-        return writing.on_map(writing.own(MovingPool, x, node=node, **given))
+        settings = settings_of(MovingPool, operation)
+        return writing.on_map(writing.own(MovingPool, x, node=node, **settings))
     kind = POOLS[operation.kind][operation.dimensions]
     key = "pool", node.name, replace(operation, channels=0)
     moves = operation.kernel, operation.stride, mode, writing.format

@@ -19,6 +19,8 @@ from fullconv.operations import (
     Combine,
     Concat,
     FoldWindows,
+    Keep,
+    LayOut,
     Operation,
     Permute,
     Reduce,
@@ -42,7 +44,7 @@ def write_reduce(writing: Writing, operation: Reduce, node: Node) -> Held:
         axes = tuple(sorted(writing.place(axis, held) for axis in axes))
         last = operation.keepdims
     settings = {"kind": operation.kind, "axes": axes, "keepdims": operation.keepdims}
-    return Held(writing.own(axis_layers.ReduceAxes, x, node=node, **settings), last)
+    return Held(writing.own(map_layers.ReduceAxes, x, node=node, **settings), last)
 
 
 @writes(Concat)
@@ -68,7 +70,7 @@ def write_slice(writing: Writing, operation: Slice, node: Node) -> Held:
         operation.step,
     )
     settings = dict(zip(("axis", "start", "stop", "stride"), numbers, strict=True))
-    cut = writing.own(axis_layers.SliceAxis, held.tensor, node=node, **settings)
+    cut = writing.own(map_layers.SliceAxis, held.tensor, node=node, **settings)
     return Held(cut, held.last)
 
 
@@ -110,7 +112,7 @@ def _regrouped(
     settings = {"split": tuple(split), "order": tuple(order), "shape": tuple(shape)}
     key = "regroup", node.outputs
     regroup = writing.layer(
-        key, axis_layers.Regroup, writing.name(node), channels_last=False, **settings
+        key, window_layers.Regroup, writing.name(node), channels_last=False, **settings
     )
     return Held(regroup(x), False)
 
@@ -118,9 +120,8 @@ def _regrouped(
 # What lifting adds.
 
 ADDED: tuple[type[OnMaps], ...] = (
-    *(map_layers.DivideCells, window_layers.Keep, window_layers.LayOut, sliding.Power),
+    *(map_layers.DivideCells, sliding.Power, window_layers.SplitChannels),
     *(axis_layers.AddAxis, axis_layers.FoldAxes, axis_layers.Interleave),
-    axis_layers.SplitChannels,
 )
 NAMED: tuple[type[OnMaps], ...] = (
     *(map_layers.TakeChannels, sliding.SlidingTotal, sliding.SlidingSpread),
@@ -132,10 +133,9 @@ LAYERS = {kind.record: kind for kind in (*ADDED, *NAMED)}
 @writes(*LAYERS)
 def write_by_its_layer(writing: Writing, operation: Operation, node: Node) -> Held:
     """Write an operation for which there is one layer, with the same settings."""
-    kind, tensors = LAYERS[type(operation)], writing.maps(node)
-    inputs = tensors if len(tensors) > 1 else tensors[0]
+    kind, x = LAYERS[type(operation)], writing.map(node.first)
     named = node if kind in NAMED else None
-    return writing.on_map(writing.own(kind, inputs, node=named, **settings_of(operation)))
+    return writing.on_map(writing.own(kind, x, node=named, **settings_of(kind, operation)))
 
 
 @writes(Combine)
@@ -145,6 +145,19 @@ def write_combine(writing: Writing, operation: Combine, node: Node) -> Held:
     base = f"{writing.name(node)}_{operation.kind}"
     combine = writing.layer(("combine", node.name), kind, base)
     return writing.on_map(combine(writing.maps(node)))
+
+
+@writes(Keep)
+def write_keep(writing: Writing, operation: Keep, node: Node) -> Held:
+    """Write what keeps the cells of whole windows."""
+    return writing.on_map(writing.own(window_layers.Keep, writing.maps(node), kept=operation.axes))
+
+
+@writes(LayOut)
+def write_lay_out(writing: Writing, operation: LayOut, node: Node) -> Held:
+    """Write windows of one cell as the cells of a map."""
+    settings = settings_of(window_layers.LayOut, operation)
+    return writing.on_map(writing.own(window_layers.LayOut, writing.maps(node), **settings))
 
 
 @writes(Assemble)
@@ -159,9 +172,8 @@ def write_assemble(writing: Writing, operation: Assemble, node: Node) -> Held:
 @writes(Regroup)
 def write_regroup(writing: Writing, operation: Regroup, node: Node) -> Held:
     """Write one tensor per window, in the network's own arrangement."""
-    settings = {name: getattr(operation, name) for name in axis_layers.Regroup.settings}
-    x = writing.map(node.first)
-    return Held(writing.own(axis_layers.Regroup, x, **settings), False)
+    settings = settings_of(window_layers.Regroup, operation)
+    return Held(writing.own(window_layers.Regroup, writing.map(node.first), **settings), False)
 
 
 @writes(FoldWindows)
