@@ -23,6 +23,7 @@ from fullconv.frameworks.keras.part_layers import (
 )
 from fullconv.frameworks.keras.write_borders import cropped, padded
 from fullconv.frameworks.keras.writing import Held, Writing, kept_settings, writes
+from fullconv.geometry import Sliding
 from fullconv.graph import Node
 from fullconv.operations import (
     AdaptivePool,
@@ -170,14 +171,16 @@ def write_transposed_convolution(
     filters = writing.array(node.inputs[1] or "")
     ends = zip(operation.padding, operation.output_padding, strict=True)
     beyond = [more - after for (_, after), more in ends]
+    # Left out, it would be what a stride leaves beyond a shorter kernel.
+    moves = zip(operation.kernel, operation.dilation, operation.stride, strict=True)
+    plain = not any(beyond) and all(Sliding(k, 1, d).span >= s for k, d, s in moves)
     bias = writing.vector(node.inputs[2])
     settings = _settings(node, False) | {
         "filters": filters.shape[1],
         "kernel_size": operation.kernel,
         "strides": operation.stride,
         "dilation_rate": operation.dilation,
-        # Left out, it would be what a stride leaves beyond a shorter kernel.
-        "output_padding": tuple(max(0, n) for n in beyond),
+        "output_padding": None if plain else tuple(max(0, n) for n in beyond),
         "use_bias": bias is not None,
         "data_format": writing.format,
     }
