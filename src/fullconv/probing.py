@@ -17,6 +17,7 @@ from fullconv.converted import FullyConvolutional
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Sizes, unraveled
+from fullconv.images import Takes
 from fullconv.judging import ROUNDINGS, Crops, Scores, Verification, judge
 from fullconv.verification import arrays, scores_at
 from fullconv.wording import measured
@@ -88,7 +89,10 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         return framework.images(model, fcn.shape.as_crops(cut))
 
     crops = [crop(pixels, n, place) for n, *place in places]
-    classifier, converted = _Classifier(framework, model, crops), _Converted(fcn, pixels, places)
+    classifier, converted = (
+        _Classifier(framework, model, crops, fcn.shape.takes),
+        _Converted(fcn, pixels, places),
+    )
     alone = [classifier.scores(crop) for crop in crops]
     lifted = converted.scores()
     proofs, first = [], 0
@@ -138,9 +142,11 @@ class _Converted:
 class _Classifier:
     """The classifier that was converted, and crops for it, each a batch of one."""
 
-    def __init__(self, framework: Framework, model: Any, crops: Sequence[Any]) -> None:
-        self.framework, self.model, self.crops = framework, model, crops
-        self._classify = framework.classifier(model)
+    def __init__(
+        self, framework: Framework, model: Any, crops: Sequence[Any], takes: Takes
+    ) -> None:
+        self.framework, self.model, self.crops, self.takes = framework, model, crops, takes
+        self._classify = framework.classifier(model, takes)
 
     def scores(self, crop: Any) -> Scores:
         """Return every output for a crop alone."""
@@ -162,7 +168,7 @@ class _Classifier:
 
     @cached_property
     def _in_double(self) -> Callable[[Any], Any]:
-        return self.framework.in_double(self.model)
+        return self.framework.in_double(self.model, self.takes)
 
     def company(
         self,

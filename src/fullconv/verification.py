@@ -15,6 +15,7 @@ from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import unraveled
+from fullconv.images import Takes
 from fullconv.judging import Crops, Scores, Verification, judge
 
 Place = tuple[int, ...]
@@ -72,7 +73,7 @@ def verify_prepared(
     ]
     return judge(
         _lifted(fcn, images, places),
-        crops_of(framework, model, crops, _in_double(fcn, images, places)),
+        crops_of(framework, model, fcn.shape.takes, crops, _in_double(fcn, images, places)),
         fcn.report.exact,
         epsilon=framework.epsilon(fcn.model),
     )
@@ -81,15 +82,16 @@ def verify_prepared(
 def crops_of(
     framework: Framework,
     model: Any,
+    takes: Takes,
     crops: Sequence[Any],
     converted_in_double: Callable[[int], Scores],
 ) -> Crops:
     """Return how a classifier in memory scores crops, each a batch of one."""
-    classify = framework.classifier(model)
+    classify = framework.classifier(model, takes)
 
     @cache
     def double() -> Callable[[Any], Any]:
-        return framework.in_double(model)
+        return framework.in_double(model, takes)
 
     return Crops(
         lambda k: arrays(framework, classify(crops[k])),

@@ -11,7 +11,7 @@ from typing import Any
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape
+from fullconv.images import ImageShape, Takes
 
 METADATA = "fullconv_metadata"
 """Attribute by which a module in memory may carry what a model file says beside the network."""
@@ -57,10 +57,13 @@ class Framework(ABC):
         """Return a lifted graph as a model of this framework."""
 
     @abstractmethod
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
-        """Return the original model as a function from crops ``(n, C, h, w)`` to scores."""
+    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
+        """Return the original model as a function from crops to scores.
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        Crops are ``(n, C, *window)``, or what the classifier ``takes`` instead.
+        """
+
+    def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Return the original model as `classifier` does, computed in double precision.
 
         Raises

@@ -35,7 +35,7 @@ from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import LETTERS, ImageShape
+from fullconv.images import LETTERS, ImageShape, Takes
 
 
 class OnnxFramework(Framework):
@@ -63,7 +63,7 @@ class OnnxFramework(Framework):
         onnx.checker.check_model(set_aside(proto).model)
         return proto
 
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
+    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the model on crops; a fixed batch is filled up."""
         return self._on_crops(proto_of(model), session)
 
@@ -99,7 +99,7 @@ class OnnxFramework(Framework):
         proto: onnx.ModelProto = model
         return proto
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+    def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the model in onnx's reference evaluator."""
         return self._on_crops(proto_of(model), in_double)
 

@@ -34,7 +34,8 @@ class Values:
         self.node_names = {node.name for node in source.model.graph if node.name}
         self.reserved = {v.name for v in source.model.graph.outputs}
         written = {name for node in graph.nodes for name in node.outputs}
-        self.names = {*source.graph.shapes, *source.graph.constants, *written, *graph.constants}
+        held = {*source.graph.shapes, *source.graph.constants, *graph.constants}
+        self.names = {*held, *written, *self.reserved}
         self.opset = source.model.opset_imports.get("", 13)
         self._counts: tuple[ir.Value, ...] | None = None
         self.axes = axes_of_maps(graph)

@@ -31,7 +31,7 @@ from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape
+from fullconv.images import ImageShape, Takes
 from fullconv.wording import measured
 
 METADATA_FILE = "fullconv.json"
@@ -137,7 +137,7 @@ class TorchFramework(Framework):
         """Write a ``torch.fx.GraphModule``."""
         return write(graph, source, grid)
 
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
+    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the module on crops, in eval mode and without gradients."""
         if isinstance(model, ExportedProgram):
             first = _image(model)[0]
@@ -145,10 +145,10 @@ class TorchFramework(Framework):
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+    def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run a copy in double precision."""
         module = model.module() if isinstance(model, ExportedProgram) else model
-        classify = self.classifier(copy.deepcopy(module).double())
+        classify = self.classifier(copy.deepcopy(module).double(), takes)
         return lambda crops: classify(crops.double())
 
     def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
