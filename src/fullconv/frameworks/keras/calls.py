@@ -69,7 +69,9 @@ def slots(args: Any, kwargs: Any) -> tuple[list[Tensor], tuple[Any, ...], dict[s
     return tensors, args, kwargs
 
 
-def filled(call: Call, tensors: Sequence[Any] | Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def filled(
+    call: Call, tensors: Sequence[Any] | Mapping[int, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call with tensors in the places of their slots."""
 
     def replaced(value: Any) -> Any:
