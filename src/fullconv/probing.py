@@ -20,7 +20,7 @@ from fullconv.geometry import Sizes, unraveled
 from fullconv.images import Takes
 from fullconv.judging import ROUNDINGS, Crops, Scores, Verification, judge
 from fullconv.verification import arrays, scores_at
-from fullconv.wording import measured
+from fullconv.wording import extent
 
 CONTRASTS = (0.1, 1.0, 10.0)
 """Random pixels cover so many times the range of what the classifier is given, image by image."""
@@ -125,7 +125,7 @@ class _Converted:
             maps = arrays(framework, self.fcn.scores(framework.images(self.fcn.model, self.pixels)))
         except Exception as error:
             raise ModelError(
-                f"convert: the converted network fails on {measured(self.pixels.shape[2:])}: "
+                f"convert: the converted network fails on {extent(self.pixels.shape[2:])}: "
                 f"{first_line(error)}. Please report this model."
             ) from None
         found = [scores_at(maps, n, place) for n, *place in self.places]

@@ -41,9 +41,14 @@ def kinds(dimensions: int) -> str:
 
 def measured(size: Sequence[int]) -> str:
     """Return images of a size, in words: images of 50x10 pixels (width x height)."""
+    return f"{kinds(len(size))} of {extent(size)}"
+
+
+def extent(size: Sequence[int]) -> str:
+    """Return a size with its unit and order: 50x10 pixels (width x height)."""
     dimensions = len(size)
     order = f" ({listed(dimensions)})" if dimensions > 1 else ""
-    return f"{kinds(dimensions)} of {sized(size)} {unit(dimensions, many=True)}{order}"
+    return f"{sized(size)} {unit(dimensions, many=True)}{order}"
 
 
 def sized(numbers: Sequence[int]) -> str:
