@@ -22,6 +22,9 @@ from test_random_networks import examples
 SPREADING = ("repeats cells", "spreads cells")
 """What begins the reasons for which windows cannot share at every step: cells are made finer."""
 
+ONNX = {1: 200, 2: 80, 3: 50}
+"""Networks by the number of axes; a suite that is in a hurry looks at these alone."""
+
 Scores = NDArray[np.float32]
 
 
@@ -40,8 +43,14 @@ def of_crops(classify: Callable[[Any], Scores], images: Scores, grid: fullconv.G
     return np.stack([scores.T.reshape(-1, *counts) for scores in each])
 
 
-def compare(model: Any, classify: Callable[[Any], Scores], case: Classifier, like: Any) -> None:
-    fcn = fullconv.convert(model, case.window, case.step)
+def compare(
+    model: Any,
+    classify: Callable[[Any], Scores],
+    case: Classifier,
+    like: Any,
+    check: bool = False,
+) -> None:
+    fcn = fullconv.convert(model, case.window, case.step, check=check)
     images = pixels(case, 2)
     scores = np.asarray(fcn(like(images)))
     assert np.array_equal(scores, of_crops(classify, images, fcn.grid))
@@ -50,12 +59,12 @@ def compare(model: Any, classify: Callable[[Any], Scores], case: Classifier, lik
     assert all(why.startswith(SPREADING) for why in unshared), unshared
 
 
-def in_onnx(case: Classifier) -> None:
+def in_onnx(case: Classifier, check: bool = False) -> None:
     from fullconv.frameworks.onnx.session import session
     from networks.axes_onnx import onnx_form
 
     model = onnx_form(case)
-    compare(model, session(model), case, lambda images: images)
+    compare(model, session(model), case, lambda images: images, check)
 
 
 def in_torch(case: Classifier) -> None:
@@ -78,7 +87,7 @@ def in_torch(case: Classifier) -> None:
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_any_onnx_network_equals_its_crops(axes: int) -> None:
     @given(classifiers(axes))
-    @examples(500)
+    @examples(ONNX[axes])
     def each(case: Classifier) -> None:
         in_onnx(case)
 
@@ -88,11 +97,24 @@ def test_any_onnx_network_equals_its_crops(axes: int) -> None:
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_any_torch_network_equals_its_crops(axes: int) -> None:
     @given(classifiers(axes))
-    @examples(60)
+    @examples(25)
     def each(case: Classifier) -> None:
         in_torch(case)
 
     each()
+
+
+@given(st.integers(1, 3).flatmap(classifiers))
+@examples(12)
+def test_the_probe_agrees(case: Classifier) -> None:
+    in_onnx(case, check=True)
+
+
+@pytest.mark.slow
+@given(st.integers(1, 3).flatmap(classifiers))
+@examples(1500)
+def test_many_onnx_networks_equal_their_crops(case: Classifier) -> None:
+    in_onnx(case)
 
 
 @pytest.mark.slow
