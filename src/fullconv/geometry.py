@@ -136,8 +136,8 @@ def of_image(sizes: Sequence[int]) -> Pair:
     """
     if len(sizes) != 2:
         raise InputError(
-            f"the network takes {kinds(len(sizes))}, {names(len(sizes))}; only what takes images, "
-            f"(rows, columns), can be scanned so far. Call it with arrays instead: fcn(x)."
+            f"the network takes {kinds(len(sizes))}, {names(len(sizes))}; scans and the command "
+            f"line work on images, {names(2)}, so far. Call it with arrays instead: fcn(x)."
         )
     return sizes[0], sizes[1]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fullconv.errors import ImageError
-from fullconv.geometry import Grid
+from fullconv.errors import ImageError, InputError
+from fullconv.geometry import Grid, of_image
 from fullconv.graph import Graph
 from fullconv.wording import sized, unit
 
@@ -110,11 +110,31 @@ class ImageShape:
         """Return images ``(N, C, *size)`` as the network takes them."""
         return images[:, 0] if self.takes == "cells" else images
 
+    def check_scanned(self) -> None:
+        """Check that what is read of files are images as the network takes them.
+
+        Raises
+        ------
+        InputError
+            If windows lie along another number of axes, or images have no axis of channels.
+        """
+        of_image(self.grid.window)
+        if self.takes == "cells":
+            raise InputError(
+                f"the network takes images without an axis of channels, {self.axes}; scans and the "
+                f"command line work on (N, C, H, W) so far. Call it with arrays instead: fcn(x)."
+            )
+
     def as_crops(self, crops: Any) -> Any:
         """Return crops ``(N, C, *window)`` as the classifier takes them."""
-        if self.takes == "features":
-            return crops.reshape(crops.shape[:2])
-        return self.from_map(crops)
+        return taken_as(crops, self.takes)
+
+
+def taken_as(crops: Any, takes: Takes) -> Any:
+    """Return crops ``(N, C, *window)`` as a classifier takes them."""
+    if takes == "features":
+        return crops.reshape(crops.shape[:2])
+    return crops[:, 0] if takes == "cells" else crops
 
 
 NUMBERS = ("float", "bfloat", "int", "uint", "bool")

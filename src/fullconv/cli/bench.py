@@ -72,6 +72,7 @@ def command(
                 f"converted from."
             )
         exact, found = opened.fcn, opened.classifier
+        exact.shape.check_scanned()
         near = fullconv.convert(
             found,
             exact.grid.window,

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from fullconv.closing import Closing
 from fullconv.converted import FullyConvolutional
-from fullconv.geometry import Pair, of_image
+from fullconv.geometry import Pair
 from fullconv.runtimes import Runtime
 from fullconv.scanning.measure import choose_runtime
 
@@ -22,7 +22,7 @@ class Engine(Closing):
     """
 
     def __init__(self, fcn: FullyConvolutional) -> None:
-        of_image(fcn.grid.window)
+        fcn.shape.check_scanned()
         self.fcn = fcn
         self._open: dict[tuple[str, str, str | None, int], Runtime] = {}
 

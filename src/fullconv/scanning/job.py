@@ -186,7 +186,12 @@ class Job:
             is_own = task.runtime.name == native(self.fcn) == "onnxruntime"
             spared = task.runtime if is_own and self.classifier is None else None
             proof = verify_heatmap(
-                made, model, self.image, self.options.windows_to_check, runtime=spared
+                made,
+                model,
+                self.image,
+                self.options.windows_to_check,
+                runtime=spared,
+                takes="map" if self.classifier is None else self.fcn.shape.takes,
             )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata

@@ -55,9 +55,21 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def export(model: nn.Module, window: Sizes, channels: int | None = None) -> ExportedProgram:
-    """Export for one image of the native size: what a classifier is of a crop alone."""
+def export(
+    model: nn.Module, window: Sizes, channels: int | None = None, crop: Sizes | None = None
+) -> ExportedProgram:
+    """Export for one image of the native size: what a classifier is of a crop alone.
+
+    ``channels`` are those of the image, where they are known, and ``crop`` is its shape where that
+    is known to have no axis of channels, or none of cells.
+    """
     failures: list[Exception] = []
+    if crop is not None:
+        try:
+            with quiet():
+                return trace(model, blank((1, *crop), model))
+        except Exception as error:
+            raise _export_failed(model, window, [], error) from None
     candidates = likely_channels(model, window) if channels is None else [channels]
     for count in candidates:
         try:

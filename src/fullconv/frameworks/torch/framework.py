@@ -128,10 +128,12 @@ class TorchFramework(Framework):
             return read(program, size)
         # Its sizes are symbols, of which the classifier of one image has none; a trace of two
         # images or more is guarded against one, which the program takes all the same.
-        channels = None
-        if len(shape) == 2 + len(size) and isinstance(shape[1], int):
-            channels = int(shape[1])
-        return read(export(program.module(check_guards=False), size, channels), size)
+        module, (first, *others) = program.module(check_guards=False), shape[1:]
+        if len(others) == len(size):
+            channels = int(first) if isinstance(first, int) else None
+            return read(export(module, size, channels), size)
+        crop = (int(first),) if not others and prod(size) == 1 else size
+        return read(export(module, size, crop=crop), size)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
         """Write a ``torch.fx.GraphModule``."""
