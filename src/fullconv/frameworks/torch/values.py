@@ -93,6 +93,7 @@ class Values:
 
     def _place(self, path: str, module: nn.Module) -> str:
         """Put a module where the original stood, or beside it where that place is taken."""
+        path = path or type(module).__name__.lower()  # of a model that is one layer itself
         free, number = path, 1
         while True:
             held = self.modules.get(free)
