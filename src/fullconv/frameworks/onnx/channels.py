@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.geometry import Sizes
 
 # Note [Channels last]. What is exported from TensorFlow or Keras takes images (N, H, W, C), and
@@ -20,17 +20,6 @@ from fullconv.geometry import Sizes
 
 AXES_KEY = "fullconv.axes"
 """Metadata of a converted model: ``last`` where its channels come last."""
-
-
-def to_map_order(rank: int) -> tuple[int, ...]:
-    """Return the permutation of ``(N, *size, C)`` to ``(N, C, *size)``."""
-    return (0, rank - 1, *range(1, rank - 1))
-
-
-def to_last_order(rank: int) -> tuple[int, ...]:
-    """Return the permutation of ``(N, C, *size)`` to ``(N, *size, C)``."""
-    return (0, *range(2, rank), 1)
-
 
 FEW = (1, 3, 4)
 """Numbers of channels that most images have."""
@@ -163,26 +152,6 @@ def channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
     image.type.tensor_type.ClearField("shape")
     image.type.tensor_type.shape.dim.extend(dims[axis] for axis in to_map_order(len(dims)))
     return turned
-
-
-def to_map(images: Any) -> Any:
-    """``(N, *size, C)`` to ``(N, C, *size)``, without a copy."""
-    return np.moveaxis(images, -1, 1)
-
-
-def to_last(images: Any) -> Any:
-    """``(N, C, *size)`` to ``(N, *size, C)``, without a copy."""
-    return np.moveaxis(images, 1, -1)
-
-
-def scores_to_map(scores: Any, dimensions: int) -> Any:
-    """``(N, *windows, ...)`` to ``(N, ..., *windows)``, without a copy."""
-    return np.moveaxis(scores, range(1, 1 + dimensions), range(-dimensions, 0))
-
-
-def scores_to_last(scores: Any, dimensions: int) -> Any:
-    """``(N, ..., *windows)`` to ``(N, *windows, ...)``, without a copy."""
-    return np.moveaxis(scores, range(-dimensions, 0), range(1, 1 + dimensions))
 
 
 def of_each(turn: Callable[[Any], Any], outputs: Any) -> Any:

@@ -20,10 +20,6 @@ from fullconv.frameworks.onnx.channels import (
     image_of,
     is_last,
     of_each,
-    scores_to_last,
-    scores_to_map,
-    to_last,
-    to_map,
 )
 from fullconv.frameworks.onnx.double import in_double
 from fullconv.frameworks.onnx.light import set_aside
@@ -33,6 +29,7 @@ from fullconv.frameworks.onnx.preparing import prepared
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
+from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape, Takes

@@ -10,15 +10,10 @@ import onnx_ir as ir
 
 from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.onnx import operators, read_maps, read_numbers, read_shapes  # noqa: F401 - the families of operators register
-from fullconv.frameworks.onnx.channels import (
-    channels_last,
-    readers,
-    sizes,
-    to_map_order,
-    turning,
-)
+from fullconv.frameworks.onnx.channels import channels_last, readers, sizes, turning
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
+from fullconv.frameworks.orders import to_map_order
 from fullconv.geometry import NUMBERS, Sizes
 from fullconv.graph import Graph
 from fullconv.wording import measured, names

@@ -8,9 +8,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.channels import to_last_order, to_map_order
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.standing import standing
+from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node, Recipe
 from fullconv.operations import Identity, Opaque, Operation, Permute, Reshape, Slice
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.channels import AXES_KEY, to_map_order
+from fullconv.frameworks.onnx.channels import AXES_KEY
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.values import Results, writes
 from fullconv.frameworks.onnx.write_blocks import Blocks
 from fullconv.frameworks.onnx.write_layers import Layers
 from fullconv.frameworks.onnx.write_maps import Maps
 from fullconv.frameworks.onnx.write_sliding import Statistics
+from fullconv.frameworks.orders import to_map_order
 from fullconv.geometry import Grid
 from fullconv.graph import Alone, Graph, Node
 from fullconv.operations import FoldWindows, Operation, SplitChannels

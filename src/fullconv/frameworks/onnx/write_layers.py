@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.channels import to_last_order, to_map_order
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.frameworks.onnx.values import Results, Values, writes
+from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node
 from fullconv.operations import (
     AlongAxis,
