@@ -46,7 +46,7 @@ def converted(
 
 def blank(tile: Tile) -> NDArray[np.float32]:
     """Return a tile's pixels ``(1, 3, h, w)`` of an image that is black."""
-    return np.zeros((1, 3, tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]), np.float32)
+    return np.zeros((1, 3, *tile.size), np.float32)
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

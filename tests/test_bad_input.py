@@ -64,7 +64,7 @@ WRONG_WINDOW = (
     "convert(window=({0}, {0})): the model does not take images of {0}x{0} pixels (width x "
     "height): {1}. Give the size it was trained on"
 )
-NO_FEATURES = "; a model of feature vectors instead of images cannot be converted."
+NO_FEATURES = "; of a model of feature vectors, window=(1, 1), or --window 1x1."
 
 ONNX = [
     ("verify fixed.onnx small.png", 2, SMALL),
@@ -94,7 +94,6 @@ ONNX = [
     ),
     ("explain model.tflite", 3, ENDING.format("model.tflite", "'.tflite' is not known")),
     ("explain model", 3, ENDING.format("model", "it has none")),
-    ("explain flat.onnx", 3, ONE_INPUT.format("x (N, 10)")),
     ("explain two.onnx", 3, ONE_INPUT.format("x (N, 3, 16, 16), z (N, 3, 16, 16)")),
     (
         "explain fixed.onnx --window 20x24",
@@ -208,7 +207,6 @@ TORCH = [
         "convert(window=(20, 20)): the program was exported for images of 16x16 pixels (width x "
         "height) and no other; leave the window out, or give (16, 16).",
     ),
-    ("explain flat.pt2", 3, ONE_PROGRAM_INPUT.format("1 inputs: (2, 10)")),
     (
         "explain two.pt2",
         3,
@@ -438,7 +436,6 @@ def test_python_refuses_a_bad_step(onnx_files, step):
     + [(f"{n}.onnx", None, 3, CUT_ONNX.format("<any>")) for n in ("cut", "random", "empty")]
     + [
         ("pickle.pkl", None, 3, PICKLE.format("<any>")),
-        ("flat.onnx", None, 3, ONE_INPUT.format("x (N, 10)")),
         ("two.onnx", None, 3, ONE_INPUT.format("<any>")),
         ("free.onnx", (20, 20), 2, WRONG_WINDOW.format(20, "<any>") + "."),
         ("fixed.onnx", (20,), 2, "convert(window=(20,)): expected two whole numbers <any>"),

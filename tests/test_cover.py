@@ -80,21 +80,19 @@ def test_tiles_hold_every_window_once(
     for tile in plan:
         whole = np.zeros(plan.counts, int)
         for one in tile.passes:
-            whole[slice(*one.rows), slice(*one.columns)] += 1
-            for numbers, pixels, axis, side in (
-                (one.rows, one.y, windows.axes[0], 0),
-                (one.columns, one.x, windows.axes[1], 1),
-            ):
+            whole[one.cells] += 1
+            along = zip(one.windows, one.pixels, one.skipped, windows.axes, strict=True)
+            for numbers, pixels, skipped, axis in along:
                 # A whole number of steps, and all of every window.
                 first = axis.position(numbers[0])
-                assert pixels[0] + one.skipped[side] * axis.step == first
+                assert pixels[0] + skipped * axis.step == first
                 assert axis.position(numbers[1] - 1) + axis.window <= pixels[1] <= axis.extent
                 assert pixels[0] >= 0
-        assert (whole[slice(*tile.rows), slice(*tile.columns)] == 1).all()
-        assert whole.sum() == tile.windows
+        assert (whole[tile.cells] == 1).all()
+        assert whole.sum() == tile.window_count
         seen += whole
     assert (seen == 1).all()
-    assert plan.pixels == sum(tile.pixels for tile in plan)
+    assert plan.pixels == sum(tile.pixel_count for tile in plan)
 
 
 @pytest.mark.parametrize("step", [(2, 1), (4, 3), (7, 5), (12, 9), (30, 25)])
@@ -173,7 +171,7 @@ def test_boxes_are_of_windows_that_are_there(cover: str) -> None:
     assert 0 <= x0 < x1 <= 14
     assert 0 <= y0 < y1 <= 12
     for place in ((-1, 0), (0, -1), (rows, 0), (0, columns)):
-        with pytest.raises(InputError, match=f"there are {rows} rows and {columns} columns of"):
+        with pytest.raises(InputError, match=f"there are {rows} x {columns} windows, counted"):
             windows.box(*place)
 
 

@@ -60,14 +60,14 @@ def keras_model() -> Any:
 def wrong_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the rule for convolutions hand on its map: a rule that is wrong."""
 
-    def rule(lifting: Any, node: Any) -> Any:
+    def rule(lifting: Any, node: Any, operation: Any) -> Any:
         from fullconv.lift.convolution import convolution
 
-        return lifting.each(node, Identity("wrong"), convolution(lifting, node)).each(
-            lambda _, value: lifting.helper((value, value), registry_sum())
+        return lifting.each(node, Identity("wrong"), convolution(lifting, node, operation)).each(
+            lambda _, value: lifting.out.helper((value, value), registry_sum())
         )
 
-    monkeypatch.setitem(registry._rules, Convolution, rule)
+    monkeypatch.setitem(registry._rules._functions, Convolution, rule)
 
 
 def registry_sum() -> Any:
@@ -136,7 +136,7 @@ def test_any_framework_runs_a_whole_classifier_on_each_window_alone(make: Any) -
 
     model = make()
     fcn = fullconv.convert(model, step=(2, 1))
-    plan = _plan(model, None, (2, 1), True, False)
+    plan = _plan(model, None, (2, 1), True, None, False)
     alone = plan.one_by_one()
     written = plan.framework.write(alone.lifted.graph, plan.source, alone.report.grid)
     run = plan.framework.runner(written)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 import fullconv
 from fullconv import converted
-from fullconv.geometry import NO_HALO, Halo
+from fullconv.geometry import Halo
 from fullconv.lift.memory import Size, elements
 from fullconv.tiling import Plan
 from fullconv.verification import WHOLE
@@ -52,66 +52,65 @@ def test_scores_do_not_depend_on_the_tiles(windows: int, monkeypatch: pytest.Mon
     fcn = fullconv.convert(model, step=(1, 2))
     images = pixels(PADDED, 2, (17, 23), seed=1)
     expected = scores_of_crops(onnx_classifier(model), images, (8, 10), (1, 2))
-    budget = elements(fcn.footprint, 1, windows)
+    budget = elements(fcn.footprint, (1, windows))
     monkeypatch.setattr(converted, "MEMORY_BYTES", 4 * budget)
     shapes: list[tuple[int, int]] = []
     run = fcn.framework.runner(fcn.model)
     fcn._run = lambda part: (shapes.append(fcn.grid.shape(part.shape[2:])), run(part))[1]
     assert_same(fcn(images), expected)
-    assert all(elements(fcn.footprint, *shape) <= budget for shape in shapes)
+    assert all(elements(fcn.footprint, shape) <= budget for shape in shapes)
     if windows == 1000:
         assert shapes == [(10, 7)]
     else:
         assert sum(rows * columns for rows, columns in shapes) == 2 * 10 * 7
 
 
-@given(
-    st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    st.tuples(st.integers(9, 120), st.integers(7, 120)),
-    st.tuples(*[st.tuples(st.integers(0, 20), st.integers(0, 20))] * 2),
-    st.lists(st.builds(Size, *[st.integers(0, 9)] * 4), min_size=1, max_size=3),
-    st.integers(1, 3000),
-)
+@st.composite
+def tilings(draw: st.DrawFn) -> tuple[fullconv.Grid, tuple[int, ...], Halo, tuple[Size, ...], int]:
+    """Draw a grid, an image, a halo, a footprint and a limit, over one to three axes."""
+    axes = draw(st.integers(1, 3))
+    window, longest = ((9, 7, 5)[:axes], (300, 120, 30)[axes - 1])
+    step = draw(st.tuples(*[st.integers(1, 12)] * axes))
+    image = tuple(draw(st.integers(size, longest)) for size in window)
+    halo = draw(st.tuples(*[st.tuples(st.integers(0, 20), st.integers(0, 20))] * axes))
+    size = st.tuples(*[st.integers(0, 9)] * 2**axes).map(Size)
+    footprint = tuple(draw(st.lists(size, min_size=1, max_size=3)))
+    return fullconv.Grid(window, step), image, halo, footprint, draw(st.integers(1, 3000))
+
+
+@given(tilings())
 def test_tiles_cover_every_window_once_and_stay_within_the_budget(
-    step: tuple[int, int],
-    image: tuple[int, int],
-    halo: Halo,
-    footprint: list[Size],
-    limit: int,
+    tiling: tuple[fullconv.Grid, tuple[int, ...], Halo, tuple[Size, ...], int],
 ) -> None:
-    grid = fullconv.Grid((9, 7), step)
-    plan = Plan.within(image, grid, halo, tuple(footprint), limit)
+    grid, image, halo, footprint, limit = tiling
+    plan = Plan.within(image, grid, halo, footprint, limit)
     seen = np.zeros(grid.shape(image), int)
-    if halo != NO_HALO:
+    if any(map(any, halo)):
         # Where a window and its halo are too much, tiles take twice that.
         least = [
             count if min(sides) >= size else min(count, 1 + sum(-(n // -s) for n in sides))
-            for count, sides, size, s in zip(seen.shape, halo, image, step, strict=True)
+            for count, sides, size, s in zip(seen.shape, halo, image, grid.step, strict=True)
         ]
-        limit = max(limit, 2 * elements(tuple(footprint), least[0], least[1]))
+        limit = max(limit, 2 * elements(footprint, least))
     for tile in plan:
-        seen[slice(*tile.rows), slice(*tile.columns)] += 1
-        read = (tile.y[1] - tile.y[0], tile.x[1] - tile.x[0])
-        rows, columns = grid.shape(read)
-        fits = elements(tuple(footprint), rows, columns) <= limit
+        seen[tuple(slice(*span) for span in tile.windows)] += 1
+        computed = grid.shape(tile.size)
+        fits = elements(footprint, computed) <= limit
         assert fits or all(n in (1, count) for n, count in zip(plan.shape, seen.shape, strict=True))
-        assert 0 <= tile.y[0] < tile.y[1] <= image[0]
-        # What a tile's windows cover holds the halo of its own ones, or ends with the image.
-        for axis, (last, (start, end)) in enumerate(
-            ((tile.rows[1], tile.y), (tile.columns[1], tile.x))
+        assert np.zeros(computed)[tile.own].size == tile.window_count
+        for axis, ((first, last), (start, end)) in enumerate(
+            zip(tile.windows, tile.pixels, strict=True)
         ):
-            covered = start + (grid.shape(read)[axis] - 1) * step[axis] + grid.window[axis]
-            own = (last - 1) * step[axis] + grid.window[axis]
+            step, window = grid.step[axis], grid.window[axis]
+            assert 0 <= start < end <= image[axis]
+            # What a tile's windows cover holds the halo of its own ones, or ends with the image.
+            covered = start + (computed[axis] - 1) * step + window
+            own = (last - 1) * step + window
             assert covered - own >= halo[axis][1] or end == image[axis]
-        assert 0 <= tile.x[0] < tile.x[1] <= image[1]
-        assert np.zeros((rows, columns))[tile.own].size == tile.windows
-        for axis, (first, start) in enumerate(
-            ((tile.rows[0], tile.y[0]), (tile.columns[0], tile.x[0]))
-        ):
-            assert start + tile.skipped[axis] * step[axis] == first * step[axis]
-            assert first * step[axis] - start >= min(halo[axis][0], first * step[axis])
+            assert start + tile.skipped[axis] * step == first * step
+            assert first * step - start >= min(halo[axis][0], first * step)
     assert (seen == 1).all()
-    assert plan.pixels == sum(tile.pixels for tile in plan)
+    assert plan.pixels == sum(tile.pixel_count for tile in plan)
 
 
 @pytest.mark.parametrize("number", range(len(CLASSICAL)))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, prod
-from numbers import Real
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullconv.converted import FullyConvolutional, Settings, stored_settings, usual_background
-from fullconv.errors import DifferenceError, InputError, ModelError, WindowError, first_line
+from fullconv.errors import DifferenceError, InputError, ModelError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import NO_HALO, Grid, Pair
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph, Node
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
@@ -22,25 +21,17 @@ from fullconv.lift.memory import elements
 from fullconv.operations import Random
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Reason, Report
-from fullconv.stored import pair, value_of
+from fullconv.requested import (
+    check_memory,
+    check_window,
+    image_given,
+    step_given,
+    window_given,
+)
+from fullconv.stored import items, value_of, whole
 
 if TYPE_CHECKING:
     from fullconv.probing import Probe
-
-LARGEST_SIZE = 2**31 - 1
-"""Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
-
-LARGEST_WINDOW = 1 << 24
-"""Pixels of the largest window, 4096x4096: reading a model takes several images of its size."""
-
-WINDOW_BYTES = 1 << 33
-"""What the tensors of a single window may take; a scan computes at least one at a time."""
-
-SMALL_WINDOW_BYTES = 1 << 28
-"""What they may take however small the window is."""
-
-GROWTH_BYTES = 1 << 14
-"""Otherwise, what they may take for each number of the window: 48 times what VGG16 does."""
 
 
 def convert(
@@ -49,6 +40,7 @@ def convert(
     step: int | Sequence[int] | None = None,
     exact: bool = True,
     *,
+    image: Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
     background: str | None = None,
     preprocessing: Preprocessing | None = None,
@@ -71,6 +63,10 @@ def convert(
     exact : bool
         True: every window's scores are those of its crop. False: the classical conversion, which
         pads at the image's border only; one pass, and other scores wherever the network pads.
+    image : tuple of int, optional
+        Size of the images that it is for, along every axis. Along an axis on which that is the
+        window, nothing is shared, for there is one window: the converted network is simpler, and
+        takes images of that length only. The report's cost is that of such an image.
     classes : sequence of str, optional
         Class names, to travel with the converted model.
     background : str, optional
@@ -111,7 +107,7 @@ def convert(
         raise InputError(
             f"convert(preprocessing={preprocessing!r}): expected a fullconv.Preprocessing."
         )
-    plan = _plan(model, window, step, exact, allow_random)
+    plan = _plan(model, window, step, exact, image, allow_random)
     stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
     _check_classes(classes, plan.source.graph)
@@ -121,14 +117,14 @@ def convert(
         graph, grid = plan.source.graph, form.report.grid
         return FullyConvolutional(
             plan.framework.write(form.lifted.graph, plan.source, grid),
-            ImageShape(graph.shapes[graph.image][1], grid),
+            ImageShape.of(graph, grid, form.lifted.graph.fixed),
             form.report,
             plan.framework,
             classes=names,
             background=named,
             preprocessing=preprocessing or stored.preprocessing,
             footprint=form.lifted.footprint,
-            halo=NO_HALO if exact else halo(graph, grid),
+            halo=() if exact else halo(graph, grid, form.lifted.graph.fixed),
         )
 
     fcn = written(plan.form)
@@ -251,10 +247,14 @@ def explain(
     step: int | Sequence[int] | None = None,
     exact: bool = True,
     *,
+    image: Sequence[int] | None = None,
     allow_random: bool = False,
 ) -> Report:
-    """Say what `convert` would do, without converting. Takes the same arguments."""
-    return _plan(model, window, step, exact, allow_random).form.report
+    """Say what `convert` would do, without converting. Takes the same arguments.
+
+    ``image``, a size along every axis as ``window``, gives the cost for an image of that size.
+    """
+    return _plan(model, window, step, exact, image, allow_random).form.report
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class _Plan:
             changes=(),
             per_window=True,
             one_pass=False,
-            cost=replace(report.cost, exact=report.cost.crops),
+            cost=Cost(report.cost.crops, report.cost.crops, lambda: report.cost.approximate),
         )
         return _Form(lifted, changed)
 
@@ -295,10 +295,12 @@ def _plan(
     window: Sequence[int] | None,
     step: int | Sequence[int] | None,
     exact: bool,
+    image: Sequence[int] | None,
     allow_random: bool,
 ) -> _Plan:
-    wanted = _pair("window", window)
-    wanted_step = _pair("step", step)
+    wanted = window_given(window)
+    if wanted is not None or not (isinstance(step, Sequence) and len(step) in (1, 3)):
+        step_given(step, len(wanted or (1, 1)))  # before any work
     framework = find(model)
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -312,13 +314,14 @@ def _plan(
     try:
         settings = stored_settings(metadata)
         if wanted is None and "fullconv.window" in metadata:
-            wanted = pair(value_of(metadata["fullconv.window"]), 1)
+            held = items(value_of(metadata["fullconv.window"]), lambda size: whole(size, 1))
+            wanted = window_given(held)
     except ValueError as error:
         raise ModelError(
             f"convert: what the model file says beside the network cannot be read "
             f"({first_line(error)}); save or export it again."
         ) from None
-    _check_area(wanted)
+    check_window(wanted)
     source = framework.read(model, wanted)
     if not source.graph.outputs:
         raise ModelError("convert: the model has no output; let it return scores.")
@@ -329,10 +332,12 @@ def _plan(
             f"numbers when the model is in use, so a window has no score of its own; {_WAY_OUT}"
         )
     stride = network_stride(source.graph)
-    grid = Grid(source.graph.window, wanted_step or stride)
-    lifted = lift(source.graph, grid, exact=exact)
+    grid = Grid(source.graph.window, step_given(step, len(source.graph.window)) or stride)
+    size = image_given(image, grid)
+    fixed = [axis for axis, length in enumerate(size) if length == grid.window[axis]]
+    lifted = lift(source.graph, grid, exact=exact, fixed=fixed)
     numbers = prod(source.graph.shapes[source.graph.image][1:])
-    _check_memory(grid.window, 4 * elements(lifted.footprint, 1, 1), numbers)
+    check_memory(grid.window, 4 * elements(lifted.footprint, (1,) * grid.dimensions), numbers)
     report = Report(
         grid,
         stride,
@@ -341,32 +346,14 @@ def _plan(
         lifted.changes,
         lifted.per_window,
         lifted.one_pass,
-        _cost(source.graph, lifted, lift(source.graph, grid, exact=not exact), exact),
+        _cost(source.graph, grid, lifted, exact, size),
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
+        image=size,
     )
     if drawing is not None:
         report = report.of_random(drawing.kind or drawing.operation.title, drawing.name)
     return _Plan(framework, model, source, _Form(lifted, report), settings)
-
-
-def _check_area(window: Pair | None) -> None:
-    if window is not None and window[0] * window[1] > LARGEST_WINDOW:
-        raise WindowError(
-            f"convert(window={window}): {window[0] * window[1] / 1e6:.0f} million pixels in a "
-            f"window, and fullconv takes up to {LARGEST_WINDOW / 1e6:.0f} (4096x4096); give the "
-            f"size of the crops that the model was trained on."
-        )
-
-
-def _check_memory(window: Pair, window_bytes: int, numbers: int) -> None:
-    most = min(WINDOW_BYTES, max(SMALL_WINDOW_BYTES, GROWTH_BYTES * numbers))
-    if window_bytes > most:
-        raise WindowError(
-            f"convert(window={window}): the network takes {window_bytes / 1e9:.1f} GB for a single "
-            f"window, and fullconv up to {most / 1e9:.1f}; give the size of the crops that the "
-            f"model was trained on."
-        )
 
 
 _WAY_OUT = (
@@ -389,10 +376,23 @@ def _named(model: Any) -> str:
     return str(model) if isinstance(model, str | Path) else "the model"
 
 
-def _cost(graph: Graph, lifted: Lifted, other: Lifted, exact: bool) -> Cost:
-    both = (lifted, other) if exact else (other, lifted)
-    crops = sum(products(node, graph) for node in graph.nodes)
-    return Cost(crops, *(form.products for form in both))
+def _cost(graph: Graph, grid: Grid, lifted: Lifted, exact: bool, image: Sizes) -> Cost:
+    """Return what windows cost; the form that was not asked for is lifted when its cost is."""
+    windows = grid.shape(image) if image else ()
+
+    def per_window(form: Lifted) -> int:
+        if not windows:
+            return form.products[0]
+        return round(form.products.at(windows) / prod(windows))
+
+    bare = replace(graph, nodes=[replace(node, source=None) for node in graph.nodes])
+    fixed = lifted.graph.fixed
+
+    def other() -> int:
+        return per_window(lift(bare, grid, exact=not exact, fixed=fixed))
+
+    own, crops = per_window(lifted), sum(products(node, graph) for node in graph.nodes)
+    return Cost(crops, own, other) if exact else Cost(crops, other, own)
 
 
 def _warnings(odd: Sequence[str]) -> list[str]:
@@ -403,32 +403,3 @@ def _warnings(odd: Sequence[str]) -> list[str]:
         f"NaN or infinite weights in {named}: every score they touch is meaningless; check the "
         f"file they came from"
     ]
-
-
-def _pair(name: str, value: int | Sequence[int] | None) -> Pair | None:
-    """Read a size as (rows, columns)."""
-    if value is None:
-        return None
-    numbers = tuple(value) if isinstance(value, Iterable) else (value, value)
-    if len(numbers) != 2 or not all(map(_is_size, numbers)):
-        any_step = (
-            " Any whole number of pixels can be had; the divisors and multiples of the "
-            "network's own stride are the cheapest."
-        )
-        raise WindowError(
-            f"convert({name}={value!r}): expected two whole numbers of at least 1 pixel, (rows, "
-            f"columns){', or one for both' if name == 'step' else ''}."
-            f"{any_step if name == 'step' else ''}"
-        )
-    return int(numbers[0]), int(numbers[1])
-
-
-def _is_size(number: Any) -> bool:
-    is_number = isinstance(number, Real) and not isinstance(number, bool)
-    return (
-        is_number
-        and number >= 1
-        and isfinite(number)
-        and int(number) == number
-        and number <= LARGEST_SIZE
-    )

@@ -11,9 +11,9 @@ from fullconv import stored
 from fullconv.errors import FullconvError, InputError, ModelError, first_line
 from fullconv.files import check_local
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import NO_HALO, Grid, Halo
+from fullconv.geometry import Grid, Halo, no_halo
 from fullconv.images import ImageShape
-from fullconv.lift.memory import Footprint, Size, elements, size_of_cells
+from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Report
 from fullconv.tiling import Plan, Tile
@@ -63,7 +63,7 @@ class FullyConvolutional:
         background: str | None = None,
         preprocessing: Preprocessing | None = None,
         footprint: Footprint = (),
-        halo: Halo = NO_HALO,
+        halo: Halo = (),
     ) -> None:
         self.model = model
         self.shape = shape
@@ -73,7 +73,7 @@ class FullyConvolutional:
         self.background = background
         self.preprocessing = preprocessing
         self.footprint = footprint
-        self.halo = halo
+        self.halo = halo or no_halo(shape.grid.dimensions)
         self.probe: Probe | None = None
         self._run: Callable[[Any], Any] | None = None
 
@@ -120,28 +120,30 @@ class FullyConvolutional:
         not depend on the tiles, which the approximate form reads with their halo.
         """
         images = self.framework.inward(self.model, images)
-        images = self.framework.check(images, self.shape.channels)
+        images = self.shape.as_map(self.framework.check(images, self.shape))
         return self.framework.outward(self.model, self.scores(images))
 
     def scores(self, images: Any) -> Any:
-        """Score images that are checked, ``(N, C, H, W)`` whatever order the model itself takes.
+        """Score images that are checked, ``(N, C, *size)`` whatever the model itself takes.
 
-        Returns what calling the network does, as ``(N, K, rows, columns)``.
+        Returns what calling the network does, as ``(N, K, *windows)``.
         """
         self.grid.shape(images.shape[2:])
+        self.shape.check_size(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model, self._held)
         if self._held(images) <= MEMORY_BYTES:
-            return self._run(images)
+            return self._run(self.shape.from_map(images))
         limit = MEMORY_BYTES // images.dtype.itemsize
-        size = (int(images.shape[2]), int(images.shape[3]))
+        size = tuple(int(length) for length in images.shape[2:])
         plan = Plan.within(size, self.grid, self.halo, self.footprint, limit)
         each = [self._run_tiles(images[n : n + 1], plan) for n in range(len(images))]
         return self._join(each, 0)
 
     def _held(self, images: Any) -> int:
         """Estimate the bytes of tensors that are held at once for some images."""
-        held = elements(self.footprint, *self.grid.shape(images.shape[2:]))
+        size = images.shape[len(images.shape) - self.grid.dimensions :]
+        held = elements(self.footprint, self.grid.shape(size))
         return int(images.shape[0]) * held * int(images.dtype.itemsize)
 
     def _run_tiles(self, image: Any, plan: Plan) -> Any:
@@ -149,14 +151,14 @@ class FullyConvolutional:
         assert self._run is not None
         scores = []
         for tile in plan:
-            held = self._run(image[:, :, slice(*tile.y), slice(*tile.x)])
-            scores.append(self._cut(held, tile))
-        across = plan.tiles[1]
-        bands = [
-            self._join(scores[first : first + across], -1)
-            for first in range(0, len(scores), across)
-        ]
-        return self._join(bands, -2)
+            pixels = image[(slice(None), slice(None), *tile.slices)]
+            scores.append(self._cut(self._run(self.shape.from_map(pixels)), tile))
+        for axis, many in enumerate(reversed(plan.tiles), start=1):
+            scores = [
+                self._join(scores[first : first + many], -axis)
+                for first in range(0, len(scores), many)
+            ]
+        return scores[0]
 
     def _cut(self, result: Any, tile: Tile) -> Any:
         """Drop the scores of the windows in a tile's halo."""
@@ -199,6 +201,8 @@ class FullyConvolutional:
             "fullconv.window": json.dumps(self.grid.window),
             "fullconv.step": json.dumps(self.grid.step),
             "fullconv.channels": json.dumps(self.shape.channels),
+            "fullconv.takes": json.dumps(self.shape.takes),
+            "fullconv.fixed": json.dumps(self.shape.fixed),
             "fullconv.footprint": json.dumps(self.footprint),
             "fullconv.halo": json.dumps(self.halo),
             "fullconv.classes": json.dumps(self.classes),
@@ -246,19 +250,19 @@ def from_metadata(
     """Return the converted model that a file's metadata describes."""
     try:
         report = stored.report(_value(metadata, "report"))
-        channels = stored.whole(_value(metadata, "channels"), 1)
+        dimensions = report.grid.dimensions
+        shape = stored.shape(metadata, report.grid)
         footprint = stored.items(
             _value(metadata, "footprint"),
-            lambda size: Size(*stored.items(size, stored.count, len(Size._fields))),
+            lambda size: Size(stored.items(size, stored.count, 2**dimensions)),
         )
-        halo = stored.halo(_value(metadata, "halo"))
+        halo = stored.halo(_value(metadata, "halo"), dimensions)
         settings = stored_settings(metadata)
     except (KeyError, ValueError, FullconvError) as error:
         raise ModelError(
             f"load({str(path)!r}): its fullconv metadata cannot be read ({first_line(error)}); "
             f"convert the original model again."
         ) from None
-    shape = ImageShape(channels, report.grid)
     # Whatever the file says, a run holds its image.
     image = _of_image(shape)
     if not any(all(a >= b for a, b in zip(size, image, strict=True)) for size in footprint):
@@ -278,8 +282,8 @@ def from_metadata(
 
 def _of_image(shape: ImageShape) -> Size:
     """Return the elements of an image, whose sides are ``step * (windows - 1) + window``."""
-    (h, w), (sy, sx) = shape.grid.window, shape.grid.step
-    return size_of_cells(shape.channels, (sy, h - sy), (sx, w - sx))
+    sides = zip(shape.grid.window, shape.grid.step, strict=True)
+    return Size.of_cells(shape.channels, [(step, window - step) for window, step in sides])
 
 
 class Settings(NamedTuple):

@@ -1,7 +1,9 @@
 """Where windows lie: pure integers, no framework.
 
-Order is (row, column); a position is the top-left pixel of its window; intervals are half-open;
-lengths are pixels of the input image.
+An image has one, two or three axes; sizes and places are tuples with an entry for each, in the
+order in which arrays have them: (sample,), (row, column), (plane, row, column). A position is the
+first pixel of its window along every axis; intervals are half-open; lengths are pixels of the input
+image.
 """
 
 from __future__ import annotations
@@ -12,18 +14,26 @@ from fractions import Fraction
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from fullconv.errors import ImageError, WindowError
+from fullconv.errors import ImageError, InputError, WindowError
+from fullconv.wording import kinds, listed, names, sized, unit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+"""A whole number for every axis."""
 
-Halo = tuple[Pair, Pair]
-"""Pixels beyond a window that its score may depend on: ((top, bottom), (left, right))."""
+Halo = tuple[Pair, ...]
+"""Pixels before and after a window that its score may depend on, for every axis."""
 
-NO_HALO: Halo = ((0, 0), (0, 0))
+NUMBERS = {1: "one whole number", 2: "two whole numbers", 3: "three whole numbers"}
+
+
+def no_halo(dimensions: int) -> Halo:
+    """Return the halo of a score that depends on its own window only."""
+    return ((0, 0),) * dimensions
 
 
 @dataclass(frozen=True)
@@ -32,61 +42,118 @@ class Grid:
 
     Attributes
     ----------
-    window : (int, int)
-        Height and width of one window, in pixels.
-    step : (int, int)
-        Rows and columns between neighbouring windows, in pixels.
+    window : tuple of int
+        Size of one window along every axis, in pixels: ``(height, width)`` of an image.
+    step : tuple of int
+        Pixels between neighbouring windows along every axis.
     """
 
-    window: Pair
-    step: Pair
+    window: Sizes
+    step: Sizes
 
     def __post_init__(self) -> None:
-        for name, pair in (("window", self.window), ("step", self.step)):
-            if len(pair) != 2 or any(int(n) != n or n < 1 for n in pair):
+        dimensions = len(self.window) if len(self.window) in NUMBERS else 2
+        for name, sizes in (("window", self.window), ("step", self.step)):
+            if len(sizes) != dimensions or any(int(n) != n or n < 1 for n in sizes):
                 raise WindowError(
-                    f"Grid(window={self.window}, step={self.step}): {name} must be two whole "
-                    f"numbers of at least 1 pixel, (rows, columns)."
+                    f"Grid(window={self.window}, step={self.step}): {name} must be "
+                    f"{NUMBERS[dimensions]} of at least 1 {unit(dimensions)}, "
+                    f"{names(dimensions)}."
                 )
 
-    def shape(self, image_size: Sequence[int]) -> Pair:
-        """Count the windows inside an image of ``(H, W)`` pixels, as (rows, columns).
+    @property
+    def dimensions(self) -> int:
+        """Axes along which windows lie."""
+        return len(self.window)
 
-        ``(H - h) // sy + 1`` by ``(W - w) // sx + 1``, always (design: the definition).
+    def shape(self, image_size: Sequence[int]) -> Sizes:
+        """Count the windows inside an image of so many pixels along every axis.
+
+        ``(S - w) // s + 1`` along each, always (docs/design.md, The definition).
 
         Raises
         ------
         ImageError
-            If the image is smaller than one window.
+            If the image is smaller than one window, or has another number of axes.
         """
-        height, width = image_size
-        if height < self.window[0] or width < self.window[1]:
+        if len(image_size) != self.dimensions:
             raise ImageError(
-                f"the image is {width}x{height} pixels (width x height), smaller than one window "
-                f"of {self.window[1]}x{self.window[0]}; enlarge or pad the image to at least "
+                f"the image has {len(image_size)} axes, {tuple(image_size)}, and windows lie along "
+                f"{self.dimensions}: {names(self.dimensions)}."
+            )
+        if any(size < window for size, window in zip(image_size, self.window, strict=True)):
+            things = unit(self.dimensions, many=True)
+            raise ImageError(
+                f"the image is {sized(image_size)} {things}{_ordered(self.dimensions)}, smaller "
+                f"than one window of {sized(self.window)}; enlarge or pad the image to at least "
                 f"the window."
             )
-        return (
-            (height - self.window[0]) // self.step[0] + 1,
-            (width - self.window[1]) // self.step[1] + 1,
+        return tuple(
+            (size - window) // step + 1
+            for size, window, step in zip(image_size, self.window, self.step, strict=True)
         )
 
-    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return the pixels of one window as ``(x0, y0, x1, y1)``, half-open."""
-        y, x = row * self.step[0], column * self.step[1]
-        return (x, y, x + self.window[1], y + self.window[0])
+    def box(self, *place: int) -> Sizes:
+        """Return the pixels of one window, half-open: first all that begin, then all that end.
+
+        The last axis stands first: ``(t0, t1)``, ``(x0, y0, x1, y1)`` or ``(x0, y0, z0, x1, y1,
+        z1)``. ``place`` is the window's index along every axis: ``box(row, column)``.
+        """
+        starts = [index * step for index, step in zip(place, self.step, strict=True)]
+        stops = [start + size for start, size in zip(starts, self.window, strict=True)]
+        return (*reversed(starts), *reversed(stops))
+
+    def slices(self, *place: int) -> tuple[slice, ...]:
+        """Return what cuts one window out of the axes of an image, as `box` places it."""
+        return tuple(
+            slice(index * step, index * step + size)
+            for index, step, size in zip(place, self.step, self.window, strict=True)
+        )
 
     def centers(self, image_size: Sequence[int]) -> NDArray[np.float64]:
-        """Return the centre of every window, ``(rows, columns, 2)`` as (y, x) in pixels.
+        """Return the centre of every window, ``(*windows, axes)``: (y, x) of an image, in pixels.
 
         A centre lies on the edge between pixels where the window is even.
         """
         import numpy as np
 
-        rows, columns = self.shape(image_size)
-        y = np.arange(rows) * self.step[0] + self.window[0] / 2
-        x = np.arange(columns) * self.step[1] + self.window[1] / 2
-        return np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
+        along = [
+            np.arange(count) * step + window / 2
+            for count, step, window in zip(
+                self.shape(image_size), self.step, self.window, strict=True
+            )
+        ]
+        return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
+
+
+def of_image(sizes: Sequence[int]) -> Pair:
+    """Return sizes along rows and columns, for what is there for images only.
+
+    Raises
+    ------
+    InputError
+        If there is another number of axes.
+    """
+    if len(sizes) != 2:
+        raise InputError(
+            f"the network takes {kinds(len(sizes))}, {names(len(sizes))}; scans and the command "
+            f"line work on images, {names(2)}, so far. Call it with arrays instead: fcn(x)."
+        )
+    return sizes[0], sizes[1]
+
+
+def unraveled(index: int, counts: Sequence[int]) -> Sizes:
+    """Return the index along every axis of one of many, which are numbered row-major."""
+    place = []
+    for count in reversed(counts):
+        index, along = divmod(index, count)
+        place.append(along)
+    return tuple(reversed(place))
+
+
+def _ordered(dimensions: int) -> str:
+    """Return in which order a size is written, where there is more than one axis."""
+    return f" ({listed(dimensions)})" if dimensions > 1 else ""
 
 
 def common_step(a: Fraction, b: Fraction) -> Fraction:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fullconv.operations import Operation, Permute, Reshape
+from fullconv.geometry import Sizes
+from fullconv.layout import Layout, cells, features
+from fullconv.operations import AddAxis, FoldAxes, Operation, Permute, Reshape
 
 Shape = tuple[int, ...]
 
@@ -58,7 +60,7 @@ class Recipe:
         return self._then("take", (axis, start, stop, self.shape[axis]), shape)
 
     def uncut(self) -> tuple[Recipe, tuple[tuple[int, int, int], ...]]:
-        """Return the recipe before the cuts along rows and columns that end it, and these cuts.
+        """Return the recipe before the cuts along cells that end it, and these cuts.
 
         A cut is (axis, start, stop).
         """
@@ -118,6 +120,11 @@ class Node:
     source: Any = None
     per_window: bool = False
 
+    @property
+    def first(self) -> str | None:
+        """The first input, where there is one."""
+        return self.inputs[0] if self.inputs else None
+
 
 @dataclass(frozen=True)
 class Alone(Operation):
@@ -149,7 +156,7 @@ class Graph:
     Attributes
     ----------
     image : str
-        Name of the input, ``(N, C, H, W)``.
+        Name of the input.
     nodes : list of Node
         In an order in which they can run.
     outputs : list of str
@@ -161,6 +168,10 @@ class Graph:
     batch : int
         The images that the native shapes were taken with: one, or as many as the model takes and
         no other number.
+    window : tuple of int
+        Size of the native image along every axis.
+    fixed : tuple of int
+        Of a lifted network, the axes along which there is one window.
     """
 
     image: str
@@ -169,13 +180,42 @@ class Graph:
     constants: dict[str, Recipe] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: int = 1
+    window: Sizes = ()
+    fixed: Sizes = ()
 
     @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of the native image."""
-        height, width = self.shapes[self.image][2:]
-        return height, width
+    def layout(self) -> Layout:
+        """How the axes of the image are composed: ``(N, C, *window)`` as a rule.
+
+        A classifier may take ``(N, *window)``, without an axis of channels; or, for windows of one
+        pixel, vectors of features ``(N, C)``.
+        """
+        batch, *sizes = self.shapes[self.image]
+        spatial = [cells(axis, extent) for axis, extent in enumerate(self.window)]
+        if len(sizes) == len(self.window):
+            first = Layout.feature_map(batch, (), spatial).axes[0]
+            return Layout((first, *spatial), ())
+        whole = Layout.feature_map(batch, features(sizes[0]), spatial)
+        return replace(whole, axes=whole.axes[: 1 + len(sizes)])
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return self.layout.channels
 
     def consumers(self, value: str) -> Sequence[Node]:
         """Return the nodes that read a value."""
         return [node for node in self.nodes if value in node.inputs]
+
+
+def axes_of_maps(graph: Graph) -> dict[str, int]:
+    """Return how many axes of cells the stored map of every value of a lifted graph has."""
+    axes = {graph.image: len(graph.window)}
+    for node in graph.nodes:
+        first = next((axes[name] for name in node.inputs if name in axes), len(graph.window))
+        if isinstance(node.operation, AddAxis):
+            first += 1
+        elif isinstance(node.operation, FoldAxes):
+            first = node.operation.dimensions
+        axes.update(dict.fromkeys(node.outputs, first))
+    return axes

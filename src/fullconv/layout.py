@@ -1,4 +1,4 @@
-"""How each axis of a tensor is composed of batch, features, rows and columns.
+"""How each axis of a tensor is composed of batch, features and the axes of the image.
 
 `flatten`, `view` and `permute` move no data of a field: they only rewrite its layout. After
 ``flatten`` an axis is ``(features, rows, columns)``; after ``permute(0, 2, 3, 1).flatten(1)`` it is
@@ -13,9 +13,9 @@ image, and an axis that holds nothing else has nothing to mix.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 from math import prod
 
 _keys = count()
@@ -26,13 +26,16 @@ class Kind(enum.Enum):
 
     BATCH = "batch"
     FEATURES = "features"
-    ROWS = "rows"
-    COLUMNS = "columns"
+    SPACE = "cells"
 
 
 @dataclass(frozen=True)
 class Atom:
-    """An indivisible factor of an axis. Feature atoms are told apart by ``key``."""
+    """An indivisible factor of an axis.
+
+    Feature atoms are told apart by ``key``; for cells it is the axis of the field along which they
+    lie.
+    """
 
     kind: Kind
     size: int
@@ -40,8 +43,13 @@ class Atom:
 
     @property
     def spatial(self) -> bool:
-        """Whether it runs over rows or columns of the image."""
-        return self.kind in (Kind.ROWS, Kind.COLUMNS)
+        """Whether it runs over cells of the window."""
+        return self.kind is Kind.SPACE
+
+    @property
+    def counted(self) -> tuple[Kind, int, int | None]:
+        """What it counts, and how many; of features, whatever they are."""
+        return self.kind, self.size, self.key if self.spatial else None
 
 
 def features(size: int) -> tuple[Atom, ...]:
@@ -49,8 +57,27 @@ def features(size: int) -> tuple[Atom, ...]:
     return (Atom(Kind.FEATURES, size, next(_keys)),) if size != 1 else ()
 
 
+def cells(axis: int, extent: int) -> tuple[Atom, ...]:
+    """Return the atom of so many cells along an axis of the field, or nothing for one."""
+    return (Atom(Kind.SPACE, extent, axis),) if extent != 1 else ()
+
+
 class LayoutError(Exception):
-    """A shape change that the atoms do not allow; the message is a short reason."""
+    """A shape change that the atoms do not allow; the message is a short reason.
+
+    Attributes
+    ----------
+    axis : int or None
+        The axis of the field whose cells it would take apart.
+    """
+
+    def __init__(self, reason: str, axis: int | None = None) -> None:
+        super().__init__(reason)
+        self.axis = axis
+
+    def reason(self, names: Sequence[str]) -> str:
+        """Return the reason in words, given what the cells along every axis are called."""
+        return str(self) if self.axis is None else f"splits the {names[self.axis]} of the window"
 
 
 @dataclass(frozen=True)
@@ -70,21 +97,12 @@ class Layout:
     stored: tuple[Atom, ...]
 
     @classmethod
-    def of_image(cls, shape: Sequence[int]) -> Layout:
-        """Return the layout of a native ``(N, C, h, w)`` tensor."""
-        batch, channels, rows, columns = shape
-        return cls.feature_map(batch, features(channels), rows, columns)
-
-    @classmethod
-    def feature_map(cls, batch: int, channels: tuple[Atom, ...], rows: int, columns: int) -> Layout:
-        """Return the layout ``(N, C, rows, columns)``, in normal form."""
-        axes = (
-            (Atom(Kind.BATCH, batch),) if batch != 1 else (),
-            channels,
-            (Atom(Kind.ROWS, rows),) if rows != 1 else (),
-            (Atom(Kind.COLUMNS, columns),) if columns != 1 else (),
-        )
-        return cls(axes, channels)
+    def feature_map(
+        cls, batch: int, channels: tuple[Atom, ...], spatial: Sequence[tuple[Atom, ...]]
+    ) -> Layout:
+        """Return the layout ``(N, C, *spatial)``, in normal form."""
+        several = (Atom(Kind.BATCH, batch),) if batch != 1 else ()
+        return cls((several, channels, *spatial), channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,21 +114,50 @@ class Layout:
         """Size of ``C`` in the stored map."""
         return prod(atom.size for atom in self.stored)
 
-    def axis_of(self, kind: Kind) -> int | None:
-        """Return the axis that holds the rows, the columns or the batch, or None."""
+    @property
+    def batch_axis(self) -> int | None:
+        """The axis that holds the batch, or None."""
         for index, axis in enumerate(self.axes):
-            if any(atom.kind is kind for atom in axis):
+            if any(atom.kind is Kind.BATCH for atom in axis):
                 return index
         return None
 
-    def is_feature_map(self) -> bool:
-        """Whether this is ``(N, C, rows, columns)``, with axes of size 1 as empty ones."""
-        if len(self.axes) != 4:
-            return False
-        kinds = (Kind.BATCH, Kind.FEATURES, Kind.ROWS, Kind.COLUMNS)
-        return all(
-            atom.kind is kind for axis, kind in zip(self.axes, kinds, strict=True) for atom in axis
-        )
+    def is_feature_map(self, dimensions: int) -> bool:
+        """Whether this is ``(N, C, *cells)`` with the axes of the field in order.
+
+        An axis of size 1 is empty, and may stand for any.
+        """
+        along = self.native_axes(dimensions, dimensions)
+        return along == tuple(range(dimensions))
+
+    def native_axes(self, dimensions: int, field_axes: int) -> tuple[int, ...] | None:
+        """Return along which axes of the field those behind the first two lie, as ``(N, C, ...)``.
+
+        Cells may stand in any order there. A native axis of size 1 is a free one of the field;
+        numbers from ``field_axes`` on are axes that the field lacks, for native axes of size 1 that
+        are left over, and for features, where the native axes are not as many as the image's
+        (``dimensions``). None where the axes are arranged otherwise.
+        """
+        if len(self.axes) < 2:
+            return None
+        batch, channels, *native = self.axes
+        if any(a.kind is not Kind.BATCH for a in batch) or any(
+            a.kind is not Kind.FEATURES for a in channels
+        ):
+            return None
+        lacking = count(field_axes)
+        along: list[int | None] = []
+        for atoms in native:
+            if not atoms:
+                along.append(None)
+            elif len(atoms) == 1 and atoms[0].spatial:
+                along.append(atoms[0].key)
+            elif len(native) != dimensions and all(a.kind is Kind.FEATURES for a in atoms):
+                along.append(next(lacking))
+            else:
+                return None
+        spare = chain((axis for axis in range(field_axes) if axis not in along), lacking)
+        return tuple(next(spare) if axis is None else axis for axis in along)
 
     def with_axis(self, index: int, atoms: tuple[Atom, ...]) -> Layout:
         """Replace one axis; features that appear nowhere any more leave the stored order."""
@@ -119,9 +166,11 @@ class Layout:
         kept = [atom for atom in self.stored if atom in here]
         return Layout(axes, (*kept, *(atom for atom in here if atom not in kept)))
 
-    def without(self, *kinds: Kind) -> Layout:
-        """Leave out the rows or columns (an extent became 1)."""
-        axes = tuple(tuple(a for a in axis if a.kind not in kinds) for axis in self.axes)
+    def without(self, over: Collection[int]) -> Layout:
+        """Leave out the cells along some axes of the field (an extent became 1)."""
+        axes = tuple(
+            tuple(a for a in axis if not a.spatial or a.key not in over) for axis in self.axes
+        )
         return replace(self, axes=axes)
 
     def permute(self, order: Sequence[int]) -> Layout:
@@ -131,12 +180,12 @@ class Layout:
     def reshape(self, shape: Sequence[int]) -> Layout:
         """Regroup the atoms, in row-major order, into axes of the given sizes.
 
-        Feature atoms are split where an axis ends inside them; rows, columns and batch are not.
+        Feature atoms are split where an axis ends inside them; cells and batch are not.
 
         Raises
         ------
         LayoutError
-            If an axis would end inside the batch, the rows or the columns.
+            If an axis would end inside the batch or the cells of the window.
         """
         pending = [atom for axis in self.axes for atom in axis]
         stored = list(self.stored)
@@ -191,9 +240,7 @@ class Layout:
 
         def pattern(layout: Layout) -> tuple[object, object]:
             number = {atom: index for index, atom in enumerate(layout.stored)}
-            axes = tuple(
-                tuple((a.kind, a.size, number.get(a)) for a in axis) for axis in layout.axes
-            )
+            axes = tuple(tuple((a.counted, number.get(a)) for a in axis) for axis in layout.axes)
             return axes, tuple(atom.size for atom in layout.stored)
 
         return pattern(self.merged()) == pattern(other.merged())
@@ -201,7 +248,9 @@ class Layout:
 
 def _split(atom: Atom, outer: int) -> tuple[tuple[Atom, ...], tuple[Atom, ...]]:
     if atom.kind is not Kind.FEATURES or outer < 1 or atom.size % outer:
-        raise LayoutError(f"splits the {atom.kind.value} of the window")
+        raise LayoutError(
+            f"splits the {atom.kind.value} of the window", atom.key if atom.spatial else None
+        )
     return features(outer), features(atom.size // outer)
 
 

@@ -2,19 +2,21 @@
 
 A framework reads its own graph into these records; rules reason about them; a framework writes
 them back. The first group describes a window classifier at its native size. The second group is
-what lifting adds: operations on stored maps ``(N, C, Y, X)`` whose height and width are free.
+what lifting adds: operations on stored maps ``(N, C, *cells)`` whose sizes are free.
 
-Spatial pairs are (rows, columns); padding is ((top, bottom), (left, right)).
+Sizes have an entry for every axis that an operation moves along, in the order in which its input
+has them; padding has a pair for each, (before, after).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, get_args
 
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
-NO_PADDING: Padding = ((0, 0), (0, 0))
+from fullconv.geometry import Pair, Sizes, Sliding
+
+Padding = tuple[Pair, ...]
 PaddingMode = Literal["constant", "reflect", "replicate", "circular"]
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
@@ -30,38 +32,111 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Convolution(Operation):
-    """Inputs: x, weight ``(out, in // groups, kh, kw)``, bias ``(out,)`` or None."""
+class OverCells(Operation):
+    """What treats the axes behind the first two as axes of cells.
 
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Padding = NO_PADDING
-    dilation: Pair = (1, 1)
+    ``along`` names the fields that have an entry for every such axis, each with the entry of an
+    axis that stays as it is.
+    """
+
+    along: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def dimensions(self) -> int:
+        """Axes of cells that it takes."""
+        return len(getattr(self, next(iter(self.along))))
+
+    def over(self, axes: Sequence[int], dimensions: int) -> Self:
+        """Return the same operation where its ``i``-th axis is axis ``axes[i]`` of so many."""
+        if tuple(axes) == tuple(range(dimensions)):
+            return self
+        turned: dict[str, Any] = {}
+        for name, neutral in self.along.items():
+            entries = [neutral] * dimensions
+            for axis, entry in zip(axes, getattr(self, name), strict=True):
+                entries[axis] = entry
+            turned[name] = tuple(entries)
+        return replace(self, **turned)
+
+
+@dataclass(frozen=True)
+class Windowed(OverCells):
+    """A kernel that moves over cells.
+
+    Left out, strides and dilations are 1, and there is no padding.
+    """
+
+    along: ClassVar[Mapping[str, Any]] = {
+        "kernel": 1,
+        "stride": 1,
+        "padding": (0, 0),
+        "dilation": 1,
+    }
+
+    kernel: Sizes
+    stride: Sizes = ()
+    padding: Padding = ()
+    dilation: Sizes = ()
+
+    def __post_init__(self) -> None:
+        for name, neutral in self.along.items():
+            if getattr(self, name) == ():
+                object.__setattr__(self, name, (neutral,) * len(self.kernel))
+
+    @property
+    def slidings(self) -> tuple[Sliding, ...]:
+        """How the kernel moves along every axis."""
+        return tuple(
+            Sliding(kernel, stride, dilation, before, after)
+            for kernel, stride, dilation, (before, after) in zip(
+                self.kernel, self.stride, self.dilation, self.padding, strict=True
+            )
+        )
+
+    def moving(self, slidings: Sequence[Sliding]) -> Self:
+        """Return the same operation, moving in another way."""
+        return replace(
+            self,
+            kernel=tuple(s.kernel for s in slidings),
+            stride=tuple(s.stride for s in slidings),
+            dilation=tuple(s.dilation for s in slidings),
+            padding=tuple(s.padding for s in slidings),
+        )
+
+
+@dataclass(frozen=True)
+class Convolution(Windowed):
+    """Inputs: x, weight ``(out, in // groups, *kernel)``, bias ``(out,)`` or None."""
+
     groups: int = 1
 
 
 @dataclass(frozen=True)
-class TransposedConvolution(Operation):
-    """Inputs: x, weight ``(in, out // groups, kh, kw)``, bias ``(out,)`` or None."""
+class TransposedConvolution(OverCells):
+    """Inputs: x, weight ``(in, out // groups, *kernel)``, bias ``(out,)`` or None."""
 
-    kernel: Pair
-    stride: Pair
+    along: ClassVar[Mapping[str, Any]] = {**Windowed.along, "output_padding": 0}
+
+    kernel: Sizes
+    stride: Sizes
     padding: Padding
-    dilation: Pair
+    dilation: Sizes
     groups: int
-    output_padding: Pair
+    output_padding: Sizes
 
 
 @dataclass(frozen=True)
-class Upsample(Operation):
-    """Repeats every cell ``factor`` times along rows and columns: nearest-neighbour upsampling."""
+class Upsample(OverCells):
+    """Repeats every cell ``factor`` times along its axis: nearest-neighbour upsampling."""
 
-    factor: Pair
+    along: ClassVar[Mapping[str, Any]] = {"factor": 1}
+
+    factor: Sizes
 
 
 @dataclass(frozen=True)
-class Pool(Operation):
-    """Maximum, average or sum over a moving rectangle.
+class Pool(Windowed):
+    """Maximum, average or sum over a moving box.
 
     ``ceil_mode`` is already spelled out: ``overhang`` counts the cells past the padded input that
     the last outputs cover. An average divides by ``divisor`` where given, else by the cells it
@@ -69,33 +144,67 @@ class Pool(Operation):
     set by lifting, for those who must write a sum as a convolution.
     """
 
-    kind: Literal["max", "average", "sum"]
-    kernel: Pair
-    stride: Pair
-    padding: Padding = NO_PADDING
-    dilation: Pair = (1, 1)
-    overhang: Pair = (0, 0)
+    along: ClassVar[Mapping[str, Any]] = {**Windowed.along, "overhang": 0}
+
+    kind: Literal["max", "average", "sum"] = "max"
+    overhang: Sizes = ()
     count_include_pad: bool = False
     divisor: int | None = None
     channels: int = 0
 
     @property
-    def title(self) -> str:
-        """The operation's name in reports."""
-        return f"{self.kind.capitalize()}Pool"
+    def slidings(self) -> tuple[Sliding, ...]:
+        """How the box moves along every axis, over what it overhangs as over padding."""
+        return tuple(
+            sliding._replace(after=sliding.after + overhang)
+            for sliding, overhang in zip(super().slidings, self.overhang, strict=True)
+        )
 
+    def plain(self, slidings: Sequence[Sliding], channels: int) -> Pool:
+        """Return the same pool moving in another way, where what it covers is all there."""
+        bare = [s._replace(before=0, after=0) for s in slidings]
+        return replace(self.moving(bare), overhang=(0,) * len(bare), channels=channels)
 
-@dataclass(frozen=True)
-class AdaptivePool(Operation):
-    """Bin ``i`` of ``size`` covers cells ``floor(i*a/size)`` to ``ceil((i+1)*a/size)``."""
+    def covered(self, axis: int, extent: int, first: int, sliding: Sliding, outputs: int) -> Sizes:
+        """Count the cells that each output covers along one axis, for an average.
 
-    kind: Literal["max", "average"]
-    size: Pair
+        ``first`` is the cell of the window that the first output begins at. Padding counts where
+        `count_include_pad` says so, overhang never (PyTorch, AvgPool2d).
+        """
+        before, after = self.padding[axis] if self.count_include_pad else (0, 0)
+        counted = range(-before, extent + after)
+        return tuple(
+            sum(
+                first + output * sliding.stride + tap * sliding.dilation in counted
+                for tap in range(self.kernel[axis])
+            )
+            for output in range(outputs)
+        )
 
     @property
     def title(self) -> str:
         """The operation's name in reports."""
-        return f"Adaptive{self.kind.capitalize()}Pool"
+        return pool_title(self.kind)
+
+
+def pool_title(kind: str) -> str:
+    """Return what a pool of a kind is called in reports."""
+    return f"{kind.capitalize()}Pool"
+
+
+@dataclass(frozen=True)
+class AdaptivePool(OverCells):
+    """Bin ``i`` of ``size`` covers cells ``floor(i*a/size)`` to ``ceil((i+1)*a/size)``."""
+
+    along: ClassVar[Mapping[str, Any]] = {"size": 1}
+
+    kind: Literal["max", "average"]
+    size: Sizes
+
+    @property
+    def title(self) -> str:
+        """The operation's name in reports."""
+        return f"Adaptive{pool_title(self.kind)}"
 
 
 @dataclass(frozen=True)
@@ -105,11 +214,15 @@ class Linear(Operation):
 
 @dataclass(frozen=True)
 class Reduce(Operation):
-    """Mean, sum, maximum or Euclidean norm ("l2") over whole axes."""
+    """Mean, sum, maximum, Euclidean norm ("l2"), variance or standard deviation over whole axes.
 
-    kind: Literal["mean", "sum", "max", "l2"]
+    A variance of ``n`` numbers is their squares' sum around the mean over ``n - correction``.
+    """
+
+    kind: Literal["mean", "sum", "max", "l2", "var", "std"]
     axes: tuple[int, ...]
     keepdims: bool
+    correction: int = 0
 
     @property
     def title(self) -> str:
@@ -196,6 +309,14 @@ class Slice(Operation):
 
 
 @dataclass(frozen=True)
+class Take(Operation):
+    """Keeps or reorders the entries of one axis: a flip, a roll, an index of constants."""
+
+    axis: int
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Pad(Operation):
     """Adds (or, where negative, removes) cells before and after each axis."""
 
@@ -277,7 +398,7 @@ class Random(Operation):
         return self.name
 
 
-# What lifting adds: on stored maps (N, C, Y, X) with free height and width.
+# What lifting adds: on stored maps (N, C, *cells) with free sizes.
 
 
 @dataclass(frozen=True)
@@ -305,9 +426,9 @@ class TakeChannels(Operation):
 class Cells(Operation):
     """Drops cells at both ends of each axis, then keeps every ``stride``-th."""
 
-    before: Pair
-    after: Pair
-    stride: Pair
+    before: Sizes
+    after: Sizes
+    stride: Sizes
 
 
 @dataclass(frozen=True)
@@ -318,8 +439,7 @@ class Keep(Operation):
     ``stride * (r - 1) + span`` cells are kept; all where None.
     """
 
-    rows: Pair | None
-    columns: Pair | None
+    axes: tuple[Pair | None, ...]
 
 
 @dataclass(frozen=True)
@@ -350,17 +470,47 @@ Segments = tuple[Own | Gathered, ...] | tuple[Running]
 
 @dataclass(frozen=True)
 class Assemble(Operation):
-    """Puts a block together from parts of a field; inputs: the parts, row by row, then the image.
+    """Puts a block together from parts of a field; inputs: the parts, row-major, then the image.
 
-    Part ``(i, j)`` gives what ``rows[i]`` and ``columns[j]`` take of it. Where `Own` or `Gathered`
-    cells stand along an axis its windows are entries of the batch, else the axis is shared (see
-    Note [Nine parts] in `fullconv.lift.split`). A block gathered along both axes is one tensor per
-    window.
+    A part gives what one segment of every axis takes of it. Where `Own` or `Gathered` cells stand
+    along an axis its windows are entries of the batch, else the axis is shared (see Note [Parts of
+    a window] in `fullconv.lift.split`). A block gathered along all axes is one tensor per window.
     """
 
     channels: int
-    rows: Segments
-    columns: Segments
+    segments: tuple[Segments, ...]
+
+
+@dataclass(frozen=True)
+class AddAxis(Operation):
+    """``(N, channels * extent, *cells)`` to ``(N, channels, *cells, extent)``."""
+
+    channels: int
+    extent: int
+
+
+@dataclass(frozen=True)
+class FoldAxes(Operation):
+    """Makes features of the axes behind the first ``dimensions`` axes of cells.
+
+    ``(N, C, *cells, *more)`` to ``(N, C * prod(more), *cells)``, which has so many ``channels``.
+    """
+
+    dimensions: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Interleave(Operation):
+    """Puts the innermost ``factor`` features of every cell in its place along an axis of cells.
+
+    ``(N, channels * factor, ..., a, ...)`` to ``(N, channels, ..., a * factor, ...)``: depth to
+    space, along one axis (PyTorch, PixelShuffle).
+    """
+
+    axis: int
+    factor: int
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -373,19 +523,18 @@ class LayOut(Operation):
     """
 
     channels: int
-    axes: tuple[bool, bool]
-    private: tuple[bool, bool]
+    axes: tuple[bool, ...]
+    private: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
 class DivideCells(Operation):
-    """Divides every cell by the product of its row's and its column's number.
+    """Divides every cell by the product of its numbers along every axis.
 
-    A single number stands for all rows, or all columns.
+    A single number stands for all cells along an axis.
     """
 
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
+    axes: tuple[Sizes, ...]
 
 
 @dataclass(frozen=True)
@@ -408,9 +557,9 @@ class ForEachWindow(Operation):
 
 @dataclass(frozen=True)
 class FoldWindows(Operation):
-    """The scores' own shape back; inputs: x ``(N * rows * columns, *shape)``, image.
+    """The scores' own shape back; inputs: x ``(N * windows, *shape)``, image.
 
-    Output ``(N, *shape, rows, columns)``.
+    Output ``(N, *shape, *windows)``: ``(N, K, rows, columns)`` of an image.
     """
 
     shape: tuple[int, ...]
@@ -418,7 +567,7 @@ class FoldWindows(Operation):
 
 @dataclass(frozen=True)
 class SplitChannels(Operation):
-    """``(N, C, Y, X)`` to ``(N, *shape, Y, X)``; an empty shape drops the one channel."""
+    """``(N, C, *cells)`` to ``(N, *shape, *cells)``; an empty shape drops the one channel."""
 
     shape: tuple[int, ...]
 
@@ -432,15 +581,30 @@ class Power(Operation):
 
 @dataclass(frozen=True)
 class SlidingTotal(Operation):
-    """Sum or maximum over every rectangle of ``kernel`` stored cells.
+    """Sum or maximum over every box of ``kernel`` stored cells.
 
-    ``(N, C, Y, X)`` loses ``dilation * (kernel - 1)`` cells along each axis. See Note [Totals of a
-    sliding window] in `fullconv.doubling`.
+    ``(N, C, *cells)`` loses ``dilation * (kernel - 1)`` cells along each axis. See Note [Totals of
+    a sliding window] in `fullconv.doubling`.
     """
 
     kind: Literal["sum", "max"]
-    kernel: Pair
-    dilation: Pair
+    kernel: Sizes
+    dilation: Sizes
+
+
+@dataclass(frozen=True)
+class SlidingSpread(Operation):
+    """Variance, or standard deviation, over every box of ``kernel`` stored cells.
+
+    Of each channel, or of all together; ``(N, C, *cells)`` becomes as small as by `SlidingTotal`,
+    with 1 channel where ``together``.
+    """
+
+    kind: Literal["var", "std"]
+    kernel: Sizes
+    dilation: Sizes
+    together: bool
+    correction: int
 
 
 @dataclass(frozen=True)
@@ -452,18 +616,18 @@ class SlidingNormalization(Operation):
     """
 
     groups: int
-    kernel: Pair
-    dilation: Pair
+    kernel: Sizes
+    dilation: Sizes
     epsilon: float
 
 
 @dataclass(frozen=True)
 class Stretch(Operation):
-    """Repeats the border cells of a sliding statistic; ((top, bottom), (left, right)).
+    """Repeats the border cells of a sliding statistic, (before, after) along every axis.
 
     Where every ``dilation``-th stored cell is one of the same windows, a cell beyond the border
     is the last one inside of those.
     """
 
     padding: Padding
-    dilation: Pair = (1, 1)
+    dilation: Sizes

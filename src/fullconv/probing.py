@@ -16,15 +16,17 @@ import numpy as np
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes, unraveled
+from fullconv.images import Takes
 from fullconv.judging import ROUNDINGS, Crops, Scores, Verification, judge
-from fullconv.verification import arrays
+from fullconv.verification import arrays, scores_at
+from fullconv.wording import extent
 
 CONTRASTS = (0.1, 1.0, 10.0)
 """Random pixels cover so many times the range of what the classifier is given, image by image."""
 
 PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),))
-"""For each contrast the windows that are compared, (image, column): two of them side by side."""
+"""For each contrast the windows that are compared, (image, window): two of them side by side."""
 
 ALONE = (((0, 0),), ((1, 0),), ((2, 0),))
 """As `PLACES`, where each image is one window."""
@@ -77,14 +79,20 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         If the classifier fails on a crop, or what runs the converted network fails on it.
     """
     framework = find(model)
-    (h, w), (_, step), exact = fcn.grid.window, fcn.grid.step, fcn.report.exact
-    pixels = _pixels(fcn, fcn.shape.two_windows if exact else (h, w))
-    groups = PLACES if exact else ALONE
-    places = [place for group in groups for place in group]
-    crops = [
-        framework.images(model, pixels[n : n + 1, :, :, j * step : j * step + w]) for n, j in places
-    ]
-    classifier, converted = _Classifier(framework, model, crops), _Converted(fcn, pixels, places)
+    size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
+    groups = PLACES if size != fcn.grid.window else ALONE
+    pixels, counts = _pixels(fcn, size), fcn.grid.shape(size)
+    places = [(n, *unraveled(j, counts)) for group in groups for n, j in group]
+
+    def crop(pixels: Any, n: int, place: Sequence[int]) -> Any:
+        cut = pixels[(slice(n, n + 1), slice(None), *fcn.grid.slices(*place))]
+        return framework.images(model, fcn.shape.as_crops(cut))
+
+    crops = [crop(pixels, n, place) for n, *place in places]
+    classifier, converted = (
+        _Classifier(framework, model, crops, fcn.shape.takes),
+        _Converted(fcn, pixels, places),
+    )
     alone = [classifier.scores(crop) for crop in crops]
     lifted = converted.scores()
     proofs, first = [], 0
@@ -92,12 +100,11 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         part = slice(first, first := first + len(group))
 
         def spare(k: int, contrast: int = contrast) -> Any:
-            drawn = _pixels(fcn, (h, w), seed=1 + k)
-            return framework.images(model, drawn[contrast : contrast + 1])
+            return crop(_pixels(fcn, fcn.grid.window, 1 + k), contrast, (0,) * len(size))
 
         company = classifier.company(alone, part, converted, spare)
         given = [output[part] for output in lifted]
-        proofs.append(judge(given, company, exact, epsilon=framework.epsilon(model)))
+        proofs.append(judge(given, company, fcn.report.exact, epsilon=framework.epsilon(model)))
     proof, varies = _merged(proofs), False
     if not proof.passed:
         again = classifier.scores(crops[-1])
@@ -106,9 +113,9 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
 
 
 class _Converted:
-    """The converted network, and windows of images for it, (image, column)."""
+    """The converted network, and windows of images for it: an image, an index along every axis."""
 
-    def __init__(self, fcn: FullyConvolutional, pixels: Any, places: Sequence[Pair]) -> None:
+    def __init__(self, fcn: FullyConvolutional, pixels: Any, places: Sequence[Sizes]) -> None:
         self.fcn, self.pixels, self.places = fcn, pixels, places
 
     def scores(self) -> Scores:
@@ -117,27 +124,29 @@ class _Converted:
         try:
             maps = arrays(framework, self.fcn.scores(framework.images(self.fcn.model, self.pixels)))
         except Exception as error:
-            height, width = self.pixels.shape[2:]
             raise ModelError(
-                f"convert: the converted network fails on {width}x{height} pixels (width x "
-                f"height): {first_line(error)}. Please report this model."
+                f"convert: the converted network fails on {extent(self.pixels.shape[2:])}: "
+                f"{first_line(error)}. Please report this model."
             ) from None
-        return [np.stack([map_[n, ..., 0, j] for n, j in self.places]) for map_ in maps]
+        found = [scores_at(maps, n, place) for n, *place in self.places]
+        return [np.stack(scores) for scores in zip(*found, strict=True)]
 
     def in_double(self, window: int) -> Scores:
         """Return every output for one of them, in double precision."""
-        (n, j), framework = self.places[window], self.fcn.framework
-        image = framework.images(self.fcn.model, self.pixels[n : n + 1])
+        (n, *place), framework = self.places[window], self.fcn.framework
+        image = framework.images(self.fcn.model, self.fcn.shape.from_map(self.pixels[n : n + 1]))
         maps = arrays(framework, framework.runner_in_double(self.fcn.model)(image))
-        return [map_[0, ..., 0, j] for map_ in maps]
+        return scores_at(maps, 0, place)
 
 
 class _Classifier:
-    """The classifier that was converted, and crops ``(1, C, h, w)`` for it."""
+    """The classifier that was converted, and crops for it, each a batch of one."""
 
-    def __init__(self, framework: Framework, model: Any, crops: Sequence[Any]) -> None:
-        self.framework, self.model, self.crops = framework, model, crops
-        self._classify = framework.classifier(model)
+    def __init__(
+        self, framework: Framework, model: Any, crops: Sequence[Any], takes: Takes
+    ) -> None:
+        self.framework, self.model, self.crops, self.takes = framework, model, crops, takes
+        self._classify = framework.classifier(model, takes)
 
     def scores(self, crop: Any) -> Scores:
         """Return every output for a crop alone."""
@@ -159,7 +168,7 @@ class _Classifier:
 
     @cached_property
     def _in_double(self) -> Callable[[Any], Any]:
-        return self.framework.in_double(self.model)
+        return self.framework.in_double(self.model, self.takes)
 
     def company(
         self,
@@ -191,17 +200,18 @@ class _Classifier:
         return Crops(single, together, double, converted_in_double, SPARE)
 
 
-def _pixels(fcn: FullyConvolutional, size: Pair, seed: int = 0) -> Any:
-    """Return an image of random pixels for each contrast, ``(3, C, H, W)``."""
+def _pixels(fcn: FullyConvolutional, size: Sizes, seed: int = 0) -> Any:
+    """Return an image of random pixels for each contrast, ``(3, C, *size)``."""
     channels = fcn.shape.channels
     drawn = np.random.default_rng(seed).random((len(CONTRASTS), channels, *size), np.float32)
-    contrast = np.array(CONTRASTS, np.float32).reshape(-1, 1, 1, 1)
+    ones = (1,) * len(size)
+    contrast = np.array(CONTRASTS, np.float32).reshape(-1, 1, *ones)
     whole = not fcn.framework.epsilon(fcn.model)
     low, high = np.float32(0), np.float32(255 if whole else 1)
     if fcn.preprocessing is not None:
         ends = np.broadcast_to(np.array([0, 255], np.float32), (channels, 1, 2))
         prepared = fcn.preprocessing.apply(ends)
-        low, high = prepared.min(axis=2)[..., None], prepared.max(axis=2)[..., None]
+        low, high = (end.reshape(-1, *ones) for end in (prepared.min((1, 2)), prepared.max((1, 2))))
     spread = contrast * (high - low)
     # Around the middle of a range with both signs, else from its lower end up.
     pixels = (low + high - spread) / 2 if np.min(low) < 0 else low + 0 * spread

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Sizes
+from fullconv.wording import listed, sized, unit
 
 
 class Reason(str):
@@ -53,11 +55,16 @@ class Change:
     after: str
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Multiply-accumulates per window, in an image of many windows.
+Count = int | Callable[[], int]
+"""A number, or how to count it when it is asked for."""
 
-    Convolutions and fully connected layers are counted: nearly all time is spent on them.
+
+class Cost:
+    """Multiply-accumulates per window.
+
+    In an image of many windows along every axis, or in one of the size that was asked about. What
+    multiplies matrices is counted (convolutions, fully connected layers, attention, recurrence):
+    nearly all time is spent on it.
 
     Attributes
     ----------
@@ -67,9 +74,42 @@ class Cost:
         By the two forms of the converted network, at this step.
     """
 
-    crops: int
-    exact: int
-    approximate: int
+    def __init__(self, crops: int, exact: Count, approximate: Count) -> None:
+        self.crops = crops
+        self._exact, self._approximate = exact, approximate
+
+    @property
+    def exact(self) -> int:
+        """By the exact form."""
+        self._exact = self._exact if isinstance(self._exact, int) else self._exact()
+        return self._exact
+
+    @property
+    def approximate(self) -> int:
+        """By the approximate form."""
+        counted = self._approximate
+        self._approximate = counted if isinstance(counted, int) else counted()
+        return self._approximate
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the numbers by name."""
+        return {"crops": self.crops, "exact": self.exact, "approximate": self.approximate}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the numbers are the same."""
+        return isinstance(other, Cost) and self.as_dict() == other.as_dict()
+
+    def __hash__(self) -> int:
+        """Return a hash of the numbers."""
+        return hash((self.crops, self.exact, self.approximate))
+
+    def __reduce__(self) -> tuple[type[Cost], tuple[int, int, int]]:
+        """Return the numbers, for copies and pickles."""
+        return Cost, (self.crops, self.exact, self.approximate)
+
+    def __repr__(self) -> str:
+        """Return the numbers by name."""
+        return f"Cost({', '.join(f'{name}={n}' for name, n in self.as_dict().items())})"
 
     def __str__(self) -> str:
         """Return one line with the two forms against the crops."""
@@ -107,7 +147,7 @@ class Report:
     ----------
     grid : Grid
         Window and step.
-    stride : (int, int)
+    stride : tuple of int
         The network's own stride.
     exact : bool
         True only where every window's scores are those of its crop.
@@ -128,10 +168,12 @@ class Report:
         The order of the images' axes, where it is not the usual one: ``(N, H, W, C)``.
     check : str
         What the probe at the conversion has compared; empty where there was none.
+    image : tuple of int
+        The size of image that the cost is counted for; empty where it is one of many windows.
     """
 
     grid: Grid
-    stride: tuple[int, int]
+    stride: Sizes
     exact: bool
     reasons: tuple[Reason, ...]
     changes: tuple[Change, ...]
@@ -141,6 +183,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     images: str = ""
     check: str = ""
+    image: Sizes = ()
 
     @property
     def random(self) -> bool:
@@ -180,14 +223,18 @@ class Report:
 
     def __str__(self) -> str:
         """Return a table that people can read."""
-        (h, w), (sy, sx) = self.grid.window, self.grid.step
+        things = unit(self.grid.dimensions, many=True)
+        order = f" ({listed(self.grid.dimensions)})" if self.grid.dimensions > 1 else ""
+        counted = "per window"
+        if self.image:
+            counted += f", in an image of {sized(self.image)} {things}"
         lines = [
-            f"window   {w}x{h} pixels (width x height)",
-            f"step     {sx}x{sy} pixels (the network's own stride is "
-            f"{self.stride[1]}x{self.stride[0]})",
+            f"window   {sized(self.grid.window)} {things}{order}",
+            f"step     {sized(self.grid.step)} {things} (the network's own stride is "
+            f"{sized(self.stride)})",
             *([f"images   {self.images}, as the classifier takes them"] if self.images else []),
             f"result   {self.verdict}",
-            f"cost     {self.cost} (multiply-accumulates per window)",
+            f"cost     {self.cost} (multiply-accumulates {counted})",
         ]
         if self.changes:
             width = max(len(c.layer) for c in self.changes)
@@ -211,10 +258,11 @@ class Report:
             "step": list(self.grid.step),
             "stride": list(self.stride),
             "images": self.images,
+            "image": list(self.image),
             "exact": self.exact,
             "per_window": self.per_window,
             "one_pass": self.one_pass,
-            "cost": vars(self.cost),
+            "cost": self.cost.as_dict(),
             "verdict": self.verdict,
             "reasons": [
                 {"operation": r.operation, "layer": r.layer, "why": r.why} for r in self.reasons

@@ -7,11 +7,12 @@ be; the caller says which file that was in.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_args
 
 from fullconv.checking import is_number
-from fullconv.geometry import Grid, Halo, Pair
+from fullconv.geometry import Grid, Halo, Sizes
+from fullconv.images import ImageShape, Takes
 from fullconv.report import Change, Cost, Reason, Report
 
 Value = TypeVar("Value")
@@ -52,10 +53,12 @@ def count(value: Any) -> int:
     return whole(value, -LARGEST_COUNT, LARGEST_COUNT)
 
 
-def pair(value: Any, least: int) -> Pair:
-    """Read two whole numbers, (rows, columns)."""
-    first, second = items(value, lambda number: whole(number, least), 2)
-    return first, second
+def sizes(value: Any, least: int, count: int | None = None) -> Sizes:
+    """Read a whole number for every axis, of one to three of them or so many."""
+    held = items(value, lambda number: whole(number, least), count)
+    if not 1 <= len(held) <= 3:
+        raise ValueError(f"{_shown(value)} is no list of one to three")
+    return held
 
 
 def items(value: Any, read: Callable[[Any], Value], count: int | None = None) -> tuple[Value, ...]:
@@ -99,9 +102,11 @@ def report(held: Any) -> Report:
         ),
     )
     costs = entries(cost, ("crops", "exact", "approximate"))
+    grid = Grid(sizes(window, 1), sizes(step, 1))
+    image = held.get("image", [])
     return Report(
-        Grid(pair(window, 1), pair(step, 1)),
-        pair(stride, 1),
+        grid,
+        sizes(stride, 1, grid.dimensions),
         flag(exact),
         items(reasons, lambda r: Reason(*map(text, entries(r, ("operation", "layer", "why"))))),
         items(changes, lambda c: Change(*map(text, entries(c, ("layer", "before", "after"))))),
@@ -111,13 +116,27 @@ def report(held: Any) -> Report:
         items(warnings, text),
         text(held.get("images", "")),
         text(held.get("check", "")),
+        sizes(image, 1, grid.dimensions) if image != [] else (),
     )
 
 
-def halo(held: Any) -> Halo:
-    """Read the pixels beyond a window that its score may depend on."""
-    rows, columns = items(held, lambda axis: pair(axis, 0), 2)
-    return rows, columns
+def shape(metadata: Mapping[str, str], grid: Grid) -> ImageShape:
+    """Read what a converted model takes; files of before say less of it."""
+    takes = value_of(metadata.get("fullconv.takes", '"map"'))
+    if takes not in get_args(Takes):
+        raise ValueError(f"{_shown(takes)} is no kind of image")
+    fixed = items(
+        value_of(metadata.get("fullconv.fixed", "[]")),
+        lambda axis: whole(axis, 0, grid.dimensions - 1),
+    )
+    channels = whole(value_of(metadata.get("fullconv.channels", "null")), 1)
+    return ImageShape(channels, grid, takes, fixed)
+
+
+def halo(held: Any, dimensions: int) -> Halo:
+    """Read the pixels beyond a window that its score may depend on, along every axis."""
+    sides = items(held, lambda axis: items(axis, lambda side: whole(side, 0), 2), dimensions)
+    return tuple((before, after) for before, after in sides)
 
 
 def _shown(value: Any) -> str:

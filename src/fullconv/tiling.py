@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import ceil
+from itertools import product
+from math import ceil, prod
 from typing import NamedTuple
 
-from fullconv.geometry import NO_HALO, Grid, Halo, Pair
+from fullconv.geometry import Grid, Halo, Pair, Sizes, no_halo, unraveled
 from fullconv.lift.memory import Footprint, elements
 from fullconv.windows import Windows
 
@@ -20,24 +21,22 @@ class Tile:
     Attributes
     ----------
     index : int
-        Its number in the plan, row by row.
-    rows, columns : (int, int)
-        The windows it answers for, half-open.
-    y, x : (int, int)
-        The rows and columns of pixels it reads, half-open: its windows and their halo.
-    skipped : (int, int)
-        Rows and columns of windows that lie in the halo, above and to the left of its own.
+        Its number in the plan, row-major.
+    windows : tuple of (int, int)
+        The windows it answers for along every axis, half-open.
+    pixels : tuple of (int, int)
+        The pixels it reads along every axis, half-open: its windows and their halo.
+    skipped : tuple of int
+        Windows along every axis that lie in the halo before its own.
     parts : tuple of Tile
         Where it holds windows that are flush with the border (Note [The border]), the tiles that it
         is scored in: its windows a step apart, and the others. The pixels are those of the first.
     """
 
     index: int
-    rows: Pair
-    columns: Pair
-    y: Pair
-    x: Pair
-    skipped: Pair
+    windows: tuple[Pair, ...]
+    pixels: tuple[Pair, ...]
+    skipped: Sizes
     parts: tuple[Tile, ...] = ()
 
     @property
@@ -46,23 +45,37 @@ class Tile:
         return self.parts or (self,)
 
     @property
-    def windows(self) -> int:
+    def window_count(self) -> int:
         """Count the windows it answers for."""
-        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
+        return prod(stop - start for start, stop in self.windows)
 
     @property
-    def pixels(self) -> int:
+    def pixel_count(self) -> int:
         """Count the pixels it reads; what several parts read counts for each."""
-        return sum((one.y[1] - one.y[0]) * (one.x[1] - one.x[0]) for one in self.passes)
+        return sum(prod(one.size) for one in self.passes)
 
     @property
-    def own(self) -> tuple[slice, slice]:
+    def size(self) -> Sizes:
+        """Pixels that it reads along every axis."""
+        return tuple(stop - start for start, stop in self.pixels)
+
+    @property
+    def own(self) -> tuple[slice, ...]:
         """Where its own windows lie among the scores of the pixels that it reads."""
-        (top, left), (rows, columns) = self.skipped, (self.rows, self.columns)
-        return (
-            slice(top, top + rows[1] - rows[0]),
-            slice(left, left + columns[1] - columns[0]),
+        return tuple(
+            slice(before, before + stop - start)
+            for before, (start, stop) in zip(self.skipped, self.windows, strict=True)
         )
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """What cuts the pixels that it reads out of the axes of an image."""
+        return tuple(slice(*span) for span in self.pixels)
+
+    @property
+    def cells(self) -> tuple[slice, ...]:
+        """What cuts the scores of its windows out of the axes of a heatmap."""
+        return tuple(slice(*span) for span in self.windows)
 
 
 @dataclass(frozen=True)
@@ -71,69 +84,75 @@ class Plan:
 
     Attributes
     ----------
-    image : (int, int)
-        Height and width of the image, in pixels.
+    image : tuple of int
+        Size of the image along every axis, in pixels.
     grid : Grid
         Window and step.
-    shape : (int, int)
-        Rows and columns of windows in a tile; the last ones may have fewer.
+    shape : tuple of int
+        Windows in a tile along every axis; the last ones may have fewer.
     halo : Halo
-        Pixels that a tile reads beyond its windows.
+        Pixels that a tile reads beyond its windows; by default none.
     cover : str
         "all", where windows flush with the border come last; see `Windows`.
     """
 
-    image: Pair
+    image: Sizes
     grid: Grid
-    shape: Pair
-    halo: Halo = NO_HALO
+    shape: Sizes
+    halo: Halo = ()
     cover: str = "whole"
 
+    def __post_init__(self) -> None:
+        if not self.halo:
+            object.__setattr__(self, "halo", no_halo(len(self.image)))
+
     @classmethod
-    def within(cls, image: Pair, grid: Grid, halo: Halo, footprint: Footprint, limit: int) -> Plan:
+    def within(cls, image: Sizes, grid: Grid, halo: Halo, footprint: Footprint, limit: int) -> Plan:
         """Return the plan that reads the fewest pixels, of those within ``limit`` elements.
 
         Neighbouring tiles overlap by a window less a step, and by their halo. Where even two
         windows are too much, one window at a time; but where one window is too much because of
         its halo, tiles take twice what it takes, for its halo would be read again for each.
         """
-        rows, columns = grid.shape(image)
+        counts = grid.shape(image)
         lost = _windows_in(grid, halo)
 
-        def held(height: int, width: int) -> int:
-            return elements(footprint, min(rows, height + lost[0]), min(columns, width + lost[1]))
+        def read(shape: Sequence[int]) -> Sizes:
+            """Return the windows that a tile computes, its halo included."""
+            return tuple(side + more for side, more in zip(shape, lost, strict=True))
 
-        if held(rows, columns) <= limit:
-            return cls(image, grid, (rows, columns), halo)
+        def held(*shape: int) -> int:
+            return elements(footprint, tuple(map(min, counts, read(shape))))
+
+        if held(*counts) <= limit:
+            return cls(image, grid, counts, halo)
         # What sees the whole image anyway gains nothing from tiles.
-        least = [
+        least = tuple(
             count if min(sides) >= size else 1
-            for count, sides, size in zip((rows, columns), halo, image, strict=True)
-        ]
-        if halo != NO_HALO:
+            for count, sides, size in zip(counts, halo, image, strict=True)
+        )
+        if any(map(any, halo)):
             limit = max(limit, 2 * held(*least))
-        best, fewest = (least[0], least[1]), None
-        for bands in sorted({ceil(rows / height) for height in range(1, rows + 1)}):
-            height = ceil(rows / bands)
-            widest = _most(columns, partial(held, height), limit)
+        best, fewest = least, None
+        for leading in product(*map(_divisions, counts[:-1])):
+            widest = _most(counts[-1], partial(held, *leading), limit)
             if not widest:
                 continue
-            across = ceil(columns / widest)
-            width = ceil(columns / across)
-            high, wide = _span(grid, 0, height + lost[0]), _span(grid, 1, width + lost[1])
-            pixels = bands * across * high * wide
+            shape = (*leading, ceil(counts[-1] / ceil(counts[-1] / widest)))
+            tiles = prod(map(_parts, counts, shape))
+            pixels = tiles * prod(map(_span, grid.window, grid.step, read(shape)))
             if fewest is None or pixels < fewest:
-                best, fewest = (height, width), pixels
+                best, fewest = shape, pixels
         return cls(image, grid, best, halo)
 
     def covering(self) -> Plan:
         """Return the plan with windows flush with the border, in the last tiles where they fit."""
         covered = replace(self, cover="all")
-        height, width = (
+        shape = tuple(
             side + (axis.has_flush and side == axis.regular)
             for side, axis in zip(self.shape, covered.all_windows.axes, strict=True)
         )
-        return replace(covered, shape=(height, width))
+        return replace(covered, shape=shape)
 
     @cached_property
     def all_windows(self) -> Windows:
@@ -141,51 +160,47 @@ class Plan:
         return Windows.of(self.grid, self.image, self.cover)
 
     @cached_property
-    def counts(self) -> Pair:
-        """Rows and columns of windows in the image."""
+    def counts(self) -> Sizes:
+        """Windows in the image along every axis."""
         return self.all_windows.shape
 
     @cached_property
-    def tiles(self) -> Pair:
-        """Rows and columns of tiles."""
-        (rows, columns), (height, width) = self.counts, self.shape
-        return ceil(rows / height), ceil(columns / width)
+    def tiles(self) -> Sizes:
+        """Tiles along every axis."""
+        return tuple(map(_parts, self.counts, self.shape))
 
     @cached_property
     def pixels(self) -> int:
         """Count the pixels that all tiles read; what several of them read counts for each."""
-        down, across = (
+        return prod(
             sum(stop - start for n in range(count) for _, (start, stop), _ in self._sides(axis, n))
             for axis, count in enumerate(self.tiles)
         )
-        return down * across
 
     def __len__(self) -> int:
         """Count the tiles."""
-        return self.tiles[0] * self.tiles[1]
+        return prod(self.tiles)
 
     def __iter__(self) -> Iterator[Tile]:
-        """Yield the tiles, row by row."""
+        """Yield the tiles, row-major."""
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Tile:
         """Return one tile."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"tile {index} of {len(self)}")
-        band, place = divmod(index, self.tiles[1])
-        down, across = self._sides(0, band), self._sides(1, place)
+        along = [self._sides(axis, n) for axis, n in enumerate(self.place(index))]
         parts = tuple(
-            Tile(index, rows.windows, columns.windows, rows.pixels, columns.pixels, skipped)
-            for rows in down
-            for columns in across
-            for skipped in [(rows.skipped, columns.skipped)]
+            Tile(index, *map(tuple, zip(*sides, strict=True))) for sides in product(*along)
         )
         if len(parts) == 1:
             return parts[0]
-        rows = down[0].windows[0], down[-1].windows[1]
-        columns = across[0].windows[0], across[-1].windows[1]
-        first = parts[0]
-        return Tile(index, rows, columns, first.y, first.x, first.skipped, parts)
+        windows = tuple((sides[0].windows[0], sides[-1].windows[1]) for sides in along)
+        return Tile(index, windows, parts[0].pixels, parts[0].skipped, parts)
+
+    def place(self, index: int) -> Sizes:
+        """Return where a tile lies among the tiles along every axis."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"tile {index} of {len(self)}")
+        return unraveled(index, self.tiles)
 
     def _sides(self, axis: int, number: int) -> list[_Side]:
         """Return a tile's windows along one axis: those a step apart, and one at the border.
@@ -223,18 +238,23 @@ class _Side(NamedTuple):
     skipped: int
 
 
-def _windows_in(grid: Grid, halo: Halo) -> Pair:
-    """Return how many rows and columns of windows a halo holds at most."""
-    rows, columns = (
+def _windows_in(grid: Grid, halo: Halo) -> Sizes:
+    """Return how many windows a halo holds at most along every axis."""
+    return tuple(
         sum(ceil(side / step) for side in sides)
         for sides, step in zip(halo, grid.step, strict=True)
     )
-    return rows, columns
 
 
-def _most(columns: int, held: Callable[[int], int], limit: int) -> int:
-    """Return the most columns of windows that stay within a limit."""
-    low, high = 0, columns
+def _divisions(windows: int) -> list[int]:
+    """Return the lengths of the longest parts into which so many windows can be divided evenly."""
+    parts = sorted({ceil(windows / length) for length in range(1, windows + 1)})
+    return [ceil(windows / number) for number in parts]
+
+
+def _most(windows: int, held: Callable[[int], int], limit: int) -> int:
+    """Return the most windows along an axis that stay within a limit."""
+    low, high = 0, windows
     while low < high:
         middle = (low + high + 1) // 2
         if held(middle) <= limit:
@@ -244,5 +264,9 @@ def _most(columns: int, held: Callable[[int], int], limit: int) -> int:
     return low
 
 
-def _span(grid: Grid, axis: int, windows: int) -> int:
-    return (windows - 1) * grid.step[axis] + grid.window[axis]
+def _parts(windows: int, length: int) -> int:
+    return ceil(windows / length)
+
+
+def _span(window: int, step: int, windows: int) -> int:
+    return (windows - 1) * step + window

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
+from fullconv.geometry import unraveled
+from fullconv.images import Takes
 from fullconv.judging import RANDOM, Crops, Scores, Verification, judge
 
-Place = tuple[int, int, int]
+Place = tuple[int, ...]
+"""A window: the number of its image, and its index along every axis."""
 
 WHOLE = 4096
 """Up to so many windows, images are scored in one pass to verify them."""
@@ -48,30 +52,29 @@ def verify(
     ImageError
         If the images do not fit the network.
     """
-    images = fcn.framework.inward(fcn.model, images)
+    images = fcn.shape.as_map(fcn.framework.inward(fcn.model, images))
     return verify_prepared(fcn, model, images, windows, seed=seed)
 
 
 def verify_prepared(
     fcn: FullyConvolutional, model: Any, images: Any, windows: int, *, seed: int = 0
 ) -> Verification:
-    """Compare random windows as `verify` does, of images ``(N, C, H, W)`` for any model."""
+    """Compare random windows as `verify` does, of images ``(N, C, *size)`` for any model."""
     if windows < 1:
         raise InputError(f"verify(windows={windows}): compare at least 1 window.")
-    images = fcn.framework.check(images, fcn.shape.channels)
-    rows, columns = fcn.grid.shape(images.shape[2:])
-    total = len(images) * rows * columns
-    chosen = np.random.default_rng(seed).permutation(total)[: min(windows, total)]
-    places = [_place(int(k), rows, columns) for k in sorted(chosen)]
+    images = fcn.shape.as_map(fcn.framework.check(fcn.shape.from_map(images), fcn.shape))
+    counts = (len(images), *fcn.grid.shape(images.shape[2:]))
+    chosen = np.random.default_rng(seed).permutation(prod(counts))[:windows]
+    places = [unraveled(k, counts) for k in sorted(chosen.tolist())]
 
-    boxes = [(n, fcn.grid.box(row, column)) for n, row, column in places]
     framework, model = opened(fcn, model)
     crops = [  # joined, though it is one: a view of an image is none that every model takes
-        framework.join([images[n : n + 1, :, y0:y1, x0:x1]], 0) for n, (x0, y0, x1, y1) in boxes
+        fcn.shape.as_crops(framework.join([_cut(images, n, fcn.grid.slices(*place))], 0))
+        for n, *place in places
     ]
     verification = judge(
         _lifted(fcn, images, places),
-        crops_of(framework, model, crops, _in_double(fcn, images, places)),
+        crops_of(framework, model, fcn.shape.takes, crops, _in_double(fcn, images, places)),
         fcn.report.exact,
         epsilon=framework.epsilon(fcn.model),
     )
@@ -81,15 +84,16 @@ def verify_prepared(
 def crops_of(
     framework: Framework,
     model: Any,
+    takes: Takes,
     crops: Sequence[Any],
     converted_in_double: Callable[[int], Scores],
 ) -> Crops:
-    """Return how a classifier in memory scores crops ``(1, C, h, w)``."""
-    classify = framework.classifier(model)
+    """Return how a classifier in memory scores crops, each a batch of one."""
+    classify = framework.classifier(model, takes)
 
     @cache
     def double() -> Callable[[Any], Any]:
-        return framework.in_double(model)
+        return framework.in_double(model, takes)
 
     return Crops(
         lambda k: arrays(framework, classify(crops[k])),
@@ -104,19 +108,19 @@ def _in_double(
 ) -> Callable[[int], Scores]:
     """Return how the converted network scores a window in double precision, among its neighbours.
 
-    That is from the window and three around it, where there are so many.
+    That is from the window and the next along every axis, where there is one.
     """
-    grid, framework = fcn.grid, fcn.framework
-    rows, columns = grid.shape(images.shape[2:])
+    counts = fcn.grid.shape(images.shape[2:])
 
     def scores(k: int) -> Scores:
-        n, i, j = places[k]
-        top, left = max(0, min(i, rows - 2)), max(0, min(j, columns - 2))
-        x0, y0, _, _ = grid.box(top, left)
-        _, _, x1, y1 = grid.box(min(top + 1, rows - 1), min(left + 1, columns - 1))
-        run = framework.runner_in_double(fcn.model)
-        maps = arrays(framework, run(images[n : n + 1, :, y0:y1, x0:x1]))
-        return [map_[0, ..., i - top, j - left] for map_ in maps]
+        n, *place = places[k]
+        first = [max(0, min(at, count - 2)) for at, count in zip(place, counts, strict=True)]
+        last = [min(at + 1, count - 1) for at, count in zip(first, counts, strict=True)]
+        run = fcn.framework.runner_in_double(fcn.model)
+        maps = arrays(
+            fcn.framework, run(fcn.shape.from_map(_cut(images, n, _among(fcn, first, last))))
+        )
+        return scores_at(maps, 0, [at - start for at, start in zip(place, first, strict=True)])
 
     return scores
 
@@ -127,18 +131,38 @@ def _lifted(fcn: FullyConvolutional, images: Any, places: Sequence[Place]) -> Sc
     From one pass over the images; where they hold more than `WHOLE` windows, from a pass over the
     surroundings of each place, so that memory and time do not grow with the image.
     """
-    rows, columns = fcn.grid.shape(images.shape[2:])
-    if rows * columns <= WHOLE:
+    counts = fcn.grid.shape(images.shape[2:])
+    if prod(counts) <= WHOLE:
         maps = arrays(fcn.framework, fcn.scores(images))
-        return [np.stack([map_[n, ..., i, j] for n, i, j in places]) for map_ in maps]
-    found = []
-    for n, i, j in places:
-        top, left = max(0, i - AROUND), max(0, j - AROUND)
-        x0, y0, _, _ = fcn.grid.box(top, left)
-        _, _, x1, y1 = fcn.grid.box(min(i + AROUND, rows - 1), min(j + AROUND, columns - 1))
-        maps = arrays(fcn.framework, fcn.scores(images[n : n + 1, :, y0:y1, x0:x1]))
-        found.append([map_[0, ..., i - top, j - left][None] for map_ in maps])
-    return _stack(found)
+        found = [scores_at(maps, n, place) for n, *place in places]
+    else:
+        found = []
+        for n, *place in places:
+            first = [max(0, at - AROUND) for at in place]
+            last = [min(at + AROUND, count - 1) for at, count in zip(place, counts, strict=True)]
+            part = _cut(images, n, _among(fcn, first, last))
+            maps = arrays(fcn.framework, fcn.scores(part))
+            found.append(
+                scores_at(maps, 0, [at - start for at, start in zip(place, first, strict=True)])
+            )
+    return [np.stack(scores) for scores in zip(*found, strict=True)]
+
+
+def _among(fcn: FullyConvolutional, first: Sequence[int], last: Sequence[int]) -> tuple[slice, ...]:
+    """Return what cuts the windows from one to another, both included, out of an image."""
+    ends = zip(fcn.grid.slices(*first), fcn.grid.slices(*last), strict=True)
+    return tuple(slice(start.start, stop.stop) for start, stop in ends)
+
+
+def _cut(images: Any, n: int, slices: Sequence[slice]) -> Any:
+    """Return a part of one image, as a batch of one."""
+    return images[(slice(n, n + 1), slice(None), *slices)]
+
+
+def scores_at(maps: Scores, n: int, place: Sequence[int]) -> Scores:
+    """Return the scores of one window of one image."""
+    index: Any = (n, ..., *place)
+    return [map_[index] for map_ in maps]
 
 
 def opened(fcn: FullyConvolutional, model: Any) -> tuple[Framework, Any]:
@@ -152,12 +176,6 @@ def opened(fcn: FullyConvolutional, model: Any) -> tuple[Framework, Any]:
     if isinstance(model, str | Path):
         model, _ = framework.open(Path(model))
     return framework, model
-
-
-def _place(index: int, rows: int, columns: int) -> Place:
-    """Return image, row and column of a window by its number."""
-    n, rest = divmod(index, rows * columns)
-    return n, *divmod(rest, columns)
 
 
 def arrays(framework: Framework, result: Any) -> Scores:
@@ -178,7 +196,3 @@ def _leaves(result: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield result
-
-
-def _stack(batches: list[Scores]) -> Scores:
-    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]

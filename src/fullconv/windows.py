@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import InputError
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import Grid, Sizes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,14 +95,14 @@ class Windows:
     Attributes
     ----------
     axes : tuple of WindowsAlong
-        One for each axis of the image, rows first.
+        One for each axis of the image, in the order of arrays.
     """
 
     axes: tuple[WindowsAlong, ...]
 
     @classmethod
     def of(cls, grid: Grid, size: Sequence[int], cover: str = "whole") -> Windows:
-        """Return the windows of an image of ``(H, W)`` pixels.
+        """Return the windows of an image of so many pixels along every axis.
 
         Raises
         ------
@@ -128,32 +128,33 @@ class Windows:
         return cls.of(grid, extents)
 
     @property
-    def shape(self) -> Pair:
-        """Count the windows, as (rows, columns)."""
-        rows, columns = (axis.count for axis in self.axes)
-        return rows, columns
+    def shape(self) -> Sizes:
+        """Count the windows along every axis."""
+        return tuple(axis.count for axis in self.axes)
 
     @property
     def is_regular(self) -> bool:
         """Whether all windows lie whole steps apart."""
         return not any(axis.has_flush for axis in self.axes)
 
-    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """Return the pixels of one window as ``(x0, y0, x1, y1)``, half-open.
+    def box(self, *place: int) -> Sizes:
+        """Return the pixels of one window, half-open, as `Grid.box` does.
 
         Raises
         ------
         InputError
             If there is no such window.
         """
-        rows, columns = self.shape
-        if not (0 <= row < rows and 0 <= column < columns):
+        counts = self.shape
+        if len(place) != len(counts) or not all(
+            0 <= n < count for n, count in zip(place, counts, strict=True)
+        ):
             raise InputError(
-                f"box({row}, {column}): there are {rows} rows and {columns} columns of windows, "
-                f"counted from 0."
+                f"box{place}: there are {' x '.join(map(str, counts))} windows, counted from 0."
             )
-        y, x = self.axes[0].position(row), self.axes[1].position(column)
-        return x, y, x + self.axes[1].window, y + self.axes[0].window
+        starts = [axis.position(n) for axis, n in zip(self.axes, place, strict=True)]
+        stops = [start + axis.window for start, axis in zip(starts, self.axes, strict=True)]
+        return (*reversed(starts), *reversed(stops))
 
     def describe(self) -> list[dict[str, Any]]:
         """Return JSON values: where the windows of each axis lie."""

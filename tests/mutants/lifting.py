@@ -7,16 +7,20 @@ from mutants.defect import Defect
 LIFTING = (
     Defect(
         "the halo forgets the overhang of rows",
-        "lift",
-        "bottom + operation.overhang[0]",
-        "bottom",
+        "lift/halo.py",
+        "return tuple(sliding.padding for sliding in operation.slidings)",
+        "o = getattr(operation, 'overhang', ()) or (0,) * 3\n"
+        "        return tuple("
+        "(s.before, s.after - o[n] * (n == 0)) for n, s in enumerate(operation.slidings))",
         ("test_tiles.py::test_a_halo_holds_what_a_pool_reads_beyond_its_map",),
     ),
     Defect(
         "the halo forgets the overhang of columns",
-        "lift",
-        "right + operation.overhang[1]",
-        "right",
+        "lift/halo.py",
+        "return tuple(sliding.padding for sliding in operation.slidings)",
+        "o = getattr(operation, 'overhang', ()) or (0,) * 3\n"
+        "        return tuple("
+        "(s.before, s.after - o[n] * (n == 1)) for n, s in enumerate(operation.slidings))",
         ("test_tiles.py::test_a_halo_holds_what_a_pool_reads_beyond_its_map",),
     ),
     Defect(
@@ -56,9 +60,9 @@ LIFTING = (
     ),
     Defect(
         "an average divides by the padding that is not counted",
-        "lift",
-        "if operation.count_include_pad else (0, 0)",
-        "if not operation.count_include_pad else (0, 0)",
+        "operations.py",
+        "if self.count_include_pad else (0, 0)",
+        "if not self.count_include_pad else (0, 0)",
         ("test_padded_families.py",),
     ),
     Defect(
@@ -71,15 +75,16 @@ LIFTING = (
     Defect(
         "a global pool's stride counts for the network's own",
         "lift",
-        "one if kernel == extent else Fraction(stride)",
+        "ONE if kernel == extent else Fraction(stride)",
         "Fraction(stride)",
         ("test_families.py",),
     ),
     Defect(
         "a convolution keeps its dilation where the step is finer than its stride",
         "lift/convolution.py",
-        "dilation=(y.sliding.dilation, x.sliding.dilation),",
-        "dilation=operation.dilation,",
+        "lifted = operation.moving([read.sliding for read in reads])",
+        "lifted = replace("
+        "operation.moving([read.sliding for read in reads]), dilation=operation.dilation)",
         (
             "test_families.py",
             "test_padded_families.py",
@@ -118,9 +123,9 @@ LIFTING = (
     ),
     Defect(
         "windows share statistics that slide along",
-        "lift",
-        'if lifting.exact:\n            raise EndsSharing("takes statistics over the window")',
-        "if False:\n            pass",
+        "lift/lifting.py",
+        'raise EndsSharing("takes statistics over the window")',
+        "pass",
         (
             "test_families.py",
             "test_sliding_statistics.py",
@@ -156,8 +161,8 @@ LIFTING = (
     Defect(
         "the stride of the network is the smallest of its branches'",
         "lift",
-        "lcm(*(n.numerator for n in numbers))",
-        "min(n.numerator for n in numbers)",
+        "lcm(*(n.numerator for n in along))",
+        "min(n.numerator for n in along)",
         ("test_families.py",),
     ),
     Defect(

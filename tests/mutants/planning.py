@@ -8,8 +8,8 @@ PLANNING = (
     Defect(
         "windows that reach beyond the image are counted",
         "geometry.py",
-        "(width - self.window[1]) // self.step[1] + 1,",
-        "-(-(width - self.window[1]) // self.step[1]) + 1,",
+        "(size - window) // step + 1\n",
+        "-(-(size - window) // step) + 1\n",
         ("test_published_cases.py", "test_oracle.py", "test_tiles.py", "test_scanning.py"),
     ),
     Defect(

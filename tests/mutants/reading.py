@@ -18,8 +18,8 @@ READING = (
     Defect(
         "what a pool of ONNX reads beyond its map is forgotten",
         "frameworks/onnx/read_maps.py",
-        "(overhang[0], overhang[1]),",
-        "(0, 0),",
+        "        overhang,\n",
+        "        (0,) * len(overhang),\n",
         (
             "test_families.py",
             "test_padded_families.py",
@@ -78,8 +78,8 @@ READING = (
     Defect(
         "the odd cell of PyTorch's same padding comes first",
         "frameworks/torch/read_maps.py",
-        "pads = [(t // 2, t - t // 2) for t in total]",
-        "pads = [(t - t // 2, t // 2) for t in total]",
+        "pads = tuple((t // 2, t - t // 2) for t in total)",
+        "pads = tuple((t - t // 2, t // 2) for t in total)",
         (
             "test_padded_families.py",
             "test_families.py",
@@ -111,9 +111,9 @@ READING = (
     ),
     Defect(
         "depthwise filters of Keras stand in another order",
-        "frameworks/keras/read_maps.py",
-        "kernel.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, kh, kw)",
-        "kernel.permute(3, 2, 0, 1).reshape(channels * multiplier, 1, kh, kw)",
+        "frameworks/keras/kernels.py",
+        "kernel.permute(axes, axes + 1, *range(axes))",
+        "kernel.permute(axes + 1, axes, *range(axes))",
         ("test_keras_families.py",),
     ),
 )

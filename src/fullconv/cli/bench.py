@@ -71,6 +71,7 @@ def command(
                 f"converted from."
             )
         exact, found = opened.fcn, opened.classifier
+        exact.shape.check_scanned()
         near = convert(found, exact.grid.window, exact.grid.step, True, conversion)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image, bands=bands) as source:

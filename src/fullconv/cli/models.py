@@ -19,7 +19,7 @@ from fullconv.converted import FullyConvolutional, from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def open_model(
 
 def convert(
     model: Any,
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: Sizes | None,
     approximate: bool,
     conversion: Conversion,
     **others: Any,

@@ -16,7 +16,7 @@ from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, of_image
 from fullconv.judging import ANOTHER_IMAGE
 from fullconv.names import from_text
 from fullconv.preprocessing import UNCHANGED
@@ -129,6 +129,7 @@ def _prepared(fcn: FullyConvolutional, path: Path, bands: tuple[int, ...] | None
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import fit_channels, open_source
 
+    of_image(fcn.grid.window)
     with open_source(path, bands=bands) as source:
         height, width = source.size
         if height * width > LARGEST:

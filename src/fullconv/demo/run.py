@@ -98,8 +98,9 @@ def run(folder: Path, seed: int = 0, model: Path | None = None) -> Result:
         replace(detections, names=(SCENE,)), truth, match="center", classes=[DRESS_NAME]
     )
 
+    height, width = fcn.grid.window
     overlay = draw_overlay(
-        scene.image, heatmap, fcn.grid.window, fcn.grid.step, [find.box for find in found]
+        scene.image, heatmap, (height, width), STEP, [find.box for find in found]
     )
     make_folder(folder)
     _save_picture(Image.fromarray(scene.image), folder / SCENE)

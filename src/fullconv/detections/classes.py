@@ -45,6 +45,7 @@ def check_classes(
         raise InputError(f"detect(classes={classes!r}): expected a list of names or numbers.")
     if classes is None or all(name in fcn.classes for name in classes):
         return
+    fcn.shape.check_scanned()
     blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
     classify = fcn.framework.classifier(fcn.model)
     scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape
+from fullconv.images import ImageShape, Takes
 
 METADATA = "fullconv_metadata"
 """Attribute by which a module in memory may carry what a model file says beside the network."""
@@ -45,7 +45,7 @@ class Framework(ABC):
         """Return the metadata that a model in memory carries."""
 
     @abstractmethod
-    def read(self, model: Any, window: tuple[int, int] | None) -> Any:
+    def read(self, model: Any, window: Sizes | None) -> Any:
         """Return the model's source: its vocabulary graph as ``.graph``, and what writing needs."""
 
     def order(self, source: Any) -> str:
@@ -57,10 +57,13 @@ class Framework(ABC):
         """Return a lifted graph as a model of this framework."""
 
     @abstractmethod
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
-        """Return the original model as a function from crops ``(n, C, h, w)`` to scores."""
+    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
+        """Return the original model as a function from crops to scores.
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+        Crops are ``(n, C, *window)``, or what the classifier ``takes`` instead.
+        """
+
+    def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Return the original model as `classifier` does, computed in double precision.
 
         Raises
@@ -113,7 +116,7 @@ class Framework(ABC):
         return scores
 
     @abstractmethod
-    def check(self, images: Any, channels: int) -> Any:
+    def check(self, images: Any, shape: ImageShape) -> Any:
         """Return images as this framework's arrays ``(N, C, H, W)``, or raise `ImageError`."""
 
     @abstractmethod

@@ -5,15 +5,17 @@ from fullconv.lift import (  # noqa: F401
     linear,
     merging,
     normalization,
+    padding,
     pointwise,
     pooling,
+    reduction,
     shape,
     upsampling,
 )
 from fullconv.lift.cost import products
 from fullconv.lift.halo import halo
-from fullconv.lift.lifting import Lifted, lift
 from fullconv.lift.registry import supported
 from fullconv.lift.stride import network_stride
+from fullconv.lift.walk import Lifted, lift
 
 __all__ = ["Lifted", "halo", "lift", "network_stride", "products", "supported"]

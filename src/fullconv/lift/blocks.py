@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, product
+from math import prod
 
-from fullconv.geometry import Axis, Grid
+from fullconv.geometry import Grid, Pair, Sizes
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Where, places
-from fullconv.lift.memory import cells_of, size_of_cells
+from fullconv.lift.memory import Size, cells_of
 from fullconv.lift.split import Moved, Part, Read, Split, on_window_grid
 from fullconv.operations import (
     Assemble,
@@ -22,105 +24,129 @@ from fullconv.operations import (
 )
 
 
-class Blocks(Emitter):
+class Blocks:
     """Reading fields: blocks of cells, other margins, whole windows.
 
     Attributes
     ----------
     grid : Grid
         The window and the wanted step.
+    out : Emitter
+        Where it is written how a block is put together.
+    sizes : dict of str to Size
+        Elements of written values, where they are known.
     """
 
-    grid: Grid
+    def __init__(self, grid: Grid, out: Emitter) -> None:
+        self.grid = grid
+        self.out = out
+        self.sizes: dict[str, Size] = {}
 
-    def block(self, x: Field, rows: Read, columns: Read) -> str:
-        """Return one stored map that holds the cells of a read, row by row and column by column.
+    def steps(self, x: Field) -> Sizes:
+        """Return the pixels between windows along every axis of a field."""
+        beyond = len(x.axes) - self.grid.dimensions
+        return (*self.grid.step, *(1,) * beyond)
 
-        Along an axis whose cells are named it holds them for every window; along the other it is
+    def block(self, x: Field, reads: Sequence[Read]) -> str:
+        """Return one stored map that holds the cells of a read along every axis.
+
+        Along an axis whose cells are named it holds them for every window; along the others it is
         the shared map itself.
         """
-        row_parts, row_segments = _segments(x.rows, rows, self.grid.step[0])
-        column_parts, column_segments = _segments(x.columns, columns, self.grid.step[1])
-        values = [x.parts[r, c] for r in row_parts for c in column_parts]
-        single = _single(row_segments, column_segments)
-        if single is not None:
-            (top, bottom), (left, right) = single
-            if not any((top, bottom, left, right)):
+        steps = self.steps(x)
+        taken = [_segments(*each) for each in zip(x.axes, reads, steps, strict=True)]
+        values = [x.parts[where] for where in product(*(parts for parts, _ in taken))]
+        segments = tuple(held for _, held in taken)
+        skips = [_skipped(held) for held in segments]
+        if None not in skips:
+            before, after = zip(*(skip for skip in skips if skip is not None), strict=True)
+            if not any((*before, *after)):
                 return values[0]
-            return self.helper(values[0], Cells((top, left), (bottom, right), (1, 1)))
-        operation = Assemble(x.layout.channels, row_segments, column_segments)
-        result = self.helper(values, operation, image=True)
-        rows_, columns_ = (
+            return self.out.helper(values[0], Cells(before, after, (1,) * len(skips)))
+        operation = Assemble(x.layout.channels, segments)
+        result = self.out.helper(values, operation, image=True)
+        cells = [
             cells_of(axis, Part.MIDDLE, step) if read.cells is None else (len(read.cells), 0)
-            for axis, read, step in zip(
-                (x.rows, x.columns), (rows, columns), self.grid.step, strict=True
-            )
-        )
-        self.sizes[result] = size_of_cells(x.layout.channels, rows_, columns_)
+            for axis, read, step in zip(x.axes, reads, self.grid.step, strict=False)
+        ]
+        beyond = prod(len(read.cells or ()) for read in reads[self.grid.dimensions :])
+        self.sizes[result] = Size.of_cells(x.layout.channels * beyond, cells)
         return result
 
-    def moved(self, x: Field, rows: Moved, columns: Moved) -> Field:
+    def moved(self, x: Field, moved: Sequence[Moved]) -> Field:
         """Return a field whose parts hold what the reads take, every ``stride``-th of it."""
         parts = {}
-        for where in places(rows.axis, columns.axis):
-            y, x_ = rows.reads[where[0]], columns.reads[where[1]]
-            parts[where] = self.block(x, y, x_)
-            strides = y.sliding.stride, x_.sliding.stride
-            if strides != (1, 1):
-                parts[where] = self.helper(parts[where], Cells((0, 0), (0, 0), strides))
-        return Field(x.layout, rows.axis, columns.axis, parts)
+        for where, reads in reading(moved).items():
+            parts[where] = self.block(x, reads)
+            strides = tuple(read.sliding.stride for read in reads)
+            if any(stride != 1 for stride in strides):
+                none = (0,) * len(strides)
+                parts[where] = self.out.helper(parts[where], Cells(none, none, strides))
+        return Field(x.layout, tuple(m.axis for m in moved), parts)
 
-    def gathered(self, x: Field, rows: bool = True, columns: bool = True) -> Field:
-        """Give every window all its cells along these axes."""
-
+    def gathered(self, x: Field, over: Collection[int] | None = None) -> Field:
+        """Give every window all its cells along these axes, by default along all."""
         return self.moved(
             x,
-            x.rows.gathered() if rows else x.rows.as_it_is(),
-            x.columns.gathered() if columns else x.columns.as_it_is(),
+            [
+                axis.gathered() if over is None or index in over else axis.as_it_is()
+                for index, axis in enumerate(x.axes)
+            ],
         )
 
     def lay_out(
-        self, value: str, channels: int, where: Where, axes: tuple[bool, bool]
+        self, value: str, x: Field, channels: int, where: Where, over: Collection[int]
     ) -> tuple[str, Where]:
         """Lay the windows of a part with one private cell along these axes out on the grid."""
-        private = where[0] is not Part.MIDDLE, where[1] is not Part.MIDDLE
-        laid = axes[0] and private[0], axes[1] and private[1]
+        private = tuple(part is not Part.MIDDLE for part in where)
+        laid = tuple(
+            index in over and alone and not axis.fixed
+            for index, (alone, axis) in enumerate(zip(private, x.axes, strict=True))
+        )
         if not any(laid):
             return value, where
-        there = (Part.MIDDLE if laid[0] else where[0], Part.MIDDLE if laid[1] else where[1])
-        return self.helper(value, LayOut(channels, laid, private), image=True), there
+        there = tuple(Part.MIDDLE if out else part for out, part in zip(laid, where, strict=True))
+        return self.out.helper(value, LayOut(channels, laid, private), image=True), there
 
     def on_grid(self, x: Field) -> Field:
         """Return a field of one cell per window with all of them on the window grid."""
         ((where, value),) = x.parts.items()
-        value, there = self.lay_out(value, x.layout.channels, where, (True, True))
-        rows, columns = (
-            Split(0, on_window_grid(window, step)) if axis.private else axis
+        over = range(len(x.axes))
+        value, there = self.lay_out(value, x, x.layout.channels, where, over)
+        axes = tuple(
+            Split(0, on_window_grid(window, step)) if axis.private and not axis.fixed else axis
             for axis, window, step in zip(
-                (x.rows, x.columns), self.grid.window, self.grid.step, strict=True
+                x.axes, (*self.grid.window, *(1,) * len(x.axes)), self.steps(x), strict=False
             )
         )
-        return Field(x.layout, rows, columns, {there: value})
+        return Field(x.layout, axes, {there: value})
 
-    def keep(self, x: Field, rows: bool = True, columns: bool = True) -> Field:
+    def keep(self, x: Field, over: Collection[int] | None = None) -> Field:
         """Cut the shared cells along these axes to those that whole windows own."""
-        (y, new_rows), (x_, new_columns) = (
-            _needed(axis, step) if wanted else (None, axis)
-            for axis, step, wanted in zip(
-                (x.rows, x.columns), self.grid.step, (rows, columns), strict=True
-            )
-        )
+        spans: list[Pair | None] = []
+        axes = []
+        for index, (axis, step) in enumerate(zip(x.axes, self.steps(x), strict=True)):
+            wanted = (over is None or index in over) and not axis.private
+            spans.append(axis.middle.needed(step) if wanted else None)
+            kept = axis.middle.cut_to_windows(step) if wanted else axis.middle
+            axes.append(replace(axis, middle=kept))
 
         def cut(where: Where, value: str) -> str:
-            spans = [
+            kept = tuple(
                 span if part is Part.MIDDLE else None
-                for span, part in zip((y, x_), where, strict=True)
-            ]
-            if spans == [None, None]:
-                return value
-            return self.helper(value, Keep(spans[0], spans[1]), image=True)
+                for span, part in zip(spans, where, strict=True)
+            )
+            return self.out.helper(value, Keep(kept), image=True) if any(kept) else value
 
-        return replace(x.each(cut), rows=new_rows, columns=new_columns)
+        return replace(x.each(cut), axes=tuple(axes))
+
+
+def reading(moved: Sequence[Moved]) -> Mapping[Where, tuple[Read, ...]]:
+    """Return what each part of a result reads along every axis; the shared part first."""
+    return {
+        where: tuple(m.reads[part] for m, part in zip(moved, where, strict=True))
+        for where in places(m.axis for m in moved)
+    }
 
 
 def _segments(axis: Split, read: Read, window_step: int) -> tuple[list[Part], Segments]:
@@ -143,26 +169,15 @@ def _segments(axis: Split, read: Read, window_step: int) -> tuple[list[Part], Se
     return parts, tuple(segments)
 
 
-def _single(rows: Segments, columns: Segments) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Return what a block leaves out of a single part, or None where there is more to do."""
-    left_out = []
-    for segments in (rows, columns):
-        if len(segments) != 1:
-            return None
-        (segment,) = segments
-        if isinstance(segment, Running):
-            left_out.append(segment.skip)
-        elif isinstance(segment, Own) and segment.cells == tuple(
-            range(segment.cells[0], segment.cells[-1] + 1)
-        ):
-            left_out.append((segment.cells[0], segment.of - 1 - segment.cells[-1]))
-        else:
-            return None
-    return left_out[0], left_out[1]
-
-
-def _needed(axis: Split, window_step: int) -> tuple[tuple[int, int] | None, Split]:
-    if axis.private:
-        return None, axis
-    middle: Axis = axis.middle
-    return middle.needed(window_step), replace(axis, middle=middle.cut_to_windows(window_step))
+def _skipped(segments: Segments) -> Pair | None:
+    """Return how many cells of a single part are left out at both ends; None where it is more."""
+    if len(segments) != 1:
+        return None
+    (segment,) = segments
+    if isinstance(segment, Running):
+        return segment.skip
+    if isinstance(segment, Own):
+        first, last = segment.cells[0], segment.cells[-1]
+        if segment.cells == tuple(range(first, last + 1)):
+            return first, segment.of - 1 - last
+    return None

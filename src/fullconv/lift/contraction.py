@@ -7,11 +7,11 @@ part is stored, and the terms are added (or the larger one taken) on the window 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fullconv.geometry import Sliding
+from fullconv.geometry import Sizes, Sliding
 from fullconv.graph import Node
 from fullconv.lift.field import Field, Where
 from fullconv.lift.lifting import Lifting
@@ -25,27 +25,19 @@ Total = Literal["sum", "max"]
 class Term:
     """A part as one term: its map, the window's cells it holds, and the kernel that covers them."""
 
-    where: Where
     value: str
-    rows: range
-    columns: range
-    y: Sliding
-    x: Sliding
+    cells: tuple[range, ...]
+    slidings: tuple[Sliding, ...]
 
     @property
-    def kernel(self) -> tuple[int, int]:
-        """Rows and columns of the kernel."""
-        return self.y.kernel, self.x.kernel
+    def kernel(self) -> Sizes:
+        """Cells of the kernel along every axis."""
+        return tuple(s.kernel for s in self.slidings)
 
     @property
-    def stride(self) -> tuple[int, int]:
-        """Stored stride, (rows, columns)."""
-        return self.y.stride, self.x.stride
-
-    @property
-    def dilation(self) -> tuple[int, int]:
-        """Stored dilation, (rows, columns)."""
-        return self.y.dilation, self.x.dilation
+    def dilation(self) -> Sizes:
+        """Stored dilation along every axis."""
+        return tuple(s.dilation for s in self.slidings)
 
 
 WriteTerm = Callable[[Term, bool, bool], str]
@@ -56,72 +48,69 @@ WriteTerm = Callable[[Term, bool, bool], str]
 class Contracted:
     """The result: its axes, and the sum over all terms for each part that is left."""
 
-    rows: Split
-    columns: Split
+    axes: tuple[Split, ...]
     parts: dict[Where, str]
 
 
-def covered(x: Field, rows: Sliding, columns: Sliding, *, dense: bool = False) -> tuple[bool, bool]:
+def covered(x: Field, slidings: Sequence[Sliding], *, dense: bool = False) -> frozenset[int]:
     """Along which axes a kernel covers every cell once, while it leaves the others as they are.
 
     Only where that spares gathering, where such an axis is in several parts; or where the result
     is kept ``dense``.
     """
-    covers, alone, several = [], [], []
-    for axis, sliding in ((x.rows, rows), (x.columns, columns)):
+    covers, spares, alone = set(), False, True
+    for index, (axis, sliding) in enumerate(zip(x.axes, slidings, strict=True)):
         plain = sliding.padding == (0, 0) and sliding.dilation == 1
-        covers.append(plain and sliding.kernel == axis.extent)
-        alone.append(plain and (sliding.kernel, sliding.stride) == (1, 1))
-        several.append(covers[-1] and (dense or len(axis.parts) > 1))
-    if any(several) and all(c or a for c, a in zip(covers, alone, strict=True)):
-        return covers[0], covers[1]
-    return False, False
+        if plain and sliding.kernel == axis.extent:
+            covers.add(index)
+            spares = spares or dense or len(axis.parts) > 1
+        elif not plain or (sliding.kernel, sliding.stride) != (1, 1):
+            alone = False
+    return frozenset(covers) if spares and alone else frozenset()
 
 
 def contract(
     lifting: Lifting,
     node: Node,
     x: Field,
-    over: tuple[bool, bool],
+    over: Collection[int],
     channels: int,
     kind: Total,
     write: WriteTerm,
     *,
     final: bool = True,
 ) -> Contracted:
-    """Sum, or take the maximum, over rows and columns where `over` says so.
+    """Sum, or take the maximum, over the cells along some axes.
 
     ``final`` names the result as the node's own.
     """
-    ends = [
-        _end(lifting, node, axis, wanted, index)
-        for index, (axis, wanted) in enumerate(zip((x.rows, x.columns), over, strict=True))
-    ]
-    several = [
-        wanted and len(axis.parts) > 1
-        for axis, wanted in zip((x.rows, x.columns), over, strict=True)
-    ]
+    ends = [_end(lifting, node, axis, index in over, index) for index, axis in enumerate(x.axes)]
+    several = [index in over and len(axis.parts) > 1 for index, axis in enumerate(x.axes)]
     terms: dict[Where, list[str]] = {}
     for where, value in x.parts.items():
-        target = _target(where, over)
+        target = tuple(
+            Part.MIDDLE if index in over and not axis.fixed else part
+            for index, (axis, part) in enumerate(zip(x.axes, where, strict=True))
+        )
         written = terms.setdefault(target, [])
-        rows, columns = x.rows.parts[where[0]], x.columns.parts[where[1]]
-        term = Term(where, value, rows, columns, ends[0][1][where[0]], ends[1][1][where[1]])
+        term = Term(
+            value,
+            tuple(axis.parts[part] for axis, part in zip(x.axes, where, strict=True)),
+            tuple(covering[part] for (_, covering), part in zip(ends, where, strict=True)),
+        )
         named = final and not any(several) and len(terms) == 1
         result = write(term, not written, named)
-        result, _ = lifting.lay_out(result, channels, where, over)
-        cut = [
+        result, _ = lifting.blocks.lay_out(result, x, channels, where, over)
+        cut = tuple(
             (1, 1) if many and part is Part.MIDDLE else None
             for many, part in zip(several, where, strict=True)
-        ]
-        if cut != [None, None]:
-            result = lifting.helper(result, Keep(cut[0], cut[1]), image=True)
-        written.append(result)
+        )
+        written.append(lifting.out.helper(result, Keep(cut), image=True) if any(cut) else result)
     parts = {
         target: combined(lifting, node, written, kind, final=final and not index)
         for index, (target, written) in enumerate(terms.items())
     }
-    return Contracted(ends[0][0], ends[1][0], parts)
+    return Contracted(tuple(left for left, _ in ends), parts)
 
 
 def combined(
@@ -131,7 +120,7 @@ def combined(
     total = terms[0]
     for index, term in enumerate(terms[1:], start=2):
         last = final and index == len(terms)
-        total = lifting.emit(node, Combine(kind), (total, term), final=last)
+        total = lifting.out.emit(node, Combine(kind), (total, term), final=last)
     return total
 
 
@@ -141,18 +130,14 @@ def _end(
     """Return what is left of an axis, and how a kernel covers each of its parts."""
     if not over:
         return axis, {part: Sliding(1) for part in axis.parts}
-    step, window = lifting.grid.step[index], lifting.grid.window[index]
     covering = {part: Sliding(len(cells)) for part, cells in axis.parts.items()}
+    if axis.fixed:
+        return Split.fixed_to(1), covering
+    step, window = lifting.grid.step[index], lifting.grid.window[index]
     left = Split(0, on_window_grid(window, step))
     if not axis.private:
-        dense = not lifting.exact and node.outputs[0] in lifting.sliding
-        middle, stored = axis.middle.slide(Sliding(axis.middle.extent), step, dense=dense)
-        covering[Part.MIDDLE] = stored
+        whole = Sliding(axis.middle.extent)
+        middle, covering[Part.MIDDLE] = axis.middle.slide(whole, step, dense=lifting.dense(node))
         if axis.shared:
             left = Split(0, middle)
     return left, covering
-
-
-def _target(where: Where, over: tuple[bool, bool]) -> Where:
-    rows, columns = where
-    return (Part.MIDDLE if over[0] else rows, Part.MIDDLE if over[1] else columns)

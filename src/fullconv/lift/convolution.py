@@ -1,116 +1,159 @@
-"""Rules: convolution, transposed convolution, padding as a layer of its own."""
+"""Rules: convolution and transposed convolution."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import prod
-from typing import cast
 
-from fullconv.geometry import Axis, Sliding
+from fullconv.geometry import Axis, Sizes, Sliding
 from fullconv.graph import Node, Recipe
+from fullconv.layout import order, sizes
+from fullconv.lift.arranging import (
+    as_feature_map,
+    filters_over,
+    in_native_order,
+    must_lie_apart,
+    over_cells,
+)
 from fullconv.lift.contraction import Term, contract, covered
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.registry import EndsSharing, rule
 from fullconv.lift.split import Moved, Part, Read, Split
-from fullconv.operations import Convolution, Pad, TransposedConvolution
+from fullconv.operations import Convolution, TransposedConvolution, Windowed
 
 
 @rule(Convolution)
-def convolution(lifting: Lifting, node: Node) -> Field:
+def convolution(lifting: Lifting, node: Node, operation: Convolution) -> Field:
     """Lift a convolution: the same filters, with stride and dilation in stored cells.
 
-    Exact always: what reads padding is computed for each window.
+    Where its channels are cells of the window (a spectrogram ``(N, time, bands)``, turned), the
+    filters cover these as a kernel that is as long as the window. Exact always: what reads padding
+    is computed for each window.
     """
-    operation = cast(Convolution, node.operation)
-    x = lifting.feature_map(node.inputs[0])
-    weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
-    if weight is None:
-        raise EndsSharing("has no weights")
-    y, x_ = (
-        Sliding(*numbers)
-        for numbers in zip(
-            operation.kernel,
-            operation.stride,
-            operation.dilation,
-            *zip(*operation.padding, strict=True),
-            strict=True,
+    x = lifting.field(node.inputs[0])
+    weight, bias = parameters(lifting, node)
+    covered_too = 0
+    if len(x.layout.axes) > 2 and operation.groups == 1:
+        covered_too = sum(atom.spatial for atom in x.layout.axes[1])
+    if covered_too:
+        x, operation, weight = _channels_as_cells(x, operation, weight)
+    x, axes = as_feature_map(lifting, x, operation.dimensions)
+    weight = filters_over(weight, axes, len(x.axes))
+    along = operation.over(axes, len(x.axes))
+    result = in_native_order(_convolve(lifting, node, along, x, weight, bias), axes)
+    if covered_too:
+        native = result.layout.axes
+        result = result.arranged(
+            replace(result.layout, axes=(*native[:2], *native[2 + covered_too :]))
         )
-    )
-    over = covered(x, y, x_)
-    if any(over):
-        return contract_filters(lifting, node, x, over, weight, bias, operation.groups)
-    moved = lifting.slide(node, x, y, x_)
-    parameters = lifting.constant(weight), lifting.constant(bias)
+    return result
 
-    def write(block: str, y: Read, x: Read, final: bool) -> str:
-        lifted = replace(
-            operation,
-            stride=(y.sliding.stride, x.sliding.stride),
-            dilation=(y.sliding.dilation, x.sliding.dilation),
-            padding=(y.sliding.padding, x.sliding.padding),
-        )
-        return lifting.emit(node, lifted, (block, *parameters), final=final)
+
+def _channels_as_cells(
+    x: Field, operation: Convolution, weight: Recipe
+) -> tuple[Field, Convolution, Recipe]:
+    """Return a convolution whose channels hold cells as one whose kernel covers these cells."""
+    batch, channels, *native = x.layout.axes
+    inner = tuple(atom for atom in channels if not atom.spatial)
+    cells = tuple(atom for atom in channels if atom.spatial)
+    turned = (1 + place for place in order(channels, (*inner, *cells)))
+    first = 1 + len(channels)
+    filters = (
+        weight.reshape(weight.shape[0], *sizes(channels), *operation.kernel)
+        .permute(0, *turned, *range(first, first + operation.dimensions))
+        .reshape(weight.shape[0], prod(sizes(inner)), *sizes(cells), *operation.kernel)
+    )
+    covering = [Sliding(atom.size) for atom in cells]
+    wider = Convolution((*sizes(cells), *operation.kernel)).moving([*covering, *operation.slidings])
+    axes = (batch, inner, *((atom,) for atom in cells), *native)
+    return x.arranged(replace(x.layout, axes=axes)), wider, filters
+
+
+def _convolve(
+    lifting: Lifting,
+    node: Node,
+    operation: Convolution,
+    x: Field,
+    weight: Recipe,
+    bias: Recipe | None,
+) -> Field:
+    over = covered(x, operation.slidings)
+    if over:
+        return contract_filters(lifting, node, x, over, weight, bias, operation.groups)
+    moved = lifting.slide(node, x, operation.slidings)
+    numbers = lifting.out.constant(weight), lifting.out.constant(bias)
+
+    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+        lifted = operation.moving([read.sliding for read in reads])
+        return lifting.out.emit(node, lifted, (block, *numbers), final=final)
 
     result = lifting.write(x, moved, weight.shape[0], write)
     lifting.count_products(result, prod(weight.shape))
-    note_step(lifting, node, moved, operation.stride, operation.dilation)
+    note_step(lifting, node, moved, operation)
     return result
+
+
+def parameters(lifting: Lifting, node: Node) -> tuple[Recipe, Recipe | None]:
+    """Return the filters and the bias."""
+    weight, bias = (lifting.out.parameter(name) for name in node.inputs[1:3])
+    if weight is None:
+        raise EndsSharing("has no weights")
+    return weight, bias
 
 
 def contract_filters(
     lifting: Lifting,
     node: Node,
     x: Field,
-    over: tuple[bool, bool],
+    over: Collection[int],
     weight: Recipe,
     bias: Recipe | None,
     groups: int = 1,
     *,
     final: bool = True,
 ) -> Field:
-    """Apply filters ``(out, C // groups, kh, kw)`` that cover every cell along some axes.
+    """Apply filters ``(out, C // groups, *kernel)`` that cover every cell along some axes.
 
     The filters are cut where the axes are split: each part meets its own piece of them.
     """
-    bias_name = lifting.constant(bias)
+    bias_name = lifting.out.constant(bias)
 
     def write(term: Term, first: bool, named: bool) -> str:
         filters = weight
-        for axis, (cells, wanted) in enumerate(zip((term.rows, term.columns), over, strict=True)):
-            if wanted and len(cells) != weight.shape[2 + axis]:
+        for axis in sorted(over):
+            cells = term.cells[axis]
+            if len(cells) != weight.shape[2 + axis]:
                 filters = filters.take(2 + axis, cells.start, cells.stop)
-        operation = Convolution(term.kernel, term.stride, dilation=term.dilation, groups=groups)
-        inputs = (term.value, lifting.constant(filters), bias_name if first else None)
-        return lifting.emit(node, operation, inputs, final=named)
+        operation = Convolution(term.kernel, groups=groups).moving(term.slidings)
+        inputs = (term.value, lifting.out.constant(filters), bias_name if first else None)
+        return lifting.out.emit(node, operation, inputs, final=named)
 
     outputs = weight.shape[0]
     result = contract(lifting, node, x, over, outputs, "sum", write, final=final)
-    lifted = feature_map(x, outputs, result.rows, result.columns, result.parts)
+    lifted = feature_map(x, outputs, result.axes, result.parts)
     lifting.count_products(lifted, prod(weight.shape))
     return lifted
 
 
-def note_step(
-    lifting: Lifting,
-    node: Node,
-    moved: tuple[Moved, Moved],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-) -> None:
+def note_step(lifting: Lifting, node: Node, moved: Sequence[Moved], operation: Windowed) -> None:
     """Note where the shared map is computed with another stride or dilation than the crops."""
     reads = [m.reads.get(Part.MIDDLE) for m in moved]
-    y, x = (
-        Sliding(1, t, d) if read is None else read.sliding
-        for read, t, d in zip(reads, stride, dilation, strict=True)
-    )
-    strides, dilations = (y.stride, x.stride), (y.dilation, x.dilation)
-    if (strides, dilations) != (stride, dilation):
-        lifting.change(node, f"stride {strides}, dilation {dilations} for this step")
+    slidings = [
+        own if read is None else read.sliding
+        for read, own in zip(reads, operation.slidings, strict=True)
+    ]
+    strides, dilations = tuple(s.stride for s in slidings), tuple(s.dilation for s in slidings)
+    if (strides, dilations) != (operation.stride, operation.dilation):
+        lifting.out.change(node, f"stride {strides}, dilation {dilations} for this step")
 
 
 @rule(TransposedConvolution)
-def transposed_convolution(lifting: Lifting, node: Node) -> Field:
+@over_cells
+def transposed_convolution(
+    lifting: Lifting, node: Node, operation: TransposedConvolution, axes: Sizes, x: Field
+) -> Field:
     """Lift a transposed convolution: itself, on the stored map.
 
     Exact when every output of a window reads cells of that window only, whatever lies outside,
@@ -118,54 +161,42 @@ def transposed_convolution(lifting: Lifting, node: Node) -> Field:
     met by another tap of the filter in each of them); with stride 1, at any step. Ends sharing
     otherwise.
     """
-    operation = cast(TransposedConvolution, node.operation)
-    x = lifting.feature_map(node.inputs[0])
-    weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
-    if weight is None:
-        raise EndsSharing("has no weights")
-    axes: list[Split] = []
-    scale = [1, 1]
-    for index, axis in enumerate((x.rows, x.columns)):
-        stride = operation.stride[index]
-        before, after = operation.padding[index]
-        span = operation.dilation[index] * (operation.kernel[index] - 1) + 1
-        extent = (axis.extent - 1) * stride - before - after + span
-        extent += operation.output_padding[index]
-        if axis.private:
-            axes.append(Split(extent, axis.middle))
-            continue
-        if not axis.shared:
-            raise EndsSharing("spreads cells that see the window's border")
-        if _reads_neighbours(operation, index, axis.extent, extent):
-            if lifting.exact:
-                raise EndsSharing("spreads cells outside the window into it")
-            lifting.approximate(node, "cells outside the window spread into it")
-        middle = axis.middle
-        if stride > 1 and middle.dilation != 1:
-            raise EndsSharing(
-                f"spreads cells that lie {middle.pitch} pixels apart, so only windows a multiple "
-                f"of that apart can share it"
-            )
-        axes.append(Split(0, Axis(extent, middle.pitch / stride, middle.step / stride, None)))
-        # Where the stored cells lie closer than the window's own, so do the taps.
-        scale[index] = middle.dilation
+    weight, bias = parameters(lifting, node)
+    weight = filters_over(weight, axes, len(x.axes))
+    spread = tuple(_spread(lifting, node, operation, i, axis) for i, axis in enumerate(x.axes))
+    # Where the stored cells lie closer than the window's own, so do the taps.
+    scale = x.dilation
     lifted = replace(
         operation,
-        padding=(_scaled(operation.padding[0], scale[0]), _scaled(operation.padding[1], scale[1])),
-        dilation=_scaled(operation.dilation, (scale[0], scale[1])),
-        output_padding=_scaled(operation.output_padding, (scale[0], scale[1])),
+        padding=tuple((a * n, b * n) for (a, b), n in zip(operation.padding, scale, strict=True)),
+        dilation=tuple(n * by for n, by in zip(operation.dilation, scale, strict=True)),
+        output_padding=tuple(n * by for n, by in zip(operation.output_padding, scale, strict=True)),
     )
     ((where, part),) = x.parts.items()
-    inputs = (part, lifting.constant(weight), lifting.constant(bias))
-    value = lifting.emit(node, lifted, inputs)
-    channels = weight.shape[1] * operation.groups
+    inputs = (part, lifting.out.constant(weight), lifting.out.constant(bias))
+    value = lifting.out.emit(node, lifted, inputs)
     lifting.count_products(x, prod(weight.shape))
-    return feature_map(x, channels, axes[0], axes[1], {where: value})
+    return feature_map(x, weight.shape[1] * operation.groups, spread, {where: value})
 
 
-def _scaled(pair: tuple[int, int], by: int | tuple[int, int]) -> tuple[int, int]:
-    first, second = (by, by) if isinstance(by, int) else by
-    return pair[0] * first, pair[1] * second
+def _spread(
+    lifting: Lifting, node: Node, operation: TransposedConvolution, index: int, axis: Split
+) -> Split:
+    """Return an axis whose cells a transposed convolution spreads."""
+    stride, (before, after) = operation.stride[index], operation.padding[index]
+    sliding = Sliding(operation.kernel[index], dilation=operation.dilation[index])
+    extent = (axis.extent - 1) * stride - before - after + sliding.span
+    extent += operation.output_padding[index]
+    if axis.private:
+        return axis.of_own(extent)
+    if not axis.shared:
+        raise EndsSharing("spreads cells that see the window's border")
+    if _reads_neighbours(operation, index, axis.extent, extent):
+        lifting.spreads_in(node)
+    if stride > 1:
+        must_lie_apart(axis, "spreads")
+    middle = axis.middle
+    return Split(0, Axis(extent, middle.pitch / stride, middle.step / stride, None))
 
 
 def _reads_neighbours(
@@ -182,69 +213,3 @@ def _reads_neighbours(
     far = max(taps) // stride + 1
     outside = [*range(-far, 0), *range(extent, extent + far)]
     return any(0 <= i * stride + tap - before < outputs for i in outside for tap in taps)
-
-
-@rule(Pad)
-def pad(lifting: Lifting, node: Node) -> Field:
-    """Lift padding: removed rows and columns are an offset; added channels are added.
-
-    The channels may stand last. Exact always: added rows and columns belong to each window.
-    """
-    operation = cast(Pad, node.operation)
-    x = lifting.field(node.inputs[0])
-    if len(x.layout.axes) == 4 and not x.layout.is_feature_map():
-        turned = x.layout.permute((0, 3, 1, 2))
-        if turned.is_feature_map():
-            batch, *spatial, channels = operation.pads
-            as_map = replace(operation, pads=(batch, channels, *spatial))
-            result = _pad(lifting, node, as_map, x.arranged(turned))
-            return result.arranged(result.layout.permute((0, 2, 3, 1)))
-    return _pad(lifting, node, operation, lifting.feature_map(node.inputs[0]))
-
-
-def _pad(lifting: Lifting, node: Node, operation: Pad, x: Field) -> Field:
-    x = lifting.store(x, x.layout.in_order())
-    batch, channels, *spatial = operation.pads
-    if any(batch):
-        raise EndsSharing("pads the batch")
-    if min(channels) < 0:
-        raise EndsSharing("removes channels by padding")
-    if any(n < 0 for pair in spatial for n in pair):
-        # Cutting first must leave what is then mirrored; what goes round meets the other end.
-        reaches = any(
-            max(pair) >= extent + min(0, *pair)
-            for pair, extent in zip(spatial, x.extent, strict=True)
-        )
-        if operation.mode == "circular" or (operation.mode == "reflect" and reaches):
-            raise EndsSharing("repeats cells that it removes")
-        kept = [
-            range(max(0, -a), extent - max(0, -b))
-            for (a, b), extent in zip(spatial, x.extent, strict=True)
-        ]
-        x = lifting.cut(x, kept[0], kept[1])
-        x = feature_map(x, x.layout.channels, x.rows, x.columns, x.parts)
-    (top, bottom), (left, right) = ((max(0, a), max(0, b)) for a, b in spatial)
-    added = Sliding(1, 1, 1, top, bottom), Sliding(1, 1, 1, left, right)
-    if operation.mode == "constant" or not lifting.exact:
-        padded = any((top, bottom, left, right))
-        dilated = (x.rows.middle.dilation, x.columns.middle.dilation) != (1, 1)
-        if operation.mode != "constant" and padded and dilated:
-            if operation.mode == "circular":
-                raise EndsSharing("goes round to cells that lie closer than the window's own")
-            # Mirrored and repeated cells must be those of the last whole window.
-            x = lifting.keep(x)
-        moved = lifting.slide(node, x, *added)
-    else:
-        step = lifting.grid.step
-        moved = (
-            x.rows.extended(top, bottom, operation.mode, step[0]),
-            x.columns.extended(left, right, operation.mode, step[1]),
-        )
-
-    def write(block: str, y: Read, x: Read, final: bool) -> str:
-        pads = ((0, 0), channels, y.sliding.padding, x.sliding.padding)
-        if not any(map(any, pads)):
-            return block
-        return lifting.emit(node, replace(operation, pads=pads), (block,), final=final)
-
-    return lifting.write(x, moved, x.layout.channels + sum(channels), write)

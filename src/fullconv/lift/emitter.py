@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from fullconv.graph import Graph, Node, Recipe
-from fullconv.lift.memory import Size
 from fullconv.lift.registry import EndsSharing
 from fullconv.operations import Operation, Permute, Reshape, Slice
 from fullconv.report import Change, Reason
@@ -21,41 +20,41 @@ class Emitter:
     ----------
     graph : Graph
         The classifier.
-    out : Graph
+    written : Graph
         The network over all windows, as far as it is written.
     waiting : dict of str to Node
         Operations on parameters alone: written only if something needs them.
-    products : int
-        Multiply-accumulates per window so far, in an image of many windows.
-    sizes : dict of str to Size
-        Elements of written values, where they are known.
+    reasons, changes : list
+        The notes that a report is made of.
+    differs : bool
+        Whether some result is not the crops' (approximate form only).
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.out = Graph(graph.image, batch=graph.batch)
+        self.written = Graph(graph.image, batch=graph.batch, window=graph.window)
         self.waiting: dict[str, Node] = {}
         self.reasons: list[Reason] = []
         self.changes: list[Change] = []
         self.differs = False
-        self.products = 0
-        self.sizes: dict[str, Size] = {}
         self._names = {graph.image, *graph.constants, *graph.shapes}
+        self._numbers: dict[str, int] = {}
+        self._constants: dict[Recipe, str] = {}
         self._computed: dict[str, Recipe] = {}
         self._helpers: dict[tuple[Operation, tuple[str | None, ...]], str] = {}
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Take back what was written when the block ends sharing."""
-        logs: tuple[list[Any], ...] = (self.out.nodes, self.reasons, self.changes)
-        marks, counted = [len(log) for log in logs], (self.differs, self.products)
+        logs: tuple[list[Any], ...] = (self.written.nodes, self.reasons, self.changes)
+        marks, differed = [len(log) for log in logs], self.differs
         try:
             yield
         except EndsSharing:
             for log, mark in zip(logs, marks, strict=True):
                 del log[mark:]
-            self.differs, self.products = counted
-            written = {name for node in self.out.nodes for name in node.outputs}
+            self.differs = differed
+            written = {name for node in self.written.nodes for name in node.outputs}
             self._helpers = {k: name for k, name in self._helpers.items() if name in written}
             raise
 
@@ -63,6 +62,13 @@ class Emitter:
         """Note that this layer's result is not the crops' (approximate form only)."""
         self.differs = True
         self.reasons.append(Reason(node.kind or node.operation.title, node.name, why))
+
+    def ends_sharing(
+        self, node: Node, why: str, then: str = "it runs on one tensor per window"
+    ) -> None:
+        """Note that windows share less from this layer on, and why."""
+        kind = node.kind or node.operation.title
+        self.reasons.append(Reason(kind, node.name, f"{why}; from here on {then}"))
 
     def change(self, node: Node, after: str) -> None:
         """Note what became of a layer."""
@@ -84,7 +90,7 @@ class Emitter:
         own, unchanged, the framework clones its own node.
         """
         name = self.unique(node.outputs[0]) if not final else node.outputs[0]
-        self.out.nodes.append(
+        self.written.nodes.append(
             replace(node, operation=operation, inputs=tuple(inputs), outputs=(name,))
         )
         return name
@@ -96,14 +102,15 @@ class Emitter:
         key = operation, inputs
         if key not in self._helpers:
             self._helpers[key] = result = self.unique(values[0])
-            self.out.nodes.append(Node(operation, inputs, (result,), ""))
+            self.written.nodes.append(Node(operation, inputs, (result,), ""))
         return self._helpers[key]
 
     def unique(self, base: str) -> str:
         """Return a value name that is not taken."""
-        number = 1
+        number = self._numbers.get(base, 1)
         while f"{base}_{number}" in self._names:
             number += 1
+        self._numbers[base] = number
         name = f"{base}_{number}"
         self._names.add(name)
         return name
@@ -132,14 +139,12 @@ class Emitter:
             return None
         if recipe.source in self._computed:
             return self._rearranged(recipe)
-        for name, held in self.out.constants.items():
-            if held == recipe:
-                return name
-        name = (
-            recipe.source if recipe.source not in self.out.constants else self.unique(recipe.source)
-        )
-        self.out.constants[name] = recipe
-        return name
+        if recipe not in self._constants:
+            taken = recipe.source in self.written.constants
+            name = self.unique(recipe.source) if taken else recipe.source
+            self.written.constants[name] = recipe
+            self._constants[recipe] = name
+        return self._constants[recipe]
 
     def _rearranged(self, recipe: Recipe) -> str:
         """Rearrange a computed parameter by operations of the graph."""
@@ -154,7 +159,7 @@ class Emitter:
                 operation = Slice(*numbers[:3])
             result = self.unique(recipe.source)
             node = Node(operation, (name,), (result,), recipe.source)
-            self.out.nodes.append(node)
+            self.written.nodes.append(node)
             name = result
         return name
 
@@ -168,19 +173,19 @@ class Emitter:
 
     def drop_unused(self) -> None:
         """Leave out what no output needs in the end."""
-        needed = set(self.out.outputs)
+        needed = set(self.written.outputs)
         kept = []
-        for node in reversed(self.out.nodes):
+        for node in reversed(self.written.nodes):
             if needed.intersection(node.outputs):
                 needed.update(name for name in node.inputs if name is not None)
                 kept.append(node)
-        self.out.nodes = kept[::-1]
-        constants = self.out.constants
-        self.out.constants = {name: r for name, r in constants.items() if name in needed}
+        self.written.nodes = kept[::-1]
+        constants = self.written.constants
+        self.written.constants = {name: r for name, r in constants.items() if name in needed}
 
     def _write_waiting(self, name: str) -> None:
-        if any(name in node.outputs for node in self.out.nodes):
+        if any(name in node.outputs for node in self.written.nodes):
             return
         node = self.waiting[name]
         inputs = tuple(i if i is None else self.parameter_value(i) for i in node.inputs)
-        self.out.nodes.append(replace(node, inputs=inputs, per_window=True))
+        self.written.nodes.append(replace(node, inputs=inputs, per_window=True))

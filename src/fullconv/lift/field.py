@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
+from fullconv.geometry import Sizes
 from fullconv.graph import Shape
 from fullconv.layout import Layout
 from fullconv.lift.split import Part, Split
 
-Where = tuple[Part, Part]
-SHARED: Where = (Part.MIDDLE, Part.MIDDLE)
+Where = tuple[Part, ...]
+"""A part along every axis of a field."""
 
 
 @dataclass(frozen=True)
@@ -23,36 +24,36 @@ class Field:
     ----------
     layout : Layout
         How the tensor's native axes are composed, and the order of the stored channels.
-    rows, columns : Split
-        The cells of a window along each axis, split where windows stop sharing.
-    parts : mapping of (Part, Part) to str
-        Names of the stored maps ``(N, C, Y, X)``, one for every pair of parts that hold cells; see
-        Note [Nine parts] in `fullconv.lift.split`.
+    axes : tuple of Split
+        The cells of a window along every axis, split where windows stop sharing.
+    parts : mapping of (Part, ...) to str
+        Names of the stored maps ``(N, C, *cells)``, one for every choice of a part that holds cells
+        along each axis; see Note [Parts of a window] in `fullconv.lift.split`.
     """
 
     layout: Layout
-    rows: Split
-    columns: Split
+    axes: tuple[Split, ...]
     parts: Mapping[Where, str]
 
     @property
-    def extent(self) -> tuple[int, int]:
-        """Rows and columns of cells in one window."""
-        return self.rows.extent, self.columns.extent
+    def extent(self) -> Sizes:
+        """Cells of one window along every axis."""
+        return tuple(axis.extent for axis in self.axes)
 
     @property
     def private(self) -> bool:
         """Whether neighbouring windows share nothing: one tensor per window."""
-        return self.rows.private and self.columns.private
+        return all(axis.private for axis in self.axes)
 
     @property
     def shared(self) -> bool:
         """Whether all windows share everything: one map."""
-        return self.rows.shared and self.columns.shared
+        return all(axis.shared or axis.fixed for axis in self.axes)
 
-    def density(self, where: Where, step: tuple[int, int]) -> int:
-        """Return the stored cells of a part per window, in an image of many windows."""
-        return self.rows.density(where[0], step[0]) * self.columns.density(where[1], step[1])
+    @property
+    def dilation(self) -> Sizes:
+        """Stored cells between neighbouring cells of a window, along every axis."""
+        return tuple(axis.dilation for axis in self.axes)
 
     def each(self, function: Callable[[Where, str], str], layout: Layout | None = None) -> Field:
         """Return the same geometry with every stored map replaced."""
@@ -64,10 +65,10 @@ class Field:
         return replace(self, layout=layout)
 
 
-def places(rows: Split, columns: Split) -> list[Where]:
+def places(axes: Iterable[Split]) -> list[Where]:
     """Return the parts of a map that hold cells; the shared one first."""
-    found = list(product(rows.parts, columns.parts))
-    return sorted(found, key=lambda where: sum(part is not Part.MIDDLE for part in where))
+    held = list(product(*(axis.parts for axis in axes)))
+    return sorted(held, key=lambda where: sum(part is not Part.MIDDLE for part in where))
 
 
 @dataclass(frozen=True)

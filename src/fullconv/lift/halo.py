@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
-from fullconv.geometry import NO_HALO, Grid, Halo, Pair
-from fullconv.graph import Graph, Node, Shape
-from fullconv.layout import Kind
-from fullconv.lift.sliding import layouts, reaches
-from fullconv.lift.stride import pitches
-from fullconv.operations import (
-    Convolution,
-    Pad,
-    Padding,
-    Permute,
-    Pool,
-    TransposedConvolution,
-)
+from fullconv.geometry import Grid, Halo, Pair, no_halo
+from fullconv.graph import Graph, Node
+from fullconv.lift.layouts import Layouts, cells_along, layouts
+from fullconv.lift.sliding import reaches
+from fullconv.lift.stride import Pitch, pitches
+from fullconv.operations import Convolution, Pad, Padding, Pool, TransposedConvolution
 
 EVERYTHING = 1 << 30
 """More cells than any image has: what is padded circularly at the border of the image reads the
 opposite border."""
 
 
-def halo(graph: Graph, grid: Grid) -> Halo:
-    """Return the pixels before and after a window that its score may depend on, in each direction.
+def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
+    """Return the pixels before and after a window that its score may depend on, along every axis.
 
     Derivation: walk from the outputs to the image. A score reads whole native tensors; where an
     operation pads by ``p`` cells, its outermost cells read ``p`` cells more, which are ``p`` times
@@ -34,42 +27,48 @@ def halo(graph: Graph, grid: Grid) -> Halo:
     spread over finer ones, some of these stand for all of it. A statistic over the cells around a
     cell (`fullconv.lift.sliding`) reaches half a window beyond the outermost ones; at the border of
     the image it is that of the last window inside, which reaches no further. The result is an upper
-    bound.
+    bound. Along axes that are ``fixed``, nothing lies beyond the window.
     """
-    cells, known = pitches(graph), layouts(graph)
-    beyond: dict[str, Halo] = dict.fromkeys(graph.outputs, NO_HALO)
+    pixels, known = pitches(graph), layouts(graph)
+    axes = range(grid.dimensions)
+    slides = [axis for axis in axes if axis not in fixed]
+    none = no_halo(grid.dimensions)
+    beyond: dict[str, Halo] = dict.fromkeys(graph.outputs, none)
     for node in reversed(graph.nodes):
-        reach = _widest(beyond.get(name, NO_HALO) for name in node.outputs)
-        if isinstance(node.operation, Permute):
-            # Rows may become columns: both get the further of the two.
-            (top, bottom), (left, right) = reach
-            reach = ((max(top, left), max(bottom, right)),) * 2
-        around = _around(reaches(node, known))
+        reach = _widest([none, *(beyond[name] for name in node.outputs if name in beyond)])
+        statistics = reaches(node, known, slides)
         for name in node.inputs:
-            if name is None or name not in cells:
+            if name is None or name not in pixels:
                 continue
-            # A part of a cell is had only with the whole cell.
-            whole = _whole(reach[0], cells[name][0]), _whole(reach[1], cells[name][1])
-            rows, columns = _pixels(cells[name], graph.shapes.get(name, ()), grid)
-            padding = _padding(node)
-            further = _further(whole[0], padding[0], rows), _further(whole[1], padding[1], columns)
-            if any(map(any, around)):
-                rows, columns = cells[node.outputs[0]]
-                further = (
-                    _further(further[0], around[0], rows),
-                    _further(further[1], around[1], columns),
-                )
-            beyond[name] = _widest([beyond.get(name, NO_HALO), further])
-    return beyond.get(graph.image, NO_HALO)
+            padding = _padding_along(node, known, grid.dimensions)
+            between = _between(pixels[name], known, name, graph, grid)
+            further = []
+            for axis in axes:
+                # A part of a cell is had only with the whole cell.
+                whole = _whole(reach[axis], pixels[name][axis])
+                own = _further(whole, padding[axis], between[axis])
+                cells = statistics.get(axis, 1)
+                around = (cells - 1) // 2, cells // 2
+                further.append(_further(own, around, pixels[node.outputs[0]][axis]))
+            beyond[name] = _widest([beyond.get(name, none), tuple(further)])
+    ends = beyond.get(graph.image, none)
+    return tuple((0, 0) if axis in fixed else ends[axis] for axis in axes)
 
 
-def _pixels(pitch: tuple[Fraction, Fraction], shape: Shape, grid: Grid) -> tuple[Fraction, ...]:
+def _between(
+    pitch: Pitch, known: Layouts, name: str, graph: Graph, grid: Grid
+) -> tuple[Fraction, ...]:
     """Return the pixels between cells; what has one cell per window lies on the window grid."""
-    if len(shape) != 4:
+    extents: Sequence[int] = graph.shapes.get(name, ())[2:]
+    if len(extents) != grid.dimensions:
         return pitch
+    layout = known.get(name)
+    if layout is not None and layout.native_axes(grid.dimensions, grid.dimensions) is not None:
+        cells = cells_along(layout)
+        extents = [cells.get(axis, 1) for axis in range(grid.dimensions)]
     return tuple(
         max(p, Fraction(step)) if extent == 1 else p
-        for p, extent, step in zip(pitch, shape[2:], grid.step, strict=True)
+        for p, extent, step in zip(pitch, extents, grid.step, strict=True)
     )
 
 
@@ -84,37 +83,49 @@ def _whole(reach: Pair, pitch: Fraction) -> Pair:
     return before, after
 
 
-def _around(cells: Mapping[Kind, int]) -> Padding:
-    """Return how many cells a sliding statistic reads beyond the outermost ones of a window."""
-    (top, bottom), (left, right) = (
-        ((cells.get(kind, 1) - 1) // 2, cells.get(kind, 1) // 2)
-        for kind in (Kind.ROWS, Kind.COLUMNS)
-    )
-    return (top, bottom), (left, right)
+def _padding_along(node: Node, known: Layouts, dimensions: int) -> Padding:
+    """Return how many cells beyond its input an operation reads, along every axis of the image.
+
+    Where it is not known along which axis that is, it may be any.
+    """
+    padding = _padding(node)
+    layout = known.get(node.first)
+    if not padding or layout is None:
+        return (_furthest([(0, 0), *padding]),) * dimensions
+    along = layout.native_axes(dimensions, dimensions)
+    reads = [(0, 0)] * dimensions
+    if along is None and len(padding) == dimensions and not isinstance(node.operation, Pad):
+        return (_furthest(padding),) * dimensions
+    if along is not None and len(along) == len(padding):
+        for axis, pair in zip(along, padding, strict=True):
+            if axis < dimensions:
+                reads[axis] = pair
+        return tuple(reads)
+    pads = node.operation.pads if isinstance(node.operation, Pad) else ((0, 0), (0, 0), *padding)
+    for atoms, pair in zip(layout.axes, pads, strict=False):
+        for atom in atoms:
+            if atom.spatial and atom.key < dimensions:
+                reads[atom.key] = _furthest([reads[atom.key], pair])
+    return tuple(reads)
 
 
 def _padding(node: Node) -> Padding:
-    """Return how many cells beyond its input an operation reads, ((top, bottom), (left, right))."""
+    """Return how many cells beyond its input an operation reads, along its native axes."""
     operation = node.operation
-    if isinstance(operation, Convolution):
-        return operation.padding
-    if isinstance(operation, Pool):
-        (top, bottom), (left, right) = operation.padding
-        return (top, bottom + operation.overhang[0]), (left, right + operation.overhang[1])
-    if isinstance(operation, Pad) and len(operation.pads) == 4:
-        rows, columns = operation.pads[2:]
+    if isinstance(operation, Convolution | Pool):
+        return tuple(sliding.padding for sliding in operation.slidings)
+    if isinstance(operation, Pad):
         if operation.mode == "circular":
-            return (EVERYTHING * any(rows),) * 2, (EVERYTHING * any(columns),) * 2
-        return rows, columns
+            return tuple((EVERYTHING * any(pair),) * 2 for pair in operation.pads[2:])
+        return operation.pads[2:]
     if isinstance(operation, TransposedConvolution):
         reach = [d * (k - 1) + 1 for k, d in zip(operation.kernel, operation.dilation, strict=True)]
-        return (reach[0], reach[0]), (reach[1], reach[1])
-    return (0, 0), (0, 0)
+        return tuple((cells, cells) for cells in reach)
+    return ()
 
 
-def _widest(halos: Iterable[Halo]) -> Halo:
-    rows, columns = zip(*halos, strict=True)
-    return _furthest(rows), _furthest(columns)
+def _widest(halos: Sequence[Halo]) -> Halo:
+    return tuple(map(_furthest, zip(*halos, strict=True)))
 
 
 def _furthest(sides: Iterable[Pair]) -> Pair:

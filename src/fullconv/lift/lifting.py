@@ -1,172 +1,64 @@
-"""The walk over a network that gives, for each tensor, its field."""
+"""What rules read, move and write through, in the exact form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from math import prod
 
-import numpy as np
-
-from fullconv.errors import ModelError
-from fullconv.geometry import Grid, Sliding
+from fullconv.geometry import Grid, Sizes, Sliding
 from fullconv.graph import Graph, Node
-from fullconv.layout import Atom, Kind, Layout, features, order, sizes
-from fullconv.lift.field import SHARED, Field, Joined, PerWindow, Shared, Where, places
-from fullconv.lift.memory import Footprint, footprint, size_of_part, size_per_window
-from fullconv.lift.registry import EndsSharing, find
-from fullconv.lift.sliding import sliding_statistics
-from fullconv.lift.split import Moved, Part, Read, Split
-from fullconv.lift.windows import Windows
+from fullconv.layout import Kind, Layout, LayoutError, cells, features
+from fullconv.lift.blocks import Blocks, reading
+from fullconv.lift.emitter import Emitter
+from fullconv.lift.field import Field, Joined, Lift, Shared, Where
+from fullconv.lift.memory import Size, cells_of
+from fullconv.lift.registry import EndsSharing
+from fullconv.lift.split import Moved, Read, Split
+from fullconv.lift.statistics import own_statistic
 from fullconv.operations import (
-    Cells,
-    FoldWindows,
-    Keep,
+    DivideCells,
     Operation,
-    SplitChannels,
-    TakeChannels,
+    Pad,
+    Padding,
+    PaddingMode,
+    Pool,
 )
-from fullconv.report import Change, Reason
+from fullconv.wording import axis_names
 
-Write = Callable[[str, Read, Read, bool], str]
-"""Writes an operation on a block: the block, what it holds along rows and along columns, and
-whether the result takes the name of the node's own."""
+Write = Callable[[str, tuple[Read, ...], bool], str]
+"""Writes an operation on a block: the block, what it holds along every axis, and whether the result
+takes the name of the node's own."""
 
 
-@dataclass(frozen=True)
-class Lifted:
-    """The network over all windows.
+class Lifting:
+    """The state of one walk: every window is computed as if it had been cropped.
 
     Attributes
     ----------
     graph : Graph
-        From an image ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
-    reasons : tuple of Reason
-        Where sharing ends (exact form) or where the result is not the crops' (approximate form).
-    changes : tuple of Change
-        What happened to each layer that is no longer itself.
-    approximate : bool
-        Whether some scores are not those of the crops.
-    per_window : bool
-        Whether some operations run once per window.
-    one_pass : bool
-        Whether all windows share everything.
-    products : int
-        Multiply-accumulates per window, in an image of many windows.
-    footprint : Footprint
-        The memory that a run takes.
-    """
-
-    graph: Graph
-    reasons: tuple[Reason, ...]
-    changes: tuple[Change, ...]
-    approximate: bool
-    per_window: bool
-    one_pass: bool
-    products: int
-    footprint: Footprint
-
-
-def lift(graph: Graph, grid: Grid, *, exact: bool, alone: bool = False) -> Lifted:
-    """Turn a window classifier into the network that answers for every window of an image.
-
-    Parameters
-    ----------
-    graph : Graph
-        The classifier at its native size, as a framework's reader gives it.
+        The classifier at its native size.
     grid : Grid
-        The window (the native size) and the wanted step.
-    exact : bool
-        Compute every window as if it had been cropped. Otherwise pad at the image's border only.
-    alone : bool
-        Run the whole classifier on each window alone, one after the other.
+        The window and the wanted step.
+    fixed : frozenset of int
+        Axes along which there is one window.
+    values : dict of str to Lift
+        What each value of the classifier has become.
+    out : Emitter
+        What is written, and noted.
+    blocks : Blocks
+        How fields are read.
+    products : Size
+        Multiply-accumulates so far, for any number of windows.
     """
-    return Lifting(graph, grid, exact).run(alone)
 
-
-class Lifting(Windows):
-    """The state of one walk; what rules read and emit through."""
-
-    def __init__(self, graph: Graph, grid: Grid, exact: bool) -> None:
-        super().__init__(graph)
-        self.grid = grid
-        self.exact = exact
-        self.values = {}
-        self.one_pass = True
-        self.sliding = frozenset() if exact else sliding_statistics(graph)
-
-    def run(self, alone: bool = False) -> Lifted:
-        """Walk the graph once, in order; or leave it whole, and run it on each window alone."""
-        image = self.graph.image
-        height, width = self.graph.window
-        self.values[image] = Field(
-            Layout.of_image(self.graph.shapes[image]),
-            Split.of_pixels(height),
-            Split.of_pixels(width),
-            {SHARED: image},
-        )
-        self._measure(image)
-        if alone:
-            self.run_alone(self.graph.nodes, self.graph.outputs)
-        for node in () if alone else self.graph.nodes:
-            self._visit(node)
-            for name in node.outputs:
-                self._measure(name)
-        self.out.outputs = [self._scores(name) for name in self.graph.outputs]
-        self.drop_unused()
-        return Lifted(
-            self.out,
-            tuple(self.reasons),
-            tuple(self.changes),
-            self.differs,
-            self.per_window,
-            self.one_pass and not self.per_window,
-            self.products,
-            footprint(self.out, self.sizes),
-        )
-
-    def _measure(self, name: str) -> None:
-        """Note how large the stored maps of a value are."""
-        value = self.values.get(name)
-        if isinstance(value, PerWindow):
-            self.sizes[value.value] = size_per_window(value.shape, self.graph.batch)
-        fields = value.fields if isinstance(value, Joined) else [value]
-        for x in fields:
-            if isinstance(x, Field):
-                self.one_pass = self.one_pass and x.shared
-                for where, part in x.parts.items():
-                    axes = x.rows, x.columns
-                    size = size_of_part(x.layout.channels, axes, where, self.grid.step)
-                    self.sizes[part] = size
-
-    def _visit(self, node: Node) -> None:
-        inputs = [self.values[name] for name in node.inputs if name in self.values]
-        if not inputs:
-            self.waiting.update(dict.fromkeys(node.outputs, node))
-            return
-        if not any(_alone(value) for value in inputs):
-            try:
-                with self.attempt():
-                    known = len(self.reasons)
-                    self.values[node.outputs[0]] = find(node.operation)(self, node)
-                    if len(self.reasons) == known:
-                        self._note_gathering(node)
-                    return
-            except EndsSharing as why:
-                self.note_end(node, str(why))
-        self.run_per_window(node)
-
-    def _note_gathering(self, node: Node) -> None:
-        """Note where windows have too little in common for sharing to pay."""
-        value = self.values[node.outputs[0]]
-        if isinstance(value, Field) and value.private and value.extent != (1, 1):
-            self.change(node, "one tensor per window from here on: windows have little in common")
-
-    def note_end(
-        self, node: Node, why: str, then: str = "it runs on one tensor per window"
-    ) -> None:
-        """Note that windows share less from this layer on, and why."""
-        kind = node.kind or node.operation.title
-        self.reasons.append(Reason(kind, node.name, f"{why}; from here on {then}"))
+    def __init__(self, graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> None:
+        self.graph, self.grid, self.fixed = graph, grid, frozenset(fixed)
+        self.values: dict[str, Lift] = {}
+        self.out = Emitter(graph)
+        self.out.written.fixed = tuple(sorted(self.fixed))
+        self.blocks = Blocks(grid, self.out)
+        self.products = Size.per_window(0, grid.dimensions)
 
     # What rules read.
 
@@ -184,57 +76,57 @@ class Lifting(Windows):
             raise EndsSharing("works on several flattened maps at once")
         return value
 
-    def feature_map(self, name: str | None) -> Field:
-        """Return an input as ``(N, C, rows, columns)`` with channels in native order."""
-        value = self.field(name)
-        if not value.layout.is_feature_map():
-            raise EndsSharing("needs (N, C, rows, columns), and its axes are arranged otherwise")
-        return self.store(value, value.layout.in_order())
+    def axis_names(self) -> tuple[str, ...]:
+        """Return what the cells along every axis of the image are called."""
+        return axis_names(self.grid.dimensions)
+
+    def worded(self, why: LayoutError) -> EndsSharing:
+        """Return why a change of axes ends sharing, in words for this image."""
+        return EndsSharing(why.reason(self.axis_names()))
 
     # What rules do to fields.
 
-    def slide(self, node: Node, x: Field, rows: Sliding, columns: Sliding) -> tuple[Moved, Moved]:
+    def slide(self, node: Node, x: Field, slidings: Sequence[Sliding]) -> list[Moved]:
         """Move a kernel over a field; return the new axes and what each of their parts reads.
 
-        The exact form moves it in every window's own padding. The approximate form puts the padding
-        at the border of the image instead, and differs from the crops wherever a window does not
-        touch that border on all sides.
+        It moves in every window's own padding.
         """
-        padded = [s.read_padding(a.extent) for s, a in ((rows, x.rows), (columns, x.columns))]
-        if any(map(any, padded)) and not self.exact:
-            (top, bottom), (left, right) = padded
-            amount = f"{top}+{bottom} rows and {left}+{right} columns"
-            self.approximate(
-                node, f"padding ({amount}) is put at the border of the image, not of each window"
-            )
-        step = self.grid.step
-        if self.exact:
-            return x.rows.slide(rows, step[0]), x.columns.slide(columns, step[1])
-        dense = node.outputs[0] in self.sliding
-        moved = []
-        for axis, sliding, pixels in ((x.rows, rows, step[0]), (x.columns, columns, step[1])):
-            middle, stored = axis.middle.slide(sliding, pixels, dense=dense)
-            moved.append(Moved(Split(0, middle), {Part.MIDDLE: Read(None, stored)}))
-        return moved[0], moved[1]
-
-    def cut(self, x: Field, rows: range, columns: range) -> Field:
-        """Keep some rows and columns of cells."""
-        moved = [
-            axis.cut(kept.start, kept.stop, kept.step, step, gather=self.exact)
-            for axis, kept, step in zip(
-                (x.rows, x.columns), (rows, columns), self.grid.step, strict=True
-            )
+        return [
+            axis.slide(sliding, step)
+            for axis, sliding, step in zip(x.axes, slidings, self.blocks.steps(x), strict=True)
         ]
-        return self.moved(x, moved[0], moved[1])
 
-    def write(self, x: Field, moved: tuple[Moved, Moved], channels: int, write: Write) -> Field:
-        """Write an operation on every part of its result; return ``(N, channels, ...)``."""
-        rows, columns = moved
+    def slide_pool(self, node: Node, x: Field, operation: Pool) -> list[Moved]:
+        """Move the box of a pool over a field, as `slide` does."""
+        return self.slide(node, x, operation.slidings)
+
+    def cut(self, x: Field, kept: Sequence[range]) -> Field:
+        """Keep some of the cells along every axis."""
+        moved = [
+            self.cut_axis(axis, cells, step)
+            for axis, cells, step in zip(x.axes, kept, self.blocks.steps(x), strict=True)
+        ]
+        return self.blocks.moved(x, moved)
+
+    def cut_axis(self, axis: Split, kept: range, step: int) -> Moved:
+        """Keep some of the cells of an axis, gathered where that is cheaper."""
+        return axis.cut(kept.start, kept.stop, kept.step, step)
+
+    def extended(
+        self, node: Node, x: Field, pads: Padding, mode: PaddingMode
+    ) -> tuple[Field, list[Moved]]:
+        """Add cells at both ends of every axis that repeat others of the window."""
+        return x, [
+            axis.extended(before, after, mode, step)
+            for axis, (before, after), step in zip(x.axes, pads, self.blocks.steps(x), strict=True)
+        ]
+
+    def write(self, x: Field, moved: Sequence[Moved], channels: int, write: Write) -> Field:
+        """Write an operation on every part of its result; return ``(N, channels, *cells)``."""
         parts: dict[Where, str] = {}
-        for where in places(rows.axis, columns.axis):
-            y, x_ = rows.reads[where[0]], columns.reads[where[1]]
-            parts[where] = write(self.block(x, y, x_), y, x_, not parts)
-        return feature_map(x, channels, rows.axis, columns.axis, parts)
+        for where, reads in reading(moved).items():
+            parts[where] = write(self.blocks.block(x, reads), reads, not parts)
+        return feature_map(x, channels, tuple(m.axis for m in moved), parts)
 
     def each(
         self, node: Node, operation: Operation, *operands: Field | str | None, named: bool = True
@@ -248,128 +140,92 @@ class Lifting(Windows):
 
         def write(where: Where, _: str) -> str:
             inputs = [x.parts[where] if isinstance(x, Field) else x for x in operands]
-            return self.emit(node, operation, inputs, final=named and where == first)
+            return self.out.emit(node, operation, inputs, final=named and where == first)
 
         return main.each(write)
 
+    def padded_pool(
+        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read], final: bool
+    ) -> str:
+        """Write a pool that covers padding, on a block whose windows have their own."""
+        moves = [read.sliding for read in reads]
+        lifted = operation.plain(moves, x.layout.channels)
+        empty = float("-inf") if operation.kind == "max" else 0.0
+        pads = ((0, 0), (0, 0), *(sliding.padding for sliding in moves))
+        block = self.out.helper(block, Pad(pads, value=empty))
+        if operation.kind != "average" or operation.divisor is not None:
+            return self.out.emit(node, lifted, (block,), final=final)
+        total = self.out.emit(node, replace(lifted, kind="sum"), (block,), final=False)
+        counts: list[Sizes] = []
+        for axis, (extent, read) in enumerate(zip(x.extent, reads, strict=True)):
+            if read.cells is None:
+                counts.append((operation.kernel[axis],))
+                continue
+            first = read.cells[0] - read.sliding.before
+            outputs = read.sliding.output(len(read.cells))
+            counts.append(operation.covered(axis, extent, first, read.sliding, outputs))
+        return self.out.emit(node, DivideCells(tuple(counts)), (total,), final=final)
+
+    def dense(self, node: Node) -> bool:
+        """Whether a statistic of the window is kept at every cell, to gate the map around it."""
+        return False
+
+    # Where the two forms part.
+
+    def unlike(self, axes: Sequence[Split]) -> list[Moved]:
+        """Bring axes together whose middles lie at different places: every window has its own."""
+        return [axis.gathered() for axis in axes]
+
+    def broadcast(self, node: Node, fields: Sequence[Field], main: Field) -> list[Field]:
+        """Give every window its own cells along the axes where a number stands for all of them.
+
+        Every window scales its cells by its own number (a gate): they are shared no more.
+        """
+        over = [
+            index
+            for index, axis in enumerate(main.axes)
+            if not axis.fixed and any(x.extent[index] != axis.extent for x in fields)
+        ]
+        if any(x.extent[index] not in (1, main.extent[index]) for x in fields for index in over):
+            raise EndsSharing("joins maps of different extent")
+        free = [index for index, axis in enumerate(main.axes) if not axis.fixed]
+        statistic = own_statistic(self.graph, node) if over else None
+        if statistic is not None:
+            self.out.ends_sharing(node, f"normalizes each window by its own {statistic}")
+        elif over and over == free:
+            self.out.ends_sharing(
+                node, "gates the cells of a window by a number of the whole window"
+            )
+        elif over:
+            along = " and ".join(self.axis_names()[index] for index in over)
+            self.out.ends_sharing(
+                node,
+                f"gates the cells of a window by a number of all its {along}",
+                f"its {along} are not shared",
+            )
+        return [self.blocks.gathered(x, over) for x in fields]
+
+    def statistics(self, node: Node, *, placed: bool) -> None:
+        """Take statistics over a window; ``placed``: with parameters for every place in it."""
+        raise EndsSharing("takes statistics over the window")
+
+    def spreads_in(self, node: Node) -> None:
+        """Spread cells outside the window into it."""
+        raise EndsSharing("spreads cells outside the window into it")
+
     def count_products(self, x: Field, products: int) -> None:
         """Count so many multiply-accumulates for every stored cell of a field."""
-        self.products += products * sum(x.density(where, self.grid.step) for where in x.parts)
-
-    def store(self, x: Field, wanted: Sequence[Atom]) -> Field:
-        """Reorder the stored channels."""
-        if tuple(wanted) == x.layout.stored:
-            return x
-        stored = x.layout.stored
-        index = np.arange(x.layout.channels).reshape(sizes(stored))
-        index = index.transpose(order(stored, tuple(wanted))).reshape(-1)
-        take = TakeChannels(tuple(int(i) for i in index))
-        return x.each(
-            lambda _, value: self.helper(value, take), replace(x.layout, stored=tuple(wanted))
-        )
-
-    def align(self, fields: Sequence[Field]) -> list[Field]:
-        """Bring fields to the same parts, cell for cell.
-
-        Along each axis the margins become the largest of any; where that leaves no middle, or the
-        middles lie at different places, every window is given its own cells.
-
-        Raises
-        ------
-        EndsSharing
-            If the cells of one window lie at different places (approximate form).
-        """
-        fields = self._same_margins(fields)
-        unequal = [
-            not axes[0].private and not all(axis.middle.as_long_as(axes[0].middle) for axis in axes)
-            for axes in ([x.rows for x in fields], [x.columns for x in fields])
-        ]
-        return [self.keep(x, *unequal) if any(unequal) else x for x in fields]
-
-    def _same_margins(self, fields: Sequence[Field]) -> list[Field]:
-        moved: list[list[Moved]] = []
-        for axes, step in (
-            ([x.rows for x in fields], self.grid.step[0]),
-            ([x.columns for x in fields], self.grid.step[1]),
-        ):
-            if all(axis.private for axis in axes):
-                moved.append([axis.as_it_is() for axis in axes])
-                continue
-            if len({axis.extent for axis in axes}) > 1:
-                raise EndsSharing("joins maps of different extent")
-            low, high = max(a.low for a in axes), max(a.high for a in axes)
-            alike = [axis.narrowed(low, high, step) for axis in axes]
-            middles = [m.axis.middle for m in alike]
-            places_ = {(a.step, a.pitch if a.extent > 1 else None) for a in middles if a.extent}
-            if len({m.axis.low for m in alike}) > 1 or len(places_) > 1:
-                if not self.exact:
-                    raise EndsSharing("joins maps whose cells lie at different distances")
-                alike = [axis.gathered() for axis in axes]
-            moved.append(alike)
-        return [
-            self.moved(x, rows, columns) for x, rows, columns in zip(fields, *moved, strict=True)
-        ]
-
-    # The results.
-
-    def _scores(self, name: str) -> str:
-        if name not in self.values:
-            raise ModelError(
-                "convert: an output of the model does not depend on the image, so there is "
-                "nothing to answer per window. Check the model's outputs."
-            )
-        value = self.values[name]
-        if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
-            return self._window_map(name, self.on_grid(value))
-        x = self.gather(name)
-        if not x.leads:
-            x = self.stand(x, None)
-        return self.helper(x.value, FoldWindows(self._answer(name)), image=True)
-
-    def _answer(self, name: str) -> tuple[int, ...]:
-        """Return the shape of one window's scores, without trailing axes of one cell."""
-        shape = list(self.graph.shapes[name])
-        batch = self.graph.batch
-        if batch > 1:
-            inner = shape.pop(0) // batch
-            shape[:0] = [inner] if inner > 1 else []
-        elif 1 in shape:
-            shape.remove(1)  # the axis of the images: the first where there is more than one
-        while len(shape) == 3 and shape[-2:] == [1, 1]:
-            shape = shape[:1]
-        return tuple(shape)
-
-    def _window_map(self, name: str, x: Field) -> str:
-        x = self.store(x, x.layout.in_order())
-        (value,) = x.parts.values()
-        rows, columns = x.rows.middle, x.columns.middle
-        strides = rows.stride(self.grid.step[0]), columns.stride(self.grid.step[1])
-        if strides != (1, 1):
-            value = self.helper(value, Cells((0, 0), (0, 0), strides))
-        per_window = [
-            axis.reach == window or (axis.kept == 1 and stride == 1)
-            for axis, window, stride in zip((rows, columns), self.grid.window, strides, strict=True)
-        ]
-        if not all(per_window):
-            value = self.helper(value, Keep((1, 1), (1, 1)), image=True)
-        shape = self._answer(name)
-        if shape != (x.layout.channels,):
-            value = self.helper(value, SplitChannels(shape))
-        return value
+        for where in x.parts:
+            cells = [cells_of(*each) for each in zip(x.axes, where, self.grid.step, strict=False)]
+            beyond = prod(x.extent[self.grid.dimensions :])
+            self.products = self.products.plus(Size.of_cells(products * beyond, cells))
 
 
 def feature_map(
-    x: Field, channels: int, rows: Split, columns: Split, parts: Mapping[Where, str]
+    x: Field, channels: int, axes: tuple[Split, ...], parts: Mapping[Where, str]
 ) -> Field:
-    """Return a field ``(N, channels, rows, columns)``."""
+    """Return a field ``(N, channels, *cells)``."""
     atoms = (atom for axis in x.layout.axes for atom in axis)
     batch = next((atom.size for atom in atoms if atom.kind is Kind.BATCH), 1)
-    layout = Layout.feature_map(batch, features(channels), rows.extent, columns.extent)
-    return Field(layout, rows, columns, parts)
-
-
-def _alone(value: Shared | PerWindow) -> bool:
-    """Whether neighbouring windows share nothing of a value, so that it is one per window."""
-    if isinstance(value, Joined):
-        return all(part.private for part in value.fields)
-    return isinstance(value, PerWindow) or value.private
+    spatial = [cells(index, axis.extent) for index, axis in enumerate(axes)]
+    return Field(Layout.feature_map(batch, features(channels), spatial), axes, parts)

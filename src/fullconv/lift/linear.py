@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
+from fullconv.geometry import Sizes
 from fullconv.graph import Node, Recipe
 from fullconv.layout import Atom, Kind, Layout, features, order, sizes
+from fullconv.lift.arranging import align
 from fullconv.lift.contraction import combined
 from fullconv.lift.convolution import contract_filters
 from fullconv.lift.field import Field, Joined
@@ -15,18 +18,18 @@ from fullconv.operations import Linear
 
 
 @rule(Linear)
-def linear(lifting: Lifting, node: Node) -> Field:
+def linear(lifting: Lifting, node: Node, operation: Linear) -> Field:
     """Lift a fully connected layer.
 
-    Its input axis is a product of features, rows and columns in the order in which the network
-    flattened them; reshaped by that order its weights *are* the filters of a convolution with the
-    native extent as kernel (design: lifting). Rows and columns vanish: one vector per window is
-    left. Over features alone the kernel is 1x1. Over several flattened maps it is a sum.
+    Its input axis is a product of features and cells in the order in which the network flattened
+    them; reshaped by that order its weights *are* the filters of a convolution with the native
+    extent as kernel. The cells vanish: one vector per window is left. Over features alone the
+    kernel is 1x1. Over several flattened maps it is a sum.
 
     Exact always. Ends sharing when some of the features stand on another axis.
     """
     x = lifting.shared(node.inputs[0])
-    weight, bias = (lifting.parameter(name) for name in node.inputs[1:3])
+    weight, bias = (lifting.out.parameter(name) for name in node.inputs[1:3])
     if weight is None:
         raise EndsSharing("has no weights")
     if isinstance(x, Field):
@@ -48,27 +51,25 @@ def _contract(
         raise EndsSharing("mixes the images of a batch")
     if {atom for atom in axis if not atom.spatial} != set(x.layout.stored):
         raise EndsSharing("reads some of the features at a time")
-    rows, columns = (
-        next((atom for atom in axis if atom.kind is kind), None)
-        for kind in (Kind.ROWS, Kind.COLUMNS)
-    )
-    kernel = (rows.size if rows else 1, columns.size if columns else 1)
-    filters = _filters(weight, axis, (*x.layout.stored, *filter(None, (rows, columns))), kernel)
-    over = rows is not None, columns is not None
-    result = contract_filters(lifting, node, x, over, filters, bias, final=final)
-    outputs, channels = filters.shape[:2]
-    lifting.change(node, f"Conv2d, {outputs} filters of {kernel[0]}x{kernel[1]}x{channels}")
+    cells = {atom.key: atom for atom in axis if atom.spatial}
+    kernel = tuple(cells[index].size if index in cells else 1 for index in range(len(x.axes)))
+    stored = (*x.layout.stored, *(cells[index] for index in sorted(cells)))
+    filters = _filters(weight, axis, stored, kernel)
+    result = contract_filters(lifting, node, x, cells, filters, bias, final=final)
+    outputs = filters.shape[0]
+    size = "x".join(map(str, (*kernel, filters.shape[1])))
+    lifting.out.change(node, f"Conv{len(kernel)}d, {outputs} filters of {size}")
     axes = (*x.layout.axes[:-1], features(outputs))
     return replace(result, layout=Layout(axes, axes[-1]))
 
 
 def _filters(
-    weight: Recipe, axis: tuple[Atom, ...], stored: tuple[Atom, ...], kernel: tuple[int, int]
+    weight: Recipe, axis: tuple[Atom, ...], stored: tuple[Atom, ...], kernel: Sizes
 ) -> Recipe:
-    """Weights ``(out, in)`` as filters ``(out, C, kh, kw)``; ``in`` is flattened as ``axis`` is."""
+    """Weights ``(out, in)`` as filters ``(out, C, *kernel)``; ``in`` is flattened as ``axis``."""
     outputs = weight.shape[0]
     turned = tuple(1 + place for place in order(axis, stored))
-    channels = weight.shape[1] // (kernel[0] * kernel[1])
+    channels = weight.shape[1] // prod(kernel)
     return (
         weight.reshape(outputs, *sizes(axis))
         .permute(0, *turned)
@@ -83,10 +84,10 @@ def _sum(lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe |
     terms: list[Field] = []
     for part in x.fields:
         size = part.layout.shape[x.axis]
-        columns = weight.take(1, start, start + size)
-        terms.append(_contract(lifting, node, part, columns, None if terms else bias, final=False))
+        piece = weight.take(1, start, start + size)
+        terms.append(_contract(lifting, node, part, piece, None if terms else bias, final=False))
         start += size
-    terms = lifting.align(terms)
+    terms = align(lifting, terms)
     return terms[0].each(
         lambda where, _: combined(lifting, node, [term.parts[where] for term in terms], "sum")
     )

@@ -1,57 +1,86 @@
-"""How much memory a run takes, as a polynomial in the rows and columns of windows."""
+"""How much memory a run takes, as a polynomial in the numbers of windows along every axis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from math import prod
-from typing import NamedTuple
 
+from fullconv.geometry import Pair
 from fullconv.graph import Graph
-from fullconv.lift.field import Where
+from fullconv.lift.field import Field, Where
 from fullconv.lift.split import Part, Split
-from fullconv.operations import Operation, SlidingNormalization, SlidingTotal
+from fullconv.operations import Operation, SlidingNormalization, SlidingSpread, SlidingTotal
 
 
-class Size(NamedTuple):
-    """Elements ``both * r * c + rows * r + columns * c + rest`` for ``r`` by ``c`` windows."""
+class Size(tuple[int, ...]):
+    """A number of elements that grows with the windows: one coefficient per set of axes.
 
-    both: int
-    rows: int = 0
-    columns: int = 0
-    rest: int = 0
+    The sets stand in the order of ``itertools.product``, all axes first: ``(a, b, c, d)`` is
+    ``a * rows * columns + b * rows + c * columns + d`` for so many rows and columns of windows.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of_cells(cls, channels: int, cells: Sequence[Pair]) -> Size:
+        """Return the elements of a map whose cells along an axis are ``a * windows + b``."""
+        return cls(channels * prod(chosen) for chosen in product(*cells))
+
+    @classmethod
+    def per_window(cls, number: int, dimensions: int) -> Size:
+        """Return so many elements for every window."""
+        return cls.of_cells(number, ((1, 0),) * dimensions)
 
     def plus(self, other: Size) -> Size:
         """Add the elements of two tensors."""
-        return Size(*(a + b for a, b in zip(self, other, strict=True)))
+        return Size(a + b for a, b in zip(self, other, strict=True))
 
     def times(self, number: int) -> Size:
         """Return the elements of so many tensors."""
-        return Size(*(number * n for n in self))
+        return Size(number * n for n in self)
 
-    def at(self, rows: int, columns: int) -> int:
-        """Count the elements for so many windows."""
-        return (self.both * columns + self.rows) * rows + self.columns * columns + self.rest
+    def at(self, windows: Sequence[int]) -> int:
+        """Count the elements for so many windows along every axis."""
+        sets = product(*((count, 1) for count in windows))
+        return sum(n * prod(chosen) for n, chosen in zip(self, sets, strict=True))
+
+    @property
+    def by_growth(self) -> tuple[int, ...]:
+        """The coefficients of the numbers of windows less one.
+
+        They are not negative, so one size is at least as large as another for every number of
+        windows where each of these is.
+        """
+        rows = list(self)
+        apart = len(rows)
+        while apart > 1:
+            apart //= 2
+            for first in range(0, len(rows), 2 * apart):
+                for index in range(first + apart, first + 2 * apart):
+                    rows[index] += rows[index - apart]
+        return tuple(rows)
 
 
 Footprint = tuple[Size, ...]
 """What is held at once at one time or another; the most of them is what a run takes."""
 
-BESIDE: Mapping[type[Operation], int] = {SlidingTotal: 2, SlidingNormalization: 6}
+BESIDE: Mapping[type[Operation], int] = {
+    SlidingTotal: 2,
+    SlidingSpread: 4,
+    SlidingNormalization: 6,
+}
 """Tensors as large as their first input that operations hold beside it and their result."""
 
 
-def elements(footprint: Footprint, rows: int, columns: int) -> int:
+def elements(footprint: Footprint, windows: Sequence[int]) -> int:
     """Return the most elements that are held at once, for so many windows of one image."""
-    return max((size.at(rows, columns) for size in footprint), default=0)
+    return max((size.at(windows) for size in footprint), default=0)
 
 
-def size_of_cells(channels: int, rows: tuple[int, int], columns: tuple[int, int]) -> Size:
-    """Return the elements of a map whose cells along an axis are ``a * windows + b``."""
-    (a, b), (c, d) = rows, columns
-    return Size(channels * a * c, channels * a * d, channels * b * c, channels * b * d)
-
-
-def cells_of(axis: Split, part: Part, window_step: int) -> tuple[int, int]:
+def cells_of(axis: Split, part: Part, window_step: int) -> Pair:
     """Return ``(a, b)``: a part stores ``a * windows + b`` cells along an axis."""
     if part is not Part.MIDDLE:
         return len(axis.parts[part]), 0
@@ -59,19 +88,11 @@ def cells_of(axis: Split, part: Part, window_step: int) -> tuple[int, int]:
     return stride, span - stride
 
 
-def size_of_part(
-    channels: int, axes: tuple[Split, Split], where: Where, step: tuple[int, int]
-) -> Size:
-    """Return the elements of one part of a field."""
-    rows, columns = (
-        cells_of(axis, part, pixels) for axis, part, pixels in zip(axes, where, step, strict=True)
-    )
-    return size_of_cells(channels, rows, columns)
-
-
-def size_per_window(shape: Iterable[int], batch: int) -> Size:
-    """Return the elements of one native tensor per window."""
-    return Size(prod(shape) // max(1, batch))
+def size_of_part(x: Field, where: Where, steps: Sequence[int]) -> Size:
+    """Return the elements of one part of a field; axes beyond the image's hold one window."""
+    cells = [cells_of(*each) for each in zip(x.axes, where, steps, strict=False)]
+    beyond = prod(x.extent[len(steps) :])
+    return Size.of_cells(x.layout.channels * beyond, cells)
 
 
 def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
@@ -82,36 +103,41 @@ def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
     result is taken to be as much again as it reads and writes (a framework packs and pads), and
     `BESIDE` more.
     """
-    known = dict(sizes)
+    known, nothing = dict(sizes), sizes[graph.image].times(0)
     last: dict[str, int] = {name: len(graph.nodes) for name in graph.outputs}
     for index, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            if name is not None:
-                last[name] = max(index, last.get(name, 0))
-    held: dict[str, Size] = {graph.image: known[graph.image]}
+        last.update((name, index) for name in node.inputs if name is not None)
+        # An output of the network is held to the end.
+    last.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
+    ending: dict[int, list[str]] = {}
+    for name, index in last.items():
+        ending.setdefault(index, []).append(name)
+    held, total = {graph.image}, known[graph.image]
     peaks: set[Size] = set()
     for index, node in enumerate(graph.nodes):
         own = [known[name] for name in node.inputs if name in known and name != graph.image]
         for name in node.outputs:
-            known.setdefault(name, own[0] if own else Size(0))
-            held[name] = known[name]
-        total = Size(0)
-        for size in [*held.values(), *own, *(known[name] for name in node.outputs)]:
-            total = total.plus(size)
+            known.setdefault(name, own[0] if own else nothing)
+            held.add(name)
+            total = total.plus(known[name])
+        beside = [*own, *(known[name] for name in node.outputs)]
         if own:
-            total = total.plus(own[0].times(BESIDE.get(type(node.operation), 0)))
-        peaks.add(total)
-        held = {name: size for name, size in held.items() if last.get(name, -1) > index}
-    return tuple(
-        peak
-        for peak in sorted(peaks, reverse=True)
-        if not any(_covers(other, peak) for other in peaks)
-    )
+            beside.append(own[0].times(BESIDE.get(type(node.operation), 0)))
+        peaks.add(functools.reduce(Size.plus, beside, total))
+        unread = [name for name in node.outputs if name not in last]
+        done = held.intersection([*ending.get(index, []), *unread])
+        for name in done:
+            total = total.plus(known[name].times(-1))
+        held -= done
+    return _largest(peaks)
 
 
-def _covers(large: Size, small: Size) -> bool:
-    """Whether one is larger for every number of windows."""
-    return large != small and all(
-        sum(large[i] for i in which) >= sum(small[i] for i in which)
-        for which in ((0,), (0, 1), (0, 2), (0, 1, 2, 3))
-    )
+def _largest(peaks: Iterable[Size]) -> Footprint:
+    """Return the sizes that no other is at least as large as, for every number of windows."""
+    kept: dict[Size, tuple[int, ...]] = {}
+    # What is larger in every coefficient comes first in this order.
+    for peak in sorted(peaks, key=lambda size: size.by_growth, reverse=True):
+        growth = peak.by_growth
+        if not any(all(map(operator.ge, larger, growth)) for larger in kept.values()):
+            kept[peak] = growth
+    return tuple(sorted(kept, reverse=True))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from fullconv.graph import Node
 from fullconv.layout import Kind, Layout, features
+from fullconv.lift.arranging import align, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
@@ -13,15 +12,15 @@ from fullconv.operations import Concat
 
 
 @rule(Concat)
-def concat(lifting: Lifting, node: Node) -> Shared:
+def concat(lifting: Lifting, node: Node, operation: Concat) -> Shared:
     """Lift a concatenation.
 
     Of features: of the stored maps, brought to one size. Of flattened maps: nothing is computed
-    until a linear layer sums over them. Exact always. Ends sharing along rows, columns or batch,
-    or with parameters.
+    until a linear layer sums over them. Exact always. Ends sharing along cells or the
+    batch, or with parameters.
     """
-    axis = cast(Concat, node.operation).axis
-    if any(lifting.is_parameter(name) for name in node.inputs):
+    axis = operation.axis
+    if any(lifting.out.is_parameter(name) for name in node.inputs):
         raise EndsSharing("joins the map with parameters")
     operands = [lifting.shared(name) for name in node.inputs]
     fields = [part for x in operands for part in (x.fields if isinstance(x, Joined) else (x,))]
@@ -44,15 +43,14 @@ def _channels(lifting: Lifting, node: Node, fields: list[Field], axis: int) -> F
     for x in fields:
         own = x.layout.axes[axis]
         others = tuple(a for a in x.layout.in_order() if a not in own)
-        arranged.append(lifting.store(x, (*own, *others)))
+        arranged.append(store(lifting, x, (*own, *others)))
     first = arranged[0].layout
     for x in arranged[1:]:
         for mine, theirs in zip(x.layout.axes, first.axes, strict=True):
-            if mine is not x.layout.axes[axis] and [(a.kind, a.size) for a in mine] != [
-                (a.kind, a.size) for a in theirs
-            ]:
+            unlike = [a.counted for a in mine] != [a.counted for a in theirs]
+            if unlike and mine is not x.layout.axes[axis]:
                 raise EndsSharing("joins tensors whose axes are arranged otherwise")
-    arranged = lifting.align(arranged)
+    arranged = align(lifting, arranged)
     total = features(sum(int(x.layout.shape[axis]) for x in arranged))
     others = tuple(a for a in first.stored if a not in first.axes[axis])
     axes = list(first.axes)

@@ -6,28 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from math import prod
-from typing import cast
 
-from fullconv.doubling import around
-from fullconv.geometry import Axis
 from fullconv.graph import Node, Recipe
 from fullconv.layout import Atom, Kind, Layout, order, sizes
+from fullconv.lift.arranging import align, store, with_as_many_axes
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.lift.split import Split
-from fullconv.operations import (
-    AlongAxis,
-    Identity,
-    PerChannel,
-    Pointwise,
-    Stretch,
-)
+from fullconv.operations import AlongAxis, Identity, Operation, PerChannel, Pointwise
 
 
-@rule(Identity)
-@rule(Pointwise)
-def pointwise(lifting: Lifting, node: Node) -> Shared:
+@rule(Identity, Pointwise)
+def pointwise(lifting: Lifting, node: Node, operation: Operation) -> Shared:
     """Lift a pointwise operation: itself, on the stored maps.
 
     Exact when its operands lie on the same grid, and what parameters add is the same in every
@@ -40,7 +30,7 @@ def pointwise(lifting: Lifting, node: Node) -> Shared:
         return replace(
             joined,
             fields=tuple(
-                lifting.each(node, node.operation, part, named=False) for part in joined.fields
+                lifting.each(node, operation, part, named=False) for part in joined.fields
             ),
         )
     fields = _conform(lifting, node, [lifting.field(i) for i in node.inputs if i in lifting.values])
@@ -49,7 +39,7 @@ def pointwise(lifting: Lifting, node: Node) -> Shared:
     operands_ = [
         next(aligned) if i in lifting.values else _operand(lifting, i, main) for i in node.inputs
     ]
-    result = lifting.each(node, node.operation, *operands_)
+    result = lifting.each(node, operation, *operands_)
     # Operands broadcast: the result is as large as the largest.
     return replace(main, parts=result.parts)
 
@@ -58,36 +48,14 @@ def _conform(lifting: Lifting, node: Node, fields: Sequence[Field]) -> list[Fiel
     """Bring several operands to one grid and one order of channels."""
     if len(fields) == 1:
         return list(fields)
-    fields = [lifting.store(x, x.layout.in_order()) for x in fields]
+    fields = with_as_many_axes(lifting, fields)
+    fields = [store(lifting, x, x.layout.in_order()) for x in fields]
     if all(x.layout.matches(fields[0].layout) for x in fields):
-        return lifting.align(fields)
+        return align(lifting, fields)
     main = max(fields, key=lambda x: prod(x.layout.shape))
     for x in fields:
         _check_broadcast(x.layout, main.layout)
-    if lifting.exact:
-        return _broadcast(lifting, node, fields, main)
-    gated = [x if x.extent == main.extent else _gate(lifting, node, x, main) for x in fields]
-    return lifting.align(gated)
-
-
-def _broadcast(lifting: Lifting, node: Node, fields: Sequence[Field], main: Field) -> list[Field]:
-    """Give every window its own cells along the axes where a number stands for all of them.
-
-    Every window scales its cells by its own number (a gate): they are shared no more.
-    """
-    if any(x.extent[axis] not in (1, main.extent[axis]) for x in fields for axis in (0, 1)):
-        raise EndsSharing("joins maps of different extent")
-    rows, columns = (any(x.extent[axis] != main.extent[axis] for x in fields) for axis in (0, 1))
-    if rows and columns:
-        lifting.note_end(node, "gates the cells of a window by a number of the whole window")
-    elif rows or columns:
-        along = "rows" if rows else "columns"
-        lifting.note_end(
-            node,
-            f"gates the cells of a window by a number of all its {along}",
-            f"its {along} are not shared",
-        )
-    return lifting.align([lifting.gathered(x, rows, columns) for x in fields])
+    return align(lifting, lifting.broadcast(node, fields, main))
 
 
 def _check_broadcast(small: Layout, large: Layout) -> None:
@@ -95,53 +63,20 @@ def _check_broadcast(small: Layout, large: Layout) -> None:
     pairs = zip_longest(reversed(small.axes), reversed(large.axes), fillvalue=())
     feature_axes = sum(any(a.kind is Kind.FEATURES for a in axis) for axis in large.axes)
     for mine, theirs in pairs:
-        alike = [(a.kind, a.size) for a in mine] == [(a.kind, a.size) for a in theirs]
+        alike = [a.counted for a in mine] == [a.counted for a in theirs]
         if alike or (not mine and (feature_axes <= 1 or any(a.spatial for a in theirs))):
             continue
         raise EndsSharing("combines tensors whose axes are arranged otherwise")
 
 
-def _gate(lifting: Lifting, node: Node, gate: Field, main: Field) -> Field:
-    """Spread one number per window over the map that it gates, in the approximate form.
-
-    Each cell takes the number of the window around it; windows beyond the image's border are
-    replaced by the last one inside. At the native size that is the one window there is.
-    """
-    axes: list[Axis] = []
-    padding: list[tuple[int, int]] = []
-    for small, large in (
-        (gate.rows.middle, main.rows.middle),
-        (gate.columns.middle, main.columns.middle),
-    ):
-        if small.extent == large.extent:
-            axes.append(small)
-            padding.append((0, 0))
-            continue
-        grown = (large.extent - 1) * large.dilation
-        if (
-            small.extent != 1
-            or small.step != large.step
-            or small.reach is None
-            or large.reach is None
-            or small.reach - large.reach != grown * large.step
-        ):
-            raise EndsSharing("gates a map by numbers that were taken over another extent")
-        axes.append(large)
-        padding.append(around(large.extent, large.dilation))
-    lifting.approximate(node, "the gate is taken over a window that slides along with the cell")
-    dilation = (main.rows.middle.dilation, main.columns.middle.dilation)
-    stretch = Stretch((padding[0], padding[1]), dilation)
-    stretched = gate.each(lambda _, value: lifting.helper(value, stretch))
-    return replace(stretched, rows=Split(0, axes[0]), columns=Split(0, axes[1]))
-
-
 def _operand(lifting: Lifting, name: str | None, x: Field) -> str | None:
     """Return a parameter in the arrangement of the stored map it is combined with."""
-    recipe = lifting.parameter(name)
+    recipe = lifting.out.parameter(name)
     if recipe is None:
         return None
     if prod(recipe.shape) == 1:
-        return lifting.constant(recipe.reshape() if len(recipe.shape) > 4 else recipe)
+        fits = len(recipe.shape) <= 2 + len(x.axes)
+        return lifting.out.constant(recipe if fits else recipe.reshape())
     axes = x.layout.axes
     if len(recipe.shape) > len(axes):
         raise EndsSharing("adds axes to the map")
@@ -158,8 +93,9 @@ def _operand(lifting: Lifting, name: str | None, x: Field) -> str | None:
         if any(atom.kind is Kind.BATCH for atom in axis):
             raise EndsSharing("has parameters per image of the batch")
     atoms = [atom for axis, _ in reversed(varying) for atom in axis]
-    return lifting.constant(
-        per_stored_channel(recipe, atoms, x.layout).reshape(1, x.layout.channels, 1, 1)
+    ones = (1,) * len(x.axes)
+    return lifting.out.constant(
+        per_stored_channel(recipe, atoms, x.layout).reshape(1, x.layout.channels, *ones)
     )
 
 
@@ -173,7 +109,7 @@ def per_stored_channel(recipe: Recipe, atoms: Sequence[Atom], layout: Layout) ->
 
 
 @rule(PerChannel)
-def per_channel(lifting: Lifting, node: Node) -> Field:
+def per_channel(lifting: Lifting, node: Node, operation: PerChannel) -> Field:
     """Lift batch normalization in eval mode and PReLU: themselves, per stored channel.
 
     Exact when axis 1 holds features only. Ends sharing over a flattened map, where the
@@ -185,24 +121,23 @@ def per_channel(lifting: Lifting, node: Node) -> Field:
         raise EndsSharing("has parameters that depend on the place inside the window")
     inputs: list[str | None] = []
     for name in node.inputs[1:]:
-        recipe = lifting.parameter(name)
+        recipe = lifting.out.parameter(name)
         if recipe is not None and prod(recipe.shape) > 1:
             recipe = per_stored_channel(recipe, axis, x.layout)
-        inputs.append(lifting.constant(recipe))
-    return lifting.each(node, node.operation, x, *inputs)
+        inputs.append(lifting.out.constant(recipe))
+    return lifting.each(node, operation, x, *inputs)
 
 
 @rule(AlongAxis)
-def along_axis(lifting: Lifting, node: Node) -> Field:
+def along_axis(lifting: Lifting, node: Node, operation: AlongAxis) -> Field:
     """Lift softmax and local response normalization: themselves, over the stored channels.
 
     Exact when their axis holds all features and nothing else. Ends sharing otherwise.
     """
-    operation = cast(AlongAxis, node.operation)
     x = lifting.field(node.inputs[0])
     axis = x.layout.axes[operation.axis]
     if any(a.kind is not Kind.FEATURES for a in axis) or set(axis) != set(x.layout.stored):
         raise EndsSharing("mixes along an axis that is not the features alone")
     if operation.ordered:
-        x = lifting.store(x, axis)
+        x = store(lifting, x, axis)
     return lifting.each(node, replace(operation, axis=1), x)

@@ -1,220 +1,140 @@
-"""Rules: max, average, adaptive and global pooling, and reductions over axes."""
+"""Rules: max and average pools, adaptive ones, and those over all cells of a window."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import product
 from math import prod
-from typing import Literal, cast
+from typing import Literal
 
-from fullconv.geometry import Sliding
+from fullconv.geometry import Sizes, Sliding
 from fullconv.graph import Node
-from fullconv.layout import Kind, Layout, features
+from fullconv.layout import Layout, features
+from fullconv.lift.arranging import align, over_cells
 from fullconv.lift.contraction import Term, Total, contract, covered
 from fullconv.lift.convolution import note_step
-from fullconv.lift.field import SHARED, Field
+from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
-from fullconv.lift.registry import EndsSharing, rule
-from fullconv.lift.split import Moved, Part, Read
+from fullconv.lift.registry import rule
+from fullconv.lift.split import Read
 from fullconv.operations import (
-    NO_PADDING,
     AdaptivePool,
     Concat,
     DivideCells,
-    Pad,
     Pool,
-    Power,
-    Reduce,
     SlidingTotal,
+    pool_title,
 )
 
 PoolKind = Literal["max", "average", "sum"]
 
 
 @rule(Pool)
-def pool(lifting: Lifting, node: Node) -> Field:
-    """Lift a pool: the same rectangle, with stride and dilation in stored cells.
+@over_cells
+def pool(lifting: Lifting, node: Node, operation: Pool, axes: Sizes, x: Field) -> Field:
+    """Lift a pool: the same box, with stride and dilation in stored cells.
 
     Exact always: what covers padding, or overhangs the window, is computed for each window.
     """
-    operation = cast(Pool, node.operation)
-    x = lifting.feature_map(node.inputs[0])
-    y, x_ = (
-        Sliding(kernel, stride, dilation, before, after + overhang)
-        for kernel, stride, dilation, (before, after), overhang in zip(
-            operation.kernel,
-            operation.stride,
-            operation.dilation,
-            operation.padding,
-            operation.overhang,
-            strict=True,
-        )
-    )
-    over = covered(x, y, x_, dense=node.outputs[0] in lifting.sliding)
-    if any(over):
-        return _whole(lifting, node, x, operation.kind, over, operation.divisor)
-    moved = lifting.slide(node, x, y, x_)
-    note_step(lifting, node, moved, operation.stride, operation.dilation)
+    over = covered(x, operation.slidings, dense=lifting.dense(node))
+    if over:
+        return pool_whole(lifting, node, x, operation.kind, over, operation.divisor)
+    moved = lifting.slide_pool(node, x, operation)
+    note_step(lifting, node, moved, operation)
     channels = x.layout.channels
-    if not lifting.exact:
-        return _classical(lifting, node, x, operation, moved)
 
-    def write(block: str, y: Read, x_: Read, final: bool) -> str:
-        lifted = replace(
-            operation,
-            stride=(y.sliding.stride, x_.sliding.stride),
-            dilation=(y.sliding.dilation, x_.sliding.dilation),
-            padding=NO_PADDING,
-            overhang=(0, 0),
-            channels=channels,
-        )
-        pads = y.sliding.padding, x_.sliding.padding
-        if pads == NO_PADDING:
-            same = replace(lifted, channels=operation.channels) == operation
-            return lifting.emit(node, operation if same else lifted, (block,), final=final)
-        empty = float("-inf") if operation.kind == "max" else 0.0
-        block = lifting.helper(block, Pad(((0, 0), (0, 0), *pads), value=empty))
-        if operation.kind != "average" or operation.divisor is not None:
-            return lifting.emit(node, lifted, (block,), final=final)
-        total = lifting.emit(node, replace(lifted, kind="sum"), (block,), final=False)
-        rows, columns = (
-            _covered(operation, index, extent, read)
-            for index, (extent, read) in enumerate(zip(x.extent, (y, x_), strict=True))
-        )
-        return lifting.emit(node, DivideCells(rows, columns), (total,), final=final)
+    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+        if any(any(read.sliding.padding) for read in reads):
+            return lifting.padded_pool(node, x, operation, block, reads, final)
+        lifted = operation.plain([read.sliding for read in reads], channels)
+        same = replace(lifted, channels=operation.channels) == operation
+        return lifting.out.emit(node, operation if same else lifted, (block,), final=final)
 
     return lifting.write(x, moved, channels, write)
 
 
-def _covered(operation: Pool, index: int, extent: int, read: Read) -> tuple[int, ...]:
-    """Count the cells that each output of a part covers along one axis, for an average.
-
-    Padding counts where `Pool.count_include_pad` says so, overhang never (PyTorch, AvgPool2d).
-    """
-    if read.cells is None:
-        return (operation.kernel[index],)
-    before, after = operation.padding[index] if operation.count_include_pad else (0, 0)
-    counted = range(-before, extent + after)
-    first = read.cells[0] - read.sliding.before
-    return tuple(
-        sum(
-            first + o * read.sliding.stride + k * read.sliding.dilation in counted
-            for k in range(operation.kernel[index])
-        )
-        for o in range(read.sliding.output(len(read.cells)))
-    )
-
-
-def _classical(
-    lifting: Lifting, node: Node, x: Field, operation: Pool, moved: tuple[Moved, Moved]
-) -> Field:
-    """Lift a pool to the approximate form, which pads the image's border."""
-    y, x_ = (m.reads[Part.MIDDLE].sliding for m in moved)
-    stride, dilation = (y.stride, x_.stride), (y.dilation, x_.dilation)
-    pads = y.padding, x_.padding
-    same = (stride, dilation) == (operation.stride, operation.dilation)
-    (value,) = x.parts.values()
-    lifted = operation
-    if pads != NO_PADDING and not same:
-        if operation.kind == "average":
-            raise EndsSharing("averages over padding at a step finer than its own")
-        value = lifting.helper(value, Pad(((0, 0), (0, 0), *pads), value=float("-inf")))
-    plain = replace(operation, padding=NO_PADDING, overhang=(0, 0))
-    if pads == NO_PADDING or not same:
-        lifted = plain
-    if lifted != operation or not same:
-        lifted = replace(lifted, stride=stride, dilation=dilation, channels=x.layout.channels)
-    value = lifting.emit(node, lifted, (value,))
-    rows, columns = (m.axis for m in moved)
-    if pads != NO_PADDING and any(operation.overhang):
-        # The number of overhanging outputs depends on the image's size.
-        rows, columns = (
-            replace(axis, middle=replace(axis.middle, reach=None, kept=None))
-            for axis in (rows, columns)
-        )
-    return feature_map(x, x.layout.channels, rows, columns, {SHARED: value})
-
-
-def _whole(
+def pool_whole(
     lifting: Lifting,
     node: Node,
     x: Field,
     kind: PoolKind,
-    over: tuple[bool, bool],
+    over: Collection[int],
     divisor: int | None = None,
 ) -> Field:
     """Pool over all cells of a window along some axes: a sum or maximum over the parts."""
-    channels = x.layout.channels
-    kernel = tuple(extent if wanted else 1 for extent, wanted in zip(x.extent, over, strict=True))
-    slides = node.outputs[0] in lifting.sliding
-    single = kind != "average" or (
-        not slides
-        and all(
-            len(axis.parts) == 1 or not wanted
-            for axis, wanted in zip((x.rows, x.columns), over, strict=True)
-        )
-    )
-    term_kind: PoolKind = kind if single else "sum"
+    kernel = tuple(extent if axis in over else 1 for axis, extent in enumerate(x.extent))
+    several = any(len(x.axes[axis].parts) > 1 for axis in over)
+    slides = lifting.dense(node)
+    divided = kind == "average" and (slides or several)
+    term_kind: PoolKind = "sum" if divided else kind
     total: Total = "max" if kind == "max" else "sum"
 
     def write(term: Term, first: bool, named: bool) -> str:
         if slides:
             around = SlidingTotal(total, term.kernel, term.dilation)
-            return lifting.emit(node, around, (term.value,), final=named)
-        pool = Pool(
-            term_kind,
-            term.kernel,
-            term.stride,
-            dilation=term.dilation,
-            divisor=divisor if single else None,
-            channels=channels,
-        )
-        return lifting.emit(node, pool, (term.value,), final=named)
+            return lifting.out.emit(node, around, (term.value,), final=named)
+        return _write_term(lifting, node, x, term, term_kind, None if divided else divisor, named)
 
-    result = contract(lifting, node, x, over, channels, total, write, final=single)
+    result = contract(lifting, node, x, over, x.layout.channels, total, write, final=not divided)
     parts = result.parts
-    if not single:
-        cells = divisor or prod(kernel)
+    if divided:
+        divide = DivideCells(((divisor or prod(kernel),), *((1,),) * (len(x.axes) - 1)))
         parts = {
-            where: lifting.emit(node, DivideCells((cells,), (1,)), (value,), final=not index)
+            where: lifting.out.emit(node, divide, (value,), final=not index)
             for index, (where, value) in enumerate(parts.items())
         }
-    title = Pool(kind, (1, 1), (1, 1)).title
-    along = " around every cell" if slides else ""
-    lifting.change(node, f"{title} of {kernel[0]}x{kernel[1]}, the native extent{along}")
-    return feature_map(x, channels, result.rows, result.columns, parts)
+    _note(lifting, node, kind, kernel, " around every cell" if slides else "")
+    return feature_map(x, x.layout.channels, result.axes, parts)
+
+
+def _write_term(
+    lifting: Lifting,
+    node: Node,
+    x: Field,
+    term: Term,
+    kind: PoolKind,
+    divisor: int | None,
+    final: bool,
+) -> str:
+    box = Pool(term.kernel, kind=kind, divisor=divisor, channels=x.layout.channels)
+    return lifting.out.emit(node, box.moving(term.slidings), (term.value,), final=final)
+
+
+def _note(lifting: Lifting, node: Node, kind: str, kernel: Sizes, along: str = "") -> None:
+    size = "x".join(map(str, kernel))
+    lifting.out.change(node, f"{pool_title(kind)} of {size}, the native extent{along}")
 
 
 @rule(AdaptivePool)
-def adaptive_pool(lifting: Lifting, node: Node) -> Field:
+@over_cells
+def adaptive_pool(
+    lifting: Lifting, node: Node, operation: AdaptivePool, axes: Sizes, x: Field
+) -> Field:
     """Lift an adaptive pool: a fixed pool of the native extent.
 
     Exact always. Even bins are an ordinary pool; uneven ones are one pool per bin on the window
-    grid, after which rows and columns are features (PyTorch, adaptive_avg_pool2d: bin ``i`` of
-    ``n`` covers ``floor(i * a / n)`` to ``ceil((i + 1) * a / n)``).
+    grid, after which cells are features (PyTorch, adaptive_avg_pool2d: bin ``i`` of ``n`` covers
+    ``floor(i * a / n)`` to ``ceil((i + 1) * a / n)``).
     """
-    operation = cast(AdaptivePool, node.operation)
-    x = lifting.feature_map(node.inputs[0])
     if operation.size == x.extent:
         return x
-    whole = operation.size[0] == 1, operation.size[1] == 1
-    if all(w or n == a for w, n, a in zip(whole, operation.size, x.extent, strict=True)):
-        return _whole(lifting, node, x, operation.kind, whole)
-    if any(a % n for a, n in zip(x.extent, operation.size, strict=True)):
+    bins = list(zip(operation.size, x.extent, strict=True))
+    if all(size in (1, extent) for size, extent in bins):
+        whole = [axis for axis, size in enumerate(operation.size) if size == 1]
+        return pool_whole(lifting, node, x, operation.kind, whole)
+    if any(extent % size for size, extent in bins):
         return _uneven(lifting, node, x, operation)
-    kernel = (x.extent[0] // operation.size[0], x.extent[1] // operation.size[1])
-    moved = lifting.slide(node, x, *(Sliding(n, n) for n in kernel))
-    channels = x.layout.channels
+    kernel = tuple(extent // size for size, extent in bins)
+    moved = lifting.slide(node, x, [Sliding(n, n) for n in kernel])
+    box = Pool(kernel, kind=operation.kind, channels=x.layout.channels)
 
-    def write(block: str, y: Read, x: Read, final: bool) -> str:
-        stride = y.sliding.stride, x.sliding.stride
-        dilation = y.sliding.dilation, x.sliding.dilation
-        pool = Pool(operation.kind, kernel, stride, dilation=dilation, channels=channels)
-        return lifting.emit(node, pool, (block,), final=final)
+    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+        lifted = box.moving([read.sliding for read in reads])
+        return lifting.out.emit(node, lifted, (block,), final=final)
 
-    title = Pool(operation.kind, (1, 1), (1, 1)).title
-    lifting.change(node, f"{title} of {kernel[0]}x{kernel[1]}, the native extent")
-    return lifting.write(x, moved, channels, write)
+    _note(lifting, node, operation.kind, kernel)
+    return lifting.write(x, moved, x.layout.channels, write)
 
 
 def _uneven(lifting: Lifting, node: Node, x: Field, operation: AdaptivePool) -> Field:
@@ -222,71 +142,31 @@ def _uneven(lifting: Lifting, node: Node, x: Field, operation: AdaptivePool) -> 
         [range(i * a // n, -((i + 1) * a // -n)) for i in range(n)]
         for a, n in zip(x.extent, operation.size, strict=True)
     ]
-    channels = x.layout.channels
+    pools = [_pool_bin(lifting, node, x, operation, chosen) for chosen in product(*bins)]
+    pools = align(lifting, [lifting.blocks.keep(part) for part in pools])
+    joined = lifting.each(node, Concat(1), *pools)
+    lifting.out.change(node, f"{len(pools)} pools, one per uneven bin")
+    batch, channels = x.layout.axes[0], x.layout.stored
+    along = [features(size) for size in operation.size]
+    stored = (*(atom for axis in along for atom in axis), *channels)
+    return replace(joined, layout=Layout((batch, channels, *along), stored))
+
+
+def _pool_bin(
+    lifting: Lifting, node: Node, x: Field, operation: AdaptivePool, cells: tuple[range, ...]
+) -> Field:
+    """Return the pool over some cells of the window, one number per window and channel."""
+    corner = lifting.cut(x, cells)
     total: Total = "max" if operation.kind == "max" else "sum"
-    fields: list[Field] = []
-    for rows, columns in product(*bins):
-        corner = lifting.cut(x, rows, columns)
 
-        def write(term: Term, first: bool, named: bool) -> str:
-            pool = Pool(total, term.kernel, term.stride, dilation=term.dilation, channels=channels)
-            return lifting.emit(node, pool, (term.value,), final=False)
+    def write(term: Term, first: bool, named: bool) -> str:
+        return _write_term(lifting, node, x, term, total, None, False)
 
-        result = contract(lifting, node, corner, (True, True), channels, total, write, final=False)
-        parts = result.parts
-        if operation.kind == "average":
-            divide = DivideCells((len(rows) * len(columns),), (1,))
-            parts = {where: lifting.helper(value, divide) for where, value in parts.items()}
-        fields.append(feature_map(x, channels, result.rows, result.columns, parts))
-    fields = lifting.align([lifting.keep(part) for part in fields])
-    joined = lifting.each(node, Concat(1), *fields)
-    lifting.change(node, f"{len(fields)} pools, one per uneven bin")
-    batch = x.layout.axes[0]
-    features_ = x.layout.stored, features(operation.size[0]), features(operation.size[1])
-    layout = Layout((batch, *features_), (*features_[1], *features_[2], *features_[0]))
-    return replace(joined, layout=layout)
-
-
-@rule(Reduce)
-def reduce(lifting: Lifting, node: Node) -> Field:
-    """Lift a mean, sum or maximum over whole axes.
-
-    Exact when it runs over rows and columns (a pool of the native extent, of squares for a norm),
-    or over all features. Ends sharing when it mixes the two, or takes some of the features only.
-    """
-    operation = cast(Reduce, node.operation)
-    x = lifting.field(node.inputs[0])
-    atoms = {atom for axis in operation.axes for atom in x.layout.axes[axis]}
-    if any(atom.kind is Kind.BATCH for atom in atoms):
-        raise EndsSharing("reduces over the images that the network takes")
-    if atoms and not any(atom.spatial for atom in atoms):
-        if atoms != set(x.layout.stored):
-            raise EndsSharing("reduces over some of the features only")
-        reduced = lifting.each(node, Reduce(operation.kind, (1,), True), x)
-    elif not atoms and operation.kind == "l2":
-        raise EndsSharing("takes the size of every number")
-    elif all(atom.spatial for atom in atoms):
-        reduced = _pool_over(lifting, node, x, {atom.kind for atom in atoms})
-    else:
-        raise EndsSharing("reduces over features together with rows or columns")
-    axes = list(reduced.layout.axes)
-    for axis in sorted(operation.axes, reverse=True):
-        axes[axis : axis + 1] = [()] if operation.keepdims else []
-    left = [atom for axis in axes for atom in axis]
-    stored = tuple(atom for atom in reduced.layout.stored if atom in left)
-    return reduced.arranged(Layout(tuple(axes), stored))
-
-
-def _pool_over(lifting: Lifting, node: Node, x: Field, kinds: set[Kind]) -> Field:
-    if not kinds:
-        return x
-    operation = cast(Reduce, node.operation)
-    over = Kind.ROWS in kinds, Kind.COLUMNS in kinds
-    if operation.kind == "l2":
-        squares = x.each(lambda _, value: lifting.helper(value, Power("square")))
-        pooled = _whole(lifting, node, squares, "sum", over)
-        pooled = pooled.each(lambda _, value: lifting.helper(value, Power("root")))
-    else:
-        kind: PoolKind = "average" if operation.kind == "mean" else operation.kind
-        pooled = _whole(lifting, node, x, kind, over)
-    return replace(pooled, layout=x.layout.without(*kinds))
+    everywhere = range(len(x.axes))
+    channels = x.layout.channels
+    result = contract(lifting, node, corner, everywhere, channels, total, write, final=False)
+    parts = result.parts
+    if operation.kind == "average":
+        divide = DivideCells(((prod(map(len, cells)),), *((1,),) * (len(x.axes) - 1)))
+        parts = {where: lifting.out.helper(value, divide) for where, value in parts.items()}
+    return feature_map(x, channels, result.axes, parts)

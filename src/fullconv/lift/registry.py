@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from fullconv.operations import Operation
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.graph import Node
     from fullconv.lift.field import Shared
     from fullconv.lift.lifting import Lifting
 
-    Rule = Callable[[Lifting, Node], Shared]
-
-_rules: dict[type[Operation], Rule] = {}
+    Kind = TypeVar("Kind", bound=Operation)
+    Of = Callable[[Lifting, Node, Kind], Shared]
+    Rule = Of[Operation]
 
 
 class EndsSharing(Exception):  # noqa: N818 - not an error: the walk goes on, window by window
     """A rule's word that neighbouring windows cannot share what comes next; short, says why."""
 
 
-def rule(operation: type[Operation]) -> Callable[[Rule], Rule]:
-    """Register the rule for exactly this operation; a second one is refused at import."""
+_rules: Table[type[Operation], Rule] = Table("a rule")
 
-    def register(function: Rule) -> Rule:
-        if operation in _rules:
-            held = _rules[operation].__module__
-            raise RuntimeError(f"{operation.__name__} already has a rule, in {held}")
-        _rules[operation] = function
-        return function
 
-    return register
+def rule(*operations: type[Kind]) -> Callable[[Of[Kind]], Of[Kind]]:
+    """Register the rule for exactly these operations; a second one is refused at import.
+
+    A rule is given the walk, the node and its operation, and returns what the node's result becomes
+    for all windows. It raises `EndsSharing` where neighbouring windows cannot share it.
+    """
+    # A rule is called with its own kind alone.
+    return cast("Callable[[Of[Kind]], Of[Kind]]", _rules(*operations))
 
 
 def find(operation: Operation) -> Rule:
     """Return the rule for an operation; what has none runs window by window."""
-    return _rules.get(type(operation), _no_rule)
+    return _rules.find(type(operation)) or _no_rule
 
 
-def _no_rule(lifting: Lifting, node: Node) -> Shared:
+def _no_rule(lifting: Lifting, node: Node, operation: Operation) -> Shared:
     raise EndsSharing("has no rule for windows that share their pixels")
 
 

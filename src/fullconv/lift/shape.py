@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
-from typing import cast
+from math import prod
 
 import numpy as np
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.graph import Node
-from fullconv.layout import Atom, Kind, Layout, LayoutError, features, order, sizes
+from fullconv.layout import Kind, Layout, LayoutError, cells, features, order, sizes
+from fullconv.lift.arranging import align, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.operations import Concat, Permute, Reshape, Slice, TakeChannels
+from fullconv.operations import Concat, Permute, Reshape, Slice, Take, TakeChannels
 
 
 @rule(Reshape)
-def reshape(lifting: Lifting, node: Node) -> Shared:
+def reshape(lifting: Lifting, node: Node, operation: Reshape) -> Shared:
     """Lift flatten, view, squeeze and unsqueeze: only the layout is rewritten.
 
-    Rows or columns that are split, ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, are every
-    ``a``-th row and ``b``-th column from each of the first ones (space to depth).
+    Cells that are split, ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, are every ``a``-th row and
+    ``b``-th column from each of the first ones (space to depth).
 
-    Exact always. Ends sharing when an axis would end inside the rows or columns otherwise, or where
-    blocks hold more than `BLOCK` cells, as those of attention do.
+    Exact always. Ends sharing when an axis would end inside the cells otherwise, or where blocks
+    hold more than `BLOCK` cells, as those of attention do.
     """
-    operation = cast(Reshape, node.operation)
     x = lifting.shared(node.inputs[0])
     if isinstance(x, Joined):
         if operation.shape == lifting.graph.shapes[node.inputs[0] or ""]:
@@ -38,82 +37,97 @@ def reshape(lifting: Lifting, node: Node) -> Shared:
         return x.arranged(x.layout.reshape(operation.shape))
     except LayoutError as why:
         block = blocks(x.layout.shape, operation.shape)
-        if block is None or not x.layout.is_feature_map():
-            raise EndsSharing(str(why)) from None
+        if block is None or not x.layout.is_feature_map(len(x.axes)):
+            raise lifting.worded(why) from None
         return _space_to_depth(lifting, node, x, block)
 
 
 BLOCK = 64
 
 
-def blocks(shape: Sequence[int], wanted: Sequence[int]) -> Pair | None:
-    """Return ``(a, b)`` of a reshape ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, or None."""
-    if len(shape) != 4 or len(wanted) != 6 or tuple(wanted[:2]) != tuple(shape[:2]):
+def blocks(shape: Sequence[int], wanted: Sequence[int]) -> Sizes | None:
+    """Return ``(a, b)`` of a reshape ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, or None.
+
+    Over any number of axes of cells.
+    """
+    cells, split = shape[2:], wanted[2:]
+    if not cells or len(split) != 2 * len(cells) or tuple(wanted[:2]) != tuple(shape[:2]):
         return None
-    _, _, rows, a, columns, b = wanted
-    split = rows * a == shape[2] and columns * b == shape[3]
-    return (a, b) if split and a * b <= BLOCK else None
+    outer, inner = split[::2], tuple(split[1::2])
+    fits = all(a * b == n for a, b, n in zip(outer, inner, cells, strict=True))
+    return inner if fits and prod(inner) <= BLOCK else None
 
 
-def _space_to_depth(lifting: Lifting, node: Node, x: Field, block: Pair) -> Field:
-    x = lifting.store(x, x.layout.in_order())
-    rows, columns = (
+def _space_to_depth(lifting: Lifting, node: Node, x: Field, block: Sizes) -> Field:
+    x = store(lifting, x, x.layout.in_order())
+    firsts = [
         [range(first, extent, size) for first in range(size)]
         for extent, size in zip(x.extent, block, strict=True)
-    )
-    cells = lifting.align([lifting.cut(x, *kept) for kept in product(rows, columns)])
-    joined = lifting.each(node, Concat(1), *cells)
-    batch, channels, _, _ = x.layout.axes
-    inner = features(block[0]), features(block[1])
-    y, x_ = (
-        () if axis.extent == 1 else (Atom(kind, axis.extent),)
-        for kind, axis in ((Kind.ROWS, joined.rows), (Kind.COLUMNS, joined.columns))
-    )
-    layout = Layout((batch, channels, y, inner[0], x_, inner[1]), (*inner[0], *inner[1], *channels))
-    return joined.arranged(layout)
+    ]
+    taken = align(lifting, [lifting.cut(x, kept) for kept in product(*firsts)])
+    joined = lifting.each(node, Concat(1), *taken)
+    batch, channels, *_ = x.layout.axes
+    inner = [features(size) for size in block]
+    split = [
+        part
+        for index, axis in enumerate(joined.axes)
+        for part in (cells(index, axis.extent), inner[index])
+    ]
+    stored = (*(atom for part in inner for atom in part), *channels)
+    return joined.arranged(Layout((batch, channels, *split), stored))
 
 
 @rule(Permute)
-def permute(lifting: Lifting, node: Node) -> Field:
+def permute(lifting: Lifting, node: Node, operation: Permute) -> Field:
     """Lift permute and transpose: only the layout is rewritten. Exact always."""
     x = lifting.field(node.inputs[0])
-    return x.arranged(x.layout.permute(cast(Permute, node.operation).order))
+    return x.arranged(x.layout.permute(operation.order))
 
 
 @rule(Slice)
-def slice_(lifting: Lifting, node: Node) -> Field:
-    """Lift a slice: of features, some channels; of rows or columns, an offset and a stride.
+def slice_(lifting: Lifting, node: Node, operation: Slice) -> Field:
+    """Lift a slice: of features, some channels; of cells, an offset and a stride.
 
     Exact always. Ends sharing over the batch, or over a flattened axis.
     """
-    operation = cast(Slice, node.operation)
     x = lifting.field(node.inputs[0])
-    axis = x.layout.axes[operation.axis]
-    if not axis:
+    atoms = x.layout.axes[operation.axis]
+    if not atoms:
         return x
-    if all(atom.kind is Kind.FEATURES for atom in axis):
-        return _channels(lifting, node, x)
-    if len(axis) > 1 or not axis[0].spatial:
+    if all(atom.kind is Kind.FEATURES for atom in atoms):
+        kept = range(operation.start, operation.stop, operation.step)
+        return _channels(lifting, node, operation.axis, kept, x)
+    if len(atoms) > 1 or not atoms[0].spatial:
         raise EndsSharing("cuts through a flattened map or the batch")
-    kept = range(operation.start, operation.stop, operation.step)
-    if axis[0].kind is Kind.ROWS:
-        x = lifting.cut(x, kept, range(x.columns.extent))
-    else:
-        x = lifting.cut(x, range(x.rows.extent), kept)
-    atom = () if len(kept) == 1 else (replace(axis[0], size=len(kept)),)
-    return x.arranged(x.layout.with_axis(operation.axis, atom))
+    axis, spans = atoms[0].key, [range(extent) for extent in x.extent]
+    spans[axis] = range(operation.start, operation.stop, operation.step)
+    x = lifting.cut(x, spans)
+    return x.arranged(x.layout.with_axis(operation.axis, cells(axis, len(spans[axis]))))
 
 
-def _channels(lifting: Lifting, node: Node, x: Field) -> Field:
-    operation = cast(Slice, node.operation)
-    axis = x.layout.axes[operation.axis]
+@rule(Take)
+def take(lifting: Lifting, node: Node, operation: Take) -> Field:
+    """Lift a flip, a roll or an index of features: some channels, in this order.
+
+    Exact always. Ends sharing over the cells of a window, whose order is that of the image, and
+    over the batch.
+    """
+    x = lifting.field(node.inputs[0])
+    atoms = x.layout.axes[operation.axis]
+    if any(atom.kind is not Kind.FEATURES for atom in atoms):
+        raise EndsSharing("reorders what is not features alone")
+    return _channels(lifting, node, operation.axis, operation.indices, x)
+
+
+def _channels(lifting: Lifting, node: Node, place: int, wanted: Sequence[int], x: Field) -> Field:
+    axis = x.layout.axes[place]
     rest = tuple(atom for atom in x.layout.stored if atom not in axis)
     index = np.arange(x.layout.channels).reshape(sizes(x.layout.stored))
     index = index.transpose(order(x.layout.stored, (*axis, *rest)))
-    index = index.reshape(int(np.prod(sizes(axis))), -1)
-    index = index[operation.start : operation.stop : operation.step]
+    index = index.reshape(prod(sizes(axis)), -1)
+    index = index[list(wanted)]
     taken = TakeChannels(tuple(int(i) for i in index.reshape(-1)))
     kept = features(len(index))
     axes = list(x.layout.axes)
-    axes[operation.axis] = kept
+    axes[place] = kept
     return lifting.each(node, taken, x).arranged(Layout(tuple(axes), (*kept, *rest)))

@@ -6,35 +6,18 @@ over as many cells as a window has, so that at the native size it is the one sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from math import prod
+from collections.abc import Collection, Iterator
 
-from fullconv.graph import Graph, Node, Shape
-from fullconv.layout import Kind, Layout, LayoutError, features
-from fullconv.operations import (
-    AdaptivePool,
-    Convolution,
-    GroupNormalization,
-    LayerNormalization,
-    Linear,
-    Opaque,
-    Pad,
-    Permute,
-    Pointwise,
-    Pool,
-    Reduce,
-    Reshape,
-    TransposedConvolution,
-    Upsample,
-)
-
-MAPS = (AdaptivePool, Convolution, Pad, Pool, TransposedConvolution, Upsample)
-"""What gives ``(N, C, rows, columns)``, whatever is known of what it takes."""
+from fullconv.graph import Graph, Node
+from fullconv.layout import Layout
+from fullconv.lift.layouts import Layouts, cells_along, layouts
+from fullconv.operations import GroupNormalization, LayerNormalization, Pointwise
 
 
-def sliding_statistics(graph: Graph) -> frozenset[str]:
+def sliding_statistics(graph: Graph, axes: Collection[int]) -> frozenset[str]:
     """Return the values that gate a map: numbers that are computed from the whole window.
+
+    ``axes`` are those along which windows slide.
 
     The approximate form needs such a value at every cell of the map that it gates, from a window
     of the native extent around that cell; so they are kept dense, from the reduction that makes
@@ -42,9 +25,10 @@ def sliding_statistics(graph: Graph) -> frozenset[str]:
     """
     known = layouts(graph)
     producers = {name: node for node in graph.nodes for name in node.outputs}
-    pending = [(name, spread) for node in graph.nodes for name, spread in _spread(node, known)]
+    spreads = (_spread(node, known, axes) for node in graph.nodes)
+    pending = [item for items in spreads for item in items]
     found: set[str] = set()
-    seen: set[tuple[str, frozenset[Kind]]] = set()
+    seen: set[tuple[str, frozenset[int]]] = set()
     while pending:
         name, spread = pending.pop()
         node = producers.get(name)
@@ -52,52 +36,38 @@ def sliding_statistics(graph: Graph) -> frozenset[str]:
             continue
         seen.add((name, spread))
         found.update(node.outputs)
-        pending.extend((i, spread) for i in node.inputs if i in known)
+        pending.extend((i, spread) for i in node.inputs if i is not None and i in known)
     return frozenset(found)
 
 
-def reaches(node: Node, known: dict[str, Layout]) -> dict[Kind, int]:
+def reaches(node: Node, known: Layouts, axes: Collection[int]) -> dict[int, int]:
     """Return along which axes a node takes a sliding statistic, and over how many cells.
 
-    ``known`` is what `layouts` gives for the graph.
+    ``known`` is what `layouts` gives for the graph; ``axes`` are those along which windows slide.
     """
     layout = known.get(node.outputs[0])
     if layout is None:
         return {}
-    over: set[Kind] = set()
+    over: set[int] = set()
     if isinstance(node.operation, LayerNormalization) and node.inputs[1:] in ((None, None), ()):
-        over.update(a.kind for axis in layout.axes[-node.operation.axes :] for a in axis)
+        over.update(
+            a.key for axis in layout.axes[-node.operation.axes :] for a in axis if a.spatial
+        )
     elif isinstance(node.operation, GroupNormalization):
         over.update(_spatial(layout))
-    for _, spread in _spread(node, known):
+    for _, spread in _spread(node, known, axes):
         over.update(spread)
-    return {a.kind: a.size for axis in layout.axes for a in axis if a.spatial and a.kind in over}
+    over.intersection_update(axes)
+    return {axis: size for axis, size in cells_along(layout).items() if axis in over}
 
 
-def layouts(graph: Graph) -> dict[str, Layout]:
-    """Return how the axes of the values that are made from the image are composed.
-
-    Left out are those behind operations of which nothing is known.
-    """
-    found = {graph.image: Layout.of_image(graph.shapes[graph.image])}
-    for node in graph.nodes:
-        inputs = [found[name] for name in node.inputs if name in found]
-        if isinstance(node.operation, MAPS):
-            found[node.outputs[0]] = Layout.of_image(graph.shapes[node.outputs[0]])
-        elif inputs and not isinstance(node.operation, Opaque):
-            largest = max(inputs, key=lambda layout: prod(layout.shape))
-            for name in node.outputs:
-                after = _after(node, largest, graph.shapes[name])
-                if after is not None:
-                    found[name] = after
-    return found
-
-
-def _spread(node: Node, known: dict[str, Layout]) -> Iterator[tuple[str, frozenset[Kind]]]:
-    """Yield the inputs that are one number for all rows or columns of a map, and for which."""
+def _spread(
+    node: Node, known: Layouts, axes: Collection[int]
+) -> Iterator[tuple[str, frozenset[int]]]:
+    """Yield the inputs that are one number for all cells along some axes of a map, and which."""
     if not isinstance(node.operation, Pointwise) or node.outputs[0] not in known:
         return
-    result = _spatial(known[node.outputs[0]])
+    result = _spatial(known[node.outputs[0]]).intersection(axes)
     for name in node.inputs:
         if name in known and name is not None:
             spread = result - _spatial(known[name])
@@ -105,30 +75,5 @@ def _spread(node: Node, known: dict[str, Layout]) -> Iterator[tuple[str, frozens
                 yield name, spread
 
 
-def _spatial(layout: Layout) -> frozenset[Kind]:
-    return frozenset(atom.kind for axis in layout.axes for atom in axis if atom.spatial)
-
-
-def _after(node: Node, layout: Layout, shape: Shape) -> Layout | None:
-    """Return the layout of a result, made of what its largest operand is made of."""
-    operation = node.operation
-    try:
-        if isinstance(operation, Reshape):
-            return layout.reshape(shape)
-    except LayoutError:
-        return None
-    if isinstance(operation, Permute):
-        return layout.permute(operation.order)
-    axes = list(layout.axes)
-    if isinstance(operation, Linear):
-        axes[-1] = features(shape[-1])
-    elif isinstance(operation, Reduce) and not operation.keepdims:
-        axes = [axis for index, axis in enumerate(axes) if index not in operation.axes]
-    if len(axes) != len(shape):
-        return None
-    for index, (axis, size) in enumerate(zip(axes, shape, strict=True)):
-        if prod(atom.size for atom in axis) != size:
-            cut = len(axis) == 1 and axis[0].spatial and size > 1
-            axes[index] = (replace(axis[0], size=size),) if cut else features(size)
-    stored = tuple(a for axis in axes for a in axis if a.kind is Kind.FEATURES)
-    return Layout(tuple(axes), stored)
+def _spatial(layout: Layout) -> frozenset[int]:
+    return frozenset(cells_along(layout))

@@ -1,11 +1,12 @@
 """One spatial axis of a field, split where windows stop sharing: pure integers.
 
-Note [Nine parts]
+Note [Parts of a window]
 Padding puts zeros (or mirrored cells) at the border of the crop, where the image has pixels. A cell
 that reads them belongs to one window only; so does every cell that reads such a cell. Along one
 axis these are the first ``low`` and the last ``high`` cells of a window; the cells between do not
-depend on the window's border, and all windows that cover them share them (design: padding). Two
-axes give nine parts, each computed once at its own level of sharing:
+depend on the window's border, and all windows that cover them share them. Every axis is handled
+alone, and a map is their product: 3, 9 or 27 parts over one, two or three axes, each computed once
+at its own level of sharing. Over two:
 
     rows \\ columns   low               middle              high
     low              per window        per window row      per window
@@ -13,11 +14,14 @@ axes give nine parts, each computed once at its own level of sharing:
     high             per window        per window row      per window
 
 An unpadded network has the middle alone. Where the middle is empty the axis is *private*: ``low``
-holds all its cells, and with both axes private there is one tensor per window.
+holds all its cells, and with all axes private there is one tensor per window.
 
-A part's stored map is ``(N, C, Y, X)``. Along a shared axis it holds the cells of the image, along
-a private one the cells of one window, and the windows are then entries of the batch:
+A part's stored map is ``(N, C, *cells)``. Along a shared axis it holds the cells of the image,
+along a private one the cells of one window, and the windows are then entries of the batch:
 ``N * rows``, ``N * columns`` or ``N * rows * columns``, row-major.
+
+An axis along which the image is as long as the window is *fixed*: there is one window along it,
+whose border is the image's. It is private from the start, and nothing is gathered for it.
 """
 
 from __future__ import annotations
@@ -85,16 +89,24 @@ class Split:
         Cells at the ends that every window has for itself.
     middle : Axis
         The cells between, and how all windows store them.
+    fixed : bool
+        Whether there is one window along the axis.
     """
 
     low: int
     middle: Axis
     high: int = 0
+    fixed: bool = False
 
     @classmethod
-    def of_pixels(cls, window: int) -> Split:
+    def of_pixels(cls, window: int, *, fixed: bool = False) -> Split:
         """Return the axis of the input image itself."""
-        return cls(0, Axis.of_pixels(window))
+        return cls.fixed_to(window) if fixed else cls(0, Axis.of_pixels(window))
+
+    @classmethod
+    def fixed_to(cls, extent: int) -> Split:
+        """Return an axis of so many cells along which there is one window."""
+        return cls(extent, Axis.of_pixels(0), fixed=True)
 
     @property
     def extent(self) -> int:
@@ -110,6 +122,11 @@ class Split:
     def shared(self) -> bool:
         """Whether windows share everything along this axis."""
         return self.low == 0 and self.high == 0 and not self.private
+
+    @property
+    def dilation(self) -> int:
+        """Stored cells between neighbouring cells of a window."""
+        return 1 if self.private else self.middle.dilation
 
     @property
     def parts(self) -> Mapping[Part, range]:
@@ -147,8 +164,12 @@ class Split:
 
     def taken(self, cells: Sequence[int], sliding: Sliding = EACH) -> Moved:
         """Give every window these of its cells, and move a kernel over them: a private axis."""
-        axis = Split(sliding.output(len(cells)), replace(self.middle, extent=0))
+        axis = self.of_own(sliding.output(len(cells)))
         return Moved(axis, {Part.LOW: Read(tuple(cells), sliding)})
+
+    def of_own(self, extent: int) -> Split:
+        """Return this axis with so many cells that every window has for itself, and no others."""
+        return replace(self, low=extent, middle=replace(self.middle, extent=0), high=0)
 
     def gathered(self) -> Moved:
         """Give every window all its cells."""
@@ -172,7 +193,7 @@ class Split:
 
         Output ``o`` reads the cells ``o * t - p`` to ``o * t - p + span - 1``. It is in ``low``
         where that range starts below ``low`` here, in ``high`` where it ends at or beyond
-        ``extent - high`` (design: padding). Padding is left to whoever applies the kernel; ``low``
+        ``extent - high``. Padding is left to whoever applies the kernel; ``low``
         and ``high`` grow until each reads one cell at least, so that there is a block to pad.
         """
         outputs, (_, stride, _, before, _) = sliding.output(self.extent), sliding
@@ -237,6 +258,28 @@ class Split:
         if (before or after) and not axis.pays(window_step):
             return self.taken(cells)
         return Moved(axis, axis._reading(cells))
+
+    @property
+    def apart(self) -> bool:
+        """Whether no window stores cells between another's.
+
+        Where cells are spread over finer ones, the same place would otherwise hold another of them
+        for each of these windows.
+        """
+        return self.private or self.middle.dilation == 1
+
+    def repeated(self, factor: int) -> Split:
+        """Return the axis with so many cells for each, wherever in the window it lies."""
+        middle = self.middle
+        longer = replace(
+            middle,
+            extent=middle.extent * factor,
+            pitch=middle.pitch / factor,
+            step=middle.step / factor,
+            reach=middle.reach if factor == 1 else None,
+            kept=None if middle.kept is None else middle.kept * factor,
+        )
+        return replace(self, low=self.low * factor, middle=longer, high=self.high * factor)
 
     def narrowed(self, low: int, high: int, window_step: int) -> Moved:
         """Give cells of the middle to the windows, so that the margins are these or larger."""

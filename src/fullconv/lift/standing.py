@@ -33,6 +33,7 @@ from fullconv.operations import (
     Reduce,
     Reshape,
     Slice,
+    Take,
     TransposedConvolution,
     Upsample,
 )
@@ -70,7 +71,7 @@ def _with_parameters(windows: Windows, node: Node, given: Given) -> tuple[str | 
     """Return the inputs behind the first, which must be the same for all windows."""
     if any(name in given for name in node.inputs[1:]):
         raise MustBeAlone("takes weights that differ from window to window")
-    return tuple(name and windows.parameter_value(name) for name in node.inputs[1:])
+    return tuple(name and windows.out.parameter_value(name) for name in node.inputs[1:])
 
 
 def _on_first_axis(windows: Windows, node: Node, given: Given) -> Placed:
@@ -95,9 +96,10 @@ def _elementwise(windows: Windows, node: Node, given: Given) -> Placed:
             ahead = windows.stand(x, None)
             missing = rank - len(x.shape)
             wide = (-1, *[1] * missing, *x.shape)
-            values[name] = windows.helper(ahead.value, Reshape(wide)) if missing else ahead.value
+            value = ahead.value
+            values[name] = windows.out.helper(value, Reshape(wide)) if missing else value
     inputs = tuple(
-        values[name] if name in values else name and windows.parameter_value(name)
+        values[name] if name in values else name and windows.out.parameter_value(name)
         for name in node.inputs
     )
     return Placed(node.operation, inputs, (at,))
@@ -184,7 +186,7 @@ def _concat(windows: Windows, node: Node, given: Given) -> Placed:
 
 
 def _slice(windows: Windows, node: Node, given: Given) -> Placed:
-    operation, x = cast(Slice, node.operation), given[node.inputs[0]]
+    operation, x = cast(Slice | Take, node.operation), given[node.inputs[0]]
     if x.axis == operation.axis:
         x = windows.stand(x, None)
     if x.axis is None:
@@ -250,7 +252,7 @@ def _opaque(windows: Windows, node: Node, given: Given) -> Placed:
     lengths: set[int] = set()
     for name, axis in zip(node.inputs, standing.inputs, strict=True):
         if name is None or (axis is None and name not in given):
-            inputs.append(name and windows.parameter_value(name))
+            inputs.append(name and windows.out.parameter_value(name))
             continue
         if axis is None:
             raise MustBeAlone("takes weights that differ from window to window")
@@ -277,7 +279,7 @@ _FAMILIES: dict[type[Operation], _Family] = {
     LayerNormalization: _layer_normalization,
     Reduce: _reduce,
     Concat: _concat,
-    Slice: _slice,
+    **dict.fromkeys((Slice, Take), _slice),
     Pad: _pad,
     Reshape: _reshape,
     Permute: _permute,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
+from fullconv.geometry import Sizes
 from fullconv.graph import Graph, Node
+from fullconv.layout import Layout
+from fullconv.lift.layouts import Layouts, layouts, native_axes
 from fullconv.lift.shape import blocks
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
     Opaque,
-    Permute,
     Pool,
     Reshape,
     Slice,
@@ -19,14 +22,16 @@ from fullconv.operations import (
     Upsample,
 )
 
-Pitch = tuple[Fraction, Fraction]
+Pitch = tuple[Fraction, ...]
+"""Pixels between neighbouring cells along every axis of the image."""
 
+ONE = Fraction(1)
 RESIZES = ("upsample", "Resize")
 """How the names begin of what makes a map larger or smaller, in PyTorch and ONNX."""
 
 
-def network_stride(graph: Graph) -> tuple[int, int]:
-    """Return the pixels between neighbouring answers, (rows, columns).
+def network_stride(graph: Graph) -> Sizes:
+    """Return the pixels between neighbouring answers along every axis.
 
     The product of all strides on the way to the output, which is the pitch of the last map before
     the head; where that is a fraction (after a transposed convolution or upsampling), the smallest
@@ -35,101 +40,100 @@ def network_stride(graph: Graph) -> tuple[int, int]:
     covers whole, it is a global one, and its stride (by default its kernel) does not count.
     """
     known = pitches(graph)
-    one = Fraction(1)
     ends = [known[name] for name in graph.outputs if name in known]
     for node in graph.nodes:
         spreads = isinstance(node.operation, TransposedConvolution | Upsample)
         if spreads and node.outputs[0] in known:
             before = _meeting([known[name] for name in node.inputs if name in known])
             after = known[node.outputs[0]]
-            spread = [b if a < b else one for a, b in zip(after, before, strict=True)]
-            ends.append((spread[0], spread[1]))
-    rows, columns = _meeting(ends) if ends else (one, one)
-    return rows.numerator, columns.numerator
+            ends.append(tuple(b if a < b else ONE for a, b in zip(after, before, strict=True)))
+    stride = _meeting(ends) if ends else (ONE,) * len(graph.window)
+    return tuple(pitch.numerator for pitch in stride)
 
 
 def pitches(graph: Graph) -> dict[str | None, Pitch]:
     """Return the pixels between neighbouring cells of every value that is made from the image."""
-    found: dict[str | None, Pitch] = {graph.image: (Fraction(1), Fraction(1))}
-    turned: set[str] = set()
+    arranged = layouts(graph)
+    known: dict[str | None, Pitch] = {graph.image: (ONE,) * len(graph.window)}
     for node in graph.nodes:
-        known = [found[name] for name in node.inputs if name in found]
-        if not known:
+        inputs = [known[name] for name in node.inputs if name in known]
+        if not inputs:
             continue
         # Without a rule an operation has no cells to keep apart: it answers wherever windows lie.
         without = isinstance(node.operation, Opaque)
-        pitch = _least(known) if without else _meeting(known)
-        factor = _factor(node, graph)
-        across = any(name in turned for name in node.inputs)
-        if across:
-            factor = (factor[1], factor[0])
-        if across != _swaps(node):
-            turned.update(node.outputs)
-        for output in node.outputs:
-            found[output] = (pitch[0] * factor[0], pitch[1] * factor[1])
-    return found
+        pitch = list(_least(inputs) if without else _meeting(inputs))
+        for axis, factor in _factors(node, graph, arranged):
+            if axis < len(pitch):
+                pitch[axis] *= factor
+        known.update(dict.fromkeys(node.outputs, tuple(pitch)))
+    return known
 
 
-def _meeting(pitches: list[Pitch]) -> Pitch:
+def _meeting(pitches: Sequence[Pitch]) -> Pitch:
     """Return the smallest pitch that is a multiple of all."""
-
-    def multiple(numbers: list[Fraction]) -> Fraction:
-        return Fraction(
-            lcm(*(n.numerator for n in numbers)), gcd(*(n.denominator for n in numbers))
-        )
-
-    return multiple([p[0] for p in pitches]), multiple([p[1] for p in pitches])
+    return tuple(
+        Fraction(lcm(*(n.numerator for n in along)), gcd(*(n.denominator for n in along)))
+        for along in zip(*pitches, strict=True)
+    )
 
 
-def _least(pitches: list[Pitch]) -> Pitch:
-    return min(p[0] for p in pitches), min(p[1] for p in pitches)
+def _least(pitches: Sequence[Pitch]) -> Pitch:
+    return tuple(map(min, *pitches)) if len(pitches) > 1 else pitches[0]
 
 
-def _swaps(node: Node) -> bool:
-    """Whether a permute turns rows into columns."""
-    order = node.operation.order if isinstance(node.operation, Permute) else ()
-    return len(order) == 4 and order.index(3) < order.index(2) and order[1] == 1
+def _factors(node: Node, graph: Graph, known: Layouts) -> Iterator[tuple[int, Fraction]]:
+    """Yield how many times further apart the cells of a result lie, along axes of the image."""
+    before = graph.shapes.get(node.first or "", ())
+    native = _native_factors(node, before, graph)
+    along = native_axes(known.get(node.first), len(native), len(graph.window))
+    if isinstance(node.operation, Slice) and node.operation.axis < len(before):
+        along, native = _sliced(node.operation, known.get(node.first))
+    return zip(along, native, strict=True)
 
 
-def _factor(node: Node, graph: Graph) -> Pitch:
-    one = Fraction(1)
-    operation = node.operation
+def _sliced(operation: Slice, layout: Layout | None) -> tuple[Sizes, tuple[Fraction, ...]]:
+    if layout is None:
+        axis = operation.axis - 2
+        return ((axis,), (Fraction(operation.step),)) if axis >= 0 else ((), ())
+    cells = [atom.key for atom in layout.axes[operation.axis] if atom.spatial]
+    return tuple(cells), (Fraction(operation.step),) * len(cells)
+
+
+def _native_factors(node: Node, before: Sequence[int], graph: Graph) -> tuple[Fraction, ...]:
+    """Return the factors along the native axes behind the first two; none where nothing changes."""
+    operation, cells = node.operation, before[2:]
     if isinstance(operation, Convolution):
-        return Fraction(operation.stride[0]), Fraction(operation.stride[1])
+        return tuple(map(Fraction, operation.stride))
     if isinstance(operation, TransposedConvolution):
-        return one / operation.stride[0], one / operation.stride[1]
+        return tuple(ONE / stride for stride in operation.stride)
     if isinstance(operation, Upsample):
-        return one / operation.factor[0], one / operation.factor[1]
-    shape = graph.shapes.get(node.inputs[0] or "", ())
-    if isinstance(operation, Reshape):
-        apart = blocks(shape, operation.shape)
-        together = blocks(operation.shape, shape)  # as transformers put their groups of cells
-        a, b, c, d = *(apart or (1, 1)), *(together or (1, 1))
-        return Fraction(a, c), Fraction(b, d)
-    if len(shape) != 4:
-        return one, one
+        return tuple(ONE / factor for factor in operation.factor)
     if isinstance(operation, Pool):
-        moves = [
-            one if kernel == extent else Fraction(stride)
+        return tuple(
+            ONE if kernel == extent else Fraction(stride)
             for kernel, extent, stride in zip(
-                operation.kernel, shape[2:], operation.stride, strict=True
+                operation.kernel, cells, operation.stride, strict=True
             )
-        ]
-        return moves[0], moves[1]
+        )
     if isinstance(operation, AdaptivePool):
-        whole = [
-            Fraction(extent // size) if size > 1 and extent % size == 0 else one
-            for extent, size in zip(shape[2:], operation.size, strict=True)
-        ]
-        return whole[0], whole[1]
-    if isinstance(operation, Slice) and operation.axis >= 2:
-        step = Fraction(operation.step)
-        return (step, one) if operation.axis == 2 else (one, step)
-    after = graph.shapes.get(node.outputs[0], ())
-    if isinstance(operation, Opaque) and operation.name.startswith(RESIZES) and len(after) == 4:
-        resized = [_whole_ratio(a, b) for a, b in zip(shape[2:], after[2:], strict=True)]
-        return resized[0], resized[1]
-    return one, one
+        return tuple(
+            Fraction(extent // size) if size > 1 and extent % size == 0 else ONE
+            for extent, size in zip(cells, operation.size, strict=True)
+        )
+    dimensions = len(graph.window)
+    if isinstance(operation, Reshape):
+        # Apart, and together again, as transformers put their groups of cells.
+        apart = blocks(before, operation.shape) if len(cells) == dimensions else None
+        joined = len(operation.shape) == 2 + dimensions
+        together = blocks(operation.shape, before) if joined else None
+        ones = (1,) * dimensions
+        split = zip(apart or ones, together or ones, strict=True)
+        return tuple(Fraction(a, b) for a, b in split) if apart or together else ()
+    after = graph.shapes.get(node.outputs[0], ())[2:]
+    resizes = isinstance(operation, Opaque) and operation.name.startswith(RESIZES)
+    if resizes and len(cells) == len(after) == dimensions:
+        return tuple(_whole_ratio(a, b) for a, b in zip(cells, after, strict=True))
+    return ()
 
 
 def _whole_ratio(before: int, after: int) -> Fraction:

@@ -18,34 +18,31 @@ from dataclasses import replace
 from math import prod
 
 from fullconv.errors import ModelError
-from fullconv.graph import Alone, Node
+from fullconv.geometry import Grid
+from fullconv.graph import Alone, Graph, Node
 from fullconv.layout import Atom, Kind, Layout, order, sizes
 from fullconv.lift.blocks import Blocks
-from fullconv.lift.cost import products
+from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, PerWindow
 from fullconv.lift.standing import MustBeAlone, place
 from fullconv.operations import Concat, ForEachWindow, Permute, Regroup, Reshape
 from fullconv.report import Reason
 
 
-class Windows(Blocks):
-    """Gathering fields into one tensor per window, and running operations on them.
+class Windows:
+    """Gathering values into one tensor per window, and running operations on them.
 
     Attributes
     ----------
     values : dict of str to Lift
-        What each value of the classifier has become.
-    per_window : bool
-        Whether some operation runs once per window.
+        What each value of the classifier has become; those that are gathered are changed.
     """
 
-    values: dict[str, Lift]
-    per_window: bool = False
+    def __init__(self, graph: Graph, out: Emitter, blocks: Blocks, values: dict[str, Lift]) -> None:
+        self.graph, self.out, self.blocks, self.values = graph, out, blocks, values
 
-    def run_per_window(self, node: Node) -> None:
+    def run(self, node: Node) -> None:
         """Write a node as it is, on all windows at once where they can stand in one of its axes."""
-        self.per_window = True
-        self.products += products(node, self.graph)
         try:
             placed = place(self, node, self._given(node))
         except MustBeAlone as why:
@@ -55,7 +52,7 @@ class Windows(Blocks):
             self.run_alone([node], node.outputs)
             return
         written = replace(node, operation=placed.operation, inputs=placed.inputs, per_window=True)
-        self.out.nodes.append(written)
+        self.out.written.nodes.append(written)
         for output, (axis, before) in zip(node.outputs, placed.at, strict=True):
             shape = self.graph.shapes[output]
             self.values[output] = PerWindow(output, shape, axis, before)
@@ -66,33 +63,29 @@ class Windows(Blocks):
 
     def run_alone(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
         """Write a piece of the classifier that runs on each window alone."""
-        self.per_window = True
         made = {name for node in nodes for name in node.outputs}
         names = dict.fromkeys(
             name for node in nodes for name in node.inputs if name is not None and name not in made
         )
         each = tuple(name in self.values for name in names)
         inputs = [
-            self.stand(self.gather(name), None).value if one else self.parameter_value(name)
+            self.stand(self.gather(name), None).value if one else self.out.parameter_value(name)
             for name, one in zip(names, each, strict=True)
         ]
         piece = tuple(replace(node, per_window=True) for node in nodes)
         operation = Alone(piece, tuple(names), tuple(outputs), each)
         last = nodes[-1]
-        self.out.nodes.append(
+        self.out.written.nodes.append(
             Node(operation, tuple(inputs), tuple(outputs), last.name, last.kind, per_window=True)
         )
         for output in outputs:
             self.values[output] = PerWindow(output, self.graph.shapes[output], None)
 
     def _note_alone(self, node: Node, why: str) -> None:
-        kind = node.kind or node.operation.title
-        if self.reasons and (self.reasons[-1].operation, self.reasons[-1].layer) == (
-            kind,
-            node.name,
-        ):
-            self.reasons.pop()  # it ends sharing, too: one reason says both
-        self.reasons.append(
+        kind, reasons = node.kind or node.operation.title, self.out.reasons
+        if reasons and (reasons[-1].operation, reasons[-1].layer) == (kind, node.name):
+            reasons.pop()  # it ends sharing, too: one reason says both
+        reasons.append(
             Reason(kind, node.name, f"{why}; it runs on each window alone, one after the other")
         )
 
@@ -118,29 +111,29 @@ class Windows(Blocks):
             axis = value.axis
             if axis == parts[0].axis:
                 parts, axis = [self.stand(part, None) for part in parts], axis + 1
-            result = self.unique(name)
+            result = self.out.unique(name)
             given = tuple(part.value for part in parts)
-            self.out.nodes.append(Node(Concat(axis), given, (result,), "", per_window=True))
+            self.out.written.nodes.append(Node(Concat(axis), given, (result,), "", per_window=True))
             value = replace(parts[0], value=result, shape=self.graph.shapes[name])
         self.values[name] = value
         return value
 
     def _gather_field(self, x: Field) -> PerWindow:
-        (taken,) = self.gathered(x).parts.values()
+        (taken,) = self.blocks.gathered(x).parts.values()
         layout = _with_batch(x.layout)
         held = [atom for axis in layout.axes for atom in axis]
         batch = next(atom for atom in held if atom.kind is Kind.BATCH)
-        spatial = [a for k in (Kind.ROWS, Kind.COLUMNS) for a in held if a.kind is k]
+        spatial = sorted((atom for atom in held if atom.spatial), key=lambda atom: atom.key)
         stored = (batch, *layout.stored, *spatial)
-        axis = layout.axis_of(Kind.BATCH)
+        axis = layout.batch_axis
         assert axis is not None
         before = prod(sizes(layout.axes[axis][: layout.axes[axis].index(batch)]))
         value = taken
-        if not layout.is_feature_map() or stored != tuple(held):
+        if not layout.is_feature_map(len(x.axes)) or stored != tuple(held):
             shape = layout.shape
             free = (*shape[:axis], -1, *shape[axis + 1 :])
             regroup = Regroup((-1, *sizes(stored[1:])), order(stored, held), free, axis)
-            value = self.helper(taken, regroup)
+            value = self.out.helper(taken, regroup)
         if not x.layout.axes:
             return PerWindow(value, (), None)
         return PerWindow(value, layout.shape, axis, before)
@@ -179,18 +172,18 @@ class Windows(Blocks):
         turned = (*others[:at], place, *others[at:])
         if turned != tuple(range(len(apart))):
             if apart != stored:
-                value = self.helper(value, Reshape(apart))
-            value = self.helper(value, Permute(turned))
+                value = self.out.helper(value, Reshape(apart))
+            value = self.out.helper(value, Permute(turned))
             stored = tuple(apart[i] for i in turned)
         wanted = (-1, *shape) if axis is None else (*shape[:axis], -1, *shape[axis + 1 :])
         if stored != wanted:
-            value = self.helper(value, Reshape(wanted))
+            value = self.out.helper(value, Reshape(wanted))
         assert axis is None or axis < rank
         return PerWindow(value, shape, axis)
 
     def for_each(self, name: str, shape: Sequence[int], axis: int | None) -> str:
         """Repeat a parameter for every window; they stand in this axis."""
-        repeated = self.helper(self.parameter_value(name), ForEachWindow(), image=True)
+        repeated = self.out.helper(self.out.parameter_value(name), ForEachWindow(), image=True)
         return self.stand(PerWindow(repeated, tuple(shape), None), axis).value
 
     def shape_of(self, name: str) -> tuple[int, ...]:
@@ -203,6 +196,10 @@ class Windows(Blocks):
 class AsTheyStand(Windows):
     """A piece of a network whose windows stand in the first axis, and are never moved."""
 
+    def __init__(self, graph: Graph) -> None:
+        out = Emitter(graph)
+        super().__init__(graph, out, Blocks(Grid((1,), (1,)), out), {})
+
     def treats_apart(self, inputs: Sequence[str]) -> bool:
         """Whether it treats each entry of its inputs' first axis by itself, operation by operation.
 
@@ -212,7 +209,7 @@ class AsTheyStand(Windows):
         for node in self.graph.nodes:
             given = self._given(node)
             if not given:
-                self.waiting.update(dict.fromkeys(node.outputs, node))
+                self.out.waiting.update(dict.fromkeys(node.outputs, node))
                 continue
             try:
                 placed = place(self, node, given)
@@ -238,7 +235,7 @@ class AsTheyStand(Windows):
 
 def _with_batch(layout: Layout) -> Layout:
     """Return a layout in which the windows have an atom: the outermost of the first axis."""
-    if layout.axis_of(Kind.BATCH) is not None:
+    if layout.batch_axis is not None:
         return layout
     first, *others = layout.axes or ((),)
     return replace(layout, axes=((Atom(Kind.BATCH, 1), *first), *others))

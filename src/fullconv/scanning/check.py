@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
+from fullconv.images import Takes, taken_as
 from fullconv.judging import RANDOM, Crops, Verification, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
@@ -42,6 +43,7 @@ def verify_heatmap(
     *,
     seed: int = 0,
     runtime: Runtime | None = None,
+    takes: Takes = "map",
 ) -> Verification | None:
     """Compare scores of a heatmap with those of crops that are read again, each scored alone.
 
@@ -61,6 +63,8 @@ def verify_heatmap(
         Chooses them.
     runtime : Runtime, optional
         Runs this model already, as its own framework would, and spares opening it once more.
+    takes : str
+        What the model takes as a crop; see `fullconv.images.Takes`.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def verify_heatmap(
     framework = find(model)
     if isinstance(model, str | Path):
         model, _ = framework.open(Path(model))
-    score = _scorer(framework, model) if runtime is None else runtime.run
+    score = _scorer(framework, model, takes) if runtime is None else runtime.run
 
     places = sample(heatmap, windows, seed)
     if not places:
@@ -106,8 +110,8 @@ def verify_heatmap(
 
     @cache
     def double() -> Scorer:
-        run = framework.in_double(model)
-        return lambda crops: arrays(framework, run(framework.images(model, crops)))
+        run = framework.in_double(model, takes)
+        return lambda crops: arrays(framework, run(framework.images(model, taken_as(crops, takes))))
 
     crops = Crops(
         lambda k: scored(score, 1, k),
@@ -122,10 +126,12 @@ def verify_heatmap(
     return replace(proof, of=RANDOM if metadata.get("random") else "")
 
 
-def _scorer(framework: Framework, model: Any) -> Scorer:
+def _scorer(framework: Framework, model: Any, takes: Takes) -> Scorer:
     """Return a function that scores crops as the model itself does."""
-    classify = framework.classifier(model)
-    return lambda crops: arrays(framework, classify(framework.images(model, crops)))
+    classify = framework.classifier(model, takes)
+    return lambda crops: arrays(
+        framework, classify(framework.images(model, taken_as(crops, takes)))
+    )
 
 
 def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Pair]:

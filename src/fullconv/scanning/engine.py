@@ -22,6 +22,7 @@ class Engine(Closing):
     """
 
     def __init__(self, fcn: FullyConvolutional) -> None:
+        fcn.shape.check_scanned()
         self.fcn = fcn
         self._open: dict[tuple[str, str, str | None, int], Runtime] = {}
 

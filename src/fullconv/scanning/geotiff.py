@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, MissingExtraError
+from fullconv.geometry import of_image
 from fullconv.placement import NOWHERE, Affine, Georeference, Placement
 from fullconv.scanning.heatmap import Heatmap, no_heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
@@ -78,7 +79,9 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
     metadata = heatmap.metadata
     place = heatmap.georeference or Georeference(NOWHERE, "")
     grid = heatmap.grid
-    transform = placed(grid.window, grid.step, heatmap.placement, place.transform)
+    transform = placed(
+        of_image(grid.window), of_image(grid.step), heatmap.placement, place.transform
+    )
     count, rows, columns = heatmap.shape
     stored = np.dtype(metadata["dtype"])
     # GDAL knows float16 only since 3.11; every program reads float32.

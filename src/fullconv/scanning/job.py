@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, ImageWarning
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, of_image
 from fullconv.names import as_text
 from fullconv.runtimes import native
 from fullconv.scanning import record
@@ -81,12 +81,12 @@ class Job:
         self.look()
         store, dtype = MemoryStore(), self.options.dtype
         task = self.task({})
-        create(store, (task.scores_of_a_window(), *task.plan.counts), task.plan.shape, dtype, {})
+        create(store, task.shape, of_image(task.plan.shape), dtype, {})
         scores = scores_in(store)
 
         def write(tile: Tile, made: Scored) -> None:
             stored = encoded(made.scores, dtype)
-            scores[:, slice(*tile.rows), slice(*tile.columns)] = stored
+            scores[(slice(None), *tile.cells)] = stored
 
         self.score(task, np.zeros(len(task.plan), np.bool_), write, 0)
         return Heatmap(scores, self.finished(task, scores), None)
@@ -146,7 +146,7 @@ class Job:
 
     def _pixels(self, tile: Tile) -> NDArray[np.float32]:
         """Return a tile's prepared pixels, ``(1, C, h, w)``."""
-        return prepared_pixels(self.image, self.preprocessing, tile.y, tile.x)[0][None]
+        return prepared_pixels(self.image, self.preprocessing, *tile.pixels)[0][None]
 
     def score(
         self,
@@ -156,7 +156,7 @@ class Job:
         windows: int,
     ) -> None:
         """Score all tiles that are not done yet, in which so many windows are."""
-        meter = Meter(self.image, task.plan.counts, self.region.count(), self.progress)
+        meter = Meter(self.image, of_image(task.plan.counts), self.region.count(), self.progress)
         meter.before = windows
         meter.tell()
         lanes = task.runtime.lanes
@@ -186,7 +186,12 @@ class Job:
             is_own = task.runtime.name == native(self.fcn) == "onnxruntime"
             spared = task.runtime if is_own and self.classifier is None else None
             proof = verify_heatmap(
-                made, model, self.image, self.options.windows_to_check, runtime=spared
+                made,
+                model,
+                self.image,
+                self.options.windows_to_check,
+                runtime=spared,
+                takes="map" if self.classifier is None else self.fcn.shape.takes,
             )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata

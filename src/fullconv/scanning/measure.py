@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.files import whole
-from fullconv.geometry import NO_HALO, Pair
+from fullconv.geometry import Pair
 from fullconv.runtimes import Runtime, fastest, open_runtime, runtimes_for
 from fullconv.system.processor import cores
 from fullconv.tiling import Plan, Tile
@@ -78,7 +78,7 @@ def choose_lanes(plan_for: Callable[[int], Plan], name: str = "") -> int:
     if len(alone) <= FEW:
         return 1
     most, limit = min(MOST_LANES, cores()), REPEATED.get(name, REPEATED_ELSEWHERE)
-    if alone.halo == NO_HALO:
+    if not any(map(any, alone.halo)):
         return most
     enough = (n for n in range(most, 1, -1) if plan_for(n).pixels <= limit * alone.pixels)
     return next(enough, 1)
@@ -138,8 +138,8 @@ def choose_runtime(
     if remembered in runtimes_for(fcn):
         return open_runtime(fcn, remembered, precision=precision, device=device, lanes=lanes)
     tile = largest_plan(fcn, image, TRIED_BYTES)[0]
-    size = tile.y[1] - tile.y[0], tile.x[1] - tile.x[0]
-    best = fastest(fcn, (1, fcn.shape.channels, *size), precision, lanes=lanes, device=device)
+    images = (1, fcn.shape.channels, *tile.size)
+    best = fastest(fcn, images, precision, lanes=lanes, device=device)
     remember(key, best.name)
     return best
 
@@ -168,14 +168,14 @@ def _fastest(plans: Sequence[Plan], runtime: Runtime, read: Read) -> int:
     best, rate, pace_s = 0, 0.0, 0.0
     for number, plan in enumerate(plans):
         tile = plan[len(plan) // 2]
-        took_s = pace_s * tile.pixels
+        took_s = pace_s * tile.pixel_count
         if took_s <= PATIENCE_S:
             runtime.run(read(tile))
             start = time.perf_counter()
             runtime.run(read(tile))
             took_s = time.perf_counter() - start
-            pace_s = took_s / tile.pixels
-        reached = tile.windows / (took_s + WRITTEN_S)
+            pace_s = took_s / tile.pixel_count
+        reached = tile.window_count / (took_s + WRITTEN_S)
         if reached > rate * ENOUGH:
             best, rate = number, reached
     return best

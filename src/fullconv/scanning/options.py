@@ -11,7 +11,7 @@ from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import NO_HALO, Pair
+from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import Source, fit_channels, open_source, resized
 from fullconv.windows import check_cover
@@ -103,7 +103,7 @@ class Options:
         """Return what the tensors of all tiles that are computed at a time may take, in bytes."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        if fcn.halo == NO_HALO:
+        if not any(map(any, fcn.halo)):
             return MEMORY_BYTES
         return MERGED_WITH_HALO_BYTES if runtime == "onnxruntime" else MEMORY_WITH_HALO_BYTES
 
@@ -114,6 +114,7 @@ class Options:
 
     def read(self, fcn: FullyConvolutional, source: Any) -> Source:
         """Open an image at the level and resolution that is asked for, with its own bands."""
+        fcn.shape.check_scanned()
         preprocessing = self.prepared(fcn)
         um_per_pixel = self.um_per_pixel
         if um_per_pixel is None and self.level is None and preprocessing is not None:

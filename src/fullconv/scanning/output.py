@@ -87,7 +87,7 @@ def _write(
     chosen = begun["chosen"] if begun is not None else {}
     job.look()
     task = job.task(chosen or (repair.chosen if repair else {}))
-    task.scores_of_a_window()  # of an output that the model has, before all is begun
+    _ = task.shape  # of an output that the model has, before all is begun
     try:
         if begun is None:
             begun = ledger.begin({"asked": asked, "chosen": record.chosen(task)})

@@ -49,8 +49,10 @@ class Repair:
     def keeps(self, tile: Tile) -> bool:
         """Whether all scores of a tile are whole."""
         return all(
-            min(one.rows[1], tile.rows[1]) <= max(one.rows[0], tile.rows[0])
-            or min(one.columns[1], tile.columns[1]) <= max(one.columns[0], tile.columns[0])
+            any(
+                min(lost[1], own[1]) <= max(lost[0], own[0])
+                for lost, own in zip((one.rows, one.columns), tile.windows, strict=True)
+            )
             for one in self.damage
         )
 

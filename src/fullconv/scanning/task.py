@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, ModelError
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import Grid, Pair, of_image
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
@@ -76,10 +77,15 @@ class Task:
         """Yield the tiles that hold windows to score, but for those that are finished."""
         for index in np.flatnonzero(~finished).tolist():
             tile = self.plan[index]
-            if self.region.touches(tile.rows, tile.columns):
+            if self.region.touches(*tile.windows):
                 yield tile
 
-    def scores_of_a_window(self) -> int:
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Scores of a window, rows and columns of windows."""
+        return (self._scores_of_a_window(), *of_image(self.plan.counts))
+
+    def _scores_of_a_window(self) -> int:
         """Count the scores that the network gives to one window."""
         nothing = np.zeros((1, self.channels, *self.grid.window), np.float32)
         scores: int = self._leaf(self.runtime.run(nothing)).shape[1]
@@ -93,13 +99,13 @@ class Task:
         return [self._read(one) for one in tile.passes]
 
     def _read(self, tile: Tile) -> Prepared:
-        room = self._room(self.channels * (tile.y[1] - tile.y[0]) * (tile.x[1] - tile.x[0]))
-        held = self.image.read(tile.y, tile.x)
+        room = self._room(self.channels * tile.pixel_count)
+        held = self.image.read(*tile.pixels)
         kept = checksum(held) if self.image.is_sampled else None
         pixels, odd = prepare(held, self.preprocessing, room)
-        wanted = self.region.wanted(tile.rows, tile.columns)
+        wanted = self.region.wanted(*tile.windows)
         windows, touched = int(np.count_nonzero(wanted)), 0
-        missing = self.image.missing(tile.y, tile.x)
+        missing = self.image.missing(*tile.pixels)
         if missing is not None:
             odd = missing if odd is None else odd | missing
         if odd is not None:
@@ -113,12 +119,14 @@ class Task:
         if len(passes) == 1:
             return passes[0]
         first = passes[0].scores
-        rows, columns = (last - start for start, last in (tile.rows, tile.columns))
-        scores = np.empty((len(first), rows, columns), first.dtype)
+        counts = [stop - start for start, stop in tile.windows]
+        scores = np.empty((len(first), *counts), first.dtype)
         for one, made in zip(tile.passes, passes, strict=True):
-            top, left = one.rows[0] - tile.rows[0], one.columns[0] - tile.columns[0]
-            _, height, width = made.scores.shape
-            scores[:, top : top + height, left : left + width] = made.scores
+            within = [
+                slice(start - begin, stop - begin)
+                for (start, stop), (begin, _) in zip(one.windows, tile.windows, strict=True)
+            ]
+            scores[(slice(None), *within)] = made.scores
         return Scored(
             scores,
             sum(one.windows for one in passes),
@@ -152,17 +160,13 @@ class Task:
 
     def _touched(self, odd: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
         """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
-        total = np.zeros((odd.shape[0] + 1, odd.shape[1] + 1), np.int64)
-        np.cumsum(np.cumsum(odd, axis=0, dtype=np.int64), axis=1, out=total[1:, 1:])
-        rows, columns = self.plan.all_windows.axes
-        (h, w), y = self.grid.window, rows.positions(*tile.rows) - tile.y[0]
-        x = columns.positions(*tile.columns) - tile.x[0]
-        inside = (
-            total[np.ix_(y + h, x + w)]
-            - total[np.ix_(y, x + w)]
-            - total[np.ix_(y + h, x)]
-            + total[np.ix_(y, x)]
-        )
+        inside = odd.astype(np.int64)
+        windows = zip(self.plan.all_windows.axes, tile.windows, tile.pixels, strict=True)
+        for axis, (along, own, (begin, _)) in enumerate(windows):
+            total = np.insert(np.cumsum(inside, axis=axis), 0, 0, axis=axis)
+            first = along.positions(*own) - begin
+            last = first + along.window
+            inside = np.take(total, last, axis=axis) - np.take(total, first, axis=axis)
         touched: NDArray[np.bool_] = inside > 0
         return touched
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import HeatmapWarning, ImageError
+from fullconv.geometry import of_image
 from fullconv.scanning.chunks import create_folder, write_chunk
 from fullconv.scanning.damage import damage_of, differing, named
 from fullconv.scanning.digests import Checksums, digest
@@ -47,8 +48,9 @@ class Writer:
     def __init__(self, ledger: Ledger, task: Task, dtype: str, run: Mapping[str, Any]) -> None:
         self.ledger, self.task, self.dtype = ledger, task, dtype
         plan = task.plan
-        self.shape = (task.scores_of_a_window(), *plan.counts)
-        is_amiss = create_folder(ledger.heatmap, self.shape, plan.shape, dtype, run)
+        self.shape = task.shape
+        self.tile = of_image(plan.shape)
+        is_amiss = create_folder(ledger.heatmap, self.shape, self.tile, dtype, run)
         ledger.created()
         if is_amiss and ledger.lines:
             warnings.warn(
@@ -69,7 +71,7 @@ class Writer:
     def checksums(self) -> Checksums:
         """The digests of all tiles, where those without a line hold nothing."""
         known = {index: line.digest for index, line in self.ledger.lines.items()}
-        return Checksums.of(self.shape, self.task.plan.shape, self.dtype, known)
+        return Checksums.of(self.shape, self.tile, self.dtype, known)
 
     def write(self, tile: Tile, made: Scored) -> None:
         """Write what was scored of a tile."""
@@ -84,12 +86,12 @@ class Writer:
         ImageError
             If the image is another one than they were scanned from.
         """
-        lines, plan = self.ledger.lines, self.task.plan
+        lines = self.ledger.lines
         digests = {index: line.digest for index, line in lines.items()}
-        lost = differing(unfinished.array, self.shape, plan.shape, self.dtype, digests)
+        lost = differing(unfinished.array, self.shape, self.tile, self.dtype, digests)
         for index in lost:
             del lines[index]
-        told = [named(damage_of(unfinished, plan.shape, lost))] if lost else []
+        told = [named(damage_of(unfinished, self.tile, lost))] if lost else []
         if self.ledger.damaged:
             count = self.ledger.damaged
             told.append(f"what {count} damaged line{'s' * (count > 1)} of the ledger listed")
@@ -115,11 +117,12 @@ class Writer:
         with _opened_anew(self.task.image) as image:
             for line in random.sample(known, min(COMPARED, len(known))):
                 tile = self.task.plan[line.tile]
-                now = combined([checksum(image.read(one.y, one.x)) for one in tile.passes])
+                now = combined([checksum(image.read(*one.pixels)) for one in tile.passes])
                 if now != line.pixels:
+                    y, x = tile.pixels
                     raise ImageError(
                         f"{image.name} has changed since a part of it was scanned (its pixels "
-                        f"{tile.x[0]},{tile.y[0]} to {tile.x[1]},{tile.y[1]}, as they are read, "
+                        f"{x[0]},{y[0]} to {x[1]},{y[1]}, as they are read, "
                         f"are others): {self.ledger.folder} holds scores of both; start again with "
                         f"resume=False (--no-resume)."
                     )
@@ -128,9 +131,9 @@ class Writer:
         """Copy what is whole of a finished heatmap, but for tiles that are done."""
         for tile in self.task.left(self.finished):
             if repair.keeps(tile):
-                held = repair.finished.array[:, slice(*tile.rows), slice(*tile.columns)]
+                held = repair.finished.array[(slice(None), *tile.cells)]
                 scores = np.asarray(held).astype(self.dtype)
-                windows = int(self.task.region.wanted(tile.rows, tile.columns).sum())
+                windows = int(self.task.region.wanted(*tile.windows).sum())
                 self._write(tile, scores, windows, 0, None)
         self.ledger.settle()
 
@@ -139,7 +142,7 @@ class Writer:
     ) -> None:
         band, across = divmod(tile.index, self.task.plan.tiles[1])
         chunk: Path = self.ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
-        write_chunk(chunk, scores, self.task.plan.shape)
+        write_chunk(chunk, scores, self.tile)
         self.ledger.add(Line(tile.index, windows, odd, digest(scores, self.dtype), pixels), chunk)
 
 

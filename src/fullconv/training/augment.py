@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.training.settings import Flips
 
 
@@ -35,7 +35,7 @@ class Variation:
     flips: Flips = "none"
 
     @classmethod
-    def for_stride(cls, stride: Pair, window: Pair, flips: Flips) -> Variation:
+    def for_stride(cls, stride: Sizes, window: Sizes, flips: Flips) -> Variation:
         """Return what fits a network's stride; at most an eighth of the window is shifted."""
         down, across = (min(s / 2, n / 8) for s, n in zip(stride, window, strict=True))
         return cls((down, across), flips=flips)

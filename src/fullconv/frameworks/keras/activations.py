@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from fullconv.frameworks.keras.calls import Call
+from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.operations import AlongAxis, Identity, Opaque, Operation, Pointwise
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def operation_of(function: Any, axis: int) -> Operation:
 
 
 def read_activation(
-    reader: Reader, layer: Any, path: str, result: Any, data_format: str
+    reader: Reader, layer: keras.Layer, path: str, result: Tensor, data_format: str
 ) -> tuple[str, Callable[[], None]]:
     """Name what a layer computes before its activation.
 
@@ -61,10 +61,10 @@ def read_activation(
     inner = keras.KerasTensor(result.shape, dtype=result.dtype)
     made = reader.bind(inner, f"{path}/linear", is_map=is_map)
     if isinstance(function, keras.Layer):
-        from fullconv.frameworks.keras import layer_table
+        from fullconv.frameworks.keras import tables
 
         name = f"{path}/{function.name}"
-        return made, lambda: layer_table.read(reader, function, name, (inner,), {}, result)
+        return made, lambda: tables.read(reader, function, name, (inner,), {}, result)
 
     def finish() -> None:
         operation = operation_of(function, 1 if is_map else len(result.shape) - 1)

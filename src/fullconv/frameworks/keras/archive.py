@@ -10,7 +10,6 @@ own layers and settings, or registered by code that the user has imported, is re
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import keras
 from fullconv.errors import ModelError, UnsafeModelError, first_line
 from fullconv.frameworks.archives import check_archive
 from fullconv.frameworks.keras.claims import check_held, check_size
+from fullconv.frameworks.keras.private import LAYERS, MODELS, OPERATIONS
 
 METADATA_FILE = "fullconv.json"
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
@@ -29,12 +29,9 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
 MODULES = (
     *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
     *("keras.constraints", "keras.activations", "keras.dtype_policies", "keras.random"),
-    *("keras.src.models.functional", "keras.src.models.sequential", "keras.src.models.model"),
+    *MODELS,
 )
 """Where classes and functions of an image classifier come from."""
-
-OPERATIONS = "keras.src.ops."
-"""Below this lie the operations of ``keras.ops``."""
 
 PLAIN = frozenset(
     """
@@ -227,15 +224,23 @@ def _fault(name: str, value: dict[str, Any]) -> str:
         own = isinstance(function, str) and function in ACTIVATIONS
         return "" if own or function in registered else "a function that is not Keras' own"
     if module is None:
-        places = (*(sys.modules.get(place) for place in MODULES), keras)
-        known = any(isinstance(getattr(place, name, None), type) for place in places)
+        known = any(isinstance(_held(place, name), type) for place in (*MODULES, "keras"))
         return "" if known else "unknown"
     if not isinstance(module, str) or module.split(".")[0] not in ("keras", "builtins"):
         return "unknown"
-    held = getattr(sys.modules.get(module), name, None)
+    held = _held(module, name)
     if isinstance(held, type):
         # Layers of Keras that have no public name, such as those of its applications.
-        is_layer = module.startswith("keras.src.") and issubclass(held, keras.Layer)
+        is_layer = module.startswith(LAYERS) and issubclass(held, keras.Layer)
         if is_layer or module in MODULES or module.startswith(OPERATIONS):
             return ""
     return f"of the module {module!r}, which is no layer of a model"
+
+
+def _held(module: str, name: str) -> Any:
+    """Return what a module of Keras holds under a name; nothing is imported."""
+    # Before Keras 3.10 its public modules were imported under other names.
+    place: Any = keras
+    for part in module.split(".")[1:]:
+        place = getattr(place, part, None)
+    return getattr(place, name, None)

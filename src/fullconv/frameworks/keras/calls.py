@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-TO_MAP, TO_NATIVE = (0, 3, 1, 2), (0, 2, 3, 1)
-"""Between a tensor with its channels last, and a map ``(N, C, rows, columns)``."""
+from fullconv.geometry import Sizes
+
+Tensor: TypeAlias = "keras.KerasTensor"
+Weight: TypeAlias = "keras.Variable | Array"
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -33,24 +38,29 @@ class Call:
         Which part of the layer a node is: "activation", "depthwise"; empty for its main part.
     """
 
-    target: Any
+    target: keras.Operation
     args: tuple[Any, ...] = (Slot(0),)
     kwargs: dict[str, Any] = field(default_factory=dict)
     part: str = ""
 
 
-def numbers(weight: Any) -> Any:
+def numbers(weight: Weight) -> Array:
     """Return a variable, tensor or array as an array of NumPy."""
     value = weight.value if isinstance(weight, keras.Variable) else weight
     return np.asarray(keras.ops.convert_to_numpy(value))
 
 
-def slots(args: Any, kwargs: Any) -> tuple[list[Any], tuple[Any, ...], dict[str, Any]]:
+def whole(sizes: Sequence[int] | int) -> Sizes:
+    """Return a setting as whole numbers, one for every axis."""
+    return (int(sizes),) if isinstance(sizes, int) else tuple(int(n) for n in sizes)
+
+
+def slots(args: Any, kwargs: Any) -> tuple[list[Tensor], tuple[Any, ...], dict[str, Any]]:
     """Return the tensors of a call, and its arguments with a `Slot` for each."""
-    tensors: list[Any] = []
+    tensors: list[Tensor] = []
 
     def replaced(value: Any) -> Any:
-        if not isinstance(value, keras.KerasTensor):
+        if not keras.utils.is_keras_tensor(value):
             return value
         tensors.append(value)
         return Slot(len(tensors) - 1)
@@ -59,7 +69,9 @@ def slots(args: Any, kwargs: Any) -> tuple[list[Any], tuple[Any, ...], dict[str,
     return tensors, args, kwargs
 
 
-def filled(call: Call, tensors: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def filled(
+    call: Call, tensors: Sequence[Any] | Mapping[int, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call with tensors in the places of their slots."""
 
     def replaced(value: Any) -> Any:

@@ -13,6 +13,7 @@ import keras
 
 from fullconv.errors import ModelError, UnsafeModelError
 from fullconv.frameworks.archives import may_unpack_to
+from fullconv.frameworks.keras.private import model_of_old_config, waiting_variables
 
 FEW = 1 << 22
 """Numbers that a model may have beside its weights: states of dropout, of normalization."""
@@ -83,28 +84,13 @@ def check_size(config: Any, numbers: int, path: Path) -> None:
 
 def _claimed(config: Any) -> int:
     """Return how many numbers the layers of a configuration take, up to where it cannot be made."""
-    # Private in Keras 3.15: variables that are made in such a scope, and have no numbers yet.
-    from keras.src.backend.common import global_state
-
-    waiting = "uninitialized_variables"
-    before = global_state.get_global_attribute(waiting)
-    global_state.set_global_attribute(waiting, [])
-    try:
-        with (
-            contextlib.suppress(Exception),  # Keras itself says later what it cannot make
-            keras.StatelessScope(initialize_variables=False),
-        ):
+    with waiting_variables() as made:
+        with contextlib.suppress(Exception):  # Keras itself says later what it cannot make
             _made(copy.deepcopy(config))
-        made = global_state.get_global_attribute(waiting) or []
         return sum(prod(variable.shape) for variable in made)
-    finally:
-        global_state.set_global_attribute(waiting, before or [])
 
 
 def _made(config: Any) -> Any:
     if "module" in config:
         return keras.saving.deserialize_keras_object(config)
-    # The older .h5, whose layers Keras finds by its own, private, table.
-    from keras.src.legacy.saving import saving_utils
-
-    return saving_utils.model_from_config(config)
+    return model_of_old_config(config)

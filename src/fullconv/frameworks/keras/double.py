@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from fullconv.frameworks.keras.calls import numbers
+from fullconv.frameworks.keras.private import SUMS
 
 DOUBLE = "float64"
 
@@ -36,8 +37,6 @@ def _doubled(layer: Any) -> Any:
 @contextmanager
 def _computing_in_double() -> Iterator[None]:
     # On PyTorch, Keras would still add in single precision, by a table of what sums become.
-    from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as SUMS
-
     config = keras.config
     floatx, policy, sums = config.floatx(), config.dtype_policy(), SUMS[DOUBLE]
     config.set_floatx(DOUBLE)

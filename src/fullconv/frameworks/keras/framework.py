@@ -16,51 +16,56 @@ from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
 from fullconv.frameworks import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
-from fullconv.frameworks.keras.calls import numbers
+from fullconv.frameworks.keras.calls import Array, numbers
 from fullconv.frameworks.keras.double import in_double
-from fullconv.frameworks.keras.models import channels_last, functional, leaves
+from fullconv.frameworks.keras.models import functional, image_axes, leaves, takes_last
 from fullconv.frameworks.keras.one_by_one import OneByOne
 from fullconv.frameworks.keras.read import Source, read
 from fullconv.frameworks.keras.write import write
-from fullconv.geometry import Grid
+from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, check_shape
+from fullconv.images import LETTERS, ImageShape, Takes
+
+Scores = Any
+"""Arrays of scores, in the structure in which a model returns them."""
+Run = Callable[[Array], Scores]
 
 
 class KerasFramework(Framework):
     """`keras.Model`, on the backend that Keras was imported with.
 
-    Inside, images are arrays of NumPy ``(N, C, H, W)``, as everywhere; `inward` and `outward` stand
-    between them and a model that takes its channels last.
+    Inside, images are arrays of NumPy ``(N, C, *size)``, as everywhere; `inward` and `outward`
+    stand between them and a model that takes its channels last.
     """
 
     name = "keras"
     suffix = ".keras"
 
-    def open(self, path: Path) -> tuple[Any, dict[str, str]]:
+    def open(self, path: Path) -> tuple[keras.Model, dict[str, str]]:
         """Load a ``.keras`` or ``.h5`` file."""
         return open_archive(path)
 
-    def metadata(self, model: Any) -> dict[str, str]:
+    def metadata(self, model: keras.Model) -> dict[str, str]:
         """Return what a model carries under the name of `METADATA`, mostly nothing."""
         return dict(getattr(model, METADATA, {}))
 
-    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+    def read(self, model: keras.Model, window: Sizes | None) -> Source:
         """Read the model at its native size."""
         return read(model, window)
 
-    def write(self, graph: Graph, source: Any, grid: Grid) -> Any:
+    def write(self, graph: Graph, source: Source, grid: Grid) -> keras.Model:
         """Write a `keras.Model`."""
         return write(graph, source, grid)
 
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
+    def classifier(self, model: keras.Model, takes: Takes = "map") -> Run:
         """Run the model on crops, as in use; a fixed batch is filled up."""
         fixed = functional(model).inputs[0].shape[0]
-        run = self._run(model)
+        run = self._run(model, takes == "map" and takes_last(model))
         if not fixed:
             return run
 
-        def classify(crops: Any) -> Any:
+        def classify(crops: Array) -> Scores:
             if len(crops) == fixed:
                 return run(crops)
             results = []
@@ -74,86 +79,95 @@ class KerasFramework(Framework):
 
         return classify
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+    def in_double(self, model: keras.Model, takes: Takes = "map") -> Run:
         """Run a copy of the model, layer by layer in double precision."""
-        return in_double(model, self.classifier)
+        return in_double(model, lambda copy: self.classifier(copy, takes))
 
-    def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
+    def runner_in_double(self, model: keras.Model) -> Run:
         """Run a copy of the converted model, layer by layer in double precision."""
         return in_double(model, self.runner)
 
-    def epsilon(self, model: Any) -> float:
+    def epsilon(self, model: keras.Model) -> float:
         """Return that of the model's input; none for whole numbers."""
         dtype = str(functional(model).inputs[0].dtype)
         if dtype == "bfloat16":
             return 2.0**-7
         return float(np.finfo(dtype).eps) if keras.backend.is_float_dtype(dtype) else 0.0
 
-    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
-        """Run the converted model; its scores come as ``(N, K, rows, columns)``."""
-        run = self._run(model)
-        if not _is_last(model):
+    def runner(self, model: keras.Model, held: Held = nothing_held) -> Run:
+        """Run the converted model; its scores come as ``(N, K, *windows)``."""
+        last, free = takes_last(model), _free_axes(model)
+        run = self._run(model, last and _channels(model) is not None)
+        if not last:
             return run
-        return lambda images: keras.tree.map_structure(_to_core, run(images))
+        return lambda images: keras.tree.map_structure(
+            lambda scores: scores_to_map(scores, free), run(images)
+        )
 
-    def _run(self, model: Any) -> Callable[[Any], Any]:
-        last, dtype = _is_last(model), functional(model).inputs[0].dtype
+    def _run(self, model: keras.Model, last: bool) -> Run:
+        dtype = functional(model).inputs[0].dtype
 
-        def run(images: Any) -> Any:
-            given = np.moveaxis(images, 1, -1) if last else images
+        def run(images: Array) -> Scores:
+            given = to_last(images) if last else images
             # Without gradients, and with dropout and batch statistics as in use, on any backend.
             return model.predict_on_batch(np.ascontiguousarray(given, dtype=dtype))
 
         return run
 
-    def inward(self, model: Any, images: Any) -> Any:
-        """Return images of NumPy or the backend as an array ``(N, C, H, W)``."""
-        last = _is_last(model)
+    def inward(self, model: keras.Model, images: Any) -> Array:
+        """Return images of NumPy or the backend as an array ``(N, C, *size)``."""
+        last, channels, free = takes_last(model), _channels(model), _free_axes(model)
         if not isinstance(images, np.ndarray) and not keras.ops.is_tensor(images):
+            named = LETTERS[free] if channels is None else ()
+            axes = f"(N, {', '.join(named)})" if named else image_axes(last, free)
             raise ImageError(
                 f"fcn(images): expected a numpy array, or a tensor of Keras' backend "
-                f"({keras.backend.backend()}), {'(N, H, W, C)' if last else '(N, C, H, W)'}; got "
-                f"{type(images).__qualname__}."
+                f"({keras.backend.backend()}), {axes}; got {type(images).__qualname__}."
             )
         array = np.asarray(keras.ops.convert_to_numpy(images))
-        channels = int(functional(model).inputs[0].shape[-1 if last else 1])
-        if last and (array.ndim != 4 or array.shape[3] != channels):
+        if channels is None or not last:
+            return array
+        if array.ndim != 2 + free or array.shape[-1] != channels:
             raise ImageError(
-                f"fcn(images): the model takes its channels last, (N, H, W, {channels}); got shape "
-                f"{tuple(array.shape)}. For one image add the first axis: images[None]."
+                f"fcn(images): the model takes its channels last, "
+                f"{image_axes(last, free, channels)}; got shape {tuple(array.shape)}. For one "
+                f"image add the first axis: images[None]."
             )
-        return np.moveaxis(array, -1, 1) if last else array
+        turned: Array = to_map(array)
+        return turned
 
-    def outward(self, model: Any, scores: Any) -> Any:
+    def outward(self, model: keras.Model, scores: Scores) -> Scores:
         """Return scores as tensors of the backend, in the order that the model gives them."""
-        last = _is_last(model)
+        last, free = takes_last(model), _free_axes(model)
         return keras.tree.map_structure(
-            lambda x: keras.ops.convert_to_tensor(_from_core(x) if last else x), scores
+            lambda x: keras.ops.convert_to_tensor(scores_to_last(x, free) if last else x), scores
         )
 
-    def check(self, images: Any, channels: int) -> Any:
-        """Check that images are an array ``(N, C, H, W)``."""
-        check_shape(images.shape, channels, images.dtype)
+    def check(self, images: Array, shape: ImageShape) -> Array:
+        """Check that images are an array ``(N, C, *size)``."""
+        shape.check(images.shape, images.dtype)
         return images
 
-    def images(self, model: Any, pixels: Any) -> Any:
+    def images(self, model: keras.Model, pixels: Array) -> Array:
         """Return the pixels; the model casts them where it must."""
         return pixels
 
-    def join(self, arrays: Sequence[Any], axis: int) -> Any:
+    def join(self, arrays: Sequence[Array], axis: int) -> Array:
         """Concatenate arrays."""
         return np.concatenate(list(arrays), axis)
 
-    def to_numpy(self, array: Any) -> Any:
+    def to_numpy(self, array: Array) -> Array:
         """Return the array itself."""
         return np.asarray(array)
 
-    def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
+    def save(
+        self, model: keras.Model, shape: ImageShape, path: Path, metadata: Mapping[str, str]
+    ) -> None:
         """Write a ``.keras`` file, or an ``.onnx``."""
         if path.suffix == ".onnx":
             from fullconv.frameworks.keras.to_onnx import to_onnx
 
-            proto = to_onnx(model, shape.grid, metadata)
+            proto = to_onnx(model, shape, metadata)
             with whole(path) as temporary:
                 temporary.write_bytes(proto.SerializeToString())
             return
@@ -182,7 +196,7 @@ class KerasFramework(Framework):
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(METADATA_FILE, json.dumps(dict(metadata)))
 
-    def digest(self, model: Any) -> str:
+    def digest(self, model: keras.Model) -> str:
         """Hash the layers' settings and the weights."""
         config = json.dumps(model.get_config(), sort_keys=True, default=repr)
         held = hashlib.sha256(config.encode())
@@ -192,7 +206,7 @@ class KerasFramework(Framework):
             held.update(array.tobytes())
         return held.hexdigest()
 
-    def odd_weights(self, source: Any) -> list[str]:
+    def odd_weights(self, source: Source) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
         odd = []
         for name, weight in source.weights.items():
@@ -202,21 +216,11 @@ class KerasFramework(Framework):
         return odd
 
 
-def _is_last(model: Any) -> bool:
-    """Return whether a classifier, or a converted model, takes its channels last."""
-    shape = functional(model).inputs[0].shape
-    if shape[1:3] == (None, None) != shape[2:4]:
-        return True
-    if shape[2:4] == (None, None) != shape[1:3]:
-        return False
-    return channels_last(functional(model))
+def _free_axes(model: keras.Model) -> int:
+    """Return along how many axes a converted model takes images of any size."""
+    return sum(size is None for size in functional(model).inputs[0].shape[1:])
 
 
-def _to_core(scores: Any) -> Any:
-    """``(N, rows, columns, ...)`` to ``(N, ..., rows, columns)``."""
-    return np.moveaxis(scores, (1, 2), (-2, -1))
-
-
-def _from_core(scores: Any) -> Any:
-    """``(N, ..., rows, columns)`` to ``(N, rows, columns, ...)``."""
-    return np.moveaxis(scores, (-2, -1), (1, 2))
+def _channels(model: keras.Model) -> int | None:
+    """Return the channels that a converted model takes; None without an axis of channels."""
+    return next((size for size in functional(model).inputs[0].shape[1:] if size is not None), None)

@@ -1,22 +1,30 @@
-"""What lifting adds to Keras: layers on stored maps with free height and width.
+"""What lifting adds to Keras: layers on stored maps whose sizes are free.
 
-Here is what they have in common; they stand in `map_layers`, `window_layers` and `sliding_layers`.
-They are registered for saving under the package "fullconv", and computed by `keras.ops`, so that
-every backend runs them. Maps are ``(N, Y, X, C)``, or ``(N, C, Y, X)`` where the network takes its
-channels first. Sizes are taken from the image, so that a model answers for any size. ``window`` and
-``step`` are pixels, (rows, columns).
+Here is what they have in common; they stand in `map_layers`, `window_layers`, `sliding_layers` and
+`part_layers`. They are registered for saving under the package "fullconv", and computed by
+`keras.ops`, so that every backend runs them. Maps are ``(N, *cells, C)``, or ``(N, C, *cells)``
+where the network takes its channels first. Sizes are taken from the image, so that a model answers
+for any size. ``window`` and ``step`` are pixels along every axis of the image; a map may have
+further axes, along which there is one window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from fullconv.operations import Operation
+
+Tensor = Any
+"""A tensor of the backend, or several; a `keras.KerasTensor` while a model is put together."""
 Shape = tuple[int | None, ...]
-Pair = Sequence[int]
+Shapes = Any
+"""The shape of one input, or those of several."""
+Config = dict[str, Any]
 
 register = keras.saving.register_keras_serializable(package="fullconv")
 
@@ -27,37 +35,60 @@ class OnMaps(keras.layers.Layer):
     Attributes
     ----------
     channels_last : bool
-        Whether maps are ``(N, Y, X, C)``.
-    rows : int
-        The axis of the rows; the columns are the next.
+        Whether maps are ``(N, *cells, C)``.
+    first : int
+        The axis of a map that holds the first axis of cells.
     """
 
-    settings: tuple[str, ...] = ()
+    record: ClassVar[type[Operation]]
+    """The operation that the layer carries out; its fields are the layer's settings."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    rows_and_columns: ClassVar[tuple[str, ...]] = ()
+    """A setting with an entry for every axis, and what the entries of two axes are stored as."""
 
     def __init__(self, channels_last: bool = True, **given: Any) -> None:
         held = {name: given.pop(name) for name in self.settings}
         super().__init__(**given)
         self.channels_last = channels_last
-        self.rows = 1 if channels_last else 2
+        self.first = 1 if channels_last else 2
         for name, value in held.items():
             setattr(self, name, as_tuples(value))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Return what the layer is made of."""
         held = {name: getattr(self, name) for name in self.settings}
+        name, *each = self.rows_and_columns or ("",)
+        if each and len(held[name]) == len(each):
+            held |= dict(zip(each, held.pop(name), strict=True))
         return {**super().get_config(), "channels_last": self.channels_last, **held}
 
-    def _map(self, batch: int | None, cells: Sequence[int | None], channels: int | None) -> Shape:
+    @classmethod
+    def from_config(cls, config: Config) -> OnMaps:
+        """Make a layer of what a file says."""
+        name, *each = cls.rows_and_columns or ("",)
+        if each and name not in config:
+            config = {**config, name: [config[axis] for axis in each]}
+        return cls(**{key: value for key, value in config.items() if key not in each})
+
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the operation that the layer carries out, given the shape of its result."""
+        return self.record(**{each.name: getattr(self, each.name) for each in fields(self.record)})
+
+    def _channels(self, shape: Sequence[Any]) -> Any:
+        """Return the channels of a map."""
+        return shape[-1 if self.channels_last else 1]
+
+    def _cells(self, shape: Sequence[Any]) -> list[Any]:
+        """Return the cells of a map along every axis; None where they are free."""
+        return list(shape[1:-1] if self.channels_last else shape[2:])
+
+    def _map(self, batch: Any, cells: Sequence[Any], channels: Any) -> tuple[Any, ...]:
         """Return the shape of a map."""
         return (batch, *cells, channels) if self.channels_last else (batch, channels, *cells)
 
-    def _sizes(self, shape: Sequence[Any]) -> tuple[Any, Any, Any]:
-        """Return the rows, columns and channels of a map; None where they are free."""
-        return (*shape[self.rows : self.rows + 2], shape[-1 if self.channels_last else 1])
-
-    def _sliced(self, x: Any, axis: int, kept: slice) -> Any:
-        """Keep some cells of the rows (axis 0) or the columns (1)."""
-        return x[(slice(None),) * (self.rows + axis) + (kept,)]
+    def _sliced(self, x: Tensor, axis: int, kept: slice) -> Tensor:
+        """Keep some cells along an axis of cells."""
+        return x[(slice(None),) * (self.first + axis) + (kept,)]
 
 
 def as_tuples(value: Any) -> Any:
@@ -68,18 +99,23 @@ def as_tuples(value: Any) -> Any:
 class OfWindows(OnMaps):
     """A layer that counts the windows of the image, which is its last input."""
 
-    settings: tuple[str, ...] = ("window", "step")
+    settings: ClassVar[tuple[str, ...]] = ("window", "step")
 
-    def count(self, image: Any) -> tuple[Any, Any]:
-        """Count the windows, as (rows, columns)."""
-        rows, columns = self.counted(ops.shape(image))
-        return rows, columns
+    def count(self, image: Tensor, axes: int) -> list[Any]:
+        """Count the windows along so many axes of a map."""
+        return self.counted(ops.shape(image), axes)
 
-    def counted(self, image: Sequence[Any]) -> list[Any]:
+    def counted(self, image: Sequence[Any], axes: int) -> list[Any]:
         """Count the windows of an image of some shape; None where it is free."""
-        return [
+        sizes = image[self.first : self.first + len(self.window)]
+        counts = [
             None if n is None else (n - window) // step + 1
-            for n, window, step in zip(
-                image[self.rows : self.rows + 2], self.window, self.step, strict=True
-            )
+            for n, window, step in zip(sizes, self.window, self.step, strict=True)
         ]
+        return [*counts, *[1] * (axes - len(counts))]
+
+
+def settings_of(kind: type[OnMaps], operation: Operation) -> Config:
+    """Return an operation's fields that are settings of a layer that carries it out."""
+    held = {each.name: getattr(operation, each.name) for each in fields(operation)}
+    return {name: value for name, value in held.items() if name in kind.settings}

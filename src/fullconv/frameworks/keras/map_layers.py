@@ -1,54 +1,70 @@
-"""Layers that cut, pad, pool and reduce maps, in ways that Keras has no layers for."""
+"""Layers that cut, pad, pool, reduce and regroup maps, in ways that Keras has no layers for."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
+import numpy as np
 from keras import ops
 
-from fullconv.frameworks.keras.layers import OnMaps, Shape, register
+from fullconv import operations
+from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, register
+from fullconv.geometry import Sliding
+from fullconv.operations import Operation, PaddingMode
+
+MODES: dict[PaddingMode, str] = {
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
+"""What NumPy and `keras.ops` call the modes of padding."""
 
 
 @register
 class Cells(OnMaps):
     """Drops cells at both ends of each axis, then keeps every ``stride``-th."""
 
+    record = operations.Cells
     settings = ("before", "after", "stride")
 
-    def call(self, inputs: Any) -> Any:
-        """Cut a map."""
-        for axis in (0, 1):
-            kept = slice(self.before[axis], -self.after[axis] or None, self.stride[axis])
-            inputs = self._sliced(inputs, axis, kept)
-        return inputs
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        """Return the map's shape."""
-        *cells, channels = self._sizes(input_shape)
-        left = [
-            None if n is None else len(range(before, n - after, stride))
-            for n, before, after, stride in zip(
-                cells, self.before, self.after, self.stride, strict=True
-            )
+    def _kept(self) -> list[slice]:
+        return [
+            slice(before, -after or None, stride)
+            for before, after, stride in zip(self.before, self.after, self.stride, strict=True)
         ]
-        return self._map(input_shape[0], left, channels)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Cut a map."""
+        return inputs[(slice(None),) * self.first + tuple(self._kept())]
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the map's shape."""
+        left = [
+            None if n is None else len(range(*kept.indices(n)))
+            for n, kept in zip(self._cells(input_shape), self._kept(), strict=True)
+        ]
+        return self._map(input_shape[0], left, self._channels(input_shape))
 
 
 @register
 class DivideCells(OnMaps):
-    """Divides every cell by the product of its row's and its column's number."""
+    """Divides every cell by the product of its numbers along every axis."""
 
-    settings = ("along_rows", "along_columns")
+    record = operations.DivideCells
+    settings = ("axes",)
+    rows_and_columns = ("axes", "along_rows", "along_columns")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Divide a map."""
-        numbers = [
-            [float(row * column) for column in self.along_columns] for row in self.along_rows
-        ]
-        divisor = ops.convert_to_tensor(numbers, dtype=inputs.dtype)
-        return inputs / (divisor[None, :, :, None] if self.channels_last else divisor)
+        numbers = functools.reduce(np.multiply.outer, self.axes)
+        divisor = ops.convert_to_tensor(np.asarray(numbers), dtype=inputs.dtype)
+        return inputs / (divisor[..., None] if self.channels_last else divisor)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         """Return the map's own shape."""
         return input_shape
 
@@ -57,63 +73,78 @@ class DivideCells(OnMaps):
 class PadCells(OnMaps):
     """Adds cells around a map, and removes them where a number is negative.
 
-    ``pads`` is ((top, bottom), (left, right)), ``channels`` (before, after); ``mode`` "constant",
-    with ``value``, or "edge".
+    ``pads`` is (before, after) for every axis, ``channels`` the same for channels; ``mode`` is
+    "constant", with ``value``, "edge", "reflect" or "wrap".
     """
 
     settings = ("pads", "channels", "mode", "value")
 
-    def call(self, inputs: Any) -> Any:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the padding as an operation."""
+        mode = next(name for name, own in MODES.items() if own == self.mode)
+        return operations.Pad(((0, 0), self.channels, *self.pads), mode, self.value)
+
+    def call(self, inputs: Tensor) -> Tensor:
         """Pad a map."""
         for axis, (before, after) in enumerate(self.pads):
             if min(before, after) < 0:
                 kept = slice(max(0, -before), min(0, after) or None)
                 inputs = self._sliced(inputs, axis, kept)
-        added = [[max(0, n) for n in pair] for pair in self.pads]
-        axes = [*added, self.channels] if self.channels_last else [self.channels, *added]
-        width = [(0, 0), *(tuple(pair) for pair in axes)]
+        added = [tuple(max(0, n) for n in pair) for pair in self.pads]
+        width = self._map((0, 0), added, self.channels)
         if self.mode == "constant":
             return ops.pad(inputs, width, constant_values=self.value)
-        for axis, pair in enumerate(added):
-            inputs = with_edges(inputs, self.rows + axis, *pair)
+        for axis, (before, after) in enumerate(width):
+            inputs = widened(inputs, axis, before, after, self.mode)
         return inputs
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
-        *cells, channels = self._sizes(input_shape)
         sizes = [
-            None if n is None else n + sum(pair) for n, pair in zip(cells, self.pads, strict=True)
+            None if n is None else n + sum(pair)
+            for n, pair in zip(self._cells(input_shape), self.pads, strict=True)
         ]
-        return self._map(input_shape[0], sizes, channels + sum(self.channels))
+        channels = self._channels(input_shape) + sum(self.channels)
+        return self._map(input_shape[0], sizes, channels)
 
 
-def with_edges(x: Any, axis: int, before: int, after: int) -> Any:
-    """Repeat the first and the last entry of an axis; not every backend pads so by itself."""
-    along = (slice(None),) * axis
-    first, last = x[(*along, slice(0, 1))], x[(*along, slice(-1, None))]
-    return ops.concatenate([*[first] * before, x, *[last] * after], axis=axis)
+def widened(x: Tensor, axis: int, before: int, after: int, mode: str = "edge") -> Tensor:
+    """Repeat entries of an axis at its ends; not every backend pads so by itself."""
+    if not before and not after:
+        return x
+
+    def taken(start: int | None, stop: int | None) -> Tensor:
+        return x[(slice(None),) * axis + (slice(start, stop),)]
+
+    if mode == "edge":
+        return ops.concatenate([*[taken(0, 1)] * before, x, *[taken(-1, None)] * after], axis=axis)
+    ends = [taken(-before, None), taken(0, after)]
+    if mode == "reflect":
+        ends = [taken(1, before + 1), taken(-1 - after, -1)]
+        ends = [ops.flip(end, axis=axis) for end in ends]
+    wanted = [ends[0]] if before else [], [ends[1]] if after else []
+    return ops.concatenate([*wanted[0], x, *wanted[1]], axis=axis)
 
 
 @register
 class TakeChannels(OnMaps):
     """Keeps or reorders channels."""
 
+    record = operations.TakeChannels
     settings = ("indices",)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Take channels of a map."""
         return ops.take(inputs, list(self.indices), axis=-1 if self.channels_last else 1)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape, with so many channels."""
-        sizes = list(input_shape)
-        sizes[-1 if self.channels_last else 1] = len(self.indices)
-        return tuple(sizes)
+        return self._map(input_shape[0], self._cells(input_shape), len(self.indices))
 
 
 @register
 class MovingPool(OnMaps):
-    """Maximum, sum or average over a moving rectangle with a stride, a dilation and padding.
+    """Maximum, sum or average over a moving box with a stride, a dilation and padding.
 
     ``kind`` is "max", "sum" or "average". An average divides by ``divisor``, or by the number of
     cells it covers, padding left out.
@@ -121,60 +152,70 @@ class MovingPool(OnMaps):
 
     settings = ("kind", "kernel", "stride", "padding", "dilation", "divisor")
 
-    def call(self, inputs: Any) -> Any:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the pool as an operation."""
+        moves = self.kernel, self.stride, self.padding, self.dilation
+        channels = self._channels(shape)
+        return operations.Pool(*moves, self.kind, divisor=self.divisor, channels=channels)
+
+    def call(self, inputs: Tensor) -> Tensor:
         """Pool a map."""
         total = self._over(inputs)
         if self.kind != "average":
             return total
         if self.divisor is not None or not any(map(any, self.padding)):
-            return total / (self.divisor or self.kernel[0] * self.kernel[1])
-        one = inputs[:1, :, :, :1] if self.channels_last else inputs[:1, :1]
+            return total / (self.divisor or prod(self.kernel))
+        one = inputs[:1, ..., :1] if self.channels_last else inputs[:1, :1]
         return total / self._over(ops.ones_like(one))
 
-    def _over(self, x: Any) -> Any:
-        """Pool along the rows, then along the columns."""
+    def _over(self, x: Tensor) -> Tensor:
+        """Pool along one axis after the other."""
         if any(map(any, self.padding)):
-            none = (0, 0)
-            pads = self.padding
-            width = [none, *pads, none] if self.channels_last else [none, none, *pads]
+            width = self._map((0, 0), self.padding, (0, 0))
             x = ops.pad(x, width, constant_values=float("-inf") if self.kind == "max" else 0.0)
-        return self._along(self._along(x, 0), 1)
+        for axis in range(len(self.kernel)):
+            x = self._along(x, axis)
+        return x
 
-    def _along(self, x: Any, axis: int) -> Any:
+    def _along(self, x: Tensor, axis: int) -> Tensor:
         kernel, stride, dilation = (n[axis] for n in (self.kernel, self.stride, self.dilation))
         reach = dilation * (kernel - 1)
-        size = ops.shape(x)[self.rows + axis]
+        size = ops.shape(x)[self.first + axis]
         join = ops.maximum if self.kind == "max" else ops.add
-        total = None
-        for first in range(0, reach + 1, dilation):
-            part = self._sliced(x, axis, slice(first, first + size - reach, stride))
-            total = part if total is None else join(total, part)
-        return total
+        parts = (
+            self._sliced(x, axis, slice(start, start + size - reach, stride))
+            for start in range(0, reach + 1, dilation)
+        )
+        return functools.reduce(join, parts)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
-        *cells, channels = self._sizes(input_shape)
+        moves = zip(self.kernel, self.stride, self.dilation, self.padding, strict=True)
         sizes = [
-            None if n is None else (n + sum(pads) - dilation * (kernel - 1) - 1) // stride + 1
-            for n, kernel, stride, pads, dilation in zip(
-                cells, self.kernel, self.stride, self.padding, self.dilation, strict=True
+            None if n is None else Sliding(kernel, stride, dilation, *pads).output(n)
+            for n, (kernel, stride, dilation, pads) in zip(
+                self._cells(input_shape), moves, strict=True
             )
         ]
-        return self._map(input_shape[0], sizes, channels)
+        return self._map(input_shape[0], sizes, self._channels(input_shape))
 
 
 @register
 class ReduceAxes(OnMaps):
-    """Mean, sum or maximum over axes of a tensor, as they come."""
+    """Mean, sum, maximum, norm or spread over axes of a tensor, as they come."""
 
     settings = ("kind", "axes", "keepdims")
 
-    def call(self, inputs: Any) -> Any:
-        """Reduce a tensor."""
-        kinds = {"mean": ops.mean, "sum": ops.sum, "max": ops.max, "l2": ops.norm}
-        return kinds[self.kind](inputs, axis=self.axes, keepdims=self.keepdims)
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the reduction as an operation."""
+        return operations.Reduce(self.kind, self.axes, self.keepdims)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def call(self, inputs: Tensor) -> Tensor:
+        """Reduce a tensor."""
+        reduce = ops.norm if self.kind == "l2" else getattr(ops, self.kind)
+        return reduce(inputs, axis=self.axes, keepdims=self.keepdims)
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the shape without these axes."""
         sizes = [1 if i in self.axes else n for i, n in enumerate(input_shape)]
         if not self.keepdims:
@@ -188,11 +229,15 @@ class SliceAxis(OnMaps):
 
     settings = ("axis", "start", "stop", "stride")
 
-    def call(self, inputs: Any) -> Any:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the cut as an operation."""
+        return operations.Slice(self.axis, self.start, self.stop, self.stride)
+
+    def call(self, inputs: Tensor) -> Tensor:
         """Cut a tensor."""
         return inputs[(slice(None),) * self.axis + (slice(self.start, self.stop, self.stride),)]
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the shape, with so many entries."""
         sizes = list(input_shape)
         sizes[self.axis] = len(range(self.start, self.stop, self.stride))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from fullconv.errors import ModelError, WindowError
+from fullconv.frameworks.keras.private import Functional, inner_of, shape_when_built
+from fullconv.geometry import NUMBERS, Sizes
+from fullconv.images import LETTERS
+from fullconv.wording import measured, names, size_names
 
 
-def functional(model: Any) -> Any:
+def functional(model: keras.Model) -> Functional:
     """Return the graph of calls behind a model; of a subclass of `keras.Model`, one of one call."""
     found = inner_of(model)
     if found is not None:
@@ -21,7 +26,7 @@ def functional(model: Any) -> Any:
             f"convert: the Keras model {model.name!r} was never built, so its image's channels are "
             f"not known; begin it with keras.Input((height, width, channels)), or call it once."
         )
-    shape = getattr(model, "input_shape", None) or getattr(model, "_build_shapes_dict", None)
+    shape = getattr(model, "input_shape", None) or shape_when_built(model)
     if isinstance(shape, dict):
         shape = next(iter(shape.values()), None)
     if shape is None or not all(n is None or isinstance(n, int) for n in shape):
@@ -33,17 +38,7 @@ def functional(model: Any) -> Any:
     return Functional(inputs, model(inputs))
 
 
-def inner_of(layer: Any) -> Any:
-    """Return the graph of calls that a layer consists of, or None."""
-    kind = type(layer)
-    if isinstance(layer, keras.Sequential) and kind.call is keras.Sequential.call:
-        return layer._functional
-    if isinstance(layer, Functional) and kind.call is Functional.call:
-        return layer
-    return None
-
-
-def leaves(whole: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(whole: Functional, path: str = "") -> Iterator[tuple[str, keras.Operation]]:
     """Yield every layer and operation inside a model, nested ones inlined, with its path."""
     for operation in whole.operations:
         inner = inner_of(operation)
@@ -53,7 +48,13 @@ def leaves(whole: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{operation.name}", operation
 
 
-def channels_last(whole: Any) -> bool:
+def input_name(whole: Functional) -> str:
+    """Return what a model with one input calls it."""
+    layers = (held for held in whole.operations if isinstance(held, keras.layers.InputLayer))
+    return str(next(layers).name)
+
+
+def channels_last(whole: Functional) -> bool:
     """Return whether a model takes its channels last: what its first layer with an opinion says."""
     formats = [
         (isinstance(layer, keras.layers.Flatten), layer.data_format)
@@ -66,8 +67,42 @@ def channels_last(whole: Any) -> bool:
     return said == "channels_last"
 
 
-def image_of(whole: Any, window: tuple[int, int] | None, last: bool) -> tuple[int, int, int, int]:
-    """Return the native shape of a model's image: one, or as many as it takes and no other number.
+def takes_last(model: keras.Model) -> bool:
+    """Return whether a classifier, or a converted model, takes its channels last.
+
+    The sizes of a converted model are free, and its channels are not.
+    """
+    _, *sizes = functional(model).inputs[0].shape
+    free = [size is None for size in sizes]
+    if len(sizes) > 1 and free[0] != free[-1] and sum(free) == len(free) - 1:
+        return free[0]
+    return channels_last(functional(model))
+
+
+@dataclass(frozen=True)
+class Native:
+    """The image that a model takes, at its native size.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        In the order of the model, for one image, or for as many as it takes and no other number.
+    window : tuple of int
+        Its size along every axis.
+    last : bool
+        Whether the model takes its channels last.
+    is_map : bool
+        Whether the image has an axis of channels, and it stands last, behind axes of cells.
+    """
+
+    shape: tuple[int, ...]
+    window: Sizes
+    last: bool
+    is_map: bool
+
+
+def native(whole: Functional, window: Sizes | None) -> Native:
+    """Return what image a model takes at its native size.
 
     Raises
     ------
@@ -76,32 +111,66 @@ def image_of(whole: Any, window: tuple[int, int] | None, last: bool) -> tuple[in
     WindowError
         If the window is missing, or contradicts the model.
     """
-    shapes = [tuple(x.shape) for x in whole.inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4:
-        named = ", ".join(f"{x.name} {tuple(x.shape)}" for x in whole.inputs)
-        order = "(N, H, W, C)" if last else "(N, C, H, W)"
-        raise ModelError(
-            f"convert: expected a model with one image input {order}; the model's inputs are "
-            f"{named}. Wrap the classifier in a model that takes the image alone."
-        )
-    batch, *sizes = shapes[0]
-    channels = sizes.pop(-1 if last else 0)
-    height, width = sizes
-    if channels is None:
+    last, shape = channels_last(whole), _only_shape(whole)
+    batch, *held = shape
+    window = _window(shape, window, last)
+    place = len(held) - 1 if last else 0
+    channels = [held.pop(place)] if len(held) != len(window) else []
+    if None in channels:
         raise ModelError(
             "convert: the model does not say how many channels its image has; give its "
             "keras.Input a shape with a number of channels."
         )
-    if window is None and None in (height, width):
+    own = tuple(w if n is None else n for n, w in zip(held, window, strict=False))
+    if held and own != window:
         raise WindowError(
-            "convert: the model leaves height and width free, so the window it was trained on "
-            "must be given: window=(height, width), or --window WIDTHxHEIGHT."
+            f"convert(window={window}): the model takes {measured(own)} and no other; leave the "
+            f"window out, or give {own}."
         )
-    h, w = window or (int(height), int(width))
-    if (height or h, width or w) != (h, w):
+    sizes = window if held else ()  # a vector of features has none
+    whole_shape = (*sizes, *channels) if last else (*channels, *sizes)
+    is_map = last and bool(held) and bool(channels)
+    return Native((batch or 1, *whole_shape), window, last, is_map)
+
+
+def _only_shape(whole: Functional) -> tuple[Any, ...]:
+    """Return the shape of the one image input; sizes that are free are None."""
+    shapes = [tuple(x.shape) for x in whole.inputs]
+    if len(shapes) == 1 and 2 <= len(shapes[0]) <= 5:
+        return shapes[0]
+    named = ", ".join(f"{x.name} {tuple(x.shape)}" for x in whole.inputs)
+    raise ModelError(
+        f"convert: expected a model with one image input {image_axes(channels_last(whole))}; the "
+        f"model's inputs are {named}. Wrap the classifier in a model that takes the image alone."
+    )
+
+
+def image_axes(last: bool, dimensions: int = 2, channels: int | str = "C") -> str:
+    """Return the axes of images, as messages name them: ``(N, H, W, C)``."""
+    sizes = ", ".join(LETTERS[dimensions])
+    return f"(N, {sizes}, {channels})" if last else f"(N, {channels}, {sizes})"
+
+
+def _window(shape: tuple[Any, ...], window: Sizes | None, last: bool) -> Sizes:
+    """Return the native size along every axis, which the model may fix."""
+    rank, vector = len(shape), len(shape) == 2
+    if window is None:
+        sizes = (1, 1) if vector else shape[1:-1] if last else shape[2:]
+        if None in sizes:
+            axes = size_names(len(sizes))
+            given = ", ".join(axes) + ("," if len(axes) == 1 else "")
+            raise WindowError(
+                f"convert: the model leaves {' and '.join(axes)} free, so the window it was "
+                f"trained on must be given: window=({given}), or --window "
+                f"{'x'.join(axis.upper() for axis in reversed(axes))}."
+            )
+        return tuple(sizes)
+    pixel = vector and len(window) > 1 and prod(window) == 1
+    if rank - len(window) not in (1, 2) and not pixel:
+        expected = max(1, rank - 2)
+        less = f"; or {rank - 1} where none of its axes is one of channels" if rank < 5 else ""
         raise WindowError(
-            f"convert(window={window}): the model takes images of {width}x{height} pixels "
-            f"(width x height) and no other; leave the window out, or give ({height}, {width})."
+            f"convert(window={window}): expected {NUMBERS[expected]}, {names(expected)}, for the "
+            f"model takes {shape}, of {rank} axes{less}."
         )
-    shape = (h, w, channels) if last else (channels, h, w)
-    return batch or 1, *shape
+    return window

@@ -12,7 +12,7 @@ from fullconv.frameworks.keras.calls import Call, Slot, numbers
 from fullconv.graph import Node
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.keras.to_onnx import KerasWriter
+    from fullconv.frameworks.keras.onnx_writer import KerasWriter
 
 OPERATORS = {
     **{"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softplus": "Softplus"},

@@ -3,52 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from fullconv.frameworks.keras.layers import register
+from fullconv.frameworks.keras.layers import Tensor, register
+from fullconv.geometry import Sizes, Sliding
+from fullconv.operations import Padding
 
-Cut = tuple[int, int] | None
-
-
-def _spec(layer: Any, x: Any, settings: tuple[Any, ...], channels: int) -> Any:
-    """Return what a call gives; free sizes stay free."""
-    strides, dilation, padding, rows, columns = settings
-    last = layer.data_format == "channels_last"
-    sizes = []
-    for axis, cut in enumerate((rows, columns)):
-        n = x.shape[(1 if last else 2) + axis]
-        kernel = cut[1] - cut[0] if cut else layer.kernel_size[axis]
-        if n is not None:
-            room = n + sum(padding[axis] if padding else ()) - dilation[axis] * (kernel - 1) - 1
-            n = room // strides[axis] + 1
-        sizes.append(n)
-    shape = (x.shape[0], *sizes, channels) if last else (x.shape[0], channels, *sizes)
-    return keras.KerasTensor(shape, dtype=layer.compute_dtype)
+Span = tuple[int, int] | None
+"""First and last but one cell of the filters that are used along an axis; None for all."""
 
 
-def _padded(layer: Any, x: Any, padding: Any) -> Any:
-    if padding is None:
-        return x
-    none, spatial = (0, 0), [tuple(pair) for pair in padding]
-    last = layer.data_format == "channels_last"
-    return ops.pad(x, [none, *spatial, none] if last else [none, none, *spatial])
+def convolved(
+    x: Tensor, kernel: Tensor, strides: Sequence[int], dilation: Sequence[int], data_format: str
+) -> Tensor:
+    """Return a map convolved with filters ``(*kernel, C, out)``."""
+    moves = {"strides": tuple(strides), "dilation_rate": tuple(dilation)}
+    return ops.conv(x, kernel, padding="valid", data_format=data_format, **moves)
 
 
-def _with_bias(layer: Any, x: Any, count: int) -> Any:
-    shape = (count,) if layer.data_format == "channels_last" else (count, 1, 1)
-    return x + ops.cast(ops.reshape(layer.bias, shape), x.dtype)
-
-
-def convolved(x: Any, kernel: Any, strides: Any, dilation: Any, data_format: str) -> Any:
-    """Return a map convolved with filters ``(kh, kw, C, out)``."""
-    settings: Any = {"strides": strides, "dilation_rate": dilation, "data_format": data_format}
-    return ops.conv(x, kernel, padding="valid", **settings)
-
-
-def in_turn(x: Any, kernel: Any, strides: Any, dilation: Any, data_format: str) -> Any:
+def in_turn(
+    x: Tensor, kernel: Tensor, strides: Sequence[int], dilation: Sequence[int], data_format: str
+) -> Tensor:
     """Return what `convolved` does, by convolutions that stride or dilate, but not both.
 
     TensorFlow (2.20) has no others. Of a stride and a dilation with a common divisor n, filters
@@ -61,82 +40,138 @@ def in_turn(x: Any, kernel: Any, strides: Any, dilation: Any, data_format: str) 
     x = _every(x, first, shared)
     if max(dilation) == 1:
         return convolved(x, kernel, strides, dilation, data_format)
-    return _every(convolved(x, kernel, (1, 1), dilation, data_format), first, strides)
+    ones = (1,) * len(strides)
+    return _every(convolved(x, kernel, ones, dilation, data_format), first, strides)
 
 
-def _every(x: Any, first: int, strides: Any) -> Any:
-    """Keep every n-th row and column of a map."""
+def _every(x: Tensor, first: int, strides: Sequence[int]) -> Tensor:
+    """Keep every n-th cell along every axis of a map."""
     return x[(slice(None),) * first + tuple(slice(None, None, n) for n in strides)]
+
+
+def spans(
+    layer: keras.Layer, rows: Span = None, columns: Span = None, cuts: Sequence[Span] = ()
+) -> Sequence[Span]:
+    """Return the spans of the filters that a call uses along every axis."""
+    return cuts or (rows, columns, None)[: layer.rank]
 
 
 class Parts:
     """A convolution whose every call has a stride, a dilation, a padding and a cut of the filters.
 
-    ``padding`` is ((top, bottom), (left, right)), of zeros. ``rows`` and ``columns`` of the filters
-    are (start, stop), or None for all; ``biased`` says whether a call adds the bias, which the
-    first of several terms of a sum does.
+    ``padding`` is (before, after) for every axis, of zeros. The spans of the filters that are used
+    are ``rows`` and ``columns`` over two axes, ``cuts`` over another number. ``biased`` says
+    whether a call adds the bias, which the first of several terms of a sum does.
     """
 
     def call(
-        self,
-        inputs: Any,
-        strides: Any = (1, 1),
-        dilation: Any = (1, 1),
-        padding: Any = None,
-        rows: Cut = None,
-        columns: Cut = None,
+        self: keras.Layer,
+        inputs: Tensor,
+        strides: Sizes | None = None,
+        dilation: Sizes | None = None,
+        padding: Padding | None = None,
+        rows: Span = None,
+        columns: Span = None,
         biased: bool = True,
-    ) -> Any:
+        cuts: Sequence[Span] = (),
+    ) -> Tensor:
         """Convolve a map."""
-        layer: Any = self
-        kernel = layer.kernel[slice(*rows or (None,)), slice(*columns or (None,))]
-        x = layer.convolved(_padded(layer, inputs, padding), kernel, strides, dilation)
-        return _with_bias(layer, x, layer.channels) if layer.use_bias and biased else x
+        ones = (1,) * self.rank
+        used = spans(self, rows, columns, cuts)
+        kernel = self.kernel[tuple(slice(*span or (None,)) for span in used)]
+        x, channels_last = inputs, self.data_format == "channels_last"
+        if padding is not None:
+            none, pads = (0, 0), [tuple(pair) for pair in padding]
+            x = ops.pad(x, [none, *pads, none] if channels_last else [none, none, *pads])
+        x = self.convolved(x, kernel, tuple(strides or ones), tuple(dilation or ones))
+        if not (self.use_bias and biased):
+            return x
+        shape = (self.channels,) if channels_last else (self.channels, *ones)
+        return x + ops.cast(ops.reshape(self.bias, shape), x.dtype)
 
     def compute_output_spec(
-        self,
-        inputs: Any,
-        strides: Any = (1, 1),
-        dilation: Any = (1, 1),
-        padding: Any = None,
-        rows: Cut = None,
-        columns: Cut = None,
+        self: keras.Layer,
+        inputs: keras.KerasTensor,
+        strides: Sizes | None = None,
+        dilation: Sizes | None = None,
+        padding: Padding | None = None,
         biased: bool = True,
-    ) -> Any:
-        """Return what a call gives."""
-        layer: Any = self
-        return _spec(layer, inputs, (strides, dilation, padding, rows, columns), layer.channels)
+        **used: Any,
+    ) -> keras.KerasTensor:
+        """Return what a call gives; free sizes stay free."""
+        batch, *held = inputs.shape
+        last, ones = self.data_format == "channels_last", (1,) * self.rank
+        kernel = [
+            size if span is None else span[1] - span[0]
+            for size, span in zip(self.kernel_size, spans(self, **used), strict=True)
+        ]
+        moves = zip(kernel, strides or ones, dilation or ones, strict=True)
+        sizes = [
+            None if n is None else Sliding(*move, *pads).output(n)
+            for n, move, pads in zip(
+                held[:-1] if last else held[1:], moves, padding or [()] * self.rank, strict=True
+            )
+        ]
+        shape = (batch, *sizes, self.channels) if last else (batch, self.channels, *sizes)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
 
-@register
-class PartConv2D(Parts, keras.layers.Conv2D):
+class PartConv(Parts):
     """A convolution of `Parts`."""
 
     @property
-    def channels(self) -> int:
+    def channels(self: keras.Layer) -> int:
         """Channels of the result."""
         return int(self.filters)
 
-    def convolved(self, x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+    def convolved(
+        self: keras.Layer, x: Tensor, kernel: Tensor, strides: Sizes, dilation: Sizes
+    ) -> Tensor:
         """Return a map convolved with filters."""
         both = max(strides) > 1 and max(dilation) > 1
         convolve = in_turn if both and keras.backend.backend() == "tensorflow" else convolved
-        return convolve(x, kernel, tuple(strides), tuple(dilation), self.data_format)
+        return convolve(x, kernel, strides, dilation, self.data_format)
 
 
-@register
-class PartDepthwiseConv2D(Parts, keras.layers.DepthwiseConv2D):
+class PartDepthwiseConv(Parts):
     """A depthwise convolution of `Parts`."""
 
     @property
-    def channels(self) -> int:
+    def channels(self: keras.Layer) -> int:
         """Channels of the result."""
-        return int(self.kernel.shape[2] * self.depth_multiplier)
+        return int(self.kernel.shape[-2] * self.depth_multiplier)
 
-    def convolved(self, x: Any, kernel: Any, strides: Any, dilation: Any) -> Any:
+    def convolved(
+        self: keras.Layer, x: Tensor, kernel: Tensor, strides: Sizes, dilation: Sizes
+    ) -> Tensor:
         """Return a map convolved with filters."""
-        settings: Any = {"dilation_rate": tuple(dilation), "data_format": self.data_format}
-        return ops.depthwise_conv(x, kernel, tuple(strides), "valid", **settings)
+        moves = {"dilation_rate": dilation, "data_format": self.data_format}
+        return ops.depthwise_conv(x, kernel, strides, "valid", **moves)
+
+
+@register
+class PartConv1D(PartConv, keras.layers.Conv1D):
+    """A convolution of `Parts` over one axis."""
+
+
+@register
+class PartConv2D(PartConv, keras.layers.Conv2D):
+    """A convolution of `Parts` over two axes."""
+
+
+@register
+class PartConv3D(PartConv, keras.layers.Conv3D):
+    """A convolution of `Parts` over three axes."""
+
+
+@register
+class PartDepthwiseConv1D(PartDepthwiseConv, keras.layers.DepthwiseConv1D):
+    """A depthwise convolution of `Parts` over one axis."""
+
+
+@register
+class PartDepthwiseConv2D(PartDepthwiseConv, keras.layers.DepthwiseConv2D):
+    """A depthwise convolution of `Parts` over two axes."""
 
 
 @register
@@ -146,6 +181,6 @@ class PartBatchNormalization(keras.layers.BatchNormalization):
     A part of a map is no sample of it: called for every part, a layer would take each one's own.
     """
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         """Normalize a part of a map."""
         return super().call(inputs, training=False, mask=mask)

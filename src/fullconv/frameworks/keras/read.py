@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
@@ -11,12 +10,15 @@ from fullconv.errors import FullconvError, WindowError, first_line
 from fullconv.frameworks.keras import (  # noqa: F401 - the families of layers register
     read_maps,
     read_numbers,
+    read_operations,
     read_shapes,
-    read_statistics,
 )
-from fullconv.frameworks.keras.models import channels_last, functional, image_of
+from fullconv.frameworks.keras.calls import Tensor, Weight
+from fullconv.frameworks.keras.models import functional, native
 from fullconv.frameworks.keras.reader import Reader
+from fullconv.geometry import Sizes
 from fullconv.graph import Graph
+from fullconv.wording import measured
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,16 @@ class Source:
     weights : dict of str to keras.Variable or array
         The parameters behind the graph's constants.
     channels_last : bool
-        Whether the model takes images ``(N, H, W, C)``.
+        Whether the model takes its channels last: images ``(N, H, W, C)``.
     """
 
     graph: Graph
-    model: Any
-    weights: dict[str, Any]
+    model: keras.Model
+    weights: dict[str, Weight]
     channels_last: bool
 
 
-def read(model: Any, window: tuple[int, int] | None) -> Source:
+def read(model: keras.Model, window: Sizes | None) -> Source:
     """Return the vocabulary graph of a model with one image input.
 
     Raises
@@ -51,32 +53,29 @@ def read(model: Any, window: tuple[int, int] | None) -> Source:
     WindowError
         If the window is missing, or contradicts the model.
     """
-    reader, results, last = walk(model, window)
+    reader, results = walk(model, window)
     outputs = [reader.native(result) for result in results]
-    return Source(reader.graph(outputs), model, reader.weights, last)
+    return Source(reader.graph(outputs), model, reader.weights, reader.channels_last)
 
 
 def walk(
-    model: Any, window: tuple[int, int] | None, *, stored: bool = False
-) -> tuple[Reader, list[Any], bool]:
-    """Read every call of a model; return the reader, the results, and whether channels are last.
+    model: keras.Model, window: Sizes | None, *, stored: bool = False
+) -> tuple[Reader, list[Tensor]]:
+    """Read every call of a model; return the reader and the results.
 
     ``stored`` says that the model is a converted one, whose maps have no size of their own.
     """
     whole = functional(model)
-    last = channels_last(whole)
-    shape = image_of(whole, window, last)
-    reader = Reader(shape[0], last, stored)
-    image = reader.take_image(whole.inputs[0], shape, last)
+    held = native(whole, window)
+    reader = Reader(held.shape[0], held.last, stored, held.window)
+    image = reader.take_image(whole, held)
     try:
         results = reader.walk(whole, [image], "")
     except FullconvError:
         raise
     except Exception as error:
-        height, width = shape[1:3] if last else shape[2:4]
         raise WindowError(
-            f"convert(window=({height}, {width})): the model does not take images of "
-            f"{width}x{height} pixels (width x height): {first_line(error)}. Give the size it was "
-            f"trained on."
+            f"convert(window={held.window}): the model does not take {measured(held.window)}: "
+            f"{first_line(error)}. Give the size it was trained on."
         ) from None
-    return reader, keras.tree.flatten(results), last
+    return reader, keras.tree.flatten(results)

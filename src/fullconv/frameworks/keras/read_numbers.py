@@ -1,21 +1,31 @@
-"""How layers read that compute each number by itself, or with the parameters of its channel."""
+"""How layers read that compute numbers by themselves, by their channel, or by statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from keras.src.applications.convnext import LayerScale, StochasticDepth
 
 from fullconv.frameworks.keras.activations import operation_of
-from fullconv.frameworks.keras.calls import Call, Slot, numbers
-from fullconv.frameworks.keras.layer_table import handles
+from fullconv.frameworks.keras.calls import Call, Slot, Tensor, numbers
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
-from fullconv.operations import AlongAxis, Identity, Opaque, PerChannel, Pointwise
+from fullconv.frameworks.keras.private import LayerScale, StochasticDepth
+from fullconv.frameworks.keras.tables import handles, of_axes
+from fullconv.frameworks.orders import to_last_order, to_map_order
+from fullconv.operations import (
+    AlongAxis,
+    GroupNormalization,
+    Identity,
+    LayerNormalization,
+    Opaque,
+    PerChannel,
+    Permute,
+    Pointwise,
+)
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
@@ -28,30 +38,31 @@ MERGES = (
     *(layers.Average, layers.Maximum, layers.Minimum),
 )
 UNCHANGED = (
-    *(layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.AlphaDropout),
+    *(layers.Dropout, layers.GaussianDropout, layers.AlphaDropout, StochasticDepth),
+    *of_axes("SpatialDropout{}D"),
     *(layers.GaussianNoise, layers.ActivityRegularization, layers.Identity),
     *(layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom),
-    *(layers.RandomContrast, layers.RandomBrightness, StochasticDepth),
+    *(layers.RandomContrast, layers.RandomBrightness),
 )
 """Layers that hand their input on when a model is evaluated."""
 
 
 @handles(*POINTWISE)
-def _pointwise(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _pointwise(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     source, output = reader.alike([x], result, path)
     reader.add(Pointwise(type(layer).__name__), source, (output,), path, Call(layer))
     return True
 
 
 @handles(*UNCHANGED)
-def _unchanged(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _unchanged(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     source, output = reader.alike([x], result, path)
     reader.add(Identity(type(layer).__name__), source, (output,), path, Call(layer))
     return True
 
 
 @handles(layers.Activation)
-def _activation(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _activation(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     operation = operation_of(layer.activation, len(x.shape) - 1)
     if isinstance(operation, Opaque):
         return False
@@ -63,7 +74,7 @@ def _activation(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> b
 
 
 @handles(*MERGES)
-def _merge(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _merge(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     tensors = list(x)
     if len({len(tensor.shape) for tensor in tensors}) > 1:
         return False
@@ -74,7 +85,7 @@ def _merge(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
 
 
 @handles(layers.Softmax)
-def _softmax(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _softmax(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     if not isinstance(layer.axis, int):
         return False
     source, output = reader.alike([x], result, path)
@@ -83,48 +94,47 @@ def _softmax(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool
     return True
 
 
+# With parameters for every channel, which stand last or second.
+
+
 @handles(layers.PReLU)
-def _prelu(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
-    rank = len(x.shape)
+def _prelu(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     varying = [1 + place for place, size in enumerate(layer.alpha.shape) if size != 1]
-    last = rank == 4 and (varying == [3] or (not varying and reader.has_map(x)))
-    if len(varying) > 1 or (varying and not last and varying != [1]):
+    if len(varying) > 1:
         return False
-    source = reader.map(x) if last else reader.native(x)
-    output = reader.bind(result, path, is_map=last)
+    axis = varying[0] if varying else -1 if reader.has_map(x) else 1
+    named = reader.along(x, result, axis, path)
+    if named is None:
+        return False
     slopes = reader.weight(layer.alpha, f"{path}/alpha")
     flat = reader.constant(slopes.reshape(prod(slopes.shape)), "slopes")
-    reader.add(PerChannel("prelu"), (source, flat), (output,), path, Call(layer))
+    reader.add(PerChannel("prelu"), (named[0], flat), named[1:], path, Call(layer))
     return True
 
 
 @handles(layers.BatchNormalization, PartBatchNormalization)
-def _batch_norm(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
-    rank = len(x.shape)
-    if layer.axis % rank not in (1, rank - 1) or rank not in (2, 4):
+def _batch_norm(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
+    named = reader.along(x, result, layer.axis, path)
+    if named is None:
         return False
-    last = rank == 4 and layer.axis % rank == 3
-    source = reader.map(x) if last else reader.native(x)
-    output = reader.bind(result, path, is_map=last)
     held = (
-        layer.gamma if layer.scale else None,
-        layer.beta if layer.center else None,
-        layer.moving_mean,
-        layer.moving_variance,
+        (layer.gamma if layer.scale else None, "gamma"),
+        (layer.beta if layer.center else None, "beta"),
+        (layer.moving_mean, "moving_mean"),
+        (layer.moving_variance, "moving_variance"),
     )
-    names = ("gamma", "beta", "moving_mean", "moving_variance")
     parameters = [
         None if variable is None else reader.weight(variable, f"{path}/{name}").source
-        for variable, name in zip(held, names, strict=True)
+        for variable, name in held
     ]
-    inputs = (source, *parameters)
-    reader.add(PerChannel("batch_norm"), inputs, (output,), path, Call(layer))
+    inputs = (named[0], *parameters)
+    reader.add(PerChannel("batch_norm"), inputs, named[1:], path, Call(layer))
     return True
 
 
 @handles(LayerScale)
-def _layer_scale(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
-    if len(x.shape) != 4 or not reader.channels_last:
+def _layer_scale(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
+    if len(x.shape) < 3 or not reader.channels_last:
         return False
     source, output = reader.map(x), reader.bind(result, path, is_map=True)
     factors = reader.weight(layer.gamma, f"{path}/gamma").source
@@ -133,7 +143,7 @@ def _layer_scale(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> 
 
 
 @handles(layers.Rescaling, layers.Normalization)
-def _scaling(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _scaling(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     """Read what is subtracted from and multiplied with all pixels, or with those of a channel."""
     if type(layer) is layers.Rescaling:
         arrays = [numbers(layer.scale), numbers(layer.offset)]
@@ -144,27 +154,80 @@ def _scaling(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool
         arrays = [numbers(layer.mean), numbers(layer.variance)]
         names = ("mean", "variance")
     if all(array.size == 1 for array in arrays):
-        source, output = reader.alike([x], result, path)
+        sources, output = reader.alike([x], result, path)
         kind = type(layer).__name__
-        reader.add(Pointwise(kind), source, (output,), path, Call(layer))
+        reader.add(Pointwise(kind), sources, (output,), path, Call(layer))
         return True
-    rank, channels = len(x.shape), max(array.size for array in arrays)
-    along = {_axis_of(array.shape, rank) for array in arrays if array.size > 1}
-    if along not in ({1}, {rank - 1}) or rank not in (2, 4):
+    channels = max(array.size for array in arrays)
+    axes = {_axis_of(array.shape, len(x.shape)) for array in arrays if array.size > 1}
+    axis = axes.pop() if len(axes) == 1 else 0
+    named = reader.along(x, result, axis, path) if axis else None
+    if named is None:
         return False
-    last = rank == 4 and along == {3}
-    source_ = reader.map(x) if last else reader.native(x)
-    output = reader.bind(result, path, is_map=last)
     vectors = [
         reader.weight(np.broadcast_to(array.reshape(-1), (channels,)), f"{path}/{name}").source
         for array, name in zip(arrays, names, strict=True)
     ]
     operation = PerChannel(type(layer).__name__)
-    reader.add(operation, (source_, *vectors), (output,), path, Call(layer))
+    reader.add(operation, (named[0], *vectors), named[1:], path, Call(layer))
     return True
 
 
 def _axis_of(shape: Sequence[int], rank: int) -> int:
-    """Return the axis of a tensor along which a parameter varies; -1 where along several."""
+    """Return the axis of a tensor along which a parameter varies; 0 where along several."""
     varying = [rank - len(shape) + place for place, size in enumerate(shape) if size != 1]
-    return varying[0] if len(varying) == 1 else -1
+    return varying[0] if len(varying) == 1 else 0
+
+
+# By statistics of what they are given.
+
+
+def _affine(reader: Reader, layer: keras.Layer, path: str) -> list[str | None]:
+    """Name the factors and summands of a normalization; None for those it has not."""
+    held = ((layer.gamma, "gamma", layer.scale), (layer.beta, "beta", layer.center))
+    return [
+        reader.weight(variable, f"{path}/{name}").source if used else None
+        for variable, name, used in held
+    ]
+
+
+@handles(layers.LayerNormalization)
+def _layer_norm(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
+    rank = len(x.shape)
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    count = len(axes)
+    if getattr(layer, "rms_scaling", False):
+        return False
+    along_channels = rank > 2 and axes == [1]
+    if not along_channels and sorted(n % rank for n in axes) != list(range(rank - count, rank)):
+        return False
+    source, output = reader.native(x), reader.bind(result, path)
+    parameters = _affine(reader, layer, path)
+    operation = LayerNormalization(count, float(layer.epsilon))
+    if not along_channels:
+        reader.add(operation, (source, *parameters), (output,), path, Call(layer))
+        return True
+    last, back = to_last_order(rank), to_map_order(rank)
+    turned, normal = (reader.fresh(f"{path}/{word}") for word in ("turned", "normal"))
+    for name in (turned, normal):
+        reader.shapes[name] = tuple(x.shape[i] for i in last)
+    reader.add(Permute(last), (source,), (turned,), path, Call(layer, part="turned"))
+    reader.add(operation, (turned, *parameters), (normal,), path, Call(layer))
+    reader.add(Permute(back), (normal,), (output,), path, Call(layer, part="turned"))
+    return True
+
+
+@handles(layers.GroupNormalization)
+def _group_norm(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
+    rank = len(x.shape)
+    if rank < 3 or not isinstance(layer.axis, int):
+        return False
+    named = reader.along(x, result, layer.axis, path)
+    if named is None:
+        return False
+    channels = reader.shapes[named[0]][1]
+    groups = channels if layer.groups == -1 else int(layer.groups)
+    operation = GroupNormalization(groups, float(layer.epsilon))
+    inputs = (named[0], *_affine(reader, layer, path))
+    reader.add(operation, inputs, named[1:], path, Call(layer))
+    return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
-from fullconv.frameworks.keras.calls import Call
-from fullconv.frameworks.keras.layer_table import handles
-from fullconv.frameworks.keras.read_maps import pair
+from fullconv.frameworks.keras.calls import Call, Tensor
+from fullconv.frameworks.keras.read_maps import format_of
+from fullconv.frameworks.keras.tables import handles, of_axes
+from fullconv.frameworks.orders import to_last_order, to_map_order
+from fullconv.geometry import Pair
 from fullconv.operations import Cells, Concat, Pad, Permute, Reshape, Slice
 
 if TYPE_CHECKING:
@@ -18,11 +20,11 @@ layers = keras.layers
 
 
 @handles(layers.Flatten)
-def _flatten(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _flatten(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     source, rank = reader.native(x), len(x.shape)
     if layer.data_format == "channels_first" and rank > 2:
         # Keras flattens with the channels last, whichever way the map comes.
-        order = (0, *range(2, rank), 1)
+        order = to_last_order(rank)
         turned = reader.fresh(f"{path}/turned")
         reader.shapes[turned] = tuple(x.shape[i] for i in order)
         reader.add(Permute(order), (source,), (turned,), path, Call(layer, part="turned"))
@@ -33,16 +35,16 @@ def _flatten(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool
 
 
 @handles(layers.Reshape)
-def _reshape(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _reshape(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     source, output = reader.native(x), reader.bind(result, path)
     reader.add(Reshape(reader.shapes[output]), (source,), (output,), path, Call(layer))
     return True
 
 
 @handles(layers.Permute)
-def _permute(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _permute(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     order = (0, *(int(n) for n in layer.dims))
-    if order == (0, 3, 1, 2) and reader.has_map(x):
+    if len(order) > 2 and order == to_map_order(len(order)) and reader.has_map(x):
         # The map itself, as a tensor with its channels first.
         reader.hold(result, reader.map(x))
         return True
@@ -52,42 +54,48 @@ def _permute(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool
 
 
 @handles(layers.Concatenate)
-def _concatenate(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
+def _concatenate(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     sources, output = reader.alike(list(x), result, path)
     axis = reader.axis(layer.axis, result)
     reader.add(Concat(axis), sources, (output,), path, Call(layer))
     return True
 
 
-@handles(layers.ZeroPadding2D)
-def _zero_padding(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
-    source = reader.map(x, layer.data_format)
-    output = reader.bind(result, path, is_map=layer.data_format == "channels_last")
-    rows, columns = (pair(pads) for pads in layer.padding)
-    operation = Pad(((0, 0), (0, 0), rows, columns))
+def _pairs(given: tuple[Pair, ...] | Pair) -> list[Pair]:
+    """Return (before, after) for every axis; over one axis a layer has them alone."""
+    pairs = [given] if isinstance(given[0], int) else given
+    return [(int(before), int(after)) for before, after in pairs]
+
+
+@handles(*of_axes("ZeroPadding{}D"))
+def _zero_padding(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
+    source = reader.map(x, format_of(layer))
+    output = reader.bind(result, path, is_map=format_of(layer) == "channels_last")
+    operation = Pad(((0, 0), (0, 0), *_pairs(layer.padding)))
     reader.add(operation, (source,), (output,), path, Call(layer))
     return True
 
 
-@handles(layers.Cropping2D)
-def _cropping(reader: Reader, layer: Any, path: str, x: Any, result: Any) -> bool:
-    is_map = layer.data_format == "channels_last"
-    source = reader.map(x, layer.data_format)
+@handles(*of_axes("Cropping{}D"))
+def _cropping(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
+    cropping, is_map = _pairs(layer.cropping), format_of(layer) == "channels_last"
+    source = reader.map(x, format_of(layer))
     if reader.stored:
-        before, after = (pair(cut) for cut in zip(*layer.cropping, strict=True))
+        before, after = zip(*cropping, strict=True)
+        operation = Cells(before, after, (1,) * len(cropping))
         output = reader.bind(result, path, is_map=is_map)
-        reader.add(Cells(before, after, (1, 1)), (source,), (output,), path, Call(layer))
+        reader.add(operation, (source,), (output,), path, Call(layer))
         return True
-    shape = list(reader.shapes[source])
-    cuts = [
-        (2 + place, before, shape[2 + place] - after)
-        for place, (before, after) in enumerate(layer.cropping)
-    ]
-    for axis, start, stop in cuts[:1]:
-        shape[axis] = stop - start
-        cut = reader.fresh(f"{path}/rows")
-        reader.shapes[cut] = tuple(shape)
-        reader.add(Slice(axis, start, stop), (source,), (cut,), path, Call(layer, part="rows"))
-    output = reader.bind(result, path, is_map=is_map)
-    reader.add(Slice(*cuts[1]), (cut,), (output,), path, Call(layer, part="columns"))
+    shape, last = list(reader.shapes[source]), len(cropping) - 1
+    for place, (first, beyond) in enumerate(cropping):
+        axis = 2 + place
+        kept = Slice(axis, first, shape[axis] - beyond)
+        shape[axis] = kept.stop - kept.start
+        if place == last:
+            cut = reader.bind(result, path, is_map=is_map)
+        else:
+            cut = reader.fresh(f"{path}/axis{axis}")
+            reader.shapes[cut] = tuple(shape)
+        reader.add(kept, (source,), (cut,), path, Call(layer, part=f"axis{axis}"))
+        source = cut
     return True

@@ -9,19 +9,22 @@ from typing import Any
 import keras
 
 from fullconv.errors import ModelError
-from fullconv.frameworks.keras import layer_table
-from fullconv.frameworks.keras.calls import TO_MAP, TO_NATIVE, Call, slots
-from fullconv.frameworks.keras.models import inner_of
+from fullconv.frameworks.keras import tables
+from fullconv.frameworks.keras.calls import Call, Tensor, Weight, slots
+from fullconv.frameworks.keras.models import Native, input_name
+from fullconv.frameworks.keras.private import Functional, call_each, check_input, inner_of
 from fullconv.frameworks.keras.standing import standing
 from fullconv.frameworks.keras.tracing import draws
+from fullconv.frameworks.orders import to_last_order, to_map_order
+from fullconv.geometry import Sizes
 from fullconv.graph import Graph, Node, Recipe, Shape
 from fullconv.operations import Opaque, Operation, Permute, Random
 
-# Note [Maps and native tensors]. The vocabulary's maps are (N, C, rows, columns). A tensor of Keras
-# with its channels last can stand in a graph as two values: native, as Keras has it, or as a map.
-# What treats it as a map reads the map; what takes its axes as they come (Flatten, Dense, a layer
+# Note [Maps and native tensors]. The vocabulary's maps are (N, C, *cells). A tensor of Keras with
+# its channels last can stand in a graph as two values: native, as Keras has it, or as a map. What
+# treats it as a map reads the map; what takes its axes as they come (Flatten, Dense, a layer
 # without a rule) reads the native value; a Permute is written where one must become the other. A
-# tensor with its channels first is native and a map at once.
+# tensor with its channels first, and one of vectors, is native and a map at once.
 
 
 @dataclass
@@ -33,54 +36,50 @@ class Reader:
     stored : bool
         Whether the model is a converted one.
     scores : set of str
-        Values of a converted model that are scores, ``(N, ..., rows, columns)``.
+        Values of a converted model that are scores, ``(N, ..., *windows)``.
     """
 
     batch: int = 1
     channels_last: bool = True
     stored: bool = False
+    window: Sizes = ()
     image: str = ""
     nodes: list[Node] = field(default_factory=list)
     recipes: dict[str, Recipe] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    weights: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Weight] = field(default_factory=dict)
     scores: set[str] = field(default_factory=set)
     # Per tensor of Keras, by its id: the tensor itself (so that the id stays its own), the name of
     # the native value, and that of the map; see Note [Maps and native tensors].
-    _held: dict[int, tuple[Any, dict[str, str]]] = field(default_factory=dict)
-    _names: dict[int, tuple[Any, str]] = field(default_factory=dict)
+    _held: dict[int, tuple[Tensor, dict[str, str]]] = field(default_factory=dict)
+    _names: dict[int, tuple[Weight, str]] = field(default_factory=dict)
 
-    def take_image(self, given: Any, shape: Sequence[int], last: bool) -> Any:
+    def take_image(self, whole: Functional, native: Native) -> Tensor:
         """Begin with the image; return it as a tensor of its native shape."""
-        tensor = keras.KerasTensor(tuple(shape), dtype=given.dtype)
-        self.image = self.bind(tensor, given._keras_history.operation.name, is_map=last)
+        tensor = keras.KerasTensor(native.shape, dtype=whole.inputs[0].dtype)
+        self.image = self.bind(tensor, input_name(whole), is_map=native.is_map)
         return tensor
 
-    def walk(self, whole: Any, inputs: Sequence[Any], path: str) -> Any:
+    def walk(self, whole: Functional, inputs: Sequence[Tensor], path: str) -> Any:
         """Read every call of a model, in order; return its outputs in their structure."""
+        results = call_each(whole, inputs, lambda *call: self._call(path, *call))
+        return keras.tree.pack_sequence_as(whole.output, results)
 
-        def recorded(operation: Any) -> Any:
-            return lambda *args, **kwargs: self._call(operation, args, kwargs, path)
-
-        results = whole._run_through_graph(list(inputs), operation_fn=recorded)
-        return keras.tree.pack_sequence_as(whole._outputs_struct, keras.tree.flatten(results))
-
-    def _call(self, operation: Any, args: Any, kwargs: Any, path: str) -> Any:
-        inner = inner_of(operation)
-        if inner is not None:
-            given = keras.tree.flatten((args, kwargs))
-            tensors = [x for x in given if isinstance(x, keras.KerasTensor)]
-            return self.walk(inner, tensors, f"{path}{operation.name}/")
+    def _call(self, path: str, operation: keras.Operation, args: Any, kwargs: Any) -> Any:
         if not args and "inputs" in kwargs:
             args, kwargs = (kwargs["inputs"],), {k: v for k, v in kwargs.items() if k != "inputs"}
+        named, inner = f"{path}{operation.name}", inner_of(operation)
+        if inner is not None and not tables.told(kwargs):
+            tensors = filter(keras.utils.is_keras_tensor, keras.tree.flatten(args))
+            return self.walk(inner, list(tensors), f"{named}/")
         if args and isinstance(operation, keras.Layer):
-            operation._assert_input_compatibility(args[0])
+            check_input(operation, args[0])
         result = operation.compute_output_spec(*args, **kwargs)
         # A layer may hand its input on: a result is a tensor of its own.
         result = keras.tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), result
         )
-        layer_table.read(self, operation, f"{path}{operation.name}", args, kwargs, result)
+        tables.read(self, operation, named, args, kwargs, result)
         return result
 
     def graph(self, outputs: list[str]) -> Graph:
@@ -92,19 +91,21 @@ class Reader:
             self.recipes,
             self.shapes,
             self.batch,
+            window=self.window,
         )
 
     # Values.
 
-    def bind(self, tensor: Any, base: str, *, is_map: bool = False) -> str:
+    def bind(self, tensor: Tensor, base: str, *, is_map: bool = False) -> str:
         """Name a tensor's native value, or its map; return the name."""
         name = self.fresh(base)
         shape = tuple(tensor.shape)
-        self.shapes[name] = tuple(shape[i] for i in TO_MAP) if is_map else shape
+        order = to_map_order(len(shape)) if is_map and len(shape) > 1 else range(len(shape))
+        self.shapes[name] = tuple(shape[i] for i in order)
         self.hold(tensor, name, is_map=is_map)
         return name
 
-    def hold(self, tensor: Any, name: str, *, is_map: bool = False) -> None:
+    def hold(self, tensor: Tensor, name: str, *, is_map: bool = False) -> None:
         """Let a tensor be a value that is there already."""
         _, held = self._held.setdefault(id(tensor), (tensor, {}))
         held["map" if is_map else "native"] = name
@@ -117,44 +118,60 @@ class Reader:
             name = f"{base}_{number}"
         return name
 
-    def has_map(self, tensor: Any) -> bool:
+    def has_map(self, tensor: Tensor) -> bool:
         """Whether a tensor is known as a map with its channels last."""
         return "map" in self._held[id(tensor)][1]
 
-    def native(self, tensor: Any) -> str:
+    def native(self, tensor: Tensor) -> str:
         """Return the name of a tensor's native value."""
-        return self._as(tensor, "native", TO_NATIVE)
+        return self._as(tensor, "native", to_last_order(len(tensor.shape)))
 
-    def map(self, tensor: Any, data_format: str = "channels_last") -> str:
-        """Return the name of a tensor as a map ``(N, C, rows, columns)``."""
+    def map(self, tensor: Tensor, data_format: str = "channels_last") -> str:
+        """Return the name of a tensor as a map ``(N, C, *cells)``."""
         if data_format == "channels_first":
             return self.native(tensor)
-        return self._as(tensor, "map", TO_MAP)
+        return self._as(tensor, "map", to_map_order(len(tensor.shape)))
 
-    def _as(self, tensor: Any, wanted: str, order: tuple[int, ...]) -> str:
+    def _as(self, tensor: Tensor, wanted: str, order: tuple[int, ...]) -> str:
         _, held = self._held[id(tensor)]
         if wanted not in held:
             (other,) = held.values()
+            if len(order) < 3:
+                return other  # vectors are both
             name = self.fresh(f"{other}_{wanted}")
             self.shapes[name] = tuple(self.shapes[other][i] for i in order)
             self.nodes.append(Node(Permute(order), (other,), (name,), other, "Permute"))
             held[wanted] = name
         return held[wanted]
 
-    def alike(self, tensors: Sequence[Any], result: Any, path: str) -> tuple[list[str], str]:
+    def alike(self, tensors: Sequence[Tensor], result: Tensor, path: str) -> tuple[list[str], str]:
         """Name the inputs of what treats every number alike, and its result: maps where one is."""
-        is_map = any(self.has_map(x) for x in tensors) and all(len(x.shape) == 4 for x in tensors)
+        ranks = {len(x.shape) for x in tensors}
+        is_map = any(self.has_map(x) for x in tensors) and len(ranks) == 1
         inputs = [self.map(x) if is_map else self.native(x) for x in tensors]
         return inputs, self.bind(result, path, is_map=is_map)
 
-    def axis(self, axis: int, tensor: Any) -> int:
+    def along(self, x: Tensor, result: Tensor, axis: int, path: str) -> tuple[str, str] | None:
+        """Name input and result of what has one parameter for every entry of an axis.
+
+        That axis is the last or the second; None for any other.
+        """
+        rank, axis = len(x.shape), axis % len(x.shape)
+        if not 2 <= rank <= 5 or axis not in (1, rank - 1):
+            return None
+        last = rank > 2 and axis == rank - 1
+        source = self.map(x) if last else self.native(x)
+        return source, self.bind(result, path, is_map=last)
+
+    def axis(self, axis: int, tensor: Tensor) -> int:
         """Return where an axis of a tensor stands in its value."""
-        axis %= len(tensor.shape)
-        return TO_NATIVE[axis] if self.has_map(tensor) else axis
+        rank = len(tensor.shape)
+        axis %= rank
+        return to_last_order(rank)[axis] if self.has_map(tensor) else axis
 
     # Parameters.
 
-    def weight(self, variable: Any, base: str) -> Recipe:
+    def weight(self, variable: Weight, base: str) -> Recipe:
         """Return a parameter of Keras, or an array, as the vocabulary's, under one name for all."""
         if id(variable) not in self._names:
             name = self.fresh(base)
@@ -183,7 +200,9 @@ class Reader:
         kind = type(call.target).__name__
         self.nodes.append(Node(operation, tuple(inputs), tuple(outputs), layer, kind, call))
 
-    def add_opaque(self, target: Any, path: str, args: Any, kwargs: Any, result: Any) -> None:
+    def add_opaque(
+        self, target: keras.Operation, path: str, args: Any, kwargs: Any, result: Any
+    ) -> None:
         """Append a call that runs as it is, on native tensors."""
         given, results = (args, kwargs), keras.tree.flatten(result)
         random = isinstance(target, keras.Layer) and draws(target, *given)

@@ -5,16 +5,19 @@ See Note [Totals of a sliding window] in `fullconv.doubling`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, ClassVar
 
 from keras import ops
 
+from fullconv import operations
 from fullconv.doubling import around, doublings
-from fullconv.frameworks.keras.layers import OnMaps, Shape, register
-from fullconv.frameworks.keras.map_layers import with_edges
+from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, register
+from fullconv.frameworks.keras.map_layers import widened
+from fullconv.operations import Operation
 
-Totals = tuple[Any, ...]
+Totals = tuple[Tensor, ...]
 Merge = Callable[[Totals, Totals, float], Totals]
 
 
@@ -37,73 +40,121 @@ def _merged_moments(a: Totals, b: Totals, share: float) -> Totals:
     return a[0] + apart * share, variance
 
 
+def _moments(
+    x: Tensor, groups: int, kernel: Sequence[int], dilation: Sequence[int]
+) -> tuple[Tensor, Totals]:
+    """Return a map ``(N, *cells, C)`` by groups, and their mean and variance over every box."""
+    sizes = ops.shape(x)
+    wide = ops.reshape(x, (*sizes[:-1], groups, sizes[-1] // groups))
+    moments: Totals = tuple(ops.moments(wide, axes=[-1]))
+    for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=1):
+        moments = _totals(moments, axis, cells, distance, _merged_moments)
+    return wide, moments
+
+
+def _stretched(x: Tensor, axis: int, before: int, after: int, distance: int) -> Tensor:
+    """Repeat the border cells of an axis; of every ``distance`` cells each its own."""
+    if distance == 1:
+        return widened(x, axis, before, after)
+    cells = ops.shape(x)[axis]
+    taken = ops.arange(cells + before + after) - before
+    taken = ops.where(taken < 0, taken % distance, taken)
+    beyond = cells - 1 - (cells - 1 - taken) % distance
+    taken = ops.where(taken > cells - 1, beyond, taken)
+    return ops.take(x, ops.clip(taken, 0, cells - 1), axis=axis)
+
+
 @register
 class SlidingTotal(OnMaps):
-    """Sum or maximum over every rectangle of ``kernel`` cells ``dilation`` apart."""
+    """Sum or maximum over every box of ``kernel`` cells ``dilation`` apart."""
 
-    settings = ("kind", "kernel", "dilation")
+    record: ClassVar[type[Operation]] = operations.SlidingTotal
+    settings: ClassVar[tuple[str, ...]] = ("kind", "kernel", "dilation")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Total a map."""
         join = ops.add if self.kind == "sum" else ops.maximum
         total: Totals = (inputs,)
         for axis, (cells, distance) in enumerate(zip(self.kernel, self.dilation, strict=True)):
-            place = self.rows + axis
+            place = self.first + axis
             total = _totals(total, place, cells, distance, lambda a, b, _: (join(a[0], b[0]),))
         return total[0]
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
-        *cells, channels = self._sizes(input_shape)
         sizes = [
             None if n is None else n - dilation * (kernel - 1)
-            for n, kernel, dilation in zip(cells, self.kernel, self.dilation, strict=True)
+            for n, kernel, dilation in zip(
+                self._cells(input_shape), self.kernel, self.dilation, strict=True
+            )
         ]
-        return self._map(input_shape[0], sizes, channels)
+        return self._map(input_shape[0], sizes, self._channels(input_shape))
+
+
+@register
+class SlidingSpread(SlidingTotal):
+    """Variance or standard deviation over every box of ``kernel`` cells ``dilation`` apart."""
+
+    record = operations.SlidingSpread
+    settings = (*SlidingTotal.settings, "together", "correction")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Take the variance around every cell."""
+        x = inputs if self.channels_last else ops.moveaxis(inputs, 1, -1)
+        channels = ops.shape(x)[-1]
+        groups = 1 if self.together else channels
+        _, (_, variance) = _moments(x, groups, self.kernel, self.dilation)
+        count = channels // groups * prod(self.kernel)
+        variance = variance * (count / (count - self.correction))
+        spread = ops.sqrt(variance) if self.kind == "std" else variance
+        return spread if self.channels_last else ops.moveaxis(spread, -1, 1)
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the map's shape, with one channel for all together."""
+        shape = super().compute_output_shape(input_shape)
+        channels = 1 if self.together else self._channels(shape)
+        return self._map(shape[0], self._cells(shape), channels)
 
 
 @register
 class Stretch(OnMaps):
     """Repeats border cells: of every ``dilation`` cells, which are of other windows, each its own.
 
-    ``padding`` is ((top, bottom), (left, right)).
+    ``padding`` is (before, after) for every axis.
     """
 
+    record = operations.Stretch
     settings = ("padding", "dilation")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Widen a map."""
-        for axis, (before, after) in enumerate(self.padding):
-            place, distance = self.rows + axis, self.dilation[axis]
-            cells = ops.shape(inputs)[place]
-            taken = ops.arange(cells + before + after) - before
-            taken = ops.where(taken < 0, taken % distance, taken)
-            beyond = cells - 1 - (cells - 1 - taken) % distance
-            taken = ops.where(taken > cells - 1, beyond, taken)
-            inputs = ops.take(inputs, ops.clip(taken, 0, cells - 1), axis=place)
+        for axis, ((before, after), distance) in enumerate(
+            zip(self.padding, self.dilation, strict=True), start=self.first
+        ):
+            inputs = _stretched(inputs, axis, before, after, distance)
         return inputs
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
-        *cells, channels = self._sizes(input_shape)
         sizes = [
             None if n is None else n + sum(pads)
-            for n, pads in zip(cells, self.padding, strict=True)
+            for n, pads in zip(self._cells(input_shape), self.padding, strict=True)
         ]
-        return self._map(input_shape[0], sizes, channels)
+        return self._map(input_shape[0], sizes, self._channels(input_shape))
 
 
 @register
 class Power(OnMaps):
     """The square or the square root of every number."""
 
+    record = operations.Power
     settings = ("kind",)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Raise a map."""
         return ops.square(inputs) if self.kind == "square" else ops.sqrt(inputs)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         """Return the map's own shape."""
         return input_shape
 
@@ -118,35 +169,38 @@ class SlidingNormalization(OnMaps):
 
     settings = ("groups", "kernel", "dilation", "epsilon", "scale", "center")
 
-    def build(self, input_shape: Any) -> None:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the normalization as an operation."""
+        moves = self.kernel, self.dilation
+        return operations.SlidingNormalization(self.groups, *moves, self.epsilon)
+
+    def build(self, input_shape: Shapes) -> None:
         """Make the parameters."""
-        shape = (self._sizes(input_shape)[2],)
+        shape = (self._channels(input_shape),)
         self.gamma = self.beta = None
         if self.scale:
             self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
         if self.center:
             self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalize a map."""
-        x = inputs if self.channels_last else ops.transpose(inputs, (0, 2, 3, 1))
-        sizes = ops.shape(x)
-        wide = ops.reshape(x, (*sizes[:3], self.groups, sizes[3] // self.groups))
-        mean, variance = ops.moments(wide, axes=[4])
-        moments: Totals = (mean, variance)
-        for axis, (cells, distance) in enumerate(zip(self.kernel, self.dilation, strict=True)):
-            moments = _totals(moments, 1 + axis, cells, distance, _merged_moments)
-        for axis, pair in enumerate(zip(self.kernel, self.dilation, strict=True)):
-            moments = tuple(with_edges(moment, 1 + axis, *around(*pair)) for moment in moments)
+        x = inputs if self.channels_last else ops.moveaxis(inputs, 1, -1)
+        wide, moments = _moments(x, self.groups, self.kernel, self.dilation)
+        for axis, (cells, distance) in enumerate(
+            zip(self.kernel, self.dilation, strict=True), start=1
+        ):
+            before, after = around(cells, distance)
+            moments = tuple(_stretched(m, axis, before, after, distance) for m in moments)
         mean, variance = moments
         wide = (wide - mean[..., None]) / ops.sqrt(variance[..., None] + self.epsilon)
-        x = ops.reshape(wide, sizes)
+        x = ops.reshape(wide, ops.shape(x))
         if self.gamma is not None:
             x = x * ops.cast(self.gamma, x.dtype)
         if self.beta is not None:
             x = x + ops.cast(self.beta, x.dtype)
-        return x if self.channels_last else ops.transpose(x, (0, 3, 1, 2))
+        return x if self.channels_last else ops.moveaxis(x, -1, 1)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         """Return the map's own shape."""
         return input_shape

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from fullconv.frameworks.keras.private import OPERATIONS, OWN_LAYERS
 from fullconv.frameworks.keras.tracing import is_apart
-from fullconv.frameworks.table import Table
 from fullconv.lift.broadcasting import by_letter
 from fullconv.operations import Standing
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader
@@ -26,7 +27,7 @@ Family = Callable[[Any, Sequence[Any], Any], tuple[Axes, int] | None]
 """From an operation, its tensors and its (first) result, the axes of these tensors and of the
 result; None where windows can stand nowhere."""
 
-families = Table[str, Family]()
+families = Table[str, Family]("a place for its windows")
 
 FOREIGN = ("TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers of Keras that hold code of another library."""
@@ -50,7 +51,7 @@ def standing(
         if not _is_apart(reader, target, args, kwargs):
             return None
         return Standing((0,) * len(tensors), (0,) * len(results))
-    own = type(target).__module__.startswith("keras.src.ops.")
+    own = type(target).__module__.startswith(OPERATIONS)
     family = families.find(type(target).__name__) if own else None
     found = family and family(target, tensors, results[0])
     if not found or (type(target).__name__ in JOINING and _arrays(args, kwargs)):
@@ -61,7 +62,7 @@ def standing(
 
 def _is_apart(reader: Reader, layer: Any, args: Any, kwargs: Any) -> bool:
     kind = type(layer)
-    if not kind.__module__.startswith("keras.src.layers.") or kind is keras.layers.Lambda:
+    if not kind.__module__.startswith(OWN_LAYERS) or kind is keras.layers.Lambda:
         return is_apart(reader, layer, args, kwargs)
     inner = getattr(layer, "layer", None)
     if inner is not None and not _is_apart(reader, inner, args, kwargs):

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
-from keras.src.random.seed_generator import SeedGenerator
 
+from fullconv.frameworks.keras.private import Functional, call_of, operations_of, traced
 from fullconv.lift.windows import AsTheyStand
 
 if TYPE_CHECKING:
@@ -68,13 +67,13 @@ def _alike(one: Any, two: Any) -> bool:
 
     What trains takes its statistics from the whole batch.
     """
-    pairs = list(zip(one._operations, two._operations, strict=True))
+    pairs = list(zip(operations_of(one), operations_of(two), strict=True))
     for first, second in pairs:
         if type(first) is not type(second):
             return False
         if isinstance(first, keras.layers.InputLayer):
             continue
-        if first._inbound_nodes[-1].arguments.kwargs.get("training"):
+        if call_of(first)[1].get("training"):
             return False
         for a, b in zip(_values(first), _values(second), strict=True):
             if isinstance(a, keras.KerasTensor) != isinstance(b, keras.KerasTensor):
@@ -90,10 +89,7 @@ def _alike(one: Any, two: Any) -> bool:
 
 def _values(operation: Any) -> Sequence[Any]:
     """Return what an operation is given, and what it returns."""
-    (node,) = operation._inbound_nodes[-1:]
-    arguments = node.arguments
-    flat: list[Any] = keras.tree.flatten((arguments.args, arguments.kwargs, node.outputs))
-    return flat
+    return list(keras.tree.flatten(call_of(operation)))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -109,17 +105,17 @@ def _equal(a: Any, b: Any) -> bool:
 @contextlib.contextmanager
 def _seeds(heard: list[Any]) -> Iterator[None]:
     """Note every seed of Keras' that is drawn."""
-    own = SeedGenerator.next
+    own = keras.random.SeedGenerator.next
 
     def next_(self: Any, *args: Any, **kwargs: Any) -> Any:
         heard.append(self)
         return own(self, *args, **kwargs)
 
-    SeedGenerator.next = next_
+    keras.random.SeedGenerator.next = next_
     try:
         yield
     finally:
-        SeedGenerator.next = own
+        keras.random.SeedGenerator.next = own
 
 
 @contextlib.contextmanager
@@ -154,5 +150,5 @@ def draws(layer: Any, args: Any, kwargs: Any) -> bool:
     augments = default is not None and default.default is True
     told = kwargs if kwargs.get("training") and not augments else _in_use(layer, kwargs)
     with _seeds(heard), _operators(heard), contextlib.suppress(Exception):
-        keras.src.backend.compute_output_spec(layer.call, *args, **told)
+        traced(layer.call, args, told)
     return bool(heard)

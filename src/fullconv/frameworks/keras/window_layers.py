@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from keras import ops
 
-from fullconv.frameworks.keras.layers import OfWindows, OnMaps, Shape, register
+from fullconv import operations
+from fullconv.frameworks.keras.layers import OfWindows, OnMaps, Shape, Shapes, Tensor, register
+from fullconv.operations import Gathered, Operation, Own, Running
 
 
 @register
@@ -16,23 +19,28 @@ class Keep(OfWindows):
 
     settings = (*OfWindows.settings, "kept")
 
-    def call(self, inputs: Any) -> Any:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the cut as an operation."""
+        return operations.Keep(self.kept)
+
+    def call(self, inputs: Tensor) -> Tensor:
         """Cut a map, given with the image."""
         x, image = inputs
-        for axis, (count, kept) in enumerate(zip(self.count(image), self.kept, strict=True)):
+        counts = self.count(image, len(self.kept))
+        for axis, (count, kept) in enumerate(zip(counts, self.kept, strict=True)):
             if kept is not None:
                 x = self._sliced(x, axis, slice(0, kept[0] * (count - 1) + kept[1]))
         return x
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
         shape, image = input_shape
-        *cells, channels = self._sizes(shape)
+        counts = self.counted(image, len(self.kept))
         left = [
             n if kept is None else None if count is None else kept[0] * (count - 1) + kept[1]
-            for n, kept, count in zip(cells, self.kept, self.counted(image), strict=True)
+            for n, kept, count in zip(self._cells(shape), self.kept, counts, strict=True)
         ]
-        return self._map(shape[0], left, channels)
+        return self._map(shape[0], left, self._channels(shape))
 
 
 @register
@@ -43,33 +51,41 @@ class Assemble(OfWindows):
     ``("running", (before, after))``.
     """
 
-    settings = (*OfWindows.settings, "channels", "along_rows", "along_columns")
+    settings = (*OfWindows.settings, "channels", "segments")
+    rows_and_columns = ("segments", "along_rows", "along_columns")
 
-    def call(self, inputs: Any) -> Any:
-        """Put the parts together, row by row; the image comes last."""
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the assembling as an operation."""
+        segments: Any = tuple(tuple(map(_record, axis)) for axis in self.segments)
+        return operations.Assemble(self.channels, segments)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Put the parts together, the last axis fastest; the image comes last."""
         *parts, image = inputs
-        counts, left = self.count(image), iter(parts)
-        bands = []
-        for row in self.along_rows:
-            line = []
-            for column in self.along_columns:
-                x = next(left)
-                sizes = ops.shape(x)
-                kinds = row[0], column[0]
-                held = [n if kind == "own" else 1 for n, kind in zip(counts, kinds, strict=True)]
-                # (N, rows or 1, columns or 1, *map)
-                x = ops.reshape(x, (ops.shape(image)[0], *held, *sizes[1:]))
-                x = self._take(x, 1, counts[0], row)
-                line.append(self._take(x, 2, counts[1], column))
-            joined = ops.concatenate(line, axis=self.rows + 3) if len(line) > 1 else line[0]
-            bands.append(joined)
-        block = ops.concatenate(bands, axis=self.rows + 2) if len(bands) > 1 else bands[0]
-        return ops.reshape(block, (-1, *ops.shape(block)[3:]))
+        axes = len(self.segments)
+        counts = self.count(image, axes)
+        pieces = []
+        for x, chosen in zip(parts, product(*self.segments), strict=True):
+            held = [n if s[0] == "own" else 1 for n, s in zip(counts, chosen, strict=True)]
+            # (N, windows or 1 along every axis, *map)
+            piece = ops.reshape(x, (ops.shape(image)[0], *held, *ops.shape(x)[1:]))
+            for axis, segment in enumerate(chosen):
+                piece = self._take(piece, axes, axis, counts[axis], segment)
+            pieces.append(piece)
+        for axis in reversed(range(axes)):
+            many = len(self.segments[axis])
+            if many > 1:
+                pieces = [
+                    ops.concatenate(pieces[start : start + many], axis=axes + self.first + axis)
+                    for start in range(0, len(pieces), many)
+                ]
+        (block,) = pieces
+        return ops.reshape(block, (-1, *ops.shape(block)[1 + axes :]))
 
-    def _take(self, x: Any, axis: int, windows: Any, segment: Any) -> Any:
-        """Take cells along a map's rows (axis 1) or columns (2); windows that come out are axis."""
+    def _take(self, x: Tensor, axes: int, axis: int, windows: Any, segment: Any) -> Tensor:
+        """Take cells along an axis of a map; windows that come out stand along that axis."""
         kind, cells = segment[:2]
-        place = self.rows + 1 + axis
+        place = axes + self.first + axis
         before = (slice(None),) * place
         if kind == "running":
             return x[(*before, slice(cells[0], -cells[1] or None))] if any(cells) else x
@@ -84,27 +100,44 @@ class Assemble(OfWindows):
         ]
         x = ops.stack(taken, axis=place + 1)
         # (..., 1, ..., windows, cells, ...): the windows stand where the single one stood.
-        x = ops.squeeze(x, axis=axis)
-        return ops.moveaxis(x, place - 1, axis)
+        x = ops.squeeze(x, axis=1 + axis)
+        return ops.moveaxis(x, place - 1, 1 + axis)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the block's shape."""
-        across = len(self.along_columns)
-        rows = [
-            self._length(segment, input_shape[i * across], 0)
-            for i, segment in enumerate(self.along_rows)
-        ]
-        columns = [
-            self._length(segment, input_shape[j], 1) for j, segment in enumerate(self.along_columns)
-        ]
-        cells = [None if None in sizes else sum(sizes) for sizes in (rows, columns)]
+        cells, across = [], len(input_shape) - 1
+        for axis, segments in enumerate(self.segments):
+            # Along one axis the parts stand so far apart, in the order of all axes.
+            across //= len(segments)
+            sizes = [
+                self._length(segment, input_shape[index * across], axis)
+                for index, segment in enumerate(segments)
+            ]
+            cells.append(None if None in sizes else sum(sizes))
         return self._map(None, cells, self.channels)
 
-    def _length(self, segment: Any, part: Sequence[Any], axis: int) -> Any:
+    def _length(self, segment: Any, part: Shape, axis: int) -> Any:
         if segment[0] != "running":
             return len(segment[1])
-        size = part[self.rows + axis]
+        size = self._cells(part)[axis]
         return None if size is None else size - sum(segment[1])
+
+
+def segment_of(record: Own | Gathered | Running) -> tuple[Any, ...]:
+    """Return what one part gives to a block along one axis, as `Assemble` takes it."""
+    if isinstance(record, Own):
+        return ("own", record.cells)
+    if isinstance(record, Gathered):
+        return ("gathered", record.cells, record.stride)
+    return ("running", record.skip)
+
+
+def _record(segment: Sequence[Any]) -> Own | Gathered | Running:
+    if segment[0] == "own":
+        return Own(segment[1], 0)  # how many there are, a converted model need not know
+    if segment[0] == "gathered":
+        return Gathered(segment[1], segment[2])
+    return Running(segment[1])
 
 
 @register
@@ -113,83 +146,99 @@ class LayOut(OfWindows):
 
     settings = (*OfWindows.settings, "axes", "private")
 
-    def call(self, inputs: Any) -> Any:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the laying out as an operation."""
+        return operations.LayOut(self._channels(shape), self.axes, self.private)
+
+    def call(self, inputs: Tensor) -> Tensor:
         """Lay one map out, given with the image."""
         x, image = inputs
-        held = [n if one else 1 for n, one in zip(self.count(image), self.private, strict=True)]
+        axes = len(self.axes)
+        counts = self.count(image, axes)
+        held = [n if one else 1 for n, one in zip(counts, self.private, strict=True)]
         x = ops.reshape(x, (ops.shape(image)[0], *held, *ops.shape(x)[1:]))
-        for axis in (1, 2):
-            if self.axes[axis - 1]:
-                x = ops.swapaxes(x, axis, self.rows + 1 + axis)
-        return ops.reshape(x, (-1, *ops.shape(x)[3:]))
+        for axis, laid in enumerate(self.axes):
+            if laid:
+                x = ops.swapaxes(x, 1 + axis, axes + self.first + axis)
+        return ops.reshape(x, (-1, *ops.shape(x)[1 + axes :]))
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the map's shape."""
         shape, image = input_shape
-        *cells, channels = self._sizes(shape)
-        counts = self.counted(image)
+        counts = self.counted(image, len(self.axes))
         left = [
-            count if axis else n for n, count, axis in zip(cells, counts, self.axes, strict=True)
+            count if axis else n
+            for n, count, axis in zip(self._cells(shape), counts, self.axes, strict=True)
         ]
-        return self._map(None, left, channels)
+        return self._map(None, left, self._channels(shape))
+
+
+@register
+class FoldWindows(OfWindows):
+    """``(N * windows, *shape)`` to scores on a map of windows."""
+
+    record = operations.FoldWindows
+    settings = (*OfWindows.settings, "shape")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Fold the windows, given with the image."""
+        x, image = inputs
+        dimensions = len(self.window)
+        x = ops.reshape(x, (ops.shape(image)[0], *self.count(image, dimensions), *self.shape))
+        if self.channels_last:
+            return x
+        answer = 1 + dimensions
+        order = (0, *range(answer, answer + len(self.shape)), *range(1, answer))
+        return ops.transpose(x, order)
+
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
+        """Return the shape of the scores."""
+        image = input_shape[1]
+        counts = self.counted(image, len(self.window))
+        if self.channels_last:
+            return (image[0], *counts, *self.shape)
+        return (image[0], *self.shape, *counts)
 
 
 @register
 class Regroup(OnMaps):
     """Turns a map, one window per entry, into a tensor of the network's own shape.
 
-    See `fullconv.operations.Regroup`: reshape, permute, reshape of ``(windows, C, Y, X)``.
+    See `fullconv.operations.Regroup`: reshape, permute, reshape of ``(windows, C, *cells)``.
     """
 
     settings = ("split", "order", "shape")
 
-    def call(self, inputs: Any) -> Any:
+    def operation(self, shape: Sequence[Any]) -> Operation:
+        """Return the regrouping as an operation."""
+        return operations.Regroup(self.split, self.order, self.shape, self.shape.index(-1))
+
+    def call(self, inputs: Tensor) -> Tensor:
         """Regroup a map."""
-        x = ops.transpose(inputs, (0, 3, 1, 2)) if self.channels_last else inputs
+        x = ops.moveaxis(inputs, -1, 1) if self.channels_last else inputs
         return ops.reshape(ops.transpose(ops.reshape(x, self.split), self.order), self.shape)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the tensor's shape, with a free number of windows."""
         return tuple(None if n == -1 else n for n in self.shape)
-
-
-@register
-class FoldWindows(OfWindows):
-    """``(N * rows * columns, *shape)`` to scores on a map of windows."""
-
-    settings = (*OfWindows.settings, "shape")
-
-    def call(self, inputs: Any) -> Any:
-        """Fold the windows, given with the image."""
-        x, image = inputs
-        x = ops.reshape(x, (ops.shape(image)[0], *self.count(image), *self.shape))
-        if self.channels_last:
-            return x
-        return ops.transpose(x, (0, *range(3, 3 + len(self.shape)), 1, 2))
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        """Return the shape of the scores."""
-        image = input_shape[1]
-        if self.channels_last:
-            return (image[0], *self.counted(image), *self.shape)
-        return (image[0], *self.shape, *self.counted(image))
 
 
 @register
 class SplitChannels(OnMaps):
     """Gives the channels of a map their own shape; an empty one drops the one channel."""
 
+    record = operations.SplitChannels
     settings = ("shape",)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Reshape a map."""
-        sizes = ops.shape(inputs)
-        if self.channels_last:
-            return ops.reshape(inputs, (*sizes[:3], *self.shape))
-        return ops.reshape(inputs, (sizes[0], *self.shape, *sizes[2:]))
+        return ops.reshape(inputs, self._split(ops.shape(inputs)))
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shape:
         """Return the shape of the scores."""
+        return self._split(input_shape)
+
+    def _split(self, sizes: Shapes) -> Shape:
         if self.channels_last:
-            return (*input_shape[:3], *self.shape)
-        return (input_shape[0], *self.shape, *input_shape[2:])
+            return (*sizes[:-1], *self.shape)
+        return (sizes[0], *self.shape, *sizes[2:])

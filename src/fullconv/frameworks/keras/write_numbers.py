@@ -1,150 +1,218 @@
-"""Write what computes each number by itself, or with the parameters of its channel."""
+"""Write what computes numbers by themselves, by their channel, or by statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import keras
 import numpy as np
 
-from fullconv.frameworks.keras.calls import TO_NATIVE, Call
+from fullconv.frameworks.keras import sliding_layers as sliding
+from fullconv.frameworks.keras.calls import Array, Call, Tensor
+from fullconv.frameworks.keras.copying import copied_on_map, remade, repeat
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
-from fullconv.frameworks.keras.values import Held, Values, kept_settings, writes
+from fullconv.frameworks.keras.writing import Held, Writing, kept_settings, writes
 from fullconv.graph import Node
-from fullconv.operations import AlongAxis, Identity, PerChannel, Pointwise
+from fullconv.operations import (
+    AlongAxis,
+    ChannelNormalization,
+    GroupNormalization,
+    Identity,
+    LayerNormalization,
+    PerChannel,
+    Pointwise,
+    SlidingNormalization,
+)
 
 layers = keras.layers
+Vectors = Sequence[Array | None]
 
 
-class Numbers(Values):
-    """Activations, softmax, and scales and shifts of channels."""
+@writes(Identity)
+def write_identity(writing: Writing, operation: Identity, node: Node) -> Held:
+    """Write what changes nothing in use, if it does something in training."""
+    call = node.source
+    if isinstance(call, Call) and "Random" not in type(call.target).__name__:
+        (held,) = repeat(writing, node)
+        return held
+    return writing.held(node)  # varies images in training, and nothing in use
 
-    @writes(Identity)
-    def write_identity(self, operation: Identity, node: Node) -> Any:
-        call = node.source
-        if isinstance(call, Call) and "Random" not in type(call.target).__name__:
-            return self._repeat(node)
-        return self.values[node.inputs[0] or ""]  # varies images in training, and nothing in use
 
-    @writes(Pointwise)
-    def write_pointwise(self, operation: Pointwise, node: Node) -> Any:
-        call = node.source
-        if isinstance(call, Call) and call.part == "activation":
-            return self._activation(node, operation.name)
-        return self._repeat(node)
+@writes(Pointwise)
+def write_pointwise(writing: Writing, operation: Pointwise, node: Node) -> Held:
+    """Write a function of corresponding numbers; an activation is a layer of its own."""
+    call = node.source
+    if not isinstance(call, Call) or call.part != "activation":
+        (held,) = repeat(writing, node)
+        return held
+    held, base = writing.held(node), writing.name(node)
+    if not isinstance(call.target, layers.Activation):
+        base = f"{base}_{operation.name}"
+    function = call.target.activation
+    activation = writing.layer(("activation", node.name), layers.Activation, base, function)
+    return Held(activation(held.tensor), held.last)
 
-    def _activation(self, node: Node, function: str) -> Held:
-        held = self.values[node.inputs[0] or ""]
-        base = self.name(node)
-        if not isinstance(node.source.target, layers.Activation):
-            base = f"{base}_{function}"
-        key = "activation", node.name
-        return Held(
-            self.layer(key, layers.Activation, base, node.source.target.activation)(held.tensor),
-            held.last,
-        )
 
-    @writes(AlongAxis)
-    def write_along_axis(self, operation: AlongAxis, node: Node) -> Held:
-        held = self.values[node.inputs[0] or ""]
-        axis = TO_NATIVE.index(operation.axis) if held.last else operation.axis
-        rank = len(held.tensor.shape)
-        if operation.name == "log_softmax":
-            if axis != rank - 1:
-                order = (*(n for n in range(1, rank) if n != axis), axis)
-                turn = self.layer(("permute", order), layers.Permute, "turned", order)
-                back = tuple(order.index(n) + 1 for n in range(1, rank))
-                again = self.layer(("permute", back), layers.Permute, "turned_back", back)
-                return Held(again(self._log_softmax(node, turn(held.tensor))), held.last)
-            return Held(self._log_softmax(node, held.tensor), held.last)
-        base = self.name(node)
+@writes(AlongAxis)
+def write_along_axis(writing: Writing, operation: AlongAxis, node: Node) -> Held:
+    """Write softmax, or log-softmax, which Keras has along the last axis only."""
+    held, base = writing.held(node), writing.name(node)
+    axis, rank = writing.place(operation.axis, held), len(held.tensor.shape)
+    if operation.name != "log_softmax":
         if not isinstance(node.source.target, layers.Activation | layers.Softmax):
             base = f"{base}_softmax"
-        softmax = self.layer(("softmax", node.name, axis), layers.Softmax, base, axis)
+        softmax = writing.layer(("softmax", node.name, axis), layers.Softmax, base, axis)
         return Held(softmax(held.tensor), held.last)
+    order = (*(n for n in range(rank) if n != axis), axis)
+    back = tuple(order.index(n) for n in range(rank))
+    x = held.tensor if axis == rank - 1 else writing.permuted(held.tensor, order, "turned")
+    key, base = ("log_softmax", node.name), f"{base}_log_softmax"
+    x = writing.layer(key, layers.Activation, base, "log_softmax")(x)
+    x = x if axis == rank - 1 else writing.permuted(x, back, "turned_back")
+    return Held(x, held.last)
 
-    def _log_softmax(self, node: Node, x: Any) -> Any:
-        base = f"{self.name(node)}_log_softmax"
-        return self.layer(("log_softmax", node.name), layers.Activation, base, "log_softmax")(x)
 
-    @writes(PerChannel)
-    def write_per_channel(self, operation: PerChannel, node: Node) -> Held:
-        x, *parameters = node.inputs
-        held = self.values[x or ""]
-        if not node.per_window:
-            held = self.on_map(self.map(x))
-        vectors = [self.vector(name) for name in parameters]
-        write = {
-            "batch_norm": self._batch_norm,
-            "prelu": self._prelu,
-            "LayerScale": self._layer_scale,
-            "Rescaling": self._rescaling,
-            "Normalization": self._normalization,
-        }[operation.name]
-        return Held(write(node, held, vectors), held.last)
+@writes(PerChannel)
+def write_per_channel(writing: Writing, operation: PerChannel, node: Node) -> Held:
+    """Write what has parameters for every channel."""
+    held = writing.held(node)
+    if not node.per_window:
+        held = writing.on_map(writing.map(node.first))
+    vectors = [writing.vector(name) for name in node.inputs[1:]]
+    return Held(PER_CHANNEL[operation.name](writing, node, held, vectors), held.last)
 
-    def _batch_norm(self, node: Node, held: Held, vectors: list[Any]) -> Any:
-        layer = node.source.target
-        axis = -1 if held.last else 1
-        settings = kept_settings(layer, "gamma_regularizer", "beta_regularizer") | {
-            "axis": axis,
-            "momentum": layer.momentum,
-            "epsilon": layer.epsilon,
-            "center": layer.center,
-            "scale": layer.scale,
-        }
-        calls = [n for n in self.graph.nodes if n.source is node.source]
-        key = "batch_norm", node.name, tuple(node.inputs[1:]), axis
-        kind = layers.BatchNormalization if len(calls) == 1 else PartBatchNormalization
-        norm = self.layer(key, kind, self.name(node), **settings)
-        fresh = not norm.built
-        x = norm(held.tensor)
-        if fresh:
-            names = ("gamma", "beta", "moving_mean", "moving_variance")
-            for name, vector in zip(names, vectors, strict=True):
-                if vector is not None:
-                    getattr(norm, name).assign(vector)
-        return x
 
-    def _prelu(self, node: Node, held: Held, vectors: list[Any]) -> Any:
-        rank = len(held.tensor.shape)
-        axes = list(range(1, rank - 1)) if held.last or rank == 2 else list(range(2, rank))
-        (slopes,) = vectors
-        if slopes.size == 1:
-            axes = list(range(1, rank))
-        settings = kept_settings(node.source.target, "alpha_regularizer") | {
-            "shared_axes": axes or None
-        }
-        key = "prelu", node.name, node.inputs[1], rank
-        prelu = self.layer(key, layers.PReLU, self.name(node), **settings)
-        fresh = not prelu.built
-        x = prelu(held.tensor)
-        if fresh:
-            prelu.alpha.assign(np.reshape(slopes, prelu.alpha.shape))
-        return x
+def _batch_norm(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+    layer, axis = node.source.target, -1 if held.last else 1
+    settings = kept_settings(layer, "gamma_regularizer", "beta_regularizer") | {
+        "axis": axis,
+        "momentum": layer.momentum,
+        "epsilon": layer.epsilon,
+        "center": layer.center,
+        "scale": layer.scale,
+    }
+    calls = [n for n in writing.graph.nodes if n.source is node.source]
+    key = "batch_norm", node.name, tuple(node.inputs[1:]), axis
+    kind = layers.BatchNormalization if len(calls) == 1 else PartBatchNormalization
+    norm = writing.layer(key, kind, writing.name(node), **settings)
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    return writing.filled(norm, held.tensor, lambda: dict(zip(names, vectors, strict=True)))
 
-    def _layer_scale(self, node: Node, held: Held, vectors: list[Any]) -> Any:
-        scale = self.clone(node.source.target)
-        fresh = not scale.built
-        x = scale(held.tensor)
-        if fresh:
-            scale.gamma.assign(vectors[0])
-        return x
 
-    def _rescaling(self, node: Node, held: Held, vectors: list[Any]) -> Any:
-        shape = (1, 1, -1) if held.last else (-1, *[1] * (len(held.tensor.shape) - 2))
-        scale, offset = (vector.reshape(shape) for vector in vectors)
-        key = "rescaling", node.name
-        base = self.name(node)
-        return self.layer(key, layers.Rescaling, base, scale=scale, offset=offset)(held.tensor)
+def _prelu(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+    rank, (slopes,) = len(held.tensor.shape), vectors
+    assert slopes is not None
+    axes = list(range(1, rank - 1)) if held.last or rank == 2 else list(range(2, rank))
+    if slopes.size == 1:
+        axes = list(range(1, rank))
+    settings = kept_settings(node.source.target, "alpha_regularizer")
+    settings["shared_axes"] = axes or None
+    key = "prelu", node.name, node.inputs[1], rank
+    prelu = writing.layer(key, layers.PReLU, writing.name(node), **settings)
+    return writing.filled(prelu, held.tensor, lambda: {"alpha": slopes})
 
-    def _normalization(self, node: Node, held: Held, vectors: list[Any]) -> Any:
-        mean, variance = (vector.tolist() for vector in vectors)
-        settings = {
-            "axis": -1 if held.last else 1,
-            "mean": mean,
-            "variance": variance,
-            "invert": node.source.target.invert,
-        }
-        key = "normalization", node.name
-        return self.layer(key, layers.Normalization, self.name(node), **settings)(held.tensor)
+
+def _layer_scale(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+    scale = writing.copy(node.source.target, remade)
+    return writing.filled(scale, held.tensor, lambda: {"gamma": vectors[0]})
+
+
+def _rescaling(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+    ones = [1] * (len(held.tensor.shape) - 2)
+    shape = (*ones, -1) if held.last else (-1, *ones)
+    scale, offset = (np.reshape(vector, shape) for vector in vectors if vector is not None)
+    key, base = ("rescaling", node.name), writing.name(node)
+    return writing.layer(key, layers.Rescaling, base, scale=scale, offset=offset)(held.tensor)
+
+
+def _normalization(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+    mean, variance = (vector.tolist() for vector in vectors if vector is not None)
+    settings = {
+        "axis": -1 if held.last else 1,
+        "mean": mean,
+        "variance": variance,
+        "invert": node.source.target.invert,
+    }
+    key, base = ("normalization", node.name), writing.name(node)
+    return writing.layer(key, layers.Normalization, base, **settings)(held.tensor)
+
+
+PER_CHANNEL = {
+    "batch_norm": _batch_norm,
+    "prelu": _prelu,
+    "LayerScale": _layer_scale,
+    "Rescaling": _rescaling,
+    "Normalization": _normalization,
+}
+
+
+# By statistics.
+
+
+@writes(ChannelNormalization)
+def write_channel_normalization(
+    writing: Writing, operation: ChannelNormalization, node: Node
+) -> Held:
+    """Write layer normalization over the channels of every cell."""
+    x = writing.map(node.first)
+    axis = writing.channel_axis
+    return writing.on_map(_layer_norm(writing, node, operation.epsilon, x, axis))
+
+
+@writes(LayerNormalization)
+def write_layer_normalization(writing: Writing, operation: LayerNormalization, node: Node) -> Held:
+    """Write layer normalization on one tensor per window."""
+    x = writing.plain(node.first)
+    rank = len(x.shape)
+    axes = list(range(rank - operation.axes, rank))
+    return Held(_layer_norm(writing, node, operation.epsilon, x, axes), False)
+
+
+def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: Any) -> Tensor:
+    scale, bias = (writing.vector(name) for name in node.inputs[1:])
+    settings = kept_settings(node.source.target, "gamma_regularizer", "beta_regularizer") | {
+        "axis": axis,
+        "epsilon": epsilon,
+        "scale": scale is not None,
+        "center": bias is not None,
+    }
+    key = "layer_norm", node.name
+    norm = writing.layer(key, layers.LayerNormalization, writing.name(node), **settings)
+    return writing.filled(norm, x, lambda: {"gamma": scale, "beta": bias})
+
+
+@writes(GroupNormalization)
+def write_group_normalization(writing: Writing, operation: GroupNormalization, node: Node) -> Held:
+    """Write group normalization on one tensor per window, as it is."""
+    return copied_on_map(writing, node)
+
+
+@writes(SlidingNormalization)
+def write_sliding_normalization(
+    writing: Writing, operation: SlidingNormalization, node: Node
+) -> Held:
+    """Write a normalization by the statistics of the window around every cell."""
+    x, *parameters = node.inputs
+    scale, bias = ([writing.vector(name) for name in parameters] + [None, None])[:2]
+    norm = writing.layer(
+        ("sliding", node.name),
+        sliding.SlidingNormalization,
+        writing.name(node),
+        channels_last=writing.last,
+        trainable=node.source.target.trainable,
+        groups=operation.groups,
+        kernel=operation.kernel,
+        dilation=operation.dilation,
+        epsilon=operation.epsilon,
+        scale=scale is not None,
+        center=bias is not None,
+    )
+    image = writing.map(x)
+    channels = image.shape[writing.channel_axis]
+    weights = {
+        name: None if vector is None else np.repeat(vector, channels // prod(vector.shape))
+        for name, vector in (("gamma", scale), ("beta", bias))
+    }
+    return writing.on_map(writing.filled(norm, image, lambda: weights))

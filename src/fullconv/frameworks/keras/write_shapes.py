@@ -1,97 +1,188 @@
-"""Write what reduces, joins, cuts, pads and moves axes."""
+"""Write what reduces, joins, cuts, pads and moves axes, and what lifting adds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import keras
 
-from fullconv.frameworks.keras import map_layers, window_layers
-from fullconv.frameworks.keras.calls import TO_MAP, TO_NATIVE
-from fullconv.frameworks.keras.values import Held, Values, writes
+from fullconv.frameworks.keras import axis_layers, map_layers, window_layers
+from fullconv.frameworks.keras import sliding_layers as sliding
+from fullconv.frameworks.keras.calls import Tensor
+from fullconv.frameworks.keras.layers import OnMaps, settings_of
+from fullconv.frameworks.keras.writing import Held, Writing, writes
+from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node
-from fullconv.operations import Concat, Pad, Permute, Reduce, Reshape, Slice
+from fullconv.operations import (
+    Assemble,
+    Combine,
+    Concat,
+    FoldWindows,
+    Keep,
+    LayOut,
+    Operation,
+    Permute,
+    Reduce,
+    Regroup,
+    Reshape,
+    Slice,
+)
 
 layers = keras.layers
 
 
-class Shapes(Values):
-    """Operations on the axes of a tensor."""
+@writes(Reduce)
+def write_reduce(writing: Writing, operation: Reduce, node: Node) -> Held:
+    """Write a reduction over axes of a tensor, as they come."""
+    held = writing.held(node)
+    x, axes, last = held.tensor, operation.axes, held.last
+    cells = tuple(range(2, len(x.shape)))
+    if last and not operation.keepdims and axes != cells:
+        x, last = writing.plain(node.first), False
+    elif last:
+        axes = tuple(sorted(writing.place(axis, held) for axis in axes))
+        last = operation.keepdims
+    settings = {"kind": operation.kind, "axes": axes, "keepdims": operation.keepdims}
+    return Held(writing.own(map_layers.ReduceAxes, x, node=node, **settings), last)
 
-    @writes(Reduce)
-    def write_reduce(self, operation: Reduce, node: Node) -> Held:
-        held = self.values[node.inputs[0] or ""]
-        x, axes, last = held.tensor, operation.axes, held.last
-        if held.last and not operation.keepdims and operation.axes != (2, 3):
-            x, last = self.plain(node.inputs[0]), False
-        elif held.last:
-            axes = tuple(sorted(TO_NATIVE.index(axis) for axis in operation.axes))
-            last = operation.keepdims
-        settings = {"kind": operation.kind, "axes": axes, "keepdims": operation.keepdims}
-        return Held(self.own(map_layers.ReduceAxes, x, node=node, **settings), last)
 
-    @writes(Concat)
-    def write_concat(self, operation: Concat, node: Node) -> Held:
-        # The same map twice is still two inputs; a layer takes a tensor more than once.
-        last = not node.per_window or all(self.values[name or ""].last for name in node.inputs)
-        take = self.map if last else self.plain
-        tensors = [take(name) for name in node.inputs]
-        axis = TO_NATIVE.index(operation.axis) if last and self.last else operation.axis
-        base = self.name(node) if node.name else "concatenate"
-        join = self.layer(("concat", node.name, axis), layers.Concatenate, base, axis)
-        return Held(join(tensors), last and self.last)
+@writes(Concat)
+def write_concat(writing: Writing, operation: Concat, node: Node) -> Held:
+    """Write a concatenation."""
+    # The same map twice is still two inputs; a layer takes a tensor more than once.
+    maps = not node.per_window or all(writing.values[name or ""].last for name in node.inputs)
+    take = writing.map if maps else writing.plain
+    tensors = [take(name) for name in node.inputs]
+    last = maps and writing.last
+    axis = writing.place(operation.axis, Held(tensors[0], last))
+    base = writing.name(node, "concatenate")
+    join = writing.layer(("concat", node.name, axis), layers.Concatenate, base, axis)
+    return Held(join(tensors), last)
 
-    @writes(Slice)
-    def write_slice(self, operation: Slice, node: Node) -> Held:
-        held = self.values[node.inputs[0] or ""]
-        axis = TO_NATIVE.index(operation.axis) if held.last else operation.axis
-        numbers = (axis, operation.start, operation.stop, operation.step)
-        settings = dict(zip(("axis", "start", "stop", "stride"), numbers, strict=True))
-        return Held(self.own(map_layers.SliceAxis, held.tensor, node=node, **settings), held.last)
 
-    @writes(Pad)
-    def write_pad(self, operation: Pad, node: Node) -> Held:
-        _, channels, *spatial = operation.pads
-        return self.on_map(
-            self.padded(
-                self.map(node.inputs[0]),
-                (spatial[0], spatial[1]),
-                operation.value,
-                "edge" if operation.mode == "replicate" else "constant",
-                channels,
-                node,
-            )
-        )
+@writes(Slice)
+def write_slice(writing: Writing, operation: Slice, node: Node) -> Held:
+    """Write a cut along one axis of a tensor, as it comes."""
+    held = writing.held(node)
+    numbers = (
+        *(writing.place(operation.axis, held), operation.start, operation.stop),
+        operation.step,
+    )
+    settings = dict(zip(("axis", "start", "stop", "stride"), numbers, strict=True))
+    cut = writing.own(map_layers.SliceAxis, held.tensor, node=node, **settings)
+    return Held(cut, held.last)
 
-    @writes(Reshape)
-    def write_reshape(self, operation: Reshape, node: Node) -> Held:
-        x, shape = self.plain(node.inputs[0]), operation.shape
-        inner = x.shape[1:]
-        windows_stay = shape[:1] == (-1,) and None not in inner and prod(inner) == prod(shape[1:])
-        if not windows_stay:
-            return self._regrouped(node, x, shape, tuple(range(len(shape))), shape)
-        key = "reshape", node.name, node.outputs
-        return Held(self.layer(key, layers.Reshape, self.name(node), shape[1:])(x), False)
 
-    @writes(Permute)
-    def write_permute(self, operation: Permute, node: Node) -> Held:
-        held = self.values[node.inputs[0] or ""]
-        if held.last and operation.order == TO_NATIVE:
-            return Held(held.tensor, False)
-        if self.last and not held.last and operation.order == TO_MAP:
-            return Held(held.tensor, True)
-        x = self.plain(node.inputs[0])
-        if operation.order[0] == 0:
-            dims = operation.order[1:]
-            return Held(self.layer(("permute", dims), layers.Permute, "permute", dims)(x), False)
-        shape = tuple(-1 if n is None else n for n in x.shape)
-        turned = tuple(shape[i] for i in operation.order)
-        return self._regrouped(node, x, shape, operation.order, turned)
+@writes(Reshape)
+def write_reshape(writing: Writing, operation: Reshape, node: Node) -> Held:
+    """Write a reshape of one tensor per window."""
+    x, shape = writing.plain(node.first), operation.shape
+    inner = x.shape[1:]
+    windows_stay = shape[:1] == (-1,) and None not in inner and prod(inner) == prod(shape[1:])
+    if not windows_stay:
+        return _regrouped(writing, node, x, shape, range(len(shape)), shape)
+    key = "reshape", node.name, node.outputs
+    return Held(writing.layer(key, layers.Reshape, writing.name(node), shape[1:])(x), False)
 
-    def _regrouped(self, node: Node, x: Any, split: Any, order: Any, shape: Any) -> Held:
-        """Reshape, permute and reshape a tensor as it is, whichever axis holds the windows."""
-        settings: Any = {"split": split, "order": order, "shape": shape, "channels_last": False}
-        name = self.unique(self.name(node))
-        regroup = window_layers.Regroup(name=name, dtype=self.policy, **settings)
-        return Held(regroup(x), False)
+
+@writes(Permute)
+def write_permute(writing: Writing, operation: Permute, node: Node) -> Held:
+    """Write a permutation of one tensor per window; one between the two orders is none."""
+    held, order = writing.held(node), operation.order
+    rank = len(order)
+    if rank > 2 and held.last and order == to_last_order(rank):
+        return Held(held.tensor, False)
+    if rank > 2 and writing.last and not held.last and order == to_map_order(rank):
+        return Held(held.tensor, True)
+    x = writing.plain(node.first)
+    if order[0] == 0:
+        return Held(writing.permuted(x, order, "permute"), False)
+    shape = tuple(-1 if n is None else n for n in x.shape)
+    return _regrouped(writing, node, x, shape, order, tuple(shape[i] for i in order))
+
+
+def _regrouped(
+    writing: Writing,
+    node: Node,
+    x: Tensor,
+    split: Sequence[int],
+    order: Sequence[int],
+    shape: Sequence[int],
+) -> Held:
+    """Reshape, permute and reshape a tensor as it is, whichever axis holds the windows."""
+    settings = {"split": tuple(split), "order": tuple(order), "shape": tuple(shape)}
+    key = "regroup", node.outputs
+    regroup = writing.layer(
+        key, window_layers.Regroup, writing.name(node), channels_last=False, **settings
+    )
+    return Held(regroup(x), False)
+
+
+# What lifting adds.
+
+ADDED: tuple[type[OnMaps], ...] = (
+    *(map_layers.DivideCells, sliding.Power, window_layers.SplitChannels),
+    *(axis_layers.AddAxis, axis_layers.FoldAxes, axis_layers.Interleave),
+)
+NAMED: tuple[type[OnMaps], ...] = (
+    *(map_layers.TakeChannels, sliding.SlidingTotal, sliding.SlidingSpread),
+)
+"""Those that are a layer of the classifier's own, in its place."""
+LAYERS = {kind.record: kind for kind in (*ADDED, *NAMED)}
+
+
+@writes(*LAYERS)
+def write_by_its_layer(writing: Writing, operation: Operation, node: Node) -> Held:
+    """Write an operation for which there is one layer, with the same settings."""
+    kind, x = LAYERS[type(operation)], writing.map(node.first)
+    named = node if kind in NAMED else None
+    return writing.on_map(writing.own(kind, x, node=named, **settings_of(kind, operation)))
+
+
+@writes(Combine)
+def write_combine(writing: Writing, operation: Combine, node: Node) -> Held:
+    """Write the sum or maximum of two stored maps."""
+    kind = layers.Add if operation.kind == "sum" else layers.Maximum
+    base = f"{writing.name(node)}_{operation.kind}"
+    combine = writing.layer(("combine", node.name), kind, base)
+    return writing.on_map(combine(writing.maps(node)))
+
+
+@writes(Keep)
+def write_keep(writing: Writing, operation: Keep, node: Node) -> Held:
+    """Write what keeps the cells of whole windows."""
+    return writing.on_map(writing.own(window_layers.Keep, writing.maps(node), kept=operation.axes))
+
+
+@writes(LayOut)
+def write_lay_out(writing: Writing, operation: LayOut, node: Node) -> Held:
+    """Write windows of one cell as the cells of a map."""
+    settings = settings_of(window_layers.LayOut, operation)
+    return writing.on_map(writing.own(window_layers.LayOut, writing.maps(node), **settings))
+
+
+@writes(Assemble)
+def write_assemble(writing: Writing, operation: Assemble, node: Node) -> Held:
+    """Write a block of parts."""
+    segments = tuple(tuple(map(window_layers.segment_of, axis)) for axis in operation.segments)
+    settings: dict[str, Any] = {"channels": operation.channels, "segments": segments}
+    block = writing.own(window_layers.Assemble, writing.maps(node), **settings)
+    return writing.on_map(block)
+
+
+@writes(Regroup)
+def write_regroup(writing: Writing, operation: Regroup, node: Node) -> Held:
+    """Write one tensor per window, in the network's own arrangement."""
+    settings = settings_of(window_layers.Regroup, operation)
+    return Held(writing.own(window_layers.Regroup, writing.map(node.first), **settings), False)
+
+
+@writes(FoldWindows)
+def write_fold_windows(writing: Writing, operation: FoldWindows, node: Node) -> Held:
+    """Write scores on a map of windows."""
+    x, image = node.inputs
+    tensors = [writing.plain(x), writing.map(image)]
+    folded = writing.own(window_layers.FoldWindows, tensors, shape=operation.shape)
+    return writing.on_map(folded)

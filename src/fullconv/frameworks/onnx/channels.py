@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
-from fullconv.geometry import Pair
+from fullconv.frameworks.orders import to_last_order, to_map_order
+from fullconv.geometry import Sizes
 
 # Note [Channels last]. What is exported from TensorFlow or Keras takes images (N, H, W, C), and
 # turns them to (N, C, H, W) ahead of its convolutions. Its converted form takes and gives the same,
 # and begins and ends with a Transpose that `write` puts there. Everywhere else images are
-# (N, C, H, W): what scans many tiles leaves the two ends out (`channels_first`).
+# (N, C, H, W): what scans many tiles leaves the two ends out (`channels_first`). The same holds
+# over one axis and over three.
 
-TO_MAP = (0, 3, 1, 2)
-"""The permutation of ``(N, H, W, C)`` to ``(N, C, H, W)``."""
-TO_LAST = (0, 2, 3, 1)
-"""The permutation of ``(N, C, H, W)`` to ``(N, H, W, C)``."""
+AXES_KEY = "fullconv.axes"
+"""Metadata of a converted model: ``last`` where its channels come last."""
 
 FEW = (1, 3, 4)
 """Numbers of channels that most images have."""
@@ -43,19 +42,25 @@ OF_MAPS = frozenset(
 """Operators that take ``(N, C, H, W)`` and nothing else."""
 
 
-def channels_last(image: ir.Value, window: Pair | None) -> bool:
+def channels_last(image: ir.Value, window: Sizes | None) -> bool:
     """Return whether a classifier takes its images ``(N, H, W, C)``.
 
     Its operators tell: those of maps read the image as ``(N, C, H, W)``, or a Transpose makes it
     so. Where none does, the sizes of the image and the window tell; where both orders fit them, the
-    channels come first.
+    channels come first. An image without an axis of channels has them nowhere.
     """
+    rank = len(image.shape or ())
+    if rank < 3 or (window is not None and rank != 2 + len(window)):
+        return False
     for node in readers(image):
         if node.op_type in OF_MAPS:
             return False
-        if turning(node) in (TO_MAP, TO_LAST):
-            return turning(node) == TO_MAP
-    return image.shape is not None and _fits_last(sizes(image), window)
+        if turning(node) in (to_map_order(rank), to_last_order(rank)):
+            if rank > 3:
+                return turning(node) == to_map_order(rank)
+            # Over one axis they are the same; what comes next tells.
+            return any(after.op_type in OF_MAPS for after in readers(node.outputs[0]))
+    return _fits_last(sizes(image), window)
 
 
 def sizes(image: ir.Value) -> list[int | None]:
@@ -63,11 +68,14 @@ def sizes(image: ir.Value) -> list[int | None]:
     return [int(n) if isinstance(n, int) else None for n in image.shape or ()]
 
 
-def _fits_last(shape: Sequence[int | None], window: Pair | None) -> bool:
-    _, first, _, last = shape
+def _fits_last(shape: Sequence[int | None], window: Sizes | None) -> bool:
+    _, first, *_, last = shape
     if window is not None:
         fits = [
-            all(held in (None, size) for held, size in zip(shape[at : at + 2], window, strict=True))
+            all(
+                held in (None, size)
+                for held, size in zip(shape[at : at + len(window)], window, strict=True)
+            )
             for at in (1, 2)
         ]
         if fits[0] != fits[1]:
@@ -113,7 +121,11 @@ def image_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def is_last(model: onnx.ModelProto) -> bool:
-    """Return whether a converted model takes its channels last: the one size that is not free."""
+    """Return whether a converted model takes its channels last."""
+    held = {entry.key: entry.value for entry in model.metadata_props}
+    if AXES_KEY in held:
+        return bool(held[AXES_KEY] == "last")
+    # Files of before: the channels are the one size that is not free.
     dims = model.graph.input[0].type.tensor_type.shape.dim
     return [dim.HasField("dim_value") for dim in dims[1:]] == [False, False, True]
 
@@ -127,6 +139,9 @@ def channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     turned = onnx.ModelProto()
     turned.CopyFrom(model)
+    for entry in turned.metadata_props:
+        if entry.key == AXES_KEY:
+            entry.value = "first"
     (image,) = turned.graph.input
     ends = {image.name, *(output.name for output in turned.graph.output)}
     for node in turned.graph.node:
@@ -135,28 +150,8 @@ def channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
             del node.attribute[:]
     dims = list(image.type.tensor_type.shape.dim)
     image.type.tensor_type.ClearField("shape")
-    image.type.tensor_type.shape.dim.extend(dims[axis] for axis in TO_MAP)
+    image.type.tensor_type.shape.dim.extend(dims[axis] for axis in to_map_order(len(dims)))
     return turned
-
-
-def to_map(images: Any) -> Any:
-    """``(N, H, W, C)`` to ``(N, C, H, W)``, without a copy."""
-    return np.moveaxis(images, -1, 1)
-
-
-def to_last(images: Any) -> Any:
-    """``(N, C, H, W)`` to ``(N, H, W, C)``, without a copy."""
-    return np.moveaxis(images, 1, -1)
-
-
-def scores_to_map(scores: Any) -> Any:
-    """``(N, rows, columns, ...)`` to ``(N, ..., rows, columns)``, without a copy."""
-    return np.moveaxis(scores, (1, 2), (-2, -1))
-
-
-def scores_to_last(scores: Any) -> Any:
-    """``(N, ..., rows, columns)`` to ``(N, rows, columns, ...)``, without a copy."""
-    return np.moveaxis(scores, (-2, -1), (1, 2))
 
 
 def of_each(turn: Callable[[Any], Any], outputs: Any) -> Any:

@@ -20,10 +20,6 @@ from fullconv.frameworks.onnx.channels import (
     image_of,
     is_last,
     of_each,
-    scores_to_last,
-    scores_to_map,
-    to_last,
-    to_map,
 )
 from fullconv.frameworks.onnx.double import in_double
 from fullconv.frameworks.onnx.light import set_aside
@@ -33,9 +29,10 @@ from fullconv.frameworks.onnx.preparing import prepared
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
-from fullconv.geometry import Grid
+from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, check_shape
+from fullconv.images import LETTERS, ImageShape, Takes
 
 
 class OnnxFramework(Framework):
@@ -53,7 +50,7 @@ class OnnxFramework(Framework):
         """Return the model's metadata properties."""
         return {entry.key: entry.value for entry in model.metadata_props}
 
-    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+    def read(self, model: Any, window: Sizes | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
         return read(prepared(proto_of(model)).whole(), window)
 
@@ -63,7 +60,7 @@ class OnnxFramework(Framework):
         onnx.checker.check_model(set_aside(proto).model)
         return proto
 
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
+    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the model on crops; a fixed batch is filled up."""
         return self._on_crops(proto_of(model), session)
 
@@ -99,7 +96,7 @@ class OnnxFramework(Framework):
         proto: onnx.ModelProto = model
         return proto
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+    def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the model in onnx's reference evaluator."""
         return self._on_crops(proto_of(model), in_double)
 
@@ -114,7 +111,12 @@ class OnnxFramework(Framework):
             return session(model, held)
         # A caller's images have their channels last, and are handed on as they lie in memory.
         run = session(model, lambda images: held(to_map(images)))
-        return lambda images: of_each(scores_to_map, run(to_last(images)))
+
+        def turned(images: Any) -> Any:
+            axes = images.ndim - 2
+            return of_each(lambda scores: scores_to_map(scores, axes), run(to_last(images)))
+
+        return turned
 
     def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
         """Run the converted model in onnx's reference evaluator."""
@@ -122,21 +124,23 @@ class OnnxFramework(Framework):
 
     def order(self, source: Source) -> str:
         """Return ``(N, H, W, C)`` where the model takes its channels last."""
-        return "(N, H, W, C)" if source.channels_last else ""
+        letters = ", ".join(LETTERS[len(source.graph.window)])
+        return f"(N, {letters}, C)" if source.channels_last else ""
 
     def inward(self, model: Any, images: Any) -> Any:
         """Return images that come with their channels last as ``(N, C, H, W)``."""
         if not is_last(model):
             return images
-        channels = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+        channels = dims[-1].dim_value
+        named = f"(N, {', '.join(LETTERS[len(dims) - 2])}, {channels})"
         if not isinstance(images, np.ndarray):
             raise ImageError(
-                f"fcn(images): expected a numpy array (N, H, W, {channels}); got "
-                f"{type(images).__qualname__}."
+                f"fcn(images): expected a numpy array {named}; got {type(images).__qualname__}."
             )
-        if images.ndim != 4 or images.shape[3] != channels:
+        if images.ndim != len(dims) or images.shape[-1] != channels:
             raise ImageError(
-                f"fcn(images): the model takes its channels last, (N, H, W, {channels}); got shape "
+                f"fcn(images): the model takes its channels last, {named}; got shape "
                 f"{images.shape}. For one image add the first axis: images[None]."
             )
         return to_map(images)
@@ -145,16 +149,17 @@ class OnnxFramework(Framework):
         """Return scores as ``(N, rows, columns, K)`` where the model gives them so."""
         if not is_last(model):
             return scores
-        return of_each(scores_to_last, scores)
+        axes = len(model.graph.input[0].type.tensor_type.shape.dim) - 2
+        return of_each(lambda held: scores_to_last(held, axes), scores)
 
-    def check(self, images: Any, channels: int) -> Any:
+    def check(self, images: Any, shape: ImageShape) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
         if not isinstance(images, np.ndarray):
             raise ImageError(
-                f"fcn(images): expected a numpy array (N, {channels}, H, W); got "
+                f"fcn(images): expected a numpy array {shape.axes}; got "
                 f"{type(images).__qualname__}."
             )
-        check_shape(images.shape, channels, images.dtype)
+        shape.check(images.shape, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> Any:

@@ -19,7 +19,7 @@ from fullconv.frameworks.onnx.kinds import Known, NotInferredError, is_known, ki
 from fullconv.frameworks.onnx.session import said_by_runtime
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 from fullconv.frameworks.onnx.unrolling import Unrolling
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 
 Array = NDArray[Any]
 
@@ -46,15 +46,15 @@ class Inference:
     ----------
     shapes : dict of str to tuple of int
         Every value that depends on the image, and every parameter.
-    window : (int, int)
-        Height and width of the image.
+    window : tuple of int
+        Size of the image along every axis.
     constants : dict of str to array
         Constant nodes, and sizes computed from shapes (the Shape, Gather, Concat chains that
         exporters write before a Reshape).
     """
 
     def __init__(
-        self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], window: Pair
+        self, model: ir.Model, shapes: Mapping[str, tuple[int, ...]], window: Sizes
     ) -> None:
         self.model = model
         self.window = window

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 
 from fullconv.errors import FullconvError, ModelError, TooLargeError
@@ -23,23 +25,30 @@ def check_converted(model: onnx.ModelProto, shape: ImageShape) -> None:
     """
     image = image_of(model)
     sizes = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
-    height, width = shape.grid.window
-    last = len(sizes) == 4 and is_last(model)
-    wanted = [0, 0, 0, shape.channels] if last else [0, shape.channels, 0, 0]
+    window = shape.grid.window
+    free = [window[axis] if axis in shape.fixed else 0 for axis in range(len(window))]
+    wanted, one = ([0, *_native(shape, size, model)] for size in (free, window))
     if sizes != wanted:
         raise ModelError(
             f"load: the model takes images of the sizes {_named(sizes)}, and its metadata says "
             f"{_named(wanted)}; the file is damaged: convert the original model again."
         )
-    one = [1, height, width, shape.channels] if last else [1, shape.channels, height, width]
+    one[0] = 1
     try:
-        Inference(prepared(model).whole(), {image.name: tuple(one)}, (height, width))
+        Inference(prepared(model).whole(), {image.name: tuple(one)}, window)
     except TooLargeError:
         raise
     except FullconvError as error:
         raise ModelError(
             f"load: the converted model is damaged ({error}); convert the original model again."
         ) from None
+
+
+def _native(shape: ImageShape, size: Sequence[int], model: onnx.ModelProto) -> list[int]:
+    """Return the sizes of one image, in the order in which the model takes its axes."""
+    if shape.takes == "cells":
+        return [*size]
+    return [*size, shape.channels] if is_last(model) else [shape.channels, *size]
 
 
 def _named(sizes: list[int]) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
-from fullconv.frameworks.table import Table
 from fullconv.operations import Pointwise, Random
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
@@ -33,7 +33,7 @@ POINTWISE = frozenset(
 # Inputs after the first are settings, not operands.
 SETTINGS = frozenset(["Clip"])
 
-handles = Table[str, Handler](POINTWISE)
+handles = Table[str, Handler]("a reader", POINTWISE)
 """Filled by `read_maps`, `read_shapes` and `read_numbers`."""
 
 

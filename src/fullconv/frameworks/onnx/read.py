@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import onnx_ir as ir
 
 from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.onnx import operators, read_maps, read_numbers, read_shapes  # noqa: F401 - the families of operators register
-from fullconv.frameworks.onnx.channels import TO_MAP, channels_last, readers, sizes, turning
+from fullconv.frameworks.onnx.channels import channels_last, readers, sizes, turning
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
+from fullconv.frameworks.orders import to_map_order
+from fullconv.geometry import NUMBERS, Sizes
 from fullconv.graph import Graph
+from fullconv.wording import measured, names
 
 KINDS = frozenset(
     getattr(ir.DataType, name)
@@ -46,7 +50,7 @@ class Source:
     channels_last: bool = False
 
 
-def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
+def read(model: ir.Model, window: Sizes | None) -> Source:
     """Return the vocabulary graph of a model with one image input.
 
     Raises
@@ -57,13 +61,12 @@ def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
         If the window is missing, or contradicts the model.
     """
     value = _image_of(model)
+    window = _window(value, window)
     last = channels_last(value, window)
-    shape = _shape(value, window, last)
-    fixed, channels, *size = shape
+    fixed, native = _native(value, window, last)
     batch = fixed or 1
-    native = (*size, channels) if last else (channels, *size)
     image = value.name or ""
-    inference = Inference(model, {image: (batch, *native)}, (size[0], size[1]))
+    inference = Inference(model, {image: (batch, *native)}, window)
     reader = Reader(model, inference)
     reader.of_image.add(image)
     if last:
@@ -73,14 +76,22 @@ def read(model: ir.Model, window: tuple[int, int] | None) -> Source:
             operators.read(node, reader)
     outputs = [value.name or "" for value in model.graph.outputs]
     if last:
-        outputs = [reader.vector(name) for name in outputs]
-    graph = Graph(image, reader.nodes, outputs, reader.recipes, inference.shapes, batch)
+        outputs = [reader.vector(name, 2 + len(window)) for name in outputs]
+    graph = Graph(
+        image,
+        reader.nodes,
+        outputs,
+        reader.recipes,
+        inference.shapes,
+        batch,
+        window,
+    )
     return Source(graph, model, inference.constants, inference.types, last)
 
 
 def _image_of(model: ir.Model) -> ir.Value:
     inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
-    images = [v for v in inputs if v.shape is not None and len(v.shape) == 4]
+    images = [v for v in inputs if v.shape is not None and 2 <= len(v.shape) <= 5]
     if len(inputs) != 1 or len(images) != 1:
         raise ModelError(
             f"convert: expected a model with one image input (N, C, H, W); the model's inputs "
@@ -95,26 +106,50 @@ def _image_of(model: ir.Model) -> ir.Value:
     return images[0]
 
 
-def _shape(
-    image: ir.Value, window: tuple[int, int] | None, last: bool
-) -> tuple[int | None, int, int, int]:
-    """Return the native shape of an image as ``(N, C, H, W)``, N being None where it is free."""
+def _window(image: ir.Value, window: Sizes | None) -> Sizes:
+    """Return the native size of an image, which the model may fix."""
     held = sizes(image)
-    batch, channels, height, width = (held[axis] for axis in TO_MAP) if last else held
-    if channels is None:
-        channels = _channels(image, last)
-    if window is None and (height is None or width is None):
+    rank = len(held)
+    if window is None:
+        if rank == 2:
+            return (1, 1)  # a vector of features
+        fixed = held[1:-1] if channels_last(image, None) else held[2:]
+        if None in fixed:
+            raise WindowError(
+                "convert: the model leaves height and width free, so the window it was trained on "
+                "must be given: window=(height, width), or --window WIDTHxHEIGHT."
+            )
+        return tuple(size or 0 for size in fixed)
+    vector = rank == 2 and prod(window) == 1
+    if rank - len(window) not in (1, 2) and not vector:
         raise WindowError(
-            "convert: the model leaves height and width free, so the window it was trained on "
-            "must be given: window=(height, width), or --window WIDTHxHEIGHT."
+            f"convert(window={window}): expected {NUMBERS[max(1, rank - 2)]} "
+            f"{names(max(1, rank - 2))}, for the model takes {_described(image)}; or "
+            f"{rank - 1} where none of its axes is one of channels."
         )
-    window = window or (int(height or 0), int(width or 0))
-    if any(h is not None and h != w for h, w in zip((height, width), window, strict=True)):
+    return window
+
+
+def _native(image: ir.Value, window: Sizes, last: bool) -> tuple[int | None, Sizes]:
+    """Return the number of images, None where it is free, and the native shape of one."""
+    held = sizes(image)
+    rank = len(held)
+    if rank == 2 and prod(window) == 1:
+        return held[0], (held[1] if held[1] is not None else _features(image),)
+    if rank == 1 + len(window):
+        channels: Sizes = ()
+        fixed = held[1:]
+    else:
+        place = rank - 1 if last else 1
+        number = held[place] or _channels(image, last)
+        channels, fixed = (number,), held[1:-1] if last else held[2:]
+    if any(h is not None and h != w for h, w in zip(fixed, window, strict=True)):
+        own = tuple(w if h is None else h for h, w in zip(fixed, window, strict=True))
         raise WindowError(
-            f"convert(window={window}): the model takes images of {width}x{height} pixels "
-            f"(width x height) and no other; leave the window out, or give ({height}, {width})."
+            f"convert(window={window}): the model takes {measured(own)} and no other; leave the "
+            f"window out, or give {own}."
         )
-    return batch, channels, window[0], window[1]
+    return held[0], (*window, *channels) if last else (*channels, *window)
 
 
 def _described(value: ir.Value) -> str:
@@ -132,9 +167,24 @@ def _channels(image: ir.Value, last: bool) -> int:
             weight = node.inputs[1].shape
             if weight is not None and isinstance(weight[1], int):
                 return weight[1] * node.attributes.get_int("group", 1)
-        if turning(node) == TO_MAP:
+        if turning(node) == to_map_order(len(image.shape or ())):
             first.extend(readers(node.outputs[0]))
     raise ModelError(
         f"convert: the model does not say how many channels its image has; fix the "
         f"{'last' if last else 'second'} dimension of its input when exporting it."
+    )
+
+
+def _features(image: ir.Value) -> int:
+    """Return how many features the first fully connected layer reads."""
+    for node in readers(image):
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        shape = None if weight is None else weight.shape
+        if node.op_type in ("Gemm", "MatMul") and shape is not None and len(shape) == 2:
+            size = shape[1 if node.attributes.get_int("transB", 0) else 0]
+            if isinstance(size, int):
+                return size
+    raise ModelError(
+        "convert: the model does not say how many features its vectors have; fix the second "
+        "dimension of its input when exporting it."
     )

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from fullconv.frameworks.onnx.operators import handles
 from fullconv.frameworks.onnx.resizing import whole_factor
-from fullconv.geometry import Sliding
+from fullconv.geometry import Sizes, Sliding
 from fullconv.operations import (
     Convolution,
     Padding,
@@ -22,32 +22,43 @@ if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
 
 
-def _pair(node: ir.Node, name: str) -> tuple[int, int]:
-    values = node.attributes.get_ints(name, None) or (1, 1)
-    return values[0], values[1]
+def _each(node: ir.Node, name: str, axes: int, one: int = 1) -> Sizes:
+    """Return a setting for every axis, which is ``one`` where it is left out."""
+    return tuple(node.attributes.get_ints(name, ()) or (one,) * axes)
 
 
-def _padding(node: ir.Node, cells: tuple[int, ...], kernel: tuple[int, int]) -> Padding:
+def _explicit(node: ir.Node, axes: int) -> Padding:
+    """Return the padding that is given: all that comes before, then all that comes after."""
+    numbers = _each(node, "pads", 2 * axes, 0)
+    return tuple(zip(numbers[:axes], numbers[axes:], strict=True))
+
+
+def _shared_out(total: int, auto: str) -> tuple[int, int]:
+    """Share padding between both ends; the odd cell goes after (SAME_UPPER) or before."""
+    small, large = total // 2, total - total // 2
+    return (small, large) if auto == "SAME_UPPER" else (large, small)
+
+
+def _padding(node: ir.Node, cells: Sizes, kernel: Sizes) -> Padding:
     """Return explicit padding; SAME pads by size, and the native size is what a crop gets."""
-    auto = node.attributes.get_string("auto_pad", "NOTSET")
+    auto, axes = node.attributes.get_string("auto_pad", "NOTSET"), len(kernel)
     if auto == "NOTSET":
-        top, left, bottom, right = node.attributes.get_ints("pads", None) or (0, 0, 0, 0)
-        return (top, bottom), (left, right)
+        return _explicit(node, axes)
     if auto == "VALID":
-        return (0, 0), (0, 0)
-    strides, dilations = _pair(node, "strides"), _pair(node, "dilations")
+        return ((0, 0),) * axes
     pads = []
-    for size, k, stride, dilation in zip(cells, kernel, strides, dilations, strict=True):
-        # ONNX Conv, 'auto_pad': output = ceil(input / stride); the odd cell goes after (UPPER).
+    for size, k, stride, dilation in zip(
+        cells, kernel, _each(node, "strides", axes), _each(node, "dilations", axes), strict=True
+    ):
+        # ONNX Conv, 'auto_pad': output = ceil(input / stride).
         total = max(0, (-(size // -stride) - 1) * stride + dilation * (k - 1) + 1 - size)
-        small, large = total // 2, total - total // 2
-        pads.append((small, large) if auto == "SAME_UPPER" else (large, small))
-    return pads[0], pads[1]
+        pads.append(_shared_out(total, auto))
+    return tuple(pads)
 
 
 def _is_map(node: ir.Node, reader: Reader) -> bool:
-    """Whether a node runs over batches of 2-D maps; on others it has no rule."""
-    if len(reader.shape(node.inputs[0])) == 4:
+    """Whether a node runs over batches of maps of 1 to 3 axes; on others it has no rule."""
+    if 3 <= len(reader.shape(node.inputs[0])) <= 5:
         return True
     reader.opaque(node)
     return False
@@ -58,12 +69,12 @@ def _conv(node: ir.Node, reader: Reader) -> None:
     if not _is_map(node, reader):
         return
     kernel = reader.shape(node.inputs[1])[2:]
-    size = (kernel[0], kernel[1])
+    axes = len(kernel)
     operation = Convolution(
-        size,
-        _pair(node, "strides"),
-        _padding(node, reader.shape(node.inputs[0])[2:], size),
-        _pair(node, "dilations"),
+        kernel,
+        _each(node, "strides", axes),
+        _padding(node, reader.shape(node.inputs[0])[2:], kernel),
+        _each(node, "dilations", axes),
         node.attributes.get_int("group", 1),
     )
     bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -75,27 +86,26 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
     if not _is_map(node, reader):
         return
     kernel = reader.shape(node.inputs[1])[2:]
-    strides, dilations = _pair(node, "strides"), _pair(node, "dilations")
-    extra = node.attributes.get_ints("output_padding", None) or (0, 0)
+    axes = len(kernel)
+    strides, dilations = _each(node, "strides", axes), _each(node, "dilations", axes)
+    extra = _each(node, "output_padding", axes, 0)
     auto = node.attributes.get_string("auto_pad", "NOTSET")
-    top, left, bottom, right = node.attributes.get_ints("pads", None) or (0, 0, 0, 0)
-    pads = [(top, bottom), (left, right)]
+    pads = list(_explicit(node, axes))
     if auto not in ("NOTSET", "VALID") or "output_shape" in node.attributes:
         # ONNX ConvTranspose, 'output_shape': total = stride * (in - 1) + extra + span - out.
-        for axis in (0, 1):
+        for axis in range(axes):
             cells = reader.shape(node.inputs[0])[2 + axis]
             outputs = reader.shape(node.outputs[0])[2 + axis]
             span = dilations[axis] * (kernel[axis] - 1) + 1
             total = strides[axis] * (cells - 1) + extra[axis] + span - outputs
-            small, large = total // 2, total - total // 2
-            pads[axis] = (small, large) if auto == "SAME_UPPER" else (large, small)
+            pads[axis] = _shared_out(total, auto)
     operation = TransposedConvolution(
-        (kernel[0], kernel[1]),
+        kernel,
         strides,
-        (pads[0], pads[1]),
+        tuple(pads),
         dilations,
         node.attributes.get_int("group", 1),
-        (extra[0], extra[1]),
+        extra,
     )
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     reader.add(node, operation, (node.inputs[0], node.inputs[1], bias))
@@ -118,24 +128,24 @@ def _pool(node: ir.Node, reader: Reader) -> None:
     if len(used) > 1 or (used and used[0] is not node.outputs[0]):
         reader.opaque(node, f"{node.op_type} with indices")
         return
-    kind: Literal["max", "average"] = "max" if node.op_type == "MaxPool" else "average"
-    kernel = _pair(node, "kernel_shape")
-    stride, dilation = _pair(node, "strides"), _pair(node, "dilations")
     cells, outputs = reader.shape(node.inputs[0])[2:], reader.shape(node.outputs[0])[2:]
+    axes = len(cells)
+    kernel = _each(node, "kernel_shape", axes)
+    stride, dilation = _each(node, "strides", axes), _each(node, "dilations", axes)
     padding = _padding(node, cells, kernel)
-    overhang = [
+    overhang = tuple(
         max(0, (o - 1) * s + Sliding(k, dilation=d).span - a - sum(pads))
         for o, s, k, d, a, pads in zip(
             outputs, stride, kernel, dilation, cells, padding, strict=True
         )
-    ]
+    )
     operation = Pool(
-        kind,
         kernel,
         stride,
         padding,
         dilation,
-        (overhang[0], overhang[1]),
+        "max" if node.op_type == "MaxPool" else "average",
+        overhang,
         bool(node.attributes.get_int("count_include_pad", 0)),
     )
     reader.add(node, operation, (node.inputs[0],), node.outputs[0].name)

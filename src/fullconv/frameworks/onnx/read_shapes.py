@@ -8,7 +8,16 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.operators import handles
-from fullconv.operations import Concat, Identity, Pad, PaddingMode, Permute, Reshape, Slice
+from fullconv.operations import (
+    Concat,
+    Identity,
+    Pad,
+    PaddingMode,
+    Permute,
+    Reshape,
+    Slice,
+    Take,
+)
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
@@ -48,8 +57,10 @@ def _slice(node: ir.Node, reader: Reader) -> None:
         cuts.append((at, *slice(int(start), int(end), int(step)).indices(shape[at])))
     if any(step < 1 for *_, step in cuts):
         axis, *ends = cuts[0]
-        if len(cuts) > 1 or not reader.reorder(node, axis, range(*ends)):
+        if len(cuts) > 1:
             reader.opaque(node, "Slice backwards")
+        else:
+            reader.add(node, Take(axis, tuple(range(*ends))), (node.inputs[0],))
         return
     held = node.inputs[0]
     name: ir.Value | str | None = held
@@ -83,8 +94,8 @@ def _gather(node: ir.Node, reader: Reader) -> None:
         if len(steps) == 1 and min(steps) > 0:
             step = steps.pop()
             reader.add(node, Slice(axis, numbers[0], numbers[-1] + 1, step), (node.inputs[0],))
-        elif not reader.reorder(node, axis, numbers):
-            reader.opaque(node, "Gather")
+        else:
+            reader.add(node, Take(axis, tuple(numbers)), (node.inputs[0],))
 
 
 @handles("Pad")
@@ -100,7 +111,7 @@ def _pad(node: ir.Node, reader: Reader) -> None:
     }
     mode = modes.get(node.attributes.get_string("mode", "constant"))
     axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(len(shape))
-    if numbers is None or mode is None or axes is None or len(shape) != 4:
+    if numbers is None or mode is None or axes is None or not 3 <= len(shape) <= 5:
         reader.opaque(node, "Pad")
         return
     pads = [(0, 0)] * len(shape)

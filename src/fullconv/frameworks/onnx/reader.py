@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.channels import TO_LAST, TO_MAP
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.standing import standing
+from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node, Recipe
-from fullconv.operations import Concat, Identity, Opaque, Operation, Permute, Reshape, Slice
-
-A_FEW = 4
-"""So many entries are taken one by one, each from a slice of its own."""
+from fullconv.operations import Identity, Opaque, Operation, Permute, Reshape, Slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,18 +93,20 @@ class Reader:
 
     def turned_image(self, name: str) -> str:
         """Read the image ``(N, H, W, C)`` as a map that is turned first; return the map's name."""
-        map_ = self._beside(name, TO_MAP)
+        rank = len(self.shapes[name])
+        map_ = self._beside(name, to_map_order(rank))
         self.of_image.add(map_)
-        self.append(Node(Permute(TO_LAST), (map_,), (name,), ""))
+        self.append(Node(Permute(to_last_order(rank)), (map_,), (name,), ""))
         return map_
 
-    def vector(self, name: str) -> str:
+    def vector(self, name: str, rank: int) -> str:
         """Return an output; one of a single cell, ``(N, 1, 1, K)``, as ``(N, K, 1, 1)``."""
         shape = self.shapes[name]
-        if len(shape) != 4 or shape[1:3] != (1, 1) or name in self.recipes:
+        single = len(shape) == rank and all(size == 1 for size in shape[1:-1])
+        if not single or name in self.recipes:
             return name
-        map_ = self._beside(name, TO_MAP)
-        self.append(Node(Permute(TO_MAP), (name,), (map_,), ""))
+        map_ = self._beside(name, to_map_order(rank))
+        self.append(Node(Permute(to_map_order(rank)), (name,), (map_,), ""))
         return map_
 
     def _beside(self, name: str, order: tuple[int, ...]) -> str:
@@ -195,19 +193,6 @@ class Reader:
             size = self.shape(value)[axis]
             self.add(node, Slice(axis, start, start + size), (node.inputs[0],), value.name)
             start += size
-
-    def reorder(self, node: ir.Node, axis: int, indices: Sequence[int]) -> bool:
-        """Read a node that takes a few entries in any order (RGB to BGR), if they are few."""
-        if not 1 < len(indices) <= A_FEW:
-            return False
-        result, shape = node.outputs[0].name, list(self.shape(node.inputs[0]))
-        shape[axis] = 1
-        names = [f"{result}/{place}" for place in range(len(indices))]
-        for name, index in zip(names, indices, strict=True):
-            self.shapes[name] = tuple(shape)
-            self.add(node, Slice(axis, index, index + 1), (node.inputs[0],), name)
-        self.add(node, Concat(axis), tuple(names))
-        return True
 
     def select(self, node: ir.Node, axis: int, index: int) -> None:
         """Read a Gather of one index: a slice, then one axis less."""

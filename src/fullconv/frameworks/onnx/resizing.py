@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from fullconv.geometry import Sizes
+
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
 
 
-def whole_factor(node: ir.Node, reader: Reader) -> tuple[int, int] | None:
+def whole_factor(node: ir.Node, reader: Reader) -> Sizes | None:
     """Return how many times a Resize repeats every cell; None where it does something else.
 
     Which cell is the nearest depends on five attributes and on rounding, so ONNX Runtime itself is
@@ -25,16 +28,18 @@ def whole_factor(node: ir.Node, reader: Reader) -> tuple[int, int] | None:
         for value in node.inputs[1:]
         if value is not None and value.name
     }
-    if not nearest or len(before) != 4 or before[:2] != after[:2]:
+    if not nearest or not 3 <= len(before) <= 5 or before[:2] != after[:2]:
         return None
     if any(held is None for held in settings.values()):
         return None
     sizes = node.inputs[3].name if len(node.inputs) > 3 and node.inputs[3] is not None else None
-    if sizes and len(settings[sizes]) == 4:
+    if sizes and len(settings[sizes]) == len(before):
         settings[sizes] = np.array([1, 1, *after[2:]], np.int64)  # of one channel of one image
-    factor = after[2] // before[2], after[3] // before[3]
-    cells = np.arange(before[2] * before[3], dtype=np.float32).reshape(1, 1, *before[2:])
-    repeated = cells.repeat(factor[0], 2).repeat(factor[1], 3)
+    factor = tuple(n // m for n, m in zip(after[2:], before[2:], strict=True))
+    cells = np.arange(prod(before[2:]), dtype=np.float32).reshape(1, 1, *before[2:])
+    repeated = cells
+    for axis, times in enumerate(factor, start=2):
+        repeated = repeated.repeat(times, axis)
     return factor if np.array_equal(_resized(node, reader, cells, settings), repeated) else None
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from fullconv.frameworks.table import Table
 from fullconv.lift.broadcasting import by_letter, in_first_axis
 from fullconv.operations import Standing
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
@@ -25,7 +25,7 @@ Family = Callable[[ir.Node, "Reader"], Found]
 """Returns the axes of the inputs, and that of all results or of each; None where windows can stand
 nowhere."""
 
-families = Table[str, Family]()
+families = Table[str, Family]("a place for its windows")
 FIRST: tuple[Axes, int] = (0,), 0
 
 

@@ -11,13 +11,13 @@ import onnx_ir as ir
 from fullconv.errors import ModelError
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
-from fullconv.frameworks.table import Table
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.graph import Graph, Node, Recipe, axes_of_maps
 from fullconv.operations import Operation
+from fullconv.table import Table
 
 Results = ir.Value | Sequence[ir.Value]
-writes = Table[type[Operation], Callable[..., Results]]()
+writes = Table[type[Operation], Callable[..., Results]]("a writer")
 """Registers a method of the writer."""
 
 
@@ -34,9 +34,11 @@ class Values:
         self.node_names = {node.name for node in source.model.graph if node.name}
         self.reserved = {v.name for v in source.model.graph.outputs}
         written = {name for node in graph.nodes for name in node.outputs}
-        self.names = {*source.graph.shapes, *source.graph.constants, *written, *graph.constants}
+        held = {*source.graph.shapes, *source.graph.constants, *graph.constants}
+        self.names = {*held, *written, *self.reserved}
         self.opset = source.model.opset_imports.get("", 13)
-        self._counts: tuple[ir.Value, ir.Value] | None = None
+        self._counts: tuple[ir.Value, ...] | None = None
+        self.axes = axes_of_maps(graph)
         self._taken: dict[tuple[Any, ...], ir.Value] = {}
 
     def _value(self, name: str | None) -> ir.Value | None:
@@ -176,18 +178,22 @@ class Values:
             self.settings[name] = self._initializer(free, self._array(name))
         return self.settings[name]
 
-    def _count(self) -> tuple[ir.Value, ir.Value]:
-        """Rows and columns of windows, as vectors of one number; computed once."""
+    def _count(self) -> tuple[ir.Value, ...]:
+        """Return the windows along every axis, as vectors of one number; computed once."""
         if self._counts is None:
             image = self.values[self.graph.image]
             counts = []
-            for axis in (0, 1):
+            for axis in range(self.grid.dimensions):
                 size = self._emit("Shape", [image], {"start": 2 + axis, "end": 3 + axis})
                 room = self._emit("Sub", [size, self._numbers(self.grid.window[axis])])
                 steps = self._emit("Div", [room, self._numbers(self.grid.step[axis])])
                 counts.append(self._emit("Add", [steps, self._numbers(1)]))
-            self._counts = counts[0], counts[1]
+            self._counts = tuple(counts)
         return self._counts
+
+    def _count_along(self, axis: int) -> ir.Value:
+        """Return the windows along an axis of a map: one along those that the image lacks."""
+        return self._count()[axis] if axis < self.grid.dimensions else self._numbers(1)
 
     def _needed(self, axis: int, stride: int, span: int) -> ir.Value:
         last = self._emit("Sub", [self._count()[axis], self._numbers(1)])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.channels import TO_MAP
+from fullconv.frameworks.onnx.channels import AXES_KEY
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.values import Results, writes
 from fullconv.frameworks.onnx.write_blocks import Blocks
 from fullconv.frameworks.onnx.write_layers import Layers
 from fullconv.frameworks.onnx.write_maps import Maps
 from fullconv.frameworks.onnx.write_sliding import Statistics
+from fullconv.frameworks.orders import to_map_order
 from fullconv.geometry import Grid
 from fullconv.graph import Alone, Graph, Node
 from fullconv.operations import FoldWindows, Operation, SplitChannels
+from fullconv.wording import size_names
 
 
 def write(graph: Graph, source: Source, grid: Grid) -> ir.Model:
@@ -53,6 +55,7 @@ class Writer(Layers, Blocks, Maps, Statistics):
             doc_string=self.source.model.doc_string,
         )
         model.metadata_props.update(self.source.model.metadata_props)
+        model.metadata_props[AXES_KEY] = "last" if self.source.channels_last else "first"
         return model
 
     @writes(Alone)
@@ -101,22 +104,27 @@ class Writer(Layers, Blocks, Maps, Statistics):
     def _image(self, original: ir.Graph) -> ir.Value:
         """Return the model's input, and hold the map that it is or becomes."""
         (old,) = (v for v in original.inputs if v.name not in original.initializers)
-        channels = self.source.graph.shapes[self.graph.image][1]
-        last = self.source.channels_last
+        source, dimensions = self.source.graph, len(self.graph.window)
+        channels, last = source.channels, self.source.channels_last
+        plain = len(source.layout.axes) == 1 + dimensions  # without an axis of channels
+        sizes: list[int | str] = list(size_names(dimensions))
+        for axis in self.graph.fixed:
+            sizes[axis] = self.graph.window[axis]
+        shape = [*sizes, channels] if last else [*([] if plain else [channels]), *sizes]
         image = ir.Value(
             name=old.name,
             type=ir.TensorType(old.dtype or ir.DataType.FLOAT),
-            shape=ir.Shape(
-                ["batch", "height", "width", channels]
-                if last
-                else ["batch", channels, "height", "width"]
-            ),
+            shape=ir.Shape(["batch", *shape]),
         )
         self.values[self.graph.image] = image
-        if last:
+        if last or plain:
             # See Note [Channels last]. One tensor per window may ask for the image's name, too.
             self.reserved.add(old.name)
-            turned = self._emit("Transpose", [image], {"perm": TO_MAP})
+            if last:
+                order = {"perm": to_map_order(2 + dimensions)}
+                turned = self._emit("Transpose", [image], order)
+            else:
+                turned = self._emit("Unsqueeze", [image, self._numbers(1)])
             turned.type = image.type
             self.values[self.graph.image] = turned
         return image
@@ -124,7 +132,8 @@ class Writer(Layers, Blocks, Maps, Statistics):
     def _output(self, name: str, original: ir.Value) -> ir.Value:
         rank = self._answer_rank(name)
         if self.source.channels_last:
-            order = (0, rank - 2, rank - 1, *range(1, rank - 2))
+            first = rank - len(self.graph.window)
+            order = (0, *range(first, rank), *range(1, first))
             value = self._emit("Transpose", [self._value(name)], {"perm": order})
         else:
             value = self._emit("Identity", [self._value(name)])
@@ -135,9 +144,10 @@ class Writer(Layers, Blocks, Maps, Statistics):
 
     def _answer_rank(self, name: str) -> int:
         node = next(n for n in self.graph.nodes if name in n.outputs)
+        dimensions = len(self.graph.window)
         if isinstance(node.operation, FoldWindows | SplitChannels):
-            return 3 + len(node.operation.shape)
-        return 4
+            return 1 + dimensions + len(node.operation.shape)
+        return 2 + dimensions
 
     def _bind(self, results: Results, node: Node, *, inside: bool = False) -> None:
         """Hold what a node gives; ``inside`` a piece, names of the original are others' already."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -17,44 +21,42 @@ class Blocks(Values):
 
     @writes(Assemble)
     def write_assemble(self, operation: Assemble, node: Node) -> ir.Value:
-        parts, bands = iter(node.inputs), []
-        for row in operation.rows:
-            line = []
-            for column in operation.columns:
-                x = self._value(next(parts))
-                assert x is not None
-                line.append(self._part(x, row, column, operation.channels))
-            bands.append(self._emit("Concat", line, {"axis": 3}) if len(line) > 1 else line[0])
-        return self._emit("Concat", bands, {"axis": 2}) if len(bands) > 1 else bands[0]
+        pieces = []
+        for name, segments in zip(node.inputs, product(*operation.segments), strict=False):
+            x = self._value(name)
+            assert x is not None
+            pieces.append(self._part(x, segments, operation.channels))
+        for axis in reversed(range(len(operation.segments))):
+            many = len(operation.segments[axis])
+            if many > 1:
+                pieces = [
+                    self._emit("Concat", pieces[first : first + many], {"axis": 2 + axis})
+                    for first in range(0, len(pieces), many)
+                ]
+        (block,) = pieces
+        return block
 
-    def _part(self, x: ir.Value, row: Segment, column: Segment, channels: int) -> ir.Value:
+    def _part(self, x: ir.Value, segments: Sequence[Segment], channels: int) -> ir.Value:
         """Take what a block takes of one part; what is gathered comes first, and is small."""
-        if isinstance(column, Gathered) and not isinstance(row, Gathered):
-            x = self._take(x, 1, column, channels)
-            return self._take(x, 0, row, channels)
-        x = self._take(x, 0, row, channels, other=isinstance(column, Own))
-        return self._take(x, 1, column, channels)
-
-    def _take(
-        self,
-        x: ir.Value,
-        axis: int,
-        segment: Segment,
-        channels: int,
-        *,
-        other: bool = False,
-    ) -> ir.Value:
-        """Take cells along one axis; ``other``: the windows of the columns are entries already.
-
-        The same cells of the same map are taken once: blocks for neighbouring parts share them.
-        """
-        key = x, axis, segment, other
-        if key not in self._taken:
+        axes = len(segments)
+        private = {axis for axis, segment in enumerate(segments) if isinstance(segment, Own)}
+        for axis, segment in enumerate(segments):
             if isinstance(segment, Gathered):
-                self._taken[key] = self._gather(x, axis, segment, channels, other)
-            else:
-                self._taken[key] = self._slice(x, axis, segment)
-        return self._taken[key]
+                inside = frozenset(private if any(other > axis for other in private) else ())
+                x = self._once((x, axis, segment, inside), self._gather, axes, channels)
+                private.add(axis)
+        for axis, segment in enumerate(segments):
+            if not isinstance(segment, Gathered):
+                x = self._once((x, axis, segment), self._slice)
+        return x
+
+    def _once(
+        self, what: tuple[Any, ...], take: Callable[..., ir.Value], *settings: Any
+    ) -> ir.Value:
+        """Take the same cells of the same map once: blocks for neighbouring parts share them."""
+        if what not in self._taken:
+            self._taken[what] = take(*what, *settings)
+        return self._taken[what]
 
     def _slice(self, x: ir.Value, axis: int, segment: Own | Running) -> ir.Value:
         place = self._numbers(2 + axis)
@@ -72,41 +74,57 @@ class Blocks(Values):
         return self._emit("Slice", [x, self._numbers(first), self._numbers(last + 1), place])
 
     def _gather(
-        self, x: ir.Value, axis: int, segment: Gathered, channels: int, other: bool
+        self,
+        x: ir.Value,
+        axis: int,
+        segment: Gathered,
+        inside: frozenset[int],
+        axes: int,
+        channels: int,
     ) -> ir.Value:
-        """Gather cells for every window, and make the windows entries of the batch."""
+        """Gather cells for every window, and make the windows entries of the batch.
+
+        Entries stand in the order of the axes. Where windows along a later axis are entries
+        already, the new ones go ``inside`` the entries along these axes.
+        """
         index = self._window_index(axis, segment)
-        cells = len(segment.cells)
-        if axis == 1:
-            # (B, C, Y, X) -> (B, C, Y, columns, ax) -> (B, columns, C, Y, ax)
-            x_ = self._emit("Gather", [x, index], {"axis": 3})
-            x_ = self._emit("Transpose", [x_], {"perm": (0, 3, 1, 2, 4)})
-            rows = self._emit("Shape", [x], {"start": 2, "end": 3})
-            sizes = [self._numbers(-1, channels), rows, self._numbers(cells)]
-        elif not other:
-            # (N, C, Y, X) -> (N, C, rows, ay, X) -> (N, rows, C, ay, X)
-            x_ = self._emit("Gather", [x, index], {"axis": 2})
-            x_ = self._emit("Transpose", [x_], {"perm": (0, 2, 1, 3, 4)})
-            columns = self._emit("Shape", [x], {"start": 3, "end": 4})
-            sizes = [self._numbers(-1, channels, cells), columns]
+        # (B, C, *cells) or, with entries to go before, (N, *windows, C, *cells)
+        x_, first = x, 1
+        if inside:
+            first = 1 + axes
+            x_ = self._emit("Reshape", [x, self._unfolded(x, inside, axes)])
+        place = first + 1 + axis
+        x_ = self._emit("Gather", [x_, index], {"axis": place})
+        order = list(range(first + 2 + axes))
+        order.remove(place)
+        if first > 1:
+            x_ = self._emit("Squeeze", [x_, self._numbers(1 + axis)])
+            order = [n if n < 1 + axis else n - 1 for n in order if n != 1 + axis]
+            order.insert(1 + axis, place - 1)
         else:
-            # (N * columns, C, Y, X) -> (N, columns, C, rows, ay, X) -> (N, rows, columns, C, ay, X)
-            x_ = self._emit("Reshape", [x, self._unfolded(x, (False, True))])
-            x_ = self._emit("Gather", [x_, index], {"axis": 4})
-            x_ = self._emit("Squeeze", [x_, self._numbers(1)])
-            x_ = self._emit("Transpose", [x_], {"perm": (0, 3, 1, 2, 4, 5)})
-            columns = self._emit("Shape", [x], {"start": 3, "end": 4})
-            sizes = [self._numbers(-1, channels, cells), columns]
+            order.insert(1, place)
+        x_ = self._emit("Transpose", [x_], {"perm": tuple(order)})
+        sizes: list[ir.Value] = []
+        numbers = [-1, channels]
+        for other in range(axes):
+            if other == axis:
+                numbers.append(len(segment.cells))
+                continue
+            if numbers:
+                sizes.append(self._numbers(*numbers))
+                numbers = []
+            sizes.append(self._emit("Shape", [x], {"start": 2 + other, "end": 3 + other}))
+        if numbers:
+            sizes.append(self._numbers(*numbers))
         return self._emit("Reshape", [x_, self._emit("Concat", sizes, {"axis": 0})])
 
-    def _unfolded(self, x: ir.Value, private: tuple[bool, bool]) -> ir.Value:
-        """Return the shape ``(N, rows or 1, columns or 1, C, Y, X)`` of a stored map."""
+    def _unfolded(self, x: ir.Value, private: frozenset[int], axes: int) -> ir.Value:
+        """Return the shape ``(N, windows or 1 along every axis, C, *cells)`` of a stored map."""
         images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
         counts = [
-            count if one else self._numbers(1)
-            for count, one in zip(self._count(), private, strict=True)
+            self._count_along(axis) if axis in private else self._numbers(1) for axis in range(axes)
         ]
-        rest = self._emit("Shape", [x], {"start": 1, "end": 4})
+        rest = self._emit("Shape", [x], {"start": 1, "end": 2 + axes})
         return self._emit("Concat", [images, *counts, rest], {"axis": 0})
 
     def _window_index(self, axis: int, segment: Gathered) -> ir.Value:
@@ -125,12 +143,15 @@ class Blocks(Values):
     def write_lay_out(self, operation: LayOut, node: Node) -> ir.Value:
         x = self._first(node)
         assert x is not None
-        wide = self._emit("Reshape", [x, self._unfolded(x, operation.private)])
-        order = list(range(6))
-        for axis in (1, 2):
-            if operation.axes[axis - 1]:
-                order[axis], order[3 + axis] = order[3 + axis], order[axis]
-        turned = self._emit("Transpose", [wide], {"perm": order})
-        rest = self._emit("Shape", [turned], {"start": 3, "end": 6})
+        axes = len(operation.axes)
+        private = frozenset(axis for axis, alone in enumerate(operation.private) if alone)
+        wide = self._emit("Reshape", [x, self._unfolded(x, private, axes)])
+        order = list(range(2 + 2 * axes))
+        for axis, laid in enumerate(operation.axes):
+            if laid:
+                cell = 2 + axes + axis
+                order[1 + axis], order[cell] = order[cell], order[1 + axis]
+        turned = self._emit("Transpose", [wide], {"perm": tuple(order)})
+        rest = self._emit("Shape", [turned], {"start": 1 + axes, "end": 2 + 2 * axes})
         shape = self._emit("Concat", [self._numbers(-1), rest], {"axis": 0})
         return self._emit("Reshape", [turned, shape])

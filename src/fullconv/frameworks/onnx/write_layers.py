@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx_ir as ir
 
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.frameworks.onnx.values import Results, Values, writes
+from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node
 from fullconv.operations import (
     AlongAxis,
@@ -20,6 +22,7 @@ from fullconv.operations import (
     LayerNormalization,
     Opaque,
     Pad,
+    Padding,
     Permute,
     Pool,
     Reduce,
@@ -49,12 +52,11 @@ class Layers(Values):
 
     @writes(Convolution)
     def write_convolution(self, operation: Convolution, node: Node) -> ir.Value:
-        (top, bottom), (left, right) = operation.padding
         attributes = {
             "kernel_shape": operation.kernel,
             "strides": operation.stride,
             "dilations": operation.dilation,
-            "pads": (top, left, bottom, right),
+            "pads": _pads(operation.padding),
             "group": operation.groups,
         }
         return self._emit("Conv", _trim(self._inputs(node)), attributes, node.name)
@@ -63,12 +65,11 @@ class Layers(Values):
     def write_transposed_convolution(
         self, operation: TransposedConvolution, node: Node
     ) -> ir.Value:
-        (top, bottom), (left, right) = operation.padding
         attributes = {
             "kernel_shape": operation.kernel,
             "strides": operation.stride,
             "dilations": operation.dilation,
-            "pads": (top, left, bottom, right),
+            "pads": _pads(operation.padding),
             "group": operation.groups,
             "output_padding": operation.output_padding,
         }
@@ -89,14 +90,13 @@ class Layers(Values):
     def write_pool(self, operation: Pool, node: Node) -> ir.Value:
         x = self._first(node)
         if operation.kind == "sum" or (
-            operation.kind == "average" and operation.dilation != (1, 1)
+            operation.kind == "average" and any(n != 1 for n in operation.dilation)
         ):
             return self._sum(operation, x, node.name)
-        (top, bottom), (left, right) = operation.padding
         attributes: dict[str, Any] = {
             "kernel_shape": operation.kernel,
             "strides": operation.stride,
-            "pads": (top, left, bottom, right),
+            "pads": _pads(operation.padding),
             "ceil_mode": int(any(operation.overhang)),
         }
         if operation.kind == "max":
@@ -122,7 +122,7 @@ class Layers(Values):
         total = self._emit("Conv", [x, weight], attributes, name)
         if operation.kind == "sum":
             return total
-        cells = operation.divisor or operation.kernel[0] * operation.kernel[1]
+        cells = operation.divisor or prod(operation.kernel)
         divisor = self._initializer(self._unique("fullconv/cells"), np.array(cells, dtype=dtype))
         return self._emit("Div", [total, divisor])
 
@@ -167,10 +167,11 @@ class Layers(Values):
     @writes(ChannelNormalization)
     def write_channel_normalization(self, operation: ChannelNormalization, node: Node) -> ir.Value:
         x, scale, bias = self._inputs(node)
-        last = self._emit("Transpose", [x], {"perm": (0, 2, 3, 1)})
+        rank = 2 + self.axes[node.outputs[0]]
+        last = self._emit("Transpose", [x], {"perm": to_last_order(rank)})
         attributes = {"axis": -1, "epsilon": operation.epsilon}
         normal = self._emit("LayerNormalization", _trim([last, scale, bias]), attributes, node.name)
-        return self._emit("Transpose", [normal], {"perm": (0, 3, 1, 2)})
+        return self._emit("Transpose", [normal], {"perm": to_map_order(rank)})
 
     @writes(Reduce)
     def write_reduce(self, operation: Reduce, node: Node) -> ir.Value:
@@ -209,6 +210,11 @@ class Layers(Values):
     @writes(Permute)
     def write_permute(self, operation: Permute, node: Node) -> ir.Value:
         return self._emit("Transpose", [self._first(node)], {"perm": operation.order}, node.name)
+
+
+def _pads(padding: Padding) -> tuple[int, ...]:
+    """Return padding in the order of ONNX: all that comes before, then all that comes after."""
+    return (*(before for before, _ in padding), *(after for _, after in padding))
 
 
 def _pads_with_numbers(x: ir.Value | None) -> bool:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from fullconv.doubling import around, doublings
 from fullconv.frameworks.onnx.values import Values, writes
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.graph import Node
 from fullconv.operations import Power, SlidingNormalization, SlidingTotal, Stretch
 
@@ -52,9 +52,10 @@ class Statistics(Values):
     def write_sliding_normalization(self, operation: SlidingNormalization, node: Node) -> ir.Value:
         x, scale, bias = (*self._inputs(node), None, None)[:3]
         assert x is not None
-        # (N, groups, channels of each, Y, X)
-        shape = self._emit("Shape", [x])
-        ends = [self._emit("Slice", [shape, *map(self._numbers, cut)]) for cut in ((0, 1), (2, 4))]
+        # (N, groups, channels of each, *cells)
+        shape, axes = self._emit("Shape", [x]), len(operation.kernel)
+        cuts = (0, 1), (2, 2 + axes)
+        ends = [self._emit("Slice", [shape, *map(self._numbers, cut)]) for cut in cuts]
         sizes = [ends[0], self._numbers(operation.groups, -1), ends[1]]
         wide = self._emit("Reshape", [x, self._emit("Concat", sizes, {"axis": 0})])
         mean, variance = self._moments(wide, operation.kernel, operation.dilation)
@@ -63,12 +64,12 @@ class Statistics(Values):
         wide = self._emit("Div", [self._emit("Sub", [wide, mean]), spread])
         for kind, parameter in (("Mul", scale), ("Add", bias)):
             if parameter is not None:
-                each = self._numbers(operation.groups, -1, 1, 1)
+                each = self._numbers(operation.groups, -1, *(1,) * axes)
                 wide = self._emit(kind, [wide, self._emit("Reshape", [parameter, each])])
         return self._emit("Reshape", [wide, shape], name=node.name)
 
-    def _moments(self, wide: ir.Value, kernel: Pair, dilation: Pair) -> list[ir.Value]:
-        """Return mean and variance around every cell, ``(N, groups, 1, Y, X)`` each."""
+    def _moments(self, wide: ir.Value, kernel: Sizes, dilation: Sizes) -> list[ir.Value]:
+        """Return mean and variance around every cell, ``(N, groups, 1, *cells)`` each."""
         mean = self._mean(wide, 2)
         apart = self._emit("Sub", [wide, mean])
         variance = self._mean(self._emit("Mul", [apart, apart]), 2)
@@ -111,20 +112,20 @@ class Statistics(Values):
         return self._stretched(x, 2, operation.padding, operation.dilation)
 
     def _stretched(
-        self, x: ir.Value, first: int, padding: Sequence[Pair], dilation: Pair
+        self, x: ir.Value, first: int, padding: Sequence[Pair], dilation: Sizes
     ) -> ir.Value:
-        """Repeat the border cells of the two axes from ``first`` on; see `Stretch`."""
-        if dilation == (1, 1):
-            (top, bottom), (left, right) = padding
+        """Repeat the border cells of the axes from ``first`` on; see `Stretch`."""
+        if all(distance == 1 for distance in dilation):
             none = [0] * first
-            pads = self._numbers(*none, top, left, *none, bottom, right)
+            before, after = zip(*padding, strict=True)
+            pads = self._numbers(*none, *before, *none, *after)
             return self._emit("Pad", [x, pads], {"mode": "edge"})
         zero, one = self._integer(0), self._integer(1)
-        for axis, ((before, after), distance) in enumerate(zip(padding, dilation, strict=True)):
+        for axis, ((ahead, behind), distance) in enumerate(zip(padding, dilation, strict=True)):
             place = {"start": first + axis, "end": first + axis + 1}
             length = self._emit("Squeeze", [self._emit("Shape", [x], place), self._numbers(0)])
-            end = self._emit("Add", [length, self._integer(after)])
-            at = self._emit("Range", [self._integer(-before), end, one])
+            end = self._emit("Add", [length, self._integer(behind)])
+            at = self._emit("Range", [self._integer(-ahead), end, one])
             last, each = self._emit("Sub", [length, one]), self._integer(distance)
             low = self._emit("Mod", [at, each])
             at = self._emit("Where", [self._emit("Less", [at, zero]), low, at])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fullconv.frameworks.table import Table
 from fullconv.operations import Identity, Pointwise, Random, Reshape
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader
@@ -45,7 +45,7 @@ ALIASES = IDENTITY - frozenset(["clone", "contiguous", "lift_fresh_copy"])
 """What hands its argument on in eval mode, and no copy of it."""
 RESHAPE = frozenset("_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split())
 
-handles = Table[str, Handler](POINTWISE | IDENTITY | RESHAPE)
+handles = Table[str, Handler]("a reader", POINTWISE | IDENTITY | RESHAPE)
 """Filled by `read_maps`, `read_numbers` and `read_shapes`."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import re
@@ -14,12 +15,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
 from fullconv.frameworks.torch.filled import finish_lazy
 from fullconv.frameworks.torch.one_by_one import VECTORIZED
 from fullconv.frameworks.torch.places import depends_on_pixels, where
+from fullconv.geometry import Sizes
 from fullconv.images import ImageShape
+from fullconv.wording import measured
 
 LARGEST_TRIED = 1 << 21
 """Pixels of a window on which a module is run for its own words of refusal."""
@@ -52,10 +56,20 @@ def quiet() -> Iterator[None]:
 
 
 def export(
-    model: nn.Module, window: tuple[int, int], channels: int | None = None
+    model: nn.Module, window: Sizes, channels: int | None = None, crop: Sizes | None = None
 ) -> ExportedProgram:
-    """Export for one image of the native size: what a classifier is of a crop alone."""
+    """Export for one image of the native size: what a classifier is of a crop alone.
+
+    ``channels`` are those of the image, where they are known, and ``crop`` is its shape where that
+    is known to have no axis of channels, or none of cells.
+    """
     failures: list[Exception] = []
+    if crop is not None:
+        try:
+            with quiet():
+                return trace(model, blank((1, *crop), model))
+        except Exception as error:
+            raise _export_failed(model, window, [], error) from None
     candidates = likely_channels(model, window) if channels is None else [channels]
     for count in candidates:
         try:
@@ -70,7 +84,35 @@ def export(
             elif wanted not in candidates:
                 candidates.append(wanted)
             failures.append(error)
+    for crop in other_crops(model, window) if channels is None else ():
+        with contextlib.suppress(Exception), quiet():
+            return trace(model, blank((1, *crop), model))
     raise _export_failed(model, window, candidates, failures[0])
+
+
+def other_crops(model: nn.Module, window: Sizes) -> list[tuple[int, ...]]:
+    """Return what a crop may look like, beside ``(C, *window)`` with the usual channels.
+
+    Without an axis of channels; with as many as some weights have entries along an axis, as the
+    first layers of networks for electrodes do; of one pixel, a vector of features.
+    """
+    sizes = [size for p in model.parameters() if p.dim() > 1 for size in p.shape[1:]]
+    crops = [window, *((n, *window) for n in dict.fromkeys(sizes) if n > 1)]
+    if prod(window) == 1:
+        dense = [m.in_features for m in model.modules() if isinstance(m, nn.Linear)]
+        crops += [(n,) for n in dense[:1]]
+    return [crop for crop in crops if _takes(model, crop)]
+
+
+def _takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
+    """Whether a model scores crops of this shape, each for itself; or one, and no other number."""
+    for images in (2, 1):
+        with contextlib.suppress(Exception), torch.no_grad(), quiet():
+            scores = pytree.tree_leaves(model(blank((images, *crop), model)))
+            return all(
+                isinstance(x, torch.Tensor) and x.shape[:1] in ((images,), ()) for x in scores
+            )
+    return False
 
 
 def trace(model: nn.Module, image: torch.Tensor, *others: Any) -> ExportedProgram:
@@ -84,19 +126,20 @@ def channels_wanted(error: Exception) -> int | None:
     return None if wanted is None else int(wanted[1])
 
 
-def likely_channels(model: nn.Module, window: tuple[int, int]) -> list[int]:
+def likely_channels(model: nn.Module, window: Sizes) -> list[int]:
     """Guess the image's channels: from the first weights, else the usual ones."""
-    found = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
-    found += [p.shape[1] for p in model.parameters() if p.dim() == 4][:1]
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    found = [m.in_channels for m in model.modules() if isinstance(m, convolutions)][:1]
+    found += [p.shape[1] for p in model.parameters() if p.dim() == 2 + len(window)][:1]
     if not found:
-        pixels = window[0] * window[1]
+        pixels = prod(window)
         dense = [p.shape[1] for p in model.parameters() if p.dim() == 2][:1]
         found += [n // pixels for n in dense if n % pixels == 0]
     return list(dict.fromkeys([*(n for n in found if n), 3, 1, 2, 4]))
 
 
 def _export_failed(
-    model: nn.Module, window: tuple[int, int], channels: Sequence[int], error: Exception
+    model: nn.Module, window: Sizes, channels: Sequence[int], error: Exception
 ) -> Exception:
     import inspect
 
@@ -118,9 +161,9 @@ def _export_failed(
     refusal = _refusal(model, window, channels)
     if refusal is not None:
         return WindowError(
-            f"convert(window={window}): the model does not take images of {window[1]}x"
-            f"{window[0]} pixels (width x height): {first_line(refusal)}. Give the size it was "
-            f"trained on; a model of feature vectors instead of images cannot be converted."
+            f"convert(window={window}): the model does not take {measured(window)}: "
+            f"{first_line(refusal)}. Give the size it was trained on; of a model of feature "
+            f"vectors, window=(1, 1), or --window 1x1."
         )
     return ModelError(
         f"convert: torch.export cannot trace the model: {first_line(error)}"
@@ -129,9 +172,7 @@ def _export_failed(
     )
 
 
-def _refusal(
-    model: nn.Module, window: tuple[int, int], channels: Sequence[int]
-) -> Exception | None:
+def _refusal(model: nn.Module, window: Sizes, channels: Sequence[int]) -> Exception | None:
     """Return what the model itself says to images of this size; None where it takes them.
 
     It says it more plainly than its trace does, whose sizes are symbols.
@@ -165,11 +206,16 @@ def export_free(
     """
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
-    (height, width), (sy, sx) = shape.grid.window, shape.grid.step
-    # An example with several windows either way, so that no size looks like a constant.
-    size = (2, shape.channels, height + 2 * sy + 1, width + 3 * sx + 1)
-    image = torch.zeros(size, dtype=dtype, device=parameter.device)
-    free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    # An example with several windows along every axis, so that no size looks like a constant.
+    sizes = [
+        window if axis in shape.fixed else window + (2 + axis) * step + 1
+        for axis, (window, step) in enumerate(zip(shape.grid.window, shape.grid.step, strict=True))
+    ]
+    image = torch.zeros((2, shape.channels, *sizes), dtype=dtype, device=parameter.device)
+    image = shape.from_map(image)
+    first = image.dim() - len(sizes)
+    moving = [first + axis for axis in range(len(sizes)) if axis not in shape.fixed]
+    free = dict.fromkeys([0, *moving], Dim.DYNAMIC)
     token = VECTORIZED.set(vectorized)
     try:
         # No size is special to a converted model; the tracer must not assume that 1 is.

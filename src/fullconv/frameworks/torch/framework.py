@@ -29,9 +29,10 @@ from fullconv.frameworks.torch.filled import check_filled, tensors_of
 from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
-from fullconv.images import ImageShape, check_shape
+from fullconv.images import ImageShape, Takes
+from fullconv.wording import measured
 
 METADATA_FILE = "fullconv.json"
 
@@ -87,7 +88,7 @@ class TorchFramework(Framework):
         """Return what a module carries under the name of `METADATA`, mostly nothing."""
         return dict(getattr(model, METADATA, {}))
 
-    def read(self, model: Any, window: tuple[int, int] | None) -> Source:
+    def read(self, model: Any, window: Sizes | None) -> Source:
         """Export the model at its native size and read it."""
         if isinstance(model, ExportedProgram):
             check_filled({**model.state_dict, **model.constants})
@@ -104,11 +105,11 @@ class TorchFramework(Framework):
             return read_script(model, window)
         with evaluating(model):
             program = export(model, window)
-        return read(program, model)
+        return read(program, window, model)
 
-    def _read_program(self, program: ExportedProgram, window: tuple[int, int] | None) -> Source:
-        sizes = _image_size(program)
-        fixed = [int(n) if isinstance(n, int) else None for n in sizes[2:]]
+    def _read_program(self, program: ExportedProgram, window: Sizes | None) -> Source:
+        sizes = _image_size(program, None if window is None else len(window))
+        fixed = [int(n) if isinstance(n, int) else None for n in sizes]
         if window is None:
             if None in fixed:
                 raise WindowError(
@@ -116,35 +117,40 @@ class TorchFramework(Framework):
                     "it was trained on must be given: window=(height, width), or --window."
                 )
         elif any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
+            native = tuple(w if f is None else f for f, w in zip(fixed, window, strict=True))
             raise WindowError(
-                f"convert(window={window}): the program was exported for images of "
-                f"{fixed[1]}x{fixed[0]} pixels (width x height) and no other; leave the window "
-                f"out, or give ({fixed[0]}, {fixed[1]})."
+                f"convert(window={window}): the program was exported for {measured(native)} and "
+                f"no other; leave the window out, or give {native}."
             )
-        if all(isinstance(n, int) for n in sizes):
-            return read(program)
+        size = window or tuple(int(n) for n in sizes)
+        shape = _image(program)
+        if all(isinstance(n, int) for n in shape):
+            return read(program, size)
         # Its sizes are symbols, of which the classifier of one image has none; a trace of two
         # images or more is guarded against one, which the program takes all the same.
-        size = window or cast(tuple[int, int], tuple(fixed))
-        channels = int(sizes[1]) if isinstance(sizes[1], int) else None
-        return read(export(program.module(check_guards=False), size, channels))
+        module, (first, *others) = program.module(check_guards=False), shape[1:]
+        if len(others) == len(size):
+            channels = int(first) if isinstance(first, int) else None
+            return read(export(module, size, channels), size)
+        crop = (int(first),) if not others and prod(size) == 1 else size
+        return read(export(module, size, crop=crop), size)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> nn.Module:
         """Write a ``torch.fx.GraphModule``."""
         return write(graph, source, grid)
 
-    def classifier(self, model: Any) -> Callable[[Any], Any]:
+    def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the module on crops, in eval mode and without gradients."""
         if isinstance(model, ExportedProgram):
-            first = _image_size(model)[0]
+            first = _image(model)[0]
             module = model.module()
             return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
         return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
 
-    def in_double(self, model: Any) -> Callable[[Any], Any]:
+    def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run a copy in double precision."""
         module = model.module() if isinstance(model, ExportedProgram) else model
-        classify = self.classifier(copy.deepcopy(module).double())
+        classify = self.classifier(copy.deepcopy(module).double(), takes)
         return lambda crops: classify(crops.double())
 
     def runner_in_double(self, model: Any) -> Callable[[Any], Any]:
@@ -183,14 +189,14 @@ class TorchFramework(Framework):
 
         return run
 
-    def check(self, images: Any, channels: int) -> torch.Tensor:
+    def check(self, images: Any, shape: ImageShape) -> torch.Tensor:
         """Check that images are a tensor ``(N, C, H, W)``."""
         if not isinstance(images, torch.Tensor):
             raise ImageError(
-                f"fcn(images): expected a torch.Tensor (N, {channels}, H, W); got "
+                f"fcn(images): expected a torch.Tensor {shape.axes}; got "
                 f"{type(images).__qualname__}. Use torch.from_numpy(array)."
             )
-        check_shape(images.shape, channels, images.dtype)
+        shape.check(images.shape, images.dtype)
         return images
 
     def images(self, model: Any, pixels: Any) -> torch.Tensor:
@@ -231,7 +237,8 @@ class TorchFramework(Framework):
         proto = to_onnx(program, metadata)
         if any(isinstance(module, OneByOne) for module in model.modules()):
             # What runs on each window alone was rewritten for it, by PyTorch and by its exporter.
-            check_same(proto, model, blank((1, shape.channels, *shape.two_windows), model))
+            image = shape.from_map(blank((1, shape.channels, *shape.two_windows), model))
+            check_same(proto, model, image)
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 
@@ -264,14 +271,15 @@ def _check_sizes(program: ExportedProgram, path: Path) -> None:
                     raise too_large(f"{path}: {node.name}", fixed, LARGEST)
 
 
-def _image_size(program: ExportedProgram) -> Sequence[Any]:
+def _image(program: ExportedProgram) -> Sequence[Any]:
+    """Return the shape of the one image that a program takes."""
     images = [
         node.meta["val"]
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
     ]
     tensors = [value for value in images if isinstance(value, torch.Tensor)]
-    if len(images) != 1 or len(tensors) != 1 or tensors[0].dim() != 4:
+    if len(images) != 1 or len(tensors) != 1 or not 2 <= tensors[0].dim() <= 5:
         shapes = ", ".join(str(tuple(v.shape)) for v in tensors)
         raise ModelError(
             f"convert: expected a program with one image input (N, C, H, W); it has "
@@ -279,6 +287,30 @@ def _image_size(program: ExportedProgram) -> Sequence[Any]:
             f"with the image as its only input."
         )
     return cast(Sequence[Any], tensors[0].shape)
+
+
+def _image_size(program: ExportedProgram, dimensions: int | None) -> Sequence[Any]:
+    """Return the size of a program's image along every axis.
+
+    Where the number of axes is not given, those are what stands behind channels. A vector of
+    features is an image of one pixel.
+    """
+    shape = _image(program)
+    axes = max(1, len(shape) - 2) if dimensions is None else dimensions
+    sizes = shape[len(shape) - axes :] if len(shape) > axes else ()
+    if len(shape) == 2 and dimensions is None:
+        return (1, 1)
+    if not len(shape) - 2 <= axes <= len(shape) - 1:
+        return (1,) * axes if len(shape) == 2 else _wrong_rank(shape, axes)
+    return sizes
+
+
+def _wrong_rank(shape: Sequence[Any], axes: int) -> Sequence[Any]:
+    raise WindowError(
+        f"convert: the program takes images {tuple(shape)}, of {len(shape)} axes, and a window of "
+        f"{axes} was given; give {len(shape) - 2} numbers, or {len(shape) - 1} where no axis of "
+        f"the image is one of channels."
+    )
 
 
 def _plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:

@@ -1,12 +1,15 @@
-"""What lifting adds to PyTorch: functions on stored maps with free height and width.
+"""What lifting adds to PyTorch: functions on stored maps ``(N, C, *cells)`` with free sizes.
 
-Sizes are taken from the image, so that a traced or exported model answers for any size.
-``window`` and ``step`` are pixels, (rows, columns).
+Sizes are taken from the image, so that a traced or exported model answers for any size. ``window``
+and ``step`` are pixels along every axis of the image; a map may have further axes, along which
+there is one window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -15,25 +18,31 @@ from torch.nn import functional as F
 
 from fullconv.doubling import around, doublings
 
-Pair = Sequence[int]
+Numbers = Sequence[int]
 Segment = Any
 """A tuple of a name and numbers: what `assemble` takes along one axis."""
 Totals = Sequence[Tensor]
 Merge = Callable[[Totals, Totals, float], Totals]
+CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-def count(image: Tensor, window: Pair, step: Pair) -> tuple[int, int]:
-    """Count the windows in images ``(N, C, H, W)``, as (rows, columns)."""
-    return (
-        (image.shape[2] - window[0]) // step[0] + 1,
-        (image.shape[3] - window[1]) // step[1] + 1,
+def count(image: Tensor, window: Numbers, step: Numbers) -> tuple[int, ...]:
+    """Count the windows in images ``(N, C, *size)`` along every axis."""
+    return tuple(
+        (image.shape[2 + axis] - size) // distance + 1
+        for axis, (size, distance) in enumerate(zip(window, step, strict=True))
     )
 
 
-def window_count(image: Tensor, window: Pair, step: Pair) -> int:
+def _count_for(x_axes: int, image: Tensor, window: Numbers, step: Numbers) -> tuple[int, ...]:
+    """Count the windows along so many axes of a map; 1 along those that the image lacks."""
+    counts = count(image, window, step)
+    return (*counts, *(1,) * (x_axes - len(counts)))
+
+
+def window_count(image: Tensor, window: Numbers, step: Numbers) -> int:
     """Count the windows of all images."""
-    rows, columns = count(image, window, step)
-    return image.shape[0] * rows * columns
+    return image.shape[0] * prod(count(image, window, step))
 
 
 def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> Tensor:
@@ -41,72 +50,78 @@ def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> T
     return overwrite(x.clone(), *arguments)
 
 
-def for_each_window(x: Tensor, image: Tensor, window: Pair, step: Pair) -> Tensor:
+def for_each_window(x: Tensor, image: Tensor, window: Numbers, step: Numbers) -> Tensor:
     """Repeat a parameter for every window: ``(windows, *shape)``."""
     return x.expand(window_count(image, window, step), *x.shape)
 
 
 def keep(
-    x: Tensor, image: Tensor, window: Pair, step: Pair, rows: Pair | None, columns: Pair | None
+    x: Tensor, image: Tensor, window: Numbers, step: Numbers, axes: Sequence[Numbers | None]
 ) -> Tensor:
     """Keep the cells that whole windows own: ``stride * (count - 1) + span`` of each axis."""
-    counts = count(image, window, step)
-    for axis, kept in enumerate((rows, columns)):
+    counts = _count_for(len(axes), image, window, step)
+    for axis, (kept, windows) in enumerate(zip(axes, counts, strict=True)):
         if kept is not None:
-            x = x.narrow(2 + axis, 0, kept[0] * (counts[axis] - 1) + kept[1])
+            x = x.narrow(2 + axis, 0, kept[0] * (windows - 1) + kept[1])
     return x
 
 
-def cells(x: Tensor, before: Pair, after: Pair, stride: Pair) -> Tensor:
+def cells(x: Tensor, before: Numbers, after: Numbers, stride: Numbers) -> Tensor:
     """Drop cells at both ends of each axis, then keep every ``stride``-th."""
-    rows, columns = (slice(before[axis], -after[axis] or None, stride[axis]) for axis in (0, 1))
-    return x[:, :, rows, columns]
+    kept = [slice(a, -b or None, s) for a, b, s in zip(before, after, stride, strict=True)]
+    return x[(slice(None), slice(None), *kept)]
 
 
-def upsample(x: Tensor, factor: Pair) -> Tensor:
-    """Repeat every cell ``factor`` times along rows and columns.
+def upsample(x: Tensor, factor: Numbers) -> Tensor:
+    """Repeat every cell ``factor`` times along its axis.
 
     By copying alone: `F.interpolate` would compute in rounded numbers which cell it copies.
     """
-    n, c, height, width = x.shape
-    cells = x[:, :, :, None, :, None].expand(n, c, height, factor[0], width, factor[1])
-    return cells.reshape(n, c, height * factor[0], width * factor[1])
+    n, c, *size = x.shape
+    apart = x.reshape(n, c, *(m for length in size for m in (length, 1)))
+    wide = [m for length, times in zip(size, factor, strict=True) for m in (length, times)]
+    whole = [length * times for length, times in zip(size, factor, strict=True)]
+    return apart.expand(n, c, *wide).reshape(n, c, *whole)
 
 
 def assemble(
     parts: Sequence[Tensor],
     image: Tensor,
-    window: Pair,
-    step: Pair,
+    window: Numbers,
+    step: Numbers,
     channels: int,
-    rows: Sequence[Segment],
-    columns: Sequence[Segment],
+    segments: Sequence[Sequence[Segment]],
 ) -> Tensor:
-    """Put a block together: part ``(i, j)`` gives what ``rows[i]`` and ``columns[j]`` take of it.
+    """Put a block together: each part gives what one segment of every axis takes of it.
 
     A segment is ``("own", cells)``, ``("gathered", cells, stride)`` or ``("running", (before,
     after))``; see `fullconv.operations.Assemble`. Everything is a view until it is concatenated.
     """
-    counts = count(image, window, step)
-    bands = []
-    for i, row in enumerate(rows):
-        line = []
-        for j, column in enumerate(columns):
-            x = parts[i * len(columns) + j]
-            held = [n if s[0] == "own" else 1 for n, s in zip(counts, (row, column), strict=True)]
-            # (N, rows or 1, columns or 1, C, Y, X)
-            x = x.reshape(image.shape[0], held[0], held[1], channels, *x.shape[2:])
-            x = _take(x, 1, counts[0], row)
-            line.append(_take(x, 2, counts[1], column))
-        bands.append(torch.cat(line, 5) if len(line) > 1 else line[0])
-    block = torch.cat(bands, 4) if len(bands) > 1 else bands[0]
-    return block.reshape(-1, *block.shape[3:])
+    axes = len(segments)
+    counts = _count_for(axes, image, window, step)
+    pieces = []
+    for x, chosen in zip(parts, product(*segments), strict=True):
+        held = [n if s[0] == "own" else 1 for n, s in zip(counts, chosen, strict=True)]
+        # (N, windows or 1 along every axis, C, *cells)
+        piece = x.reshape(image.shape[0], *held, channels, *x.shape[2:])
+        for axis, segment in enumerate(chosen):
+            piece = _take(piece, axes, axis, counts[axis], segment)
+        pieces.append(piece)
+    for axis in reversed(range(axes)):
+        many = len(segments[axis])
+        if many > 1:
+            pieces = [
+                torch.cat(pieces[first : first + many], 2 + axes + axis)
+                for first in range(0, len(pieces), many)
+            ]
+    (block,) = pieces
+    return block.reshape(-1, *block.shape[1 + axes :])
 
 
-def _take(x: Tensor, axis: int, windows: int, segment: Segment) -> Tensor:
-    """Take cells along axis ``3 + axis``; windows that come out of it are axis ``axis``."""
+def _take(x: Tensor, axes: int, axis: int, windows: int, segment: Segment) -> Tensor:
+    """Take cells along one of so many axes of ``(N, *windows, C, *cells)``."""
     kind, cells = segment[:2]
-    place = 3 + axis
+    place, axis = 2 + axes + axis, 1 + axis
     if kind == "running":
         return x.narrow(place, cells[0], x.shape[place] - sum(cells)) if any(cells) else x
     distance = cells[1] - cells[0] if len(cells) > 1 else 1
@@ -131,34 +146,62 @@ def _take(x: Tensor, axis: int, windows: int, segment: Segment) -> Tensor:
 
 
 def lay_out(
-    x: Tensor, image: Tensor, window: Pair, step: Pair, channels: int, axes: Pair, private: Pair
+    x: Tensor,
+    image: Tensor,
+    window: Numbers,
+    step: Numbers,
+    channels: int,
+    axes: Sequence[bool],
+    private: Sequence[bool],
 ) -> Tensor:
     """Lay windows with one cell along some axes out as the cells of those axes."""
-    counts = count(image, window, step)
-    rows, columns = (n if p else 1 for n, p in zip(counts, private, strict=True))
-    x = x.reshape(image.shape[0], rows, columns, channels, *x.shape[2:])
+    counts = _count_for(len(axes), image, window, step)
+    held = [n if p else 1 for n, p in zip(counts, private, strict=True)]
+    x = x.reshape(image.shape[0], *held, channels, *x.shape[2:])
     # Where windows are laid out, their axis changes places with the single cell's.
-    for axis in (1, 2):
-        if axes[axis - 1]:
-            x = x.transpose(axis, 3 + axis)
-    return x.reshape(-1, *x.shape[3:])
+    for axis, laid in enumerate(axes):
+        if laid:
+            x = x.transpose(1 + axis, 2 + len(axes) + axis)
+    return x.reshape(-1, *x.shape[1 + len(axes) :])
 
 
-def divide_cells(x: Tensor, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
-    """Divide every cell by the product of its row's and its column's number."""
-    if len(rows) == len(columns) == 1:
-        return x / (rows[0] * columns[0])
-    y, x_ = (torch.tensor(numbers, dtype=x.dtype, device=x.device) for numbers in (rows, columns))
-    return x / (y[:, None] * x_)
+def divide_cells(x: Tensor, axes: Sequence[Numbers]) -> Tensor:
+    """Divide every cell by the product of its numbers along every axis."""
+    if all(len(numbers) == 1 for numbers in axes):
+        return x / prod(numbers[0] for numbers in axes)
+    first, *others = (torch.tensor(n, dtype=x.dtype, device=x.device) for n in axes)
+    divisor = first
+    for numbers in others:
+        divisor = divisor[..., None] * numbers
+    return x / divisor
 
 
 def fold_windows(
-    x: Tensor, image: Tensor, window: Pair, step: Pair, shape: Sequence[int]
+    x: Tensor, image: Tensor, window: Numbers, step: Numbers, shape: Numbers
 ) -> Tensor:
-    """Turn ``(N * rows * columns, ...)`` into ``(N, *shape, rows, columns)``."""
-    rows, columns = count(image, window, step)
-    x = x.reshape(image.shape[0], rows, columns, *shape)
-    return x.permute(0, *range(3, x.dim()), 1, 2)
+    """Turn ``(N * windows, ...)`` into ``(N, *shape, *windows)``."""
+    counts = count(image, window, step)
+    x = x.reshape(image.shape[0], *counts, *shape)
+    first = 1 + len(counts)
+    return x.permute(0, *range(first, x.dim()), *range(1, first))
+
+
+def add_axis(x: Tensor, channels: int, extent: int) -> Tensor:
+    """Turn ``(N, channels * extent, *cells)`` into ``(N, channels, *cells, extent)``."""
+    return x.reshape(x.shape[0], channels, extent, *x.shape[2:]).movedim(2, -1)
+
+
+def fold_axes(x: Tensor, dimensions: int) -> Tensor:
+    """Make features of the axes behind the first so many axes of cells."""
+    while x.dim() > 2 + dimensions:
+        x = x.movedim(2 + dimensions, 2).flatten(1, 2)
+    return x
+
+
+def interleave(x: Tensor, axis: int, factor: int, channels: int) -> Tensor:
+    """Put the innermost features of every cell in its place along an axis of cells."""
+    wide = x.reshape(x.shape[0], channels, factor, *x.shape[2:])
+    return wide.movedim(2, 3 + axis).flatten(2 + axis, 3 + axis)
 
 
 def regroup(x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> Tensor:
@@ -166,10 +209,10 @@ def regroup(x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequen
     return x.reshape(split).permute(tuple(order)).reshape(shape)
 
 
-def sliding_total(x: Tensor, kind: str, kernel: Pair, dilation: Pair) -> Tensor:
-    """Sum or maximum over every rectangle of so many cells."""
+def sliding_total(x: Tensor, kind: str, kernel: Numbers, dilation: Numbers) -> Tensor:
+    """Sum or maximum over every box of so many cells."""
     merge = torch.add if kind == "sum" else torch.maximum
-    for axis, cells, distance in zip((2, 3), kernel, dilation, strict=True):
+    for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=2):
         (x,) = _totals((x,), axis, cells, distance, lambda a, b, _: (merge(a[0], b[0]),))
     return x
 
@@ -179,25 +222,44 @@ def sliding_norm(
     weight: Tensor | None,
     bias: Tensor | None,
     groups: int,
-    kernel: Pair,
-    dilation: Pair,
+    kernel: Numbers,
+    dilation: Numbers,
     epsilon: float,
 ) -> Tensor:
     """Normalize the channels of every group by their mean and variance around every cell."""
     wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
-    mean = wide.mean(2)
-    # Over a short axis, `torch.var_mean` takes ten times as long.
-    variance = (wide - mean.unsqueeze(2)).square().mean(2)
-    for axis, cells, distance in zip((2, 3), kernel, dilation, strict=True):
-        mean, variance = _totals((mean, variance), axis, cells, distance, _merge_moments)
+    mean, variance = _moments(wide, kernel, dilation)
     border = [around(cells, distance) for cells, distance in zip(kernel, dilation, strict=True)]
     mean, variance = stretch(mean, border, dilation), stretch(variance, border, dilation)
     wide = (wide - mean.unsqueeze(2)) * torch.rsqrt(variance + epsilon).unsqueeze(2)
+    ones = (1,) * len(kernel)
     if weight is not None:
-        wide = wide * weight.reshape(groups, -1, 1, 1)
+        wide = wide * weight.reshape(groups, -1, *ones)
     if bias is not None:
-        wide = wide + bias.reshape(groups, -1, 1, 1)
+        wide = wide + bias.reshape(groups, -1, *ones)
     return wide.reshape(x.shape)
+
+
+def sliding_spread(
+    x: Tensor, kind: str, kernel: Numbers, dilation: Numbers, together: bool, correction: int
+) -> Tensor:
+    """Variance or standard deviation over every box of so many cells."""
+    groups = 1 if together else x.shape[1]
+    wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    _, variance = _moments(wide, kernel, dilation)
+    numbers = x.shape[1] // groups * prod(kernel)
+    variance = variance * (numbers / (numbers - correction))
+    return variance.sqrt() if kind == "std" else variance
+
+
+def _moments(wide: Tensor, kernel: Numbers, dilation: Numbers) -> Totals:
+    """Return mean and variance of ``(N, groups, channels of each, *cells)`` over every box."""
+    mean = wide.mean(2)
+    # Over a short axis, `torch.var_mean` takes ten times as long.
+    moments: Totals = mean, (wide - mean.unsqueeze(2)).square().mean(2)
+    for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=2):
+        moments = _totals(moments, axis, cells, distance, _merge_moments)
+    return moments
 
 
 def _totals(single: Totals, axis: int, cells: int, distance: int, merge: Merge) -> Totals:
@@ -229,12 +291,12 @@ def _merge_moments(a: Totals, b: Totals, share: float) -> Totals:
     return torch.add(a[0], apart, alpha=share), variance
 
 
-def stretch(x: Tensor, padding: Sequence[Pair], dilation: Pair) -> Tensor:
-    """Repeat the border cells, or of ``dilation`` cells each its own; ((top, bottom), ...)."""
-    if tuple(dilation) == (1, 1):
-        (top, bottom), (left, right) = padding
-        return F.pad(x, (left, right, top, bottom), mode="replicate")
-    for axis, (before, after), distance in zip((2, 3), padding, dilation, strict=True):
+def stretch(x: Tensor, padding: Sequence[Numbers], dilation: Numbers) -> Tensor:
+    """Repeat the border cells, or of ``dilation`` cells each its own; a pair for every axis."""
+    if all(distance == 1 for distance in dilation):
+        return F.pad(x, [n for pair in reversed(padding) for n in pair], mode="replicate")
+    sides = enumerate(zip(padding, dilation, strict=True), start=2)
+    for axis, ((before, after), distance) in sides:
         last = x.shape[axis] - 1
         place = torch.arange(-before, x.shape[axis] + after, device=x.device)
         place = torch.where(place < 0, place % distance, place)
@@ -244,7 +306,7 @@ def stretch(x: Tensor, padding: Sequence[Pair], dilation: Pair) -> Tensor:
 
 
 def split_channels(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``(N, C, Y, X)`` to ``(N, *shape, Y, X)``."""
+    """``(N, C, *cells)`` to ``(N, *shape, *cells)``."""
     return x.reshape(x.shape[0], *shape, *x.shape[2:]) if shape else x.squeeze(1)
 
 
@@ -258,23 +320,29 @@ def take_channels(x: Tensor, indices: Sequence[int]) -> Tensor:
 
 def channel_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
     """Layer normalization over the channels of every cell."""
-    x = x.permute(0, 2, 3, 1)
-    return F.layer_norm(x, x.shape[-1:], weight, bias, epsilon).permute(0, 3, 1, 2)
+    last = x.permute(0, *range(2, x.dim()), 1)
+    normal = F.layer_norm(last, last.shape[-1:], weight, bias, epsilon)
+    return normal.permute(0, x.dim() - 1, *range(1, x.dim() - 1))
 
 
-def sum_pool(x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> Tensor:
-    """Sum over a moving rectangle."""
+def sum_pool(x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers) -> Tensor:
+    """Sum over a moving box."""
     # To ONNX goes the filter of ones: the exporter drops a divisor (`to_onnx`).
-    if tuple(dilation) == (1, 1) and not torch.compiler.is_exporting():
-        return F.avg_pool2d(x, tuple(kernel), tuple(stride), divisor_override=1)
+    if all(n == 1 for n in dilation) and not torch.compiler.is_exporting():
+        if len(kernel) == 1:  # PyTorch's pool over one axis takes no divisor
+            wide = F.avg_pool2d(x[..., None], (*kernel, 1), (*stride, 1), divisor_override=1)
+            return wide[..., 0]
+        pool = F.avg_pool2d if len(kernel) == 2 else F.avg_pool3d
+        return pool(x, tuple(kernel), tuple(stride), divisor_override=1)
     # No framework dilates an average: a filter of ones adds the same numbers.
     channels = x.shape[1]
     ones = x.new_ones((channels, 1, *kernel))
-    return F.conv2d(x, ones, stride=tuple(stride), dilation=tuple(dilation), groups=channels)
+    convolve = CONVOLUTIONS[len(kernel)]
+    return convolve(x, ones, stride=tuple(stride), dilation=tuple(dilation), groups=channels)
 
 
 def average_pool(
-    x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, divisor: int | None
+    x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers, divisor: int | None
 ) -> Tensor:
-    """Average over a moving rectangle with dilation."""
-    return sum_pool(x, kernel, stride, dilation) / (divisor or kernel[0] * kernel[1])
+    """Average over a moving box with dilation."""
+    return sum_pool(x, kernel, stride, dilation) / (divisor or prod(kernel))

@@ -24,6 +24,7 @@ from fullconv.frameworks.torch.aten import FxNode
 from fullconv.frameworks.torch.overwriting import check_written
 from fullconv.frameworks.torch.reader import Reader, Slot
 from fullconv.frameworks.torch.unwrap import unwrapped
+from fullconv.geometry import Sizes
 from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import Random
 
@@ -50,13 +51,15 @@ class Source:
     modules: dict[str, torch.nn.Module]
 
 
-def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Source:
+def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None = None) -> Source:
     """Return the vocabulary graph of an exported program with one image input.
 
     Parameters
     ----------
     program : ExportedProgram
         In the default (training) dialect of ``torch.export``, at its native size.
+    window : tuple of int
+        The native size.
     root : torch.nn.Module, optional
         The module that it was exported from, for the modules that stay themselves.
     """
@@ -65,6 +68,7 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
     calls = [n for n in traced.nodes if n.op == "call_function"]
     recipes = {n: Recipe(n, tuple(w.tensor.shape)) for n, w in weights.items()}
     reader = Reader(recipes, _count_owners(calls))
+    reader.constants.update((n, w.tensor) for n, w in weights.items() if not w.trains)
     reader.of_image.add(image.name)
     for node in traced.nodes:
         if node.op == "placeholder":
@@ -91,7 +95,10 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
         reader.recipes,
         reader.shapes,
         reader.shapes[image.name][0],
+        window,
     )
+    for name, tensor in reader.constants.items():
+        weights.setdefault(name, Weight(name, tensor, False))
     modules = dict(root.named_modules()) if root is not None else {}
     return Source(graph, weights, program.call_spec.out_spec, modules)
 

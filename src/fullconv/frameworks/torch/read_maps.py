@@ -1,14 +1,16 @@
-"""How ATen's operators on maps read: convolutions, pools and upsampling."""
+"""How ATen's operators on maps read: convolutions, pools and upsampling, over 1 to 3 axes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.aten import FxNode, base_name, handles
-from fullconv.geometry import Sliding
+from fullconv.geometry import Sizes, Sliding
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
@@ -21,78 +23,87 @@ if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader
 
 
-def _pair(value: Any, default: tuple[int, int] | None = None) -> tuple[int, int]:
+def _each(value: Any, axes: int, default: Sizes = ()) -> Sizes:
+    """Return a setting for every axis; a single number stands for all of them."""
     if isinstance(value, int):
-        return value, value
+        return (value,) * axes
     if not value:
-        assert default is not None
         return default
-    return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
+    return tuple(value) * axes if len(value) == 1 else tuple(value)
 
 
-def is_map(node: FxNode, reader: Reader) -> bool:
-    """Whether a call runs over batches of 2-D maps; on others it has no rule."""
-    if len(reader.shapes.get(reader.names.get(node.args[0]), ())) == 4:  # type: ignore[arg-type]
-        return True
+def _both(padding: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((n, n) for n in padding)
+
+
+def map_axes(node: FxNode, reader: Reader, axes: int | None = None) -> int:
+    """Return over how many axes of cells a call runs; 0 where it has no rule for what it takes.
+
+    ``axes`` is how many it must be.
+    """
+    rank = len(reader.shapes.get(reader.names.get(node.args[0]), ()))  # type: ignore[arg-type]
+    if 3 <= rank <= 5 and axes in (None, rank - 2):
+        return rank - 2
     reader.opaque(node, base_name(node.target))
-    return False
+    return 0
 
 
-@handles("conv2d", "_convolution_mode")
-def _conv2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if not is_map(node, reader):
-        return
+@handles("conv1d", "conv2d", "conv3d", "_convolution_mode")
+def _convolution(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     kernel = reader.shapes[reader.names[a["weight"]]][2:]
-    dilation = _pair(a["dilation"])
+    axes = map_axes(node, reader, len(kernel))
+    if not axes:
+        return
+    dilation = _each(a["dilation"], axes)
     padding = a["padding"]
     if padding == "same":
         # PyTorch puts the odd cell after (torch.nn.Conv2d, 'padding').
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        pads = [(t // 2, t - t // 2) for t in total]
+        pads = tuple((t // 2, t - t // 2) for t in total)
     else:
-        numbers = (0, 0) if padding == "valid" else _pair(padding)
-        pads = [(n, n) for n in numbers]
-    operation = Convolution(
-        (kernel[0], kernel[1]),
-        _pair(a["stride"]),
-        (pads[0], pads[1]),
-        dilation,
-        a["groups"],
-    )
+        pads = _both((0,) * axes if padding == "valid" else _each(padding, axes))
+    operation = Convolution(kernel, _each(a["stride"], axes), pads, dilation, a["groups"])
     reader.add(node, operation, (a["input"], a["weight"], a["bias"]))
 
 
-@handles("conv_transpose2d")
-def _conv_transpose2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if not is_map(node, reader):
-        return
+@handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _transposed(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     kernel = reader.shapes[reader.names[a["weight"]]][2:]
-    padding = _pair(a["padding"])
+    axes = map_axes(node, reader, len(kernel))
+    if not axes:
+        return
     operation = TransposedConvolution(
-        (kernel[0], kernel[1]),
-        _pair(a["stride"]),
-        ((padding[0], padding[0]), (padding[1], padding[1])),
-        _pair(a["dilation"]),
+        kernel,
+        _each(a["stride"], axes),
+        _both(_each(a["padding"], axes)),
+        _each(a["dilation"], axes),
         a["groups"],
-        _pair(a["output_padding"]),
+        _each(a["output_padding"], axes),
     )
     reader.add(node, operation, (a["input"], a["weight"], a["bias"]))
 
 
 @handles("convolution")
-def _convolution(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+def _either(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     # What a trace records for both kinds, with the arguments of either.
-    (_conv_transpose2d if a["transposed"] else _conv2d)(node, reader, a)
+    (_transposed if a["transposed"] else _convolution)(node, reader, a)
 
 
-@handles("upsample_nearest2d", "_upsample_nearest_exact2d")
+@handles(
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_nearest3d",
+    "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d",
+    "_upsample_nearest_exact3d",
+)
 def _upsample(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     image, *settings = node.args
     before = reader.shapes[reader.names[image]][2:]  # type: ignore[index]
     after = reader.shapes[node.name][2:]
-    factor = after[0] // before[0], after[1] // before[1]
+    factor = tuple(n // m for n, m in zip(after, before, strict=True))
     # Which cell is the nearest is a matter of rounding, so PyTorch itself is asked.
-    cells = torch.arange(before[0] * before[1], dtype=torch.float64).reshape(1, 1, *before)
+    cells = torch.arange(prod(before), dtype=torch.float64).reshape(1, 1, *before)
     nearest = node.target(cells, *settings, **node.kwargs)  # type: ignore[operator]
     if torch.equal(nearest, functional.upsample(cells, factor)):
         reader.add(node, Upsample(factor), (image,))
@@ -100,44 +111,50 @@ def _upsample(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         reader.opaque(node, base_name(node.target))
 
 
-@handles("max_pool2d")
-def _max_pool2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if is_map(node, reader):
+@handles("max_pool1d", "max_pool2d", "max_pool3d")
+def _max_pool(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if map_axes(node, reader, _digit(node)):
         reader.add(node, pool("max", node, reader, a), (a["self"],))
 
 
-@handles("avg_pool2d")
-def _avg_pool2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if is_map(node, reader):
+@handles("avg_pool1d", "avg_pool2d", "avg_pool3d")
+def _average_pool(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if map_axes(node, reader, _digit(node)):
         reader.add(node, pool("average", node, reader, a), (a["self"],))
+
+
+def _digit(node: FxNode) -> int:
+    """Return the number of axes in an operator's name: 2 of ``max_pool2d``."""
+    return int(base_name(node.target)[-2])
 
 
 def pool(kind: Literal["max", "average"], node: FxNode, reader: Reader, a: dict[str, Any]) -> Pool:
     """Return what a pool with these arguments does."""
-    kernel = _pair(a["kernel_size"])
-    stride = _pair(a["stride"], kernel)
-    padding = _pair(a["padding"])
-    dilation = _pair(a.get("dilation"), (1, 1))
-    overhang = [0, 0]
+    outputs, cells = reader.shapes[node.name][2:], reader.shapes[reader.names[a["self"]]][2:]
+    axes = len(cells)
+    kernel = _each(a["kernel_size"], axes)
+    stride = _each(a["stride"], axes, kernel)
+    padding = _each(a["padding"], axes)
+    dilation = _each(a.get("dilation"), axes, (1,) * axes)
+    overhang = [0] * axes
     if a["ceil_mode"]:
-        outputs, cells = reader.shapes[node.name][2:], reader.shapes[reader.names[a["self"]]][2:]
-        for i in (0, 1):
+        for i in range(axes):
             span = Sliding(kernel[i], dilation=dilation[i]).span
             overhang[i] = (outputs[i] - 1) * stride[i] + span - cells[i] - 2 * padding[i]
     return Pool(
-        kind,
         kernel,
         stride,
-        ((padding[0], padding[0]), (padding[1], padding[1])),
+        _both(padding),
         dilation,
-        (max(0, overhang[0]), max(0, overhang[1])),
+        kind,
+        tuple(max(0, cells) for cells in overhang),
         bool(a.get("count_include_pad", False)),
         a.get("divisor_override"),
     )
 
 
-@handles("adaptive_avg_pool2d")
-def _adaptive_avg_pool2d(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if is_map(node, reader):
+@handles("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
+def _adaptive_average_pool(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if map_axes(node, reader, _digit(node)):
         size = reader.shapes[node.name][2:]
-        reader.add(node, AdaptivePool("average", (size[0], size[1])), (a["self"],))
+        reader.add(node, AdaptivePool("average", size), (a["self"],))

@@ -118,6 +118,19 @@ def _axes(dims: Any, x: Any, reader: Reader) -> tuple[int, ...]:
     return tuple(sorted(d % max(1, rank) for d in ([dims] if isinstance(dims, int) else dims)))
 
 
+@handles("var", "std")
+def _spread(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    name, correction = base_name(node.target), a.get("correction", int(a.get("unbiased", True)))
+    correction = 1 if correction is None else correction
+    if int(correction) != correction:
+        reader.opaque(node, name)
+        return
+    axes = _axes(a.get("dim"), a["self"], reader)
+    kind: Literal["var", "std"] = "var" if name == "var" else "std"
+    operation = Reduce(kind, axes, bool(a.get("keepdim", False)), int(correction))
+    reader.add(node, operation, (a["self"],))
+
+
 @handles("mean", "sum", "amax", "max")
 def _reduce(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     name = base_name(node.target)

@@ -14,6 +14,14 @@ from fullconv.frameworks.torch.reader import Call, Reader, Slot
 from fullconv.graph import Node
 from fullconv.operations import AdaptivePool, AlongAxis, Operation, Reduce
 
+ADAPTIVE_MAX = ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+WITH_INDICES = (
+    "max_pool1d_with_indices",
+    "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+)
+"""Pools that give the places of their maxima, too."""
+
 
 def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | None:
     """Return ``(axis, start, stop, drop)`` for each item of a split, or None for other calls."""
@@ -35,9 +43,7 @@ def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | N
 def only_first_used(node: FxNode) -> bool:
     """Whether a call gives values with indices, and the indices are not used."""
     name, overload = base_name(node.target), getattr(node.target, "_overloadname", "")
-    with_indices = name in ("adaptive_max_pool2d", "max_pool2d_with_indices") or (
-        name == "max" and overload == "dim"
-    )
+    with_indices = name in (*ADAPTIVE_MAX, *WITH_INDICES) or (name == "max" and overload == "dim")
     return with_indices and not any(user.args[1] != 0 and user.users for user in node.users)
 
 
@@ -51,11 +57,11 @@ def read_tuple(node: FxNode, reader: Reader) -> None:
         reader.name(node)
         axes = (a["dim"] % max(1, len(reader.shapes[reader.names[a["self"]]])),)
         reader.add(node, Reduce("max", axes, a["keepdim"]), (a["self"],))
-    elif len(shape) == 4:
+    elif len(shape) == 2 + int(name.split("pool")[1][0]):
         reader.name(node)
         operation: Operation
-        if name == "adaptive_max_pool2d":
-            operation = AdaptivePool("max", (shape[2], shape[3]))
+        if name in ADAPTIVE_MAX:
+            operation = AdaptivePool("max", shape[2:])
         else:
             operation = pool("max", node, reader, a)
         reader.add(node, operation, (a["self"],))

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fullconv.frameworks.torch.aten import POINTWISE, FxNode, base_name, handles, out_of_place
-from fullconv.frameworks.torch.read_maps import is_map
+from fullconv.frameworks.torch.read_maps import map_axes
 from fullconv.frameworks.torch.reader import Slot
 from fullconv.operations import (
     PADDING_MODES,
     Concat,
+    Convolution,
     Identity,
     Opaque,
     Pad,
     Permute,
     Reshape,
     Slice,
+    Take,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +60,60 @@ def _slice(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         reader.add(node, Slice(axis, start, stop, step), (node.args[0],))
 
 
+@handles("flip", "roll")
+def _reordered(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[a["self"]]]
+    axes, moved = a["dims"], a.get("shifts")
+    if len(axes) != 1:
+        reader.opaque(node, base_name(node.target))
+        return
+    axis = axes[0] % len(shape)
+    entries = range(shape[axis])
+    if moved is None:
+        indices = tuple(reversed(entries))
+    else:
+        shift = moved if isinstance(moved, int) else moved[0]
+        indices = tuple((i - shift) % shape[axis] for i in entries)
+    reader.add(node, Take(axis, indices), (a["self"],))
+
+
+@handles("index_select", "index")
+def _index(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    shape = reader.shapes[reader.names[a["self"]]]
+    given = {a["dim"]: a["index"]} if "dim" in a else dict(enumerate(a["indices"]))
+    given = {axis % len(shape): index for axis, index in given.items() if index is not None}
+    numbers = [reader.numbers(index) for index in given.values()]
+    if len(numbers) != 1 or numbers[0] is None or numbers[0].dim() != 1:
+        reader.opaque(node, base_name(node.target))
+        return
+    (axis,) = given
+    if numbers[0].dtype == torch.bool:
+        numbers[0] = numbers[0].nonzero()[:, 0]
+    indices = tuple(int(i) % shape[axis] for i in numbers[0])
+    reader.add(node, Take(axis, indices), (a["self"],))
+
+
+@handles("im2col")
+def _unfold(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if not map_axes(node, reader, 2):
+        return
+    # Each channel's cells under the kernel become features: filters with a single 1.
+    name = reader.names[a["self"]]
+    (batch, channels, *cells), kernel = reader.shapes[name], tuple(a["kernel_size"])
+    taps = kernel[0] * kernel[1]
+    filters = torch.eye(taps).reshape(taps, 1, *kernel).repeat(channels, 1, 1, 1)
+    padding, dilation, stride = a["padding"], a["dilation"], a["stride"]
+    operation = Convolution(
+        kernel, tuple(stride), tuple((p, p) for p in padding), tuple(dilation), channels
+    )
+    size = [s.output(n) for s, n in zip(operation.slidings, cells, strict=True)]
+    apart = f"{node.name}_apart"
+    reader.shapes[apart] = (batch, channels * taps, *size)
+    weight = reader.generated(f"{node.name}_taps", filters, node.meta["val"])
+    reader.add(node, operation, (a["self"], weight, None), output=apart)
+    reader.add(node, Reshape(reader.shapes[node.name]), (apart,))
+
+
 @handles("select")
 def _select(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]
@@ -74,7 +130,7 @@ def _pad(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     full = tuple([(0, 0)] * (rank - len(pads)) + pads)
     mode = a.get("mode", "constant")
     value = a.get("value")
-    if rank != 4 or mode not in PADDING_MODES or any(full[0]):
+    if not 3 <= rank <= 5 or mode not in PADDING_MODES or any(full[0]):
         reader.opaque(node, f"pad ({mode})")
         return
     reader.add(node, Pad(full, mode, float(value or 0.0)), (a["self"],))
@@ -135,25 +191,39 @@ def _channel_shuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     # Reshape, permute, reshape.
     groups = a["groups"]
     batch, channels, *rest = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
-    split, turned = f"{node.name}_split", f"{node.name}_turned"
-    reader.shapes[split] = (batch, groups, channels // groups, *rest)
-    reader.shapes[turned] = (batch, channels // groups, groups, *rest)
-    order = (0, 2, 1, *range(3, 3 + len(rest)))
-    reader.add(node, Reshape(reader.shapes[split]), (node.args[0],), output=split)
-    reader.add(node, Permute(order), (split,), output=turned)
-    reader.add(node, Reshape(reader.shapes[node.name]), (turned,))
+    split = (batch, groups, channels // groups, *rest)
+    _rearrange(node, reader, split, (0, 2, 1, *range(3, 3 + len(rest))))
 
 
 @handles("pixel_unshuffle")
 def _pixel_unshuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    if not is_map(node, reader):
+    if not map_axes(node, reader, 2):
         return
     # Space to depth: reshape, permute, reshape.
     factor = a["downscale_factor"]
     batch, channels, rows, columns = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
-    split, turned = f"{node.name}_split", f"{node.name}_turned"
-    reader.shapes[split] = (batch, channels, rows // factor, factor, columns // factor, factor)
-    reader.shapes[turned] = (batch, channels, factor, factor, rows // factor, columns // factor)
-    reader.add(node, Reshape(reader.shapes[split]), (node.args[0],), output=split)
-    reader.add(node, Permute((0, 1, 3, 5, 2, 4)), (split,), output=turned)
+    split = (batch, channels, rows // factor, factor, columns // factor, factor)
+    _rearrange(node, reader, split, (0, 1, 3, 5, 2, 4))
+
+
+@handles("pixel_shuffle")
+def _pixel_shuffle(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
+    if not map_axes(node, reader, 2):
+        return
+    # Depth to space: reshape, permute, reshape.
+    factor = a["upscale_factor"]
+    batch, channels, rows, columns = reader.shapes[reader.names[node.args[0]]]  # type: ignore[index]
+    split = (batch, channels // factor**2, factor, factor, rows, columns)
+    _rearrange(node, reader, split, (0, 1, 4, 2, 5, 3))
+
+
+def _rearrange(
+    node: FxNode, reader: Reader, split: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    """Read a call as a reshape, a permute and another reshape."""
+    apart, turned = f"{node.name}_split", f"{node.name}_turned"
+    reader.shapes[apart] = split
+    reader.shapes[turned] = tuple(split[axis] for axis in order)
+    reader.add(node, Reshape(split), (node.args[0],), output=apart)
+    reader.add(node, Permute(order), (apart,), output=turned)
     reader.add(node, Reshape(reader.shapes[node.name]), (turned,))

@@ -67,6 +67,8 @@ class Reader:
         The value that holds what a call gave; another one after an overwriting.
     of_image : set of str
         The values that are made from the image.
+    constants : dict of str to Tensor
+        Tensors that are no parameters: the program's own, and those that reading adds.
     """
 
     recipes: dict[str, Recipe]
@@ -75,6 +77,7 @@ class Reader:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     of_image: set[str] = field(default_factory=set)
     nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.overwriting = Overwriting(self)
@@ -200,6 +203,18 @@ class Reader:
             return False
         self.recipes[output] = self.recipes[name].rearranged(operation)
         return True
+
+    def numbers(self, node: Any) -> torch.Tensor | None:
+        """Return a constant of the program; None for what depends on images or is trained."""
+        while isinstance(node, FxNode) and aten.base_name(node.target) in aten.IDENTITY:
+            node = node.args[0]
+        return self.constants.get(self.names.get(node, "")) if isinstance(node, FxNode) else None
+
+    def generated(self, name: str, tensor: torch.Tensor, like: torch.Tensor) -> str:
+        """Add a parameter that the program does not have; return its name."""
+        self.constants[name] = tensor.to(like.dtype)
+        self.recipes[name] = Recipe(name, tuple(tensor.shape))
+        return name
 
     def turned(self, name: str) -> str:
         """Return a weight ``(in, out)`` as ``(out, in)``, under a name of its own."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fullconv.frameworks.table import Table
 from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
 from fullconv.lift.broadcasting import by_letter, in_first_axis
 from fullconv.operations import Standing
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader
@@ -24,7 +24,7 @@ Axes = Mapping[str, Any]
 Family = Callable[[FxNode, "Reader", dict[str, Any]], tuple[Axes, int] | None]
 """Returns the axes of the arguments and of the result; None where windows can stand nowhere."""
 
-families = Table[str, Family]()
+families = Table[str, Family]("a place for its windows")
 
 
 def standing(

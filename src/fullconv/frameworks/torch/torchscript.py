@@ -26,6 +26,7 @@ from fullconv.frameworks.torch.exporting import (
     channels_wanted,
     evaluating,
     likely_channels,
+    other_crops,
     quiet,
     trace,
 )
@@ -33,6 +34,8 @@ from fullconv.frameworks.torch.read import Source, Weight, read
 from fullconv.frameworks.torch.script_archive import check_operators, check_script
 from fullconv.frameworks.torch.script_program import check_calls, same_scores
 from fullconv.frameworks.torch.script_storages import check_storages
+from fullconv.geometry import Sizes
+from fullconv.wording import measured
 
 INSTEAD = "Save the model with torch.export.save(..., 'model.pt2'), or as .onnx"
 
@@ -71,7 +74,7 @@ def load_script(path: Path) -> torch.jit.ScriptModule:
         ) from None
 
 
-def read_script(model: torch.jit.ScriptModule, window: tuple[int, int]) -> Source:
+def read_script(model: torch.jit.ScriptModule, window: Sizes) -> Source:
     """Return the vocabulary graph of a TorchScript module at its native size.
 
     Raises
@@ -99,7 +102,7 @@ def read_script(model: torch.jit.ScriptModule, window: tuple[int, int]) -> Sourc
         )
     parts = dict(model.named_modules())
     _name_layers(program, parts)
-    source = read(program)
+    source = read(program, window)
     held = dict(model.named_parameters())
     weights = {
         name: Weight(w.path, held[w.path], True) if w.path in held else w
@@ -149,7 +152,7 @@ def _other_inputs(model: torch.jit.ScriptModule) -> list[Any]:
     return [argument.default_value for argument in takes[1:]]
 
 
-def _taken(model: torch.jit.ScriptModule, window: tuple[int, int]) -> tuple[torch.Tensor, Any]:
+def _taken(model: torch.jit.ScriptModule, window: Sizes) -> tuple[torch.Tensor, Any]:
     """Return an image that a module takes, and its result."""
     refusals: list[Exception] = []
     candidates = likely_channels(model, window)
@@ -165,10 +168,13 @@ def _taken(model: torch.jit.ScriptModule, window: tuple[int, int]) -> tuple[torc
             refusals.insert(0 if wanted is None else len(refusals), error)
             continue
         return image, result
+    for crop in other_crops(model, window):
+        image = blank((1, *crop), model)
+        return image, _run(model, image)
     raise WindowError(
-        f"convert(window={window}): the model does not take images of {window[1]}x{window[0]} "
-        f"pixels (width x height): {_said(refusals[0])}. Give the size it was trained on; a trace "
-        f"takes the number of images that it was made with, which must be 1 or any."
+        f"convert(window={window}): the model does not take {measured(window)}: "
+        f"{_said(refusals[0])}. Give the size it was trained on; a trace takes the number of "
+        f"images that it was made with, which must be 1 or any."
     )
 
 

@@ -10,20 +10,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from fullconv.frameworks.table import Table
 from fullconv.frameworks.torch.read import Source
 from fullconv.frameworks.torch.reader import Call, Slot
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.graph import Graph, Node, Recipe, axes_of_maps
 from fullconv.operations import Operation
+from fullconv.table import Table
 
 FxNode = torch.fx.Node
-writes = Table[type[Operation], Callable[..., FxNode]]()
+writes = Table[type[Operation], Callable[..., FxNode]]("a writer")
 """Registers a method of the writer."""
 
 
 class Values:
-    """The state of one writing."""
+    """The state of one writing.
+
+    Attributes
+    ----------
+    axes : dict of str to int
+        How many axes of cells the stored map of a value has.
+    """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
         self.graph, self.source = graph, source
@@ -34,6 +40,7 @@ class Values:
         self.tensors: dict[Recipe, torch.Tensor] = {}
         self.modules: dict[str, nn.Module] = {}
         self.written = Counter(id(node.source) for node in graph.nodes)
+        self.axes = axes_of_maps(graph)
         self.known = {id(w.tensor): name for name, w in source.weights.items()}
         self.several: dict[tuple[Any, ...], FxNode] = {}
 
@@ -86,6 +93,7 @@ class Values:
 
     def _place(self, path: str, module: nn.Module) -> str:
         """Put a module where the original stood, or beside it where that place is taken."""
+        path = path or type(module).__name__.lower()  # of a model that is one layer itself
         free, number = path, 1
         while True:
             held = self.modules.get(free)

@@ -36,7 +36,10 @@ class Writer(Layers, Numbers, Shapes, Maps):
 
     def write(self) -> torch.fx.GraphModule:
         """Write every node, then the outputs in the structure the model returns them in."""
-        self.values[self.graph.image] = self.fx.placeholder("images")
+        image = self.fx.placeholder("images")
+        if self.source.graph.layout.shape[1:] == self.graph.window:
+            image = self._function(torch.unsqueeze, image, 1)  # one channel
+        self.values[self.graph.image] = image
         for node in self.graph.nodes:
             result = self._write(node)
             if len(node.outputs) == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,16 +11,27 @@ from torch.nn import functional as F
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.reader import Call
 from fullconv.frameworks.torch.values import FxNode, Values, writes
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.graph import Node
 from fullconv.operations import (
     AdaptivePool,
     Convolution,
     Linear,
+    Padding,
     Pool,
     TransposedConvolution,
     Upsample,
 )
+
+CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Any] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+MAX_POOLS: dict[int, Any] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVERAGE_POOLS: dict[int, Any] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+"""Modules by the number of axes that they move over."""
 
 
 class Layers(Values):
@@ -27,22 +40,23 @@ class Layers(Values):
     @writes(Convolution)
     def write_convolution(self, operation: Convolution, node: Node) -> FxNode:
         weight_name, bias_name = node.inputs[1:3]
-        (top, bottom), (left, right) = operation.padding
-        symmetric = top == bottom and left == right
         x = self._value(node.inputs[0])
-        if not symmetric:
-            x = self._function(F.pad, x, (left, right, top, bottom))
-        padding = (top, left) if symmetric else (0, 0)
+        padding = _symmetric(operation.padding)
+        if padding is None:
+            numbers = tuple(n for pair in reversed(operation.padding) for n in pair)
+            x = self._function(F.pad, x, numbers)
+            padding = (0,) * operation.dimensions
         moves = operation.stride, padding, operation.dilation, operation.groups
+        convolve = functional.CONVOLUTIONS[operation.dimensions]
         if any(n is not None and n not in self.graph.constants for n in (weight_name, bias_name)):
             weight, bias = self._value(weight_name), self._value(bias_name)
-            return self._function(F.conv2d, x, weight, bias, *moves)
+            return self._function(convolve, x, weight, bias, *moves)
         whole, cuts = self.graph.constants[weight_name or ""].uncut()
         weight_, bias_ = self._tensor(whole), self._constant(bias_name)
-        module = nn.Conv2d(
+        module = CONVOLUTIONS[operation.dimensions](
             weight_.shape[1] * operation.groups,
             weight_.shape[0],
-            (whole.shape[2], whole.shape[3]),
+            whole.shape[2:],
             *moves,
             bias=bias_ is not None,
             device="meta",
@@ -58,40 +72,38 @@ class Layers(Values):
         for axis, start, stop in cuts:
             weight = self._function(torch.narrow, weight, axis, start, stop - start)
         bias = None if bias_ is None else self.fx.get_attr(f"{held}.bias")
-        return self._function(F.conv2d, x, weight, bias, *moves)
+        return self._function(convolve, x, weight, bias, *moves)
 
     def _holder(self, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
         """Return the convolution written before that holds just these parameters."""
         for path, module in self.modules.items():
             if (
-                isinstance(module, nn.Conv2d)
+                isinstance(module, tuple(CONVOLUTIONS.values()))
                 and module.weight is weight
                 and (bias is None or module.bias is bias)
             ):
                 return path
         return None
 
-    def _is_conv(self, path: str, operation: Convolution, padding: Pair, bias: bool) -> bool:
+    def _is_conv(self, path: str, operation: Convolution, padding: Sizes, bias: bool) -> bool:
         """Whether calling a module is this convolution."""
-        held = self.modules[path]
-        assert isinstance(held, nn.Conv2d)
+        held: Any = self.modules[path]
         if (held.bias is not None) != bias:
             return False
         settings = operation.kernel, operation.stride, padding, operation.dilation
         same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
-        return same and held.groups == operation.groups
+        return bool(same and held.groups == operation.groups)
 
     @writes(TransposedConvolution)
     def write_transposed_convolution(self, operation: TransposedConvolution, node: Node) -> FxNode:
         weight, bias = (self._constant(name) for name in node.inputs[1:3])
         assert weight is not None
-        (top, _), (left, _) = operation.padding
-        module = nn.ConvTranspose2d(
+        module = TRANSPOSED[operation.dimensions](
             weight.shape[0],
             weight.shape[1] * operation.groups,
             operation.kernel,
             operation.stride,
-            (top, left),
+            tuple(before for before, _ in operation.padding),
             operation.output_padding,
             operation.groups,
             bias is not None,
@@ -157,20 +169,22 @@ class Layers(Values):
     def write_pool(self, operation: Pool, node: Node) -> FxNode:
         x = self._value(node.inputs[0])
         shape = (operation.kernel, operation.stride)
-        (top, _), (left, _) = operation.padding
-        ceil = any(operation.overhang)
+        axes, padding = operation.dimensions, tuple(before for before, _ in operation.padding)
+        ceil, divisor = any(operation.overhang), operation.divisor
         if operation.kind == "sum":
             return self._function(functional.sum_pool, x, *shape, operation.dilation)
-        if operation.kind == "average" and operation.dilation != (1, 1):
+        dilated = any(n != 1 for n in operation.dilation)
+        if operation.kind == "average" and (dilated or (axes == 1 and divisor is not None)):
             return self._function(
                 functional.average_pool, x, *shape, operation.dilation, operation.divisor
             )
         module: nn.Module
         if operation.kind == "max":
-            module = nn.MaxPool2d(*shape, (top, left), operation.dilation, ceil_mode=ceil)
+            module = MAX_POOLS[axes](*shape, padding, operation.dilation, ceil_mode=ceil)
         else:
-            module = nn.AvgPool2d(
-                *shape, (top, left), ceil, operation.count_include_pad, operation.divisor
+            given = {} if divisor is None else {"divisor_override": divisor}
+            module = AVERAGE_POOLS[axes](
+                *shape, padding, ceil, operation.count_include_pad, **given
             )
         call = node.source
         path = call.owner if isinstance(call, Call) and call.owner else node.name.replace(".", "_")
@@ -178,6 +192,12 @@ class Layers(Values):
 
     @writes(AdaptivePool)
     def write_adaptive_pool(self, operation: AdaptivePool, node: Node) -> FxNode:
-        average = operation.kind == "average"
-        target = F.adaptive_avg_pool2d if average else F.adaptive_max_pool2d
+        kind = "avg" if operation.kind == "average" else "max"
+        target = getattr(F, f"adaptive_{kind}_pool{operation.dimensions}d")
         return self._function(target, self._value(node.inputs[0]), operation.size)
+
+
+def _symmetric(padding: Padding) -> Sizes | None:
+    """Return padding that is the same on both sides; None where it is not."""
+    same = all(before == after for before, after in padding)
+    return tuple(before for before, _ in padding) if same else None

@@ -10,13 +10,16 @@ from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.values import FxNode, Values, writes
 from fullconv.graph import Node
 from fullconv.operations import (
+    AddAxis,
     Assemble,
     Cells,
     Combine,
     DivideCells,
+    FoldAxes,
     FoldWindows,
     ForEachWindow,
     Gathered,
+    Interleave,
     Keep,
     LayOut,
     Own,
@@ -24,6 +27,7 @@ from fullconv.operations import (
     Regroup,
     Running,
     SlidingNormalization,
+    SlidingSpread,
     SlidingTotal,
     SplitChannels,
     Stretch,
@@ -54,15 +58,14 @@ class Maps(Values):
     @writes(Keep)
     def write_keep(self, operation: Keep, node: Node) -> FxNode:
         x, image = self._inputs(node)
-        kept = operation.rows, operation.columns
-        return self._function(functional.keep, x, image, *self.geometry, *kept)
+        return self._function(functional.keep, x, image, *self.geometry, operation.axes)
 
     @writes(Assemble)
     def write_assemble(self, operation: Assemble, node: Node) -> FxNode:
         *parts, image = self._inputs(node)
-        segments = [tuple(map(_segment, axis)) for axis in (operation.rows, operation.columns)]
+        segments = tuple(tuple(map(_segment, axis)) for axis in operation.segments)
         return self._function(
-            functional.assemble, parts, image, *self.geometry, operation.channels, *segments
+            functional.assemble, parts, image, *self.geometry, operation.channels, segments
         )
 
     @writes(LayOut)
@@ -74,7 +77,23 @@ class Maps(Values):
     @writes(DivideCells)
     def write_divide_cells(self, operation: DivideCells, node: Node) -> FxNode:
         x = self._value(node.inputs[0])
-        return self._function(functional.divide_cells, x, operation.rows, operation.columns)
+        return self._function(functional.divide_cells, x, operation.axes)
+
+    @writes(AddAxis)
+    def write_add_axis(self, operation: AddAxis, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.add_axis, x, operation.channels, operation.extent)
+
+    @writes(FoldAxes)
+    def write_fold_axes(self, operation: FoldAxes, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        return self._function(functional.fold_axes, x, operation.dimensions)
+
+    @writes(Interleave)
+    def write_interleave(self, operation: Interleave, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        moves = operation.axis, operation.factor, operation.channels
+        return self._function(functional.interleave, x, *moves)
 
     @writes(Regroup)
     def write_regroup(self, operation: Regroup, node: Node) -> FxNode:
@@ -109,6 +128,12 @@ class Maps(Values):
         return self._function(
             functional.sliding_total, x, kind, operation.kernel, operation.dilation
         )
+
+    @writes(SlidingSpread)
+    def write_sliding_spread(self, operation: SlidingSpread, node: Node) -> FxNode:
+        x = self._value(node.inputs[0])
+        moves = operation.kernel, operation.dilation, operation.together, operation.correction
+        return self._function(functional.sliding_spread, x, operation.kind, *moves)
 
     @writes(SlidingNormalization)
     def write_sliding_normalization(self, operation: SlidingNormalization, node: Node) -> FxNode:

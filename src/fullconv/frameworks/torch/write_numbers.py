@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -10,6 +12,9 @@ from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.values import FxNode, Values, writes
 from fullconv.graph import Node
 from fullconv.operations import AlongAxis, ChannelNormalization, Identity, PerChannel
+
+NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+"""Batch normalization by the number of axes of cells."""
 
 
 class Numbers(Values):
@@ -30,7 +35,7 @@ class Numbers(Values):
         weight, bias, mean, variance = (self._constant(name) for name in node.inputs[1:5])
         assert mean is not None
         epsilon, momentum = call.args[7], call.args[6]
-        module = nn.BatchNorm2d(
+        module = NORMS[self.axes[node.outputs[0]]](
             len(mean), epsilon, momentum, affine=weight is not None, device="meta"
         )
         module.running_mean, module.running_var = mean, variance

@@ -24,6 +24,10 @@ class Shapes(Values):
             "max": torch.amax,
         }
         x = self._value(node.inputs[0])
+        if operation.kind in ("var", "std"):
+            spread = {"var": torch.var, "std": torch.std}[operation.kind]
+            given = {"correction": operation.correction, "keepdim": operation.keepdims}
+            return self._function(spread, x, operation.axes, **given)
         if operation.kind == "l2":
             norm = torch.linalg.vector_norm
             return self._function(norm, x, 2, operation.axes, operation.keepdims)

@@ -1,0 +1,223 @@
+"""One writing of a lifted network: its values, its names, and layers that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import keras
+import numpy as np
+
+from fullconv.frameworks.keras.calls import Array, Tensor, numbers
+from fullconv.frameworks.keras.kernels import uses_of
+from fullconv.frameworks.keras.layers import OfWindows, OnMaps
+from fullconv.frameworks.keras.models import functional, leaves
+from fullconv.frameworks.keras.read import Source
+from fullconv.frameworks.orders import to_last_order, to_map_order
+from fullconv.geometry import Grid
+from fullconv.graph import Graph, Node, Recipe
+from fullconv.operations import Operation
+from fullconv.table import Table
+
+layers = keras.layers
+
+
+Weights = Callable[[], Mapping[str, Array | None]]
+"""Arrays for the weights of a layer, by their names; None for those it has not."""
+
+
+class Held(NamedTuple):
+    """A value of the graph as a tensor of Keras; ``last``: a map with its channels last."""
+
+    tensor: Tensor
+    last: bool
+
+
+Kind = TypeVar("Kind", bound=Operation)
+Write = Callable[["Writing", Kind, Node], Held | list[Held]]
+"""Writes an operation, as one result or several."""
+
+writers: Table[type[Operation], Write[Any]] = Table("a writer")
+"""Filled by `write_alone`, `write_layers`, `write_numbers`, `write_borders` and `write_shapes`."""
+
+
+def writes(*operations: type[Kind]) -> Callable[[Write[Kind]], Write[Kind]]:
+    """Register what writes exactly these operations; a second one is refused at import."""
+    return writers(*operations)
+
+
+class Writing:
+    """The state of one writing.
+
+    Attributes
+    ----------
+    graph : Graph
+        The lifted network.
+    source : Source
+        The classifier that it comes from.
+    last : bool
+        Whether maps have their channels last.
+    values : dict of str to Held
+        What is written.
+    uses : dict of Recipe to list of Use
+        All calls of all filters.
+    policy
+        The type of numbers that layers compute in. Left alone, a layer would cast what it is given
+        to the type that Keras is set to.
+    """
+
+    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+        self.graph, self.source = graph, source
+        self.last = source.channels_last
+        self.values: dict[str, Held] = {}
+        self.uses = uses_of(graph)
+        self._geometry = {"window": grid.window, "step": grid.step}
+        self.policy: Any = None
+        self._layers: dict[Hashable, keras.Layer] = {}
+        self._taken: set[str] = set()
+        self._fused: dict[str, str] = {}
+        self._names = _flat_names(functional(source.model))
+
+    # Values.
+
+    def held(self, node: Node) -> Held:
+        """Return a node's first input."""
+        return self.values[node.first or ""]
+
+    def map(self, name: str | None) -> Tensor:
+        """Return a value as a map in the model's own order."""
+        held = self.values[name or ""]
+        if held.last or not self.last:
+            return held.tensor
+        return self.permuted(held.tensor, to_last_order(len(held.tensor.shape)), "to_channels_last")
+
+    def maps(self, node: Node) -> list[Tensor]:
+        """Return a node's inputs as maps in the model's own order."""
+        return [self.map(name) for name in node.inputs]
+
+    def plain(self, name: str | None) -> Tensor:
+        """Return a value with its axes as the graph has them."""
+        held = self.values[name or ""]
+        if not held.last:
+            return held.tensor
+        return self.permuted(held.tensor, to_map_order(len(held.tensor.shape)), "to_channels_first")
+
+    def permuted(self, x: Tensor, order: Sequence[int], name: str) -> Tensor:
+        """Return a tensor with its axes in another order; the batch stays the first."""
+        dims = tuple(order[1:])
+        return self.layer(("permute", dims), layers.Permute, name, dims)(x)
+
+    def on_map(self, tensor: Tensor) -> Held:
+        """Return a tensor as a map in the model's own order."""
+        return Held(tensor, self.last)
+
+    def place(self, axis: int, held: Held) -> int:
+        """Return where an axis of a value stands in its tensor."""
+        return to_last_order(len(held.tensor.shape)).index(axis) if held.last else axis
+
+    def array(self, name: str | Recipe) -> Array:
+        """Return a parameter, rearranged."""
+        recipe = self.graph.constants[name] if isinstance(name, str) else name
+        array: Array = recipe.apply(numbers(self.source.weights[recipe.source]))
+        return array
+
+    def vector(self, name: str | None) -> Array | None:
+        """Return a parameter, or None where it is left out."""
+        return None if name is None else self.array(name)
+
+    @property
+    def format(self) -> str:
+        """The order of maps, as Keras calls it."""
+        return "channels_last" if self.last else "channels_first"
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of maps that holds their channels."""
+        return -1 if self.last else 1
+
+    def fuse(self, node: Node) -> None:
+        """Let a node that is still to come be what is written of its input."""
+        self._fused[node.outputs[0]] = node.first or ""
+
+    def fused(self, node: Node) -> Held | None:
+        """Return what a node is that another one took in, if one did."""
+        before = self._fused.get(node.outputs[0])
+        return None if before is None else self.values[before]
+
+    # Names, and layers.
+
+    def name(self, node: Node, default: str = "") -> str:
+        """Return the name of a node's layer in the written model."""
+        return self._names.get(node.name) or node.name.replace("/", "_") or default
+
+    def copy(
+        self, layer: keras.Operation, remake: Callable[..., keras.Operation]
+    ) -> keras.Operation:
+        """Return the copy of a layer or operation, or let it be made under the layer's own name."""
+        key = "copy", id(layer)
+        if key not in self._layers:
+            paths = [p for p, held in leaves(functional(self.source.model)) if held is layer]
+            name = self.unique(self._names[paths[0]] if paths else layer.name)
+            self._layers[key] = remake(layer, name)
+        return self._layers[key]
+
+    def unique(self, base: str) -> str:
+        """Return a layer name that is not taken; an original name where it is free."""
+        name, number = base, 1
+        while name in self._taken or (number > 1 and name in self._names.values()):
+            number += 1
+            name = f"{base}_{number}"
+        self._taken.add(name)
+        return name
+
+    def layer(
+        self,
+        key: Hashable,
+        kind: Callable[..., keras.Layer],
+        name: str,
+        /,
+        *args: Any,
+        **settings: Any,
+    ) -> keras.Layer:
+        """Return the layer made for a key, or make it: what is called twice is one layer."""
+        settings = {"dtype": self.policy, **settings}
+        key = key, str(settings["dtype"])
+        if key not in self._layers:
+            self._layers[key] = kind(*args, name=self.unique(name), **settings)
+        return self._layers[key]
+
+    def own(
+        self, kind: type[OnMaps], inputs: Any, /, *, node: Node | None = None, **settings: Any
+    ) -> Tensor:
+        """Call one of our own layers on maps; the same settings are the same layer."""
+        if issubclass(kind, OfWindows):
+            settings |= self._geometry
+        base = self.name(node, kind.__name__.lower()) if node else kind.__name__.lower()
+        key = kind, node.name if node else "", tuple(sorted(settings.items()))
+        return self.layer(key, kind, base, channels_last=self.last, **settings)(inputs)
+
+    def filled(self, layer: keras.Layer, x: Tensor, weights: Weights, **how: Any) -> Tensor:
+        """Call a layer, and give it its weights where it is new."""
+        fresh = not layer.built
+        result = layer(x, **how)
+        for name, array in weights().items() if fresh else ():
+            if array is not None:
+                held = getattr(layer, name)
+                held.assign(np.reshape(array, held.shape))
+        return result
+
+
+def kept_settings(layer: keras.Layer, *names: str) -> dict[str, Any]:
+    """Return what a written layer keeps of the original's settings: type, training, penalties."""
+    held = {name: getattr(layer, name, None) for name in names}
+    return {"trainable": layer.trainable, "dtype": layer.dtype_policy, **held}
+
+
+def _flat_names(whole: keras.Model) -> dict[str, str]:
+    """Return the name in a flat model of every layer's path: its own, or its path where taken."""
+    paths = [path for path, _ in leaves(whole)]
+    own_names = [path.rpartition("/")[2] for path in paths]
+    return {
+        path: name if own_names.count(name) == 1 else path.replace("/", "_")
+        for path, name in zip(paths, own_names, strict=True)
+    }

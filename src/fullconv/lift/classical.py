@@ -1,0 +1,164 @@
+"""The approximate form: the classical conversion, which pads at the image's border only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from fullconv.doubling import around
+from fullconv.geometry import Grid, Pair, Sliding
+from fullconv.graph import Graph, Node
+from fullconv.lift.field import Field
+from fullconv.lift.lifting import Lifting
+from fullconv.lift.registry import EndsSharing
+from fullconv.lift.sliding import sliding_statistics
+from fullconv.lift.split import Moved, Part, Read, Split
+from fullconv.operations import Pad, Padding, PaddingMode, Pool, Stretch
+
+
+class Classical(Lifting):
+    """One pass over the image: windows see their surroundings where crops see padding.
+
+    Equal to the crops at the native size, and along an axis with one window.
+
+    Attributes
+    ----------
+    sliding : frozenset of str
+        Values that gate a map: see `fullconv.lift.sliding`.
+    """
+
+    def __init__(self, graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> None:
+        super().__init__(graph, grid, fixed)
+        slides = [axis for axis in range(grid.dimensions) if axis not in self.fixed]
+        self.sliding = sliding_statistics(graph, slides)
+
+    def slide(self, node: Node, x: Field, slidings: Sequence[Sliding]) -> list[Moved]:
+        """Move a kernel over the image, which is padded where the classifier pads a crop.
+
+        It differs from the crops wherever a window does not touch that border on all sides.
+        """
+        padded = [
+            (0, 0) if axis.fixed else sliding.read_padding(axis.extent)
+            for axis, sliding in zip(x.axes, slidings, strict=True)
+        ]
+        if any(map(any, padded)):
+            self.out.approximate(
+                node,
+                f"padding ({self._amounts(padded)}) is put at the border of the image, not of each "
+                f"window",
+            )
+        dense, moved = self.dense(node), []
+        for axis, sliding, step in zip(x.axes, slidings, self.blocks.steps(x), strict=True):
+            if axis.fixed:
+                moved.append(axis.slide(sliding, step))
+                continue
+            middle, stored = axis.middle.slide(sliding, step, dense=dense)
+            moved.append(Moved(Split(0, middle), {Part.MIDDLE: Read(None, stored)}))
+        return moved
+
+    def _amounts(self, padded: Sequence[Pair]) -> str:
+        """Return how much is padded along every axis of the image, in words."""
+        *most, last = (
+            f"{before}+{after} {name}"
+            for (before, after), name in zip(padded, self.axis_names(), strict=False)
+        )
+        return f"{', '.join(most)} and {last}" if most else last
+
+    def slide_pool(self, node: Node, x: Field, operation: Pool) -> list[Moved]:
+        """Move the box of a pool over a field; how often it overhangs depends on the image."""
+        moved = self.slide(node, x, operation.slidings)
+        pads = any(any(read.sliding.padding) for m in moved for read in m.reads.values())
+        if not pads or not any(operation.overhang):
+            return moved
+        return [
+            replace(m, axis=replace(m.axis, middle=replace(m.axis.middle, reach=None, kept=None)))
+            for m in moved
+        ]
+
+    def padded_pool(
+        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read], final: bool
+    ) -> str:
+        """Write a pool that covers padding at the border of the image."""
+        moves = [read.sliding for read in reads]
+        same = [(s.stride, s.dilation) for s in moves] == list(
+            zip(operation.stride, operation.dilation, strict=True)
+        )
+        if same:
+            return self.out.emit(node, operation, (block,), final=final)
+        if operation.kind == "average":
+            raise EndsSharing("averages over padding at a step finer than its own")
+        pads = ((0, 0), (0, 0), *(sliding.padding for sliding in moves))
+        block = self.out.helper(block, Pad(pads, value=float("-inf")))
+        return self.out.emit(node, operation.plain(moves, x.layout.channels), (block,), final=final)
+
+    def cut_axis(self, axis: Split, kept: range, step: int) -> Moved:
+        """Keep some of the cells of an axis."""
+        return axis.cut(kept.start, kept.stop, kept.step, step, gather=False)
+
+    def extended(
+        self, node: Node, x: Field, pads: Padding, mode: PaddingMode
+    ) -> tuple[Field, list[Moved]]:
+        """Add cells at both ends of the image that repeat others."""
+        padded = any(any(pair) for pair in pads)
+        if padded and any(dilation != 1 for dilation in x.dilation):
+            if mode == "circular":
+                raise EndsSharing("goes round to cells that lie closer than the window's own")
+            # Mirrored and repeated cells must be those of the last whole window.
+            x = self.blocks.keep(x)
+        added = [Sliding(1, before=before, after=after) for before, after in pads]
+        return x, self.slide(node, x, added)
+
+    def dense(self, node: Node) -> bool:
+        """Whether a statistic of the window is kept at every cell, to gate the map around it."""
+        return node.outputs[0] in self.sliding
+
+    def unlike(self, axes: Sequence[Split]) -> list[Moved]:
+        """Refuse axes whose middles lie at different places."""
+        raise EndsSharing("joins maps whose cells lie at different distances")
+
+    def broadcast(self, node: Node, fields: Sequence[Field], main: Field) -> list[Field]:
+        """Spread one number per window over the map that it gates.
+
+        Each cell takes the number of the window around it; windows beyond the image's border are
+        replaced by the last one inside. At the native size that is the one window there is.
+        """
+        return [x if x.extent == main.extent else self._spread(node, x, main) for x in fields]
+
+    def _spread(self, node: Node, gate: Field, main: Field) -> Field:
+        axes: list[Split] = []
+        padding: list[Pair] = []
+        for small, large in zip(gate.axes, main.axes, strict=True):
+            if small.fixed or small.extent == large.extent:
+                axes.append(small)
+                padding.append((0, 0))
+                continue
+            inner, outer = small.middle, large.middle
+            grown = (outer.extent - 1) * outer.dilation
+            if (
+                inner.extent != 1
+                or inner.step != outer.step
+                or inner.reach is None
+                or outer.reach is None
+                or inner.reach - outer.reach != grown * outer.step
+            ):
+                raise EndsSharing("gates a map by numbers that were taken over another extent")
+            axes.append(large)
+            padding.append(around(outer.extent, outer.dilation))
+        if axes == list(gate.axes):
+            return gate
+        why = "the gate is taken over a window that slides along with the cell"
+        self.out.approximate(node, why)
+        stretch = Stretch(tuple(padding), main.dilation)
+        stretched = gate.each(lambda _, value: self.out.helper(value, stretch))
+        return replace(stretched, axes=tuple(axes))
+
+    def statistics(self, node: Node, *, placed: bool) -> None:
+        """Let statistics slide along with the cell."""
+        if placed:
+            raise EndsSharing("has parameters that depend on the place inside the window")
+        why = "takes its statistics over a window that slides along with the cell"
+        self.out.approximate(node, why)
+
+    def spreads_in(self, node: Node) -> None:
+        """Let cells outside the window spread into it."""
+        self.out.approximate(node, "cells outside the window spread into it")

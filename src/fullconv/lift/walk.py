@@ -1,0 +1,261 @@
+"""The walk over a network that gives, for each tensor, its field."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import prod
+
+from fullconv.errors import ModelError
+from fullconv.geometry import Grid
+from fullconv.graph import Graph, Node
+from fullconv.lift.arranging import fold_axes, store
+from fullconv.lift.classical import Classical
+from fullconv.lift.cost import products
+from fullconv.lift.field import Field, Joined, PerWindow, Shared
+from fullconv.lift.lifting import Lifting
+from fullconv.lift.memory import Footprint, Size, footprint, size_of_part
+from fullconv.lift.registry import EndsSharing, find
+from fullconv.lift.split import Part, Split
+from fullconv.lift.windows import Windows
+from fullconv.operations import Cells, FoldWindows, Keep, SplitChannels
+from fullconv.report import Change, Reason
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """The network over all windows.
+
+    Attributes
+    ----------
+    graph : Graph
+        From an image ``(N, C, *size)`` to scores ``(N, K, *windows)``.
+    reasons : tuple of Reason
+        Where sharing ends (exact form) or where the result is not the crops' (approximate form).
+    changes : tuple of Change
+        What happened to each layer that is no longer itself.
+    approximate : bool
+        Whether some scores are not those of the crops.
+    per_window : bool
+        Whether some operations run once per window.
+    one_pass : bool
+        Whether all windows share everything.
+    products : Size
+        Multiply-accumulates, for any number of windows.
+    footprint : Footprint
+        The memory that a run takes.
+    """
+
+    graph: Graph
+    reasons: tuple[Reason, ...]
+    changes: tuple[Change, ...]
+    approximate: bool
+    per_window: bool
+    one_pass: bool
+    products: Size
+    footprint: Footprint
+
+
+def lift(
+    graph: Graph, grid: Grid, *, exact: bool, fixed: Collection[int] = (), alone: bool = False
+) -> Lifted:
+    """Turn a window classifier into the network that answers for every window of an image.
+
+    Parameters
+    ----------
+    graph : Graph
+        The classifier at its native size, as a framework's reader gives it.
+    grid : Grid
+        The window (the native size) and the wanted step.
+    exact : bool
+        Compute every window as if it had been cropped. Otherwise pad at the image's border only.
+    fixed : collection of int
+        Axes along which the image is as long as the window.
+    alone : bool
+        Run the whole classifier on each window alone, one after the other.
+    """
+    form = Lifting if exact else Classical
+    return Walk(graph, form(graph, grid, fixed)).run(alone)
+
+
+class Walk:
+    """Visits every node once, in order, and gives what the lifting makes of it."""
+
+    def __init__(self, graph: Graph, lifting: Lifting) -> None:
+        self.graph, self.lifting = graph, lifting
+        self.values, self.out = lifting.values, lifting.out
+        self.windows = Windows(graph, lifting.out, lifting.blocks, lifting.values)
+        self.per_window = False
+        self.one_pass = True
+
+    def run(self, alone: bool = False) -> Lifted:
+        """Walk the graph once, in order; or leave it whole, and run it on each window alone."""
+        image = self.graph.image
+        axes = tuple(
+            Split.of_pixels(size, fixed=axis in self.lifting.fixed)
+            for axis, size in enumerate(self.graph.window)
+        )
+        where = tuple(Part.LOW if axis.fixed else Part.MIDDLE for axis in axes)
+        self.values[image] = Field(self.graph.layout, axes, {where: image})
+        self._measure(image)
+        if alone:
+            self.per_window = True
+            self.windows.run_alone(self.graph.nodes, self.graph.outputs)
+        for node in () if alone else self.graph.nodes:
+            self._visit(node)
+            for name in node.outputs:
+                self._measure(name)
+        written = self.out.written
+        written.outputs = [self._scores(name) for name in self.graph.outputs]
+        self.out.drop_unused()
+        return Lifted(
+            written,
+            tuple(self.out.reasons),
+            tuple(self.out.changes),
+            self.out.differs,
+            self.per_window,
+            self.one_pass and not self.per_window,
+            self.lifting.products,
+            footprint(written, self.lifting.blocks.sizes),
+        )
+
+    def _measure(self, name: str) -> None:
+        """Note how large the stored maps of a value are."""
+        value, blocks = self.values.get(name), self.lifting.blocks
+        if isinstance(value, PerWindow):
+            elements = prod(value.shape) // max(1, self.graph.batch)
+            blocks.sizes[value.value] = Size.per_window(elements, blocks.grid.dimensions)
+        fields = value.fields if isinstance(value, Joined) else [value]
+        for x in fields:
+            if isinstance(x, Field):
+                self.one_pass = self.one_pass and x.shared
+                for where, part in x.parts.items():
+                    blocks.sizes[part] = size_of_part(x, where, blocks.grid.step)
+
+    def _visit(self, node: Node) -> None:
+        inputs = [self.values[name] for name in node.inputs if name in self.values]
+        if not inputs:
+            self.out.waiting.update(dict.fromkeys(node.outputs, node))
+            return
+        if not any(_alone(value) for value in inputs):
+            try:
+                self._share(node)
+            except EndsSharing as why:
+                self.out.ends_sharing(node, str(why))
+            else:
+                return
+        self.per_window = True
+        dimensions = self.lifting.grid.dimensions
+        alone = Size.per_window(products(node, self.graph), dimensions)
+        self.lifting.products = self.lifting.products.plus(alone)
+        self.windows.run(node)
+
+    def _share(self, node: Node) -> None:
+        """Apply the rule; where features that became cells are in its way, they are features again.
+
+        Raises
+        ------
+        EndsSharing
+            If neighbouring windows cannot share the result.
+        """
+        counted = self.lifting.products
+        try:
+            self._apply(node)
+        except EndsSharing:
+            self.lifting.products = counted
+            if not self._fold_inputs(node):
+                raise
+            try:
+                self._apply(node)
+            except EndsSharing:
+                self.lifting.products = counted
+                raise
+
+    def _apply(self, node: Node) -> None:
+        with self.out.attempt():
+            known = len(self.out.reasons)
+            rule = find(node.operation)
+            self.values[node.outputs[0]] = rule(self.lifting, node, node.operation)
+            if len(self.out.reasons) == known:
+                self._note_gathering(node)
+
+    def _fold_inputs(self, node: Node) -> bool:
+        """Make features of axes that the image lacks; return whether an input had any."""
+        folded = False
+        for name in node.inputs:
+            value = self.values.get(name or "")
+            if isinstance(value, Field) and len(value.axes) > self.lifting.grid.dimensions:
+                self.values[name or ""] = fold_axes(self.lifting, value)
+                folded = True
+        return folded
+
+    def _note_gathering(self, node: Node) -> None:
+        """Note where windows have too little in common for sharing to pay."""
+        value = self.values[node.outputs[0]]
+        if not isinstance(value, Field) or value.shared or not value.private:
+            return
+        if any(extent != 1 for extent in value.extent):
+            self.out.change(
+                node, "one tensor per window from here on: windows have little in common"
+            )
+
+    # The results.
+
+    def _scores(self, name: str) -> str:
+        if name not in self.values:
+            raise ModelError(
+                "convert: an output of the model does not depend on the image, so there is "
+                "nothing to answer per window. Check the model's outputs."
+            )
+        value = self.values[name]
+        if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
+            return self._window_map(name, self.lifting.blocks.on_grid(value))
+        x = self.windows.gather(name)
+        if not x.leads:
+            x = self.windows.stand(x, None)
+        shape = self._answer(name, self.lifting.grid.dimensions)
+        return self.out.helper(x.value, FoldWindows(shape), image=True)
+
+    def _answer(self, name: str, axes: int) -> tuple[int, ...]:
+        """Return the shape of one window's scores; of a map of one cell, its channels."""
+        shape = list(self.graph.shapes[name])
+        batch = self.graph.batch
+        if batch > 1:
+            inner = shape.pop(0) // batch
+            shape[:0] = [inner] if inner > 1 else []
+        elif 1 in shape:
+            shape.remove(1)  # the axis of the images: the first where there is more than one
+        if len(shape) == 1 + axes and all(size == 1 for size in shape[1:]):
+            shape = shape[:1]
+        return tuple(shape)
+
+    def _window_map(self, name: str, x: Field) -> str:
+        beyond = len(x.axes)
+        x = fold_axes(self.lifting, x)
+        x = store(self.lifting, x, x.layout.in_order())
+        (value,) = x.parts.values()
+        grid, axes = self.lifting.grid, x.axes
+        strides = tuple(
+            1 if axis.fixed else axis.middle.stride(step)
+            for axis, step in zip(axes, grid.step, strict=True)
+        )
+        if any(stride != 1 for stride in strides):
+            none = (0,) * len(strides)
+            value = self.out.helper(value, Cells(none, none, strides))
+        per_window = [
+            axis.fixed or axis.middle.reach == window or (axis.middle.kept == 1 and stride == 1)
+            for axis, window, stride in zip(axes, grid.window, strides, strict=True)
+        ]
+        if not all(per_window):
+            value = self.out.helper(value, Keep(((1, 1),) * len(axes)), image=True)
+        shape = self._answer(name, beyond)
+        if shape != (x.layout.channels,):
+            value = self.out.helper(value, SplitChannels(shape))
+        return value
+
+
+def _alone(value: Shared | PerWindow) -> bool:
+    """Whether neighbouring windows share nothing of a value, so that it is one per window."""
+    if isinstance(value, Joined):
+        return all(part.private for part in value.fields)
+    return isinstance(value, PerWindow) or value.private

@@ -1,0 +1,104 @@
+"""What a conversion is asked for: windows, steps and images as users give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isfinite, prod
+from numbers import Real
+from typing import Any
+
+from fullconv.errors import InputError, WindowError
+from fullconv.geometry import NUMBERS, Grid, Sizes
+from fullconv.wording import names, unit
+
+LARGEST_SIZE = 2**31 - 1
+"""Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
+
+LARGEST_WINDOW = 1 << 24
+"""Pixels of the largest window, 4096x4096: reading a model takes several images of its size."""
+
+WINDOW_BYTES = 1 << 33
+"""What the tensors of a single window may take; a scan computes at least one at a time."""
+
+SMALL_WINDOW_BYTES = 1 << 28
+"""What they may take however small the window is."""
+
+GROWTH_BYTES = 1 << 14
+"""Otherwise, what they may take for each number of the window: 48 times what VGG16 does."""
+
+
+def window_given(value: int | Sequence[int] | None) -> Sizes | None:
+    """Read a window: a size along every axis; one number is both of an image's."""
+    if value is None:
+        return None
+    sizes = tuple(value) if isinstance(value, Iterable) else (value, value)
+    if sizes == ():
+        sizes = (1, 1)  # a vector of features: a window of one pixel
+    if len(sizes) not in NUMBERS or not all(map(_is_size, sizes)):
+        raise WindowError(f"convert(window={value!r}): expected {_expected(len(sizes))}.")
+    return tuple(int(size) for size in sizes)
+
+
+def step_given(value: int | Sequence[int] | None, dimensions: int) -> Sizes | None:
+    """Read a step: pixels along every axis, or one number for all of them."""
+    if value is None:
+        return None
+    sizes = tuple(value) if isinstance(value, Iterable) else (value,) * dimensions
+    if len(sizes) != dimensions or not all(map(_is_size, sizes)):
+        alike = {1: "", 2: ", or one for both", 3: ", or one for all"}[dimensions]
+        raise WindowError(
+            f"convert(step={value!r}): expected {_expected(dimensions)}{alike}. Any whole number "
+            f"of {unit(dimensions, many=True)} can be had; the divisors and multiples of the "
+            f"network's own stride are the cheapest."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def image_given(image: Sequence[int] | None, grid: Grid) -> Sizes:
+    """Read the size of an image; none where none is given."""
+    if image is None:
+        return ()
+    sizes = tuple(image) if isinstance(image, Iterable) else (image,)
+    if len(sizes) != grid.dimensions or not all(map(_is_size, sizes)):
+        raise InputError(f"convert(image={image!r}): expected {_expected(grid.dimensions)}.")
+    size = tuple(int(length) for length in sizes)
+    grid.shape(size)
+    return size
+
+
+def check_window(window: Sizes | None) -> None:
+    """Refuse a window that takes gigabytes before a network is read."""
+    if window is not None and prod(window) > LARGEST_WINDOW:
+        things = unit(len(window), many=True)
+        raise WindowError(
+            f"convert(window={window}): {prod(window) / 1e6:.0f} million {things} in a window, and "
+            f"fullconv takes up to {LARGEST_WINDOW / 1e6:.0f} (4096x4096); give the size of the "
+            f"crops that the model was trained on."
+        )
+
+
+def check_memory(window: Sizes, window_bytes: int, numbers: int) -> None:
+    """Refuse a network whose tensors of a window take gigabytes, or far more than its numbers."""
+    most = min(WINDOW_BYTES, max(SMALL_WINDOW_BYTES, GROWTH_BYTES * numbers))
+    if window_bytes > most:
+        raise WindowError(
+            f"convert(window={window}): the network takes {window_bytes / 1e9:.1f} GB for a single "
+            f"window, and fullconv up to {most / 1e9:.1f}; give the size of the crops that the "
+            f"model was trained on."
+        )
+
+
+def _expected(dimensions: int) -> str:
+    dimensions = dimensions if dimensions in NUMBERS else 2
+    return f"{NUMBERS[dimensions]} of at least 1 {unit(dimensions)}, {names(dimensions)}"
+
+
+def _is_size(number: Any) -> bool:
+    is_number = isinstance(number, Real) and not isinstance(number, bool)
+    return (
+        is_number
+        and number >= 1
+        and isfinite(number)
+        and int(number) == number
+        and number <= LARGEST_SIZE
+    )

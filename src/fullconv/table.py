@@ -1,0 +1,49 @@
+"""Which function serves which key: filled by decorators when the modules that hold them load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, ItemsView
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Function = TypeVar("Function")
+
+
+class Table(Generic[Key, Function]):
+    """Functions by the operators, layers or operations that they are for; called, it adds one.
+
+    Attributes
+    ----------
+    what : str
+        What the table holds for a key, as a message names it: ``a rule``.
+    besides : collection
+        Keys that need no function, and must not get one.
+    """
+
+    def __init__(self, what: str, besides: Collection[Key] = ()) -> None:
+        self.what, self.besides = what, besides
+        self._functions: dict[Key, Function] = {}
+
+    def __call__(self, *keys: Key) -> Callable[[Function], Function]:
+        """Register a function for exactly these; a second one is refused at import."""
+
+        def register(function: Function) -> Function:
+            for key in keys:
+                name = getattr(key, "__name__", key)
+                holder = getattr(self._functions.get(key), "__module__", None)
+                if holder is not None:
+                    raise RuntimeError(f"{name} already has {self.what}, in {holder}")
+                if key in self.besides:
+                    raise RuntimeError(f"{name} needs {self.what} no more: it has one of its kind")
+                self._functions[key] = function
+            return function
+
+        return register
+
+    def find(self, key: Key) -> Function | None:
+        """Return the function for a key; None where it has none of its own."""
+        return self._functions.get(key)
+
+    def items(self) -> ItemsView[Key, Function]:
+        """Return every key with its function, in the order in which they were registered."""
+        return self._functions.items()

@@ -1,0 +1,56 @@
+"""How messages speak of images with one, two or three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_UNITS = {1: "sample", 2: "pixel", 3: "voxel"}
+_AXES = {1: ("samples",), 2: ("rows", "columns"), 3: ("planes", "rows", "columns")}
+_SIZES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+def unit(dimensions: int, *, many: bool = False) -> str:
+    """Return what an image of so many axes consists of: samples, pixels or voxels."""
+    return _UNITS.get(dimensions, "pixel") + ("s" if many else "")
+
+
+def axis_names(dimensions: int) -> tuple[str, ...]:
+    """Return what the cells along every axis are called, in the order of arrays."""
+    return _AXES.get(dimensions) or tuple(f"axis {i}" for i in range(dimensions))
+
+
+def names(dimensions: int) -> str:
+    """Return the axes in the order of arrays, as they are given in Python: (rows, columns)."""
+    return f"({', '.join(axis_names(dimensions))})"
+
+
+def size_names(dimensions: int) -> tuple[str, ...]:
+    """Return what a size along every axis is called, in the order of arrays."""
+    return _SIZES[dimensions]
+
+
+def listed(dimensions: int) -> str:
+    """Return the order in which a size is written: width x height."""
+    return " x ".join(reversed(_SIZES[dimensions]))
+
+
+def kinds(dimensions: int) -> str:
+    """Return what holds samples, pixels or voxels: recordings, images or volumes."""
+    return {1: "recordings", 3: "volumes"}.get(dimensions, "images")
+
+
+def measured(size: Sequence[int]) -> str:
+    """Return images of a size, in words: images of 50x10 pixels (width x height)."""
+    return f"{kinds(len(size))} of {extent(size)}"
+
+
+def extent(size: Sequence[int]) -> str:
+    """Return a size with its unit and order: 50x10 pixels (width x height)."""
+    dimensions = len(size)
+    order = f" ({listed(dimensions)})" if dimensions > 1 else ""
+    return f"{sized(size)} {unit(dimensions, many=True)}{order}"
+
+
+def sized(numbers: Sequence[int]) -> str:
+    """Return a size as people write it, the last axis first: 1024x512 for (512, 1024)."""
+    return "x".join(str(number) for number in reversed(numbers))
