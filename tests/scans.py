@@ -37,9 +37,11 @@ def padded_model() -> Any:
 
 
 @cache
-def converted(step: tuple[int, int], exact: bool = True) -> fullconv.FullyConvolutional:
+def converted(
+    step: tuple[int, int], exact: bool = True, check: bool = True
+) -> fullconv.FullyConvolutional:
     """Return its converted form."""
-    return fullconv.convert(padded_model(), step=step, exact=exact)
+    return fullconv.convert(padded_model(), step=step, exact=exact, check=check)
 
 
 def blank(tile: Tile) -> NDArray[np.float32]:

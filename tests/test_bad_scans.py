@@ -225,10 +225,10 @@ def test_a_class_number_that_is_too_large_shows_at_the_first_heatmap(folder: Pat
     [
         (("no.zarr",), "verify no.zarr: no such heatmap; give what 'fullconv scan -o' named."),
         (("no.tif",), "verify no.tif: no such heatmap; give what 'fullconv scan -o' named."),
-        (("bare.zarr",), "bare.zarr is not a heatmap that fullconv has finished (<any>); give the "
-         "folder that 'fullconv scan -o' named."),
-        (("image.tif",), "image.tif is not a heatmap that fullconv has finished (<any>); give the "
-         "file that 'fullconv scan -o' named."),
+        (("bare.zarr",), "bare.zarr is not a heatmap that fullconv has finished (<any>); give "
+         "what 'fullconv scan -o' named."),
+        (("image.tif",), "image.tif is not a heatmap that fullconv has finished (<any>); give "
+         "what 'fullconv scan -o' named."),
         (("heat.zarr", "tiny.png"), "tiny.png is 5x5 pixels, and the image that was scanned was "
          "50x60; give the same image, at the same level."),
         (("heat.zarr", "--step", "3", "--approximate"), "verify heat.zarr --step, --approximate: a "
@@ -290,13 +290,14 @@ def test_an_image_is_never_overwritten_by_its_heatmap(folder: Path) -> None:
 def test_what_is_no_heatmap_is_not_written_over(folder: Path) -> None:
     Path("heat.zarr").mkdir()
     Path("heat.zarr/mine").write_text("mine")
-    result = call("scan", *SCAN)
-    assert result.exit_code == 2
-    assert re.fullmatch(
-        r"fullconv: error: heat\.zarr is not a heatmap that fullconv has finished \(.+\); give the "
-        r"folder that 'fullconv scan -o' named\.\n",
-        result.stderr,
-    )
+    Image.open("image.png").save("image.tif")
+    for out in ("heat.zarr", "image.tif"):
+        result = call("scan", "model.onnx", "image.png", "-o", out)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            f"fullconv: error: cannot write {out}: it is there and is no heatmap of fullconv, or "
+            f"one whose record is damaged; move it away, or choose another name.\n"
+        )
     assert listing(folder / "heat.zarr") == {"mine"}
 
 

@@ -44,7 +44,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(folder: Path) -> Non
         f"border   8 of 200 columns and 31 of 127 rows of pixels are in no window; --cover all "
         f"adds windows flush with the border\n"
         f"pixels   0 to 250, mean {mean:.4g}, as the network sees them\n"
-        f"tiles    1 of at most, as a measurement finds fastest, 6x3 windows, 1 at a time, in "
+        f"tiles    1 tile of at most 6x3 windows (a measurement chooses), 1 at a time, in "
         f"onnxruntime\n"
         f"cost     1.15 k multiply-accumulates (1.15 k from crops), 0.0184 megapixels read\n"
     )
@@ -83,7 +83,7 @@ def test_a_rectangle_and_tiles_are_told_of(folder: Path) -> None:
     options = ("--roi", "0,0,64,64", "--tile", "10x5", "--dry-run")
     result = call("scan", "model.onnx", "a.tif", *options)
     assert "windows  25x17 of 32x32, step 4, of which 81 are to be scored\n" in result.stdout
-    assert "tiles    12 of 10x5 windows, " in result.stdout
+    assert "tiles    12 tiles of 10x5 windows, " in result.stdout
 
 
 def test_a_dry_run_can_be_one_object(folder: Path) -> None:

@@ -99,7 +99,8 @@ def test_overwrite_replaces_what_another_model_or_image_has_made(folder: Path) -
     before = scores("heat.zarr")
     for arguments, reason in (
         (("other.png",), "another image"),
-        (("image.png", "--step", "3"), "another model, or another conversion of it"),
+        (("image.png", "--step", "3"), "another --step (1x2)"),
+        (("image.png", "--approximate"), "another model, or another conversion of it"),
     ):
         result = call("scan", "model.onnx", *arguments, "-o", "heat.zarr")
         assert result.exit_code == 2
@@ -158,13 +159,44 @@ def test_scores_that_are_not_the_crops_exit_with_4(
     result = call("scan", "model.onnx", "image.png", "-o", "heat.zarr", *more)
     assert result.exit_code == 4
     assert "check    1050 windows compared with crops: largest difference 1 (" in result.stdout
-    assert re.search(r"NOT equal: more than \S+ is no rounding; please report", result.stdout)
+    assert re.search(r"NOT equal: more than \S+ is no rounding; if this is", result.stdout)
     assert json.loads(call("verify", "heat.zarr", "--windows", 2000, "--json").stdout)[
         "passed"
     ] is (False)
     result = call("verify", "heat.zarr", "--windows", 2000)
     assert result.exit_code == 4
     assert "verdict                NOT equal" in result.stdout
+
+
+UNPROVED = "unproved the conversion was not compared with crops (--no-check)"
+
+
+def test_every_command_says_that_a_conversion_is_unproved(folder: Path) -> None:
+    """Also of a model that was converted so before."""
+    again = ("--no-check", "--overwrite")
+    told = call("convert", "model.onnx", "-o", "fcn.onnx", "--no-check").stdout
+    assert UNPROVED in told.splitlines()
+    for model, *options in (("model.onnx", *again), ("fcn.onnx", "--overwrite")):
+        for arguments in (
+            ("scan", model, "image.png", "-o", "heat.zarr"),
+            ("detect", model, "image.png", "-o", "boxes.csv"),
+            ("scan", model, "image.png", "--dry-run"),
+        ):
+            result = call(*arguments, *options)
+            assert result.exit_code == 0
+            assert result.stdout.splitlines()[0] == UNPROVED
+        assert UNPROVED in call("verify", model, "image.png", *options[:-1]).stdout
+    assert UNPROVED not in call("scan", "model.onnx", "image.png", "--dry-run").stdout
+
+
+@pytest.mark.parametrize("verb", ["scan", "detect"])
+def test_what_was_not_compared_has_neither_passed_nor_failed(folder: Path, verb: str) -> None:
+    out, held = ("heat.zarr", "heatmaps") if verb == "scan" else ("boxes.csv", "images")
+    for options, passed in ((("--check", 0, "--no-check"), None), (("--overwrite",), True)):
+        result = call(verb, "model.onnx", "image.png", "-o", out, "--json", *options)
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)[held][0]["passed"] is passed
+        assert (UNPROVED in result.stderr.splitlines()) is (passed is None)
 
 
 def test_without_a_check_nothing_is_said_of_it(folder: Path) -> None:

@@ -163,10 +163,22 @@ def test_positions_are_stored_and_found_again(tmp_path: Path, name: str) -> None
     assert (proof.windows, proof.max_error) == (14 * 15, 0)
 
 
+@pytest.mark.parametrize("cover", ["whole", "all"])
+def test_boxes_are_of_windows_that_are_there(cover: str) -> None:
+    windows = Windows.of(Grid((4, 4), (3, 3)), (12, 14), cover)
+    rows, columns = windows.shape
+    x0, y0, x1, y1 = windows.box(rows - 1, columns - 1)
+    assert 0 <= x0 < x1 <= 14
+    assert 0 <= y0 < y1 <= 12
+    for place in ((-1, 0), (0, -1), (rows, 0), (0, columns)):
+        with pytest.raises(InputError, match=f"there are {rows} rows and {columns} columns of"):
+            windows.box(*place)
+
+
 def test_another_cover_is_another_run(tmp_path: Path) -> None:
     image, out = picture(*SIZE), tmp_path / "heat.zarr"
     scan(converted((4, 3)), image, out)
-    with pytest.raises(InputError, match=r"another run: .*another --cover;"):
+    with pytest.raises(InputError, match=r"another run: another --cover;"):
         scan(converted((4, 3)), image, out, cover="all")
 
 

@@ -361,7 +361,7 @@ def test_what_is_no_heatmap_is_never_replaced(tmp_path: Path, kind: str) -> None
         group.attrs["fullconv"] = record | {"window": [12, "9"]}
     before = listed(tmp_path)
     for options in ({}, {"overwrite": True}, {"repair": True}):
-        with pytest.raises(InputError, match="is not a heatmap that fullconv has finished") as told:
+        with pytest.raises(InputError, match="it is there and is no heatmap of fullconv") as told:
             go_on(out, **options)
         assert "\n" not in str(told.value)
         assert listed(tmp_path) == before
@@ -515,7 +515,7 @@ def test_no_damage_is_ever_taken_for_scores(tmp_path: Path, out: Path, seed: int
             line = str(error)
         assert line.count("\n") == 0, hurt
     if heatmap is None:
-        assert "is not a heatmap that fullconv has finished" in line, hurt
+        assert "it is there and is no heatmap of fullconv" in line, hurt
         return
     np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED, str(hurt))
     assert heatmap.damage() == (), hurt

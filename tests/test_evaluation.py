@@ -289,6 +289,24 @@ def test_truth_may_be_coco_annotations(tmp_path):
     assert (result["dress"].recall, result["dress"].precision, result.images) == (1, 1, 2)
 
 
+@pytest.mark.parametrize("name", ["boxes.csv", "boxes.json", "boxes.geojson"])
+def test_detections_may_be_a_file_as_the_truth_may(tmp_path, name):
+    found = detections([(0, box(0), 0.9, 0), (0, box(40), 0.8, 0)])
+    truth = coco(tmp_path)
+    found.save(tmp_path / name, named=True)
+    for path in (tmp_path / name, str(tmp_path / name)):
+        assert evaluate(path, truth).as_dict() == evaluate(found, truth).as_dict()
+
+
+def test_what_are_no_detections_is_said_in_one_line():
+    with pytest.raises(InputError) as caught:
+        evaluate([box(0)], dresses([box(0)]))
+    assert str(caught.value) == (
+        "evaluate(detections): expected what fullconv.detect returns, or the path of a .csv, .json "
+        "or .geojson file of detections; got list."
+    )
+
+
 def test_coco_results_are_compared_by_the_ids_of_images_and_categories(tmp_path):
     results = [{"image_id": 7, "category_id": 3, "bbox": [0, 0, 10, 10], "score": 0.5}]
     (tmp_path / "found.json").write_text(json.dumps(results))

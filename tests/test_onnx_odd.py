@@ -17,7 +17,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import fullconv
-from fullconv.errors import FullconvError, ModelError
+from fullconv.errors import FullconvError, InputError, ModelError
 from oracle import assert_same, onnx_classifier, scores_of_crops
 
 WINDOW, SIZE = (6, 5), (11, 9)
@@ -538,3 +538,17 @@ def test_a_linked_model_finds_its_data_where_both_really_lie(tmp_path: Path) -> 
     images = pixels(1, 2, *SIZE)
     wanted = scores_of_crops(onnx_classifier(model), images, WINDOW, (1, 1))
     assert_same(fullconv.convert(tmp_path / "snapshot" / "model.onnx")(images), wanted)
+
+
+def test_a_model_without_an_output_is_one_line() -> None:
+    model = parsed(f"{CONV} m = Relu (c) {DENSE}")
+    del model.graph.output[:]
+    with pytest.raises(ModelError, match=r"^convert: the model has no output; let it return scor"):
+        fullconv.convert(model)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
+def test_names_of_classes_are_as_many_as_the_scores(names: list[str]) -> None:
+    message = rf"{len(names)} names, and the model gives 3 scores for a window; name each of them"
+    with pytest.raises(InputError, match=message):
+        fullconv.convert(parsed(f"{CONV} m = Relu (c) {DENSE}"), classes=names)

@@ -216,8 +216,12 @@ def test_a_process_of_our_own_number_that_ran_before_us_holds_nothing(
 ) -> None:
     """As in containers, where the only process of each is number 1."""
     owner = {"machine": platform.node(), "process": os.getpid()}
-    (tmp_path / OWNER).write_text(json.dumps(owner), encoding="utf-8")
+    before = json.dumps(owner, indent=2).encode()  # in other bytes than we write
+    (tmp_path / OWNER).write_bytes(before)
     locked()
+    kept = (tmp_path / OWNER).read_bytes()
+    assert json.loads(kept)["process"] == os.getpid()
+    assert kept != before
 
 
 @pytest.mark.parametrize("held", [b"", b"\0\xff", b"[]", b'{"process": "me"}', b'{"process": -1}'])

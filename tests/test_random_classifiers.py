@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 import fullconv
 from fullconv.cli.group import commands
-from fullconv.errors import ModelError
+from fullconv.errors import ExportError, ModelError
 from keras_models import QUIETLY, keras, layers
 
 SAID = (
@@ -114,8 +115,32 @@ def test_nothing_is_called_exact_where_random_numbers_are_allowed(kind: str) -> 
         "random: scores differ from one run to the next, and none is its crop's own"
     )
     assert str(fcn.report.reasons[0]) == f"{kind} draws random numbers"
-    assert not fullconv.verify(fcn, model, images).exact
+    verification = fullconv.verify(fcn, model, images)
+    assert not verification.exact
+    assert verification.verdict == fcn.report.verdict
     assert not fullconv.explain(model, (4, 4), allow_random=True).exact
+
+
+@pytest.mark.parametrize(
+    ("kind", "drawn"),
+    [("dropout 'dropout'", "dropout"), ("rand 'rand'", "rand"), ("normal_ 'normal_'", "normal_")],
+)
+def test_torch_that_draws_is_saved_as_pt2_and_not_as_onnx(
+    tmp_path: Path, kind: str, drawn: str
+) -> None:
+    """Two draws differ, so that a comparison of the two forms would say nothing."""
+    fcn = fullconv.convert(Drawing(IN_TORCH[kind]).eval(), (4, 4), allow_random=True)
+    with pytest.raises(ExportError) as caught:
+        fcn.save(tmp_path / "random.onnx")
+    assert str(caught.value) == (
+        f"save: this model draws random numbers ({drawn}), so that nobody can tell whether the "
+        f"ONNX that PyTorch writes of it is right. Save it as .pt2."
+    )
+    assert list(tmp_path.iterdir()) == []
+    fcn.save(tmp_path / "random.pt2")
+    images = torch.rand(1, 1, 6, 6)
+    loaded = fullconv.load(tmp_path / "random.pt2")
+    assert not torch.equal(loaded(images), loaded(images))
 
 
 def onnx_model(*nodes: onnx.NodeProto, **numbers: Any) -> onnx.ModelProto:

@@ -24,6 +24,7 @@ from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import SETTLED_EVERY, SLOW, Ledger
 from fullconv.scanning.lines import Line
 from fullconv.scanning.progress import Progress
+from fullconv.scanning.record import refuse_other
 from fullconv.scanning.scanner import scan
 from scans import converted, crops_scores, padded_model, picture
 
@@ -223,7 +224,10 @@ def test_nan_windows_are_counted_across_runs(tmp_path: Path) -> None:
         ({"tile": (4, 6)}, "other tiles"),
         ({"runtime": "onnxruntime"}, "another --runtime"),
         ({"preprocessing": fullconv.Preprocessing(2.0)}, "pixels prepared in another way"),
-        ({"fcn": converted((2, 2))}, "another model, or another conversion of it"),
+        ({"fcn": converted((2, 2))}, "another --step (1x2)"),
+        ({"fcn": converted(STEP, exact=False)}, "another model, or another conversion of it"),
+        ({"cover": "all"}, "another --cover"),
+        ({"cover": "all", "dtype": "float16"}, "another --cover, and another --dtype"),
     ],
 )
 @pytest.mark.parametrize("finished", [False, True])
@@ -243,6 +247,36 @@ def test_an_output_of_another_run_is_refused_with_the_reason(
     named = out if finished else f"{out}.part"
     assert str(caught.value) == f"{named} belongs to another run: {reason}; {todo}."
     assert scan(converted(STEP), image, out, tile=(4, 5)).shape == (2, 25, 42)
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ({"window": [12, 9], "model": "a"}, "another --window (9x12)"),
+        ({"window": [12, 9], "step": [2, 1], "model": "a"},
+         "another --window (9x12), and another --step (1x2)"),
+        ({"window": [12, 9], "read": {"level": 1}, "model": "a"},
+         "another --window (9x12), and another level, resolution, size or bands of the image"),
+        ({"window": None, "model": "a"}, "another --window"),
+        ({"cover": "all", "region": {"rows": [0, 9], "mask": "b"}},
+         "another part of the image, and another --cover"),
+    ],
+)  # fmt: skip
+def test_another_run_is_told_by_what_was_changed_and_not_by_what_follows(
+    before: dict[str, Any], reason: str
+) -> None:
+    now: dict[str, Any] = {"window": [16, 16], "step": [4, 4], "model": "b", "read": {}}
+    now |= {"cover": None, "region": {"rows": [0, 8], "mask": None}}
+    with pytest.raises(InputError) as caught:
+        refuse_other(Path("h.zarr"), now | before, now, "go")
+    assert str(caught.value) == f"h.zarr belongs to another run: {reason}; go."
+
+
+def test_a_record_of_before_that_has_no_step_is_told_by_its_model() -> None:
+    now = {"window": [16, 16], "step": [4, 4], "model": "b"}
+    refuse_other(Path("h.zarr"), {"model": "b"}, now, "go")
+    with pytest.raises(InputError, match="run: another model, or another conversion of it; go"):
+        refuse_other(Path("h.zarr"), {"model": "a"}, now, "go")
 
 
 def test_no_resume_starts_again_and_overwrite_replaces(tmp_path: Path) -> None:
@@ -293,7 +327,7 @@ def test_what_is_there_and_no_heatmap_is_never_touched(tmp_path: Path) -> None:
     out = tmp_path / "heat.zarr"
     out.mkdir()
     (out / "mine").write_text("mine")
-    with pytest.raises(InputError, match="is not a heatmap that fullconv has finished"):
+    with pytest.raises(InputError, match="it is there and is no heatmap of fullconv"):
         scan(converted(STEP), picture(60, 50), out)
     assert (out / "mine").read_text() == "mine"
 

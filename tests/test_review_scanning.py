@@ -224,7 +224,7 @@ def test_an_output_that_another_process_has_made_meanwhile_is_not_overwritten(
 def test_what_is_no_heatmap_is_not_overwritten_even_when_asked_for(tmp_path: Path) -> None:
     out = tmp_path / "image.zarr"
     zarr.save_array(str(out), IMAGE)
-    with pytest.raises(InputError, match="is not a heatmap that fullconv has finished"):
+    with pytest.raises(InputError, match="it is there and is no heatmap of fullconv"):
         scan(converted(STEP), out, out, overwrite=True)
     np.testing.assert_array_equal(zarr.load(str(out)), IMAGE)
 

@@ -245,6 +245,32 @@ def test_channels_that_cannot_be_fitted_are_refused_with_the_flag_that_helps():
 
 
 @pytest.mark.parametrize(
+    ("pixels", "bands", "channels", "line"),
+    [
+        (noise(20, 30, 3), [1, 2], 3, "array: --bands chose 2 (1 red, 2 green) of 3, and the model "
+         "takes 3 channels; choose 3 of the bands in the model's order with --bands, as in --bands "
+         "1,2,3."),
+        (noise(20, 30, 3), [3, 1], 1, "array: --bands chose 2 (3 blue, 1 red) of 3, and the model "
+         "takes 1 channel; choose 1 of the bands in the model's order with --bands, as in --bands "
+         "1."),
+        (noise(20, 30, 7), [6, 7], 3, "array: --bands chose 2 (6, 7) of 7, and the model takes 3 "
+         "channels; choose 3 of the bands in the model's order with --bands, as in --bands 1,2,3."),
+        (noise(20, 30, 2), [2], 3, "array: --bands chose 1 (2 alpha) of 2, and the model takes 3 "
+         "channels; give an image of 3 bands, or name a band for every channel with --bands."),
+        (noise(20, 30, 3), None, 4, "array has 3 bands (1 red, 2 green, 3 blue) and the model "
+         "takes 4 channels; give an image of 4 bands, or name a band for every channel with "
+         "--bands."),
+    ],
+)  # fmt: skip
+def test_a_misfit_says_which_bands_were_chosen_and_names_none_twice(
+    pixels: np.ndarray, bands: list[int] | None, channels: int, line: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        fit_channels(open_source(pixels, bands=bands), channels)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
     ("rows", "columns"),
     [((0, 21), (0, 30)), ((-1, 5), (0, 30)), ((5, 5), (0, 30)), ((0, 20), (7, 3))],
 )

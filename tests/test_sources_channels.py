@@ -78,14 +78,18 @@ def test_fluorescence_is_refused_by_its_names(tmp_path: Path, name: str, count: 
     check_pixels(fit_channels(source, count), pixels)
     for channels in {1, 3} - {count}:
         wanted = "1 channel" if channels == 1 else "3 channels"
-        first = ",".join(str(1 + n % count) for n in range(channels))
+        todo = (
+            "give an image of 3 bands, or name a band for every channel with --bands"
+            if count < channels
+            else f"choose {channels} of the bands in the model's order with --bands, as in --bands "
+            f"{','.join(map(str, range(1, channels + 1)))}"
+        )
         with pytest.raises(InputError) as caught:
             fit_channels(source, channels)
         assert str(caught.value) == (
             f"{tmp_path / name} has {count} bands "
             f"({', '.join(f'{n} {one}' for n, one in enumerate(names, 1))}) and the model takes "
-            f"{wanted}; choose {channels} of the bands in the model's order with --bands, as in "
-            f"--bands {first}."
+            f"{wanted}; {todo}."
         )
     check_pixels(fit_channels(open_source(tmp_path / name, bands=[2]), 1), pixels[..., 1:2])
 

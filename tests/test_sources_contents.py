@@ -13,9 +13,13 @@ import tifffile
 import zarr
 from PIL import Image
 
+from fullconv.errors import ImageError
 from fullconv.sources import contents, fit_channels, open_source, resized
 from fullconv.sources.contents import PIECE_BYTES, contents_of, pieces
 from test_sources import noise
+
+UNREADABLE = Path("/proc/self/mem")
+"""A file whose first bytes no process may read, though it opens."""
 
 
 def write_bmp(path: Path, pixels: np.ndarray) -> Path:
@@ -183,6 +187,22 @@ def test_of_a_large_file_a_change_as_long_as_a_part_is_noticed(
         assert contents_of([file]) != before
     file.write_bytes(held + b"x")
     assert contents_of([file]) != before
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="only Linux has a file that opens and fails")
+@pytest.mark.parametrize("size", [0, 1 << 22])
+def test_a_disk_that_fails_is_not_taken_for_a_file_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Read whole, and in pieces."""
+    monkeypatch.setattr(contents, "WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr(contents, "_size", lambda file: size)
+    with pytest.raises(ImageError) as caught:
+        contents_of([UNREADABLE])
+    assert str(caught.value) == (
+        "/proc/self/mem cannot be read (Input/output error); look at its disk, or copy it to "
+        "another."
+    )
 
 
 def test_a_large_array_on_a_disk_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ def convert(
     plan = _plan(model, window, step, exact, image, allow_random)
     stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
+    _check_classes(classes, plan.source.graph)
     named = _background(background, stored.background, names)
 
     def written(form: _Form) -> FullyConvolutional:
@@ -134,6 +135,20 @@ def convert(
         fcn.report = replace(fcn.report, check=note)
         return fcn
     return _checked(fcn, plan, written, _named(model), allow_random)
+
+
+def _check_classes(classes: Sequence[str] | None, graph: Graph) -> None:
+    """Refuse names of classes of which no output has that many scores."""
+    if not classes:
+        return
+    shapes = [graph.shapes[name] for name in graph.outputs]
+    counts = sorted({shape[1] if len(shape) > 1 else 1 for shape in shapes})
+    if len(classes) not in counts:
+        raise InputError(
+            f"convert(classes={list(classes)!r}): {len(classes)} names, and the model gives "
+            f"{' or '.join(map(str, counts))} scores for a window; name each of them once, in "
+            f"their order."
+        )
 
 
 def _background(named: str | None, stored: str | None, classes: Sequence[str]) -> str | None:
@@ -308,6 +323,8 @@ def _plan(
         ) from None
     check_window(wanted)
     source = framework.read(model, wanted)
+    if not source.graph.outputs:
+        raise ModelError("convert: the model has no output; let it return scores.")
     drawing = _drawing(source.graph)
     if drawing is not None and not allow_random:
         raise ModelError(

@@ -304,6 +304,15 @@ def usual_background(classes: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
+def foreground(classes: Sequence[str], background: str | None, count: int) -> list[int]:
+    """Return the numbers of all of so many classes but the background; the only one, if it is that.
+
+    Classes behind those that have names are none of them the background.
+    """
+    numbers = range(count)
+    return [k for k in numbers if k >= len(classes) or classes[k] != background] or [0]
+
+
 def stored_settings(metadata: Mapping[str, str]) -> Settings:
     """Return the class names, background and preprocessing that a model file carries.
 

@@ -16,7 +16,11 @@ FullconvError                 anything below; its message is one line that says 
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What libraries write into their errors to colour a terminal."""
 
 
 class FullconvError(Exception):
@@ -109,6 +113,7 @@ class ImageWarning(UserWarning):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of somebody else's error, short enough to stand in ours."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = COLOUR.sub("", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     return (line if len(line) <= 200 else f"{line[:197]}...").rstrip(".")

@@ -10,14 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
+from fullconv.report import RANDOM_SCORES
 
 Scores = list[NDArray[Any]]
 
-ROUNDINGS = 32
-MULTIPLE = 16
-FAINT = 1024
-TOGETHER = 16
-DECIDED = 4
 """Note [What counts as equal]
 
 The score of a window is what the classifier gives for that crop alone. The converted network adds
@@ -44,9 +40,33 @@ mistake: the one becomes 2^29 times smaller, the other stays. Of the window that
 more than `FINER` of the difference may be left; then `MULTIPLE` times the crops' own roundings are
 allowed.
 """
+
+ROUNDINGS = 32
+"""Units that a number may differ by."""
+
+MULTIPLE = 16
+"""So many times the roundings of the classifier itself."""
+
+FAINT = 1024
+"""A column's unit is no larger than that of so many times its largest score."""
+
+TOGETHER = 16
+"""Crops that are scored in one batch, at most."""
+
+DECIDED = 4
+"""Windows that are scored in double precision, at most."""
+
 FEW = 4
+"""So many times the crops' own roundings, where the converted network has no double precision."""
+
 ILL = 1 / 64
+"""The share of the scores beyond which nothing can be told of roundings."""
+
 FINER = 1e-6
+"""The share of a difference that is left of a rounding in double precision."""
+
+RANDOM = "random"
+ANOTHER_IMAGE = "another image"
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,9 @@ class Verification:
         Largest rounding of the crops' own scores, where double precision had to decide.
     undecided : str
         Why double precision could not decide, where it had to.
+    of : str
+        What the scores are of, where that changes the verdict: "random" for a classifier that
+        draws random numbers, "another image" for one that is not the image that was scanned.
     """
 
     max_error: float
@@ -84,6 +107,7 @@ class Verification:
     passed: bool
     rounding: float | None = None
     undecided: str = ""
+    of: str = ""
 
     def __str__(self) -> str:
         """Return the figures and the verdict, as people read them."""
@@ -108,14 +132,29 @@ class Verification:
     @property
     def verdict(self) -> str:
         """One sentence that says what the figures mean."""
+        if self.of == RANDOM:
+            return RANDOM_SCORES
         if not self.exact:
             return (
                 "approximate: the differences above are what it costs; the exact form, in f32, has "
                 "the crops' own scores"
             )
+        differs = f"NOT equal: more than {self.allowed:.3g} is no rounding"
+        if self.of == ANOTHER_IMAGE:
+            if self.max_error > self.allowed:
+                return (
+                    f"{differs}, but this is not the file that was scanned (another one, or "
+                    f"changed since); give that, or scan again"
+                )
+            if not self.passed:
+                return (
+                    "NOT proven: the image has changed since it was scanned, though not in the "
+                    "windows that were compared; give the image as it was, or scan again"
+                )
+            return "equal in the windows that were compared, of a file that is not the one scanned"
         if self.passed:
             return "equal: the scores are the crops' own"
-        return f"NOT equal: more than {self.allowed:.3g} is no rounding; please report this model"
+        return f"{differs}; if this is the classifier that was converted, please report it"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values, for JSON."""
@@ -242,10 +281,12 @@ class _Output:
 
     @property
     def allowed_at_worst(self) -> float:
-        """What is allowed where they differ by the largest multiple of it."""
+        """What is allowed where they differ most, or else by the largest multiple of it."""
         if not self.excess.size:
             return 0.0
-        return float(self.allowed.flat[int(self.excess.argmax())])
+        most = int(self.gaps.argmax())
+        place = most if self.excess.flat[most] > 1 else int(self.excess.argmax())
+        return float(self.allowed.flat[place])
 
 
 def _magnify(outputs: Sequence[_Output], crops: Crops) -> float:

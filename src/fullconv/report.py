@@ -42,6 +42,7 @@ class Reason(str):
 
 
 DRAWS = "draws random numbers"
+RANDOM_SCORES = "random: scores differ from one run to the next, and none is its crop's own"
 """Why scores are nobody's own, in a `Reason`."""
 
 
@@ -200,7 +201,7 @@ class Report:
     def verdict(self) -> str:
         """One sentence that a user can act on."""
         if self.random:
-            return "random: scores differ from one run to the next, and none is its crop's own"
+            return RANDOM_SCORES
         if not self.exact:
             return "approximate: one pass, and scores differ from the crops' where named below"
         if self.reasons:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -16,7 +17,7 @@ from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import unraveled
 from fullconv.images import Takes
-from fullconv.judging import Crops, Scores, Verification, judge
+from fullconv.judging import RANDOM, Crops, Scores, Verification, judge
 
 Place = tuple[int, ...]
 """A window: the number of its image, and its index along every axis."""
@@ -71,12 +72,13 @@ def verify_prepared(
         fcn.shape.as_crops(framework.join([_cut(images, n, fcn.grid.slices(*place))], 0))
         for n, *place in places
     ]
-    return judge(
+    verification = judge(
         _lifted(fcn, images, places),
         crops_of(framework, model, fcn.shape.takes, crops, _in_double(fcn, images, places)),
         fcn.report.exact,
         epsilon=framework.epsilon(fcn.model),
     )
+    return replace(verification, of=RANDOM) if fcn.report.random else verification
 
 
 def crops_of(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import InputError
 from fullconv.geometry import Grid, Sizes
+from fullconv.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,7 +139,18 @@ class Windows:
         return not any(axis.has_flush for axis in self.axes)
 
     def box(self, *place: int) -> Sizes:
-        """Return the pixels of one window, half-open, as `Grid.box` does."""
+        """Return the pixels of one window, half-open, as `Grid.box` does.
+
+        Raises
+        ------
+        InputError
+            If there is no such window.
+        """
+        if not all(0 <= n < axis.count for n, axis in zip(place, self.axes, strict=True)):
+            raise InputError(
+                f"box({', '.join(map(str, place))}): there are {counted(self.shape)} of windows, "
+                f"counted from 0."
+            )
         starts = [axis.position(n) for axis, n in zip(self.axes, place, strict=True)]
         stops = [start + axis.window for start, axis in zip(starts, self.axes, strict=True)]
         return (*reversed(starts), *reversed(stops))

@@ -63,14 +63,14 @@ IMAGES = (
     ),
     Defect(
         "a chunk may become anything",
-        "sources/zarr_files.py",
+        "sources/zarr_limits.py",
         'if inflates_beyond(self.codec or "", chunk, self.decoded_bytes):',
         "if False:",
         ("test_hostile_zarr.py",),
     ),
     Defect(
         "any codec may decode",
-        "sources/zarr_files.py",
+        "sources/zarr_limits.py",
         '"packbits",\n)',
         '"packbits",\n    "pickle",\n)',
         ("test_hostile_zarr.py",),

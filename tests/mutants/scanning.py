@@ -150,7 +150,7 @@ SCANNING = (
     Defect(
         "other files in a heatmap are removed with it",
         "scanning/ours.py",
-        "return bool(of.fullmatch(name) or PARTIAL.fullmatch(path.name))",
+        "return bool(_OF_HEATMAP.fullmatch(name) or PARTIAL.fullmatch(path.name))",
         "return True",
         (
             "test_in_place.py",

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-import fullconv
 from fullconv.cli import options
-from fullconv.cli.models import open_model
+from fullconv.cli.models import convert, open_model
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local
@@ -73,14 +72,7 @@ def command(
             )
         exact, found = opened.fcn, opened.classifier
         exact.shape.check_scanned()
-        near = fullconv.convert(
-            found,
-            exact.grid.window,
-            exact.grid.step,
-            exact=False,
-            check=conversion.check,
-            allow_random=conversion.allow_random,
-        )
+        near = convert(found, exact.grid.window, exact.grid.step, True, conversion)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image, bands=bands) as source:
             fitted = fit_channels(source, exact.shape.channels)

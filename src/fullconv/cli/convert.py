@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-import fullconv
 from fullconv.cli import options
-from fullconv.cli.models import find_model
+from fullconv.cli.models import convert, find_model
 from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Names
@@ -65,16 +64,8 @@ def command(
         window, classes = window or flags.config.window, classes or flags.config.classes
     with only_json(as_json):
         found = find_model(model, weights)
-        fcn = fullconv.convert(
-            found,
-            window,
-            step,
-            exact=not approximate,
-            classes=classes,
-            background=background,
-            check=conversion.check,
-            allow_random=conversion.allow_random,
-        )
+        named = {"classes": classes, "background": background}
+        fcn = convert(found, window, step, approximate, conversion, **named)
         flags.check_channels("convert", fcn.shape.channels)
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:

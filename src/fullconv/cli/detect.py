@@ -12,6 +12,7 @@ import click
 
 from fullconv.choices import ACTIVATIONS
 from fullconv.cli import DIFFERS, dry, options
+from fullconv.cli.detect_lines import beyond, print_found, tell, tell_place
 from fullconv.cli.many import (
     all_failed,
     each,
@@ -23,17 +24,16 @@ from fullconv.cli.many import (
 )
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags
-from fullconv.cli.output import note, only_json, print_json
+from fullconv.cli.output import note, only_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import border, comparison, labels_of, opened_image, prepared, reading
-from fullconv.cli.sizes import Finite, Names, Scales
+from fullconv.cli.reading import labels_of, opened_image, prepared, reading
+from fullconv.cli.sizes import Finite, Names, Number, Scales
 from fullconv.cli.unfinished import Unfinished
 from fullconv.geometry import Pair
 from fullconv.names import as_text
 
 if TYPE_CHECKING:
-    from fullconv.cli.many import Failed
     from fullconv.converted import FullyConvolutional
     from fullconv.detections.detecting import Found
     from fullconv.detections.found import Detections
@@ -61,7 +61,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
 )
 @click.option(
     "--threshold",
-    type=Finite(),
+    type=Number(),
     default=0.5,
     show_default=True,
     help="The least score of a detection.",
@@ -105,7 +105,8 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
     type=click.IntRange(min=0),
     default=64,
     show_default=True,
-    help="So many windows of every scan are computed again from crops; 0: none.",
+    help="So many windows of every scan are computed again from crops; 0: none. --no-check leaves "
+    "out another comparison, ahead of the scans.",
 )
 @click.option(
     "--truth",
@@ -206,7 +207,7 @@ def command(
                     all_ = joined([held.detections for held in results])
                     write(all_, output, named=True, ids=ids)
         if as_json:
-            _print(output, results, failed)
+            print_found(output, results, failed)
         elif results:
             click.echo(f"wrote    {as_text(str(output))}")
         if failed:
@@ -254,79 +255,11 @@ def _one(
         with reopen(described) as source, unfinished.writing(pictures[image]):
             _draw(found.detections, source, pictures[image])
     if not as_json:
-        _tell(found, image, asked["threshold"])
-        _tell_place(found.detections, out)
+        tell(found, image, asked["threshold"])
+        tell_place(found.detections, out)
     elif found.beyond is not None:
-        note(_beyond(found.beyond, asked["threshold"]), as_json)
+        note(beyond(found.beyond, asked["threshold"]), as_json)
     return found
-
-
-def _tell(found: Found, image: Path, threshold: float) -> None:
-    detections = found.detections
-    counts = dict.fromkeys(detections.classes, 0)
-    for each_ in detections:
-        counts[each_.name] += 1
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
-    click.echo(f"image    {as_text(str(image))}: {told}")
-    first = found.heatmaps[0]
-    for line in border(first):
-        click.echo(line)
-    for heatmap in found.heatmaps:
-        proof = heatmap.verification
-        if proof is not None:
-            at = (
-                f" at scale {1 / heatmap.placement.scale[0]:.3g}" if len(found.heatmaps) > 1 else ""
-            )
-            if proof.exact and proof.passed:
-                click.echo(f"check    {proof.windows} windows{at}: {proof.verdict}")
-            else:
-                click.echo("\n".join(comparison(proof, at)))
-    if first.seen is not None:
-        click.echo(f"pixels   {first.seen}")
-    if found.beyond is not None:
-        note(_beyond(found.beyond, threshold), False)
-
-
-def _tell_place(detections: Detections, out: Path) -> None:
-    """Say in which coordinates the boxes are, where the image has others than pixels."""
-    place = detections.places[0]
-    if place is not None:
-        is_kept = out.suffix.lower() == ".geojson"
-        named = as_text(str(out))
-        kept = "" if is_kept else f"; {named} is in pixels, and .geojson would be in these"
-        click.echo(f"place    {place}{kept}")
-
-
-def _beyond(extremes: tuple[float, float], threshold: float) -> str:
-    low, high = extremes
-    return (
-        f"scores reach from {low:.3g} to {high:.3g}, so they are no probabilities, and the "
-        f"threshold {threshold:g} is one of raw scores; --activation softmax or sigmoid makes "
-        f"probabilities of them"
-    )
-
-
-def _print(output: Path, results: Sequence[Found], failed: Sequence[Failed]) -> None:
-    """Print the JSON object."""
-    print_json(
-        {
-            "output": str(output),
-            "images": [_record(found) for found in results],
-            "failed": [one.as_dict() for one in failed],
-        }
-    )
-
-
-def _record(found: Found) -> dict[str, Any]:
-    proofs = [heatmap.verification for heatmap in found.heatmaps]
-    return {
-        "image": as_text(found.detections.names[0]),
-        "detections": [
-            {"box": list(one.box), "score": one.score, "class": one.name}
-            for one in found.detections
-        ],
-        "passed": all(proof is None or proof.passed for proof in proofs),
-    }
 
 
 def _ids(
@@ -336,18 +269,13 @@ def _ids(
     truth: Path | None,
 ) -> Ids:
     """Return what COCO results call the images, and the classes that are looked for."""
+    from fullconv.detections.classes import named_classes
     from fullconv.detections.ids import Ids
 
     names = [str(image) for image in images]
     if truth is None:
         return Ids.counted(names)
-    if classes is None:
-        classes = [name for name in fcn.classes if name != fcn.background] or list(fcn.classes[:1])
-    named = dict(enumerate(fcn.classes))
-    wanted = [
-        label if isinstance(label, str) else named.get(label, f"class {label}")
-        for label in (classes or [0])
-    ]
+    wanted = named_classes(fcn, classes)
     return Ids.of_truth(f"detect --truth {truth}", truth, names, wanted)
 
 

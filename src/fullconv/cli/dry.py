@@ -151,8 +151,11 @@ def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) ->
     if job.seen is not None:
         yield "pixels", str(job.seen)
     high, wide = plan.shape
-    most = "" if options.tile else "at most, as a measurement finds fastest, "
-    yield "tiles", f"{len(plan)} of {most}{wide}x{high} windows, {lanes} at a time, in {runtime}"
+    tiles = "1 tile" if len(plan) == 1 else f"{len(plan)} tiles"
+    size = f"{wide}x{high} windows"
+    if options.tile is None:
+        size = f"at most {size} (a measurement chooses)"
+    yield "tiles", f"{tiles} of {size}, {lanes} at a time, in {runtime}"
     cost = fcn.report.cost
     each = cost.exact if fcn.report.exact else cost.approximate
     yield (

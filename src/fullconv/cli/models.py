@@ -6,10 +6,12 @@ import hashlib
 import importlib
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 import fullconv
 from fullconv.cli import zoos
@@ -17,7 +19,7 @@ from fullconv.converted import FullyConvolutional, from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """``package.module:callable``."""
+
+UNPROVED = "unproved the conversion was not compared with crops (--no-check)"
+"""The line of a report on a network whose conversion left the comparison out."""
 
 
 def find_model(named: str, weights: Path | None) -> Any:
@@ -102,15 +107,8 @@ def open_model(
         if config is not None:
             window = window or config.window
         classes = None if config is None else config.classes
-        fcn = fullconv.convert(
-            found,
-            window,
-            step,
-            exact=not approximate,
-            classes=classes,
-            check=conversion.check,
-            allow_random=conversion.allow_random,
-        )
+        fcn = convert(found, window, step, approximate, conversion, classes=classes)
+        _tell_unproved(fcn)
         return Opened(fcn, found, False, origin)
     given = {"--window": window, "--step": step, "--approximate": approximate or None}
     wrong = ", ".join(name for name, value in given.items() if value is not None)
@@ -119,7 +117,37 @@ def open_model(
             f"{command} {named} {wrong}: the model is converted already, with its own window and "
             f"step; leave {wrong} out, or give the classifier."
         )
+    _tell_unproved(fcn)
     return Opened(fcn, fcn.model, True, origin)
+
+
+def convert(
+    model: Any,
+    window: Sizes | None,
+    step: Sizes | None,
+    approximate: bool,
+    conversion: Conversion,
+    **others: Any,
+) -> FullyConvolutional:
+    """Convert a classifier as the options of a command say; ``others`` are `fullconv.convert`'s."""
+    fcn = fullconv.convert(
+        model,
+        window,
+        step,
+        exact=not approximate,
+        check=conversion.check,
+        allow_random=conversion.allow_random,
+        **others,
+    )
+    if not conversion.check:
+        fcn.report = replace(fcn.report, check=UNPROVED)
+    return fcn
+
+
+def _tell_unproved(fcn: FullyConvolutional) -> None:
+    """Print that nobody has compared the network with crops when it was converted, or later."""
+    if fcn.report.check.startswith(UNPROVED.split()[0]):
+        click.echo(UNPROVED)
 
 
 def file_hash(path: Path) -> str | None:

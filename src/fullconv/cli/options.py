@@ -52,7 +52,7 @@ def conversion(command: Decorated) -> Decorated:
             flag_value=False,
             default=True,
             help="Convert a classifier without comparing a few windows of random pixels with "
-            "their crops first.",
+            "their crops first. The windows that a scan compares at its end are those of --check.",
         ),
     ):
         gathered = add(gathered)

@@ -14,6 +14,8 @@ from fullconv.geometry import Pair
 DIGITS = r"[0-9]{1,18}"
 """A whole number; of more digits none is meant, and Python would not read thousands of them."""
 
+NOT_FINITE = "{} is not a finite number"
+
 
 class Window(click.ParamType[Pair]):
     """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width)."""
@@ -108,6 +110,21 @@ class Scales(Numbers):
         return scales
 
 
+class Number(click.ParamType[float]):
+    """Any number, but no NaN nor infinity."""
+
+    name = "float"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the text."""
+        number: float = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(NOT_FINITE.format(value), param, ctx)
+        return number
+
+
 class Finite(click.FloatRange):
     """A number in a range, as `click.FloatRange`, and no NaN nor infinity."""
 
@@ -117,7 +134,7 @@ class Finite(click.FloatRange):
         """Read the text."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
+            self.fail(NOT_FINITE.format(value), param, ctx)
         return number
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair, of_image
-from fullconv.judging import Verification
+from fullconv.judging import ANOTHER_IMAGE
 from fullconv.names import from_text
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import verify_prepared
@@ -195,7 +195,7 @@ def _of_heatmap(
     if not is_same and (heatmap.checksums is not None or not proof.passed):
         note(f"{described['path']} is not what was scanned: another image, or changed", as_json)
         # A picture that the user names may be the same in another file.
-        proof = _OfAnother(**asdict(proof) | {"passed": proof.passed and image is not None})
+        proof = replace(proof, of=ANOTHER_IMAGE, passed=proof.passed and image is not None)
     if as_json:
         print_json({"heatmap": str(path), "image": described["path"]} | proof.as_dict())
     else:
@@ -216,25 +216,6 @@ def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:
     for one in damage:
         click.echo(f"damage                 {one}")
     click.echo(f"verdict                {verdict}")
-
-
-@dataclass(frozen=True)
-class _OfAnother(Verification):
-    """A comparison over another file than was scanned: the model is not to blame."""
-
-    @property
-    def verdict(self) -> str:
-        if self.max_error > self.allowed and self.exact:
-            return (
-                f"NOT equal: more than {self.allowed:.3g} is no rounding, but this is not the file "
-                f"that was scanned (another one, or changed since); give that, or scan again"
-            )
-        if not self.passed:
-            return (
-                "NOT proven: the image has changed since it was scanned, though not in the windows "
-                "that were compared; give the image as it was, or scan again"
-            )
-        return "equal in the windows that were compared, of a file that is not the one scanned"
 
 
 def _check_finished(path: Path) -> None:

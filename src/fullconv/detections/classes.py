@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fullconv.checking import is_whole
-from fullconv.converted import FullyConvolutional
+from fullconv.converted import FullyConvolutional, foreground
 from fullconv.errors import InputError
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.task import leaf
@@ -19,6 +19,16 @@ def wanted_classes(heatmap: Heatmap, classes: Sequence[str | int] | None) -> lis
     if classes is None:
         return heatmap.foreground
     return _numbers(classes, heatmap.classes, heatmap.shape[0])
+
+
+def named_classes(fcn: FullyConvolutional, classes: Sequence[str | int] | None) -> list[str]:
+    """Return what results call the classes to look for, before a scan shows how many there are."""
+    if classes is None:
+        classes = foreground(fcn.classes, fcn.background, len(fcn.classes))
+    named = dict(enumerate(fcn.classes))
+    return [
+        label if isinstance(label, str) else named.get(label, f"class {label}") for label in classes
+    ]
 
 
 def check_classes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -123,7 +124,7 @@ class Evaluation:
 
 
 def evaluate(
-    detections: Detections,
+    detections: Detections | str | Path,
     truth: Any,
     *,
     iou: float = 0.5,
@@ -138,8 +139,8 @@ def evaluate(
 
     Parameters
     ----------
-    detections : Detections
-        What was found.
+    detections : Detections, str or Path
+        What was found, or the path of a file that `Detections.read` reads.
     truth : Detections, dict, str or Path
         True boxes; or ``{image name: (boxes (n, 4), labels)}`` with x0, y0, x1, y1 in pixels and
         class names or numbers; or the path of COCO annotations (.json), or of a folder of Pascal
@@ -159,8 +160,9 @@ def evaluate(
     Raises
     ------
     InputError
-        If the truth cannot be read; says nothing about an image that holds a detection, or more
-        than one of its images may be that one; or if classes have names on one side only.
+        If the detections or the truth cannot be read; if the truth says nothing about an image
+        that holds a detection, or more than one of its images may be that one; or if classes have
+        names on one side only.
     """
     if match not in ("iou", "center"):
         raise InputError(f"evaluate(match={match!r}): expected 'iou' or 'center'.")
@@ -168,7 +170,8 @@ def evaluate(
         raise InputError(
             f"evaluate(iou={iou}): expected an overlap above 0 and at most 1, as in 0.5."
         )
-    detections, real = meet(detections, read_truth(truth, detections.classes), images)
+    given = _found(detections)
+    detections, real = meet(given, read_truth(truth, given.classes), images)
     held = [detections.classes[label] for label in np.unique(detections.labels)]
     named = list(dict.fromkeys([*detections.classes, *real.classes]))
     known = {*held, *real.classes}
@@ -189,6 +192,18 @@ def evaluate(
             f"{some(real.classes)}"
         )
     return Evaluation(each, len(real.names), how, int(real.left_out.sum()), remark)
+
+
+def _found(detections: Any) -> Detections:
+    """Return detections that are given as themselves, or as a file."""
+    if isinstance(detections, str | Path):
+        return Detections.read(detections)
+    if not isinstance(detections, Detections):
+        raise InputError(
+            f"evaluate(detections): expected what fullconv.detect returns, or the path of a .csv, "
+            f".json or .geojson file of detections; got {type(detections).__name__}."
+        )
+    return detections
 
 
 def _of_class(

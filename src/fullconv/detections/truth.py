@@ -109,10 +109,6 @@ class Truth:
         refuse_unpaired("evaluate", names, found)
         return [place for place in found if isinstance(place, int)]
 
-    def of_images(self, names: Sequence[str]) -> Truth:
-        """Return the truth about some of the images alone."""
-        return self.of_places(list(dict.fromkeys(self.places(names))))
-
     def of_places(self, chosen: Sequence[int]) -> Truth:
         """Return the truth about the images at some places alone."""
         mine = np.isin(self.images, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from math import ceil, sqrt
 from pathlib import Path
@@ -15,7 +16,7 @@ from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Pair
 from fullconv.images import Takes, taken_as
-from fullconv.judging import Crops, Verification, judge
+from fullconv.judging import RANDOM, Crops, Verification, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.heatmap import Heatmap
@@ -121,7 +122,8 @@ def verify_heatmap(
     is_half = framework.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype.itemsize < 4
     exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
     epsilon = framework.epsilon(model)
-    return judge([kept], crops, exact, rounding(metadata["dtype"]), epsilon)
+    proof = judge([kept], crops, exact, rounding(metadata["dtype"]), epsilon)
+    return replace(proof, of=RANDOM if metadata.get("random") else "")
 
 
 def _scorer(framework: Framework, model: Any, takes: Takes) -> Scorer:

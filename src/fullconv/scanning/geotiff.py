@@ -12,10 +12,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError, MissingExtraError, first_line
+from fullconv.errors import InputError, MissingExtraError
 from fullconv.geometry import of_image
 from fullconv.placement import NOWHERE, Affine, Georeference, Placement
-from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.heatmap import Heatmap, no_heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
 from fullconv.scanning.validity import valid
 from fullconv.system.disk import to_disk
@@ -182,11 +182,7 @@ def open_geotiff(path: Path) -> tuple[Bands, dict[str, Any]]:
     except MissingExtraError:
         raise
     except Exception as error:
-        raise InputError(
-            f"{path} is not a heatmap that fullconv has finished "
-            f"({type(error).__name__}: {first_line(error)}); give the file that "
-            f"'fullconv scan -o' named."
-        ) from None
+        raise no_heatmap(path, error) from None
 
 
 def check_installed(path: Path) -> None:

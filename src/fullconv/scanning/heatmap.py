@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.closing import Closing
+from fullconv.converted import foreground
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
 from fullconv.geometry import Grid
 from fullconv.judging import Verification
@@ -73,11 +74,7 @@ class Heatmap(Closing):
         except FullconvError:
             raise
         except Exception as error:
-            raise InputError(
-                f"{path} is not a heatmap that fullconv has finished "
-                f"({type(error).__name__}: {first_line(error)}); give the folder that "
-                f"'fullconv scan -o' named."
-            ) from None
+            raise no_heatmap(path, error) from None
 
     def close(self) -> None:
         """Let go of the file of a GeoTIFF, which Windows would keep in its place; zarr has none."""
@@ -183,12 +180,16 @@ class Heatmap(Closing):
     @property
     def foreground(self) -> list[int]:
         """Numbers of all classes but the background; the only one, whatever it is called."""
-        background, names = self.metadata.get("background"), self.classes
-        numbers = range(self.shape[0])
-        return [k for k in numbers if k >= len(names) or names[k] != background] or [0]
+        return foreground(self.classes, self.metadata.get("background"), self.shape[0])
 
     def box(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image."""
+        """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image.
+
+        Raises
+        ------
+        InputError
+            If there is no such window.
+        """
         return self.placement.box(self.windows.box(row, column))
 
     def __getitem__(self, place: Any) -> NDArray[np.floating[Any]]:
@@ -221,6 +222,14 @@ class Heatmap(Closing):
         classes, rows, columns = self.shape
         where = f"{self.path}, " if self.path else ""
         return f"Heatmap({where}{classes} scores x {rows} rows x {columns} columns, {self.grid!r})"
+
+
+def no_heatmap(path: Path, error: Exception) -> InputError:
+    """Return what says that no finished heatmap lies at a path, and why it could not be opened."""
+    return InputError(
+        f"{path} is not a heatmap that fullconv has finished ({type(error).__name__}: "
+        f"{first_line(error)}); give what 'fullconv scan -o' named."
+    )
 
 
 class Unreadable:

@@ -94,7 +94,15 @@ def _whole(record: Any) -> dict[str, Any] | None:
 
 def remove_heatmap(folder: Path) -> None:
     """Remove a heatmap, and all folders that are empty then; other files in it stay."""
-    _remove(folder, _OF_HEATMAP)
+    if folder.is_symlink() or folder.is_file():
+        _unlink(folder)
+        return
+    for path in list(_files(folder)):
+        if _is_of(path, folder):
+            _unlink(path)
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # what is not ours is left there
+            os.rmdir(place)
 
 
 def remove_part(folder: Path, kept: tuple[str, ...] = ()) -> None:
@@ -118,10 +126,9 @@ def set_aside(folder: Path) -> Path | None:
 
     Returns None where that cannot be done, or others have files in it: these stay where they are.
     """
-    if any(not _is_of(path, folder / HEATMAP, _OF_HEATMAP) for path in _files(folder / HEATMAP)):
-        return None
-    if any(not _is_of(path, folder / REPLACED, _OF_HEATMAP) for path in _files(folder / REPLACED)):
-        return None
+    for heatmap in (folder / HEATMAP, folder / REPLACED):
+        if not all(_is_of(path, heatmap) for path in _files(heatmap)):
+            return None
     known = {HEATMAP, REPLACED, *(entry.name for entry in _own_entries(folder))}
     aside = _fresh(folder)
     try:
@@ -178,25 +185,13 @@ def keep_others(old: Path, new: Path) -> list[Path]:
     moved = []
     for path in list(_files(old)):
         place = new / path.relative_to(old)
-        if _is_of(path, old, _OF_HEATMAP) or os.path.lexists(place):
+        if _is_of(path, old) or os.path.lexists(place):
             continue
         with suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             path.rename(place)
             moved.append(place)
     return moved
-
-
-def _remove(folder: Path, of: re.Pattern[str]) -> None:
-    if folder.is_symlink() or folder.is_file():
-        _unlink(folder)
-        return
-    for path in list(_files(folder)):
-        if _is_of(path, folder, of):
-            _unlink(path)
-    for place, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # what is not ours is left there
-            os.rmdir(place)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -206,9 +201,9 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in folders if Path(place, name).is_symlink())
 
 
-def _is_of(path: Path, folder: Path, of: re.Pattern[str]) -> bool:
-    name = path.relative_to(folder).as_posix()
-    return bool(of.fullmatch(name) or PARTIAL.fullmatch(path.name))
+def _is_of(path: Path, heatmap: Path) -> bool:
+    name = path.relative_to(heatmap).as_posix()
+    return bool(_OF_HEATMAP.fullmatch(name) or PARTIAL.fullmatch(path.name))
 
 
 def _unlink(path: Path) -> None:

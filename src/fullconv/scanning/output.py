@@ -35,14 +35,37 @@ def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) ->
         finished = None
         if os.path.lexists(out):
             # Also where it is to be replaced: what is no heatmap is never removed.
-            finished = stack.enter_context(Heatmap.open(out))
-            if _is_done(finished, ledger, asked, overwrite, repair):
-                stack.pop_all()
-                return finished
+            finished = stack.enter_context(_opened(out))
+            before = finished.metadata.get("asked") or {}
+            if ledger.is_left_by(finished.metadata.get("run")):
+                ledger.sweep()  # it was killed when its heatmap was in place already
+                overwrite = overwrite and before != asked
+            if not overwrite:
+                _check(finished, asked, repair)
+                if not repair or not finished.damage():
+                    stack.pop_all()
+                    return finished
         if out.suffix.lower() != ".zarr":
             geotiff.check_installed(out)
         _write(job, ledger, asked, resume, finished, overwrite)
     return Heatmap.open(out)
+
+
+def _opened(out: Path) -> Heatmap:
+    """Open the heatmap that has the output's name already.
+
+    Raises
+    ------
+    InputError
+        If something else has it, which is never removed.
+    """
+    try:
+        return Heatmap.open(out)
+    except InputError:
+        raise InputError(
+            f"cannot write {out}: it is there and is no heatmap of fullconv, or one whose record "
+            f"is damaged; move it away, or choose another name."
+        ) from None
 
 
 def _write(
@@ -118,36 +141,30 @@ def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: s
     return path
 
 
-def _is_done(
-    finished: Heatmap, ledger: Ledger, asked: Mapping[str, Any], overwrite: bool, repair: bool
-) -> bool:
-    """Whether a heatmap that has its name already is what was asked for, and whole.
+def _check(finished: Heatmap, asked: Mapping[str, Any], repair: bool) -> None:
+    """Check that a heatmap that has the output's name is what was asked for, and whole.
 
     Raises
     ------
     InputError
-        If it is another run's, and not to be replaced.
+        If it is another run's.
     DamagedError
         If it has lost scores, and is not to be repaired.
     """
+    assert finished.path is not None
     before = finished.metadata.get("asked") or {}
     is_of_before = finished.checksums is None
-    if ledger.is_left_by(finished.metadata.get("run")):
-        ledger.sweep()  # it was killed when its heatmap was in place already
-        overwrite = overwrite and before != asked
-    if overwrite:
-        return False
     todo = "choose another name, or replace it with overwrite=True (--overwrite)"
     told = record.as_of_before(asked, before) if is_of_before else asked
-    record.refuse_other(ledger.out, before, told, todo)
+    record.refuse_other(finished.path, before, told, todo)
     if repair:
-        return not finished.damage()
+        return
     finished.check()
     if is_of_before:
         warnings.warn(
-            f"{ledger.out} was made before heatmaps had checksums: nobody can tell whether scores, "
-            f"or its image, have changed since; scan it again with overwrite=True (--overwrite)",
+            f"{finished.path} was made before heatmaps had checksums: nobody can tell whether "
+            f"scores, or its image, have changed since; scan it again with overwrite=True "
+            f"(--overwrite)",
             HeatmapWarning,
             stacklevel=2,
         )
-    return True

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fullconv import __version__
+from fullconv.checking import are_whole
 from fullconv.errors import InputError
 from fullconv.names import as_text
 from fullconv.preprocessing import Preprocessing
@@ -22,6 +23,8 @@ FORM = 2
 """Of what is kept beside the scores: since 2, checksums, and images by their contents."""
 
 WHAT = {
+    "window": "another --window",
+    "step": "another --step",
     "model": "another model, or another conversion of it",
     "image": "another image",
     "read": "another level, resolution, size or bands of the image",
@@ -41,6 +44,9 @@ WHAT = {
 }
 """What the words of a run's record mean to whom it refuses."""
 
+GRID = ("window", "step")
+"""Words that records of before do not have."""
+
 
 def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
     """Refuse an output that belongs to another run, with the reason.
@@ -51,15 +57,32 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
         If it does.
     """
     other = [word for word in WHAT if begun.get(word) != asked.get(word)]
+    other = [word for word in other if word not in GRID or word in begun]  # else told as the model
+    if set(GRID) & set(other):
+        other = [word for word in other if word != "model"]  # its digest holds the grid
+    if "cover" in other and _mask(begun) == _mask(asked):
+        other = [word for word in other if word != "region"]  # of other windows
     if "form" in other:
         other = [word for word in other if word != "pixels"]  # told in another way then
     elif "pixels" not in other:
         other = [word for word in other if word != "image"]  # the same by another name
     if other:
         # From another model, or other pixels of an image, follows more that differs.
-        telling = [word for word in other if word in ("model", "image", "read")] or other
-        reasons = ", and ".join(WHAT[word] for word in telling)
+        telling = [word for word in other if word in (*GRID, "model", "image", "read")] or other
+        reasons = ", and ".join(f"{WHAT[word]}{_size(begun, word)}" for word in telling)
         raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
+
+
+def _size(begun: Mapping[str, Any], word: str) -> str:
+    """Return the window or step that a run had, as it is written on the command line."""
+    held: Any = begun.get(word)
+    is_told = word in GRID and isinstance(held, list) and are_whole(held, 1) and len(held) == 2
+    return f" ({held[1]}x{held[0]})" if is_told else ""
+
+
+def _mask(record: Mapping[str, Any]) -> Any:
+    region = record.get("region")
+    return region.get("mask") if isinstance(region, Mapping) else None
 
 
 def as_of_before(asked: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +99,10 @@ def asked(
     region: Region,
 ) -> dict[str, Any]:
     """Return what decides the scores, to be compared with that of an earlier run."""
+    axes = region.windows.axes
     return {
+        "window": [axis.window for axis in axes],
+        "step": [axis.step for axis in axes],
         "model": digest,
         "image": as_text(Path(image.name).name),
         "read": {k: v for k, v in image.describe().items() if k != "path"},
@@ -119,6 +145,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": engine.digest,
         "exact": fcn.report.exact,
+        "random": fcn.report.random,
         "window": list(fcn.grid.window),
         "step": list(fcn.grid.step),
         "cover": task.plan.cover,

@@ -67,7 +67,9 @@ def select_bands(source: Source, bands: Sequence[int]) -> Source:
             f"{', '.join(str(band) for band in bands) or 'none'}. Name bands between 1 and "
             f"{source.bands}."
         )
-    return source.select([band - 1 for band in bands])
+    chosen = source.select([band - 1 for band in bands])
+    chosen.stored_bands = source.bands
+    return chosen
 
 
 def fit_channels(source: Source, channels: int) -> Source:
@@ -101,13 +103,24 @@ def fit_channels(source: Source, channels: int) -> Source:
 
 
 def _misfit(source: Source, channels: int) -> InputError:
-    have = source.bands
+    have, stored = source.bands, source.stored_bands
     known = any(channel.name or channel.colour for channel in source.channels)
-    named = f" ({listed(source.channels)})" if known else ""
+    chosen = source.description.get("bands")
+    if chosen is None:
+        named = f" ({listed(source.channels)})" if known else ""
+        told = f"{source.name} has {have} band{'s' * (have > 1)}{named}"
+    else:
+        named = listed(source.channels, chosen) if known else ", ".join(map(str, chosen))
+        told = f"{source.name}: --bands chose {have} ({named}) of {stored},"
+    todo = f"give an image of {channels} bands, or name a band for every channel with --bands"
+    if stored >= channels:
+        example = ",".join(str(band) for band in range(1, channels + 1))
+        todo = (
+            f"choose {channels} of the bands in the model's order with --bands, as in --bands "
+            f"{example}"
+        )
     return InputError(
-        f"{source.name} has {have} band{'s' * (have > 1)}{named} and the model takes {channels} "
-        f"channel{'s' * (channels > 1)}; choose {channels} of the bands in the model's order with "
-        f"--bands, as in --bands {','.join(str(1 + band % have) for band in range(channels))}."
+        f"{told} and the model takes {channels} channel{'s' * (channels > 1)}; {todo}."
     )
 
 

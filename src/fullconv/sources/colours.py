@@ -125,8 +125,9 @@ def is_rgb(channels: Channels) -> bool:
     return len(shown) == 3 and rgb_places(channels) is not None
 
 
-def listed(channels: Channels) -> str:
-    """Return bands and their names as people read them."""
-    told = [f"{number} {channel}" for number, channel in enumerate(channels, start=1)]
+def listed(channels: Channels, numbers: Sequence[int] | None = None) -> str:
+    """Return bands and their names as people read them; their numbers count from 1 by default."""
+    numbered = zip(numbers or range(1, len(channels) + 1), channels, strict=True)
+    told = [f"{number} {channel}" for number, channel in numbered]
     more = f", and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
     return ", ".join(told[:MOST_NAMED]) + more

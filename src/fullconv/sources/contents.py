@@ -6,15 +6,16 @@ An image is what its files hold, whatever their names, folders and times. Files 
 `WHOLE_BYTES` in all are read whole. Of larger images, and of those in more than `MOST_FILES`
 files, all sizes count, and `PIECES` pieces of `PIECE_BYTES`: the first and the last of each file,
 and between them one at a random place in each of as many equal parts (of more files than pieces,
-random files). So a change as long as such a part is always found, a shorter one as often as it and
-a piece fill the part. The places follow from the sizes alone: the same bytes are looked at each
-time. Scans of such an image also keep checksums of the pixels of every tile, by which some tiles
-are compared when a scan goes on and when it ends.
+random files). So a change as long as such a part is always found. A shorter one is found with a
+chance of its own length and a piece's, together, over that of the part. The places follow from the
+sizes alone: the same bytes are looked at each time. Scans of such an image also keep checksums of
+the pixels of every tile, by which some tiles are compared when a scan goes on and when it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
 import time
@@ -26,6 +27,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fullconv.errors import ImageError, first_line
 
 WHOLE_BYTES = 1 << 28
 MOST_FILES = 1 << 14
@@ -67,14 +70,20 @@ class Contents:
 def contents_of(files: Sequence[Path], root: Path | None = None) -> Contents:
     """Return what files hold; their order counts, and below ``root`` their names.
 
-    Files that are not there count as such.
+    Files that are not there, or that nobody may read, count as such.
+
+    Raises
+    ------
+    ImageError
+        If reading one fails once it has begun.
     """
     signature = signature_of(files)
     sizes = [_size(file) for file in files]
     total = sum(max(0, size) for size in sizes)
     is_sampled = total > WHOLE_BYTES or len(files) > MOST_FILES
     names = None if root is None else [os.path.relpath(file, root) for file in files]
-    found = blake2b(repr((sizes, names)).encode("utf-8", "surrogateescape"), digest_size=16)
+    told = repr((sizes, names)).encode("utf-8", "surrogateescape")
+    found = blake2b(told, digest_size=DIGEST_BYTES)
     if is_sampled:
         for number, place, count in pieces(sizes):
             found.update(_read(files[number], place, count))
@@ -86,10 +95,10 @@ def contents_of(files: Sequence[Path], root: Path | None = None) -> Contents:
 
 def contents_of_bytes(file: Path, data: bytes, signature: Signature | None) -> Contents:
     """Return what a file holds that has been read whole already."""
-    found = blake2b(repr(([len(data)], None)).encode(), digest_size=DIGEST_BYTES)
-    found.update(data)
     if len(data) > WHOLE_BYTES:
         return contents_of([file])
+    found = blake2b(repr(([len(data)], None)).encode(), digest_size=DIGEST_BYTES)
+    found.update(data)
     return Contents(found.hexdigest(), False, signature)
 
 
@@ -190,13 +199,30 @@ def _size(file: Path) -> int:
 
 
 def _whole(file: Path, update: Callable[[bytes], None]) -> None:
-    with contextlib.suppress(OSError), open(file, "rb", buffering=0) as stream:
-        while data := stream.read(1 << 20):
+    with _opened(file) as stream:
+        while stream is not None and (data := stream.read(1 << 20)):
             update(data)
 
 
 def _read(file: Path, place: int, count: int) -> bytes:
-    with contextlib.suppress(OSError), open(file, "rb", buffering=0) as stream:
+    with _opened(file) as stream:
+        if stream is None:
+            return b""
         stream.seek(place)
-        return stream.read(count)
-    return b""
+        return stream.read(count) or b""
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[io.FileIO | None]:
+    """Open a file, if that can be done; what fails later is no file that is not there."""
+    with contextlib.ExitStack() as stack:
+        stream = None
+        with contextlib.suppress(OSError):
+            stream = stack.enter_context(open(file, "rb", buffering=0))
+        try:
+            yield stream
+        except OSError as error:
+            raise ImageError(
+                f"{file} cannot be read ({error.strerror or first_line(error)}); look at its disk, "
+                f"or copy it to another."
+            ) from None

@@ -69,6 +69,8 @@ class Source(Closing, ABC):
     size : (int, int)
         ``(H, W)`` of what is read.
     bands : int
+    stored_bands : int
+        How many the file has, of which these may have been chosen.
     dtype : numpy.dtype
     block : (int, int)
         Pixels are stored in blocks of this size; reading whole blocks is cheapest.
@@ -90,7 +92,7 @@ class Source(Closing, ABC):
     ) -> None:
         self.name = name
         self.size = size
-        self.bands = bands
+        self.bands = self.stored_bands = bands
         self.dtype = np.dtype(dtype)
         self.block = block
         self.facts = facts or Facts.of_size(size)
@@ -240,6 +242,7 @@ class View(Source):
         }
         super().__init__(**(held | differs))
         self.of = of
+        self.stored_bands = of.stored_bands
         self.description = of.description | {"then": [*of.description.get("then", []), step]}
 
     @property

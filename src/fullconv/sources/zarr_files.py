@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from math import prod
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-import numpy as np
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
@@ -22,95 +19,16 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from fullconv.errors import ImageError
-from fullconv.sources.inflating import SIZES, inflates_beyond
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_regular, damaged
-
-if TYPE_CHECKING:
-    import zarr
+from fullconv.sources.zarr_limits import ROOM, SPARE_BYTES, Limit
 
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 METADATA_BYTES = 1 << 26
 """The most that one file of metadata may hold."""
 
-SPARE_BYTES = 1 << 26
-"""A chunk that is said to be smaller may still become so large: zarr decodes several at a time."""
-
-ROOM = 2
-"""By so much chunks may be larger than their numbers: noise grows a little, and filters may store
-numbers in more bits."""
-
-HARMLESS = (
-    *("bytes", "endian", "transpose", "crc32c", "crc32", "adler32", "fletcher32", "shuffle"),
-    *("jenkins_lookup3", "delta", "bitround", "quantize", "fixedscaleoffset", "astype"),
-    "packbits",
-)
-"""Codecs that compute, and hardly grow. Left out are those that make objects (one of them, pickle,
-runs code) and those whose room cannot be known before (zfpy, pcodec, pictures)."""
-
-SHARDS = "sharding_indexed"
-
-INDEX_BYTES = 1 << 28
-"""The most that the table of a shard's chunks may take, 16 bytes each."""
-
-
 SETTLING_S = 10.0
 """Seconds to wait at most for chunks that are read beside one that cannot be."""
-
-
-@dataclass(frozen=True)
-class Shards:
-    """How a shard lists its chunks (zarr v3, codec ``sharding_indexed``, version 1.0).
-
-    Attributes
-    ----------
-    count : int
-        Its chunks.
-    is_first, is_summed : bool
-        Whether the table stands before the chunks, and has a checksum of four bytes behind it.
-    """
-
-    count: int
-    is_first: bool
-    is_summed: bool
-
-    def chunks(self, shard: bytes) -> Iterator[bytes]:
-        """Yield the encoded chunks of a whole shard."""
-        table, end = 16 * self.count, 4 if self.is_summed else 0
-        start = 0 if self.is_first else max(0, len(shard) - table - end)
-        places = np.frombuffer(shard[start : start + table].ljust(table, b"\xff"), "<u8")
-        for offset, size in places.reshape(-1, 2).tolist():
-            if offset < len(shard):  # all bits set: it was never written
-                yield shard[offset : offset + size]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What the chunks of one array may become.
-
-    Attributes
-    ----------
-    codec : str or None
-        How they are compressed.
-    decoded_bytes : int
-        The most that one may be, decompressed.
-    shards : Shards or None
-    """
-
-    codec: str | None
-    decoded_bytes: int
-    shards: Shards | None = None
-
-    def check(self, name: str, data: bytes, is_whole: bool) -> None:
-        """Refuse a chunk, or a shard that holds one, that would become more."""
-        chunks = self.shards.chunks(data) if self.shards and is_whole else [data]
-        for chunk in chunks if self.codec else ():
-            if inflates_beyond(self.codec or "", chunk, self.decoded_bytes):
-                raise damaged(
-                    name,
-                    f"a chunk of it becomes more than {self.decoded_bytes / 1e6:.0f} MB, which "
-                    f"none of its size should",
-                )
 
 
 class ZarrFiles(Store):
@@ -281,89 +199,3 @@ async def _all_else() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
         await asyncio.wait(others, timeout=SETTLING_S)
-
-
-def limit_of(name: str, array: zarr.Array[Any]) -> Limit:
-    """Return what the chunks of an array may become, after checking how they are stored.
-
-    Raises
-    ------
-    ImageError
-        If a codec is not among those that are known to be harmless, or a chunk is too large.
-    """
-    outer = tuple(getattr(array, "shards", None) or array.chunks)
-    for shape in (outer, array.chunks):
-        decoded_bytes = prod(shape) * array.dtype.itemsize
-        if decoded_bytes > DECODED_LIMIT_BYTES:
-            raise ImageError(
-                f"{name} is stored in chunks of {'x'.join(map(str, shape))} numbers, "
-                f"{decoded_bytes / 1e9:.1f} GB each decoded; fullconv reads chunks of up to "
-                f"{DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it in smaller ones."
-            )
-    stored = array.metadata.to_dict()
-    codecs = [_Codec.of(held) for held in _listed(stored, "filters", "compressor", "codecs")]
-    shards = None
-    if any(codec.name == SHARDS for codec in codecs):
-        shards, codecs = _shards(name, codecs, outer, array.chunks)
-    for codec in codecs:
-        if codec.name not in (*HARMLESS, *SIZES) or not codec.keeps_numbers:
-            raise _unread(name, codec.name)
-    packed = [codec.name for codec in codecs if codec.name in SIZES]
-    if len(packed) > 1:
-        raise _unread(name, " and ".join(packed))
-    most = max(SPARE_BYTES, ROOM * prod(array.chunks) * array.dtype.itemsize)
-    return Limit(packed[0] if packed else None, most, shards)
-
-
-@dataclass(frozen=True)
-class _Codec:
-    """One step of how chunks are stored: its name, without zarr's prefix, and its settings."""
-
-    name: str
-    settings: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, held: Mapping[str, Any]) -> _Codec:
-        """Read one as version 2 or 3 stores it."""
-        name = str(held.get("id") or held.get("name")).removeprefix("numcodecs.")
-        settings: Any = held.get("configuration", held)
-        return cls(name, settings)
-
-    @property
-    def keeps_numbers(self) -> bool:
-        """Whether it turns numbers into numbers, where it says of which kinds."""
-        kinds = [self.settings.get(key) for key in ("dtype", "astype", "encode_dtype")]
-        return all(
-            np.dtype(kind).kind in "buif"
-            for kind in (*kinds, self.settings.get("decode_dtype"))
-            if kind is not None
-        )
-
-
-def _listed(stored: Mapping[str, Any], *names: str) -> Iterator[Mapping[str, Any]]:
-    for name in names:
-        held = stored.get(name) or ()
-        yield from (held if isinstance(held, list | tuple) else [held])
-
-
-def _shards(
-    name: str, codecs: list[_Codec], shard: tuple[int, ...], chunk: tuple[int, ...]
-) -> tuple[Shards, list[_Codec]]:
-    """Return how shards are laid out, and the codecs of the chunks in them."""
-    first = codecs[0]
-    within = [_Codec.of(held) for held in _listed(first.settings, "codecs")]
-    index = [_Codec.of(held).name for held in _listed(first.settings, "index_codecs")]
-    if len(codecs) > 1 or first.name != SHARDS or index not in (["bytes"], ["bytes", "crc32c"]):
-        raise _unread(name, f"{SHARDS} with {', '.join([*index, *(c.name for c in codecs[1:])])}")
-    count = prod(whole // max(1, part) for whole, part in zip(shard, chunk, strict=True))
-    if 16 * count > INDEX_BYTES:
-        raise damaged(name, f"a shard of it lists {count} chunks")
-    is_first = str(first.settings.get("index_location", "end")).endswith("start")
-    return Shards(count, is_first, "crc32c" in index), within
-
-
-def _unread(name: str, how: str) -> ImageError:
-    return ImageError(
-        f"{name} is stored by the codec {how[:80]}, which fullconv does not read; save it again, "
-        f"with one of {', '.join(SIZES)}, or uncompressed."
-    )

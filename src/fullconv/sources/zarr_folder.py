@@ -86,7 +86,8 @@ def open_zarr(path: Path) -> Pyramid:
     """
     import zarr
 
-    from fullconv.sources.zarr_files import ZarrFiles, limit_of, settled
+    from fullconv.sources.zarr_files import ZarrFiles, settled
+    from fullconv.sources.zarr_limits import limit_of
 
     name = str(path)
     with reading(name), settled():

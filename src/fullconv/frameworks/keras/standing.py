@@ -15,6 +15,7 @@ import keras
 
 from fullconv.frameworks.keras.private import OPERATIONS, OWN_LAYERS
 from fullconv.frameworks.keras.tracing import is_apart
+from fullconv.lift.broadcasting import by_letter
 from fullconv.operations import Standing
 from fullconv.table import Table
 
@@ -142,14 +143,7 @@ def _matmul(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int
 @families("Einsum")
 def _einsum(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] | None:
     """Take a letter that all operands have, and the result."""
-    given, arrow, letters = target.subscripts.replace(" ", "").partition("->")
-    terms = given.split(",")
-    if not arrow or "." in given or len(terms) != len(tensors):
-        return None
-    for place, letter in enumerate(letters):
-        if all(term.count(letter) == 1 for term in terms):
-            return [term.index(letter) for term in terms], place
-    return None
+    return by_letter(target.subscripts, [True] * len(tensors))
 
 
 @families("DotProductAttention")

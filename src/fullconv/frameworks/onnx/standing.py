@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from fullconv.lift.broadcasting import by_letter, in_first_axis
 from fullconv.operations import Standing
 from fullconv.table import Table
 
@@ -124,17 +125,13 @@ def _matmul(node: ir.Node, reader: Reader) -> Found:
         return FIRST if _rank(reader, node.inputs[0]) == rank > 1 else None
     if rank < 3:
         return None
-    axes: list[int | None] = [None] * (right + 1)
-    for place in (0, right):
-        shape = reader.shape(node.inputs[place])
-        stretched = len(shape) < rank or shape[0] != reader.shape(node.outputs[0])[0]
-        if reader.is_of_image(node.inputs[place]):
-            if stretched:
-                return None
-            axes[place] = 0
-        elif not stretched and shape[0] != 1:
-            axes[place] = 0
-    return axes, 0
+    both = node.inputs[0], node.inputs[right]
+    axes = in_first_axis(
+        [reader.shape(x) for x in both],
+        [reader.is_of_image(x) for x in both],
+        reader.shape(node.outputs[0]),
+    )
+    return None if axes is None else ((axes[0], *[None] * (right - 1), axes[1]), 0)
 
 
 @families("Gemm")
@@ -153,17 +150,7 @@ def _gemm(node: ir.Node, reader: Reader) -> Found:
 def _einsum(node: ir.Node, reader: Reader) -> Found:
     """Take a letter that all tensors of the image have, and the result."""
     equation = node.attributes.get_string("equation", "")
-    given, arrow, result = equation.replace(" ", "").partition("->")
-    terms = given.split(",")
-    if not arrow or "." in given:
-        return None
-    for place, letter in enumerate(result):
-        pairs = zip(terms, node.inputs, strict=True)
-        if max(term.count(letter) for term in terms) > 1:
-            continue
-        if all(letter in term or not reader.is_of_image(x) for term, x in pairs):
-            return [t.index(letter) if letter in t else None for t in terms], place
-    return None
+    return by_letter(equation, [reader.is_of_image(x) for x in node.inputs])
 
 
 @families("Resize", "Upsample")

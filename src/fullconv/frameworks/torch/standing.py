@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
+from fullconv.lift.broadcasting import by_letter, in_first_axis
 from fullconv.operations import Standing
 from fullconv.table import Table
 
@@ -148,34 +149,19 @@ def _broadcasting(
     node: FxNode, reader: Reader, a: dict[str, Any], names: Sequence[str]
 ) -> tuple[Axes, int] | None:
     """Take what broadcasts over the axes ahead of the last two."""
-    shape = reader.shapes[node.name]
-    axes: dict[str, Any] = {}
-    for name in names:
-        own = reader.shapes[reader.names[a[name]]]
-        stretched = len(own) < len(shape) or own[0] != shape[0]
-        if reader.is_of_image(a[name]):
-            if stretched:
-                return None
-            axes[name] = 0
-        elif not stretched and own[0] != 1:
-            axes[name] = 0
-    return axes, 0
+    axes = in_first_axis(
+        [reader.shapes[reader.names[a[name]]] for name in names],
+        [reader.is_of_image(a[name]) for name in names],
+        reader.shapes[node.name],
+    )
+    return None if axes is None else (dict(zip(names, axes, strict=True)), 0)
 
 
 @families("einsum")
 def _einsum(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
     """Take a letter that all tensors of the image have, and the result."""
-    given, arrow, result = a["equation"].replace(" ", "").partition("->")
-    terms, tensors = given.split(","), a["tensors"]
-    if not arrow or "." in given:
-        return None
-    for place, letter in enumerate(result):
-        pairs = list(zip(terms, tensors, strict=True))
-        if all(letter in term or not reader.is_of_image(x) for term, x in pairs):
-            if max(term.count(letter) for term in terms) > 1:
-                continue
-            return {"tensors": [t.index(letter) if letter in t else None for t in terms]}, place
-    return None
+    found = by_letter(a["equation"], [reader.is_of_image(x) for x in a["tensors"]])
+    return found and ({"tensors": found[0]}, found[1])
 
 
 @families("index")

@@ -14,14 +14,24 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from fullconv.errors import ExportError, MissingExtraError, first_line
+from fullconv.frameworks.torch.aten import base_name, draws
 
 
 def to_onnx(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
-    """Return an ``onnx.ModelProto`` with free height and width, and the given metadata."""
+    """Return an ``onnx.ModelProto`` with free height and width, and the given metadata.
+
+    Raises
+    ------
+    ExportError
+        If PyTorch cannot write it, or it draws random numbers.
+    MissingExtraError
+        If a package is missing that PyTorch needs.
+    """
     try:
         import onnxscript  # noqa: F401
     except ImportError:
         raise MissingExtraError("Writing a PyTorch model as ONNX", "torch") from None
+    _refuse_random(program)
     _divide_outside(program)
     # The exporter prints its progress, and warns of packages that it does not need here.
     logger = logging.getLogger("torch.onnx")
@@ -82,6 +92,16 @@ def _half(scores: torch.Tensor) -> float:
     if not scores.is_floating_point():
         return 0.0
     return float(torch.finfo(scores.dtype).eps ** 0.5 * scores.abs().nan_to_num(0.0).max())
+
+
+def _refuse_random(program: ExportedProgram) -> None:
+    """Refuse a program that draws: its ONNX form could not be compared with it."""
+    drawn = (node for node in program.graph.nodes if node.op == "call_function" and draws(node))
+    if (node := next(drawn, None)) is not None:
+        raise ExportError(
+            f"save: this model draws random numbers ({base_name(node.target)}), so that nobody can "
+            f"tell whether the ONNX that PyTorch writes of it is right. Save it as .pt2."
+        )
 
 
 def _divide_outside(program: ExportedProgram) -> None:
