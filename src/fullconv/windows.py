@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import InputError
 from fullconv.geometry import Grid, Sizes
+from fullconv.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,12 +146,10 @@ class Windows:
         InputError
             If there is no such window.
         """
-        counts = self.shape
-        if len(place) != len(counts) or not all(
-            0 <= n < count for n, count in zip(place, counts, strict=True)
-        ):
+        if not all(0 <= n < axis.count for n, axis in zip(place, self.axes, strict=True)):
             raise InputError(
-                f"box{place}: there are {' x '.join(map(str, counts))} windows, counted from 0."
+                f"box({', '.join(map(str, place))}): there are {counted(self.shape)} of windows, "
+                f"counted from 0."
             )
         starts = [axis.position(n) for axis, n in zip(self.axes, place, strict=True)]
         stops = [start + axis.window for start, axis in zip(starts, self.axes, strict=True)]

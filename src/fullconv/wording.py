@@ -24,6 +24,12 @@ def names(dimensions: int) -> str:
     return f"({', '.join(axis_names(dimensions))})"
 
 
+def counted(counts: Sequence[int]) -> str:
+    """Return how many there are along every axis: 3 rows and 4 columns."""
+    *most, last = (f"{n} {name}" for n, name in zip(counts, axis_names(len(counts)), strict=True))
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def size_names(dimensions: int) -> tuple[str, ...]:
     """Return what a size along every axis is called, in the order of arrays."""
     return _SIZES[dimensions]
