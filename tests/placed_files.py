@@ -58,6 +58,8 @@ class Placed:
         Pixels at full resolution of a pixel that is read.
     needs : str
         A package without which it is not read.
+    by_gdal : str
+        What GDAL calls the page of the path that is meant.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Placed:
     options: Mapping[str, Any] = field(default_factory=dict)
     step: float = 1.0
     needs: str = "numpy"
+    by_gdal: str = "{}"
 
     def __str__(self) -> str:
         return self.name
@@ -238,12 +241,26 @@ def in_order(axes: str) -> Write:
     return tiff(np.ascontiguousarray(moved), metadata={"axes": axes}, photometric="minisblack")
 
 
-def after_thumbnail(path: Path) -> None:
-    """Write a thumbnail, and then the field in RGB."""
-    small = np.ascontiguousarray(colours()[::4, ::4])
-    with tifffile.TiffWriter(path) as file:
-        file.write(small, photometric="rgb", metadata=None, subfiletype=1)
-        file.write(colours(), photometric="rgb", metadata=None)
+def on_utm(size: float) -> list[tuple[Any, ...]]:
+    """Return the GeoTIFF tags of a page whose pixels are so many metres large, else as by `UTM`."""
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    corner = (0.0, 0.0, 0.0, UTM[2], UTM[5], 0.0)
+    scale = (size, size, 0.0)
+    return [(33550, 12, 3, scale, True), (33922, 12, 6, corner, True), (34735, 3, 16, keys, True)]
+
+
+def after_thumbnail(small: float | None = None, whole: float | None = None) -> Write:
+    """Return what writes a thumbnail and then the field in RGB, with pixels of so many metres."""
+
+    def write(path: Path) -> None:
+        thumbnail = np.ascontiguousarray(colours()[::4, ::4])
+        with tifffile.TiffWriter(path) as file:
+            for pixels, metres, kind in ((thumbnail, small, 1), (colours(), whole, 0)):
+                tags = on_utm(metres) if metres else []
+                options = {"subfiletype": kind, "extratags": tags, "photometric": "rgb"}
+                file.write(pixels, metadata=None, **options)
+
+    return write
 
 
 def black(height: int, width: int) -> NDArray[np.uint8]:
@@ -332,7 +349,13 @@ FILES = (
     Placed("planes.tif", raster(colours(), **TILED, interleave="band"), colours(), **ON_MAP),
     Placed("bgr.tif", coloured(colours()[..., ::-1]), colours()[..., ::-1], **ON_MAP),
     # TIFFs in other orders, pages and kinds of numbers.
-    Placed("thumbnail.tif", after_thumbnail, colours()),
+    Placed("thumbnail.tif", after_thumbnail(), colours()),
+    Placed(
+        "thumbnail0.tif", after_thumbnail(40, 10), colours(), **ON_MAP, by_gdal="GTIFF_DIR:2:{}"
+    ),
+    Placed(
+        "thumbnail1.tif", after_thumbnail(None, 10), colours(), **ON_MAP, by_gdal="GTIFF_DIR:2:{}"
+    ),
     Placed("behind.tif", one_page(planes()), colours()),
     Placed("xyc.tif", in_order("XYC"), colours()),
     Placed("cxy.tif", in_order("CXY"), colours()),

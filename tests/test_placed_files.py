@@ -106,7 +106,7 @@ def test_places_are_those_of_gdal(placed: tuple[Placed, Path]) -> None:
     file, path = placed
     if file.needs != "rasterio":
         pytest.skip("GDAL knows nothing of its place")
-    with rasterio.open(path) as held, open_source(path) as source:
+    with rasterio.open(file.by_gdal.format(path)) as held, open_source(path) as source:
         place = source.georeference
         assert place is not None
         assert source.size == (held.height, held.width)

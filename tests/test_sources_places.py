@@ -12,7 +12,7 @@ from PIL import Image
 from fullconv.errors import ImageWarning, InputError
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source, sidecars
-from placed_files import UTM, beside, by_points, picture, raster, spot
+from placed_files import UTM, after_thumbnail, beside, by_points, picture, raster, spot
 from test_cli_scan import call
 from test_placed_files import converted, mean_of
 
@@ -87,6 +87,17 @@ def test_a_place_of_a_format_that_gdal_does_not_read_is_said_to_be_lost(tmp_path
     assert open_source(tmp_path / "a.qoi").facts.remarks == (
         f"{tmp_path / 'a.qoi'} lies on the ground by its a.wld, not used here: GDAL finds no place "
         f"there, or does not read such files.",
+    )
+
+
+def test_the_place_of_another_page_is_said_to_be_lost(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    after_thumbnail(40, None)(tmp_path / "a.tif")
+    source = open_source(tmp_path / "a.tif")
+    assert source.georeference is None
+    assert source.facts.remarks == (
+        f"{tmp_path / 'a.tif'} lies on the ground by GeoTIFF tags of its first page alone, not "
+        f"used here: page 2 is read.",
     )
 
 

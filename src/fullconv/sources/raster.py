@@ -129,9 +129,14 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
     return files
 
 
-def place_of(path: Path) -> Place:
-    """Return where a file lies on the ground; nowhere where no driver that may read it knows it."""
+def place_of(path: Path, offset: int | None = None) -> Place:
+    """Return where a file lies on the ground; nowhere where no driver that may read it knows it.
+
+    ``offset`` is where in a TIFF the directory of a page begins; the first page lies there else.
+    """
     opening = find_opening(path)
+    if opening is not None and offset is not None:
+        opening = opening.of_page(offset)
     return Place() if opening is None else _place_beside(path, opening)
 
 

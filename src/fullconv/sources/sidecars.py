@@ -40,7 +40,7 @@ class Place:
     remarks: tuple[str, ...] = ()
 
 
-def find_place(path: Path, tags: str = "") -> Place:
+def find_place(path: Path, tags: str = "", offset: int | None = None) -> Place:
     """Return where a picture or TIFF lies by what GDAL finds in it and beside it.
 
     Parameters
@@ -48,6 +48,8 @@ def find_place(path: Path, tags: str = "") -> Place:
     path : Path
     tags : str
         What in the file itself says so; empty where nothing does.
+    offset : int, optional
+        Where in a TIFF the directory of the page begins, if it is not the first.
     """
     found = [*([tags] if tags else []), *(file.name for file in placing(path))]
     if not found:
@@ -57,7 +59,7 @@ def find_place(path: Path, tags: str = "") -> Place:
         from fullconv.sources.raster import place_of
     except MissingExtraError as error:
         return Place(None, (f"{told}: {error}",))
-    place = place_of(path)
+    place = place_of(path, offset)
     if place.georeference is None and not place.remarks:
         return Place(None, (f"{told}: GDAL finds no place there, or does not read such files.",))
     return place

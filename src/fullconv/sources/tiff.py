@@ -14,7 +14,7 @@ from fullconv.geometry import Pair
 from fullconv.placement import Space
 from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.sidecars import find_place
+from fullconv.sources.sidecars import Place, find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
 from fullconv.sources.tiff_channels import channels_of
@@ -63,7 +63,7 @@ def open_tiff(path: Path) -> Pyramid:
         page: Any = levels[0].series.keyframe
         um = resolution(tiff, page)
         channels = channels_of(tiff, path, page, levels[0].bands)
-        place = find_place(path, _ground_tags(page))
+        place = _place_of(path, tiff, levels[0])
 
     def open_level(level: int, facts: Facts) -> Source:
         return openers[level](facts)
@@ -179,6 +179,19 @@ def check_colours(name: str, page: TiffPage) -> None:
         )
     if page.photometric == PALETTE and (page.samplesperpixel > 1 or page.colormap is None):
         raise damaged(name, "its palette is missing or does not fit")
+
+
+def _place_of(path: Path, tiff: Any, level: Level) -> Place:
+    """Return where the page that is read lies, which need not be the first of the file."""
+    read: Any = next(iter(level.pages), None) or level.series.keyframe
+    page, first = read.aspage(), tiff.pages.first
+    if page.offset == first.offset:
+        return find_place(path, _ground_tags(page))
+    place = find_place(path, _ground_tags(page), page.offset)
+    if place.georeference is None and not place.remarks and _ground_tags(first):
+        line = f"{path} lies on the ground by {_ground_tags(first)} of its first page alone"
+        return Place(None, (f"{line}, not used here: page {page.index + 1} is read.",))
+    return place
 
 
 def _ground_tags(page: Any) -> str:
