@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageWarning, InputError
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source, resized
-from placed_files import micrometres, ome_zarr, raster, spot
+from placed_files import micrometres, ome_zarr, picture, raster, spot
 from test_cli_scan import call
 from test_placed_files import converted, mean_of, world
 
@@ -132,6 +132,95 @@ def test_a_mask_lies_where_its_translation_says(tmp_path: Path, unit: str) -> No
     wanted = expected(micrometres(0.5, 0.25, 1000, 2000), micrometres(2, 1, 990, 1995), mask)
     assert wanted
     assert marked(tmp_path / "i.zarr", tmp_path / "m.zarr") == wanted
+
+
+@pytest.mark.parametrize("unit", ["micrometer", "nanometer"])
+@pytest.mark.parametrize("begin", [(1000.0, 2000.0), (0.0, 0.0)])
+def test_a_mask_of_maps_lies_in_the_space_of_an_image(
+    tmp_path: Path, unit: str, begin: tuple[float, float]
+) -> None:
+    """In a local system, as our own GeoTIFF of an image with a translation has it."""
+    pytest.importorskip("rasterio")
+    ome_zarr([spot()], [[("scale", [0.5, 0.25]), ("translation", [*begin])]])(tmp_path / "i.zarr")
+    mask = blot(40, 50)
+    here = micrometres(0.5, 0.25, *begin)
+    there = (0.5, 0.0, begin[1] + 5, 0.0, 1.0, begin[0] - 3)
+    per_um = {"micrometer": 1.0, "nanometer": 1000.0}[unit]
+    system = f'LOCAL_CS["image, in {unit}",UNIT["{unit}",{1e-6 / per_um!r}]]'
+    own = tuple(n * per_um for n in there)
+    raster(mask, transform=own, crs=system)(tmp_path / "m.tif")
+    wanted = expected(here, there, mask)
+    assert wanted
+    with pytest.warns(ImageWarning, match="lies by its georeference over"):
+        assert marked(tmp_path / "i.zarr", tmp_path / "m.tif") == wanted
+
+
+@pytest.mark.parametrize("kind", ["fov.zarr", "plain.png", "unitless.zarr"])
+def test_our_own_heatmaps_lie_over_their_image_as_masks(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("rasterio")
+    placed = [[("scale", [0.5, 0.25]), ("translation", [1000.0, 2000.0])]]
+    write = {
+        "fov.zarr": ome_zarr([spot()], placed),
+        "plain.png": picture(spot()),
+        "unitless.zarr": ome_zarr([spot()], placed, unit=""),
+    }[kind]
+    write(tmp_path / kind)
+    heat = scan(converted(1), tmp_path / kind, tmp_path / "h.tif", windows_to_check=0)
+    import rasterio
+
+    with rasterio.open(tmp_path / "h.tif") as held:
+        options = {"transform": tuple(held.transform)[:6], "crs": held.crs}
+        chosen = (held.read(1) > 0.4).astype(np.uint8)
+    wanted = [heat.box(*place) for place in np.argwhere(chosen).tolist()]
+    assert wanted
+    raster(chosen, **options)(tmp_path / "m.tif")
+    centres = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in wanted]
+    assert marked(tmp_path / kind, tmp_path / "m.tif") == centres
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "told"),
+    [
+        ("plain", "map", "it lies in EPSG:32632, and {} does not say where it lies"),
+        ("plain", "fov", "it lies in image, in micrometer, and {} does not say where it lies"),
+        ("plain", "sized", "it has 4 um per pixel, and no place, and {} does not say where"),
+        ("fov", "map", "it lies in EPSG:32632, and {} lies in image, in micrometer"),
+        ("map", "sized", "it has 4 um per pixel, and no place, and {} lies in EPSG:32632"),
+        ("map", "fov", "it lies in image, in micrometer, and {} lies in EPSG:32632"),
+    ],
+)
+def test_a_mask_that_says_where_it_lies_is_stretched_with_a_line(
+    tmp_path: Path, image: str, mask: str, told: str
+) -> None:
+    pytest.importorskip("rasterio")
+    placed = [[("scale", [0.5, 0.5]), ("translation", [1000.0, 2000.0])]]
+    size = {"PhysicalSizeX": 4.0, "PhysicalSizeY": 4.0}
+    write: dict[str, Any] = {
+        "plain": (".png", picture),
+        "map": (".tif", lambda pixels: raster(pixels, transform=UTM)),
+        "fov": (".zarr", lambda pixels: ome_zarr([pixels], placed)),
+        "sized": (".ome.tif", lambda pixels: lambda p: tifffile.imwrite(p, pixels, metadata=size)),
+    }
+    named = [tmp_path / f"{name}{write[kind][0]}" for name, kind in (("i", image), ("m", mask))]
+    blots = blot(12, 16)
+    for path, kind, pixels in zip(named, (image, mask), (spot(), blots), strict=True):
+        write[kind][1](pixels)(path)
+    wanted = expected((1, 0, 0, 0, 1, 0), (8, 0, 0, 0, 8, 0), blots)
+    with pytest.warns(ImageWarning) as lines:
+        assert marked(*named) == wanted
+    (line,) = (str(one.message) for one in lines)
+    begin = f"the mask {named[1]} is laid over the whole image by its size: "
+    assert line.startswith(begin + told.format(named[0]))
+
+
+@pytest.mark.parametrize("is_mask", [True, False])
+def test_systems_without_a_way_between_them_are_refused(tmp_path: Path, is_mask: bool) -> None:
+    pytest.importorskip("rasterio")
+    own = {"transform": UTM, "crs": 'LOCAL_CS["site grid",UNIT["metre",1]]'}
+    raster(spot(), **({"transform": UTM} if is_mask else own))(tmp_path / "i.tif")
+    raster(blot(96, 128), **(own if is_mask else {"transform": UTM}))(tmp_path / "m.tif")
+    with pytest.raises(InputError, match=r"mask .*m\.tif: it lies in .* GDAL knows no way"):
+        marked(tmp_path / "i.tif", tmp_path / "m.tif")
 
 
 def test_a_mask_that_is_open_at_a_level_lies_as_the_whole_does(tmp_path: Path) -> None:

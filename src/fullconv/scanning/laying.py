@@ -3,35 +3,131 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError
-from fullconv.placement import Affine, Georeference, Space
+from fullconv.errors import InputError, first_line
+from fullconv.placement import LOCAL, Affine, Georeference, Space, local_system
 from fullconv.sources import Source
 
 Points = NDArray[np.float64]
+Across = Callable[[Points, Points], tuple[Points, Points]]
 
 
-def laid(mask: Source, image: Source) -> tuple[Affine, str, Any]:
-    """Return how positions of the scanned image become those of the mask, and by what."""
+@dataclass(frozen=True)
+class Laid:
+    """How positions of the scanned image become those of the mask.
+
+    Attributes
+    ----------
+    transform : tuple of six float
+        As in `Mask`.
+    told : str
+        What lays it.
+    across : callable or None
+        As in `Mask`.
+    remarks : tuple of str
+        What is to be said of it.
+    """
+
+    transform: Affine
+    told: str
+    across: Across | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def laid(mask: Source, image: Source) -> Laid:
+    """Return how a mask lies over an image: where both say that they lie, else stretched.
+
+    Raises
+    ------
+    InputError
+        If both are georeferenced, in systems between which there is no way.
+    """
     scanned, back = _of_placement(image), _back(_of_placement(mask))
-    ground, own = image.facts.georeference, mask.facts.georeference
-    if ground is not None and own is not None:
-        to_ground = _after(ground.transform, scanned)
-        if _are_one(ground, own):
-            return _after(back, _after(_back(own.transform), to_ground)), "georeference", None
-        turned = _across(to_ground, ground, own)
-        return _after(back, _back(own.transform)), "georeference", turned
-    if image.facts.space is not None and mask.facts.space is not None:
-        found = _by_space(image.facts.space, mask.facts.space)
+    here, there = image.facts, mask.facts
+    are_maps = here.georeference is not None and there.georeference is not None
+    if here.georeference is None and there.georeference is None and here.space and there.space:
+        found = _by_space(here.space, there.space)
         if found is not None:
-            told = "space" if mask.facts.space.is_placed else "resolution"
-            return _after(back, _after(found, scanned)), told, None
+            told = "space" if there.space.is_placed else "resolution"
+            return Laid(_after(back, _after(found, scanned)), told)
+    ground, own = _system(image, mask), mask.georeference
+    if ground is not None and own is not None:
+        unit = _unit(ground, own, are_maps)
+        if unit is not None:
+            to_ground = _after((unit, 0.0, 0.0, 0.0, unit, 0.0), _after(ground.transform, scanned))
+            told = "georeference" if there.georeference else "space"
+            return Laid(_after(back, _after(_back(own.transform), to_ground)), told)
+        if are_maps:
+            turned = _across(_after(ground.transform, scanned), ground, own)
+            _check_way(mask, image, turned)
+            return Laid(_after(back, _back(own.transform)), "georeference", turned)
+    if own is not None and image.georeference is None and _is_in_pixels(own, mask, image):
+        return Laid(_after(back, _after(_back(own.transform), scanned)), "pixel coordinates")
     stretched = [n / m for n, m in zip(mask.size, image.size, strict=True)]
-    return (stretched[1], 0.0, 0.0, 0.0, stretched[0], 0.0), "size", None
+    transform = (stretched[1], 0.0, 0.0, 0.0, stretched[0], 0.0)
+    return Laid(transform, "size", None, _stretched(mask, image))
+
+
+def _system(image: Source, mask: Source) -> Georeference | None:
+    """Return where the image lies in a system in which the mask may be."""
+    own, space = mask.georeference, image.facts.space
+    if image.georeference is None and space is not None and own and local_system(own.crs):
+        return space.as_georeference()
+    return image.georeference
+
+
+def _unit(ground: Georeference, own: Georeference, are_maps: bool) -> float | None:
+    """Return by what coordinates of the image are those of the mask; None in another system.
+
+    A map of which the system is not named is taken for one of the other's.
+    """
+    local, mine = local_system(ground.crs), local_system(own.crs)
+    if local is None and mine is None:
+        if ground.crs == own.crs or (are_maps and not (ground.crs and own.crs)):
+            return 1.0
+        return 1.0 if are_maps and _are_one(ground, own) else None
+    if local is None or mine is None:
+        return None
+    is_images = local[0].startswith(LOCAL) and mine[0].startswith(LOCAL)
+    return local[1] / mine[1] if is_images or local[0] == mine[0] else None
+
+
+def _is_in_pixels(own: Georeference, mask: Source, image: Source) -> bool:
+    """Whether a mask of no named system lies within an image, as it counts its pixels.
+
+    So do heatmaps of images without a place, and what is made of them.
+    """
+    a, b, c, d, e, f = own.transform
+    if own.crs or b or d or a <= 0 or e <= 0:
+        return False
+    (height, width), (rows, columns) = image.original_size, mask.original_size
+    return all(
+        -step <= begin and begin + step * count <= extent + step
+        for begin, step, count, extent in ((c, a, columns, width), (f, e, rows, height))
+    )
+
+
+def _stretched(mask: Source, image: Source) -> tuple[str, ...]:
+    """Return the line that says that a mask does not lie where it says; none if it says nothing."""
+    if mask.georeference is None and (mask.um_per_pixel is None or mask.size == image.size):
+        return ()
+    return (
+        f"the mask {mask.name} is laid over the whole image by its size: it {_told(mask)}, and "
+        f"{image.name} {_told(image)}.",
+    )
+
+
+def _told(source: Source) -> str:
+    place, um = source.georeference, source.um_per_pixel
+    if place is not None:
+        return f"lies in {place}"
+    if um is not None:
+        return f"has {um[1]:.6g} um per pixel, and no place"
+    return "does not say where it lies"
 
 
 def _of_placement(image: Source) -> Affine:
@@ -71,9 +167,7 @@ def _are_one(ground: Georeference, own: Georeference) -> bool:
     return bool(CRS.from_user_input(ground.crs) == CRS.from_user_input(own.crs))
 
 
-def _across(
-    to_ground: Affine, ground: Georeference, own: Georeference
-) -> Callable[[Points, Points], tuple[Points, Points]]:
+def _across(to_ground: Affine, ground: Georeference, own: Georeference) -> Across:
     """Return what takes positions of the scanned image to the mask's reference system."""
 
     def turned(x: Points, y: Points) -> tuple[Points, Points]:
@@ -86,6 +180,18 @@ def _across(
         return found[0], found[1]
 
     return turned
+
+
+def _check_way(mask: Source, image: Source, turned: Across) -> None:
+    """Refuse a mask of a system to which none leads from that of the image."""
+    try:
+        turned(np.array([0.0]), np.array([0.0]))
+    except Exception as error:  # GDAL's errors have no public class in rasterio
+        raise InputError(
+            f"mask {mask.name}: it {_told(mask)}, and {image.name} {_told(image)}, and GDAL knows "
+            f"no way between the two ({first_line(error)}); give the mask in the system of the "
+            f"image (gdalwarp -t_srs)."
+        ) from None
 
 
 def _after(outer: Affine, inner: Affine) -> Affine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.placement import Affine
-from fullconv.scanning.laying import Points, laid
+from fullconv.scanning.laying import Across, Points, laid
 from fullconv.sources import Source, open_source
 
 MASK_BYTES = 1 << 30
@@ -39,7 +38,7 @@ class Mask:
     across : callable or None
         Takes (columns, rows) of the scanned image to another reference system first.
     told : str
-        What lays it: "georeference", "space", "resolution" or "size".
+        What lays it: "georeference", "space", "resolution", "pixel coordinates" or "size".
     remarks : tuple of str
         What is to be said of its file.
     """
@@ -49,9 +48,7 @@ class Mask:
     transform: Affine
     told: str
     remarks: tuple[str, ...] = ()
-    across: Callable[[Points, Points], tuple[Points, Points]] | None = field(
-        default=None, compare=False
-    )
+    across: Across | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, mask: Any, image: Source) -> Mask:
@@ -71,8 +68,9 @@ class Mask:
             pixels = _marked(source)
             if not pixels.any():
                 raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
-            transform, told, across = laid(source, image)
-            return cls(source.name, pixels, transform, told, source.facts.remarks, across)
+            found = laid(source, image)
+            remarks = (*source.facts.remarks, *found.remarks)
+            return cls(source.name, pixels, found.transform, found.told, remarks, found.across)
 
     def describe(self) -> list[Any]:
         """Return what tells this mask from another, as JSON values."""
