@@ -60,6 +60,8 @@ class Placed:
         A package without which it is not read.
     by_gdal : str
         What GDAL calls the page of the path that is meant.
+    um : float
+        Micrometres of a pixel at full resolution, where a file says no more.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Placed:
     step: float = 1.0
     needs: str = "numpy"
     by_gdal: str = "{}"
+    um: float = 1.0
 
     def __str__(self) -> str:
         return self.name
@@ -288,6 +291,34 @@ def pyramid(levels: list[NDArray[Any]], ome: bool = False, **options: Any) -> Wr
     return write
 
 
+def per_inch(levels: list[NDArray[Any]], resolutions: tuple[int, ...]) -> Write:
+    """Return what writes a TIFF of several levels with their pixels per inch."""
+
+    def write(path: Path) -> None:
+        with tifffile.TiffWriter(path) as file:
+            for n, (level, dpi) in enumerate(zip(levels, resolutions, strict=True)):
+                options: dict[str, Any] = {"resolution": (dpi, dpi), "resolutionunit": 2}
+                options |= {"tile": (32, 32), "metadata": None, "subfiletype": int(n > 0)}
+                file.write(level, **options)
+
+    return write
+
+
+def aperio(levels: list[NDArray[Any]], um: tuple[float, ...]) -> Write:
+    """Return what writes a slide as Aperio does, with the micrometres of its levels' pixels."""
+
+    def write(path: Path) -> None:
+        with tifffile.TiffWriter(path) as file:
+            options: dict[str, Any] = {"photometric": "rgb", "metadata": None, "software": None}
+            for n, (level, mpp) in enumerate(zip(levels, um, strict=True)):
+                told = f"Aperio Image Library v11.2.1 \r\n(64x64)|AppMag = 20|MPP = {mpp}"
+                file.write(level, tile=(64, 64), description=told, **options)
+                if not n:
+                    file.write(level[:64, :64].copy(), description=told, **options)
+
+    return write
+
+
 def micrometres(sy: float, sx: float, y: float, x: float) -> tuple[float, ...]:
     """Return the transform where the centre of pixel 0 lies at (y, x)."""
     return (sx, 0.0, x - sx / 2, 0.0, sy, y - sy / 2)
@@ -368,6 +399,30 @@ FILES = (
     Placed("well.zarr/A/1/0", ome_zarr([spot()], FOV), spot(), *FOV_PLACE),
     # Levels that are rounded down, padded to chunks, or of no whole factor.
     Placed("rounded.tif", pyramid([black(193, 257), spot()]), spot(), options=LEVEL, step=2.0),
+    # What is declared is rounded, and the sizes tell what it stood for.
+    Placed(
+        "dpi.tif",
+        per_inch([black(768 >> n, 1024 >> n) for n in range(3)] + [spot()], (300, 150, 75, 37)),
+        spot(),
+        options={"level": 3},
+        step=8.0,
+    ),
+    Placed(
+        "quarters.svs",
+        aperio([np.zeros((216, 288, 3), np.uint8), colours()], (0.25, 0.56)),
+        colours(),
+        um=0.25,
+        options=LEVEL,
+        step=2.25,
+    ),
+    Placed(
+        "rounded.svs",
+        aperio([np.zeros((387, 515, 3), np.uint8), colours()], (0.2522, 1.01)),
+        colours(),
+        um=0.2522,
+        options=LEVEL,
+        step=4.0,
+    ),
     Placed("rounded.ome.tif", pyramid([black(385, 515), spot()], True), **FOURTH),
     Placed(
         "padded.zarr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 """Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
+
+MOST_DIGITS = 6
+"""Numbers of more digits after the point are not rounded so that it matters."""
 
 SPACING = "Attribute[@Name='DICOM_PIXEL_SPACING']"
 REPRESENTATION = ".//DataObject[@ObjectType='PixelDataRepresentation']"
@@ -34,25 +38,57 @@ def resolution(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     elif tiff.is_svs:
         found = of_aperio(page.description)
     elif tiff.is_philips:
-        found = next((_um(mm) for mm in philips_spacings(tiff)), None)
+        found = next(((mm.y * 1000, mm.x * 1000) for mm in philips_spacings(tiff)), None)
     else:
         found = _of_imagej(tiff, page) or _of_tags(page)
     return found if found is not None and min(found) > 0 else None
 
 
-def philips_spacings(tiff: TiffFile) -> list[tuple[float, float]]:
-    """Return millimetres between the pixels of every level, (row, column), of a Philips slide."""
+@dataclass(frozen=True)
+class Spacing:
+    """The length of pixels, in whatever unit, as it was written.
+
+    Attributes
+    ----------
+    y, x : float
+    rounding : float
+        By which part of it the number may have been rounded.
+    """
+
+    y: float
+    x: float
+    rounding: float
+
+
+def _rounding(*numbers: float) -> float:
+    """Return by which part the first digits of numbers may be rounded, of the coarsest of them.
+
+    They are of one length, in the units in which it may have been written: a resolution of 37 per
+    inch stands for 36.5 to 37.5, and 0.25 micrometres for 0.245 to 0.255.
+    """
+    parts = [0.0]
+    for number in numbers:
+        for digits in range(MOST_DIGITS + 1):
+            shown = number * 10**digits
+            if round(shown) >= 1 and abs(shown - round(shown)) <= 1e-6 * shown:
+                parts.append(0.5 / shown)
+                break
+    return max(parts)
+
+
+def philips_spacings(tiff: TiffFile) -> list[Spacing]:
+    """Return millimetres between the pixels of every level of a Philips slide."""
     xml = tiff.philips_metadata
     if xml is None:
         return []
     root = read_xml(tiff.filename, xml)
     held = root.findall(f"{REPRESENTATION}/{SPACING}") or root.findall(f".//{SPACING}")
     numbers = [[float(n) for n in (one.text or "").replace('"', "").split()] for one in held]
-    return [(pair[0], pair[1]) for pair in numbers if len(pair) == 2 and min(pair) > 0]
-
-
-def _um(mm: tuple[float, float]) -> Resolution:
-    return mm[0] * 1000, mm[1] * 1000
+    return [
+        Spacing(pair[0], pair[1], max(_rounding(mm * 1000) for mm in pair))
+        for pair in numbers
+        if len(pair) == 2 and min(pair) > 0
+    ]
 
 
 def _of_ome(root: Element) -> Resolution | None:
@@ -75,6 +111,12 @@ def of_aperio(description: str) -> Resolution | None:
     return None if found is None else (float(found[1]), float(found[1]))
 
 
+def aperio_spacing(description: str) -> Spacing | None:
+    """Return the same with how far it may be rounded."""
+    um = of_aperio(description)
+    return None if um is None or min(um) <= 0 else Spacing(*um, _rounding(um[0]))
+
+
 def _of_imagej(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     unit = um_of(str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u"))
     per_unit = _per_unit(page)
@@ -93,10 +135,13 @@ def _of_tags(page: TiffPage) -> Resolution | None:
     return um / per_unit[0], um / per_unit[1]
 
 
-def spacing_of_tags(page: TiffPage) -> Resolution | None:
+def spacing_of_tags(page: TiffPage) -> Spacing | None:
     """Return the length of a page's pixels in the unit of its resolution tags."""
     per_unit = _per_unit(page)
-    return None if per_unit is None else (1 / per_unit[0], 1 / per_unit[1])
+    if per_unit is None:
+        return None
+    um = UM_PER_UNIT.get(int(page.tags.valueof(296, 2)), 1.0)
+    return Spacing(1 / per_unit[0], 1 / per_unit[1], max(_rounding(n, um / n) for n in per_unit))
 
 
 def _per_unit(page: TiffPage) -> tuple[float, float] | None:
