@@ -163,8 +163,8 @@ def open_raster(path: Path) -> Pyramid:
                 raise ImageError(
                     f"{name} holds several rasters and no image of its own; save the one to scan."
                 )
-            check_parts(name, parts)
             meaning, count = Meaning.of(dataset), dataset.count
+            check_parts(name, parts, meaning, str(opening.place))
             if meaning.stored.kind not in "buif":
                 raise ImageError(
                     f"{name} holds {meaning.stored}, which cannot be read as pixels; save it with "

@@ -19,7 +19,7 @@ from fullconv.sources.colours import (
     of_pam_xml,
 )
 from fullconv.sources.sidecars import pam_of
-from fullconv.sources.tiff_pixels import PALETTE, YCBCR, palette
+from fullconv.sources.tiff_pixels import PALETTE, YCBCR, palette, photometric_of
 from fullconv.sources.tiff_pixels import RGB as PHOTOMETRIC_RGB
 from fullconv.sources.xml import read_xml
 
@@ -66,7 +66,7 @@ def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Chann
 
 def _of_page(page: TiffPage) -> Channels:
     """Return what the samples of one page are."""
-    if page.photometric == PALETTE:
+    if photometric_of(page) == PALETTE:
         return RGB if palette(page).shape[1] == 3 else GREY
     colours = RGB if page.photometric in (PHOTOMETRIC_RGB, YCBCR) else GREY
     more = page.samplesperpixel - len(colours)
