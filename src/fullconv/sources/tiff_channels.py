@@ -14,6 +14,7 @@ from fullconv.sources.colours import (
     RGB,
     Channel,
     Channels,
+    by_name,
     of_gdal_xml,
     of_ome,
     of_pam_xml,
@@ -61,7 +62,7 @@ def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Chann
         return (
             tuple(replace(samples[0], name=named.name) for named in _named(tiff, 1, page)) or GREY
         )
-    return samples
+    return by_name(samples)
 
 
 def _of_page(page: TiffPage) -> Channels:
@@ -86,7 +87,7 @@ def _named(tiff: TiffFile, count: int, page: TiffPage) -> Channels:
             return of_ome(named, page.bitspersample == 8)
     labels: Any = (tiff.imagej_metadata or {}).get("Labels")
     if isinstance(labels, list) and len(labels) == count:
-        return tuple(Channel(" ".join(str(label).split())) for label in labels)
+        return by_name(tuple(Channel(" ".join(str(label).split())) for label in labels))
     return (Channel(),) * count if count > 1 else ()
 
 
