@@ -179,6 +179,49 @@ def pam(path: Path) -> None:
     )
 
 
+TAB = """!table
+!version 300
+!charset WindowsLatin1
+
+Definition Table
+  File "a"
+  Type "RASTER"
+  (500000,5000000) (0,0) Label "1",
+  (501280,5000000) (128,0) Label "2",
+  (500000,4999040) (0,96) Label "3"
+  CoordSys Earth Projection 8, 104, "m", 9, 0, 0.9996, 500000, 0
+  Units "m"
+"""
+"""The same place as MapInfo has it."""
+
+
+def by_table(path: Path) -> None:
+    """Write a picture whose place stands in MapInfo's file beside it."""
+    Image.fromarray(spot()).save(path)
+    path.with_suffix(".tab").write_text(TAB)
+
+
+def by_arcgis(path: Path) -> None:
+    """Write a picture whose place stands in ArcGIS's file beside it, whose rows go up."""
+    Image.fromarray(spot()).save(path)
+    lists = {
+        "SourceGCPs": [0, 0, 128, 0, 0, -96],
+        "TargetGCPs": [500000, 5000000, 501280, 5000000, 500000, 4999040],
+    }
+    points = "".join(
+        f'<{name} xsi:type="typens:ArrayOfDouble">'
+        + "".join(f"<Double>{n}</Double>" for n in numbers)
+        + f"</{name}>"
+        for name, numbers in lists.items()
+    )
+    path.with_name(f"{path.name}.aux.xml").write_text(
+        '<PAMDataset><Metadata domain="xml:ESRI" format="xml"><GeodataXform '
+        'xsi:type="typens:PolynomialXform" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        'xmlns:typens="http://www.esri.com/schemas/ArcGIS/10.3"><PolynomialOrder>1'
+        f"</PolynomialOrder>{points}</GeodataXform></Metadata></PAMDataset>"
+    )
+
+
 def by_points(places: list[tuple[int, int]], ground: list[tuple[float, float]]) -> Write:
     """Return what writes a raster that knows where some of its pixels (y, x) lie."""
 
@@ -327,6 +370,19 @@ def micrometres(sy: float, sx: float, y: float, x: float) -> tuple[float, ...]:
 FOV = [[("scale", [0.5, 0.25]), ("translation", [1000.0, 2000.0])]]
 """A field of view, whose pixels are twice as high as wide."""
 
+PLANE = {
+    "axes": "YX",
+    "PhysicalSizeX": 0.25,
+    "PhysicalSizeY": 0.5,
+    "Plane": {
+        "PositionX": [2.0],
+        "PositionXUnit": ["mm"],
+        "PositionY": [1000.0],
+        "PositionYUnit": ["\u00b5m"],
+    },
+}
+"""The same of OME's metadata in a TIFF."""
+
 GDAL: dict[str, Any] = {"needs": "rasterio"}
 LEVEL = {"level": 1}
 FOURTH: dict[str, Any] = {"pixels": spot(), "options": LEVEL, "step": 4.0}
@@ -370,6 +426,8 @@ FILES = (
     Placed("wld.png", beside(picture(spot()), ".wld"), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("world.tif", beside(picture(spot()), ".tfw"), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("pam.png", pam, spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("table.tif", by_table, spot(), UTM, "EPSG", **GDAL),
+    Placed("arcgis.png", by_arcgis, spot(), UTM, **GDAL),
     # The same raster through GDAL, and what its numbers mean.
     Placed("map.vrt", virtual(spot()), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("turned.vrt", virtual(255 - spot(), photometric="miniswhite"), spot(), **ON_MAP),
@@ -386,6 +444,13 @@ FILES = (
     ),
     Placed(
         "thumbnail1.tif", after_thumbnail(None, 10), colours(), **ON_MAP, by_gdal="GTIFF_DIR:2:{}"
+    ),
+    Placed(
+        "plane.ome.tif",
+        tiff(spot(), metadata=PLANE),
+        spot(),
+        micrometres(0.5, 0.25, 1000, 2000),
+        "image, in micrometer",
     ),
     Placed("behind.tif", one_page(planes()), colours()),
     Placed("xyc.tif", in_order("XYC"), colours()),

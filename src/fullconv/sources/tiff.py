@@ -11,7 +11,6 @@ import tifffile
 
 from fullconv.errors import ImageError, first_line
 from fullconv.geometry import Pair
-from fullconv.placement import Space
 from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import Place, find_place
@@ -19,7 +18,7 @@ from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
 from fullconv.sources.tiff_channels import channels_of
 from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
-from fullconv.sources.tiff_resolution import resolution
+from fullconv.sources.tiff_resolution import space_of
 from fullconv.sources.tiff_series import Level, main_series
 from fullconv.sources.tiff_slides import background_of, openers_of, placements_of
 from fullconv.sources.trouble import (
@@ -61,7 +60,7 @@ def open_tiff(path: Path) -> Pyramid:
         openers = openers_of(tiff, path, levels, plain)
         placements = placements_of(tiff, levels)
         page: Any = levels[0].series.keyframe
-        um = resolution(tiff, page)
+        space, said = space_of(name, tiff, page)
         channels = channels_of(tiff, path, page, levels[0].bands)
         place = _place_of(path, tiff, levels[0])
 
@@ -72,11 +71,11 @@ def open_tiff(path: Path) -> Pyramid:
         name,
         sizes,
         open_level,
-        um and Space.of_resolution(um),
+        space,
         place.georeference,
         placements,
         channels=channels,
-        remarks=place.remarks,
+        remarks=(*place.remarks, *said),
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
+from fullconv.placement import Space
 from fullconv.sources.pyramid import um_of
 from fullconv.sources.source import Resolution
 from fullconv.sources.xml import read_xml
@@ -89,6 +91,51 @@ def philips_spacings(tiff: TiffFile) -> list[Spacing]:
         for pair in numbers
         if len(pair) == 2 and min(pair) > 0
     ]
+
+
+def space_of(name: str, tiff: TiffFile, page: TiffPage) -> tuple[Space | None, tuple[str, ...]]:
+    """Return the coordinates of the image on a page, and what is said of its place in vain.
+
+    OME's positions of the first plane are taken for those of the centre of its first pixel, as
+    OME-Zarr's translations are.
+    """
+    um = resolution(tiff, page)
+    space = um and Space.of_resolution(um)
+    if tiff.is_ome:
+        root = read_xml(tiff.filename, tiff.ome_metadata or "")
+        plane = root.find("{*}Image/{*}Pixels/{*}Plane")
+        told = [] if plane is None else [plane.get(f"Position{axis}") for axis in "YX"]
+        if plane is not None and None not in told:
+            units = [plane.get(f"Position{axis}Unit", "reference frame") for axis in "YX"]
+            return _at(name, space, [float(one or 0) for one in told], units)
+    at = [_rational(page.tags.valueof(tag)) for tag in (287, 286)]
+    if any(at):
+        unit = {2: "inches", 3: "cm"}.get(int(page.tags.valueof(296, 2)), "units")
+        line = f"{name} lies {at[1]:.6g} and {at[0]:.6g} {unit} from a corner by its tags"
+        return space, (f"{line} XPosition and YPosition, which fullconv does not use.",)
+    return space, ()
+
+
+def _at(
+    name: str, space: Space | None, position: list[float], units: list[str]
+) -> tuple[Space | None, tuple[str, ...]]:
+    """Return a space that begins at a position (row, column); with a line where it cannot."""
+    lengths = [um_of(unit) for unit in units]
+    if not any(position):
+        return space, ()
+    y, x = (n * (um or 1.0) for n, um in zip(position, lengths, strict=True))
+    if space is not None and None not in lengths and isfinite(y) and isfinite(x):
+        return replace(space, translation=(y, x)), ()
+    why = "its pixels have no size" if space is None else f"{units[1]!r} is no unit of length"
+    line = f"{name} lies at x {position[1]:.6g}, y {position[0]:.6g} by its OME metadata"
+    return space, (f"{line}, not used here: {why}.",)
+
+
+def _rational(told: Any) -> float:
+    try:
+        return float(told[0] / told[1])
+    except (TypeError, IndexError, ZeroDivisionError):
+        return 0.0
 
 
 def _of_ome(root: Element) -> Resolution | None:
