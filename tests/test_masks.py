@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import onnx
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from fullconv.errors import ImageWarning, InputError
 from fullconv.scanning.scanner import scan
@@ -245,6 +247,67 @@ def test_a_mask_without_a_place_is_stretched(tmp_path: Path) -> None:
     mask = blot(12, 16)
     wanted = expected((1, 0, 0, 0, 1, 0), (8, 0, 0, 0, 8, 0), mask)
     assert marked(tmp_path / "i.tif", mask) == wanted
+
+
+def indexed(path: Path, labels: NDArray[np.uint8], colours: list[int]) -> None:
+    """Write labels as numbers of a palette, with GDAL where the ending is not a picture's."""
+    image = Image.fromarray(labels)
+    image.putpalette(colours)
+    if path.suffix in (".png", ".gif", ".bmp"):
+        image.save(path)
+        return
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.shutil import copy
+
+    raster(labels, transform=None, crs=None, photometric="palette")(path.with_suffix(".tif"))
+    with rasterio.open(path.with_suffix(".tif"), "r+") as file:
+        table = np.array(colours).reshape(-1, 3)
+        file.write_colormap(1, {n: (*map(int, colour), 255) for n, colour in enumerate(table)})
+    if path.suffix == ".vrt":
+        copy(path.with_suffix(".tif"), path, driver="VRT")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("ending", [".png", ".gif", ".bmp", ".tif", ".vrt"])
+@pytest.mark.parametrize(
+    "colours",
+    [[255, 255, 255, 255, 0, 0, 0, 0, 255], [0, 0, 0] * 3, [0, 0, 0, 255, 0, 0, 0, 255, 0]],
+    ids=["white", "black", "shown"],
+)
+def test_a_mask_of_labels_marks_by_the_label(
+    tmp_path: Path, ending: str, colours: list[int]
+) -> None:
+    picture(spot())(tmp_path / "i.png")
+    labels = (blot(96, 128) > 0).astype(np.uint8) + (blot(96, 128) == 7)
+    indexed(tmp_path / f"m{ending}", labels, [*colours, *[9] * (768 - len(colours))])
+    wanted = expected((1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 1, 0), labels)
+    with warnings.catch_warnings(record=True) as lines:
+        warnings.simplefilter("always", ImageWarning)
+        assert marked(tmp_path / "i.png", tmp_path / f"m{ending}") == wanted
+    told = [str(line.message) for line in lines if line.category is ImageWarning]
+    line = (
+        f"the mask {tmp_path / f'm{ending}'} marks by the numbers of its palette: 0 is not marked"
+    )
+    is_alike = colours[:3] == [0, 0, 0] != colours[3:6]
+    assert [one.startswith(line) for one in told] == [True] * (not is_alike)
+
+
+@pytest.mark.parametrize("ending", ["tif", "vrt"])
+@pytest.mark.parametrize(("nodata", "dtype"), [(255, "uint8"), (-9999, "int16"), (1e20, "float32")])
+def test_nodata_of_a_mask_is_not_marked(
+    tmp_path: Path, ending: str, nodata: float, dtype: str
+) -> None:
+    pytest.importorskip("rasterio")
+    from rasterio.shutil import copy
+
+    raster(spot(), transform=UTM)(tmp_path / "i.tif")
+    mask = np.where(blot(96, 128), 1, nodata).astype(dtype)
+    mask[:30] = 0
+    raster(mask, transform=UTM, nodata=nodata)(tmp_path / "m.tif")
+    copy(tmp_path / "m.tif", tmp_path / "m.vrt", driver="VRT")
+    wanted = expected(UTM, UTM, mask == 1)
+    assert wanted
+    assert marked(tmp_path / "i.tif", tmp_path / f"m.{ending}") == wanted
 
 
 def test_a_mask_beside_the_image_marks_nothing(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class Mask:
     def read(cls, mask: Any, image: Source) -> Mask:
         """Return what an array, path or source marks in an image.
 
-        What is not 0 (nor NaN) is marked, transparent or not.
+        What is not 0 (nor NaN, nor what the file calls nodata) is marked, transparent or not. Of a
+        palette the number tells, and not the colour in which it is shown.
 
         Raises
         ------
@@ -65,11 +66,14 @@ class Mask:
             source = open_source(mask)
             if source is not mask:  # what the caller has opened is the caller's to close
                 stack.callback(source.close)
-            pixels = _marked(source)
+            numbers = source.numbers()
+            if numbers is not source:
+                stack.callback(numbers.close)
+            pixels = _marked(numbers)
             if not pixels.any():
                 raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
             found = laid(source, image)
-            remarks = (*source.facts.remarks, *found.remarks)
+            remarks = (*source.facts.remarks, *_unlike(source, numbers, pixels), *found.remarks)
             return cls(source.name, pixels, found.transform, found.told, remarks, found.across)
 
     def describe(self) -> list[Any]:
@@ -112,5 +116,18 @@ def _marked(source: Source) -> NDArray[np.bool_]:
     for top in range(0, height, band):
         rows = (top, min(top + band, height))
         pixels = source.read(rows, (0, width))[:, :, shown or [0]]
-        found[slice(*rows)] = ((pixels != 0) & (pixels == pixels)).any(axis=2)
+        marked = (pixels != 0) & (pixels == pixels)
+        if source.facts.nodata is not None:
+            marked &= pixels != source.facts.nodata
+        found[slice(*rows)] = marked.any(axis=2)
     return found
+
+
+def _unlike(source: Source, numbers: Source, marked: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return the line that says that colours would mark something else; none where they do not."""
+    if numbers is source or np.array_equal(_marked(source), marked):
+        return ()
+    return (
+        f"the mask {source.name} marks by the numbers of its palette: 0 is not marked, and all "
+        f"others are, in whatever colours they are shown.",
+    )

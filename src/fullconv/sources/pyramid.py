@@ -58,6 +58,8 @@ class Pyramid:
         What is to be said of the file, in one line each.
     close : callable
         Lets go of the file, where no level is opened.
+    nodata : float or None
+        As in `Facts`.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Pyramid:
     channels: Channels = ()
     remarks: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if not self.placements and all(min(size) > 0 for size in self.sizes):
@@ -103,6 +106,7 @@ class Pyramid:
             self.channels,
             self.remarks,
             (level, len(self.sizes)),
+            self.nodata,
         )
         return self.open_level(level, facts)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference
+from fullconv.sources.colours import GREY
 from fullconv.sources.contents import NO_PIXELS, files_below
 from fullconv.sources.gdal import (
     WITH_HEADER,
@@ -92,6 +93,15 @@ class RasterSource(Source):
         self.close()
         return chosen
 
+    def numbers(self) -> Source:
+        if not self._meaning.has_colours:
+            return self
+        facts = replace(self.facts, channels=GREY)
+        meaning = replace(self._meaning, table=None, channels=GREY)
+        return RasterSource(
+            *(self._path, self._opening, self._parts, [1], meaning, self.size, self.block, facts)
+        )
+
     def files(self) -> list[Path]:
         return raster_files(self._path, self._parts)
 
@@ -164,6 +174,7 @@ def open_raster(path: Path) -> Pyramid:
                     f"{name} holds several rasters and no image of its own; save the one to scan."
                 )
             meaning, count = Meaning.of(dataset), dataset.count
+            nodata = dataset.nodata
             check_parts(name, parts, meaning, str(opening.place))
             if meaning.stored.kind not in "buif":
                 raise ImageError(
@@ -197,6 +208,7 @@ def open_raster(path: Path) -> Pyramid:
         georeference=place.georeference,
         channels=meaning.channels,
         remarks=place.remarks,
+        nodata=meaning.nodata(nodata),
     )
 
 

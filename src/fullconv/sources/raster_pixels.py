@@ -17,7 +17,7 @@ from fullconv.errors import ImageError
 from fullconv.sources.colours import GREY, RGB, Channels, of_gdal
 from fullconv.sources.gdal import TIFF_STARTS, RasterioError, find_opening
 from fullconv.sources.palettes import Table, look_up, reduced, slope
-from fullconv.sources.tiff_pixels import GREY_INVERTED, finish
+from fullconv.sources.tiff_pixels import GREY_INVERTED, as_stored, finish
 from fullconv.sources.trouble import UnreadableKindError
 
 PARTS = 1024
@@ -69,6 +69,18 @@ class Meaning:
         if stored == np.uint8 and few in ("1", "2", "4"):
             return cls(stored, channels, factor=255 // (2 ** int(few) - 1))
         return cls(stored, channels)
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether there is a palette that is no ramp of grey."""
+        return self.table is not None and self.table.shape[1] == 3
+
+    def nodata(self, told: float | None) -> float | None:
+        """Return GDAL's number for pixels that hold nothing as that of pixels, or of a palette."""
+        held = None if told is None else as_stored(told, self.stored)
+        if held is None:
+            return None
+        return float(held if self.has_colours else self.pixels(held[None, None, None])[0, 0, 0])
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -17,7 +17,15 @@ from fullconv.sources.sidecars import Place, find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
 from fullconv.sources.tiff_channels import channels_of
-from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
+from fullconv.sources.tiff_pixels import (
+    GREY,
+    GREY_INVERTED,
+    JPEG,
+    PALETTE,
+    RGB,
+    YCBCR,
+    nodata_of,
+)
 from fullconv.sources.tiff_resolution import space_of
 from fullconv.sources.tiff_series import Level, main_series
 from fullconv.sources.tiff_slides import background_of, openers_of, placements_of
@@ -63,6 +71,7 @@ def open_tiff(path: Path) -> Pyramid:
         space, said = space_of(name, tiff, page)
         channels = channels_of(tiff, path, page, levels[0].bands)
         place = _place_of(path, tiff, levels[0])
+        nodata = nodata_of(page)
 
     def open_level(level: int, facts: Facts) -> Source:
         return openers[level](facts)
@@ -76,6 +85,7 @@ def open_tiff(path: Path) -> Pyramid:
         placements,
         channels=channels,
         remarks=(*place.remarks, *said),
+        nodata=nodata,
     )
 
 

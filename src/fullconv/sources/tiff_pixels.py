@@ -16,6 +16,8 @@ GREY_INVERTED, GREY, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 """Values of the tag PhotometricInterpretation (TIFF 6.0, section 8) that are read."""
 
 
+GDAL_NODATA = 42113
+
 JPEG = (6, 7)
 """Compressions, old-style and new."""
 
@@ -33,6 +35,32 @@ def photometric_of(page: TiffPage) -> int:
         and np.dtype(page.dtype).kind in "bu"
     )
     return PALETTE if is_palette else held
+
+
+def has_colours(page: TiffPage) -> bool:
+    """Whether a page has a palette that is no ramp of grey."""
+    return photometric_of(page) == PALETTE and palette(page).shape[1] == 3
+
+
+def as_stored(number: float, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return a number as pixels hold it; None where they cannot."""
+    with np.errstate(all="ignore"):
+        held = np.array(number).astype(dtype)
+    return held if dtype.kind == "f" or float(held) == number else None
+
+
+def nodata_of(page: TiffPage) -> float | None:
+    """Return the number of pixels that hold nothing, by GDAL's tag 42113; None without one.
+
+    It is a pixel's, as it is read, but of a palette with colours the number itself.
+    """
+    try:
+        held = as_stored(float(page.tags.valueof(GDAL_NODATA)), np.dtype(page.dtype))
+    except (TypeError, ValueError):
+        return None
+    if held is None:
+        return None
+    return float(held if has_colours(page) else finish(page, held[None, None, None])[0, 0, 0])
 
 
 def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
