@@ -499,6 +499,14 @@ FILES = (
         2.0,
     ),
     Placed(
+        "whole.zarr",
+        ome_zarr([black(192, 256), spot()], [[], []], FOV[0]),
+        spot(),
+        *FOV_PLACE,
+        LEVEL,
+        2.0,
+    ),
+    Placed(
         "uneven.zarr",
         ome_zarr([black(145, 193), spot()], scaled(1.5), version="0.5"),
         spot(),

@@ -17,22 +17,6 @@ from fullconv.sources.source import Facts, Resolution, Source
 NEAR = 0.01
 """Resolutions that differ by less are the same: slides are labelled no better than that."""
 
-UM = {"nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
-"""Micrometres in the units that formats name, after `um_of` has brought them to short names."""
-
-# The micro sign and the Greek letter are two characters that look the same.
-_SHORT = {"\u00b5m": "um", "\u03bcm": "um", "micron": "um"}
-
-
-def um_of(unit: str) -> float | None:
-    """Return the micrometres in a unit of length, by its name or sign; None if it is not one."""
-    name = unit.strip().lower().replace("meter", "metre").removesuffix("s")
-    for long, short in (("nano", "nm"), ("micro", "um"), ("milli", "mm"), ("centi", "cm")):
-        if name == f"{long}metre":
-            name = short
-    name = "m" if name == "metre" else name
-    return UM.get(_SHORT.get(name, name))
-
 
 @dataclass(frozen=True)
 class Pyramid:

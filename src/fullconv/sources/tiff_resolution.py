@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from fullconv.placement import Space
-from fullconv.sources.pyramid import um_of
+from fullconv.sources.lengths import INCH_UM, um_of, unknown
 from fullconv.sources.source import Resolution
 from fullconv.sources.xml import read_xml
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
+UM_PER_UNIT = {2: INCH_UM, 3: 10000.0}
 """Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
 
 MOST_DIGITS = 6
@@ -101,19 +101,31 @@ def space_of(name: str, tiff: TiffFile, page: TiffPage) -> tuple[Space | None, t
     """
     um = resolution(tiff, page)
     space = um and Space.of_resolution(um)
+    said = tuple(line for unit in _units(tiff) for line in unknown(name, unit))
     if tiff.is_ome:
-        root = read_xml(tiff.filename, tiff.ome_metadata or "")
+        root = read_xml(name, tiff.ome_metadata or "")
         plane = root.find("{*}Image/{*}Pixels/{*}Plane")
         told = [] if plane is None else [plane.get(f"Position{axis}") for axis in "YX"]
         if plane is not None and None not in told:
             units = [plane.get(f"Position{axis}Unit", "reference frame") for axis in "YX"]
-            return _at(name, space, [float(one or 0) for one in told], units)
+            space, more = _at(name, space, [float(one or 0) for one in told], units)
+            return space, said + more
     at = [_rational(page.tags.valueof(tag)) for tag in (287, 286)]
     if any(at):
         unit = {2: "inches", 3: "cm"}.get(int(page.tags.valueof(296, 2)), "units")
         line = f"{name} lies {at[1]:.6g} and {at[0]:.6g} {unit} from a corner by its tags"
-        return space, (f"{line} XPosition and YPosition, which fullconv does not use.",)
-    return space, ()
+        return space, (*said, f"{line} XPosition and YPosition, which fullconv does not use.")
+    return space, said
+
+
+def _units(tiff: TiffFile) -> list[str]:
+    """Return the units in which OME or ImageJ count, where they name one."""
+    if tiff.is_ome:
+        pixels = read_xml(tiff.filename, tiff.ome_metadata or "").find("{*}Image/{*}Pixels")
+        told = [] if pixels is None else [pixels.get(f"PhysicalSize{axis}Unit") for axis in "YX"]
+        return list(dict.fromkeys(unit for unit in told if unit))
+    unit = str((tiff.imagej_metadata or {}).get("unit", ""))
+    return [unit.replace("\\u00B5", "u")]
 
 
 def _at(
@@ -167,19 +179,30 @@ def aperio_spacing(description: str) -> Spacing | None:
 def _of_imagej(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     unit = um_of(str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u"))
     per_unit = _per_unit(page)
-    return None if unit is None or per_unit is None else (unit / per_unit[0], unit / per_unit[1])
+    # ImageJ counts in inches where it has opened a picture that wishes for a size in print.
+    if unit is None or per_unit is None or (unit == INCH_UM and _is_habit(per_unit, unit)):
+        return None
+    return unit / per_unit[0], unit / per_unit[1]
 
 
 def _of_tags(page: TiffPage) -> Resolution | None:
     per_unit = _per_unit(page)
     um = UM_PER_UNIT.get(int(page.tags.valueof(296, 2)))
-    if per_unit is None or um is None:
-        return None
-    dpi = [n * 25400.0 / um for n in per_unit]
-    # One in a hundred, since 72 dpi is also written as 28 per centimetre.
-    if any(abs(n / habit - 1) < 0.015 for n in dpi for habit in HABITS_DPI) or min(dpi) < 72:
+    if (
+        per_unit is None
+        or um is None
+        or _is_habit(per_unit, um)
+        or min(per_unit) * INCH_UM / um < 72
+    ):
         return None
     return um / per_unit[0], um / per_unit[1]
+
+
+def _is_habit(per_unit: Resolution, um: float) -> bool:
+    """Whether pixels per so many micrometres are one of `HABITS_DPI`."""
+    dpi = [n * INCH_UM / um for n in per_unit]
+    # One in a hundred, since 72 dpi is also written as 28 per centimetre.
+    return any(abs(n / habit - 1) < 0.015 for n in dpi for habit in HABITS_DPI)
 
 
 def spacing_of_tags(page: TiffPage) -> Spacing | None:
