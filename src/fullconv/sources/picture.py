@@ -196,7 +196,7 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
         pixels = imagecodecs.jpeg_decode(data)
     elif kind == "PNG" and not interlaced.is_interlaced(data):
         pixels = imagecodecs.png_decode(png_pixels(data))
-    elif kind == "PNG" and data[24] == 16:
+    elif kind == "PNG":
         pixels = interlaced.decode(data)
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
