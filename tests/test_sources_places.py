@@ -200,6 +200,21 @@ def test_an_image_that_was_moved_on_the_ground_is_another_run(tmp_path: Path) ->
         scan(converted(1), tmp_path / "a.png", tmp_path / "heat.tif")
 
 
+@pytest.mark.parametrize("out", ["heat.tif", "heat.zarr"])
+def test_verify_says_that_an_image_was_moved_on_the_ground(tmp_path: Path, out: str) -> None:
+    pytest.importorskip("rasterio")
+    beside(picture(spot()), ".pgw")(tmp_path / "a.png")
+    onnx.save(mean_of(1), tmp_path / "model.onnx")
+    named = str(tmp_path / "model.onnx"), str(tmp_path / "a.png"), "-o", str(tmp_path / out)
+    assert call("scan", *named).exit_code == 0
+    line = f"note     {tmp_path / 'a.png'} does not lie where it lay when it was scanned"
+    assert line not in call("verify", str(tmp_path / out)).stdout
+    (tmp_path / "a.pgw").write_text("1\n0\n0\n-1\n5\n5\n")
+    result = call("verify", str(tmp_path / out))
+    assert result.exit_code == 0
+    assert result.stdout.count(line) == 1
+
+
 def test_what_is_lost_is_said_once_by_every_verb(tmp_path: Path, without_geo: None) -> None:
     path = tmp_path / "a.png"
     beside(picture(spot()), ".pgw")(path)
