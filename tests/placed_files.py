@@ -58,6 +58,10 @@ class Placed:
         Pixels at full resolution of a pixel that is read.
     needs : str
         A package without which it is not read.
+    by_gdal : str
+        What GDAL calls the page of the path that is meant.
+    um : float
+        Micrometres of a pixel at full resolution, where a file says no more.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Placed:
     options: Mapping[str, Any] = field(default_factory=dict)
     step: float = 1.0
     needs: str = "numpy"
+    by_gdal: str = "{}"
+    um: float = 1.0
 
     def __str__(self) -> str:
         return self.name
@@ -173,6 +179,49 @@ def pam(path: Path) -> None:
     )
 
 
+TAB = """!table
+!version 300
+!charset WindowsLatin1
+
+Definition Table
+  File "a"
+  Type "RASTER"
+  (500000,5000000) (0,0) Label "1",
+  (501280,5000000) (128,0) Label "2",
+  (500000,4999040) (0,96) Label "3"
+  CoordSys Earth Projection 8, 104, "m", 9, 0, 0.9996, 500000, 0
+  Units "m"
+"""
+"""The same place as MapInfo has it."""
+
+
+def by_table(path: Path) -> None:
+    """Write a picture whose place stands in MapInfo's file beside it."""
+    Image.fromarray(spot()).save(path)
+    path.with_suffix(".tab").write_text(TAB)
+
+
+def by_arcgis(path: Path) -> None:
+    """Write a picture whose place stands in ArcGIS's file beside it, whose rows go up."""
+    Image.fromarray(spot()).save(path)
+    lists = {
+        "SourceGCPs": [0, 0, 128, 0, 0, -96],
+        "TargetGCPs": [500000, 5000000, 501280, 5000000, 500000, 4999040],
+    }
+    points = "".join(
+        f'<{name} xsi:type="typens:ArrayOfDouble">'
+        + "".join(f"<Double>{n}</Double>" for n in numbers)
+        + f"</{name}>"
+        for name, numbers in lists.items()
+    )
+    path.with_name(f"{path.name}.aux.xml").write_text(
+        '<PAMDataset><Metadata domain="xml:ESRI" format="xml"><GeodataXform '
+        'xsi:type="typens:PolynomialXform" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        'xmlns:typens="http://www.esri.com/schemas/ArcGIS/10.3"><PolynomialOrder>1'
+        f"</PolynomialOrder>{points}</GeodataXform></Metadata></PAMDataset>"
+    )
+
+
 def by_points(places: list[tuple[int, int]], ground: list[tuple[float, float]]) -> Write:
     """Return what writes a raster that knows where some of its pixels (y, x) lie."""
 
@@ -238,12 +287,26 @@ def in_order(axes: str) -> Write:
     return tiff(np.ascontiguousarray(moved), metadata={"axes": axes}, photometric="minisblack")
 
 
-def after_thumbnail(path: Path) -> None:
-    """Write a thumbnail, and then the field in RGB."""
-    small = np.ascontiguousarray(colours()[::4, ::4])
-    with tifffile.TiffWriter(path) as file:
-        file.write(small, photometric="rgb", metadata=None, subfiletype=1)
-        file.write(colours(), photometric="rgb", metadata=None)
+def on_utm(size: float) -> list[tuple[Any, ...]]:
+    """Return the GeoTIFF tags of a page whose pixels are so many metres large, else as by `UTM`."""
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    corner = (0.0, 0.0, 0.0, UTM[2], UTM[5], 0.0)
+    scale = (size, size, 0.0)
+    return [(33550, 12, 3, scale, True), (33922, 12, 6, corner, True), (34735, 3, 16, keys, True)]
+
+
+def after_thumbnail(small: float | None = None, whole: float | None = None) -> Write:
+    """Return what writes a thumbnail and then the field in RGB, with pixels of so many metres."""
+
+    def write(path: Path) -> None:
+        thumbnail = np.ascontiguousarray(colours()[::4, ::4])
+        with tifffile.TiffWriter(path) as file:
+            for pixels, metres, kind in ((thumbnail, small, 1), (colours(), whole, 0)):
+                tags = on_utm(metres) if metres else []
+                options = {"subfiletype": kind, "extratags": tags, "photometric": "rgb"}
+                file.write(pixels, metadata=None, **options)
+
+    return write
 
 
 def black(height: int, width: int) -> NDArray[np.uint8]:
@@ -271,6 +334,34 @@ def pyramid(levels: list[NDArray[Any]], ome: bool = False, **options: Any) -> Wr
     return write
 
 
+def per_inch(levels: list[NDArray[Any]], resolutions: tuple[int, ...]) -> Write:
+    """Return what writes a TIFF of several levels with their pixels per inch."""
+
+    def write(path: Path) -> None:
+        with tifffile.TiffWriter(path) as file:
+            for n, (level, dpi) in enumerate(zip(levels, resolutions, strict=True)):
+                options: dict[str, Any] = {"resolution": (dpi, dpi), "resolutionunit": 2}
+                options |= {"tile": (32, 32), "metadata": None, "subfiletype": int(n > 0)}
+                file.write(level, **options)
+
+    return write
+
+
+def aperio(levels: list[NDArray[Any]], um: tuple[float, ...]) -> Write:
+    """Return what writes a slide as Aperio does, with the micrometres of its levels' pixels."""
+
+    def write(path: Path) -> None:
+        with tifffile.TiffWriter(path) as file:
+            options: dict[str, Any] = {"photometric": "rgb", "metadata": None, "software": None}
+            for n, (level, mpp) in enumerate(zip(levels, um, strict=True)):
+                told = f"Aperio Image Library v11.2.1 \r\n(64x64)|AppMag = 20|MPP = {mpp}"
+                file.write(level, tile=(64, 64), description=told, **options)
+                if not n:
+                    file.write(level[:64, :64].copy(), description=told, **options)
+
+    return write
+
+
 def micrometres(sy: float, sx: float, y: float, x: float) -> tuple[float, ...]:
     """Return the transform where the centre of pixel 0 lies at (y, x)."""
     return (sx, 0.0, x - sx / 2, 0.0, sy, y - sy / 2)
@@ -278,6 +369,19 @@ def micrometres(sy: float, sx: float, y: float, x: float) -> tuple[float, ...]:
 
 FOV = [[("scale", [0.5, 0.25]), ("translation", [1000.0, 2000.0])]]
 """A field of view, whose pixels are twice as high as wide."""
+
+PLANE = {
+    "axes": "YX",
+    "PhysicalSizeX": 0.25,
+    "PhysicalSizeY": 0.5,
+    "Plane": {
+        "PositionX": [2.0],
+        "PositionXUnit": ["mm"],
+        "PositionY": [1000.0],
+        "PositionYUnit": ["\u00b5m"],
+    },
+}
+"""The same of OME's metadata in a TIFF."""
 
 GDAL: dict[str, Any] = {"needs": "rasterio"}
 LEVEL = {"level": 1}
@@ -322,6 +426,8 @@ FILES = (
     Placed("wld.png", beside(picture(spot()), ".wld"), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("world.tif", beside(picture(spot()), ".tfw"), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("pam.png", pam, spot(), UTM, "EPSG:32632", **GDAL),
+    Placed("table.tif", by_table, spot(), UTM, "EPSG", **GDAL),
+    Placed("arcgis.png", by_arcgis, spot(), UTM, **GDAL),
     # The same raster through GDAL, and what its numbers mean.
     Placed("map.vrt", virtual(spot()), spot(), UTM, "EPSG:32632", **GDAL),
     Placed("turned.vrt", virtual(255 - spot(), photometric="miniswhite"), spot(), **ON_MAP),
@@ -332,7 +438,20 @@ FILES = (
     Placed("planes.tif", raster(colours(), **TILED, interleave="band"), colours(), **ON_MAP),
     Placed("bgr.tif", coloured(colours()[..., ::-1]), colours()[..., ::-1], **ON_MAP),
     # TIFFs in other orders, pages and kinds of numbers.
-    Placed("thumbnail.tif", after_thumbnail, colours()),
+    Placed("thumbnail.tif", after_thumbnail(), colours()),
+    Placed(
+        "thumbnail0.tif", after_thumbnail(40, 10), colours(), **ON_MAP, by_gdal="GTIFF_DIR:2:{}"
+    ),
+    Placed(
+        "thumbnail1.tif", after_thumbnail(None, 10), colours(), **ON_MAP, by_gdal="GTIFF_DIR:2:{}"
+    ),
+    Placed(
+        "plane.ome.tif",
+        tiff(spot(), metadata=PLANE),
+        spot(),
+        micrometres(0.5, 0.25, 1000, 2000),
+        "image, in micrometer",
+    ),
     Placed("behind.tif", one_page(planes()), colours()),
     Placed("xyc.tif", in_order("XYC"), colours()),
     Placed("cxy.tif", in_order("CXY"), colours()),
@@ -345,6 +464,30 @@ FILES = (
     Placed("well.zarr/A/1/0", ome_zarr([spot()], FOV), spot(), *FOV_PLACE),
     # Levels that are rounded down, padded to chunks, or of no whole factor.
     Placed("rounded.tif", pyramid([black(193, 257), spot()]), spot(), options=LEVEL, step=2.0),
+    # What is declared is rounded, and the sizes tell what it stood for.
+    Placed(
+        "dpi.tif",
+        per_inch([black(768 >> n, 1024 >> n) for n in range(3)] + [spot()], (300, 150, 75, 37)),
+        spot(),
+        options={"level": 3},
+        step=8.0,
+    ),
+    Placed(
+        "quarters.svs",
+        aperio([np.zeros((216, 288, 3), np.uint8), colours()], (0.25, 0.56)),
+        colours(),
+        um=0.25,
+        options=LEVEL,
+        step=2.25,
+    ),
+    Placed(
+        "rounded.svs",
+        aperio([np.zeros((387, 515, 3), np.uint8), colours()], (0.2522, 1.01)),
+        colours(),
+        um=0.2522,
+        options=LEVEL,
+        step=4.0,
+    ),
     Placed("rounded.ome.tif", pyramid([black(385, 515), spot()], True), **FOURTH),
     Placed(
         "padded.zarr",
@@ -352,6 +495,14 @@ FILES = (
         padded(spot(), 128, 160),
         micrometres(1, 1, 50, 30),
         "image, in micrometer",
+        LEVEL,
+        2.0,
+    ),
+    Placed(
+        "whole.zarr",
+        ome_zarr([black(192, 256), spot()], [[], []], FOV[0]),
+        spot(),
+        *FOV_PLACE,
         LEVEL,
         2.0,
     ),

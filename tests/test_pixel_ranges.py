@@ -66,6 +66,9 @@ EIGHT, SIXTEEN = Preprocessing(scale=1 / 255), Preprocessing(scale=1 / 65535)
         (field("float64", 1), SIXTEEN, "--scale 1 "),
         (field("float32", 1), Preprocessing(mean=(124.0,)), "--scale 255 "),
         (field("float32", 1), Preprocessing(mean=(123.0,), std=(58.0,)), "--scale 255 "),
+        (field("uint8", 1), EIGHT, "--scale 1 "),
+        (field("int16", 1), EIGHT, "--scale 1 "),
+        (field("uint8", 1), Preprocessing(mean=(124.0,)), "--scale 255 "),
         (field("uint8", 255), Preprocessing(**IMAGENET), "--scale 0.00392157 "),
         (field("float32", 255), Preprocessing(**IMAGENET), "--scale 0.00392157 "),
     ],
@@ -158,8 +161,17 @@ def test_what_is_no_number_or_missing_is_not_counted() -> None:
     seen = scan(padded((2, 1)), image).seen
     assert seen is not None
     assert (seen.low, seen.high) == (0, 3)
-    nothing = np.full((40, 30, 3), np.nan, np.float32)
-    assert scan(padded((2, 1)), nothing).seen is None
+
+
+@pytest.mark.parametrize("preprocessing", [None, EIGHT])
+def test_an_image_without_a_number_is_one_warning(preprocessing: Preprocessing | None) -> None:
+    nothing = np.full((64, 80), np.nan, np.float32)
+    assert warned(nothing, preprocessing) == [
+        "no pixel of array that was looked at is a number for the network: they are NaN, infinite, "
+        "or not in the file."
+    ]
+    with pytest.warns(ImageWarning, match="no pixel of array"):
+        assert scan(converted(1), nothing).seen is None
 
 
 @pytest.mark.parametrize("is_masked", [False, True])

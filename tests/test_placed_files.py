@@ -106,7 +106,7 @@ def test_places_are_those_of_gdal(placed: tuple[Placed, Path]) -> None:
     file, path = placed
     if file.needs != "rasterio":
         pytest.skip("GDAL knows nothing of its place")
-    with rasterio.open(path) as held, open_source(path) as source:
+    with rasterio.open(file.by_gdal.format(path)) as held, open_source(path) as source:
         place = source.georeference
         assert place is not None
         assert source.size == (held.height, held.width)
@@ -146,12 +146,14 @@ def test_heatmaps_lie_over_the_image(placed: tuple[Placed, Path], tmp_path: Path
 def ome_transform(file: Placed, axes: Sequence[dict[str, Any]]) -> tuple[float, ...]:
     """Return the transform of OME's coordinates, among which the ground is not.
 
-    A heatmap over a map is in its pixels, the first of which is centred on 0.
+    A heatmap over a map is in its pixels, the first of which is centred on 0, and one over an image
+    with a resolution in micrometres from there.
     """
     if file.crs.startswith("image"):
         assert axes[1]["unit"] in file.crs
         return file.transform
-    return (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+    um = file.um
+    return (um, 0.0, -um / 2, 0.0, um, -um / 2)
 
 
 def test_geotiffs_lie_over_the_image(placed: tuple[Placed, Path], tmp_path: Path) -> None:

@@ -101,17 +101,27 @@ def test_colour_png_of_16_bits_keeps_them(tmp_path):
     check_pixels(open_source(tmp_path / "deep.png"), pixels)
 
 
-def interlaced_png(pixels):
-    """Return a PNG of whole bytes in the seven passes of Adam7."""
+ADAM7 = (
+    *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
+    *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
+)
+
+
+def interlaced_png(pixels, passes=ADAM7, bits=None, colours=()):
+    """Return a PNG in the seven passes of Adam7, or in one, with a palette or transparency."""
     height, width = pixels.shape[:2]
     samples = 1 if pixels.ndim == 2 else pixels.shape[2]
-    bits, colour = pixels.dtype.itemsize * 8, {1: 0, 2: 4, 3: 2, 4: 6}[samples]
+    bits = bits or pixels.dtype.itemsize * 8
+    colour = 3 if b"PLTE" in dict(colours) else {1: 0, 2: 4, 3: 2, 4: 6}[samples]
+
+    def packed_row(row):
+        if bits >= 8:
+            return row.astype(pixels.dtype.newbyteorder(">")).tobytes()
+        return np.packbits(np.unpackbits(row[:, None], axis=1)[:, 8 - bits :].ravel()).tobytes()
+
     rows = b"".join(
-        b"\0" + row.astype(pixels.dtype.newbyteorder(">")).tobytes()
-        for top, left, down, across in (
-            *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
-            *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
-        )
+        b"\0" + packed_row(row)
+        for top, left, down, across in passes
         for row in pixels[top::down, left::across]
         if row.size
     )
@@ -120,9 +130,10 @@ def interlaced_png(pixels):
         checksum = struct.pack(">I", zlib.crc32(kind + held))
         return struct.pack(">I", len(held)) + kind + held + checksum
 
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 1)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, int(passes == ADAM7))
     packed = zlib.compress(rows)
-    parts = [(b"IHDR", header), (b"IDAT", packed[:99]), (b"IDAT", packed[99:]), (b"IEND", b"")]
+    parts = [(b"IHDR", header), *colours]
+    parts += [(b"IDAT", packed[:99]), (b"IDAT", packed[99:]), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
@@ -132,6 +143,38 @@ def test_interlaced_png_has_its_pixels_and_prints_nothing(tmp_path, capfd, dtype
     pixels = noise(*shape, dtype=dtype)
     (tmp_path / "a.png").write_bytes(interlaced_png(pixels))
     check_pixels(open_source(tmp_path / "a.png"), pixels)
+    assert capfd.readouterr() == ("", "")
+
+
+TABLE = (b"PLTE", bytes(range(48)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "bits", "colours", "bands"),
+    [
+        ((37, 53), "uint8", 8, [(b"tRNS", b"\0\1")], 2),
+        ((37, 53), "uint16", 16, [(b"tRNS", b"\0\1")], 2),
+        ((37, 53, 3), "uint8", 8, [(b"tRNS", b"\0\1\0\2\0\3")], 4),
+        ((37, 53, 3), "uint16", 16, [(b"tRNS", b"\0\1\0\2\0\3")], 4),
+        ((37, 53), "uint8", 1, [], 1),
+        ((37, 53), "uint8", 2, [(b"tRNS", b"\0\1")], 2),
+        ((37, 53), "uint8", 4, [], 1),
+        ((37, 53), "uint8", 1, [TABLE], 3),
+        ((37, 53), "uint8", 4, [TABLE, (b"tRNS", bytes(range(9)))], 4),
+        ((1, 3), "uint8", 4, [TABLE], 3),
+    ],
+)
+def test_a_png_is_the_same_plain_and_interlaced(
+    tmp_path, capfd, shape, dtype, bits, colours, bands
+):
+    pixels = noise(*shape, dtype=dtype) & (2**bits - 1)
+    pixels[0, 0] = [1, 2, 3] if len(shape) == 3 else 1
+    for name, passes in (("a", ((0, 0, 1, 1),)), ("b", ADAM7)):
+        data = interlaced_png(pixels, passes, bits, colours)
+        (tmp_path / f"{name}.png").write_bytes(data)
+    plain = open_source(tmp_path / "a.png")
+    assert plain.bands == bands
+    check_pixels(open_source(tmp_path / "b.png"), plain.read((0, shape[0]), (0, shape[1])))
     assert capfd.readouterr() == ("", "")
 
 

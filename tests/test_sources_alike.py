@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from fullconv.errors import ImageError
 from fullconv.sources import fit_channels, open_source
 from fullconv.sources.palettes import reduced
-from placed_files import raster
+from placed_files import UTM, raster
 from test_sources import check_pixels, noise
 
 DEEP = noise(40, 50, dtype=np.uint16)
@@ -132,6 +133,88 @@ def test_colours_that_are_refused_are_refused_through_both(
     for path in both(tmp_path, pixels, options):
         with pytest.raises(ImageError, match=rf"a\.tif {line} fullconv does not read; save it in"):
             open_source(path)
+
+
+def by_hand(path: Path, part: str, kind: str = "Byte", within: str = "") -> Path:
+    """Write a virtual raster that says nothing of what the numbers of its part mean."""
+    source = f"<SourceFilename relativeToVRT='1'>{part}</SourceFilename><SourceBand>1</SourceBand>"
+    tag = "ComplexSource" if within else "SimpleSource"
+    path.write_text(
+        f"<VRTDataset rasterXSize='50' rasterYSize='40'><VRTRasterBand dataType='{kind}' band='1'>"
+        f"<{tag}>{source}{within}</{tag}></VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "kind", "line"),
+    [
+        (noise(40, 50), {"photometric": "miniswhite"}, "Byte", "0 is white"),
+        (DEEP, {"photometric": "miniswhite"}, "UInt16", "0 is white"),
+        (BITS, {"nbits": 1}, "Byte", "numbers have 1 bit"),
+        (noise(40, 50) % 4, {"nbits": 2}, "Byte", "numbers have 2 bits"),
+        (noise(40, 50) % 16, {"nbits": 4}, "Byte", "numbers have 4 bits"),
+        (noise(40, 50), {"colours": COLOURS}, "Byte", "numbers stand for colours"),
+    ],
+)
+def test_a_mosaic_that_does_not_say_what_its_numbers_mean_is_refused(
+    tmp_path: Path, pixels: NDArray[Any], options: dict[str, Any], kind: str, line: str
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    raster(pixels, **{k: v for k, v in options.items() if k != "colours"})(tmp_path / "a.tif")
+    if "colours" in options:
+        with rasterio.open(tmp_path / "a.tif", "r+") as file:
+            file.write_colormap(1, options["colours"])
+    held = "inner.vrt"
+    by_hand(tmp_path / held, "a.tif", kind)
+    for path in (tmp_path / held, by_hand(tmp_path / "a.vrt", held, kind)):
+        with pytest.raises(ImageError, match=rf"vrt does not say that {line} in .*a\.tif, one of"):
+            open_source(path)
+    # What the mosaic itself makes of the numbers is as its maker wants it.
+    own = by_hand(tmp_path / "own.vrt", "a.tif", kind, "<ScaleRatio>1</ScaleRatio>")
+    check_pixels(open_source(own), pixels)
+
+
+def test_a_palette_of_a_picture_is_said_or_refused(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    image = Image.fromarray(noise(40, 50))
+    image.putpalette([part for colour in COLOURS.values() for part in colour[:3]])
+    image.save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"does not say that numbers stand for .*a\.png, one of"):
+        open_source(by_hand(tmp_path / "a.vrt", "a.png"))
+
+
+def test_a_palette_beside_grey_is_one_through_both(tmp_path: Path) -> None:
+    """As rasterio's manual writes it: after the pixels, when the tag says grey already."""
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.shutil import copy
+
+    pixels = noise(40, 50)
+    shape = {"count": 1, "height": 40, "width": 50, "dtype": "uint8", "driver": "GTiff"}
+    shape["transform"] = rasterio.Affine(*UTM)
+    with rasterio.open(tmp_path / "a.tif", "w", **shape) as file:
+        file.write(np.squeeze(pixels), 1)
+        file.write_colormap(1, COLOURS)
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    table = np.array([colour[:3] for colour in COLOURS.values()], np.uint8)
+    for ending in ("tif", "vrt"):
+        check_pixels(open_source(tmp_path / f"a.{ending}"), table[np.squeeze(pixels)])
+
+
+def test_parts_that_lack_blocks_are_refused_through_a_mosaic(tmp_path: Path) -> None:
+    """Alone they are not scanned there; GDAL gives 0."""
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.shutil import copy
+
+    shape = {"count": 1, "height": 64, "width": 64, "dtype": "uint8", "driver": "GTiff"}
+    shape["transform"] = rasterio.Affine(*UTM)
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32, "sparse_ok": True}
+    with rasterio.open(tmp_path / "a.tif", "w", **shape, **tiles) as file:
+        file.write(noise(32, 64).reshape(32, 64), 1, window=((0, 32), (0, 64)))
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    assert open_source(tmp_path / "a.tif").lacks_pixels
+    with pytest.raises(ImageError, match=r"say that 2 of 4 blocks were never written in .*a\.tif"):
+        open_source(tmp_path / "a.vrt")
 
 
 def test_inverted_grey_of_several_bands_is_never_read_as_it_is_not(tmp_path: Path) -> None:

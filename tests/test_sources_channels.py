@@ -95,16 +95,60 @@ def test_fluorescence_is_refused_by_its_names(tmp_path: Path, name: str, count: 
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("names", [["Blue", "green", "R"], ["Channel 0", "Channel:0:1", ""]])
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["Blue", "green", "R"], [BLUE, GREEN, RED]),
+        (["Channel 0", "Channel:0:1", ""], [RED, GREEN, BLUE]),
+        (["blue ", "Green", "RED"], None),
+    ],
+)
 def test_channels_that_ome_calls_colours_are_rgb(
-    tmp_path: Path, name: str, names: list[str]
+    tmp_path: Path, name: str, names: list[str], numbers: Any
 ) -> None:
     pixels = bands_of(names)
-    WRITERS[name](tmp_path / name, pixels, names, [BLUE, GREEN, RED])
+    WRITERS[name](tmp_path / name, pixels, names, numbers)
     source = open_source(tmp_path / name)
-    check_pixels(fit_channels(source, 3), pixels[..., ::-1])
-    grey = np.asarray(Image.fromarray(np.ascontiguousarray(pixels[..., ::-1])).convert("L"))
-    check_pixels(fit_channels(source, 1), grey)
+    rgb = np.ascontiguousarray(pixels if "Channel 0" in names else pixels[..., ::-1])
+    check_pixels(fit_channels(source, 3), rgb)
+    check_pixels(fit_channels(source, 1), np.asarray(Image.fromarray(rgb).convert("L")))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["450", "550", "650"], [BLUE, GREEN, RED]),
+        (["650", "550", "450"], [RED, GREEN, BLUE]),
+        (["ch00", "ch01", "ch02"], [BLUE, GREEN, RED]),
+        (["", "", ""], [BLUE, GREEN, RED]),
+    ],
+)
+def test_fluorescence_without_names_is_no_picture(
+    tmp_path: Path, name: str, names: list[str], numbers: Any
+) -> None:
+    """Blue comes first where light is filtered, and in no picture."""
+    pixels = bands_of(names)
+    WRITERS[name](tmp_path / name, pixels, names, numbers)
+    source = open_source(tmp_path / name)
+    assert [channel.colour for channel in source.channels] == [""] * 3
+    check_pixels(fit_channels(source, 3), pixels)
+    with pytest.raises(InputError, match=r"has 3 bands .* choose 1 of the bands"):
+        fit_channels(source, 1)
+
+
+@pytest.mark.parametrize("ending", ["tif", "vrt"])
+def test_bands_that_are_described_as_colours_reach_an_rgb_model_as_rgb(
+    tmp_path: Path, ending: str
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.shutil import copy
+
+    raster(PIXELS, photometric="minisblack")(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.descriptions = ("Blue", "Green", "Red", "NIR")
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    check_pixels(fit_channels(open_source(tmp_path / f"a.{ending}"), 3), PIXELS[..., 2::-1])
 
 
 def test_colours_of_ome_are_those_of_the_pixels_only_where_names_do_not_differ() -> None:

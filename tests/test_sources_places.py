@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import tifffile
 from PIL import Image
 
 from fullconv.errors import ImageWarning, InputError
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source, sidecars
-from placed_files import UTM, beside, by_points, picture, raster, spot
+from placed_files import UTM, after_thumbnail, beside, by_points, by_table, picture, raster, spot
 from test_cli_scan import call
 from test_placed_files import converted, mean_of
 
@@ -90,6 +92,60 @@ def test_a_place_of_a_format_that_gdal_does_not_read_is_said_to_be_lost(tmp_path
     )
 
 
+def test_the_place_of_another_page_is_said_to_be_lost(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    after_thumbnail(40, None)(tmp_path / "a.tif")
+    source = open_source(tmp_path / "a.tif")
+    assert source.georeference is None
+    assert source.facts.remarks == (
+        f"{tmp_path / 'a.tif'} lies on the ground by GeoTIFF tags of its first page alone, not "
+        f"used here: page 2 is read.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("plane", "line"),
+    [
+        ({}, "lies at x 2000, y 1000 by its OME metadata, not used here: 'reference frame' is no"),
+        (
+            {"PositionXUnit": ["mm"], "PositionYUnit": ["pixel"]},
+            "lies at x 2000, y 1000 by its OME",
+        ),
+    ],
+)
+def test_a_position_of_no_known_unit_is_said_to_be_lost(
+    tmp_path: Path, plane: dict[str, list[str]], line: str
+) -> None:
+    known = {"PositionX": [2000.0], "PositionY": [1000.0]}
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    for size in (sizes, {}):
+        metadata = {"axes": "YX", **size, "Plane": known | plane}
+        tifffile.imwrite(tmp_path / "a.ome.tif", spot(), metadata=metadata)
+        source = open_source(tmp_path / "a.ome.tif")
+        assert source.georeference is None
+        (said,) = source.facts.remarks
+        assert line in said if size else said.endswith("not used here: its pixels have no size.")
+
+
+def test_a_position_by_the_tags_of_a_tiff_is_said_to_be_lost(tmp_path: Path) -> None:
+    tags = [(286, 5, 1, (3, 2), True), (287, 5, 1, (1, 4), True)]
+    options: dict[str, Any] = {"resolution": (150, 150), "resolutionunit": 2, "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", spot(), extratags=tags, **options)
+    assert open_source(tmp_path / "a.tif").facts.remarks == (
+        f"{tmp_path / 'a.tif'} lies 1.5 and 0.25 inches from a corner by its tags XPosition and "
+        f"YPosition, which fullconv does not use.",
+    )
+
+
+def test_a_table_that_places_no_image_is_no_place(tmp_path: Path) -> None:
+    picture(spot())(tmp_path / "a.png")
+    (tmp_path / "a.tab").write_text("!table\n!version 300\nDefinition Table\n  Type NATIVE\n")
+    assert open_source(tmp_path / "a.png").facts.remarks == ()
+    by_table(tmp_path / "a.png")
+    (line,) = open_source(tmp_path / "a.png").facts.remarks
+    assert "lies on the ground by its a.tab, not used here: " in line
+
+
 def test_control_points_that_do_not_fit_say_by_how_much(tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     places = [(0, 0), (0, 100), (100, 0), (100, 100)]
@@ -142,6 +198,21 @@ def test_an_image_that_was_moved_on_the_ground_is_another_run(tmp_path: Path) ->
     (tmp_path / "a.pgw").write_text("1\n0\n0\n-1\n5\n5\n")
     with pytest.raises(InputError, match="another run: the image where it lay before;"):
         scan(converted(1), tmp_path / "a.png", tmp_path / "heat.tif")
+
+
+@pytest.mark.parametrize("out", ["heat.tif", "heat.zarr"])
+def test_verify_says_that_an_image_was_moved_on_the_ground(tmp_path: Path, out: str) -> None:
+    pytest.importorskip("rasterio")
+    beside(picture(spot()), ".pgw")(tmp_path / "a.png")
+    onnx.save(mean_of(1), tmp_path / "model.onnx")
+    named = str(tmp_path / "model.onnx"), str(tmp_path / "a.png"), "-o", str(tmp_path / out)
+    assert call("scan", *named).exit_code == 0
+    line = f"note     {tmp_path / 'a.png'} does not lie where it lay when it was scanned"
+    assert line not in call("verify", str(tmp_path / out)).stdout
+    (tmp_path / "a.pgw").write_text("1\n0\n0\n-1\n5\n5\n")
+    result = call("verify", str(tmp_path / out))
+    assert result.exit_code == 0
+    assert result.stdout.count(line) == 1
 
 
 def test_what_is_lost_is_said_once_by_every_verb(tmp_path: Path, without_geo: None) -> None:

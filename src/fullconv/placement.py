@@ -108,8 +108,22 @@ def epsg(wkt: str) -> str | None:
     return None if code is None else code[1]
 
 
+def local_system(wkt: str) -> tuple[str, float] | None:
+    """Return the name of a local (engineering) system, and the micrometres of its unit; else None.
+
+    GDAL gives units of its own names back as "unknown", so only their lengths in metres tell.
+    """
+    name = re.match(r'\s*(?:LOCAL_CS|ENGCRS|ENGINEERINGCRS)\["([^"]*)"', wkt)
+    metres = re.findall(r'UNIT\["[^"]*",\s*([0-9.eE+-]+)', wkt)
+    return (name[1], float(metres[0]) * 1e6) if name and metres else None
+
+
 NOWHERE: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """The transform that keeps pixels."""
+
+
+LOCAL = "image, in "
+"""How the names of systems begin in which an image file places itself."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +186,14 @@ class Space:
     @property
     def georeference(self) -> Georeference | None:
         """The same for programs for maps; None where the image is not placed."""
-        if not self.is_placed:
-            return None
+        return self.as_georeference() if self.is_placed else None
+
+    def as_georeference(self) -> Georeference:
+        """Return the same for programs for maps, wherever the image begins."""
         (sy, sx), (y, x) = self.scale, (self.at(0, 0), self.at(0, 1))
         # An engineering coordinate system (WKT 1, LOCAL_CS): its unit is counted in metres.
         system = ""
         if self.unit_um is not None:
             unit = f'UNIT["{self.unit}",{self.unit_um / 1e6!r}]'
-            system = f'LOCAL_CS["image, in {self.unit}",{unit}]'
+            system = f'LOCAL_CS["{LOCAL}{self.unit}",{unit}]'
         return Georeference((sx, 0.0, x, 0.0, sy, y), system)

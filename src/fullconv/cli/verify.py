@@ -19,11 +19,14 @@ from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair, of_image
 from fullconv.judging import ANOTHER_IMAGE
 from fullconv.names import from_text
+from fullconv.placement import Space
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import verify_prepared
 
 if TYPE_CHECKING:
     from fullconv.scanning.damage import Damage
+    from fullconv.scanning.heatmap import Heatmap
+    from fullconv.sources import Source
 
 HEATMAPS = (".zarr", ".tif", ".tiff")
 """Endings of heatmaps, none of which is one of models."""
@@ -190,17 +193,37 @@ def _of_heatmap(
             proof = verify_heatmap(heatmap, classifier, source, windows, seed=seed)
             asked = heatmap.metadata.get("asked") or {}
             is_same = source.fingerprint() == asked.get("pixels")
+            has_moved = _has_moved(heatmap, source)
     if proof is None:
         raise InputError(f"verify {path}: no window of this heatmap was scanned.")
     if not is_same and (heatmap.checksums is not None or not proof.passed):
         note(f"{described['path']} is not what was scanned: another image, or changed", as_json)
         # A picture that the user names may be the same in another file.
         proof = replace(proof, of=ANOTHER_IMAGE, passed=proof.passed and image is not None)
+    elif has_moved:
+        note(
+            f"{described['path']} does not lie where it lay when it was scanned, and where the "
+            f"heatmap lies; scan it again with --overwrite to place it anew",
+            as_json,
+        )
     if as_json:
         print_json({"heatmap": str(path), "image": described["path"]} | proof.as_dict())
     else:
         click.echo(str(proof))
     return proof.passed
+
+
+def _has_moved(heatmap: Heatmap, image: Source) -> bool:
+    """Whether an image lies elsewhere than its heatmap says: in the world, or a level in it."""
+    held = heatmap.metadata.get("space")
+    space = None if held is None else Space.parse(held)
+    if "space" not in heatmap.metadata:  # of an earlier version
+        space = image.facts.space
+    return (heatmap.georeference, heatmap.placement, space) != (
+        image.georeference,
+        image.placement,
+        image.facts.space,
+    )
 
 
 def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:

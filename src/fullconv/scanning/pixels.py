@@ -164,7 +164,10 @@ def made_for(preprocessing: Preprocessing | None) -> int | None:
 def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None) -> str | None:
     """Return the line that says that pixels cannot be what the model was trained on."""
     if seen is None:
-        return None
+        return (
+            f"no pixel of {image.name} that was looked at is a number for the network: they are "
+            f"NaN, infinite, or not in the file."
+        )
     name, reach, full = image.name, max(-seen.least, seen.most), made_for(preprocessing)
     if seen.least == seen.most == 0 or seen.low == seen.high == 0:
         return f"all pixels of {name} are 0 as the network sees them{_where(seen)}."
@@ -183,6 +186,8 @@ def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None
         return deep
     is_far = reach > FAR * full
     is_dim = reach * DIM <= full if is_real else reach <= 255 and full >= DEEP
+    # Whole numbers up to 1 are single bits or labels; a dark photo has more of them.
+    is_dim = is_dim or (reach <= 1 and full >= 255)
     if not is_far and not is_dim:
         return None
     assert preprocessing is not None, "made for something"

@@ -12,8 +12,10 @@ COLOURS = ("red", "green", "blue")
 RGB_NUMBERS = {(255, 0, 0): "red", (0, 255, 0): "green", (0, 0, 255): "blue"}
 """The numbers by which OME metadata calls a channel by one of the three colours."""
 
-NO_NAME = re.compile(r"(channel|chan|ch|c|band|image)?([\s:_-]*\d+)*", re.IGNORECASE)
-"""Names that programs give to channels about which nothing is known."""
+NO_NAME = re.compile(
+    r"(channel|chan|ch|c|band|image)?[\s:_-]*(\d{1,2}([\s:_-]+\d{1,2})*)?", re.IGNORECASE
+)
+"""Names that programs give to channels about which nothing is known; 450 is a wavelength."""
 
 WORDS = {"red": ("red", "r"), "green": ("green", "g"), "blue": ("blue", "b")}
 
@@ -57,7 +59,24 @@ def of_gdal(colours: Sequence[str], names: Sequence[str | None]) -> Channels:
     """Return what bands are by GDAL's names of colour interpretations, and their descriptions."""
     known = {"gray": "grey"} | {word: word for word in (*COLOURS, "alpha")}
     found = [known.get(colour.lower(), "") for colour in colours]
-    return tuple(Channel(name or "", colour) for name, colour in zip(names, found, strict=True))
+    return by_name(
+        tuple(Channel(name or "", colour) for name, colour in zip(names, found, strict=True))
+    )
+
+
+def by_name(channels: Channels) -> Channels:
+    """Return channels with the colours that their names say, where nothing else says any.
+
+    That is where one is named red, one green and one blue, in whatever order.
+    """
+    words = [channel.name.strip().lower() for channel in channels]
+    is_told = any(channel.colour in COLOURS for channel in channels)
+    if is_told or any(words.count(colour) != 1 for colour in COLOURS):
+        return channels
+    return tuple(
+        replace(channel, colour=word if word in COLOURS else channel.colour.replace("grey", ""))
+        for channel, word in zip(channels, words, strict=True)
+    )
 
 
 def of_gdal_xml(root: Element, channels: Channels) -> Channels:
@@ -91,17 +110,19 @@ def _told(channel: Channel, role: str, text: str) -> Channel:
 def of_ome(named: Iterable[tuple[str, tuple[int, int, int] | None]], is_8_bit: bool) -> Channels:
     """Return what channels are by their names and colours in OME metadata.
 
-    Colours are also how fluorescence is shown, with blue for DAPI. So they are colours of the
-    pixels only where the names are those of colours too, or three 8-bit channels have no names of
-    their own.
+    Colours are also how fluorescence is shown, with blue for DAPI, by rising wavelength. So they
+    are colours of the pixels only where the names are those of colours too, or three 8-bit channels
+    have no names of their own, and are red, green and blue in this order.
     """
     held = [(name.strip(), RGB_NUMBERS.get(numbers or (0, 0, 0), "")) for name, numbers in named]
     colours = [colour for _, colour in held if colour]
     is_rgb = sorted(colours) == sorted(COLOURS)
     are_words = all(name.lower() in WORDS[colour] for name, colour in held if colour)
-    are_nameless = len(held) == 3 and is_8_bit and all(NO_NAME.fullmatch(name) for name, _ in held)
+    are_nameless = all(NO_NAME.fullmatch(name) for name, _ in held) and is_8_bit
+    are_nameless = are_nameless and tuple(colour for _, colour in held) == COLOURS
     is_meant = is_rgb and (are_words or are_nameless)
-    return tuple(Channel(name, colour if is_meant else "") for name, colour in held)
+    found = tuple(Channel(name, colour if is_meant else "") for name, colour in held)
+    return found if colours else by_name(found)
 
 
 def rgb_places(channels: Channels) -> tuple[int, int, int] | None:

@@ -28,7 +28,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Opening:
     Attributes
     ----------
     place : Path or str
-        A file, or the text of a checked virtual raster.
+        A file, GDAL's name of a page in it, or the text of a checked virtual raster.
     driver : str
         The only driver that may open it.
     level : int
@@ -118,6 +118,10 @@ class Opening:
         # That a raster has no place on the ground is no reason to warn of anything here.
         with quiet(NotGeoreferencedWarning):
             return rasterio.open(place, driver=self.driver, **chosen)
+
+    def of_page(self, offset: int) -> Opening:
+        """Return how a page of a TIFF is opened, by where its directory begins in the file."""
+        return replace(self, place=f"GTIFF_DIR:off:{offset}:{os.path.abspath(self.place)}")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:

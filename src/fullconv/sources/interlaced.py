@@ -1,4 +1,7 @@
-"""Interlaced PNGs of 16 bits: Pillow drops 8 of them, and libpng complains of them on stderr."""
+"""Interlaced PNGs: libpng complains of them on stderr, and Pillow reads them in its own way.
+
+It drops 8 bits of 16, and gives no band for a colour that is transparent.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ PASSES = (
 )
 """First row and column, and their steps, of each part of the picture (PNG, "Adam7")."""
 
-SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel by the colour type in the header."""
 
 
@@ -28,7 +31,7 @@ def is_interlaced(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> NDArray[Any]:
-    """Return the pixels of an interlaced PNG of 16 bits, ``(H, W)`` or ``(H, W, samples)``.
+    """Return the pixels of an interlaced PNG, ``(H, W)`` or ``(H, W, samples)``.
 
     Every pass is a smaller picture of the same kind, and is decoded as one.
     """
@@ -36,7 +39,8 @@ def decode(data: bytes) -> NDArray[Any]:
 
     chunks = list(_chunks(data))
     width, height, depth, colour, *others, _ = struct.unpack(">IIBBBBB", chunks[0][1])
-    row_bytes = depth // 8 * SAMPLES[colour]
+    bits = depth * SAMPLES[colour]
+    colours = b"".join(_chunk(kind, held) for kind, held in chunks if kind in (b"PLTE", b"tRNS"))
     encoded = b"".join(held for kind, held in chunks if kind == b"IDAT")
     rows = zlib.decompressobj()
     pixels: NDArray[Any] | None = None
@@ -44,10 +48,11 @@ def decode(data: bytes) -> NDArray[Any]:
         size = -(-(height - top) // down), -(-(width - left) // across)
         if min(size) < 1:
             continue
-        wanted = size[0] * (1 + size[1] * row_bytes)
+        wanted = size[0] * (1 + -(-size[1] * bits // 8))
         part, encoded = _inflated(rows, encoded, wanted)
         header = struct.pack(">IIBBBBB", size[1], size[0], depth, colour, *others, 0)
-        whole = SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(part, 0))
+        whole = SIGNATURE + _chunk(b"IHDR", header) + colours
+        whole += _chunk(b"IDAT", zlib.compress(part, 0))
         decoded = imagecodecs.png_decode(whole + _chunk(b"IEND", b""))
         if pixels is None:
             pixels = np.empty((height, width, *decoded.shape[2:]), decoded.dtype)

@@ -14,7 +14,8 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.placement import Placement, Space
 from fullconv.sources.colours import Channels, of_ome
-from fullconv.sources.pyramid import um_of
+from fullconv.sources.lengths import um_of, unknown
+from fullconv.sources.pyramid import placement_by_size
 from fullconv.sources.trouble import damaged
 
 IMAGE_AXES = ("y", "x")
@@ -101,18 +102,22 @@ class OmeImage:
             named.append((str(one.get("label") or ""), numbers))
         return of_ome(named, is_8_bit)
 
-    def places(self) -> tuple[Space | None, tuple[Placement, ...]]:
+    def places(self, sizes: Sequence[Pair]) -> tuple[Space | None, tuple[Placement, ...]]:
         """Return the coordinates of the first level, and where all levels lie in it.
 
         Coordinates are those of the centre of a pixel (OME-NGFF 0.4 and 0.5, "multiscales"): the
         transformations of a level come first, then those of all. Levels that all begin at the same
         coordinate say nothing of where they begin: they are means of blocks of pixels, whose edges
-        meet, and their writers have left the half pixel out.
+        meet, and their writers have left the half pixel out. A level without a scale of its own
+        has that of the first, times the factor that the ``sizes`` ``(H, W)`` of both give.
         """
         levels = self.image["datasets"]
         if not any("coordinateTransformations" in held for held in (*levels, self.image)):
             return None, ()
-        found = [self._transform(level) for level in levels]
+        found = [
+            self._transform(level, placement_by_size(sizes[0], size).scale if all(size) else (1, 1))
+            for level, size in zip(levels, sizes, strict=True)
+        ]
         scales, begins = (np.array([one[part] for one in found]) for part in (0, 1))
         if not ((scales > 0) & np.isfinite(scales) & np.isfinite(begins)).all():
             raise damaged(self.name, f"it has pixels of the size {scales.min():g}")
@@ -135,12 +140,21 @@ class OmeImage:
         told = [one for held in holders for one in held.get("coordinateTransformations", [])]
         kinds = sorted({str(one.get("type")) for one in told} - {*FOLLOWED, "identity"})
         line = f"{self.name} is placed by {', '.join(kinds)}, which fullconv does not follow"
-        return (f"{line}; it follows scales and translations.",) if kinds else ()
+        units = dict.fromkeys(self._units())
+        return (
+            *((f"{line}; it follows scales and translations.",) if kinds else ()),
+            *(line for unit in units for line in unknown(self.name, unit)),
+        )
 
-    def _transform(self, level: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _transform(
+        self, level: Mapping[str, Any], factor: Sequence[float]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return scale and translation of a level along rows and columns."""
         names = self._named
         scale, begin = np.ones(len(names)), np.zeros(len(names))
+        if not _has_scale(level):
+            scale = _scale_of(self.image["datasets"][0], len(names))
+            scale[[names.index(name) for name in IMAGE_AXES]] *= factor
         for holder in (level, self.image):
             for transform in holder.get("coordinateTransformations", []):
                 kind = transform.get("type")
@@ -154,20 +168,38 @@ class OmeImage:
         places = [names.index(name) for name in IMAGE_AXES]
         return scale[places], begin[places]
 
-    def _unit(self) -> tuple[str, tuple[NDArray[Any], float | None]]:
-        """Return the unit, by what numbers of each axis are multiplied, and its micrometres."""
+    def _units(self) -> list[str]:
+        """Return the units of rows and columns; empty where they have none."""
         named = {
             axis["name"]: str(axis.get("unit") or "")
             for axis in self.image.get("axes", [])
             if isinstance(axis, dict)
         }
-        units = [named.get(name, "") for name in IMAGE_AXES]
+        return [named.get(name, "") for name in IMAGE_AXES]
+
+    def _unit(self) -> tuple[str, tuple[NDArray[Any], float | None]]:
+        """Return the unit, by what numbers of each axis are multiplied, and its micrometres."""
+        units = self._units()
         um = [um_of(unit) for unit in units]
         if units[0] == units[1]:
             return units[0], (np.ones(2), um[0])
         if None in um:
             return "", (np.ones(2), None)
         return "micrometer", (np.array(um, float), 1.0)
+
+
+def _has_scale(level: Mapping[str, Any]) -> bool:
+    told = level.get("coordinateTransformations", [])
+    return any(one.get("type") == "scale" for one in told)
+
+
+def _scale_of(level: Mapping[str, Any], axes: int) -> NDArray[Any]:
+    """Return the scales of a level alone, along all axes."""
+    scale = np.ones(axes)
+    for one in level.get("coordinateTransformations", []):
+        if one.get("type") == "scale":
+            scale = scale * np.asarray(one["scale"], float)
+    return scale
 
 
 def _colour(channel: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,12 +16,13 @@ from fullconv.geometry import Pair
 from fullconv.sources import interlaced
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
-from fullconv.sources.colours import of_picture
+from fullconv.sources.colours import GREY, of_picture
 from fullconv.sources.contents import Contents, contents_of, contents_of_bytes, signature_of
 from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
+from fullconv.sources.palettes import reduced
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import find_place
-from fullconv.sources.source import Facts
+from fullconv.sources.source import Facts, Source
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, quiet, reading
 
 FORMATS = (
@@ -41,6 +43,14 @@ class PictureSource(ArraySource):
     def __init__(self, path: Path, first: Contents, pixels: NDArray[Any], facts: Facts) -> None:
         super().__init__(str(path), pixels, facts)
         self._path, self._first = path, first
+
+    def numbers(self) -> Source:
+        with reading(self.name), quiet():
+            held = numbers_of(self._path)
+        if held is None or held.shape != self.size:
+            return self
+        facts = replace(self.facts, channels=GREY)
+        return PictureSource(self._path, self.first_contents(), held[:, :, None], facts)
 
     def files(self) -> list[Path]:
         return [self._path]
@@ -186,13 +196,29 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
         pixels = imagecodecs.jpeg_decode(data)
     elif kind == "PNG" and not interlaced.is_interlaced(data):
         pixels = imagecodecs.png_decode(png_pixels(data))
-    elif kind == "PNG" and data[24] == 16:
+    elif kind == "PNG":
         pixels = interlaced.decode(data)
     elif kind == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         pixels = imagecodecs.jpeg2k_decode(data)
     else:
         return _by_pillow(image)
     return pixels
+
+
+def numbers_of(path: Path) -> NDArray[Any] | None:
+    """Return the numbers ``(H, W)`` of a picture with a palette of colours; None of another."""
+    with open(path, "rb") as file:
+        kind = picture_format(file.read(64))
+        if kind not in FORMATS:
+            return None
+        file.seek(0)
+        with open_header(file, kind) as image:
+            if image.mode not in ("P", "PA"):
+                return None
+            image.load()
+            palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+            numbers = image if image.mode == "P" else image.getchannel("P")
+            return None if reduced(palette).shape[1] == 1 else np.asarray(numbers)
 
 
 def _by_pillow(image: Image.Image) -> NDArray[Any]:

@@ -17,22 +17,6 @@ from fullconv.sources.source import Facts, Resolution, Source
 NEAR = 0.01
 """Resolutions that differ by less are the same: slides are labelled no better than that."""
 
-UM = {"nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
-"""Micrometres in the units that formats name, after `um_of` has brought them to short names."""
-
-# The micro sign and the Greek letter are two characters that look the same.
-_SHORT = {"\u00b5m": "um", "\u03bcm": "um", "micron": "um"}
-
-
-def um_of(unit: str) -> float | None:
-    """Return the micrometres in a unit of length, by its name or sign; None if it is not one."""
-    name = unit.strip().lower().replace("meter", "metre").removesuffix("s")
-    for long, short in (("nano", "nm"), ("micro", "um"), ("milli", "mm"), ("centi", "cm")):
-        if name == f"{long}metre":
-            name = short
-    name = "m" if name == "metre" else name
-    return UM.get(_SHORT.get(name, name))
-
 
 @dataclass(frozen=True)
 class Pyramid:
@@ -58,6 +42,8 @@ class Pyramid:
         What is to be said of the file, in one line each.
     close : callable
         Lets go of the file, where no level is opened.
+    nodata : float or None
+        As in `Facts`.
     """
 
     name: str
@@ -69,6 +55,7 @@ class Pyramid:
     channels: Channels = ()
     remarks: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if not self.placements and all(min(size) > 0 for size in self.sizes):
@@ -103,6 +90,7 @@ class Pyramid:
             self.channels,
             self.remarks,
             (level, len(self.sizes)),
+            self.nodata,
         )
         return self.open_level(level, facts)
 

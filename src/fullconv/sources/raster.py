@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
 from fullconv.placement import Georeference
+from fullconv.sources.colours import GREY
 from fullconv.sources.contents import NO_PIXELS, files_below
 from fullconv.sources.gdal import (
     WITH_HEADER,
@@ -92,6 +93,15 @@ class RasterSource(Source):
         self.close()
         return chosen
 
+    def numbers(self) -> Source:
+        if not self._meaning.has_colours:
+            return self
+        facts = replace(self.facts, channels=GREY)
+        meaning = replace(self._meaning, table=None, channels=GREY)
+        return RasterSource(
+            *(self._path, self._opening, self._parts, [1], meaning, self.size, self.block, facts)
+        )
+
     def files(self) -> list[Path]:
         return raster_files(self._path, self._parts)
 
@@ -129,9 +139,14 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
     return files
 
 
-def place_of(path: Path) -> Place:
-    """Return where a file lies on the ground; nowhere where no driver that may read it knows it."""
+def place_of(path: Path, offset: int | None = None) -> Place:
+    """Return where a file lies on the ground; nowhere where no driver that may read it knows it.
+
+    ``offset`` is where in a TIFF the directory of a page begins; the first page lies there else.
+    """
     opening = find_opening(path)
+    if opening is not None and offset is not None:
+        opening = opening.of_page(offset)
     return Place() if opening is None else _place_beside(path, opening)
 
 
@@ -158,8 +173,9 @@ def open_raster(path: Path) -> Pyramid:
                 raise ImageError(
                     f"{name} holds several rasters and no image of its own; save the one to scan."
                 )
-            check_parts(name, parts)
             meaning, count = Meaning.of(dataset), dataset.count
+            nodata = dataset.nodata
+            check_parts(name, parts, meaning, str(opening.place))
             if meaning.stored.kind not in "buif":
                 raise ImageError(
                     f"{name} holds {meaning.stored}, which cannot be read as pixels; save it with "
@@ -192,6 +208,7 @@ def open_raster(path: Path) -> Pyramid:
         georeference=place.georeference,
         channels=meaning.channels,
         remarks=place.remarks,
+        nodata=meaning.nodata(nodata),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,16 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.sources.colours import GREY, RGB, Channels, of_gdal
+from fullconv.sources.gdal import TIFF_STARTS, RasterioError, find_opening
 from fullconv.sources.palettes import Table, look_up, reduced, slope
-from fullconv.sources.tiff_pixels import GREY_INVERTED
+from fullconv.sources.tiff_pixels import GREY_INVERTED, as_stored, finish
 from fullconv.sources.trouble import UnreadableKindError
 
-PARTS = 64
-"""Of a mosaic of more files, the first so many are looked at."""
+PARTS = 1024
+"""Of a mosaic of more files, the first so many are looked at: a second's work."""
+
+CHANGING = re.compile(r"(<|lt;)(ColorTableComponent|LUT|ScaleRatio|ScaleOffset|Exponent)\b")
+"""What in a virtual raster, or in one that it holds, makes other numbers of those of its parts."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,18 @@ class Meaning:
         return cls(stored, channels)
 
     @property
+    def has_colours(self) -> bool:
+        """Whether there is a palette that is no ramp of grey."""
+        return self.table is not None and self.table.shape[1] == 3
+
+    def nodata(self, told: float | None) -> float | None:
+        """Return GDAL's number for pixels that hold nothing as that of pixels, or of a palette."""
+        held = None if told is None else as_stored(told, self.stored)
+        if held is None:
+            return None
+        return float(held if self.has_colours else self.pixels(held[None, None, None])[0, 0, 0])
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of the pixels."""
         return np.dtype(np.uint8) if self.table is not None else self.stored
@@ -78,31 +96,104 @@ class Meaning:
         return numbers if self.factor == 1 else numbers * np.uint8(self.factor)
 
 
-def check_parts(name: str, parts: Sequence[Path]) -> None:
-    """Refuse a mosaic of TIFFs that would be refused alone, for GDAL does not tell their colours.
+def check_parts(name: str, parts: Sequence[Path], meaning: Meaning, text: str) -> None:
+    """Refuse a mosaic of which the pixels would not be those of its parts alone.
+
+    GDAL does not tell it what the numbers of its parts mean, unless its own text says so, and gives
+    0 where a part holds nothing.
+
+    Parameters
+    ----------
+    name : str
+    parts : sequence of Path
+    meaning : Meaning
+        Of the numbers of the mosaic.
+    text : str
+        Of the mosaic; where it makes others of the numbers, what they mean is its own affair.
 
     Raises
     ------
     UnreadableKindError
-        With the name of the first such file.
+        With the name of the first such part.
     """
+    is_plain = CHANGING.search(text) is None
+    for part in parts[:PARTS]:
+        if part.suffix.lower() == ".vrt":
+            continue  # its own parts are among these
+        why = _tiff_alone(part, meaning, is_plain) if _is_tiff(part) else None
+        if why is None and is_plain and not _is_tiff(part):
+            why = _raster_alone(part, meaning)
+        if why is not None:
+            raise UnreadableKindError(
+                f"{name} does not say that {why} in {part}, one of its parts; give that file "
+                f"itself, or make both anew."
+            )
+
+
+def _is_tiff(path: Path) -> bool:
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(4) in TIFF_STARTS
+    return False
+
+
+def _tiff_alone(part: Path, meaning: Meaning, is_plain: bool) -> str | None:
+    """Return what a mosaic does not say of a TIFF in it; None where the pixels are the same."""
     from fullconv.sources.tiff import check_colours
 
-    for part in parts[:PARTS]:
-        try:
-            with tifffile.TiffFile(part, _multifile=False) as tiff:
-                page: Any = tiff.pages.first
-                check_colours(str(part), page)
-                is_turned = page.photometric == GREY_INVERTED and page.samplesperpixel > 1
-        except ImageError:
-            raise
-        except (OSError, ValueError, tifffile.TiffFileError):
-            continue  # reading its pixels says what is wrong with it
-        if is_turned:
-            raise UnreadableKindError(
-                f"{name} does not say that 0 is white in {part}, one of its parts; give the "
-                f"TIFF itself, or save it with black as 0."
-            )
+    try:
+        with tifffile.TiffFile(part, _multifile=False) as tiff:
+            page: Any = tiff.pages.first
+            check_colours(str(part), page)
+            if page.dtype is None:
+                return None
+            lacks = page.databytecounts.count(0)
+            alone = finish(page, _numbers(page.dtype, page.bitspersample))
+    except ImageError:
+        raise
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return None  # reading its pixels says what is wrong with it
+    if lacks:
+        return f"{lacks} of {len(page.databytecounts)} blocks were never written"
+    if not is_plain or _are_same(alone, meaning, _numbers(page.dtype, page.bitspersample)):
+        return None
+    if page.photometric == GREY_INVERTED:
+        return "0 is white"
+    if page.bitspersample < 8:
+        return f"numbers have {page.bitspersample} bit{'s' * (page.bitspersample > 1)}"
+    return "numbers stand for colours"
+
+
+def _raster_alone(part: Path, meaning: Meaning) -> str | None:
+    """Return the same of another raster."""
+    opening = find_opening(part)
+    if opening is None:
+        return None
+    with suppress(RasterioError), opening.opened() as dataset:
+        own = Meaning.of(dataset)
+        numbers = _numbers(own.stored, own.stored.itemsize * 8)
+        if not _are_same(own.pixels(numbers), meaning, numbers):
+            return "numbers stand for colours"
+    return None
+
+
+def _numbers(dtype: np.dtype[Any], bits: int) -> NDArray[Any]:
+    """Return some of the numbers that so many bits hold, as a column of pixels."""
+    if dtype.kind not in "bu":
+        return np.zeros((1, 1, 1), dtype)
+    most = min(2**bits, 2**32) - 1
+    held = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    return np.linspace(0, most, min(most + 1, 4096)).astype(held)[:, None, None]
+
+
+def _are_same(alone: NDArray[Any], meaning: Meaning, numbers: NDArray[Any]) -> bool:
+    """Whether numbers mean the same in a mosaic as they do alone."""
+    if meaning.stored.kind != "u" or numbers.max() > np.iinfo(meaning.stored).max:
+        return np.array_equal(alone, numbers)
+    given = meaning.pixels(numbers.astype(meaning.stored))
+    # Palettes of 16 bits are brought to 8 in two ways, which differ by 1 at most.
+    return given.shape == alone.shape and bool(
+        np.abs(given.astype(np.int64) - alone.astype(np.int64)).max() <= 1
+    )
 
 
 def _colours(dataset: Any) -> Table | None:

@@ -16,8 +16,11 @@ from fullconv.sources.trouble import check_text
 PAM_BYTES = 1 << 20
 """So much of a file beside an image is looked through for a place."""
 
-PAM_PLACES = (b"<SRS", b"<GeoTransform", b"<GCPList", b'domain="RPC"')
-"""What in GDAL's .aux.xml says where an image lies; most of them hold statistics alone."""
+PAM_PLACES = (b"<SRS", b"<GeoTransform", b"<GCPList", b'domain="RPC"', b"GeodataXform")
+"""What in GDAL's or ArcGIS's .aux.xml says where an image lies; most hold statistics alone."""
+
+TAB_PLACES = (b'type "raster"',)
+"""What in a table of MapInfo (.tab), in small letters, says that it places an image."""
 
 STILL_NS = 2_000_000_000
 """A folder that has not changed for so long is not looked through again until it does."""
@@ -40,7 +43,7 @@ class Place:
     remarks: tuple[str, ...] = ()
 
 
-def find_place(path: Path, tags: str = "") -> Place:
+def find_place(path: Path, tags: str = "", offset: int | None = None) -> Place:
     """Return where a picture or TIFF lies by what GDAL finds in it and beside it.
 
     Parameters
@@ -48,6 +51,8 @@ def find_place(path: Path, tags: str = "") -> Place:
     path : Path
     tags : str
         What in the file itself says so; empty where nothing does.
+    offset : int, optional
+        Where in a TIFF the directory of the page begins, if it is not the first.
     """
     found = [*([tags] if tags else []), *(file.name for file in placing(path))]
     if not found:
@@ -57,7 +62,7 @@ def find_place(path: Path, tags: str = "") -> Place:
         from fullconv.sources.raster import place_of
     except MissingExtraError as error:
         return Place(None, (f"{told}: {error}",))
-    place = place_of(path)
+    place = place_of(path, offset)
     if place.georeference is None and not place.remarks:
         return Place(None, (f"{told}: GDAL finds no place there, or does not read such files.",))
     return place
@@ -72,10 +77,18 @@ def placing(path: Path) -> Iterator[Path]:
         If one of them is no text.
     """
     for file in _placing(path):
+        if file.suffix.lower() == ".tab" and not _holds(file, TAB_PLACES):
+            continue  # some other table
         check_text(file)
-        is_pam = file.name.endswith(".aux.xml")
-        if not is_pam or any(word in file.read_bytes()[:PAM_BYTES] for word in PAM_PLACES):
+        if not file.name.endswith(".aux.xml") or _holds(file, PAM_PLACES):
             yield file
+
+
+def _holds(path: Path, words: tuple[bytes, ...]) -> bool:
+    with path.open("rb") as file:
+        held = file.read(PAM_BYTES)
+    held = held.lower() if words is TAB_PLACES else held
+    return any(word in held for word in words)
 
 
 def pam_of(path: Path) -> bytes | None:
@@ -102,7 +115,7 @@ def _placing(path: Path) -> Iterator[Path]:
     worlds_of_it = (path.with_suffix(name) for name in names)
     yield from (file for file in worlds_of_it if file.name in there and file != path)
     others = [path.with_name(f"{path.name}.aux.xml"), path.with_suffix(".aux.xml")]
-    others += [path.with_name(path.stem + name) for name in RPC_ENDINGS]
+    others += [path.with_name(path.stem + name) for name in (*RPC_ENDINGS, ".tab", ".TAB")]
     yield from (file for file in others if file.name in there)
 
 

@@ -43,6 +43,8 @@ class Facts:
         Which level is read, and how many there are.
     remarks : tuple of str
         What is to be said of the file before its pixels are used, in one line each.
+    nodata : float or None
+        The number of pixels that hold nothing, as `Source.numbers` has them.
     """
 
     original_size: Pair
@@ -52,6 +54,7 @@ class Facts:
     channels: Channels = ()
     remarks: tuple[str, ...] = ()
     level: Pair = (0, 1)
+    nodata: float | None = None
 
     @classmethod
     def of_size(cls, size: Pair) -> Facts:
@@ -169,6 +172,13 @@ class Source(Closing, ABC):
     @abstractmethod
     def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
         """Read a rectangle that lies inside the image."""
+
+    def numbers(self) -> Source:
+        """Return a source of the numbers of a palette in place of its colours; else this one.
+
+        Who opens it closes it, too.
+        """
+        return self
 
     def files(self) -> list[Path]:
         """Return the files that hold the pixels now, those that others refer to among them."""

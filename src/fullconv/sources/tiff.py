@@ -11,15 +11,22 @@ import tifffile
 
 from fullconv.errors import ImageError, first_line
 from fullconv.geometry import Pair
-from fullconv.placement import Space
 from fullconv.sources.encoded import JPEG_XR
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.sidecars import find_place
+from fullconv.sources.sidecars import Place, find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
 from fullconv.sources.tiff_channels import channels_of
-from fullconv.sources.tiff_pixels import GREY, GREY_INVERTED, JPEG, PALETTE, RGB, YCBCR
-from fullconv.sources.tiff_resolution import resolution
+from fullconv.sources.tiff_pixels import (
+    GREY,
+    GREY_INVERTED,
+    JPEG,
+    PALETTE,
+    RGB,
+    YCBCR,
+    nodata_of,
+)
+from fullconv.sources.tiff_resolution import space_of
 from fullconv.sources.tiff_series import Level, main_series
 from fullconv.sources.tiff_slides import background_of, openers_of, placements_of
 from fullconv.sources.trouble import (
@@ -61,9 +68,10 @@ def open_tiff(path: Path) -> Pyramid:
         openers = openers_of(tiff, path, levels, plain)
         placements = placements_of(tiff, levels)
         page: Any = levels[0].series.keyframe
-        um = resolution(tiff, page)
+        space, said = space_of(name, tiff, page)
         channels = channels_of(tiff, path, page, levels[0].bands)
-        place = find_place(path, _ground_tags(page))
+        place = _place_of(path, tiff, levels[0])
+        nodata = nodata_of(page)
 
     def open_level(level: int, facts: Facts) -> Source:
         return openers[level](facts)
@@ -72,11 +80,12 @@ def open_tiff(path: Path) -> Pyramid:
         name,
         sizes,
         open_level,
-        um and Space.of_resolution(um),
+        space,
         place.georeference,
         placements,
         channels=channels,
-        remarks=place.remarks,
+        remarks=(*place.remarks, *said),
+        nodata=nodata,
     )
 
 
@@ -179,6 +188,19 @@ def check_colours(name: str, page: TiffPage) -> None:
         )
     if page.photometric == PALETTE and (page.samplesperpixel > 1 or page.colormap is None):
         raise damaged(name, "its palette is missing or does not fit")
+
+
+def _place_of(path: Path, tiff: Any, level: Level) -> Place:
+    """Return where the page that is read lies, which need not be the first of the file."""
+    read: Any = next(iter(level.pages), None) or level.series.keyframe
+    page, first = read.aspage(), tiff.pages.first
+    if page.offset == first.offset:
+        return find_place(path, _ground_tags(page))
+    place = find_place(path, _ground_tags(page), page.offset)
+    if place.georeference is None and not place.remarks and _ground_tags(first):
+        line = f"{path} lies on the ground by {_ground_tags(first)} of its first page alone"
+        return Place(None, (f"{line}, not used here: page {page.index + 1} is read.",))
+    return place
 
 
 def _ground_tags(page: Any) -> str:

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 
 from fullconv.geometry import Pair
 from fullconv.sources.blocks import Blocked
+from fullconv.sources.colours import GREY as GREY_BAND
 from fullconv.sources.encoded import check_encoded
 from fullconv.sources.source import Facts, Source
-from fullconv.sources.tiff_pixels import bands_of, finish, is_plain_jpeg, jpeg_samples, pixels_dtype
+from fullconv.sources.tiff_pixels import (
+    bands_of,
+    finish,
+    has_colours,
+    is_plain_jpeg,
+    jpeg_samples,
+    pixels_dtype,
+)
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged, reading
 from fullconv.system.reading import PositionedFile
 
@@ -63,6 +71,8 @@ class Layout:
         Each gives ``samples`` samples of every pixel.
     background : int or None
         What tiles show that were never written, where the scanner's maker says so.
+    keeps_numbers : bool
+        Whether numbers of a palette stay what they are.
     """
 
     page: TiffPage
@@ -70,6 +80,7 @@ class Layout:
     samples: int
     layers: tuple[Layer, ...]
     background: int | None = None
+    keeps_numbers: bool = False
 
     @property
     def size(self) -> Pair:
@@ -117,8 +128,10 @@ class TiffSource(Blocked):
         with reading(str(path)):
             self._file = PositionedFile(path)  # closed by close()
             self._finished = weakref.finalize(self, self._file.close)
-        bands = len(layout.layers) * bands_of(layout.page, layout.samples)
-        dtype = pixels_dtype(layout.page)
+        bands, dtype = bands_of(layout.page, layout.samples), pixels_dtype(layout.page)
+        if layout.keeps_numbers:
+            bands, dtype = layout.samples, np.dtype(np.uint16)
+        bands *= len(layout.layers)
         super().__init__(str(path), size, bands, dtype, block=layout.block, facts=facts)
         # Tiles in a row of the page, which may be wider than what is shown of it.
         self._across = ceil(layout.size[1] / layout.stored[1])
@@ -160,7 +173,8 @@ class TiffSource(Blocked):
             background = self._layout.background
             nodata = np.array(page.nodata if background is None else background)
             pixels = np.full(shape, nodata.astype(page.dtype))
-        return finish(page, pixels[: shape[0], : shape[1]])
+        pixels = pixels[: shape[0], : shape[1]]
+        return pixels.astype(np.uint16) if self._layout.keeps_numbers else finish(page, pixels)
 
     def _rows(self, layer: Layer, top: int, bottom: int) -> NDArray[Any] | None:
         if not layer.counts[0]:
@@ -206,6 +220,12 @@ class TiffSource(Blocked):
         self.close()
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         return chosen
+
+    def numbers(self) -> Source:
+        if not has_colours(self._layout.page):
+            return self
+        kept = replace(self._layout, keeps_numbers=True)
+        return TiffSource(self._path, kept, self.size, replace(self.facts, channels=GREY_BAND))
 
     def files(self) -> list[Path]:
         return [self._path]

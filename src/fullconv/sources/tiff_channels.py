@@ -14,12 +14,13 @@ from fullconv.sources.colours import (
     RGB,
     Channel,
     Channels,
+    by_name,
     of_gdal_xml,
     of_ome,
     of_pam_xml,
 )
 from fullconv.sources.sidecars import pam_of
-from fullconv.sources.tiff_pixels import PALETTE, YCBCR, palette
+from fullconv.sources.tiff_pixels import PALETTE, YCBCR, palette, photometric_of
 from fullconv.sources.tiff_pixels import RGB as PHOTOMETRIC_RGB
 from fullconv.sources.xml import read_xml
 
@@ -61,12 +62,12 @@ def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Chann
         return (
             tuple(replace(samples[0], name=named.name) for named in _named(tiff, 1, page)) or GREY
         )
-    return samples
+    return by_name(samples)
 
 
 def _of_page(page: TiffPage) -> Channels:
     """Return what the samples of one page are."""
-    if page.photometric == PALETTE:
+    if photometric_of(page) == PALETTE:
         return RGB if palette(page).shape[1] == 3 else GREY
     colours = RGB if page.photometric in (PHOTOMETRIC_RGB, YCBCR) else GREY
     more = page.samplesperpixel - len(colours)
@@ -86,7 +87,7 @@ def _named(tiff: TiffFile, count: int, page: TiffPage) -> Channels:
             return of_ome(named, page.bitspersample == 8)
     labels: Any = (tiff.imagej_metadata or {}).get("Labels")
     if isinstance(labels, list) and len(labels) == count:
-        return tuple(Channel(" ".join(str(label).split())) for label in labels)
+        return by_name(tuple(Channel(" ".join(str(label).split())) for label in labels))
     return (Channel(),) * count if count > 1 else ()
 
 

@@ -16,20 +16,63 @@ GREY_INVERTED, GREY, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 """Values of the tag PhotometricInterpretation (TIFF 6.0, section 8) that are read."""
 
 
+GDAL_NODATA = 42113
+
 JPEG = (6, 7)
 """Compressions, old-style and new."""
 
 
+def photometric_of(page: TiffPage) -> int:
+    """Return what the numbers of a page are, with palettes of grey pages, as GDAL reads them.
+
+    GDAL writes the palette that comes after the pixels, and leaves the tag that says grey.
+    """
+    held = int(page.photometric)
+    is_palette = (
+        held in (GREY, GREY_INVERTED)
+        and page.samplesperpixel == 1
+        and page.colormap is not None
+        and np.dtype(page.dtype).kind in "bu"
+    )
+    return PALETTE if is_palette else held
+
+
+def has_colours(page: TiffPage) -> bool:
+    """Whether a page has a palette that is no ramp of grey."""
+    return photometric_of(page) == PALETTE and palette(page).shape[1] == 3
+
+
+def as_stored(number: float, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return a number as pixels hold it; None where they cannot."""
+    with np.errstate(all="ignore"):
+        held = np.array(number).astype(dtype)
+    return held if dtype.kind == "f" or float(held) == number else None
+
+
+def nodata_of(page: TiffPage) -> float | None:
+    """Return the number of pixels that hold nothing, by GDAL's tag 42113; None without one.
+
+    It is a pixel's, as it is read, but of a palette with colours the number itself.
+    """
+    try:
+        held = as_stored(float(page.tags.valueof(GDAL_NODATA)), np.dtype(page.dtype))
+    except (TypeError, ValueError):
+        return None
+    if held is None:
+        return None
+    return float(held if has_colours(page) else finish(page, held[None, None, None])[0, 0, 0])
+
+
 def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
     """Return the dtype of pixels as they are read: bits and palettes become 8-bit numbers."""
-    if page.photometric == PALETTE or page.bitspersample < 8:
+    if photometric_of(page) == PALETTE or page.bitspersample < 8:
         return np.dtype(np.uint8)
     return np.dtype(page.dtype).newbyteorder("=")
 
 
 def bands_of(page: TiffPage, samples: int) -> int:
     """Return how many bands become of the samples that are stored together."""
-    return palette(page).shape[1] if page.photometric == PALETTE else samples
+    return palette(page).shape[1] if photometric_of(page) == PALETTE else samples
 
 
 def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -38,7 +81,7 @@ def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
     Grey of 1, 2 or 4 bits is spread over 0 to 255; where 0 means white, grey is inverted; numbers
     of a palette become its colours, in 8 bits, or grey where it is but a ramp of grey.
     """
-    if page.photometric == PALETTE:
+    if photometric_of(page) == PALETTE:
         return look_up(palette(page), pixels[:, :, 0])
     bits = page.bitspersample
     if bits < 8:

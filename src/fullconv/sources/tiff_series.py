@@ -18,7 +18,7 @@ from fullconv.sources.picture import PictureSource
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layout, TiffSource
 from fullconv.sources.tiff_numbers import NumbersSource, ordered
-from fullconv.sources.tiff_pixels import PALETTE
+from fullconv.sources.tiff_pixels import PALETTE, photometric_of
 from fullconv.sources.trouble import (
     UnreadableKindError,
     check_whole,
@@ -148,7 +148,10 @@ class Level:
         key: Any = self.series.keyframe
         layout = layout_of(self.name, key, [key])
         shape = self.series.shape
-        if key.photometric == PALETTE and self.lengths.get("C", 1) * self.lengths.get("S", 1) > 1:
+        if (
+            photometric_of(key) == PALETTE
+            and self.lengths.get("C", 1) * self.lengths.get("S", 1) > 1
+        ):
             raise UnreadableKindError(f"{self.name} has a palette for several bands; save as RGB.")
         offset = self.series.dataoffset
         if offset is not None and key.bitspersample in (8, 16, 32, 64):

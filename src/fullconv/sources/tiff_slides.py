@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,12 @@ from fullconv.geometry import Pair
 from fullconv.placement import Placement
 from fullconv.sources.pyramid import placement_by_size
 from fullconv.sources.source import Facts, Source
-from fullconv.sources.tiff_resolution import of_aperio, philips_spacings, spacing_of_tags
+from fullconv.sources.tiff_resolution import (
+    Spacing,
+    aperio_spacing,
+    philips_spacings,
+    spacing_of_tags,
+)
 from fullconv.sources.trouble import reading
 
 if TYPE_CHECKING:
@@ -20,6 +26,12 @@ if TYPE_CHECKING:
     from fullconv.sources.tiff_series import Level
 
 WHITE = 255
+
+MOST_BELOW = 10
+"""Factors are looked for among fractions of at most this denominator: 4, 3/2, 9/4."""
+
+MOST_TRIED = 1000
+"""So many numerators are tried of one denominator."""
 
 
 def background_of(tiff: TiffFile) -> int | None:
@@ -31,7 +43,9 @@ def placements_of(tiff: TiffFile, levels: Sequence[Level]) -> tuple[Placement, .
     """Return where levels lie by the resolution that each declares; none where they do not.
 
     Philips' sizes do not tell it, for levels are filled up to whole tiles. Others are believed
-    where their sizes fit: many programs write the resolution of the first level into all.
+    where their sizes fit: many programs write the resolution of the first level into all. What is
+    declared is rounded, and pyramids are made by simple factors: the simplest is taken that would
+    be rounded so, and gives the sizes.
     """
     spacings = philips_spacings(tiff)
     is_philips = len(spacings) == len(levels)
@@ -41,27 +55,50 @@ def placements_of(tiff: TiffFile, levels: Sequence[Level]) -> tuple[Placement, .
         return ()
     found = []
     for level, spacing in zip(levels, declared, strict=True):
-        factor = spacing and (spacing[0] / first[0], spacing[1] / first[1])
-        if factor and (is_philips or _fits(levels[0].size, level, factor)):
+        fill = _fill(level)
+        factor = spacing and _declared(first, spacing, levels[0].size, level.size, fill)
+        if factor and (is_philips or _fits(levels[0].size, level.size, factor, fill)):
             found.append(Placement(factor, (0.0, 0.0)))
         else:
             found.append(placement_by_size(levels[0].size, level.size))
     return tuple(found)
 
 
-def _spacing(tiff: TiffFile, level: Level) -> tuple[float, float] | None:
+def _spacing(tiff: TiffFile, level: Level) -> Spacing | None:
     """Return the length of a level's pixels, in whatever unit, where its page says so."""
     page: Any = level.series.keyframe
-    return of_aperio(page.description) if tiff.is_svs else spacing_of_tags(page)
+    return aperio_spacing(page.description) if tiff.is_svs else spacing_of_tags(page)
 
 
-def _fits(size: Pair, level: Level, factor: tuple[float, float]) -> bool:
-    """Whether a level is as large as its resolution says: rounded, or filled up to whole tiles."""
+def _declared(
+    first: Spacing, own: Spacing, size: Pair, level: Pair, fill: Pair
+) -> tuple[float, float]:
+    """Return the factor of a level, (row, column), by the lengths of pixels that are declared."""
+    told = own.y / first.y, own.x / first.x
+    apart = (1 + first.rounding) * (1 + own.rounding)
+    least, most = max(told) / apart, min(told) * apart
+    if least > most:
+        return told  # not alike along both axes
+    for fills in ((1, 1), fill):
+        for below in range(1, MOST_BELOW + 1 if fills == (1, 1) else 2):
+            above = range(max(1, ceil(least * below)), floor(most * below) + 1)[:MOST_TRIED]
+            middle = (told[0] + told[1]) / 2 * below
+            for n in sorted(above, key=lambda n: (n & (n - 1) != 0, abs(n - middle))):
+                if _fits(size, level, (n / below, n / below), fills):
+                    return n / below, n / below
+    return told
+
+
+def _fill(level: Level) -> Pair:
     page: Any = level.series.keyframe
-    fill = (page.tilelength, page.tilewidth) if page.is_tiled else (1, 1)
+    return (page.tilelength, page.tilewidth) if page.is_tiled else (1, 1)
+
+
+def _fits(size: Pair, level: Pair, factor: tuple[float, float], fill: Pair) -> bool:
+    """Whether a level is as large as its factor says: rounded, or filled up to whole tiles."""
     return all(
         n / f - 1 < m < n / f + max(1, tile)
-        for n, m, f, tile in zip(size, level.size, factor, fill, strict=True)
+        for n, m, f, tile in zip(size, level, factor, fill, strict=True)
     )
 
 

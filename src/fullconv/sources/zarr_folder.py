@@ -107,7 +107,7 @@ def open_zarr(path: Path) -> Pyramid:
             _check(name, array, axes)
             files.limits[place.strip("/")] = limit_of(name, array)
         sizes = tuple(axes.size(array.shape) for array in arrays)
-        space, placements = image.places() if image else (None, ())
+        space, placements = image.places(sizes) if image else (None, ())
         remarks = image.remarks if image else ()
         channels = image.channels(arrays[0].dtype == np.uint8) if image else ()
 
