@@ -34,7 +34,7 @@ class Layers(Values):
             x = self._function(F.pad, x, (left, right, top, bottom))
         padding = (top, left) if symmetric else (0, 0)
         moves = operation.stride, padding, operation.dilation, operation.groups
-        if any(n is not None and n not in self.graph.constants for n in (weight_name, bias_name)):
+        if self._computed(node):
             weight, bias = self._value(weight_name), self._value(bias_name)
             return self._function(F.conv2d, x, weight, bias, *moves)
         whole, cuts = self.graph.constants[weight_name or ""].uncut()
@@ -83,9 +83,13 @@ class Layers(Values):
 
     @writes(TransposedConvolution)
     def write_transposed_convolution(self, operation: TransposedConvolution, node: Node) -> FxNode:
+        (top, _), (left, _) = operation.padding
+        if self._computed(node):
+            extra, groups, dilation = operation.output_padding, operation.groups, operation.dilation
+            moves = operation.stride, (top, left), extra, groups, dilation
+            return self._function(F.conv_transpose2d, *self._inputs(node), *moves)
         weight, bias = (self._constant(name) for name in node.inputs[1:3])
         assert weight is not None
-        (top, _), (left, _) = operation.padding
         module = nn.ConvTranspose2d(
             weight.shape[0],
             weight.shape[1] * operation.groups,
@@ -102,14 +106,18 @@ class Layers(Values):
 
     @writes(Linear)
     def write_linear(self, operation: Linear, node: Node) -> FxNode:
-        if any(n is not None and n not in self.graph.constants for n in node.inputs[1:3]):
-            x, weight, bias = self._inputs(node)
-            return self._function(F.linear, x, weight, bias)
+        if self._computed(node):
+            return self._function(F.linear, *self._inputs(node))
         weight_, bias_ = (self._constant(name) for name in node.inputs[1:3])
         assert weight_ is not None
         outputs, inputs = weight_.shape
         module = nn.Linear(inputs, outputs, bias_ is not None, device="meta")
         return self._parametrized(node, self._value(node.inputs[0]), module, weight_, bias_)
+
+    def _computed(self, node: Node) -> bool:
+        """Whether weight or bias are computed, so that no module can hold them."""
+        names = node.inputs[1:3]
+        return any(name is not None and name not in self.graph.constants for name in names)
 
     def _parametrized(
         self,
