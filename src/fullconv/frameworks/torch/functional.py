@@ -41,6 +41,12 @@ def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> T
     return overwrite(x.clone(), *arguments)
 
 
+def entry(x: Tensor, axis: int, index: Tensor) -> Tensor:
+    """Return one entry along an axis, which is gone; ``index`` is a tensor of one number."""
+    counted = torch.where(index < 0, index + x.shape[axis], index)
+    return x.index_select(axis, counted.reshape(1)).squeeze(axis)
+
+
 def for_each_window(x: Tensor, image: Tensor, window: Pair, step: Pair) -> Tensor:
     """Repeat a parameter for every window: ``(windows, *shape)``."""
     return x.expand(window_count(image, window, step), *x.shape)
