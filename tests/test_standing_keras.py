@@ -83,8 +83,6 @@ LAST: dict[str, Callable[[Any], Any]] = {
     "DepthwiseConv": lambda y: ops.depthwise_conv(y, np.ones((2, 2, 3, 1), np.float32)),
     "MaxPool": lambda y: ops.max_pool(y, (2, 2)),
     "AveragePool": lambda y: ops.average_pool(y, (2, 2)),
-    "AdaptiveMaxPool": lambda y: ops.adaptive_max_pool(y, (2, 2)),
-    "AdaptiveAveragePool": lambda y: ops.adaptive_average_pool(y, (2, 2)),
     "Resize": lambda y: ops.image.resize(y, (5, 5)),
     "RGBToGrayscale": ops.image.rgb_to_grayscale,
     "ExtractPatches": lambda y: ops.image.extract_patches(y, 2),
@@ -95,8 +93,11 @@ LAST: dict[str, Callable[[Any], Any]] = {
     )(layers.Flatten()(y)),
 }
 
-ALIKE = {"SeparableConv", "ConvTranspose", "DepthToSpace", "SpaceToDepth", "Fold", "Unfold"}
-"""Listed operations that others stand for."""
+ALIKE = {
+    "AdaptiveAveragePool", "AdaptiveMaxPool", "ConvTranspose", "DepthToSpace", "Fold",
+    "SeparableConv", "SpaceToDepth", "Unfold",
+}  # fmt: skip
+"""Listed operations that others stand for, or of which Keras itself does not know the size."""
 
 
 def snake(name: str) -> str:

@@ -23,10 +23,13 @@ from fullconv.verification import arrays
 CONTRASTS = (0.1, 1.0, 10.0)
 """Random pixels cover so many times the range of what the classifier is given, image by image."""
 
-PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),))
+BYTES = 255.0
+"""One contrast more where nothing says that range: it may be that of bytes."""
+
+PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),), ((3, 0),))
 """For each contrast the windows that are compared, (image, column): two of them side by side."""
 
-ALONE = (((0, 0),), ((1, 0),), ((2, 0),))
+ALONE = (((0, 0),), ((1, 0),), ((2, 0),), ((3, 0),))
 """As `PLACES`, where each image is one window."""
 
 SPARE = 8
@@ -79,7 +82,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     framework = find(model)
     (h, w), (_, step), exact = fcn.grid.window, fcn.grid.step, fcn.report.exact
     pixels = _pixels(fcn, fcn.shape.two_windows if exact else (h, w))
-    groups = PLACES if exact else ALONE
+    groups = (PLACES if exact else ALONE)[: len(pixels)]
     places = [place for group in groups for place in group]
     crops = [
         framework.images(model, pixels[n : n + 1, :, :, j * step : j * step + w]) for n, j in places
@@ -192,11 +195,12 @@ class _Classifier:
 
 
 def _pixels(fcn: FullyConvolutional, size: Pair, seed: int = 0) -> Any:
-    """Return an image of random pixels for each contrast, ``(3, C, H, W)``."""
-    channels = fcn.shape.channels
-    drawn = np.random.default_rng(seed).random((len(CONTRASTS), channels, *size), np.float32)
-    contrast = np.array(CONTRASTS, np.float32).reshape(-1, 1, 1, 1)
-    whole = not fcn.framework.epsilon(fcn.model)
+    """Return an image of random pixels for each contrast, ``(contrasts, C, H, W)``."""
+    channels, whole = fcn.shape.channels, not fcn.framework.epsilon(fcn.model)
+    known = whole or fcn.preprocessing is not None
+    contrasts = CONTRASTS if known else (*CONTRASTS, BYTES)
+    drawn = np.random.default_rng(seed).random((len(contrasts), channels, *size), np.float32)
+    contrast = np.array(contrasts, np.float32).reshape(-1, 1, 1, 1)
     low, high = np.float32(0), np.float32(255 if whole else 1)
     if fcn.preprocessing is not None:
         ends = np.broadcast_to(np.array([0, 255], np.float32), (channels, 1, 2))
