@@ -126,6 +126,11 @@ EXACTLY: dict[str, Callable[[Any, Tensor], Any]] = {
     "filters from the image": lambda m, x: F.conv2d(
         x[:, :1], m.head(m.conv(x) // 8).view(-1, 1, 2, 2)[:1]
     ).flatten(1),
+    "a row of the weights by place": lambda m, x: m.fc.weight.t()[m.conv(x).argmax() % 60],
+    "a row of the weights from behind": lambda m, x: m.fc.weight.t()[-1 - m.conv(x).argmax()],
+    "a channel by place": lambda m, x: m.conv(x)[:, m.conv(x).sum().long() % 3].flatten(1),
+    "a row of windows by place": lambda m, x: m.conv(x)[0, :, m.conv(x).argmax() % 4],
+    "filters transposed": lambda m, x: F.conv_transpose2d(m.conv(x), m.conv.weight.abs()).amax(1),
     "written into the first image": lambda m, x: _written(m, x),
     "a map without a batch": lambda m, x: m.fc(m.conv(x.squeeze(0)).flatten()),
 }
@@ -151,6 +156,15 @@ NEARLY: dict[str, Callable[[Any, Tensor], Any]] = {
     "layer norm of all": lambda m, x: m.head(F.layer_norm(m.conv(x), (1, *CELLS))),
     "statistics of the batch": lambda m, x: m.head(
         F.batch_norm(m.conv(x), None, None, training=True)
+    ),
+    "group norm of channels in the place of images": lambda m, x: m.head(
+        F.group_norm(m.conv(x).transpose(0, 1), 1).transpose(0, 1)
+    ),
+    "instance norm of channels in the place of images": lambda m, x: m.head(
+        F.instance_norm(m.conv(x).transpose(0, 1)).transpose(0, 1)
+    ),
+    "batch norm of rows in the place of images": lambda m, x: m.head(
+        F.batch_norm(m.conv(x).transpose(0, 2), None, None, training=True).transpose(0, 2)
     ),
     "attention over the batch": lambda m, x: m.fc(
         (m.conv(x).flatten(1) @ m.conv(x).flatten(1).t()).softmax(-1) @ m.conv(x).flatten(1)

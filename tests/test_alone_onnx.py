@@ -172,6 +172,18 @@ NEARLY: dict[str, Callable[[Odd], str | list[str]]] = {
     "standardised": standardised,
     "mean and variance": lambda g: g.head(g.add("MeanVarianceNormalization", g.conv())),
     "statistics of the batch": in_training,
+    "channels in the place of images": lambda g: g.head(
+        g.add(
+            "Transpose",
+            g.add(
+                "InstanceNormalization",
+                g.add("Transpose", g.conv(), perm=[1, 0, 2, 3]),
+                g.number([2]),
+                g.number([1]),
+            ),
+            perm=[1, 0, 2, 3],
+        )
+    ),
 }
 
 

@@ -85,7 +85,7 @@ def test_convert_writes_a_model_that_loads_with_what_it_was_told(folder):
 
 def test_convert_compares_windows_with_their_crops_first(folder):
     result = fullconv_command("convert", "fixed.onnx", "-o", "x.onnx")
-    assert re.search(r"\nchecked  4 windows of random pixels: largest difference", result.stdout)
+    assert re.search(r"\nchecked  [45] windows of random pixels: largest difference", result.stdout)
     for arguments in (["--no-check"], ["--approximate"]):
         result = fullconv_command("convert", "fixed.onnx", "-o", "y.onnx", *arguments)
         assert ("checked" in result.stdout) == (arguments == ["--approximate"])
@@ -99,7 +99,7 @@ def test_convert_writes_nothing_where_scores_differ(folder, monkeypatch):
     assert result.exit_code == 4
     assert result.stderr.startswith(
         "fullconv: error: convert: fixed.onnx gives other scores for crops of random pixels than "
-        "the converted network (by up to 0.5; more than "
+        "the converted network (by up to 0.5"
     )
     assert result.stderr.count("\n") == 1
     assert listing(folder) == before

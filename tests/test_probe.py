@@ -82,10 +82,10 @@ def test_every_conversion_compares_windows_of_random_pixels(make: Any) -> None:
     model = make()
     fcn = fullconv.convert(model.eval() if isinstance(model, nn.Module) else model, WINDOW)
     assert fcn.probe is not None
-    assert (fcn.probe.proof.windows, fcn.probe.proof.passed) == (4, True)
+    assert (fcn.probe.proof.windows, fcn.probe.proof.passed) == (5, True)
     assert not fcn.probe.alike
     assert fcn.report.check.startswith(
-        "checked  4 windows of random pixels: largest difference from their crops "
+        "checked  5 windows of random pixels: largest difference from their crops "
     )
     assert str(fcn.report).splitlines()[-1] == fcn.report.check
     left_out = fullconv.convert(model, WINDOW, check=False)
@@ -96,18 +96,42 @@ def test_every_conversion_compares_windows_of_random_pixels(make: Any) -> None:
 
 
 def test_the_contrasts_are_a_tenth_one_and_ten_times_the_range_of_the_images() -> None:
+    """And that of bytes, where nothing says which range it is."""
     fcn = fullconv.convert(Small().eval(), WINDOW, check=False)
     pixels = probing._pixels(fcn, (40, 40))
-    assert pixels.shape == (3, 2, 40, 40)
-    assert pixels.min(axis=(1, 2, 3)) == pytest.approx([0, 0, 0], abs=0.01)
-    assert pixels.max(axis=(1, 2, 3)) == pytest.approx([0.1, 1, 10], rel=0.01)
+    assert pixels.shape == (4, 2, 40, 40)
+    assert pixels.min(axis=(1, 2, 3)) == pytest.approx([0, 0, 0, 0], abs=0.2)
+    assert pixels.max(axis=(1, 2, 3)) == pytest.approx([0.1, 1, 10, 255], rel=0.01)
     fcn.preprocessing = fullconv.Preprocessing(1 / 255, (0.5, 0.25), (0.5, 0.25))
     pixels = probing._pixels(fcn, (40, 40))
+    assert pixels.shape == (3, 2, 40, 40)
     middle, ranges = np.array([0, 1]), np.array([2, 4])
     for contrast, image in zip((0.1, 1, 10), pixels, strict=True):
         low, high = middle - contrast * ranges / 2, middle + contrast * ranges / 2
         assert image.min(axis=(1, 2)) == pytest.approx(low, abs=0.02 * contrast * 4)
         assert image.max(axis=(1, 2)) == pytest.approx(high, abs=0.02 * contrast * 4)
+
+
+class BehindBytes(nn.Module):
+    """Another network for images with a pixel beyond a threshold, as a fault would have it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x.flatten(1)[:, :4]
+        return torch.where((x > 60).any(), scores * 2, scores)
+
+
+def test_pixels_reach_those_of_bytes_where_nothing_says_their_range(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = BehindBytes().eval()
+    right = fullconv.FullyConvolutional.scores
+    monkeypatch.setattr(
+        fullconv.FullyConvolutional, "scores", lambda fcn, x: right(fcn, x.clamp(max=60))
+    )
+    with pytest.raises(DifferenceError):
+        fullconv.convert(model, WINDOW)
+    ranged = fullconv.Preprocessing(1 / 255)
+    assert fullconv.convert(model, WINDOW, preprocessing=ranged).probe is not None
 
 
 def test_a_wrong_rule_is_found_and_each_window_runs_alone(
@@ -200,7 +224,7 @@ def test_the_approximate_form_is_compared_at_the_native_size() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(126, 4)).eval()
     fcn = fullconv.convert(model, WINDOW, exact=False)
     assert not fcn.report.exact
-    assert fcn.report.check.startswith("checked  3 windows of random pixels: ")
+    assert fcn.report.check.startswith("checked  4 windows of random pixels: ")
 
 
 def test_the_command_line_leaves_the_probe_out_where_it_is_told_to(tmp_path: Any) -> None:
@@ -211,7 +235,7 @@ def test_the_command_line_leaves_the_probe_out_where_it_is_told_to(tmp_path: Any
     assert "unproved the conversion was not compared with crops (--no-check)" in result.stdout
     arguments = ["convert", str(path), "-o", str(out), "--json"]
     record = json.loads(CliRunner().invoke(commands, arguments).stdout)
-    assert record["check"].startswith("checked  4 windows")
+    assert record["check"].startswith("checked  5 windows")
     assert fullconv.load(out).report.check == record["check"]
     for verb in ("verify", "scan", "detect", "bench", "convert"):
         assert "--no-check" in CliRunner().invoke(commands, [verb, "--help"]).output

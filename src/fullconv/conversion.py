@@ -76,8 +76,8 @@ def convert(
         What is done to pixels before the network, to travel with the converted model.
     check : bool
         Compare four windows of random pixels, at contrasts of a tenth, one and ten times the range
-        of what the classifier takes, with their crops, each scored alone. The report says what came
-        of it.
+        of what the classifier takes, with their crops, each scored alone; where nothing says that
+        range, a fifth of the range of bytes. The report says what came of it.
     allow_random : bool
         Convert a classifier that draws random numbers, too. Nothing is then called exact.
 

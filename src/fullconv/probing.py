@@ -25,10 +25,13 @@ from fullconv.wording import extent
 CONTRASTS = (0.1, 1.0, 10.0)
 """Random pixels cover so many times the range of what the classifier is given, image by image."""
 
-PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),))
+BYTES = 255.0
+"""One contrast more where nothing says that range: it may be that of bytes."""
+
+PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),), ((3, 0),))
 """For each contrast the windows that are compared, (image, window): two of them side by side."""
 
-ALONE = (((0, 0),), ((1, 0),), ((2, 0),))
+ALONE = (((0, 0),), ((1, 0),), ((2, 0),), ((3, 0),))
 """As `PLACES`, where each image is one window."""
 
 SPARE = 8
@@ -80,8 +83,8 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     """
     framework = find(model)
     size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
-    groups = PLACES if size != fcn.grid.window else ALONE
     pixels, counts = _pixels(fcn, size), fcn.grid.shape(size)
+    groups = (PLACES if size != fcn.grid.window else ALONE)[: len(pixels)]
     places = [(n, *unraveled(j, counts)) for group in groups for n, j in group]
 
     def crop(pixels: Any, n: int, place: Sequence[int]) -> Any:
@@ -201,12 +204,13 @@ class _Classifier:
 
 
 def _pixels(fcn: FullyConvolutional, size: Sizes, seed: int = 0) -> Any:
-    """Return an image of random pixels for each contrast, ``(3, C, *size)``."""
-    channels = fcn.shape.channels
-    drawn = np.random.default_rng(seed).random((len(CONTRASTS), channels, *size), np.float32)
+    """Return an image of random pixels for each contrast, ``(contrasts, C, *size)``."""
+    channels, whole = fcn.shape.channels, not fcn.framework.epsilon(fcn.model)
+    known = whole or fcn.preprocessing is not None
+    contrasts = CONTRASTS if known else (*CONTRASTS, BYTES)
+    drawn = np.random.default_rng(seed).random((len(contrasts), channels, *size), np.float32)
     ones = (1,) * len(size)
-    contrast = np.array(CONTRASTS, np.float32).reshape(-1, 1, *ones)
-    whole = not fcn.framework.epsilon(fcn.model)
+    contrast = np.array(contrasts, np.float32).reshape(-1, 1, *ones)
     low, high = np.float32(0), np.float32(255 if whole else 1)
     if fcn.preprocessing is not None:
         ends = np.broadcast_to(np.array([0, 255], np.float32), (channels, 1, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, ItemsView
+from collections.abc import Callable, Collection, ItemsView, Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -39,6 +39,10 @@ class Table(Generic[Key, Function]):
             return function
 
         return register
+
+    def __iter__(self) -> Iterator[Key]:
+        """Return all keys that have a function."""
+        return iter(self._functions)
 
     def find(self, key: Key) -> Function | None:
         """Return the function for a key; None where it has none of its own."""

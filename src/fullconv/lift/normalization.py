@@ -56,7 +56,9 @@ def group_normalization(lifting: Lifting, node: Node, operation: GroupNormalizat
         x = x.arranged(grouped.reshape(x.layout.shape))
     except LayoutError as why:
         raise lifting.worded(why) from None
-    _, apart, *others = grouped.axes
+    images, apart, *others = grouped.axes
+    if any(atom.kind is not Kind.BATCH for atom in images):
+        raise EndsSharing("takes features for the images of a batch")
     return _around(lifting, node, x, apart, [a for axis in others for a in axis], operation.epsilon)
 
 

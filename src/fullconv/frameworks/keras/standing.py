@@ -32,6 +32,8 @@ families = Table[str, Family]("a place for its windows")
 FOREIGN = ("TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers of Keras that hold code of another library."""
 
+MIXING = ("MelSpectrogram",)
+"""Layers that mix the images of a batch: it is cut off so far below the loudest of all."""
 
 JOINING = ("Concatenate", "Stack", "TakeAlongAxis")
 """Operations whose operands must be of one length along the first axis."""
@@ -56,6 +58,8 @@ def standing(
     found = family and family(target, tensors, results[0])
     if not found or (type(target).__name__ in JOINING and _arrays(args, kwargs)):
         return None
+    if type(target).__name__ == "Matmul" and not isinstance(args[0], keras.KerasTensor):
+        return None  # an array times the image, whose rows it may mix
     axes, result = found
     return Standing(tuple(axes), (result,) * len(results))
 
@@ -71,7 +75,8 @@ def _is_apart(reader: Reader, layer: Any, args: Any, kwargs: Any) -> bool:
     named = [axis] if isinstance(axis, int) else list(axis or ())
     ranks = [len(x.shape) for x in keras.tree.flatten(args) if isinstance(x, keras.KerasTensor)]
     mixes = any(n % rank == 0 for n in named for rank in ranks if rank)
-    return not mixes and not getattr(layer, "stateful", False) and kind.__name__ not in FOREIGN
+    known = kind.__name__ not in (*FOREIGN, *MIXING)
+    return known and not mixes and not getattr(layer, "stateful", False)
 
 
 def _axes(target: Any) -> list[int]:
@@ -116,7 +121,7 @@ def _last_axes(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, 
     """Take what works on the last axis, or the last two."""
     axis = getattr(target, "axis", -1) % len(result.shape)
     least = 2 if type(target).__name__ in ("Tril", "Triu", "FFT2") else 1
-    return ((0,), 0) if axis and len(tensors[0].shape) > least else None
+    return ((0,) * len(tensors), 0) if axis and len(tensors[0].shape) > least else None
 
 
 @families("Pad")

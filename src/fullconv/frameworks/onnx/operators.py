@@ -30,8 +30,8 @@ POINTWISE = frozenset(
     """.split()
 )
 """Operators that treat every number alike, and need no handler."""
-# Inputs after the first are settings, not operands.
 SETTINGS = frozenset(["Clip"])
+"""Those whose inputs after the first are settings, not operands."""
 
 handles = Table[str, Handler]("a reader", POINTWISE)
 """Filled by `read_maps`, `read_shapes` and `read_numbers`."""
@@ -68,9 +68,14 @@ def read(node: ir.Node, reader: Reader) -> None:
         reader.add(node, Random(node.op_type))
     elif standard and (handler := handles.find(node.op_type)) is not None:
         handler(node, reader)
+    elif standard and node.op_type in SETTINGS:
+        known = all(v is None or reader.constant(v) is not None for v in node.inputs[1:])
+        if known:
+            reader.add(node, Pointwise(node.op_type), (node.inputs[0],))
+        else:
+            reader.opaque(node)  # it takes one number, and windows have one each
     elif standard and node.op_type in POINTWISE:
-        inputs = (node.inputs[0],) if node.op_type in SETTINGS else None
-        reader.add(node, Pointwise(node.op_type), inputs)
+        reader.add(node, Pointwise(node.op_type))
     else:
         reader.opaque(node)
 

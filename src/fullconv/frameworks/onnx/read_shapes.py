@@ -101,8 +101,8 @@ def _gather(node: ir.Node, reader: Reader) -> None:
 @handles("Pad")
 def _pad(node: ir.Node, reader: Reader) -> None:
     shape = reader.shape(node.inputs[0])
-    numbers = reader.constant(node.inputs[1])
-    value = reader.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    settings = [reader.constant(value) for value in node.inputs[1:]]
+    numbers, value, axes = (*settings, None, None)[:3]
     modes: dict[str, PaddingMode] = {
         "constant": "constant",
         "reflect": "reflect",
@@ -110,10 +110,11 @@ def _pad(node: ir.Node, reader: Reader) -> None:
         "wrap": "circular",
     }
     mode = modes.get(node.attributes.get_string("mode", "constant"))
-    axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(len(shape))
-    if numbers is None or mode is None or axes is None or not 3 <= len(shape) <= 5:
+    unknown = [v for v, n in zip(node.inputs[1:], settings, strict=True) if v and n is None]
+    if unknown or numbers is None or mode is None or not 3 <= len(shape) <= 5:
         reader.opaque(node, "Pad")
         return
+    axes = range(len(shape)) if axes is None else axes
     pads = [(0, 0)] * len(shape)
     for place, axis in enumerate(axes):
         pads[int(axis) % len(shape)] = (int(numbers[place]), int(numbers[place + len(axes)]))

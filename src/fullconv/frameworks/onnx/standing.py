@@ -121,7 +121,9 @@ def _matmul(node: ir.Node, reader: Reader) -> Found:
     """Take matrix products: of rows with a parameter, or of batches of matrices."""
     right = 3 if node.op_type == "QLinearMatMul" else 1
     rank = _rank(reader, node.outputs[0])
-    if not reader.is_of_image(node.inputs[right]):
+    held = reader.shape(node.inputs[right])
+    alike = len(held) < max(3, rank) or held[0] == 1
+    if alike and not reader.is_of_image(node.inputs[right]):
         return FIRST if _rank(reader, node.inputs[0]) == rank > 1 else None
     if rank < 3:
         return None
@@ -155,7 +157,9 @@ def _einsum(node: ir.Node, reader: Reader) -> Found:
 
 @families("Resize", "Upsample")
 def _resize(node: ir.Node, reader: Reader) -> Found:
-    """Take what leaves the first axis as long as it is."""
+    """Take what leaves the first axis as long as it is, and cuts nothing out of it."""
+    if node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        return None
     before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
     return FIRST if before[0] == after[0] and len(before) > 1 else None
 
@@ -181,7 +185,8 @@ def _tile(node: ir.Node, reader: Reader) -> Found:
 def _pad(node: ir.Node, reader: Reader) -> Found:
     rank = _rank(reader, node.inputs[0])
     pads = reader.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else range(rank)
+    named = node.inputs[3] if len(node.inputs) > 3 else None
+    axes = range(rank) if named is None else reader.constant(named)
     if pads is None or axes is None or not rank:
         return None
     around = [(pads[i], pads[i + len(axes)]) for i, a in enumerate(axes) if int(a) % rank == 0]
@@ -192,8 +197,9 @@ def _pad(node: ir.Node, reader: Reader) -> Found:
 def _slice(node: ir.Node, reader: Reader) -> Found:
     rank = _rank(reader, node.inputs[0])
     starts = reader.constant(node.inputs[1])
-    axes = reader.constant(node.inputs[3]) if len(node.inputs) > 3 else None
-    if starts is None:
+    named = node.inputs[3] if len(node.inputs) > 3 else None
+    axes = reader.constant(named)
+    if starts is None or (named is not None and axes is None):
         return None
     cut = range(len(starts)) if axes is None else [int(axis) % rank for axis in axes]
     return FIRST if 0 not in cut else None
@@ -204,8 +210,8 @@ def _quantize(node: ir.Node, reader: Reader) -> Found:
     """Take numbers that are scaled alike, or by channels behind the first axis."""
     rank = _rank(reader, node.inputs[0])
     axis = node.attributes.get_int("axis", 1)
-    one = all(value is None or not _rank(reader, value) for value in node.inputs[1:])
-    return FIRST if rank and (one or axis % rank) else None
+    ranks = [_rank(reader, value) for value in node.inputs[1:] if value is not None]
+    return FIRST if rank and (not any(ranks) or (max(ranks) == 1 and axis % rank)) else None
 
 
 @families("OneHot")
@@ -225,7 +231,7 @@ def _recurrent(node: ir.Node, reader: Reader) -> Found:
     """Take ``(steps, N, features)``; of all steps comes ``(steps, directions, N, hidden)``."""
     if node.attributes.get_int("layout", 0):
         return None
-    return (1, None, None, None, None, 1, 1), (2, 1, 1)
+    return (1, None, None, None, 0, 1, 1), (2, 1, 1)
 
 
 @families("Attention")

@@ -1,16 +1,28 @@
-"""Operator sets: models older than the readers are brought to a later one."""
+"""Operator sets: models older than the readers are brought to a later one.
+
+ONNX' own converter does it, but for what it leaves as it is though its meaning has changed.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from fullconv.errors import ModelError, first_line
+from fullconv.frameworks.onnx.sorting import inner_graphs
 
 OLDEST_OPSET = 15
 CURRENT_OPSET = 17
 
+FLATTENED = 13
+"""Before this version Hardmax is over all axes from one on, as Softmax is."""
 
-def current(model: onnx.ModelProto) -> onnx.ModelProto:
+ASYMMETRIC = 11
+"""Before this version Upsample and Resize count cells from the corner of the first one."""
+
+
+def current(model: ModelProto) -> ModelProto:
     """Return a model in an operator set that the readers know.
 
     Raises
@@ -21,23 +33,96 @@ def current(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     if version >= OLDEST_OPSET:
         return model
-    old, model = model, onnx.ModelProto()
+    old, model = model, ModelProto()
     model.CopyFrom(old)
-    for node in model.graph.node:
-        # Left on a reflecting Pad, this attribute survives the conversion and is then invalid.
-        modes = [a.s for a in node.attribute if a.name == "mode"]
-        if node.op_type == "Pad" and modes and modes[0] != b"constant":
-            kept = [a for a in node.attribute if a.name != "value"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
+    _without_idle_numbers(model.graph)
+    if version < FLATTENED:
+        _flatten_hardmax(model.graph)
+    copied = _copied(model.graph) if version < ASYMMETRIC else []
     try:
-        brought: onnx.ModelProto = onnx.version_converter.convert_version(model, CURRENT_OPSET)
+        brought: ModelProto = onnx.version_converter.convert_version(model, CURRENT_OPSET)
     except Exception as error:
         raise ModelError(
             f"convert: the model is written for version {version} of the ONNX operators, and ONNX "
             f"cannot bring it to {CURRENT_OPSET} ({first_line(error)}). Export it again with "
             f"opset_version={CURRENT_OPSET}."
         ) from None
+    _count_from_corners(brought.graph, copied)
     del brought.metadata_props[:]
     brought.metadata_props.extend(model.metadata_props)
     return brought
+
+
+def _without_idle_numbers(graph: GraphProto) -> None:
+    """Drop the number of a Pad that reflects: it survives the conversion and is then invalid."""
+    for node in graph.node:
+        modes = [a.s for a in node.attribute if a.name == "mode"]
+        if node.op_type == "Pad" and modes and modes[0] != b"constant":
+            kept = [a for a in node.attribute if a.name != "value"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+
+
+def _flatten_hardmax(graph: GraphProto) -> None:
+    """Write each Hardmax as one over the last of two axes, between reshapes."""
+    written: list[NodeProto] = []
+    for node in graph.node:
+        for inner in inner_graphs(node):
+            _flatten_hardmax(inner)
+        if node.op_type != "Hardmax" or node.domain:
+            written.append(node)
+            continue
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        (x,), (result,) = node.input, node.output
+        size, flat, chosen = (f"{result}/{part}" for part in ("size", "flat", "chosen"))
+        written += [
+            helper.make_node("Shape", [x], [size]),
+            helper.make_node("Flatten", [x], [flat], axis=axis),
+            helper.make_node("Hardmax", [flat], [chosen], name=node.name, axis=1),
+            helper.make_node("Reshape", [chosen, size], [result]),
+        ]
+    del graph.node[:]
+    graph.node.extend(written)
+
+
+def _copied(graph: GraphProto) -> list[str]:
+    """Return which cell each Upsample and Resize copies, in order.
+
+    ONNX Runtime's: the one before, and the one behind where it makes a map smaller.
+
+    Raises
+    ------
+    ModelError
+        If that differs between two axes, which later versions cannot say.
+    """
+    numbers = {w.name: onnx.numpy_helper.to_array(w) for w in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            numbers[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+    found = []
+    for node in graph.node:
+        if node.op_type not in ("Upsample", "Resize") or node.domain:
+            continue
+        scales = numbers.get(node.input[1]) if len(node.input) > 1 else None
+        held = np.ones(0) if scales is None else scales
+        nearest = all(a.s == b"nearest" for a in node.attribute if a.name == "mode")
+        if nearest and (held < 1).any() and (held > 1).any():
+            raise ModelError(
+                f"convert: {node.op_type} {node.name or node.output[0]!r} makes a map larger "
+                f"along one axis and smaller along another, which means another thing since "
+                f"version 11 of the ONNX operators; export the model again with opset_version="
+                f"{CURRENT_OPSET}."
+            )
+        found.append("ceil" if (held < 1).any() else "floor")
+    return found
+
+
+def _count_from_corners(graph: GraphProto, copied: list[str]) -> None:
+    """Let each Resize count cells from the corner, as those that they were made from."""
+    resizing = [node for node in graph.node if node.op_type == "Resize" and not node.domain]
+    for node, cell in zip(resizing, copied, strict=False):  # none where none is old
+        own = {a.name for a in node.attribute}
+        given = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": cell}
+        node.attribute.extend(
+            helper.make_attribute(name, value) for name, value in given.items() if name not in own
+        )

@@ -24,6 +24,7 @@ Segment = Any
 Totals = Sequence[Tensor]
 Merge = Callable[[Totals, Totals, float], Totals]
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def count(image: Tensor, window: Numbers, step: Numbers) -> tuple[int, ...]:
@@ -48,6 +49,12 @@ def window_count(image: Tensor, window: Numbers, step: Numbers) -> int:
 def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> Tensor:
     """Return a copy of a tensor that has been overwritten."""
     return overwrite(x.clone(), *arguments)
+
+
+def entry(x: Tensor, axis: int, index: Tensor) -> Tensor:
+    """Return one entry along an axis, which is gone; ``index`` is a tensor of one number."""
+    counted = torch.where(index < 0, index + x.shape[axis], index)
+    return x.index_select(axis, counted.reshape(1)).squeeze(axis)
 
 
 def for_each_window(x: Tensor, image: Tensor, window: Numbers, step: Numbers) -> Tensor:

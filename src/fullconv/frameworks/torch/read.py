@@ -147,6 +147,7 @@ def _call(node: FxNode, reader: Reader) -> None:
         check_written(node)
     if not isinstance(node.meta.get("val"), torch.Tensor | tuple | list):
         return  # a size; it is read where it is used
+    reader.check_numbers(node)
     if node.target is operator.getitem:
         read_several.read_item(node, reader)
     elif drawn:

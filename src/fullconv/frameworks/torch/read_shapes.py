@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.aten import POINTWISE, FxNode, base_name, handles, out_of_place
 from fullconv.frameworks.torch.read_maps import map_axes
 from fullconv.frameworks.torch.reader import Slot
@@ -118,6 +119,11 @@ def _unfold(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 def _select(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]
     axis = a["dim"] % len(shape)
+    if isinstance(a["index"], FxNode):
+        index = reader.number_of(a["index"])
+        reader.add(node, Opaque("select"), (a["self"], index))
+        reader.instead(functional.entry, (Slot(0), axis, Slot(1)))
+        return
     index = a["index"] % shape[axis]
     reader.piece(node, a["self"], axis, index, index + 1, drop=True)
 

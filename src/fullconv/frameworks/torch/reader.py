@@ -158,15 +158,34 @@ class Reader:
             return name
         return argument
 
+    def check_numbers(self, node: FxNode) -> None:
+        """Refuse a call that is given a number which was taken out of a tensor.
+
+        Raises
+        ------
+        ModelError
+            If it is, and is no ``select``, which takes a tensor as well (`number_of`).
+        """
+        if aten.base_name(node.target) != "select":
+            for x in filter(_is_number, node.all_input_nodes):
+                raise _taken_out(x)
+
+    def number_of(self, taken: FxNode) -> FxNode:
+        """Return the tensor out of which a number was taken.
+
+        Raises
+        ------
+        ModelError
+            If more was done to it since.
+        """
+        held = taken.args[0] if aten.base_name(taken.target) == "item" else None
+        if not isinstance(held, FxNode) or held not in self.names:
+            raise _taken_out(taken)
+        return held
+
     def _slot(self, argument: Any, found: list[str | None], grow: bool) -> Any:
         if not isinstance(argument, FxNode):
             return argument
-        value = argument.meta.get("val")
-        if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
-            raise ModelError(
-                f"convert: the model takes a number out of a tensor ({argument.name}) and computes "
-                f"with it outside of tensors. Keep it a tensor: leave .item() out."
-            )
         name = self.names.get(argument)
         if grow:
             found.append(name)
@@ -221,3 +240,14 @@ class Reader:
         turned = f"{name}_turned"
         self.recipes[turned] = self.recipes[name].permute(1, 0)
         return turned
+
+
+def _is_number(node: FxNode) -> bool:
+    return isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool)
+
+
+def _taken_out(number: FxNode) -> ModelError:
+    return ModelError(
+        f"convert: the model takes a number out of a tensor ({number.name}) and computes with it "
+        f"outside of tensors. Keep it a tensor: leave .item() out."
+    )

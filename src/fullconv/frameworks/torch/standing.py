@@ -96,7 +96,7 @@ def _convolution(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes,
     cumsum cumprod cummax cummin logcumsumexp sort argsort topk kthvalue median nanmedian mode flip
     roll logsumexp prod std var std_mean var_mean amax amin aminmax min max argmax argmin any all
     norm linalg_vector_norm nansum nanmean mean sum count_nonzero quantile nanquantile diff glu
-    unfold repeat_interleave renorm index_select index_fill
+    unfold repeat_interleave index_select index_fill
     """.split()
 )
 def _along_dims(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
@@ -111,6 +111,12 @@ def _along_dims(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, 
     return {"self": 0}, 0
 
 
+@families("renorm")
+def _renorm(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
+    """Take what treats each entry of its axis alone: it takes norms over all *other* axes."""
+    return ({"self": 0}, 0) if a["dim"] % max(1, _rank(reader, a["self"])) == 0 else None
+
+
 @families("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
 def _along_index(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
     """Take what finds its places along another axis than the first."""
@@ -122,9 +128,10 @@ def _along_index(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes,
 
 @families("bmm", "cdist", "grid_sampler", "baddbmm")
 def _batches(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what treats batches of pairs."""
+    """Take what treats batches of pairs, all with the same number of axes."""
     tensors = [name for name, value in a.items() if isinstance(value, FxNode)]
-    if any(_rank(reader, a[name]) < 3 for name in tensors):
+    ranks = {_rank(reader, a[name]) for name in tensors}
+    if len(ranks) > 1 or min(ranks) < 3:
         return None
     return dict.fromkeys(tensors, 0), 0
 
@@ -133,8 +140,9 @@ def _batches(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int
 def _matmul(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
     """Take matrix products: of rows with a parameter, or of batches of matrices."""
     left, right = (name for name in a if name != "bias")
-    rank = len(reader.shapes[node.name])
-    if not reader.is_of_image(a[right]):
+    rank, shape = len(reader.shapes[node.name]), reader.shapes[reader.names[a[right]]]
+    alike = len(shape) < max(3, rank) or shape[0] == 1
+    if alike and not reader.is_of_image(a[right]):
         return ({left: 0}, 0) if _rank(reader, a[left]) == rank > 1 else None
     return _broadcasting(node, reader, a, (left, right)) if rank > 2 else None
 

@@ -48,7 +48,7 @@ class Layers(Values):
             padding = (0,) * operation.dimensions
         moves = operation.stride, padding, operation.dilation, operation.groups
         convolve = functional.CONVOLUTIONS[operation.dimensions]
-        if any(n is not None and n not in self.graph.constants for n in (weight_name, bias_name)):
+        if self._computed(node):
             weight, bias = self._value(weight_name), self._value(bias_name)
             return self._function(convolve, x, weight, bias, *moves)
         whole, cuts = self.graph.constants[weight_name or ""].uncut()
@@ -96,6 +96,12 @@ class Layers(Values):
 
     @writes(TransposedConvolution)
     def write_transposed_convolution(self, operation: TransposedConvolution, node: Node) -> FxNode:
+        padding = tuple(before for before, _ in operation.padding)
+        if self._computed(node):
+            extra, groups, dilation = operation.output_padding, operation.groups, operation.dilation
+            convolve = functional.TRANSPOSED[operation.dimensions]
+            moves = operation.stride, padding, extra, groups, dilation
+            return self._function(convolve, *self._inputs(node), *moves)
         weight, bias = (self._constant(name) for name in node.inputs[1:3])
         assert weight is not None
         module = TRANSPOSED[operation.dimensions](
@@ -103,7 +109,7 @@ class Layers(Values):
             weight.shape[1] * operation.groups,
             operation.kernel,
             operation.stride,
-            tuple(before for before, _ in operation.padding),
+            padding,
             operation.output_padding,
             operation.groups,
             bias is not None,
@@ -114,14 +120,18 @@ class Layers(Values):
 
     @writes(Linear)
     def write_linear(self, operation: Linear, node: Node) -> FxNode:
-        if any(n is not None and n not in self.graph.constants for n in node.inputs[1:3]):
-            x, weight, bias = self._inputs(node)
-            return self._function(F.linear, x, weight, bias)
+        if self._computed(node):
+            return self._function(F.linear, *self._inputs(node))
         weight_, bias_ = (self._constant(name) for name in node.inputs[1:3])
         assert weight_ is not None
         outputs, inputs = weight_.shape
         module = nn.Linear(inputs, outputs, bias_ is not None, device="meta")
         return self._parametrized(node, self._value(node.inputs[0]), module, weight_, bias_)
+
+    def _computed(self, node: Node) -> bool:
+        """Whether weight or bias are computed, so that no module can hold them."""
+        names = node.inputs[1:3]
+        return any(name is not None and name not in self.graph.constants for name in names)
 
     def _parametrized(
         self,
