@@ -92,8 +92,15 @@ def read(program: ExportedProgram, root: torch.nn.Module | None = None) -> Sourc
         reader.shapes,
         reader.shapes[image.name][0],
     )
-    modules = dict(root.named_modules()) if root is not None else {}
+    modules = (
+        {} if root is None else {path: m for path, m in root.named_modules() if _evaluates(m, root)}
+    )
     return Source(graph, weights, program.call_spec.out_spec, modules)
+
+
+def _evaluates(module: torch.nn.Module, root: torch.nn.Module) -> bool:
+    """Whether a module is in eval mode when its model is converted, and in what that becomes."""
+    return bool(root.training or not module.training)
 
 
 def _inputs(program: ExportedProgram, traced: torch.fx.Graph) -> tuple[FxNode, dict[str, Weight]]:
@@ -134,6 +141,11 @@ def _call(node: FxNode, reader: Reader) -> None:
         raise ModelError(
             f"convert: the model decides by the pixels what to compute ({name}), and windows would "
             f"go different ways. Use torch.where."
+        )
+    if getattr(node.target, "__module__", "").startswith("torch._functorch"):
+        raise ModelError(
+            "convert: the model maps a function over the images (torch.vmap), which cannot be "
+            "followed. Write the function for a batch of images, without vmap."
         )
     drawn = aten.draws(node) and aten.overwrites(node.target)
     if aten.overwrites(node.target) and not drawn:
