@@ -22,7 +22,8 @@ from keras_models import QUIETLY, keras, layers
 
 SAID = (
     "convert: {} draws random numbers when the model is in use, so a window has no score of its "
-    "own; switch it off (dropout is off without training=True), or convert it with "
+    "own; switch it off (model.eval() in PyTorch; dropout is off without training=True), or "
+    "convert it with "
     "allow_random=True (--allow-random), after which nothing is called exact."
 )
 
@@ -252,8 +253,8 @@ def test_what_no_reader_hears_draw_is_seen_by_the_probe() -> None:
     assert refused(keras_model(Foreign(name="foreign"))) == SAID.format("Foreign 'foreign'")
     model = keras_model(Unheard())
     assert refused(model).startswith(
-        "convert: the model has other scores for a crop each time that it is scored, so it draws "
-        "random numbers; switch it off"
+        "convert: the model gives other scores for a crop each time that it is scored: it keeps "
+        "state between calls or draws random numbers; switch it off"
     )
     assert not fullconv.convert(model, allow_random=True).report.exact
 

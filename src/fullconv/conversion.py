@@ -192,8 +192,8 @@ def _checked(
     else:
         if result.varies and not allow_random:
             raise ModelError(
-                f"convert: {name} has other scores for a crop each time that it is scored, so it "
-                f"draws random numbers; {_WAY_OUT}"
+                f"convert: {name} gives other scores for a crop each time that it is scored: it "
+                f"{result.reason}; {_WAY_OUT}"
             )
         if result.varies or fcn.report.random:
             fcn.report = fcn.report.of_random(name)
@@ -357,7 +357,8 @@ def _plan(
 
 
 _WAY_OUT = (
-    "switch it off (dropout is off without training=True), or convert it with allow_random=True "
+    "switch it off (model.eval() in PyTorch; dropout is off without training=True), or convert it "
+    "with allow_random=True "
     "(--allow-random), after which nothing is called exact."
 )
 

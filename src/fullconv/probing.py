@@ -6,7 +6,7 @@ foresaw: scores that depend on chance, a runtime that fails on the result, a rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,11 +50,23 @@ class Probe:
         Whether all windows have the same scores, so that nothing was proved.
     varies : bool
         Whether a crop has other scores when it is scored again; looked at where the proof failed.
+    changed : tuple of str
+        Weights, and numbers beside them, that the classifier overwrites when it scores a crop;
+        looked at with ``varies``.
     """
 
     proof: Verification
     alike: bool
     varies: bool
+    changed: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why a crop may have other scores each time."""
+        if not self.changed:
+            return "keeps state between calls or draws random numbers"
+        named = ", ".join(map(repr, self.changed[:3])) + (", ..." if len(self.changed) > 3 else "")
+        return f"keeps state between calls, in {named}"
 
     def __str__(self) -> str:
         """Return what was compared, and by how much it differs."""
@@ -109,10 +121,14 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         given = [output[part] for output in lifted]
         proofs.append(judge(given, company, fcn.report.exact, epsilon=framework.epsilon(model)))
     proof, varies = _merged(proofs), False
+    changed: tuple[str, ...] = ()
     if not proof.passed:
-        again = classifier.scores(crops[-1])
-        varies = not all(map(_coincide, zip(alone[-1], again, strict=True)))
-    return Probe(proof, all(map(_coincide, zip(*alone, strict=True))), varies)
+        before = framework.kept(model)
+        again = [classifier.scores(crop) for crop in crops]
+        pairs = zip(alone, again, strict=True)
+        varies = not all(_coincide(pair) for one in pairs for pair in zip(*one, strict=True))
+        changed = _changed(before, framework.kept(model))
+    return Probe(proof, all(map(_coincide, zip(*alone, strict=True))), varies, changed)
 
 
 class _Converted:
@@ -231,6 +247,15 @@ def _coincide(scores: Sequence[Any]) -> bool:
     spread = finite.max(axis=0, initial=-np.inf) - finite.min(axis=0, initial=np.inf)
     alike = (np.isfinite(rows) == np.isfinite(rows[:1])).all()
     return bool(alike and (spread <= roundings).all())
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name what is not as it was."""
+    return tuple(
+        name
+        for name, numbers in before.items()
+        if not np.array_equal(numbers, after[name], equal_nan=numbers.dtype.kind in "fc")
+    )
 
 
 def _merged(proofs: Sequence[Verification]) -> Verification:

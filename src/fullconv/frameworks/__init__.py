@@ -143,6 +143,10 @@ class Framework(ABC):
     def odd_weights(self, source: Any) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
 
+    def kept(self, model: Any) -> Mapping[str, Any]:
+        """Return copies of what a classifier in memory may overwrite when it is called, by name."""
+        return {}
+
 
 def find(model: Any) -> Framework:
     """Return the framework of a model or model file."""

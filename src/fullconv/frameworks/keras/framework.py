@@ -206,6 +206,10 @@ class KerasFramework(Framework):
             held.update(array.tobytes())
         return held.hexdigest()
 
+    def kept(self, model: Any) -> Mapping[str, Any]:
+        """Return copies of the variables that are not trained."""
+        return {v.path: np.array(numbers(v)) for v in model.non_trainable_variables}
+
     def odd_weights(self, source: Source) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
         odd = []

@@ -73,10 +73,17 @@ GATES = (("train", False), ("training", False), ("dropout_p", 0), ("dropout", 0)
 """Arguments that keep an operator from drawing random numbers, and their values."""
 
 
+UNINITIALIZED = frozenset("empty empty_like empty_permuted empty_strided new_empty".split())
+"""Operators that give memory as they find it."""
+
+
 def draws(node: FxNode) -> bool:
-    """Whether a call draws random numbers."""
+    """Whether a call draws random numbers, or gives memory that is read before it is written."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return False
+    if base_name(node.target) in UNINITIALIZED:
+        first = next(iter(node.users), None)
+        return first is not None and not overwrites(first.target) and base_of_view(first) is None
     if torch.Tag.nondeterministic_seeded not in node.target.tags:
         return False
     given = arguments(node)

@@ -31,15 +31,27 @@ LARGEST_TRIED = 1 << 21
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode, and back as it was."""
+    """Put a model into eval mode, and back as it was.
+
+    A model that is in eval mode itself stays as it is: a layer that trains in it was left so on
+    purpose, and is part of the classifier. What such a layer keeps is given back, too.
+    """
     # A frozen module of TorchScript has no mode.
     training = [module for module in model.modules() if getattr(module, "training", False)]
-    model.eval()
+    kept = []
+    if getattr(model, "training", False):
+        model.eval()
+    else:
+        held = {id(b): b for module in training for b in module.buffers(recurse=False)}
+        kept = [(buffer, buffer.clone()) for buffer in held.values()]
     try:
         yield
     finally:
         for module in training:
             module.training = True
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
 
 
 @contextmanager

@@ -246,6 +246,12 @@ class TorchFramework(Framework):
         """Hash the traced code, what its modules are and are set to, and the weights."""
         return digest(model)
 
+    def kept(self, model: Any) -> Mapping[str, Any]:
+        """Return copies of the buffers."""
+        if not isinstance(model, nn.Module):
+            return {}
+        return {name: self.to_numpy(buffer).copy() for name, buffer in model.named_buffers()}
+
     def odd_weights(self, source: Any) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
         return [

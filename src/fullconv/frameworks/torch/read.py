@@ -99,8 +99,15 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
     )
     for name, tensor in reader.constants.items():
         weights.setdefault(name, Weight(name, tensor, False))
-    modules = dict(root.named_modules()) if root is not None else {}
+    modules = (
+        {} if root is None else {path: m for path, m in root.named_modules() if _evaluates(m, root)}
+    )
     return Source(graph, weights, program.call_spec.out_spec, modules)
+
+
+def _evaluates(module: torch.nn.Module, root: torch.nn.Module) -> bool:
+    """Whether a module is in eval mode when its model is converted, and in what that becomes."""
+    return bool(root.training or not module.training)
 
 
 def _inputs(program: ExportedProgram, traced: torch.fx.Graph) -> tuple[FxNode, dict[str, Weight]]:
@@ -141,6 +148,11 @@ def _call(node: FxNode, reader: Reader) -> None:
         raise ModelError(
             f"convert: the model decides by the pixels what to compute ({name}), and windows would "
             f"go different ways. Use torch.where."
+        )
+    if getattr(node.target, "__module__", "").startswith("torch._functorch"):
+        raise ModelError(
+            "convert: the model maps a function over the images (torch.vmap), which cannot be "
+            "followed. Write the function for a batch of images, without vmap."
         )
     drawn = aten.draws(node) and aten.overwrites(node.target)
     if aten.overwrites(node.target) and not drawn:
