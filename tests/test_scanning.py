@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fullconv
-from fullconv.errors import ImageError, InputError
+from fullconv.errors import ImageError, ImageWarning, InputError
 from fullconv.frameworks.onnx.framework import OnnxFramework
 from fullconv.placement import Placement
 from fullconv.preprocessing import Preprocessing
@@ -116,7 +116,8 @@ def test_windows_that_hold_a_nan_pixel_are_left_out_and_no_other(bad: float) -> 
 
 
 def test_an_image_of_nan_alone_has_nothing_to_check() -> None:
-    heatmap = scan(converted((2, 1)), np.full((40, 30, 3), np.nan, np.float32))
+    with pytest.warns(ImageWarning, match="no pixel of array that was looked at is a number"):
+        heatmap = scan(converted((2, 1)), np.full((40, 30, 3), np.nan, np.float32))
     assert np.isnan(np.asarray(heatmap)).all()
     assert heatmap.verification is None
 
