@@ -191,29 +191,54 @@ def test_scores_where_nothing_was_to_be_scanned_are_damage(tmp_path: Path) -> No
 # What describes the scores
 
 
-@pytest.mark.parametrize("how", ["lost", "garbage", "smaller", "other type"])
+CHANGED: dict[str, dict[str, Any]] = {
+    "smaller": {"shape": [2, 20, 42]},
+    "turned": {"shape": [2, 42, 25]},
+    "int32": {"data_type": "int32", "fill_value": 0},
+    "float16": {"data_type": "float16", "fill_value": "NaN"},
+    "bool": {"data_type": "bool", "fill_value": False},
+}
+
+
+@pytest.mark.parametrize("how", ["lost", "garbage", *CHANGED])
 def test_scores_that_nobody_can_read_are_all_named_and_computed_again(
     tmp_path: Path, how: str
 ) -> None:
     out = tmp_path / "heat.zarr"
     made(out)
     described = out / "0" / "zarr.json"
-    held = json.loads(described.read_text())
     if how == "lost":
         described.unlink()
     elif how == "garbage":
         described.write_bytes(b"\0" * 100)
     else:
-        changed = {"shape": [2, 20, 42]} if how == "smaller" else {"data_type": "int32"}
-        changed |= {"fill_value": 0} if how == "other type" else {}
-        described.write_text(json.dumps(held | changed))
+        described.write_text(json.dumps(json.loads(described.read_text()) | CHANGED[how]))
     heatmap = Heatmap.open(out)
     assert heatmap.shape == (2, 25, 42)
     assert len(heatmap.damage()) == 9
-    if how != "other type":
-        with pytest.raises(DamagedError, match="cannot be read"):
-            np.asarray(heatmap)
+    with pytest.raises(DamagedError, match="cannot be read"):
+        np.asarray(heatmap)
     np.testing.assert_array_equal(np.asarray(made(out, repair=True)), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "other"),
+    [("float32", "int32"), ("float32", "uint32"), ("float16", "int16"), ("uint8", "int8")],
+)
+def test_scores_of_another_type_are_damaged_whatever_their_bytes(
+    tmp_path: Path, dtype: str, other: str
+) -> None:
+    out = tmp_path / "heat.zarr"
+    fcn = fullconv.convert("src/fullconv/demo/dress.onnx")
+    image = np.random.default_rng(0).integers(0, 256, (256, 200, 3), np.uint8)
+    options: dict[str, Any] = {"dtype": dtype, "tile": (4, 4)}
+    expected = np.asarray(scan(fcn, image, out, **options))
+    described = out / "0" / "zarr.json"
+    held = json.loads(described.read_text())
+    described.write_text(json.dumps(held | {"data_type": other, "fill_value": 0}))
+    with pytest.raises(DamagedError, match=f"an array of {other}, and {dtype} was scanned"):
+        scan(fcn, image, out, **options)
+    np.testing.assert_array_equal(scan(fcn, image, out, repair=True, **options), expected)
 
 
 def test_a_record_that_was_edited_is_noticed_and_nothing_is_believed(tmp_path: Path) -> None:
@@ -298,7 +323,7 @@ def test_a_digest_stands_on_shape_and_numbers_alone() -> None:
         assert digest(same, "float32") == expected
     for differs in (
         scores.transpose(0, 2, 1), scores.reshape(1, 6, 4), -scores,
-        np.nan_to_num(scores), scores.astype(np.float64) * (1 + 1e-12),
+        np.nan_to_num(scores), scores.astype(np.float64) * (1 + 1e-12), scores.view(np.int32),
     ):  # fmt: skip
         assert digest(differs, "float32") != expected
 
@@ -456,6 +481,19 @@ def test_a_heatmap_of_before_is_finished_and_its_missing_chunks_are_named(
     np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
     assert heatmap.checksums is not None
     assert heatmap.damage() == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"data_type": "int32", "fill_value": 0}, {"data_type": "uint8"}, {"shape": [2, 20, 42]}],
+)
+def test_a_heatmap_of_before_of_another_type_or_shape_is_damaged(
+    before: Path, changed: dict[str, Any]
+) -> None:
+    described = before / "heat.zarr" / "0" / "zarr.json"
+    held = {**json.loads(described.read_text()), "fill_value": 0} | changed
+    described.write_text(json.dumps(held))
+    assert len(Heatmap.open(before / "heat.zarr").damage()) == 9
 
 
 def test_an_unfinished_output_of_before_is_refused_and_kept(before: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from fullconv.judging import Verification
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.scanning.damage import Damage, find_damage, named
 from fullconv.scanning.digests import Checksums, is_sealed
+from fullconv.scanning.scores import checked
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED, decoded
 from fullconv.scanning.validity import valid
 from fullconv.windows import Windows
@@ -63,13 +64,13 @@ class Heatmap(Closing):
             from fullconv.scanning.geotiff import open_geotiff
 
             array, metadata = open_geotiff(path)
-            return cls(_checked(lambda: array, metadata), metadata, path)
+            return cls(checked(lambda: array, metadata), metadata, path)
         import zarr
 
         try:
             group = zarr.open_group(path, mode="r")
             metadata = valid(dict(group.attrs)["fullconv"])
-            return cls(_checked(lambda: group["0"], metadata), metadata, path)
+            return cls(checked(lambda: group["0"], metadata), metadata, path)
         except FullconvError:
             raise
         except Exception as error:
@@ -227,34 +228,6 @@ class Heatmap(Closing):
         classes, rows, columns = self.shape
         where = f"{self.path}, " if self.path else ""
         return f"Heatmap({where}{classes} scores x {rows} rows x {columns} columns, {self.grid!r})"
-
-
-class Unreadable:
-    """In place of scores that nobody can read: what describes them is lost or damaged."""
-
-    def __init__(self, checksums: Checksums, why: str) -> None:
-        self.shape, self.chunks = checksums.shape, (checksums.shape[0], *checksums.tile)
-        self.dtype = np.dtype(checksums.dtype)
-        self._why = why
-
-    def __getitem__(self, place: Any) -> NDArray[Any]:
-        """Say why."""
-        raise OSError(self._why)
-
-
-def _checked(scores: Callable[[], Any], metadata: Mapping[str, Any]) -> Any:
-    """Return the scores; where a heatmap with checksums has lost them, what says so."""
-    if "checksums" not in metadata:
-        return scores()
-    checksums = Checksums.from_json(metadata["checksums"])
-    try:
-        array = scores()
-        if tuple(array.shape) == checksums.shape:
-            return array
-        why = f"an array of {tuple(array.shape)}, and {checksums.shape} were scanned"
-    except Exception as error:  # libraries raise errors of all kinds over damaged files
-        why = f"{type(error).__name__}: {first_line(error)}"
-    return Unreadable(checksums, why)
 
 
 def describe(store: Any, heatmap: Heatmap) -> None:
