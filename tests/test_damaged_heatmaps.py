@@ -84,6 +84,32 @@ def turn(out: Path) -> None:
     chunk(out, 1, 2).mkdir()
 
 
+def pipe(out: Path) -> None:
+    chunk(out, 1, 2).unlink()
+    os.mkfifo(chunk(out, 1, 2))
+
+
+def lead_to_a_device(out: Path) -> None:
+    chunk(out, 1, 2).unlink()
+    chunk(out, 1, 2).symlink_to("/dev/zero")
+
+
+def bomb(out: Path) -> None:
+    """Put there 92 kB that claim 3 GB."""
+    chunk(out, 1, 2).write_bytes(zstd_of_zeros(3_000_000_000))
+
+
+def zstd_of_zeros(size: int, is_told: bool = True) -> bytes:
+    """Return a frame of zstd (RFC 8878, section 3.1.1), in blocks of one byte repeated."""
+    told = b"\xe0" + size.to_bytes(8, "little") if is_told else b"\x00\x38"
+    blocks = []
+    while size:
+        block = min(1 << 17, size)
+        size -= block
+        blocks.append((block << 3 | 2 | (not size)).to_bytes(3, "little") + b"\0")
+    return b"\x28\xb5\x2f\xfd" + told + b"".join(blocks)
+
+
 HURTS: dict[Callable[[Path], None], str] = {
     remove: "missing",
     cut: "damaged (",
@@ -92,7 +118,10 @@ HURTS: dict[Callable[[Path], None], str] = {
     replace: "not the scores that were scanned",
     edit: "not the scores that were scanned",
     turn: "missing",
+    bomb: "damaged (",
 }
+if hasattr(os, "mkfifo"):
+    HURTS |= {pipe: "damaged (", lead_to_a_device: "damaged ("}
 
 WHERE = "rows 9 to 17 and columns 28 to 41 of the windows (pixels 28,18 to 50,46): "
 

@@ -125,8 +125,11 @@ def is_nothing(scores: NDArray[Any]) -> bool:
 def _scores(array: Any, places: Sequence[tuple[Pair, Pair]]) -> list[NDArray[Any] | str]:
     """Return what is stored of neighbouring tiles, or why it cannot be read."""
     rows, left, right = places[0][0], places[0][1][0], places[-1][1][1]
+    from fullconv.sources.zarr_files import settled
+
     try:
-        held = np.asarray(array[:, slice(*rows), left:right])
+        with settled():
+            held = np.asarray(array[:, slice(*rows), left:right])
     except Exception as error:  # libraries raise errors of all kinds over damaged chunks
         if len(places) == 1:
             return [f"damaged ({first_line(error)})"]

@@ -12,11 +12,12 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError, MissingExtraError, first_line
+from fullconv.errors import ImageError, InputError, MissingExtraError, first_line
 from fullconv.placement import NOWHERE, Affine, Georeference, Placement
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
 from fullconv.scanning.validity import valid
+from fullconv.sources.trouble import check_block, check_regular
 from fullconv.system.disk import to_disk
 
 BLOCK = 256
@@ -125,10 +126,22 @@ class Bands:
     """The bands of a raster, sliced like an array ``(K, rows, columns)``."""
 
     def __init__(self, path: Path) -> None:
-        self.raster = _rasterio(path).open(path)
+        _rasterio(path)
+        from fullconv.sources.gdal import Opening
+
+        check_regular(path)
+        # As GeoTIFF and nothing else: GDAL would follow what a virtual raster of this name names.
+        self._opening = Opening(path, "GTiff")
+        with self._opening.environment():
+            self.raster = self._opening.open()
         self.shape = (self.raster.count, self.raster.height, self.raster.width)
         self.dtype = np.dtype(self.raster.dtypes[0])
         self.chunks = (self.shape[0], BLOCK, BLOCK)
+        try:
+            check_block(str(path), self.raster.block_shapes[0], self.dtype.itemsize)
+        except ImageError:
+            self.raster.close()
+            raise
 
     def __getitem__(self, place: Any) -> NDArray[Any]:
         """Read what an index asks for, of whole numbers, slices and lists, as NumPy takes them."""
@@ -148,7 +161,8 @@ class Bands:
             held = np.empty([len(side) for side, _ in sides], self.dtype)
         else:
             window = Window(columns.start, rows.start, len(columns), len(rows))
-            held = self.raster.read([band + 1 for band in bands], window=window)
+            with self._opening.environment():
+                held = self.raster.read([band + 1 for band in bands], window=window)
         found: NDArray[Any] = held[tuple(inside for _, inside in sides)]
         return found
 

@@ -65,12 +65,12 @@ class Heatmap(Closing):
 
             array, metadata = open_geotiff(path)
             return cls(checked(lambda: array, metadata), metadata, path)
-        import zarr
-
         try:
-            group = zarr.open_group(path, mode="r")
-            metadata = valid(dict(group.attrs)["fullconv"])
-            return cls(checked(lambda: group["0"], metadata), metadata, path)
+            from fullconv.scanning.bounded import open_folder
+
+            attributes, scores = open_folder(path)
+            metadata = valid(attributes["fullconv"])
+            return cls(checked(scores, metadata), metadata, path)
         except FullconvError:
             raise
         except Exception as error:

@@ -13,7 +13,7 @@ from fullconv.errors import HeatmapWarning, InputError, OutputError, first_line
 from fullconv.scanning import geotiff, record
 from fullconv.scanning.digests import sealed
 from fullconv.scanning.heatmap import Heatmap, describe
-from fullconv.scanning.job import Job, scores_in
+from fullconv.scanning.job import Job
 from fullconv.scanning.ledger import Ledger
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.task import Task
@@ -55,6 +55,8 @@ def _write(
 ) -> None:
     """Begin or go on, and end; but for ``overwrite``, take over what is whole of the
     finished heatmap that is to be replaced."""
+    from fullconv.scanning.bounded import open_scores
+
     ledger.lock()
     begun = ledger.begun() if resume else None
     if begun is not None:
@@ -71,7 +73,7 @@ def _write(
         else:
             ledger.resume(len(task.plan))
         writer = Writer(ledger, task, job.options.dtype, begun)
-        scores = scores_in(ledger.heatmap)
+        scores = open_scores(ledger.heatmap)
         metadata = record.made(job.engine, task, job.options.dtype, scores.shape[0])
         writer.prove(Heatmap(scores, metadata, None))
         if repair is not None:
@@ -102,7 +104,9 @@ def _write(
 
 def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: str) -> Path:
     """Check and describe what was scanned, and return it as what was asked for."""
-    ledger, scores = writer.ledger, scores_in(writer.ledger.heatmap)
+    from fullconv.scanning.bounded import open_scores
+
+    ledger, scores = writer.ledger, open_scores(writer.ledger.heatmap)
     writer.compare_pixels()
     metadata = sealed(
         job.finished(task, scores)
