@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import warnings
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from fullconv.scanning.digests import sealed
 from fullconv.scanning.heatmap import Heatmap, describe
 from fullconv.scanning.job import Job
 from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.ours import refuse_place
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.task import Task
 from fullconv.scanning.writing import Writer
@@ -92,6 +94,7 @@ def _write(
     except OutputError:
         raise
     except OSError as error:
+        _refuse_what_is_in_the_way(ledger.out, error)
         todo = "make room, and give the same command again"
         if ledger.keeps():
             todo = (
@@ -100,6 +103,21 @@ def _write(
         raise OutputError(
             f"cannot write {ledger.out}: {error.strerror or first_line(error)}; {todo}."
         ) from None
+
+
+def _refuse_what_is_in_the_way(out: Path, error: OSError) -> None:
+    """Say so where a file could not be written as something else is in its place.
+
+    Raises
+    ------
+    OutputError
+        If that is why.
+    """
+    for place in (error.filename2, error.filename):
+        in_the_way = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
+        if in_the_way and place is not None:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                refuse_place(out, Path(place), os.lstat(place).st_mode)
 
 
 def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: str) -> Path:
