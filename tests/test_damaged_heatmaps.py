@@ -288,6 +288,58 @@ def test_a_record_that_was_edited_is_noticed_and_nothing_is_believed(tmp_path: P
     assert heatmap.damage() == ()
 
 
+TAKEN_OUT: dict[str, tuple[str, ...]] = {
+    "checksums": ("checksums",),
+    "and the seal": ("checksums", "seal"),
+    "and the run": ("checksums", "seal", "run"),
+    "and the windows": ("checksums", "seal", "run", "windows"),
+    "all but the run": ("checksums", "seal", "windows"),
+    "the seal": ("seal",),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN_OUT)
+@pytest.mark.parametrize("is_sealed_anew", [False, True])
+def test_a_record_without_its_checksums_is_none_of_before(
+    tmp_path: Path, kind: str, is_sealed_anew: bool
+) -> None:
+    out = tmp_path / "heat.zarr"
+    made(out)
+    group = zarr.open_group(out, mode="r+")
+    held: Any = group.attrs["fullconv"]
+    held = {name: value for name, value in held.items() if name not in TAKEN_OUT[kind]}
+    if is_sealed_anew and "checksums" not in held:
+        held = sealed(held)
+    group.attrs["fullconv"] = held
+    with pytest.raises(DamagedError, match="their record was changed after it was written"):
+        made(out)
+    heatmap = made(out, repair=True)
+    np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
+    assert heatmap.damage() == ()
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+@pytest.mark.parametrize(
+    "name", ["odd_windows", "origin", "georeference", "um_per_pixel", "chosen", "region"]
+)
+def test_a_record_that_lacks_what_is_read_is_one_line(
+    before: Path, folder: Path, name: str, is_before: bool
+) -> None:
+    out = before / "heat.zarr"
+    if not is_before:
+        shutil.rmtree(out)
+        made(out, folder / "image.png")
+    group = zarr.open_group(out, mode="r+")
+    held: Any = group.attrs["fullconv"]
+    del held[name]
+    group.attrs["fullconv"] = held if is_before else sealed(held)
+    for arguments in (("verify", out), (*SCAN[:3], "-o", out, *SCAN[5:])):
+        result = call(*arguments)
+        assert result.exit_code in (2, 3)
+        assert f"{name} in its record is missing or damaged" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_a_record_is_the_same_however_its_json_is_written() -> None:
     record = {"a": [1.0, 2.5, float("inf")], "b": {"c": True, "d": None}, "e": 3}
     held = json.loads(json.dumps(sealed(record)))

@@ -19,7 +19,7 @@ from fullconv.scanning.damage import Damage, find_damage, named
 from fullconv.scanning.digests import Checksums, is_sealed
 from fullconv.scanning.scores import checked
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED, decoded
-from fullconv.scanning.validity import valid
+from fullconv.scanning.validity import is_of_before, valid
 from fullconv.windows import Windows
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Heatmap(Closing):
     def windows(self) -> Windows:
         """Where the windows of each row and column lie in the image that was scanned."""
         return Windows.of(
-            self.grid, self.metadata["image_size"], self.metadata.get("cover", "whole")
+            self.grid, self.metadata["image_size"], self.metadata.get("cover") or "whole"
         )
 
     @property
@@ -114,13 +114,18 @@ class Heatmap(Closing):
         held = self.metadata.get("checksums")
         return None if held is None else Checksums.from_json(held)
 
+    @property
+    def is_of_before(self) -> bool:
+        """Whether it was made before heatmaps had checksums."""
+        return is_of_before(self.metadata)
+
     def damage(self) -> tuple[Damage, ...]:
         """Return which of its scores are lost, or are not those that were scanned.
 
         All tiles are read and compared with their digests. Of a heatmap without checksums only
         those are found that cannot be read, or are missing where all windows were scanned.
         """
-        if self.checksums is not None and not is_sealed(self.metadata):
+        if not self.is_of_before and (self.checksums is None or not is_sealed(self.metadata)):
             _, rows, columns = self.shape
             box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
             return (Damage((0, rows), (0, columns), box, RECORD_CHANGED, None),)

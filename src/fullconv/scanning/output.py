@@ -153,7 +153,7 @@ def _is_done(
         If it has lost scores, and is not to be repaired.
     """
     before = finished.metadata.get("asked") or {}
-    is_of_before = finished.checksums is None
+    is_of_before = finished.is_of_before
     if ledger.is_left_by(finished.metadata.get("run")):
         ledger.sweep()  # it was killed when its heatmap was in place already
         overwrite = overwrite and before != asked
