@@ -357,6 +357,81 @@ def test_names_that_others_add_to_the_group_are_no_damage(tmp_path: Path) -> Non
     assert Heatmap.open(out).damage() == ()
 
 
+# What viewers are told
+
+
+def level(told: dict[str, Any]) -> dict[str, Any]:
+    held: dict[str, Any] = told["attributes"]["ome"]["multiscales"][0]["datasets"][0]
+    return held
+
+
+def twice(told: dict[str, Any]) -> None:
+    whole = told["attributes"]["ome"]["multiscales"][0]
+    whole["coordinateTransformations"] = [{"type": "scale", "scale": [1, 2, 2]}]
+
+
+def turned(told: dict[str, Any]) -> None:
+    told["attributes"]["ome"]["multiscales"][0]["axes"].reverse()
+
+
+TOLD: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
+    "scale": ("", lambda told: level(told)["coordinateTransformations"][0].update(scale=[1, 8, 8]),
+              "scale)"),
+    "translation": (
+        "", lambda told: level(told)["coordinateTransformations"][1]["translation"].reverse(),
+        "translation"),
+    "twice": ("", twice, "scale, translation"),
+    "no transforms": ("", lambda told: level(told).pop("coordinateTransformations"), "scale, tr"),
+    "path": ("", lambda told: level(told).update(path="../other.zarr/0"), "path"),
+    "axes": ("", turned, "axes"),
+    "no ome": ("", lambda told: told["attributes"].pop("ome"), "ome"),
+    "words": ("", lambda told: told["attributes"].update(ome={"multiscales": 7}), "ome"),
+    "names": ("0", lambda told: told.update(dimension_names=["c", "x", "y"]), "dimension_names"),
+    "empty": ("0", lambda told: told.update(fill_value=0.0), "fill_value"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_what_viewers_are_told_is_compared_and_written_anew(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "heat.zarr"
+    made(out)
+    where, change, named = TOLD[kind]
+    described = out / where / "zarr.json"
+    held = json.loads(described.read_text())
+    change(held)
+    described.write_text(json.dumps(held))
+    (damage,) = Heatmap.open(out).damage()
+    assert (damage.tile, damage.is_lost) == (None, False)
+    assert damage.why.startswith(f"what viewers are told of them ({named}")
+    with pytest.raises(DamagedError, match="is not what was scanned"):
+        made(out)
+    told: list[Progress] = []
+    heatmap = made(out, repair=True, progress=told.append)
+    assert [one.fresh_pixels for one in told] == [0], "no score was computed again"
+    np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
+    assert heatmap.damage() == ()
+
+
+def test_what_a_geotiff_tells_maps_is_compared_too(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    image, out = tmp_path / "image.tif", tmp_path / "heat.tif"
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.1, 0, 500000.3, 0, -0.1, 5.2e6)}
+    with rasterio.open(image, "w", width=50, height=60, count=3, dtype="uint8", **place) as raster:
+        raster.write(IMAGE.transpose(2, 0, 1))
+    for placed, changes in (
+        (image, {"crs": "EPSG:32632", "transform": rasterio.Affine(1, 0, 7, 0, -1, 0)}),
+        (IMAGE, {"transform": rasterio.Affine(1, 0, 9, 0, 1, 9)}),
+        (IMAGE, {"nodata": 0}),
+    ):
+        assert made(out, placed, overwrite=True).damage() == ()
+        for name, value in changes.items():
+            with rasterio.open(out, "r+") as raster:
+                setattr(raster, name, value)
+            (damage,) = Heatmap.open(out).damage()
+            assert damage.why.startswith(f"what viewers are told of them ({name})")
+            assert made(out, placed, repair=True).damage() == ()
+
+
 # Stored again
 
 
@@ -381,7 +456,7 @@ def test_a_heatmap_that_was_stored_again_keeps_its_digests(tmp_path: Path, kind:
     options |= {"shape": held.shape, "dtype": held.dtype, "fill_value": np.nan}
     array = group.create_array("0", **options)
     array[:] = held
-    group.attrs.put({"fullconv": heatmap.metadata})
+    group.attrs.put(dict(zarr.open_group(out, mode="r").attrs))
     assert Heatmap.open(again).damage() == ()
     array[0, 3, 4] = np.nextafter(held[0, 3, 4], held.dtype.type(99))
     assert [damage.tile for damage in Heatmap.open(again).damage()] == [0]

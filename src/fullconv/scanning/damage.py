@@ -42,6 +42,8 @@ class Damage:
         What is amiss.
     tile : int or None
         Its number; None where it is no single tile.
+    is_lost : bool
+        Whether scores are; False where only viewers are told otherwise what they are.
     """
 
     rows: Pair
@@ -49,6 +51,7 @@ class Damage:
     box: tuple[float, float, float, float]
     why: str
     tile: int | None
+    is_lost: bool = True
 
     def __str__(self) -> str:
         """Return the rectangle and what is amiss."""

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError, MissingExtraError, first_line
-from fullconv.placement import NOWHERE, Affine, Georeference, Placement
+from fullconv.placement import NOWHERE, Georeference
+from fullconv.scanning.describing import transform_of
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
 from fullconv.scanning.validity import valid
@@ -25,23 +26,6 @@ BLOCK = 256
 
 RECORD = "FULLCONV"
 """The name of the metadata that holds fullconv's own record."""
-
-
-def placed(
-    grid_window: tuple[int, int],
-    step: tuple[int, int],
-    placement: Placement,
-    transform: Affine,
-) -> Affine:
-    """Return the transform of a heatmap over an image with a transform.
-
-    Each window is a cell as large as a step, around the window's centre: cell ``(i, j)`` has its
-    upper left corner at ``i * s + (h - s) / 2`` pixels, and likewise along the columns.
-    """
-    a, b, c, d, e, f = transform
-    (h, w), (sy, sx), (zy, zx) = grid_window, step, placement.scale
-    y, x = placement.outward((h - sy) / 2, 0), placement.outward((w - sx) / 2, 1)
-    return a * sx * zx, b * sy * zy, a * x + b * y + c, d * sx * zx, e * sy * zy, d * x + e * y + f
 
 
 def write_geotiff(heatmap: Heatmap, path: Path) -> None:
@@ -78,8 +62,7 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
 
     metadata = heatmap.metadata
     place = heatmap.georeference or Georeference(NOWHERE, "")
-    grid = heatmap.grid
-    transform = placed(grid.window, grid.step, heatmap.placement, place.transform)
+    transform = transform_of(heatmap)
     count, rows, columns = heatmap.shape
     stored = np.dtype(metadata["dtype"])
     # GDAL knows float16 only since 3.11; every program reads float32.

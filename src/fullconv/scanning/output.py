@@ -12,8 +12,9 @@ from typing import Any
 
 from fullconv.errors import HeatmapWarning, InputError, OutputError, first_line
 from fullconv.scanning import geotiff, record
+from fullconv.scanning.describing import describe
 from fullconv.scanning.digests import sealed
-from fullconv.scanning.heatmap import Heatmap, describe
+from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
 from fullconv.scanning.ledger import Ledger
 from fullconv.scanning.ours import refuse_place
