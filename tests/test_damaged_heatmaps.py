@@ -84,6 +84,32 @@ def turn(out: Path) -> None:
     chunk(out, 1, 2).mkdir()
 
 
+def pipe(out: Path) -> None:
+    chunk(out, 1, 2).unlink()
+    os.mkfifo(chunk(out, 1, 2))
+
+
+def lead_to_a_device(out: Path) -> None:
+    chunk(out, 1, 2).unlink()
+    chunk(out, 1, 2).symlink_to("/dev/zero")
+
+
+def bomb(out: Path) -> None:
+    """Put there 92 kB that claim 3 GB."""
+    chunk(out, 1, 2).write_bytes(zstd_of_zeros(3_000_000_000))
+
+
+def zstd_of_zeros(size: int, is_told: bool = True) -> bytes:
+    """Return a frame of zstd (RFC 8878, section 3.1.1), in blocks of one byte repeated."""
+    told = b"\xe0" + size.to_bytes(8, "little") if is_told else b"\x00\x38"
+    blocks = []
+    while size:
+        block = min(1 << 17, size)
+        size -= block
+        blocks.append((block << 3 | 2 | (not size)).to_bytes(3, "little") + b"\0")
+    return b"\x28\xb5\x2f\xfd" + told + b"".join(blocks)
+
+
 HURTS: dict[Callable[[Path], None], str] = {
     remove: "missing",
     cut: "damaged (",
@@ -92,7 +118,10 @@ HURTS: dict[Callable[[Path], None], str] = {
     replace: "not the scores that were scanned",
     edit: "not the scores that were scanned",
     turn: "missing",
+    bomb: "damaged (",
 }
+if hasattr(os, "mkfifo"):
+    HURTS |= {pipe: "damaged (", lead_to_a_device: "damaged ("}
 
 WHERE = "rows 9 to 17 and columns 28 to 41 of the windows (pixels 28,18 to 50,46): "
 
@@ -191,29 +220,54 @@ def test_scores_where_nothing_was_to_be_scanned_are_damage(tmp_path: Path) -> No
 # What describes the scores
 
 
-@pytest.mark.parametrize("how", ["lost", "garbage", "smaller", "other type"])
+CHANGED: dict[str, dict[str, Any]] = {
+    "smaller": {"shape": [2, 20, 42]},
+    "turned": {"shape": [2, 42, 25]},
+    "int32": {"data_type": "int32", "fill_value": 0},
+    "float16": {"data_type": "float16", "fill_value": "NaN"},
+    "bool": {"data_type": "bool", "fill_value": False},
+}
+
+
+@pytest.mark.parametrize("how", ["lost", "garbage", *CHANGED])
 def test_scores_that_nobody_can_read_are_all_named_and_computed_again(
     tmp_path: Path, how: str
 ) -> None:
     out = tmp_path / "heat.zarr"
     made(out)
     described = out / "0" / "zarr.json"
-    held = json.loads(described.read_text())
     if how == "lost":
         described.unlink()
     elif how == "garbage":
         described.write_bytes(b"\0" * 100)
     else:
-        changed = {"shape": [2, 20, 42]} if how == "smaller" else {"data_type": "int32"}
-        changed |= {"fill_value": 0} if how == "other type" else {}
-        described.write_text(json.dumps(held | changed))
+        described.write_text(json.dumps(json.loads(described.read_text()) | CHANGED[how]))
     heatmap = Heatmap.open(out)
     assert heatmap.shape == (2, 25, 42)
     assert len(heatmap.damage()) == 9
-    if how != "other type":
-        with pytest.raises(DamagedError, match="cannot be read"):
-            np.asarray(heatmap)
+    with pytest.raises(DamagedError, match="cannot be read"):
+        np.asarray(heatmap)
     np.testing.assert_array_equal(np.asarray(made(out, repair=True)), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "other"),
+    [("float32", "int32"), ("float32", "uint32"), ("float16", "int16"), ("uint8", "int8")],
+)
+def test_scores_of_another_type_are_damaged_whatever_their_bytes(
+    tmp_path: Path, dtype: str, other: str
+) -> None:
+    out = tmp_path / "heat.zarr"
+    fcn = fullconv.convert("src/fullconv/demo/dress.onnx")
+    image = np.random.default_rng(0).integers(0, 256, (256, 200, 3), np.uint8)
+    options: dict[str, Any] = {"dtype": dtype, "tile": (4, 4)}
+    expected = np.asarray(scan(fcn, image, out, **options))
+    described = out / "0" / "zarr.json"
+    held = json.loads(described.read_text())
+    described.write_text(json.dumps(held | {"data_type": other, "fill_value": 0}))
+    with pytest.raises(DamagedError, match=f"an array of {other}, and {dtype} was scanned"):
+        scan(fcn, image, out, **options)
+    np.testing.assert_array_equal(scan(fcn, image, out, repair=True, **options), expected)
 
 
 def test_a_record_that_was_edited_is_noticed_and_nothing_is_believed(tmp_path: Path) -> None:
@@ -234,6 +288,58 @@ def test_a_record_that_was_edited_is_noticed_and_nothing_is_believed(tmp_path: P
     assert heatmap.damage() == ()
 
 
+TAKEN_OUT: dict[str, tuple[str, ...]] = {
+    "checksums": ("checksums",),
+    "and the seal": ("checksums", "seal"),
+    "and the run": ("checksums", "seal", "run"),
+    "and the windows": ("checksums", "seal", "run", "windows"),
+    "all but the run": ("checksums", "seal", "windows"),
+    "the seal": ("seal",),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN_OUT)
+@pytest.mark.parametrize("is_sealed_anew", [False, True])
+def test_a_record_without_its_checksums_is_none_of_before(
+    tmp_path: Path, kind: str, is_sealed_anew: bool
+) -> None:
+    out = tmp_path / "heat.zarr"
+    made(out)
+    group = zarr.open_group(out, mode="r+")
+    held: Any = group.attrs["fullconv"]
+    held = {name: value for name, value in held.items() if name not in TAKEN_OUT[kind]}
+    if is_sealed_anew and "checksums" not in held:
+        held = sealed(held)
+    group.attrs["fullconv"] = held
+    with pytest.raises(DamagedError, match="their record was changed after it was written"):
+        made(out)
+    heatmap = made(out, repair=True)
+    np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
+    assert heatmap.damage() == ()
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+@pytest.mark.parametrize(
+    "name", ["odd_windows", "origin", "georeference", "um_per_pixel", "chosen", "region"]
+)
+def test_a_record_that_lacks_what_is_read_is_one_line(
+    before: Path, folder: Path, name: str, is_before: bool
+) -> None:
+    out = before / "heat.zarr"
+    if not is_before:
+        shutil.rmtree(out)
+        made(out, folder / "image.png")
+    group = zarr.open_group(out, mode="r+")
+    held: Any = group.attrs["fullconv"]
+    del held[name]
+    group.attrs["fullconv"] = held if is_before else sealed(held)
+    for arguments in (("verify", out), (*SCAN[:3], "-o", out, *SCAN[5:])):
+        result = call(*arguments)
+        assert result.exit_code in (2, 3)
+        assert f"{name} in its record is missing or damaged" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_a_record_is_the_same_however_its_json_is_written() -> None:
     record = {"a": [1.0, 2.5, float("inf")], "b": {"c": True, "d": None}, "e": 3}
     held = json.loads(json.dumps(sealed(record)))
@@ -249,6 +355,81 @@ def test_names_that_others_add_to_the_group_are_no_damage(tmp_path: Path) -> Non
     zarr.open_group(out, mode="r+").attrs["mine"] = {"a": 1}
     zarr.open_group(out, mode="r+").create_group("labels")
     assert Heatmap.open(out).damage() == ()
+
+
+# What viewers are told
+
+
+def level(told: dict[str, Any]) -> dict[str, Any]:
+    held: dict[str, Any] = told["attributes"]["ome"]["multiscales"][0]["datasets"][0]
+    return held
+
+
+def twice(told: dict[str, Any]) -> None:
+    whole = told["attributes"]["ome"]["multiscales"][0]
+    whole["coordinateTransformations"] = [{"type": "scale", "scale": [1, 2, 2]}]
+
+
+def turned(told: dict[str, Any]) -> None:
+    told["attributes"]["ome"]["multiscales"][0]["axes"].reverse()
+
+
+TOLD: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
+    "scale": ("", lambda told: level(told)["coordinateTransformations"][0].update(scale=[1, 8, 8]),
+              "scale)"),
+    "translation": (
+        "", lambda told: level(told)["coordinateTransformations"][1]["translation"].reverse(),
+        "translation"),
+    "twice": ("", twice, "scale, translation"),
+    "no transforms": ("", lambda told: level(told).pop("coordinateTransformations"), "scale, tr"),
+    "path": ("", lambda told: level(told).update(path="../other.zarr/0"), "path"),
+    "axes": ("", turned, "axes"),
+    "no ome": ("", lambda told: told["attributes"].pop("ome"), "ome"),
+    "words": ("", lambda told: told["attributes"].update(ome={"multiscales": 7}), "ome"),
+    "names": ("0", lambda told: told.update(dimension_names=["c", "x", "y"]), "dimension_names"),
+    "empty": ("0", lambda told: told.update(fill_value=0.0), "fill_value"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_what_viewers_are_told_is_compared_and_written_anew(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "heat.zarr"
+    made(out)
+    where, change, named = TOLD[kind]
+    described = out / where / "zarr.json"
+    held = json.loads(described.read_text())
+    change(held)
+    described.write_text(json.dumps(held))
+    (damage,) = Heatmap.open(out).damage()
+    assert (damage.tile, damage.is_lost) == (None, False)
+    assert damage.why.startswith(f"what viewers are told of them ({named}")
+    with pytest.raises(DamagedError, match="is not what was scanned"):
+        made(out)
+    told: list[Progress] = []
+    heatmap = made(out, repair=True, progress=told.append)
+    assert [one.fresh_pixels for one in told] == [0], "no score was computed again"
+    np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
+    assert heatmap.damage() == ()
+
+
+def test_what_a_geotiff_tells_maps_is_compared_too(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    image, out = tmp_path / "image.tif", tmp_path / "heat.tif"
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.1, 0, 500000.3, 0, -0.1, 5.2e6)}
+    with rasterio.open(image, "w", width=50, height=60, count=3, dtype="uint8", **place) as raster:
+        raster.write(IMAGE.transpose(2, 0, 1))
+    for placed, changes in (
+        (image, {"crs": "EPSG:32632", "transform": rasterio.Affine(1, 0, 7, 0, -1, 0)}),
+        (IMAGE, {"transform": rasterio.Affine(1, 0, 9, 0, 1, 9)}),
+        (IMAGE, {"nodata": 0}),
+    ):
+        assert made(out, placed, overwrite=True).damage() == ()
+        for name, value in changes.items():
+            with rasterio.open(out, "r+") as raster:
+                setattr(raster, name, value)
+            (damage,) = Heatmap.open(out).damage()
+            assert damage.why.startswith(f"what viewers are told of them ({name})")
+            assert made(out, placed, repair=True).damage() == ()
 
 
 # Stored again
@@ -275,7 +456,7 @@ def test_a_heatmap_that_was_stored_again_keeps_its_digests(tmp_path: Path, kind:
     options |= {"shape": held.shape, "dtype": held.dtype, "fill_value": np.nan}
     array = group.create_array("0", **options)
     array[:] = held
-    group.attrs.put({"fullconv": heatmap.metadata})
+    group.attrs.put(dict(zarr.open_group(out, mode="r").attrs))
     assert Heatmap.open(again).damage() == ()
     array[0, 3, 4] = np.nextafter(held[0, 3, 4], held.dtype.type(99))
     assert [damage.tile for damage in Heatmap.open(again).damage()] == [0]
@@ -298,7 +479,7 @@ def test_a_digest_stands_on_shape_and_numbers_alone() -> None:
         assert digest(same, "float32") == expected
     for differs in (
         scores.transpose(0, 2, 1), scores.reshape(1, 6, 4), -scores,
-        np.nan_to_num(scores), scores.astype(np.float64) * (1 + 1e-12),
+        np.nan_to_num(scores), scores.astype(np.float64) * (1 + 1e-12), scores.view(np.int32),
     ):  # fmt: skip
         assert digest(differs, "float32") != expected
 
@@ -456,6 +637,19 @@ def test_a_heatmap_of_before_is_finished_and_its_missing_chunks_are_named(
     np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
     assert heatmap.checksums is not None
     assert heatmap.damage() == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"data_type": "int32", "fill_value": 0}, {"data_type": "uint8"}, {"shape": [2, 20, 42]}],
+)
+def test_a_heatmap_of_before_of_another_type_or_shape_is_damaged(
+    before: Path, changed: dict[str, Any]
+) -> None:
+    described = before / "heat.zarr" / "0" / "zarr.json"
+    held = {**json.loads(described.read_text()), "fill_value": 0} | changed
+    described.write_text(json.dumps(held))
+    assert len(Heatmap.open(before / "heat.zarr").damage()) == 9
 
 
 def test_an_unfinished_output_of_before_is_refused_and_kept(before: Path, folder: Path) -> None:

@@ -338,7 +338,7 @@ def test_a_wrong_call_says_what_was_expected(options: dict[str, Any], message: s
 
 
 def test_a_georeference_moves_by_windows() -> None:
-    from fullconv.scanning.geotiff import placed
+    from fullconv.scanning.describing import placed
 
     place = Georeference((0.5, 0.1, 7.0, 0.2, -0.5, 9.0), "")
     a, b, c, d, e, f = placed((12, 9), (2, 3), Placement((4.0, 5.0), (0.5, -2.0)), place.transform)

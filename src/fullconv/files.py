@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fullconv.errors import InputError, OutputError
 from fullconv.system.disk import replace
@@ -24,12 +26,18 @@ LONGEST_STEM = 40
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
 """What a path can lead to beside a file. A pipe makes its reader wait, and a device never ends."""
+
+
+JSON_BYTES = 1 << 26
+"""No JSON of ours is longer."""
 
 
 def kind_of(mode: int) -> str:
@@ -118,3 +126,39 @@ def whole(path: Path) -> Iterator[Path]:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def bytes_of(path: Path, most: int = -1) -> bytes:
+    """Return what a file holds, or its first bytes.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it is no file: a pipe would make its reader wait.
+    """
+    with open(path, "rb", opener=_at_once) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, and no file", str(path))
+        return file.read(most)
+
+
+def starts_with(path: Path, start: bytes) -> bool:
+    """Whether this is a file that begins so."""
+    with contextlib.suppress(OSError):
+        return bytes_of(path, len(start)) == start
+    return False
+
+
+def json_of(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object that a file holds; None where it holds none, or is none."""
+    try:
+        data = bytes_of(path, JSON_BYTES + 1)
+        held = json.loads(data) if len(data) <= JSON_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return held if isinstance(held, dict) else None
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)

@@ -140,8 +140,8 @@ SCANNING = (
     Defect(
         "other files in an unfinished output are removed",
         "scanning/ours.py",
-        "if entry.name == name or _OF_PART.fullmatch(entry.name) or PARTIAL.fullmatch(entry.name)",
-        "if not entry.is_dir()",
+        "return is_file and _OF_PART.fullmatch(entry.name) is not None",
+        "return is_file",
         (
             "test_damaged_ledgers.py",
             "test_in_place.py",
@@ -149,13 +149,34 @@ SCANNING = (
     ),
     Defect(
         "other files in a heatmap are removed with it",
-        "scanning/ours.py",
-        "return bool(_OF_HEATMAP.fullmatch(name) or PARTIAL.fullmatch(path.name))",
+        "scanning/layout.py",
+        "return is_called_so and starts_with(self.folder / name, ZSTD_MAGIC)",
         "return True",
         (
             "test_in_place.py",
             "test_damaged_ledgers.py",
         ),
+    ),
+    Defect(
+        "a chunk beyond the last is of the heatmap",
+        "scanning/layout.py",
+        "and int(number) < count",
+        "and count",
+        ("test_foreign_files.py",),
+    ),
+    Defect(
+        "any two tables are a record of before",
+        "scanning/ours.py",
+        'return is_known and "seal" not in record',
+        'return "seal" not in record',
+        ("test_foreign_files.py",),
+    ),
+    Defect(
+        "a folder that another process is making is left over",
+        "scanning/ours.py",
+        "else not is_running(process)",
+        "else True",
+        ("test_foreign_files.py",),
     ),
     Defect(
         "another run goes on with a scan",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.files import bytes_of
 from fullconv.geometry import Pair
 from fullconv.scanning.storing import nothing
 from fullconv.system.disk import replace, to_disk
 
 UNFINISHED = "fullconv_run"
 """The attribute that keeps a second copy of a run's record while its heatmap is written."""
-
-PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")
-"""The names of files that are being written, by zarr and by us, until they are whole."""
 
 
 def create(
@@ -65,7 +62,7 @@ def create_folder(
         place, data = folder / name, written.to_bytes()
         before = b""
         with contextlib.suppress(OSError):
-            before = place.read_bytes()
+            before = bytes_of(place)
         if before != data:
             is_amiss |= name != "zarr.json" and _layout(before) != _layout(data)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +108,13 @@ def _moved_to(path: Path) -> Any:
     temporary = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
         yield temporary
-        replace(temporary, path)
+        try:
+            replace(temporary, path)
+        except OSError:
+            if path.is_symlink() or not path.is_dir():
+                raise
+            path.rmdir()  # an empty folder in its place
+            replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)

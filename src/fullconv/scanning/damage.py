@@ -42,6 +42,8 @@ class Damage:
         What is amiss.
     tile : int or None
         Its number; None where it is no single tile.
+    is_lost : bool
+        Whether scores are; False where only viewers are told otherwise what they are.
     """
 
     rows: Pair
@@ -49,6 +51,7 @@ class Damage:
     box: tuple[float, float, float, float]
     why: str
     tile: int | None
+    is_lost: bool = True
 
     def __str__(self) -> str:
         """Return the rectangle and what is amiss."""
@@ -125,8 +128,11 @@ def is_nothing(scores: NDArray[Any]) -> bool:
 def _scores(array: Any, places: Sequence[tuple[Pair, Pair]]) -> list[NDArray[Any] | str]:
     """Return what is stored of neighbouring tiles, or why it cannot be read."""
     rows, left, right = places[0][0], places[0][1][0], places[-1][1][1]
+    from fullconv.sources.zarr_files import settled
+
     try:
-        held = np.asarray(array[:, slice(*rows), left:right])
+        with settled():
+            held = np.asarray(array[:, slice(*rows), left:right])
     except Exception as error:  # libraries raise errors of all kinds over damaged chunks
         if len(places) == 1:
             return [f"damaged ({first_line(error)})"]

@@ -38,20 +38,21 @@ def digest(scores: NDArray[Any], dtype: str) -> str:
 
     It stands on the shape and on the numbers in the heatmap's own type, little-endian, the last
     axis fastest, with one NaN for all. Numbers that the type cannot hold, such as a damaged file
-    may have in a wider one, have a digest that no tile was given.
+    may have in a wider or another one, have a digest that no tile was given.
     """
+    kind = ""
     with np.errstate(all="ignore"):  # of numbers that the type cannot hold
         stored = np.ascontiguousarray(scores, np.dtype(dtype).newbyteorder("<"))
     if scores.dtype != stored.dtype.newbyteorder("="):
         wide = stored.astype(scores.dtype)
         if not ((wide == scores) | ((wide != wide) & (scores != scores))).all():
-            stored = np.ascontiguousarray(scores)
+            stored, kind = np.ascontiguousarray(scores), scores.dtype.name
     if stored.dtype.kind == "f":
         nan = np.isnan(stored)
         if nan.any():
             stored = stored.copy()
             stored[nan] = np.nan
-    found = blake2b(repr(stored.shape).encode(), digest_size=DIGEST_BYTES)
+    found = blake2b(f"{stored.shape}{kind}".encode(), digest_size=DIGEST_BYTES)
     found.update(stored.data)
     return base64.urlsafe_b64encode(found.digest()).decode()
 

@@ -12,12 +12,13 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError, MissingExtraError
-from fullconv.geometry import of_image
-from fullconv.placement import NOWHERE, Affine, Georeference, Placement
+from fullconv.errors import ImageError, InputError, MissingExtraError
+from fullconv.placement import NOWHERE, Georeference
+from fullconv.scanning.describing import transform_of
 from fullconv.scanning.heatmap import Heatmap, no_heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
 from fullconv.scanning.validity import valid
+from fullconv.sources.trouble import check_block, check_regular
 from fullconv.system.disk import to_disk
 
 BLOCK = 256
@@ -25,23 +26,6 @@ BLOCK = 256
 
 RECORD = "FULLCONV"
 """The name of the metadata that holds fullconv's own record."""
-
-
-def placed(
-    grid_window: tuple[int, int],
-    step: tuple[int, int],
-    placement: Placement,
-    transform: Affine,
-) -> Affine:
-    """Return the transform of a heatmap over an image with a transform.
-
-    Each window is a cell as large as a step, around the window's centre: cell ``(i, j)`` has its
-    upper left corner at ``i * s + (h - s) / 2`` pixels, and likewise along the columns.
-    """
-    a, b, c, d, e, f = transform
-    (h, w), (sy, sx), (zy, zx) = grid_window, step, placement.scale
-    y, x = placement.outward((h - sy) / 2, 0), placement.outward((w - sx) / 2, 1)
-    return a * sx * zx, b * sy * zy, a * x + b * y + c, d * sx * zx, e * sy * zy, d * x + e * y + f
 
 
 def write_geotiff(heatmap: Heatmap, path: Path) -> None:
@@ -78,10 +62,7 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
 
     metadata = heatmap.metadata
     place = heatmap.georeference or Georeference(NOWHERE, "")
-    grid = heatmap.grid
-    transform = placed(
-        of_image(grid.window), of_image(grid.step), heatmap.placement, place.transform
-    )
+    transform = transform_of(heatmap)
     count, rows, columns = heatmap.shape
     stored = np.dtype(metadata["dtype"])
     # GDAL knows float16 only since 3.11; every program reads float32.
@@ -128,10 +109,22 @@ class Bands:
     """The bands of a raster, sliced like an array ``(K, rows, columns)``."""
 
     def __init__(self, path: Path) -> None:
-        self.raster = _rasterio(path).open(path)
+        _rasterio(path)
+        from fullconv.sources.gdal import Opening
+
+        check_regular(path)
+        # As GeoTIFF and nothing else: GDAL would follow what a virtual raster of this name names.
+        self._opening = Opening(path, "GTiff")
+        with self._opening.environment():
+            self.raster = self._opening.open()
         self.shape = (self.raster.count, self.raster.height, self.raster.width)
         self.dtype = np.dtype(self.raster.dtypes[0])
         self.chunks = (self.shape[0], BLOCK, BLOCK)
+        try:
+            check_block(str(path), self.raster.block_shapes[0], self.dtype.itemsize)
+        except ImageError:
+            self.raster.close()
+            raise
 
     def __getitem__(self, place: Any) -> NDArray[Any]:
         """Read what an index asks for, of whole numbers, slices and lists, as NumPy takes them."""
@@ -151,7 +144,8 @@ class Bands:
             held = np.empty([len(side) for side, _ in sides], self.dtype)
         else:
             window = Window(columns.start, rows.start, len(columns), len(rows))
-            held = self.raster.read([band + 1 for band in bands], window=window)
+            with self._opening.environment():
+                held = self.raster.read([band + 1 for band in bands], window=window)
         found: NDArray[Any] = held[tuple(inside for _, inside in sides)]
         return found
 

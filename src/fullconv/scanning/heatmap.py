@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from fullconv.geometry import Grid
 from fullconv.judging import Verification
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.scanning.damage import Damage, find_damage, named
+from fullconv.scanning.describing import Told, misdescribed
 from fullconv.scanning.digests import Checksums, is_sealed
-from fullconv.scanning.storing import LEVELS, NOT_SCANNED, decoded
-from fullconv.scanning.validity import valid
+from fullconv.scanning.scores import checked
+from fullconv.scanning.storing import decoded
+from fullconv.scanning.validity import is_of_before, valid
 from fullconv.windows import Windows
 
 if TYPE_CHECKING:
@@ -41,10 +43,15 @@ class Heatmap(Closing):
         Names of the scores, where the model has them.
     metadata : dict
         Versions, model, image, preprocessing and all else that the scan depended on.
+    told : Told or None
+        What its file tells viewers, where it was opened from one.
     """
 
-    def __init__(self, array: Any, metadata: Mapping[str, Any], path: Path | None) -> None:
+    def __init__(
+        self, array: Any, metadata: Mapping[str, Any], path: Path | None, told: Told | None = None
+    ) -> None:
         self.array = array
+        self.told = told
         self.metadata = dict(metadata)
         self.path = path
         self.grid = Grid(tuple(metadata["window"]), tuple(metadata["step"]))
@@ -63,14 +70,16 @@ class Heatmap(Closing):
         if path.suffix.lower() in (".tif", ".tiff"):
             from fullconv.scanning.geotiff import open_geotiff
 
-            array, metadata = open_geotiff(path)
-            return cls(_checked(lambda: array, metadata), metadata, path)
-        import zarr
-
+            bands, metadata = open_geotiff(path)
+            scores = checked(lambda: bands, metadata)
+            return cls(scores, metadata, path, Told.by_geotiff(bands.raster))
         try:
-            group = zarr.open_group(path, mode="r")
-            metadata = valid(dict(group.attrs)["fullconv"])
-            return cls(_checked(lambda: group["0"], metadata), metadata, path)
+            from fullconv.scanning.bounded import open_folder
+
+            attributes, scores = open_folder(path)
+            metadata = valid(attributes["fullconv"])
+            array = checked(scores, metadata)
+            return cls(array, metadata, path, Told.by_zarr(attributes, array))
         except FullconvError:
             raise
         except Exception as error:
@@ -101,7 +110,7 @@ class Heatmap(Closing):
     def windows(self) -> Windows:
         """Where the windows of each row and column lie in the image that was scanned."""
         return Windows.of(
-            self.grid, self.metadata["image_size"], self.metadata.get("cover", "whole")
+            self.grid, self.metadata["image_size"], self.metadata.get("cover") or "whole"
         )
 
     @property
@@ -110,17 +119,28 @@ class Heatmap(Closing):
         held = self.metadata.get("checksums")
         return None if held is None else Checksums.from_json(held)
 
+    @property
+    def is_of_before(self) -> bool:
+        """Whether it was made before heatmaps had checksums."""
+        return is_of_before(self.metadata)
+
     def damage(self) -> tuple[Damage, ...]:
         """Return which of its scores are lost, or are not those that were scanned.
 
-        All tiles are read and compared with their digests. Of a heatmap without checksums only
+        All tiles are read and compared with their digests, and what viewers are told with the
+        record. Of a heatmap without checksums only
         those are found that cannot be read, or are missing where all windows were scanned.
         """
-        if self.checksums is not None and not is_sealed(self.metadata):
-            _, rows, columns = self.shape
-            box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
-            return (Damage((0, rows), (0, columns), box, RECORD_CHANGED, None),)
-        return find_damage(self)
+        if not self.is_of_before and (self.checksums is None or not is_sealed(self.metadata)):
+            return (self._damaged(RECORD_CHANGED),)
+        why = None if self.is_of_before else misdescribed(self)
+        return (*find_damage(self), *([self._damaged(why, is_lost=False)] if why else ()))
+
+    def _damaged(self, why: str, is_lost: bool = True) -> Damage:
+        """Return damage of all windows."""
+        _, rows, columns = self.shape
+        box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
+        return Damage((0, rows), (0, columns), box, why, None, is_lost)
 
     def check(self) -> None:
         """Check that it has all scores that were scanned, and no others.
@@ -230,88 +250,3 @@ def no_heatmap(path: Path, error: Exception) -> InputError:
         f"{path} is not a heatmap that fullconv has finished ({type(error).__name__}: "
         f"{first_line(error)}); give what 'fullconv scan -o' named."
     )
-
-
-class Unreadable:
-    """In place of scores that nobody can read: what describes them is lost or damaged."""
-
-    def __init__(self, checksums: Checksums, why: str) -> None:
-        self.shape, self.chunks = checksums.shape, (checksums.shape[0], *checksums.tile)
-        self.dtype = np.dtype(checksums.dtype)
-        self._why = why
-
-    def __getitem__(self, place: Any) -> NDArray[Any]:
-        """Say why."""
-        raise OSError(self._why)
-
-
-def _checked(scores: Callable[[], Any], metadata: Mapping[str, Any]) -> Any:
-    """Return the scores; where a heatmap with checksums has lost them, what says so."""
-    if "checksums" not in metadata:
-        return scores()
-    checksums = Checksums.from_json(metadata["checksums"])
-    try:
-        array = scores()
-        if tuple(array.shape) == checksums.shape:
-            return array
-        why = f"an array of {tuple(array.shape)}, and {checksums.shape} were scanned"
-    except Exception as error:  # libraries raise errors of all kinds over damaged files
-        why = f"{type(error).__name__}: {first_line(error)}"
-    return Unreadable(checksums, why)
-
-
-def describe(store: Any, heatmap: Heatmap) -> None:
-    """Write what the heatmap is: OME-Zarr 0.5 for viewers, and fullconv's own record.
-
-    OME-NGFF 0.5, 'multiscales': the scale is the distance between neighbouring windows, and the
-    translation is the centre of the first window, both in the coordinates that the image itself
-    has: those of its own OME metadata, micrometres where only its resolution is known, else pixels
-    of the original image, of which the first is centred on 0.
-    """
-    import zarr
-
-    grid, placement, metadata = heatmap.grid, heatmap.placement, heatmap.metadata
-    own = heatmap.space
-    axes = range(len(grid.step))
-    distance = [grid.step[axis] * placement.scale[axis] * own.scale[axis] for axis in axes]
-    first = [own.at(placement.outward(grid.window[axis] / 2, axis), axis) for axis in axes]
-    space = {"type": "space"} | ({"unit": own.unit} if own.unit else {})
-    brightest = LEVELS if metadata["dtype"] == "uint8" else 1  # as stored, which viewers show
-    channels = [
-        {
-            "label": name,
-            "active": index == len(heatmap.classes) - 1,
-            "color": "FFD040",
-            "window": {"min": 0, "max": brightest, "start": 0, "end": brightest},
-        }
-        for index, name in enumerate(heatmap.classes)
-    ]
-    ome: dict[str, Any] = {
-        "version": "0.5",
-        "multiscales": [
-            {
-                "name": "heatmap",
-                "axes": [
-                    {"name": "c", "type": "channel"},
-                    {"name": "y"} | space,
-                    {"name": "x"} | space,
-                ],
-                "datasets": [
-                    {
-                        "path": "0",
-                        "coordinateTransformations": [
-                            {"type": "scale", "scale": [1.0, *distance]},
-                            {"type": "translation", "translation": [0.0, *first]},
-                        ],
-                    }
-                ],
-            }
-        ],
-    }
-    if channels:
-        ome["omero"] = {"channels": channels}
-    zarr.open_group(store, mode="r+").attrs.put({"ome": ome, "fullconv": metadata})
-    if metadata["dtype"] == "uint8":
-        # As the CF conventions say it, which xarray and others follow.
-        packed: dict[str, Any] = {"scale_factor": 1 / LEVELS, "_FillValue": NOT_SCANNED}
-        zarr.open_array(store, path="0", mode="r+").attrs.put(packed)

@@ -75,6 +75,7 @@ class Job:
 
     def in_memory(self) -> Heatmap:
         """Scan into memory."""
+        import zarr
         from zarr.storage import MemoryStore
 
         self.image.first_contents()
@@ -82,7 +83,7 @@ class Job:
         store, dtype = MemoryStore(), self.options.dtype
         task = self.task({})
         create(store, task.shape, of_image(task.plan.shape), dtype, {})
-        scores = scores_in(store)
+        scores = zarr.open_array(store, path="0", mode="r+")
 
         def write(tile: Tile, made: Scored) -> None:
             stored = encoded(made.scores, dtype)
@@ -195,10 +196,3 @@ class Job:
             )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata
-
-
-def scores_in(store: Any) -> Any:
-    """Open the scores of a heatmap that is being written."""
-    import zarr
-
-    return zarr.open_array(store, path="0", mode="r+")

@@ -40,6 +40,7 @@ from fullconv.scanning.ours import (
     REPLACED,
     RUN,
     TILES,
+    check_places,
     copy_in,
     is_ours,
     keep_others,
@@ -132,7 +133,8 @@ class Ledger:
                     f"cannot write {self.out}: {self.folder} is there, and fullconv did not make "
                     f"it; move it away, or choose another name."
                 )
-            self._file = (self.folder / TILES).open("a+b", buffering=0)
+            check_places(self.folder, self.out)
+            self._file = open(self.folder / TILES, "a+b", buffering=0, opener=_no_link)  # noqa: SIM115
         except OutputError:
             raise
         except OSError as error:
@@ -295,3 +297,9 @@ class Ledger:
         self._file.seek(0)
         held: bytes = self._file.read()
         return held
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file; not what a link leads to, and without waiting for the other end of a pipe."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(path, flags, 0o666)

@@ -5,19 +5,25 @@ What lies in a heatmap that is replaced and is not of the heatmap is moved into 
 
 from __future__ import annotations
 
-import json
 import os
+import platform
 import re
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
-from fullconv.scanning.chunks import PARTIAL, UNFINISHED
+from fullconv.errors import OutputError
+from fullconv.files import bytes_of, json_of, kind_of, starts_with
+from fullconv.scanning.chunks import UNFINISHED
 from fullconv.scanning.digests import is_sealed
+from fullconv.scanning.layout import GROUP, PARTIAL, Layout
 from fullconv.scanning.lines import HEADER
+from fullconv.system.locking import is_running
 
 HEATMAP = "heatmap"
 REPLACED = "replaced"
@@ -25,25 +31,64 @@ RUN = "run.json"
 TILES = "tiles"
 OWNER = "owner"
 
-_OF_HEATMAP = re.compile(
-    r"zarr\.json|\.zgroup|\.zattrs|\.zmetadata"
-    r"|0/(zarr\.json|\.zarray|\.zattrs|(c/)?\d+([./]\d+)*)"
-)
-"""What a heatmap consists of, as fullconv writes it or others store it again (zarr 2, shards)."""
+_OF_PART = re.compile(rf"{RUN}(\.[0-9a-f]{{32}}\.partial)?|run\.partial|{TILES}|{OWNER}(\.\d+)?")
 
-_OF_PART = re.compile(rf"{RUN}|run\.partial|{TILES}|{OWNER}(\.\d+)?")
+_ASKED_BEFORE = {"model", "image", "read", "pixels", "region", "output", "dtype", "runtime"}
+_CHOSEN_BEFORE = {"runtime", "device", "tile"}
+"""What every record of a run held before records had seals."""
+
+_TILES_BEFORE = re.compile(rb"(\d+ \d+ \d+\n)*[\d ]*")
+"""What a ledger held then: tile, windows, and windows with NaN pixels."""
+
+_FRESH = re.compile(r"\.fullconv-([0-9a-f]{8})-(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{16}\.part")
+"""The names that an unfinished output has before it is made, and when it ended: by the name that
+it will have, or had, the machine, and the process."""
+
+STRAY_S = 24 * 3600.0
+"""After so long, a folder of such a name is left over, whoever has made it."""
 
 
-_FRESH = ".fullconv-{:08x}-"
-"""What the names begin with that an unfinished output has before it is made, and when it ended."""
+_making: set[str] = set()
+"""The folders of such names that threads of this process are making."""
 
 
 def is_ours(folder: Path) -> bool:
     """Whether a folder is an unfinished output, of this form or an earlier one."""
-    with suppress(OSError), open(folder / TILES, "rb") as file:
-        if file.read(len(HEADER)) == HEADER:
-            return True
-    return record_in(folder / RUN) is not None or copy_in(folder / HEATMAP) is not None
+    if folder.is_symlink():
+        return False
+    if starts_with(folder / TILES, HEADER):
+        return True
+    records = record_in(folder / RUN), copy_in(folder / HEATMAP)
+    return any(
+        record is not None and ("seal" in record or _is_ledger_of_before(folder / TILES))
+        for record in records
+    )
+
+
+def check_places(folder: Path, out: Path) -> None:
+    """Check that files and folders of an unfinished output are what they should be.
+
+    Raises
+    ------
+    OutputError
+        If a link, a pipe or the like lies in the place of one.
+    """
+    for name in (TILES, RUN, HEATMAP, REPLACED):
+        place, is_folder = folder / name, name in (HEATMAP, REPLACED)
+        with suppress(FileNotFoundError):
+            mode = os.lstat(place).st_mode
+            if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
+                refuse_place(out, place, mode)
+    for place in Layout.of(folder / HEATMAP).links():
+        refuse_place(out, place, os.lstat(place).st_mode)
+
+
+def refuse_place(out: Path, place: Path, mode: int) -> None:
+    """Say what lies in the place of a file or folder of ours."""
+    raise OutputError(
+        f"cannot write {out}: {place} is {kind_of(mode)}, which fullconv did not make; move it "
+        f"away, or choose another name."
+    )
 
 
 def make_part(folder: Path) -> bool:
@@ -52,8 +97,9 @@ def make_part(folder: Path) -> bool:
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = _fresh(folder)
-    made.mkdir()
+    _making.add(made.name)
     try:
+        made.mkdir()
         (made / TILES).write_bytes(HEADER)
         made.rename(folder)
     except OSError:
@@ -61,6 +107,8 @@ def make_part(folder: Path) -> bool:
         if os.path.lexists(folder):
             return False
         raise
+    finally:
+        _making.discard(made.name)
     return True
 
 
@@ -69,17 +117,14 @@ def record_in(path: Path) -> dict[str, Any] | None:
 
     Those of before have no seal and no form: they are returned, to be refused.
     """
-    try:
-        return _whole(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        return None
+    return _whole(json_of(path))
 
 
 def copy_in(heatmap: Path) -> dict[str, Any] | None:
     """Return the copy of a run's record in its heatmap."""
     try:
-        return _whole(json.loads((heatmap / "zarr.json").read_bytes())["attributes"][UNFINISHED])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return _whole((json_of(heatmap / GROUP) or {})["attributes"][UNFINISHED])
+    except (LookupError, TypeError):
         return None
 
 
@@ -88,21 +133,35 @@ def _whole(record: Any) -> dict[str, Any] | None:
         return None
     if not all(isinstance(record.get(part), dict) for part in ("asked", "chosen")):
         return None
-    is_of_before = "seal" not in record and "form" not in record["asked"]
-    return record if is_of_before or is_sealed(record) else None
+    return record if _is_of_before(record) or is_sealed(record) else None
+
+
+def _is_of_before(record: Mapping[str, Any]) -> bool:
+    asked, chosen = record["asked"], record["chosen"]
+    is_known = asked.keys() >= _ASKED_BEFORE and chosen.keys() >= _CHOSEN_BEFORE
+    return is_known and "seal" not in record and "form" not in asked
+
+
+def _is_ledger_of_before(path: Path) -> bool:
+    with suppress(OSError):
+        return _TILES_BEFORE.fullmatch(bytes_of(path)) is not None
+    return False
 
 
 def remove_heatmap(folder: Path) -> None:
-    """Remove a heatmap, and all folders that are empty then; other files in it stay."""
-    if folder.is_symlink() or folder.is_file():
-        _unlink(folder)
+    """Remove a heatmap, and its folders where they are empty then; all else in it stays."""
+    if folder.is_file() and not folder.is_symlink():
+        folder.unlink()  # a GeoTIFF
         return
-    for path in list(_files(folder)):
-        if _is_of(path, folder):
-            _unlink(path)
-    for place, _, _ in os.walk(folder, topdown=False):
+    layout = Layout.of(folder)
+    for path in list(layout.own()):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    for place in list(layout.folders()):
         with suppress(OSError):  # what is not ours is left there
-            os.rmdir(place)
+            place.rmdir()
 
 
 def remove_part(folder: Path, kept: tuple[str, ...] = ()) -> None:
@@ -110,12 +169,12 @@ def remove_part(folder: Path, kept: tuple[str, ...] = ()) -> None:
 
     The record of the run goes last: by that it is known for one that has ended.
     """
-    for name in (HEATMAP, REPLACED):
-        if name not in kept:
-            remove_heatmap(folder / name)
+    for part in (HEATMAP, REPLACED):
+        if (folder / part).is_dir():
+            remove_heatmap(folder / part)
     for entry in sorted(_own_entries(folder), key=lambda entry: entry.name == RUN):
         if entry.name not in kept:
-            _unlink(entry)
+            entry.unlink(missing_ok=True)
     if not kept:
         with suppress(OSError):  # it holds what is not ours
             folder.rmdir()
@@ -127,7 +186,7 @@ def set_aside(folder: Path) -> Path | None:
     Returns None where that cannot be done, or others have files in it: these stay where they are.
     """
     for heatmap in (folder / HEATMAP, folder / REPLACED):
-        if not all(_is_of(path, heatmap) for path in _files(heatmap)):
+        if any(Layout.of(heatmap).others()):
             return None
     known = {HEATMAP, REPLACED, *(entry.name for entry in _own_entries(folder))}
     aside = _fresh(folder)
@@ -141,40 +200,60 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def remove_strays(folder: Path) -> None:
-    """Remove what killed processes have left of an unfinished output under names of its own."""
+    """Remove what killed processes have left of an unfinished output under names of its own.
+
+    What a process that runs has just made, or is about to remove, is left to it.
+    """
     with suppress(OSError):
         for entry in list(folder.parent.iterdir()):
-            if entry.name.startswith(_FRESH.format(_number(folder))):
+            found = _FRESH.fullmatch(entry.name)
+            if found and found[1] == _number(folder.name) and _is_stray(entry, found):
                 remove_part(entry)
+
+
+def _is_stray(entry: Path, found: re.Match[str]) -> bool:
+    if entry.is_symlink():
+        return False
+    if found[2] == _number(platform.node()):
+        process = int(found[3])
+        if entry.name not in _making if process == os.getpid() else not is_running(process):
+            return True
+    return time.time() - entry.stat().st_mtime > STRAY_S
 
 
 def _own_entries(folder: Path) -> list[Path]:
     """Return the files in an unfinished output that are ours, but for those of heatmaps."""
-    name = folder.stem  # of the output itself, a file that is not finished
     try:
         entries = list(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [
-        entry
-        for entry in entries
-        if entry.name == name or _OF_PART.fullmatch(entry.name) or PARTIAL.fullmatch(entry.name)
-    ]
+    return [entry for entry in entries if _is_own(entry, folder)]
+
+
+def _is_own(entry: Path, folder: Path) -> bool:
+    is_file = entry.is_file() and not entry.is_symlink()
+    if entry.suffix.lower() in (".tif", ".tiff"):  # the output itself, which is not finished
+        return is_file and (entry.name == folder.stem or _FRESH.fullmatch(folder.name) is not None)
+    return is_file and _OF_PART.fullmatch(entry.name) is not None
 
 
 def _fresh(folder: Path) -> Path:
-    return folder.with_name(f"{_FRESH.format(_number(folder))}{uuid4().hex[:16]}.part")
+    return folder.with_name(
+        f".fullconv-{_number(folder.name)}-{_number(platform.node())}-{os.getpid()}-"
+        f"{uuid4().hex[:16]}.part"
+    )
 
 
-def _number(folder: Path) -> int:
-    return crc32(os.fsencode(folder.name))
+def _number(name: str) -> str:
+    return f"{crc32(os.fsencode(name)):08x}"
 
 
 def remove_partial(folder: Path) -> None:
     """Remove files that a killed process has left before they had their names."""
-    for path in list(_files(folder)):
+    layout = Layout.of(folder / HEATMAP)
+    for path in [*_own_entries(folder), *layout.own()]:
         if PARTIAL.fullmatch(path.name):
-            _unlink(path)
+            path.unlink(missing_ok=True)
 
 
 def keep_others(old: Path, new: Path) -> list[Path]:
@@ -183,29 +262,12 @@ def keep_others(old: Path, new: Path) -> list[Path]:
     What cannot be moved stays where it is.
     """
     moved = []
-    for path in list(_files(old)):
+    for path in list(Layout.of(old).others()):
         place = new / path.relative_to(old)
-        if _is_of(path, old) or os.path.lexists(place):
+        if os.path.lexists(place):
             continue
         with suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             path.rename(place)
             moved.append(place)
     return moved
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, and links to folders."""
-    for place, folders, names in os.walk(folder):
-        yield from (Path(place, name) for name in names)
-        yield from (Path(place, name) for name in folders if Path(place, name).is_symlink())
-
-
-def _is_of(path: Path, heatmap: Path) -> bool:
-    name = path.relative_to(heatmap).as_posix()
-    return bool(_OF_HEATMAP.fullmatch(name) or PARTIAL.fullmatch(path.name))
-
-
-def _unlink(path: Path) -> None:
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import warnings
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ from typing import Any
 
 from fullconv.errors import HeatmapWarning, InputError, OutputError, first_line
 from fullconv.scanning import geotiff, record
+from fullconv.scanning.describing import describe
 from fullconv.scanning.digests import sealed
-from fullconv.scanning.heatmap import Heatmap, describe
-from fullconv.scanning.job import Job, scores_in
+from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.job import Job
 from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.ours import refuse_place
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.task import Task
 from fullconv.scanning.writing import Writer
@@ -78,6 +81,8 @@ def _write(
 ) -> None:
     """Begin or go on, and end; but for ``overwrite``, take over what is whole of the
     finished heatmap that is to be replaced."""
+    from fullconv.scanning.bounded import open_scores
+
     ledger.lock()
     begun = ledger.begun() if resume else None
     if begun is not None:
@@ -94,7 +99,7 @@ def _write(
         else:
             ledger.resume(len(task.plan))
         writer = Writer(ledger, task, job.options.dtype, begun)
-        scores = scores_in(ledger.heatmap)
+        scores = open_scores(ledger.heatmap)
         metadata = record.made(job.engine, task, job.options.dtype, scores.shape[0])
         writer.prove(Heatmap(scores, metadata, None))
         if repair is not None:
@@ -113,6 +118,7 @@ def _write(
     except OutputError:
         raise
     except OSError as error:
+        _refuse_what_is_in_the_way(ledger.out, error)
         todo = "make room, and give the same command again"
         if ledger.keeps():
             todo = (
@@ -123,9 +129,26 @@ def _write(
         ) from None
 
 
+def _refuse_what_is_in_the_way(out: Path, error: OSError) -> None:
+    """Say so where a file could not be written as something else is in its place.
+
+    Raises
+    ------
+    OutputError
+        If that is why.
+    """
+    for place in (error.filename2, error.filename):
+        in_the_way = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
+        if in_the_way and place is not None:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                refuse_place(out, Path(place), os.lstat(place).st_mode)
+
+
 def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: str) -> Path:
     """Check and describe what was scanned, and return it as what was asked for."""
-    ledger, scores = writer.ledger, scores_in(writer.ledger.heatmap)
+    from fullconv.scanning.bounded import open_scores
+
+    ledger, scores = writer.ledger, open_scores(writer.ledger.heatmap)
     writer.compare_pixels()
     metadata = sealed(
         job.finished(task, scores)
@@ -153,7 +176,7 @@ def _check(finished: Heatmap, asked: Mapping[str, Any], repair: bool) -> None:
     """
     assert finished.path is not None
     before = finished.metadata.get("asked") or {}
-    is_of_before = finished.checksums is None
+    is_of_before = finished.is_of_before
     todo = "choose another name, or replace it with overwrite=True (--overwrite)"
     told = record.as_of_before(asked, before) if is_of_before else asked
     record.refuse_other(finished.path, before, told, todo)

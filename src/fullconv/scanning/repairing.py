@@ -31,7 +31,7 @@ class Repair:
     @classmethod
     def of(cls, finished: Heatmap) -> Repair | None:
         """Return how a heatmap is repaired; None where nobody can tell what is whole of it."""
-        damage = finished.damage()
+        damage = tuple(each for each in finished.damage() if each.is_lost)
         is_told = finished.checksums is not None and all(each.tile is not None for each in damage)
         return cls(finished, damage) if is_told else None
 

@@ -18,6 +18,19 @@ from fullconv.windows import COVERS
 Test = Callable[[Any], bool]
 
 
+SINCE_CHECKSUMS = ("seal", "run", "windows")
+"""What no record has without checksums, beside the form in which a scan was asked for."""
+
+
+def is_of_before(record: Mapping[str, Any]) -> bool:
+    """Whether a heatmap was made before there were checksums.
+
+    One whose checksums were only taken out has kept what came with them.
+    """
+    is_newer = any(name in record for name in ("checksums", *SINCE_CHECKSUMS))
+    return not is_newer and "form" not in (record.get("asked") or {})
+
+
 def valid(record: Any) -> dict[str, Any]:
     """Return the record of a heatmap, if it can be one.
 
@@ -101,6 +114,14 @@ def _origin(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_text(item) for item in value.values())
 
 
+def _georeference(value: Any) -> bool:
+    return _numbers(6)(value["transform"]) and _text(value["crs"])
+
+
+def _resolution(value: Any) -> bool:
+    return _numbers(2)(value) and min(value) > 0
+
+
 def _placement(value: Any) -> bool:
     held = Placement.parse(value)
     return _numbers(2)(held.scale) and min(held.scale) > 0 and _numbers(2)(held.offset)
@@ -137,6 +158,10 @@ REQUIRED: dict[str, Test] = {
     "precision": _text,
     "preprocessing": _preprocessing,
     "chosen": _chosen,
+    "odd_windows": _whole,
+    "origin": lambda value: value is None or _origin(value),
+    "georeference": lambda value: value is None or _georeference(value),
+    "um_per_pixel": lambda value: value is None or _resolution(value),
 }
 
 OPTIONAL: dict[str, Test] = {
@@ -145,16 +170,12 @@ OPTIONAL: dict[str, Test] = {
     "channels": lambda value: _whole(value, 1),
     "checksums": _checksums,
     "cover": lambda value: value in COVERS,
-    "georeference": lambda value: _numbers(6)(value["transform"]) and _text(value["crs"]),
     "lacks_pixels": _truth,
-    "odd_windows": _whole,
-    "origin": _origin,
     "pixels": _seen,
     "placement": _placement,
     "positions": lambda value: len(value) == 2,
     "run": _text,
     "space": _space,
-    "um_per_pixel": lambda value: _numbers(2)(value) and min(value) > 0,
     "verification": _verification,
     "windows": _whole,
 }

@@ -109,7 +109,7 @@ def _by_name(owner: Path) -> None:
         told = _parsed(before)
         is_old = told == mine and owner not in _ours
         if not is_old and (
-            told.get("machine") != mine["machine"] or _is_running(told.get("process"))
+            told.get("machine") != mine["machine"] or is_running(told.get("process"))
         ):
             break
         _remove(owner, before)
@@ -144,7 +144,7 @@ def _remove(owner: Path, stale: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _is_running(process: Any) -> bool:
+def is_running(process: Any) -> bool:
     """Whether a process of this machine runs; True where nobody tells."""
     if os.name == "nt" or type(process) is not int or process < 1:
         return True  # on Windows, to ask would be to end it

@@ -1,0 +1,70 @@
+"""The array of a heatmap, as its record says that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullconv.errors import first_line
+from fullconv.geometry import Grid, Pair
+from fullconv.scanning.digests import Checksums
+from fullconv.windows import Windows
+
+
+class Unreadable:
+    """In place of scores that nobody can read: what describes them is lost or damaged."""
+
+    def __init__(self, shape: tuple[int, int, int], tile: Pair, dtype: str, why: str) -> None:
+        self.shape, self.chunks = shape, (shape[0], *tile)
+        self.dtype = np.dtype(dtype)
+        self._why = why
+
+    def __getitem__(self, place: Any) -> NDArray[Any]:
+        """Say why."""
+        raise OSError(self._why)
+
+
+def checked(scores: Callable[[], Any], metadata: Mapping[str, Any]) -> Any:
+    """Return the scores; where they are none that the record tells of, what says so.
+
+    Raises
+    ------
+    ValueError or whatever ``scores`` raises
+        Of a heatmap without checksums, if there is no array of windows.
+    """
+    if metadata.get("checksums") is None:
+        array = scores()
+        shape, tile = _shape_of_before(array, metadata), tuple(metadata["chosen"]["tile"])
+        why = _unlike(array, shape, metadata["dtype"])
+        return Unreadable(shape, tile, metadata["dtype"], why) if why else array
+    known = Checksums.from_json(metadata["checksums"])
+    try:
+        array = scores()
+        why = _unlike(array, known.shape, known.dtype)
+    except Exception as error:  # libraries raise errors of all kinds over damaged files
+        why = f"{type(error).__name__}: {first_line(error)}"
+    return Unreadable(known.shape, known.tile, known.dtype, why) if why else array
+
+
+def _shape_of_before(array: Any, metadata: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the shape of a heatmap without checksums: its windows follow from the image."""
+    classes, _, _ = array.shape
+    grid = Grid(tuple(metadata["window"]), tuple(metadata["step"]))
+    windows = Windows.of(grid, metadata["image_size"], metadata.get("cover") or "whole")
+    rows, columns = windows.shape
+    return len(metadata["classes"]) or classes, rows, columns
+
+
+def _unlike(array: Any, shape: tuple[int, int, int], dtype: str) -> str:
+    """Return why an array is not the one that the record tells of; nothing where it is."""
+    if tuple(array.shape) != shape:
+        return f"an array of {tuple(array.shape)}, and {shape} were scanned"
+    held, scanned = np.dtype(array.dtype), np.dtype(dtype)
+    # A float of more bits holds the same scores; whole numbers are steps of another meaning.
+    is_wider = held.kind == scanned.kind == "f" and held.itemsize >= scanned.itemsize
+    if held.newbyteorder("=") != scanned and not is_wider:
+        return f"an array of {held}, and {scanned} was scanned"
+    return ""
