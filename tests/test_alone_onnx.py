@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import fullconv
+from fullconv.errors import ModelError
 from networks.onnx_form import Graph
 from oracle import assert_close, assert_same, leaves, onnx_classifier, scores_of_crops
 
@@ -91,6 +92,13 @@ def in_training(g: Odd) -> str:
             0
         ]
     )
+
+
+def untrained(g: Odd) -> str:
+    """Statistics of the batch, whose running ones are equal to scale and bias."""
+    channels = [g.number([n] * 3) for n in (1, 0, 0, 1)]
+    outputs = g.several("BatchNormalization", g.conv(), *channels, outputs=3, training_mode=1)
+    return g.head(outputs[0])
 
 
 def augmented(g: Odd) -> str:
@@ -219,6 +227,17 @@ def test_a_window_has_the_score_of_its_crop_alone_but_for_roundings(kind: str) -
     for own, wanted in zip(scores, expected, strict=True):
         unit = float(np.finfo(own.dtype).eps * np.abs(wanted).max())
         assert_close(own, wanted, unit, ROUNDINGS)
+
+
+def test_weights_that_onnx_runtime_overwrites_are_named() -> None:
+    """It lays equal weights together: with the running mean it overwrites the bias."""
+    graph = Odd(17)
+    with pytest.raises(ModelError) as caught:
+        fullconv.convert(graph.model(untrained(graph), "N"), step=STEP)
+    assert str(caught.value).startswith(
+        "convert: the model gives other scores for a crop each time that it is scored: it keeps "
+        "state between calls, in BatchNormalization 'BatchNormalization_1' in training mode; "
+    )
 
 
 def test_openvino_computes_what_runs_on_each_window_alone() -> None:

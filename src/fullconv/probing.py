@@ -51,8 +51,8 @@ class Probe:
     varies : bool
         Whether a crop has other scores when it is scored again; looked at where the proof failed.
     changed : tuple of str
-        Weights, and numbers beside them, that the classifier overwrites when it scores a crop;
-        looked at with ``varies``.
+        What the classifier overwrites when it scores a crop, or operations that may do so; looked
+        at with ``varies``.
     """
 
     proof: Verification
@@ -65,7 +65,7 @@ class Probe:
         """Why a crop may have other scores each time."""
         if not self.changed:
             return "keeps state between calls or draws random numbers"
-        named = ", ".join(map(repr, self.changed[:3])) + (", ..." if len(self.changed) > 3 else "")
+        named = ", ".join(self.changed[:3]) + (", ..." if len(self.changed) > 3 else "")
         return f"keeps state between calls, in {named}"
 
     def __str__(self) -> str:
@@ -127,7 +127,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         again = [classifier.scores(crop) for crop in crops]
         pairs = zip(alone, again, strict=True)
         varies = not all(_coincide(pair) for one in pairs for pair in zip(*one, strict=True))
-        changed = _changed(before, framework.kept(model))
+        changed = _changed(before, framework.kept(model)) or tuple(framework.overwriting(model))
     return Probe(proof, all(map(_coincide, zip(*alone, strict=True))), varies, changed)
 
 
@@ -252,7 +252,7 @@ def _coincide(scores: Sequence[Any]) -> bool:
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """Name what is not as it was."""
     return tuple(
-        name
+        repr(name)
         for name, numbers in before.items()
         if not np.array_equal(numbers, after[name], equal_nan=numbers.dtype.kind in "fc")
     )

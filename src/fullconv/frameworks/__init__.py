@@ -147,6 +147,10 @@ class Framework(ABC):
         """Return copies of what a classifier in memory may overwrite when it is called, by name."""
         return {}
 
+    def overwriting(self, model: Any) -> list[str]:
+        """Name operations of a classifier in memory that may overwrite its weights."""
+        return []
+
 
 def find(model: Any) -> Framework:
     """Return the framework of a model or model file."""

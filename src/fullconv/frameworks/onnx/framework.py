@@ -197,6 +197,18 @@ class OnnxFramework(Framework):
         graph = proto_of(model).graph
         return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
 
+    def overwriting(self, model: Any) -> list[str]:
+        """Name normalizations in training mode: ONNX Runtime updates their running statistics.
+
+        It does so in their place, and lays equal weights together; so it may overwrite a bias.
+        """
+        return [
+            f"BatchNormalization {node.name or node.output[0]!r} in training mode"
+            for node in model.graph.node
+            if node.op_type == "BatchNormalization"
+            and any(held.name == "training_mode" and held.i for held in node.attribute)
+        ]
+
     def odd_weights(self, source: Any) -> list[str]:
         """Name the initializers that hold NaN or infinity."""
         odd = []
