@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.checking import is_whole
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
@@ -56,9 +57,11 @@ def verify_prepared(
     fcn: FullyConvolutional, model: Any, images: Any, windows: int, *, seed: int = 0
 ) -> Verification:
     """Compare random windows as `verify` does, of images ``(N, C, H, W)`` for any model."""
-    if windows < 1:
-        raise InputError(f"verify(windows={windows}): compare at least 1 window.")
+    if not is_whole(windows, 1):
+        raise InputError(f"verify(windows={windows!r}): compare at least 1 window.")
     images = fcn.framework.check(images, fcn.shape.channels)
+    if not len(images):
+        raise InputError("verify(images): there is no image in them; give at least one.")
     rows, columns = fcn.grid.shape(images.shape[2:])
     total = len(images) * rows * columns
     chosen = np.random.default_rng(seed).permutation(total)[: min(windows, total)]

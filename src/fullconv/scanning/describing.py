@@ -85,10 +85,7 @@ def _wrong(heatmap: Heatmap, told: Told) -> list[str]:
                 (name, _summed(held, name), _summed(scanned, name))
                 for name in ("scale", "translation")
             ),
-            (
-                "channels",
-                *([one["label"] for one in _channels(each)] for each in (told.ome, expected)),
-            ),
+            ("channels", _labels(told.ome), _labels(expected)),
         ]
     except (LookupError, TypeError, ValueError, AttributeError):
         return ["ome"]
@@ -97,9 +94,8 @@ def _wrong(heatmap: Heatmap, told: Told) -> list[str]:
     return wrong + _wrong_empty("fill_value", heatmap, told)
 
 
-def _channels(described: Mapping[str, Any]) -> list[Any]:
-    held: list[Any] = described.get("omero", {}).get("channels", [])
-    return held
+def _labels(described: Mapping[str, Any]) -> list[Any]:
+    return [one["label"] for one in described.get("omero", {}).get("channels", [])]
 
 
 def _summed(image: Mapping[str, Any], kind: str) -> list[float]:
