@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import fullconv
 from bad_files import write_onnx
 from fullconv.cli.group import commands
-from fullconv.errors import InputError
+from fullconv.errors import ImageError, InputError
 from fullconv.sources import open_source
 
 FULL = (
@@ -119,7 +121,9 @@ def test_a_name_of_300_letters_is_one_line(folder, monkeypatch, arguments):
     assert f"the path '{'x' * 60}'... cannot be: File name too long. See 'fullconv " in said
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/a", "gs://b/a", "https://x.org/a", "file:///a"])
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/a", "file:///a", "simplecache::s3://b/a", "zip::a::gs://b/a"]
+)
 @pytest.mark.parametrize(
     ("arguments", "todo"),
     [
@@ -154,6 +158,8 @@ def test_addresses_are_refused_before_the_work(folder, monkeypatch, address, arg
 )
 def test_an_empty_name_is_refused(folder, monkeypatch, words):
     assert "expected a path; got an empty name. See" in refused(folder, monkeypatch, words)
+    spaces = [word or "  " for word in words]
+    assert "expected a path; got a name of spaces. See" in refused(folder, monkeypatch, spaces)
 
 
 def refused(folder, monkeypatch, arguments):
@@ -168,7 +174,10 @@ def refused(folder, monkeypatch, arguments):
     return line
 
 
-@pytest.mark.parametrize("name", ["", "s3://a/b", Path("s3://a/b"), "a\0b", LONG])
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "s3://a/b", Path("s3://a/b"), "simplecache::s3://a/b", " s3://a", "a\0b", LONG],
+)
 def test_python_refuses_such_names_as_well(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
     fcn, before = fullconv.convert("fixed.onnx"), set(os.listdir())
@@ -190,6 +199,39 @@ def test_python_refuses_such_names_as_well(folder, monkeypatch, name):
             call()
         assert "\n" not in str(caught.value)
     assert set(os.listdir()) == before
+
+
+def test_a_model_without_a_name_is_not_the_current_folder():
+    for call in (fullconv.convert, fullconv.explain):
+        with pytest.raises(InputError, match="got an empty name"):
+            call("")
+
+
+def test_a_masked_array_is_refused_where_its_mask_would_be_ignored(folder):
+    fcn = fullconv.convert(folder / "fixed.onnx")
+    pixels = np.asarray(Image.open(folder / "image.png"))
+    unmasked = np.ma.masked_array(pixels, False)
+    assert fullconv.scan(fcn, unmasked, windows_to_check=0).shape[0]
+    masked = np.ma.masked_array(pixels, pixels == pixels.max())
+    for call in (fullconv.scan, fullconv.detect):
+        with pytest.raises(ImageError, match="would be read without its mask; fill them"):
+            call(fcn, masked)
+
+
+@pytest.mark.parametrize("windows", [0, float("nan"), 2.5, "3", None])
+def test_a_count_of_windows_that_is_none_is_named(folder, windows):
+    fcn = fullconv.convert(folder / "fixed.onnx")
+    images = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
+    with pytest.raises(InputError, match=r"^verify\(windows="):
+        fullconv.verify(fcn, folder / "fixed.onnx", images, windows)
+    with pytest.raises(InputError, match="there is no image in them; give at least one"):
+        fullconv.verify(fcn, folder / "fixed.onnx", images[:0])
+
+
+def test_a_listener_that_cannot_be_called_is_named(folder):
+    fcn = fullconv.convert(folder / "fixed.onnx")
+    with pytest.raises(InputError, match=r"^scan\(progress=3\): expected a function"):
+        fullconv.scan(fcn, folder / "image.png", folder / "heat.zarr", progress=3)
 
 
 def test_a_name_that_nearly_fills_what_names_may_be_is_written(folder):

@@ -16,8 +16,9 @@ from typing import Any
 from fullconv.errors import InputError, OutputError
 from fullconv.system.disk import replace
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""How addresses begin, after `Path` has made one stroke of two. A drive has a single letter."""
+ADDRESS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*::)*([A-Za-z][A-Za-z0-9+.-]+:/|(?<=::)/)")
+"""How addresses begin, after `Path` has made one stroke of two. A drive has a single letter; before
+"::" stands what they are read through, as in ``simplecache::s3://bucket/heat.zarr``."""
 
 
 LONGEST_STEM = 40
@@ -50,8 +51,8 @@ def why_not_local(text: str, *, reads: bool = False) -> str | None:
 
     ``reads`` says that it is to be read: what is there may be called like an address.
     """
-    if not text:
-        return "expected a path; got an empty name"
+    if not text.strip() and not (reads and text and os.path.lexists(text)):
+        return f"expected a path; got {'a name of spaces' if text else 'an empty name'}"
     if "\0" in text:
         return f"{text!r} holds a zero byte, which no path can"
     try:

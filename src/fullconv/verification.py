@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.checking import is_whole
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
@@ -60,9 +61,11 @@ def verify_prepared(
     fcn: FullyConvolutional, model: Any, images: Any, windows: int, *, seed: int = 0
 ) -> Verification:
     """Compare random windows as `verify` does, of images ``(N, C, *size)`` for any model."""
-    if windows < 1:
-        raise InputError(f"verify(windows={windows}): compare at least 1 window.")
+    if not is_whole(windows, 1):
+        raise InputError(f"verify(windows={windows!r}): compare at least 1 window.")
     images = fcn.shape.as_map(fcn.framework.check(fcn.shape.from_map(images), fcn.shape))
+    if not len(images):
+        raise InputError("verify(images): there is no image in them; give at least one.")
     counts = (len(images), *fcn.grid.shape(images.shape[2:]))
     chosen = np.random.default_rng(seed).permutation(prod(counts))[:windows]
     places = [unraveled(k, counts) for k in sorted(chosen.tolist())]

@@ -155,6 +155,8 @@ class Framework(ABC):
 def find(model: Any) -> Framework:
     """Return the framework of a model or model file."""
     if isinstance(model, str | Path):
+        if not str(model).strip():
+            raise InputError("expected a model, or the path of one; got an empty name.")
         return _of_path(Path(model))
     keras = sys.modules.get("keras")
     # On the backend of PyTorch, a model of Keras is a module of PyTorch as well.

@@ -163,6 +163,11 @@ def scan(
         windows_to_check,
     )
     place = None if out is None else check_local("scan(out=...)", out)
+    if progress is not None and not callable(progress):
+        raise InputError(
+            f"scan(progress={progress!r}): expected a function, which is told a Progress after "
+            f"every tile."
+        )
     if engine is not None and getattr(engine, "fcn", None) is not fcn:
         raise InputError("scan(engine=...): it is another network's; make it by Engine(fcn).")
     if origin is None and isinstance(classifier, str | Path):

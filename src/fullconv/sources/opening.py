@@ -89,6 +89,12 @@ def open_source(
     path = None
     if isinstance(source, (str, Path)):
         path = str(check_local("open_source(source)", source, reads=True))
+    elif np.ma.is_masked(source):
+        raise ImageError(
+            "open_source(array): some of its pixels are masked, and a masked array's numbers would "
+            "be read without its mask; fill them (array.filled(0)), and give scan(mask=...) what "
+            "is to be scanned."
+        )
     pyramid = open_array(np.asarray(source)) if path is None else open_path(Path(path))
     try:
         check_pixels(pyramid.name, list(pyramid.sizes))
