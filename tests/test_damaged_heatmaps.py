@@ -22,7 +22,7 @@ from data import REPOSITORY
 from fullconv.errors import DamagedError, HeatmapWarning, InputError
 from fullconv.scanning.check import verify_heatmap
 from fullconv.scanning.digests import digest, is_sealed, sealed
-from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.heatmap import RECORD_CHANGED, Heatmap
 from fullconv.scanning.progress import Progress
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source
@@ -413,6 +413,30 @@ def test_what_viewers_are_told_is_compared_and_written_anew(tmp_path: Path, kind
     assert [one.fresh_pixels for one in told] == [0], "no score was computed again"
     np.testing.assert_array_equal(np.asarray(heatmap), EXPECTED)
     assert heatmap.damage() == ()
+
+
+def test_verify_exits_with_4_where_viewers_are_told_otherwise(folder: Path) -> None:
+    assert call(*SCAN).exit_code == 0
+    described = folder / "heat.zarr" / "zarr.json"
+    held = json.loads(described.read_text())
+    TOLD["path"][1](held)
+    described.write_text(json.dumps(held))
+    result = call("verify", "heat.zarr")
+    assert result.exit_code == 4
+    assert "(path) is not what was scanned\n" in result.stdout
+    assert "NOT whole: all scores are there, and viewers show them in another" in result.stdout
+    assert call(*SCAN, "--repair").exit_code == 0
+    assert call("verify", "heat.zarr").exit_code == 0
+
+
+def test_a_record_of_other_windows_is_a_changed_one(tmp_path: Path) -> None:
+    out = tmp_path / "heat.zarr"
+    made(out)
+    group = zarr.open_group(out, mode="r+")
+    held: Any = group.attrs["fullconv"]
+    group.attrs["fullconv"] = held | {"window": [12, 20]}
+    (damage,) = Heatmap.open(out).damage()
+    assert (damage.why, damage.box) == (RECORD_CHANGED, (0, 0, 50, 60))
 
 
 def test_what_a_geotiff_tells_maps_is_compared_too(tmp_path: Path) -> None:

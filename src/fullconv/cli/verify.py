@@ -232,6 +232,11 @@ def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:
         "NOT whole: scores are lost, or are not those that were scanned; the 'fullconv scan' that "
         "made it computes them again with --repair"
     )
+    if not any(one.is_lost for one in damage):
+        verdict = (
+            "NOT whole: all scores are there, and viewers show them in another way or place; the "
+            "'fullconv scan' that made it describes them anew with --repair"
+        )
     if as_json:
         held = [one.as_dict() for one in damage]
         print_json({"heatmap": str(path), "damage": held, "passed": False, "verdict": verdict})

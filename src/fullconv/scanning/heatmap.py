@@ -139,7 +139,11 @@ class Heatmap(Closing):
     def _damaged(self, why: str, is_lost: bool = True) -> Damage:
         """Return damage of all windows."""
         _, rows, columns = self.shape
-        box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
+        try:
+            box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
+        except InputError:  # of a record that is changed there
+            height, width = self.metadata["original_size"]
+            box = (0.0, 0.0, float(width), float(height))
         return Damage((0, rows), (0, columns), box, why, None, is_lost)
 
     def check(self) -> None:
