@@ -57,7 +57,7 @@ def _slice(node: ir.Node, reader: Reader) -> None:
         cuts.append((at, *slice(int(start), int(end), int(step)).indices(shape[at])))
     if any(step < 1 for *_, step in cuts):
         axis, *ends = cuts[0]
-        if len(cuts) > 1:
+        if len(cuts) > 1 or axis == 0:
             reader.opaque(node, "Slice backwards")
         else:
             reader.add(node, Take(axis, tuple(range(*ends))), (node.inputs[0],))
@@ -94,6 +94,8 @@ def _gather(node: ir.Node, reader: Reader) -> None:
         if len(steps) == 1 and min(steps) > 0:
             step = steps.pop()
             reader.add(node, Slice(axis, numbers[0], numbers[-1] + 1, step), (node.inputs[0],))
+        elif axis == 0 and reader.constant(node.inputs[0]) is None:  # other images
+            reader.opaque(node, "Gather")
         else:
             reader.add(node, Take(axis, tuple(numbers)), (node.inputs[0],))
 

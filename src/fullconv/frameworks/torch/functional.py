@@ -51,6 +51,11 @@ def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> T
     return overwrite(x.clone(), *arguments)
 
 
+def entries(x: Tensor, axis: int, places: Sequence[int]) -> Tensor:
+    """Return some entries along an axis, in the order of their places."""
+    return x.index_select(axis, torch.tensor(places, device=x.device))
+
+
 def entry(x: Tensor, axis: int, index: Tensor) -> Tensor:
     """Return one entry along an axis, which is gone; ``index`` is a tensor of one number."""
     counted = torch.where(index < 0, index + x.shape[axis], index)

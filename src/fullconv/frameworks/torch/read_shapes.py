@@ -65,10 +65,10 @@ def _slice(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 def _reordered(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]
     axes, moved = a["dims"], a.get("shifts")
-    if len(axes) != 1:
+    axis = axes[0] % len(shape) if len(axes) == 1 else 0
+    if axis == 0:  # images among one another
         reader.opaque(node, base_name(node.target))
         return
-    axis = axes[0] % len(shape)
     entries = range(shape[axis])
     if moved is None:
         indices = tuple(reversed(entries))
@@ -91,7 +91,13 @@ def _index(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if numbers[0].dtype == torch.bool:
         numbers[0] = numbers[0].nonzero()[:, 0]
     indices = tuple(int(i) % shape[axis] for i in numbers[0])
+    if axis == 0 and reader.names[a["self"]] not in reader.recipes:  # other images
+        reader.opaque(node, base_name(node.target))
+        return
+    count = len(reader.nodes)
     reader.add(node, Take(axis, indices), (a["self"],))
+    if len(reader.nodes) > count:  # else it is of a parameter
+        reader.instead(functional.entries, (Slot(0), axis, list(indices)))
 
 
 @handles("im2col")
