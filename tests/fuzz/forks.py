@@ -74,17 +74,25 @@ class Forks:
     """A process that has imported all that is needed, and forks for every command."""
 
     def __init__(self, modules: Sequence[str] = (), seconds: int = SECONDS) -> None:
-        self.seconds = seconds
+        self.seconds, self._modules = seconds, modules
+        self._process = self._begun()
+
+    def _begun(self) -> subprocess.Popen[str]:
         here = Path(__file__).parent.parent
         path = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "fuzz.forks", *modules],
+        return subprocess.Popen(
+            [sys.executable, "-m", "fuzz.forks", *self._modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **threads, "PYTHONPATH": path, "KERAS_BACKEND": "torch"},
         )
+
+    def renew(self) -> None:
+        """Begin anew, with a process that has imported no more than at its start."""
+        self._process.communicate("")
+        self._process = self._begun()
 
     def run(self, folder: Path, call: Sequence[str]) -> Outcome:
         """Run ``fullconv`` with some arguments in a folder."""

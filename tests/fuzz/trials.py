@@ -71,6 +71,7 @@ def _try(case: Case, folder: Path, forks: Forks, keep: Path | None) -> Trial:
         # It waited, which what is forked may do for locks that its parent's threads held.
         shutil.rmtree(folder)
         case.write(folder)
+        forks.renew()
         outcome = forks.run(folder, case.call)
     outcome = judged(case, folder, outcome)
     if outcome.kind == "done" and case.judge:
