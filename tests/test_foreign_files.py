@@ -66,6 +66,7 @@ BEFORE = {
 }
 FOLDERS: dict[str, dict[str, str]] = {
     "two tables": {"run.json": '{"asked":{},"chosen":{}}', "tiles": "mine"},
+    "two tables and numbers": {"run.json": '{"asked":{},"chosen":{}}', "tiles": "0 1 0\n"},
     "two tables and no more": {"run.json": '{"asked":{},"chosen":{}}'},
     "as of before, with other lines": {"run.json": json.dumps(BEFORE), "tiles": "mine\n"},
     "as of before, without lines": {"run.json": json.dumps(BEFORE)},
