@@ -117,3 +117,8 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     return (line if len(line) <= 200 else f"{line[:197]}...").rstrip(".")
+
+
+def folded(error: BaseException) -> str:
+    """Return somebody else's error of several lines in one, as far as its reason goes."""
+    return " ".join(str(error).split())[:300].rstrip(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx.inliner
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
-from fullconv.errors import ModelError
+from fullconv.errors import ModelError, folded
 from fullconv.frameworks.onnx.sorting import inner_graphs
 
 DEEPEST = 50
@@ -64,9 +64,8 @@ def inlined(model: ModelProto) -> ModelProto:
     try:
         flat: ModelProto = onnx.inliner.inline_local_functions(model, convert_version=True)
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise ModelError(
-            f"convert: the model's functions cannot be written out ({reason[:300].rstrip('.')}); "
+            f"convert: the model's functions cannot be written out ({folded(error)}); "
             f"export it without functions, or inline them with onnx.inliner."
         ) from None
     return flat

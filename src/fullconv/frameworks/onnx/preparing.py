@@ -7,7 +7,7 @@ from collections import Counter
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 
-from fullconv.errors import ModelError
+from fullconv.errors import ModelError, folded
 from fullconv.frameworks.bounds import MOST_NODES
 from fullconv.frameworks.onnx.functions import count_nodes, inlined, standard
 from fullconv.frameworks.onnx.light import Light, set_aside
@@ -144,9 +144,8 @@ def _check(model: ModelProto) -> None:
     try:
         onnx.checker.check_model(_without_deprecated(model))
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise ModelError(
-            f"convert: the model is not valid ONNX ({reason[:300].rstrip('.')}); export it again, "
+            f"convert: the model is not valid ONNX ({folded(error)}); export it again, "
             f"and check it with onnx.checker.check_model."
         ) from None
 
