@@ -207,3 +207,28 @@ def test_weights_alone_are_told_apart(tmp_path: Path) -> None:
         f"{path} holds weights alone, without the model; save the whole model: "
         f"model.save('model.keras')."
     )
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.weights.h5"])
+def test_a_file_of_which_hdf5_finds_no_end_is_damaged(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import h5py
+
+    from fullconv.frameworks.keras import archive, hdf5
+
+    path = tmp_path / name
+    with h5py.File(path, "w") as held:
+        held.attrs["model_config"] = "{}"
+    data = bytearray(path.read_bytes())
+    size = data.find(b"GCOL") + 24  # of the text, in the heap that holds it
+    assert data[size] == len("{}")
+    data[size] = 0
+    path.write_bytes(data)
+    monkeypatch.setattr(hdf5, "SECONDS", 1)
+    with pytest.raises(ModelError) as caught:
+        archive.check_weights(path)
+    assert str(caught.value) == (
+        f"{path} is damaged: HDF5 does not come to its end; copy it again, or save the model "
+        f"again, with model.save('model.keras')."
+    )

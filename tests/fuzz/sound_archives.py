@@ -52,15 +52,17 @@ def keras_files() -> dict[str, bytes]:
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # HDF5 files are old, it says
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
+    layers = keras.layers
+    model = keras.Sequential(  # Keras would count names on, and each file would be another
         [
-            keras.Input((*WINDOW, 2)),
-            keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.MaxPooling2D(),
-            keras.layers.Flatten(),
-            keras.layers.Dense(3, activation="softmax"),
-        ]
+            keras.Input((*WINDOW, 2), name="images"),
+            layers.Conv2D(4, 3, padding="same", activation="relu", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.MaxPooling2D(name="pool"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(3, activation="softmax", name="dense"),
+        ],
+        name="network",
     )
     found = {}
     with tempfile.TemporaryDirectory() as folder:

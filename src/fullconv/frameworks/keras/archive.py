@@ -21,10 +21,11 @@ import keras
 from fullconv.errors import ModelError, UnsafeModelError, first_line
 from fullconv.frameworks.archives import check_archive
 from fullconv.frameworks.keras.claims import check_held, check_size
+from fullconv.frameworks.keras.hdf5 import WEIGHTS_FILE, check_ends
 from fullconv.frameworks.keras.private import LAYERS, MODELS, OPERATIONS
 
 METADATA_FILE = "fullconv.json"
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
+CONFIG_FILE = "config.json"
 
 MODULES = (
     *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
@@ -108,6 +109,7 @@ def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
                 f"{path}: its weights are not in {WEIGHTS_FILE}, and other kinds of weights may "
                 f"hold code; save the model again, with model.save('model.keras')."
             )
+        check_ends(path)
         config = json.loads(archive.read(CONFIG_FILE))
         text = archive.read(METADATA_FILE) if METADATA_FILE in names else b"{}"
         with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as held:
@@ -118,6 +120,7 @@ def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
 def _read_h5(path: Path) -> tuple[Any, dict[str, str], int]:
     import h5py
 
+    check_ends(path)
     with h5py.File(path, "r") as held:
         text = held.attrs.get("model_config")
         if text is None:
@@ -151,6 +154,7 @@ def check_weights(path: Path) -> int | None:
                 h5py.File(weights, "r") as held,
             ):
                 return _arrays(held)
+        check_ends(path)
         with h5py.File(path, "r") as held:
             check_held(held, path)
             return _arrays(held) if path.name.endswith(".weights.h5") else None
