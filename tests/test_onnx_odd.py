@@ -18,6 +18,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import fullconv
 from fullconv.errors import FullconvError, InputError, ModelError
+from fullconv.frameworks.onnx.light import LARGE
+from fullconv.frameworks.onnx.session import session
 from oracle import assert_same, onnx_classifier, scores_of_crops
 
 WINDOW, SIZE = (6, 5), (11, 9)
@@ -552,3 +554,23 @@ def test_names_of_classes_are_as_many_as_the_scores(names: list[str]) -> None:
     message = rf"{len(names)} names, and the model gives 3 scores for a window; name each of them"
     with pytest.raises(InputError, match=message):
         fullconv.convert(parsed(f"{CONV} m = Relu (c) {DENSE}"), classes=names)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8"])
+@pytest.mark.parametrize("listed", [False, True], ids=["initializer", "listed among inputs"])
+def test_large_weights_that_are_handed_over_apart_score_the_same(kind: str, listed: bool) -> None:
+    rng, code = np.random.default_rng(0), TensorProto.DataType.Value(kind)
+    held = rng.integers(-3, 4, (LARGE // 4, 4)).astype(helper.tensor_dtype_to_np_dtype(code))
+    weight = numpy_helper.from_array(held, "weight")
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", held.shape[0]])
+    inputs = [image, helper.make_tensor_value_info("weight", code, held.shape)][: 1 + listed]
+    nodes = [
+        helper.make_node("Cast", ["weight"], ["plain"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["image", "plain"], ["scores"]),
+    ]
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 4])
+    graph = helper.make_graph(nodes, "head", inputs, [scores], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    images = rng.integers(0, 2, (2, held.shape[0])).astype(np.float32)
+    expected = images @ held.astype(np.float32)
+    np.testing.assert_array_equal(session(model)(images), expected)

@@ -25,7 +25,7 @@ from fullconv.frameworks.onnx.double import in_double
 from fullconv.frameworks.onnx.light import set_aside
 from fullconv.frameworks.onnx.loading import check_converted
 from fullconv.frameworks.onnx.opening import open_model, proto_of
-from fullconv.frameworks.onnx.preparing import prepared
+from fullconv.frameworks.onnx.preparing import prepared, prepared_again
 from fullconv.frameworks.onnx.read import Source, read
 from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
@@ -70,8 +70,10 @@ class OnnxFramework(Framework):
         sizes = image_of(proto).type.tensor_type.shape.dim
         run = opened(proto)
         fixed = sizes[0].dim_value if sizes else 0
-        graph = prepared(proto).whole().graph
-        image = next(v for v in graph.inputs if v.name not in graph.initializers)
+        light = prepared_again(proto)
+        graph = ir.serde.deserialize_model(light.model).graph
+        weights = {*light.weights, *graph.initializers}
+        image = next(v for v in graph.inputs if v.name not in weights)
 
         def classify(crops: Any) -> Any:
             if channels_last(image, crops.shape[2:]):

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Held, nothing_held
+from fullconv.frameworks.onnx.light import set_aside
 
 WRONG_OPTIMIZERS = ["Pad_Fusion"]
 """What makes ONNX Runtime (1.31) give other scores: it pads with -infinity ahead of a MaxPool where
@@ -22,8 +24,11 @@ MUCH = 7 << 27
 """Bytes of tensors at once, beyond which a run gives its memory back: the largest tiles. It would
 take smaller runs up to a seventh longer (ResNet-50, window 224)."""
 
-LARGE_WEIGHTS = 1 << 24
-"""Of so many numbers, 64 MB in single precision, weights are worth the time to look for copies."""
+LARGE_WEIGHTS = 1 << 26
+"""Of so many numbers, 256 MB in single precision, weights are worth the time to look for copies."""
+
+PLAIN = frozenset("FLOAT DOUBLE FLOAT16 INT8 UINT8 INT32 INT64".split())
+"""Types of weights that ONNX Runtime takes as arrays."""
 
 
 def session(
@@ -38,7 +43,7 @@ def session(
     import onnxruntime
 
     if sum(prod(tensor.dims) for tensor in model.graph.initializer) > LARGE_WEIGHTS:
-        # Opening takes about four times the weights for a moment. The graphs of onnx-ir, in which
+        # Opening takes about three times the weights for a moment. The graphs of onnx-ir, in which
         # a model was read and written, refer to themselves and hold two copies more till then.
         gc.collect()
     shrinking = onnxruntime.RunOptions()
@@ -49,8 +54,13 @@ def session(
     options.enable_mem_pattern = False
     options.intra_op_num_threads = threads
     try:
+        written, weights = _apart(model)
+        if weights:
+            given = [onnxruntime.OrtValue.ortvalue_from_numpy(held) for held in weights.values()]
+            options.add_external_initializers(list(weights), given)
+            del given
         opened = onnxruntime.InferenceSession(
-            model.SerializeToString(),
+            written.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=WRONG_OPTIMIZERS,
@@ -75,6 +85,36 @@ def session(
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     return run
+
+
+def _apart(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Return a model without its large weights, and these by name: writing both in one is slow.
+
+    What NumPy has no type for stays in the model.
+    """
+    light, weights = set_aside(model), {}
+    graph = light.model.graph
+    graph.value_info.extend(model.graph.value_info)
+    listed = {value.name for value in model.graph.input}
+    kept = [v for v in graph.input if v.name in listed or v.name not in light.weights]
+    del graph.input[:]
+    graph.input.extend(kept)
+    for name, tensor in light.weights.items():
+        if (
+            tensor.data_location != TensorProto.EXTERNAL
+            and TensorProto.DataType.Name(tensor.data_type) in PLAIN
+        ):
+            weights[name] = onnx.numpy_helper.to_array(tensor)
+            place = graph.initializer.add(
+                name=name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=TensorProto.EXTERNAL,
+            )
+            place.external_data.add(key="location", value="memory")
+        else:
+            graph.initializer.append(tensor)
+    return light.model, weights
 
 
 def said_by_runtime(error: Exception) -> str:
