@@ -149,14 +149,11 @@ LIFTING = (
         ("test_families.py",),
     ),
     Defect(
-        "windows keep a parameter that depends on the place inside them",
+        "features of two axes meet those of one as stored",
         "lift",
         "if alike or (not mine and (feature_axes <= 1 or any(a.spatial for a in theirs))):",
         "if True:",
-        (
-            "test_families.py",
-            "test_padded_families.py",
-        ),
+        ("test_broadcasting.py",),
     ),
     Defect(
         "the stride of the network is the smallest of its branches'",
