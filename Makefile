@@ -32,22 +32,22 @@ bench: $(FULL)/.ready  ## measure conversion, speed and memory against crops and
 	$(FULL)/bin/python benchmarks/memory.py
 
 fashion: $(FULL)/.ready  ## train on real garments, convert, find the dresses in the real sheet
-	$(FULL)/bin/python training/fashion.py -o fashion-out
+	$(FULL)/bin/python examples/fashion.py -o fashion-out
 
 hog: $(HOG)/.ready  ## beside the classical detector, after `make fashion` and `make bccd`
 	$(HOG)/bin/python benchmarks/hog.py
 
 bccd: $(FULL)/.ready  ## train on blood cells, convert, find them in whole microscope fields
-	$(FULL)/bin/python training/bccd.py -o bccd-out
+	$(FULL)/bin/python examples/bccd.py -o bccd-out
 
 dress: $(FULL)/.ready  ## draw crops, train the packaged dress classifier on them, judge it
 	$(FULL)/bin/fullconv demo --train -o dress-out
-	$(FULL)/bin/python training/judge_dress_classifier.py dress-out/dress.onnx
+	$(FULL)/bin/python examples/judge_dress_classifier.py dress-out/dress.onnx
 	cp dress-out/dress.onnx src/fullconv/demo/dress.onnx
 
 zoo: $(FULL)/.ready  ## convert every architecture of three libraries, and write docs/zoo.md
-	OMP_NUM_THREADS=1 $(FULL)/bin/python zoo/sweep.py
-	$(FULL)/bin/python zoo/table.py
+	OMP_NUM_THREADS=1 $(FULL)/bin/python benchmarks/zoo/sweep.py
+	$(FULL)/bin/python benchmarks/zoo/table.py
 
 lint: $(FULL)/.ready
 	$(FULL)/bin/ruff check .
@@ -63,10 +63,10 @@ $(LIGHT)/.ready: pyproject.toml constraints.txt
 	$(LIGHT)/bin/pip install $(PIP_FLAGS) -e .
 	touch $@
 
-$(FULL)/.ready: pyproject.toml constraints.txt zoo/requirements.txt
+$(FULL)/.ready: pyproject.toml constraints.txt benchmarks/zoo/requirements.txt
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/pip install $(PIP_FLAGS) -e ".[torch,openvino,wsi,geo,keras,dev]"
-	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps -r zoo/requirements.txt
+	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps -r benchmarks/zoo/requirements.txt
 	touch $@
 
 $(HOG)/.ready: pyproject.toml constraints.txt benchmarks/hog.txt

@@ -28,7 +28,7 @@ from hog_svm import Choice, Detector, Numbers, choose, fit, lead
 from measuring import interleaved, machine, print_machine
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "training"))
+sys.path.insert(0, str(REPOSITORY / "examples"))
 OURS, HOG = "fullconv train", "HOG + linear SVM"
 
 

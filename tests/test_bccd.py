@@ -11,7 +11,7 @@ from PIL import Image
 import fullconv
 from data import REPOSITORY, data_root
 
-sys.path.append(str(REPOSITORY / "training"))
+sys.path.append(str(REPOSITORY / "examples"))
 import bccd
 import bccd_crops
 from bccd_crops import CLASSES, PLANS, WINDOW

@@ -18,7 +18,7 @@ from fullconv.demo.people import draw_dress
 from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, draw_scene
 from fullconv.overlay import draw_overlay, spread_heatmap
 
-sys.path.append(str(REPOSITORY / "training"))
+sys.path.append(str(REPOSITORY / "examples"))
 from judge_dress_classifier import search
 
 WINDOW, STEP = (128, 64), 32

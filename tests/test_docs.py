@@ -1,6 +1,6 @@
 """The pages in docs/: their links, their worked numbers, and the scripts that made their figures.
 
-The margins are computed by a formula in docs/margins.py. Here they are found without it: by
+The margins are computed by a formula in docs/figures/margins.py. Here they are found without it: by
 marking padding with NaN, which nothing that reads it can lose, and by looking where a network's
 map of a crop differs from its map of the whole image.
 """
@@ -21,7 +21,7 @@ from PIL import Image, ImageChops
 from data import REPOSITORY, data_file
 from resnet20 import ResNet20
 
-sys.path.append(str(REPOSITORY / "docs"))
+sys.path.append(str(REPOSITORY / "docs/figures"))
 import draw_padding
 import margins
 import measure_resnet20
@@ -66,7 +66,7 @@ def test_links_are_found_over_several_lines_and_web_addresses_left_out(tmp_path)
 
 
 def test_the_page_shows_the_figure_and_holds_the_computed_tables():
-    assert "padding.png" in links(DOCS / "crops.md")
+    assert "figures/padding.png" in links(DOCS / "crops.md")
     for table in (margins.untouched_table(), margins.cost_table()):
         assert "\n".join(table) in PAGE
 
@@ -191,9 +191,9 @@ def test_a_window_costs_its_margins_and_the_cells_of_a_step(axis, step, cells):
 
 
 def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of docs/ by itself, with no more of the environment than is given."""
+    """Run a script of docs/figures/ by itself, with no more of the environment than is given."""
     return subprocess.run(
-        [sys.executable, str(DOCS / script), *arguments],
+        [sys.executable, str(DOCS / "figures" / script), *arguments],
         capture_output=True,
         text=True,
         env=environment,

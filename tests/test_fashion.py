@@ -16,7 +16,7 @@ from fullconv.training.fitting import fit
 from fullconv.training.network import WindowNetwork
 from oracle import assert_close, scores_of_crops, self_difference, torch_classifier
 
-sys.path.append(str(REPOSITORY / "training"))
+sys.path.append(str(REPOSITORY / "examples"))
 import fashion
 import garments
 

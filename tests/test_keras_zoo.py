@@ -176,11 +176,11 @@ def test_weights_are_taken_from_whole_models_as_well(
 
 @pytest.fixture
 def trial(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return the module that tries an architecture, from the folder zoo/."""
+    """Return the module that tries an architecture, from the folder benchmarks/zoo/."""
     if keras.backend.backend() != "torch":
         pytest.skip("the zoos are tried on PyTorch")
-    monkeypatch.syspath_prepend(str(REPOSITORY / "zoo"))
-    return pytest.importorskip("trial", reason="the folder zoo/ is not beside the tests")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks/zoo"))
+    return pytest.importorskip("trial", reason="benchmarks/zoo/ is not beside the tests")
 
 
 def test_every_window_of_an_application_equals_its_crop(trial: ModuleType) -> None:

@@ -59,12 +59,12 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def timm() -> Any:
-    sys.path.insert(0, str(REPOSITORY / "zoo"))
-    libraries = pytest.importorskip("libraries", reason="the folder zoo/ is not beside the tests")
+    sys.path.insert(0, str(REPOSITORY / "benchmarks/zoo"))
+    libraries = pytest.importorskip("libraries", reason="benchmarks/zoo/ is not beside the tests")
     try:
         return libraries.import_libraries()[1]
     except ModuleNotFoundError as missing:
-        pytest.skip(f"no {missing.name}; pip install --no-deps -r zoo/requirements.txt")
+        pytest.skip(f"no {missing.name}; pip install --no-deps -r benchmarks/zoo/requirements.txt")
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,14 @@ from data import REPOSITORY
 from oracle import assert_close, scores_of_crops, self_difference, torch_classifier
 
 pytest.importorskip("torch")
-ZOO = REPOSITORY / "zoo"
+ZOO = REPOSITORY / "benchmarks/zoo"
 sys.path.insert(0, str(ZOO))
-libraries = pytest.importorskip("libraries", reason="the folder zoo/ is not beside the tests")
+libraries = pytest.importorskip("libraries", reason="benchmarks/zoo/ is not beside the tests")
 try:
     libraries.import_libraries()
 except ModuleNotFoundError as missing:
     pytest.skip(
-        f"no {missing.name}; pip install --no-deps -r zoo/requirements.txt",
+        f"no {missing.name}; pip install --no-deps -r benchmarks/zoo/requirements.txt",
         allow_module_level=True,
     )
 

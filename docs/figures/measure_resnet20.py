@@ -2,8 +2,8 @@
 
 A ResNet-20 that pads in every convolution scores mosaics of CIFAR-10 pictures: as crops, which are
 the definition, and converted with ``exact=True`` and ``exact=False``. Run it with
-``python docs/measure_resnet20.py``; two free cores take about a minute. The data lies where the
-environment variable FULLCONV_DATA says, else in shared/data beside the repository.
+``python docs/figures/measure_resnet20.py``; two free cores take about a minute. The data lies where
+the environment variable FULLCONV_DATA says, else in shared/data beside the repository.
 
 Note [Rank correlation]
 Spearman's, over windows: the scores of one class in all windows of a mosaic are ranked, in the one
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 try:
     import torch
     from safetensors.torch import load_file

@@ -1,8 +1,8 @@
 """Try every architecture of the zoos, each in a process of its own; what is done stays done.
 
-    python zoo/sweep.py                    # what is not yet in results.jsonl
-    python zoo/sweep.py --again fails      # those that failed, too
-    python zoo/sweep.py --only resnet      # names that hold this
+    python benchmarks/zoo/sweep.py                    # what is not yet in results.jsonl
+    python benchmarks/zoo/sweep.py --again fails      # those that failed, too
+    python benchmarks/zoo/sweep.py --only resnet      # names that hold this
 
 Each line of the results is one architecture, with the versions that it was tried with.
 """

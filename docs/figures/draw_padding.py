@@ -1,7 +1,7 @@
 """Draw the figure of crops.md: how padding grows into a window, and what windows still share.
 
-Run it with ``python docs/draw_padding.py [OUT]``; it writes docs/padding.png unless told
-otherwise. The margins are computed (`margins`), and equal runs write equal pictures.
+Run it with ``python docs/figures/draw_padding.py [OUT]``; it writes padding.png beside itself
+unless told otherwise. The margins are computed (`margins`), and equal runs write equal pictures.
 """
 
 from __future__ import annotations

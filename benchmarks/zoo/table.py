@@ -1,6 +1,6 @@
 """Write what `sweep.py` found as docs/zoo.md.
 
-python zoo/table.py
+python benchmarks/zoo/table.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sweep import RESULTS, all_names, read_results
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/zoo.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/zoo.md"
 ALIKE = 1.05
 """Where crops take at most so many times the operations, windows have nothing in common."""
 

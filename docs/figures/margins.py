@@ -4,7 +4,7 @@ A crop sees zeros beyond its border where the whole image has pixels. Of the cel
 along one axis of a window, the first ``lo`` and the last ``hi`` depend on those zeros; the cells
 between do not, and are the same in every window that covers them.
 
-Run it for the tables of crops.md: ``python docs/margins.py``.
+Run it for the tables of crops.md: ``python docs/figures/margins.py``.
 """
 
 from __future__ import annotations

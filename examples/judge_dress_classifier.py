@@ -1,6 +1,6 @@
 """Say how many dresses a classifier finds in drawn streets that nobody trained on.
 
-    python training/judge_dress_classifier.py [MODEL] [--streets 60]
+    python examples/judge_dress_classifier.py [MODEL] [--streets 60]
 
 MODEL is the packaged one by default. Streets are searched at step 32, as the demonstration does it,
 and at the network's own stride; a dress is found where it has the centre of a box inside, and every
