@@ -1,5 +1,7 @@
 """Peaks of a heatmap and suppression give what their plain definitions give, at any size."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import zarr
@@ -358,17 +360,19 @@ def test_arrays_of_a_list_are_told_apart(ending: str, tmp_path) -> None:
 
 def test_extremes_are_those_of_scores_that_were_given() -> None:
     with Engine(converted((2, 1))) as engine:
-        usual = (picture(60, 50), 0.5, 0.3, (1.0,), [1], True)
+        image = picture(60, 50)
+        usual: Any = {"threshold": 0.5, "iou": 0.3, "scales": (1.0,), "classes": [1]}
+        usual |= {"per_class": True, "activation": "none", "folder": None}
         small = fullconv.Preprocessing(2**-12)
         with pytest.warns(ImageWarning, match="made for 0 to 4095"):
-            found = detect_in(engine, *usual, "none", None, preprocessing=small)
+            found = detect_in(engine, image, **usual, preprocessing=small)
         scores = found.heatmaps[0][1]
         assert found.beyond == (scores.min(), scores.max())
         assert scores.max() < 0
         blank = np.full((60, 50, 3), np.nan, np.float32)
         with pytest.warns(ImageWarning, match="no pixel of array"):
-            assert detect_in(engine, blank, *usual[1:], "none", None).beyond is None
-        assert detect_in(engine, *usual, "softmax", None).beyond is None
+            assert detect_in(engine, blank, **usual).beyond is None
+        assert detect_in(engine, image, **usual | {"activation": "softmax"}).beyond is None
 
 
 @pytest.mark.parametrize("wrong", [7, -1, "dog"])

@@ -11,23 +11,42 @@ __version__ = "0.1.0"
 # import of a file would put the module in the verb's place.
 _HOMES = {
     "Change": "report",
+    "DamagedError": "errors",
     "Detections": "detections.found",
+    "DifferenceError": "errors",
+    "Engine": "scanning.engine",
     "Evaluation": "detections.evaluation",
+    "ExportError": "errors",
     "FullconvError": "errors",
     "FullyConvolutional": "converted",
     "Grid": "geometry",
     "Heatmap": "scanning.heatmap",
+    "HeatmapWarning": "errors",
+    "ImageError": "errors",
+    "ImageWarning": "errors",
+    "InputError": "errors",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "OutputError": "errors",
     "Preprocessing": "preprocessing",
+    "Probe": "probing",
+    "Progress": "scanning.progress",
     "Reason": "report",
     "Report": "report",
+    "ScanOptions": "scanning.options",
+    "Source": "sources",
+    "TooLargeError": "errors",
     "Trained": "training.trainer",
+    "UnsafeModelError": "errors",
     "Verification": "judging",
+    "WindowError": "errors",
     "convert": "conversion",
     "dense_to_conv": "dense",
     "detect": "detections.detecting",
     "evaluate": "detections.evaluation",
     "explain": "conversion",
     "load": "converted",
+    "open_source": "sources",
     "scan": "scanning.scanner",
     "train": "training.trainer",
     "verify": "verification",
@@ -36,17 +55,35 @@ _HOMES = {
 # Written out, because type checkers read it.
 __all__ = [
     "Change",
+    "DamagedError",
     "Detections",
+    "DifferenceError",
+    "Engine",
     "Evaluation",
+    "ExportError",
     "FullconvError",
     "FullyConvolutional",
     "Grid",
     "Heatmap",
+    "HeatmapWarning",
+    "ImageError",
+    "ImageWarning",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "OutputError",
     "Preprocessing",
+    "Probe",
+    "Progress",
     "Reason",
     "Report",
+    "ScanOptions",
+    "Source",
+    "TooLargeError",
     "Trained",
+    "UnsafeModelError",
     "Verification",
+    "WindowError",
     "__version__",
     "convert",
     "dense_to_conv",
@@ -54,6 +91,7 @@ __all__ = [
     "evaluate",
     "explain",
     "load",
+    "open_source",
     "scan",
     "train",
     "verify",
@@ -69,28 +107,47 @@ if TYPE_CHECKING:
     from fullconv.detections.evaluation import Evaluation as Evaluation
     from fullconv.detections.evaluation import evaluate as evaluate
     from fullconv.detections.found import Detections as Detections
+    from fullconv.errors import DamagedError as DamagedError
+    from fullconv.errors import DifferenceError as DifferenceError
+    from fullconv.errors import ExportError as ExportError
     from fullconv.errors import FullconvError as FullconvError
+    from fullconv.errors import HeatmapWarning as HeatmapWarning
+    from fullconv.errors import ImageError as ImageError
+    from fullconv.errors import ImageWarning as ImageWarning
+    from fullconv.errors import InputError as InputError
+    from fullconv.errors import MissingExtraError as MissingExtraError
+    from fullconv.errors import ModelError as ModelError
+    from fullconv.errors import OutputError as OutputError
+    from fullconv.errors import TooLargeError as TooLargeError
+    from fullconv.errors import UnsafeModelError as UnsafeModelError
+    from fullconv.errors import WindowError as WindowError
     from fullconv.geometry import Grid as Grid
     from fullconv.judging import Verification as Verification
     from fullconv.preprocessing import Preprocessing as Preprocessing
+    from fullconv.probing import Probe as Probe
     from fullconv.report import Change as Change
     from fullconv.report import Reason as Reason
     from fullconv.report import Report as Report
+    from fullconv.scanning.engine import Engine as Engine
     from fullconv.scanning.heatmap import Heatmap as Heatmap
+    from fullconv.scanning.options import ScanOptions as ScanOptions
+    from fullconv.scanning.progress import Progress as Progress
     from fullconv.scanning.scanner import scan as scan
+    from fullconv.sources import Source as Source
+    from fullconv.sources import open_source as open_source
     from fullconv.training.trainer import Trained as Trained
     from fullconv.training.trainer import train as train
     from fullconv.verification import verify as verify
+else:
+    # Type checkers do not see it: by it any name would be right.
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fullconv' has no attribute {name!r}")
+        from importlib import import_module
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fullconv' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"fullconv.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+        value = getattr(import_module(f"fullconv.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -73,12 +73,9 @@ def tell_all(
 
 def _lines(opened: Opened, path: Path, asked: Mapping[str, Any], scales: Sequence[float]) -> Any:
     """Yield the lines of one image, as soon as each is known."""
-    from dataclasses import fields
-
     from fullconv.scanning.options import Options
 
-    known = {field.name for field in fields(Options)}
-    options = Options(**{name: value for name, value in asked.items() if name in known})
+    options = Options.of(asked)
     with options.read(opened.fcn, path) as source:
         yield "image", _image(path, source)
         yield "channels", _channels(source, opened.fcn.shape.channels)

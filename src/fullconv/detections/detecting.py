@@ -8,9 +8,8 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -29,16 +28,13 @@ from fullconv.files import check_local
 from fullconv.names import as_file
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.options import Options
+from fullconv.scanning.options import Options, ScanOptions, check_keywords
 from fullconv.scanning.scanner import scan
 from fullconv.sources import Source
 from fullconv.sources.finding import without_ending
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
-
-OWN = ("fcn", "source", "out", "scale", "engine")
-"""The parameters of `scan` that `detect` sets itself, once for each image and scale."""
 
 TELLING = (
     *("preprocessing", "cover", "roi", "mask", "output", "dtype", "runtime", "precision"),
@@ -58,7 +54,7 @@ def detect(
     per_class: bool = True,
     activation: str = "none",
     folder: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[ScanOptions],
 ) -> Detections:
     """Find the windows that score best, in one image or several.
 
@@ -88,7 +84,8 @@ def detect(
         Where the heatmaps are kept until all is found; the same call goes on with those that are
         there. In memory without it.
     **options
-        The other keywords of `scan`: preprocessing, level, roi, mask, runtime, progress and so on.
+        The keywords of `ScanOptions`, as `scan` takes them: preprocessing, level, roi, mask,
+        runtime, progress and so on.
 
     Returns
     -------
@@ -102,17 +99,22 @@ def detect(
     InputError
         If there is no such class, or an option cannot be.
     """
-    known = signature(scan).parameters
-    for name in options:
-        if name not in known or name in OWN:
-            raise TypeError(f"detect() got an unexpected keyword argument {name!r}")
+    check_keywords("detect", options)
     place = None if folder is None else check_local("detect(folder)", folder)
     sources = list(source) if isinstance(source, list | tuple) else [source]
     check_classes(fcn, classes, options.get("output", 0))
     with Engine(fcn) as engine:
         found = [
             detect_in(
-                *(engine, one, threshold, iou, scales, classes, per_class, activation, place),
+                engine,
+                one,
+                threshold=threshold,
+                iou=iou,
+                scales=scales,
+                classes=classes,
+                per_class=per_class,
+                activation=activation,
+                folder=place,
                 **options,
             )
             for one in sources
@@ -150,6 +152,7 @@ class Found:
 def detect_in(
     engine: Engine,
     source: Any,
+    *,
     threshold: float,
     iou: float,
     scales: Sequence[float],
@@ -157,17 +160,18 @@ def detect_in(
     per_class: bool,
     activation: str,
     folder: str | Path | None,
-    **options: Any,
+    **options: Unpack[ScanOptions],
 ) -> Found:
     """Find what one image holds; `detect` says what the parameters mean."""
     check_options(threshold, iou, scales, activation)
+    asked: dict[str, Any] = dict(options)
     with ExitStack() as stack:
         if not isinstance(source, Source):
-            opening = {name: options.pop(name) for name in OPENING if name in options}
-            preprocessing = options.get("preprocessing")
-            source = Options(preprocessing=preprocessing, **opening).open(engine.fcn, source)
+            opening = {name: asked.pop(name) for name in OPENING if name in asked}
+            opening["preprocessing"] = asked.get("preprocessing")
+            source = Options.of(opening).open(engine.fcn, source)
             stack.callback(source.close)
-        heatmaps = _scanned(engine, source, scales, folder, options)
+        heatmaps = _scanned(engine, source, scales, folder, asked)
         name, size, place = source.name, source.original_size, source.georeference
     labels = wanted_classes(heatmaps[0], classes)
     arrays = [Activated(heatmap, activation) for heatmap in heatmaps]
@@ -252,10 +256,8 @@ def _scanned(
             # What was lost of what is kept there is computed again unasked: it is nobody's result
             # yet.
             repair = options.get("repair", out is not None)
-            made = scan(
-                *(engine.fcn, source, out),
-                **{**options, "scale": scale, "engine": engine, "repair": repair},
-            )
+            asked = {**options, "repair": repair}
+            made = scan(engine.fcn, source, out, scale=scale, engine=engine, **asked)
         heatmaps.append(made)
     if not heatmaps:
         (height, width), (h, w) = source.size, engine.fcn.grid.window

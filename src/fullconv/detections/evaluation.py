@@ -45,8 +45,11 @@ class Evaluation:
     remark: str = ""
 
     def __getitem__(self, name: str) -> ClassEvaluation:
-        """Return the evaluation of one class."""
-        return next(each for each in self.classes if each.name == composed(name))
+        """Return the evaluation of one class; `KeyError` where there is no such class."""
+        for each in self.classes:
+            if each.name == composed(name):
+                return each
+        raise KeyError(name)
 
     @property
     def average_precision(self) -> float:

@@ -49,7 +49,7 @@ EACH = Sliding(1)
 
 
 class Part(enum.Enum):
-    """Where along an axis of a window cells lie; see Note [Nine parts]."""
+    """Where along an axis of a window cells lie; see Note [Parts of a window]."""
 
     LOW = "lo"
     MIDDLE = "mid"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import prod
-from typing import Any
+from typing import Any, Self, TypedDict
 
 from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE
@@ -13,6 +13,7 @@ from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
+from fullconv.scanning.progress import Listener
 from fullconv.sources import Source, fit_channels, open_source, resized
 from fullconv.windows import check_cover
 
@@ -35,9 +36,49 @@ bytes claim far more pixels than these have."""
 Box = tuple[float, float, float, float]
 
 
+class ScanOptions(TypedDict, total=False):
+    """The keywords that `scan` and `detect` share; `scan` says what each means."""
+
+    classifier: Any
+    origin: Mapping[str, str] | None
+    preprocessing: Preprocessing | None
+    level: int | None
+    um_per_pixel: float | None
+    own_um_per_pixel: float | None
+    bands: Sequence[int] | None
+    cover: str
+    roi: Box | None
+    mask: Any
+    output: int
+    dtype: str
+    runtime: str
+    precision: str
+    device: str | None
+    tile: Pair | None
+    memory_bytes: int | None
+    windows_to_check: int
+    resume: bool
+    overwrite: bool
+    repair: bool
+    progress: Listener | None
+
+
+def check_keywords(verb: str, given: Mapping[str, Any]) -> None:
+    """Refuse a keyword that is none of `ScanOptions`.
+
+    Raises
+    ------
+    TypeError
+        As Python itself does for the keywords of a function.
+    """
+    for name in given:
+        if name not in ScanOptions.__annotations__:
+            raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}")
+
+
 @dataclass(frozen=True)
 class Options:
-    """The keywords of `scan`, which says what each means."""
+    """What the keywords of `scan` say of the scores; `scan` says what each means."""
 
     preprocessing: Preprocessing | None = None
     level: int | None = None
@@ -94,6 +135,12 @@ class Options:
             raise InputError(
                 f"scan(windows_to_check={self.windows_to_check}): expected 0 or more windows."
             )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Return those of some keywords; others are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in given.items() if name in known})
 
     def prepared(self, fcn: FullyConvolutional) -> Preprocessing | None:
         """Return what is done to pixels: as asked for, else as the model says."""

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageWarning, InputError
 from fullconv.files import check_local
-from fullconv.geometry import Pair
-from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
-from fullconv.scanning.options import Box, Options
+from fullconv.scanning.options import Options, ScanOptions, check_keywords
 from fullconv.scanning.output import scan_to
-from fullconv.scanning.progress import Listener
 from fullconv.sources import Source
 
 
@@ -27,30 +23,9 @@ def scan(
     source: Any,
     out: str | Path | None = None,
     *,
-    classifier: Any = None,
-    origin: Mapping[str, str] | None = None,
-    preprocessing: Preprocessing | None = None,
-    level: int | None = None,
-    um_per_pixel: float | None = None,
-    own_um_per_pixel: float | None = None,
-    bands: Sequence[int] | None = None,
     scale: float = 1.0,
-    cover: str = "whole",
-    roi: Box | None = None,
-    mask: Any = None,
-    output: int = 0,
-    dtype: str = "float32",
-    runtime: str = "native",
-    precision: str = "f32",
-    device: str | None = None,
-    tile: Pair | None = None,
-    memory_bytes: int | None = None,
-    windows_to_check: int = 64,
-    resume: bool = True,
-    overwrite: bool = False,
-    repair: bool = False,
-    progress: Listener | None = None,
     engine: Engine | None = None,
+    **options: Unpack[ScanOptions],
 ) -> Heatmap:
     """Score every window of an image of any size, in bounded memory.
 
@@ -143,25 +118,10 @@ def scan(
     The scores do not depend on the tiles. The same call, made again after the process was killed,
     goes on where it stopped (Note [An unfinished output]).
     """
-    options = Options(
-        preprocessing,
-        level,
-        um_per_pixel,
-        own_um_per_pixel,
-        bands,
-        scale,
-        cover,
-        roi,
-        mask,
-        output,
-        dtype,
-        runtime,
-        precision,
-        device,
-        tile,
-        memory_bytes,
-        windows_to_check,
-    )
+    check_keywords("scan", options)
+    asked = Options.of({**options, "scale": scale})
+    classifier, origin = options.get("classifier"), options.get("origin")
+    progress = options.get("progress")
     place = None if out is None else check_local("scan(out=...)", out)
     if progress is not None and not callable(progress):
         raise InputError(
@@ -173,14 +133,20 @@ def scan(
     if origin is None and isinstance(classifier, str | Path):
         origin = {"model": str(Path(classifier).absolute())}
     with ExitStack() as stack:
-        image = options.open(fcn, source)
+        image = asked.open(fcn, source)
         if not isinstance(source, Source):
             stack.callback(image.close)
         if engine is None:
             engine = stack.enter_context(Engine(fcn))
-        job = Job(engine, image, options, classifier, origin, progress)
+        job = Job(engine, image, asked, classifier, origin, progress)
         for line in (*image.facts.remarks, *job.region.remarks):
             warnings.warn(line, ImageWarning, stacklevel=2)
         if place is None:
             return job.in_memory()
-        return scan_to(job, place, resume, overwrite, repair)
+        return scan_to(
+            job,
+            place,
+            resume=options.get("resume", True),
+            overwrite=options.get("overwrite", False),
+            repair=options.get("repair", False),
+        )

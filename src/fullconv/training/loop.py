@@ -142,7 +142,7 @@ def judge(network: nn.Module, lesson: Lesson) -> tuple[float, Confusion]:
 
 def _learn(state: State, lesson: Lesson, settings: Settings, number: int, tell: Listener) -> float:
     """Pass over the crops once, and return the mean loss."""
-    # Note [Randomness belongs to the epoch]
+    # See Note [Randomness belongs to the epoch]
     draw = settings.seed * 1_000_003 + number
     torch.manual_seed(draw)
     generator = torch.Generator().manual_seed(draw)

@@ -1,0 +1,19 @@
+"""What a user mistypes, and type checkers must refuse: the code of each error stands beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fullconv
+
+fcn: fullconv.FullyConvolutional = fullconv.load("model.onnx")
+model: Any = None
+
+fullconv.covnert(model, window=(128, 64))  # attr-defined
+fullconv.convert(model, windw=(128, 64))  # call-arg
+fullconv.detect(fcn, "photo.png", treshold=0.5)  # call-arg
+fullconv.detect(fcn, "photo.png", scale=0.5)  # call-arg
+fullconv.detect(fcn, "photo.png", memory_bytes="1 GB")  # arg-type
+fullconv.scan(fcn, "photo.png", rumtime="auto")  # call-arg
+number: int = fullconv.WindowError  # assignment
+options: fullconv.ScanOptions = {"runtim": "auto"}  # typeddict-unknown-key
