@@ -8,10 +8,12 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from zarr.storage import MemoryStore
 
 import fullconv
 from fullconv.detections import peaks as peaks_module
 from fullconv.detections import suppression
+from fullconv.detections.activated import Activated
 from fullconv.detections.cells import Cells, pairs
 from fullconv.detections.detecting import detect_in
 from fullconv.detections.found import Detections
@@ -21,7 +23,8 @@ from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageWarning, InputError
 from fullconv.geometry import Grid
 from fullconv.scanning.engine import Engine
-from scans import converted, picture
+from fullconv.scanning.heatmap import Heatmap
+from scans import PADDED, converted, picture
 
 GRID = Grid((8, 8), (4, 4))
 EIGHT = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -383,3 +386,37 @@ def test_a_class_that_the_model_does_not_have_is_refused_before_any_image(wrong)
         f"detect(classes=[0, {wrong!r}]): there is no class {wrong!r}; the model has 2 classes "
         f"without names, from 0."
     )
+
+
+@pytest.mark.parametrize("scales", [(), (1.0, 0.0), (-1.0,), (float("nan"),), (65.0,)])
+def test_scales_that_cannot_be_are_one_line(scales: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="expected at least one, each above 0 and up to 64"):
+        fullconv.detect(converted((2, 1)), picture(60, 50), scales=scales)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(3, 50), slice(8, 9), slice(7, 99)])
+def test_chances_are_the_same_for_any_rectangle_and_hold_one_chunk_of_all_classes(
+    rows: slice,
+) -> None:
+    scores = np.random.default_rng(0).normal(size=(5, 60, 40)).astype(np.float32)
+    scores[:, 10:20, 5:9] = np.nan
+    array = zarr.create_array(MemoryStore(), data=scores, chunks=(5, 8, 7))
+    asked: list[int] = []
+
+    class Spy:
+        """Notes how much is read at once."""
+
+        shape, chunks = array.shape, array.chunks
+
+        def __getitem__(self, place: Any) -> Any:
+            held = array[place]
+            asked.append(np.asarray(held).size)
+            return held
+
+    record = {"window": PADDED.window, "step": (2, 1), "classes": [], "original_size": [1, 1]}
+    heatmap = Heatmap(Spy(), record | {"image_size": [1, 1]}, None)
+    weights = np.exp(scores.astype(np.float64))
+    expected = (weights / weights.sum(axis=0))[1:3, rows, 2:33]
+    actual = Activated(heatmap, "softmax")[1:3, rows, 2:33]
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+    assert max(asked) <= 5 * 8 * 7

@@ -10,7 +10,7 @@ SCANNING = (
         "scanning/task.py",
         "inside > 0",
         "inside > 1",
-        ("test_scanning_sources.py", "test_review_scanning.py", "test_scanning.py"),
+        ("test_scanning_sources.py", "test_regions.py", "test_scanning.py"),
     ),
     Defect(
         "bytes are rounded down",
@@ -24,14 +24,14 @@ SCANNING = (
         "scanning/region.py",
         'stop + HAIR - axis.window, "right"',
         'stop + HAIR, "right"',
-        ("test_scanning.py", "test_scanning_sources.py", "test_review_scanning.py"),
+        ("test_scanning.py", "test_scanning_sources.py", "test_regions.py"),
     ),
     Defect(
         "a scan goes on over an image that has changed",
         "scanning/record.py",
         '"pixels": image.fingerprint(),',
         '"pixels": None,',
-        ("test_resume.py", "test_scanning_sources.py", "test_review_scanning.py"),
+        ("test_resume.py", "test_scanning_sources.py", "test_outputs.py"),
     ),
     Defect(
         "lines of another run stay when a scan starts again",

@@ -1,9 +1,8 @@
-"""What a careful reader of the scanning core once found wrong, and must not come back."""
+"""What a scan leaves on the disk: begun, refused, replaced, cut short, under odd names."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import shutil
@@ -13,31 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import zarr
 from numpy.typing import NDArray
-from torch import nn
-from zarr.storage import MemoryStore
 
-import fullconv
-from fullconv.detections.activated import Activated
-from fullconv.detections.detecting import detect
 from fullconv.errors import InputError, MissingExtraError, OutputError
-from fullconv.runtimes import open_runtime
 from fullconv.scanning import geotiff
 from fullconv.scanning import ledger as ledgers
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.ledger import Ledger
 from fullconv.scanning.lines import Line
-from fullconv.scanning.measure import SHARES, choose_plan, recall, remember
 from fullconv.scanning.progress import Progress
-from fullconv.scanning.region import Region
 from fullconv.scanning.scanner import scan
 from fullconv.scanning.storing import encoded
-from fullconv.sources import open_source
-from fullconv.windows import Windows
-from models import Padded, Several, with_integers
-from scans import PADDED, blank, converted, crops_scores, picture
+from scans import converted, crops_scores, picture
 
 STEP = (2, 1)
 IMAGE, OTHER = picture(60, 50), picture(60, 50, seed=1)
@@ -76,9 +63,6 @@ def lines(out: Path) -> int:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "heat.zarr"
-
-
-# What is on the disk
 
 
 @pytest.mark.parametrize("asked", [{"source": OTHER}, {"dtype": "float16"}, {"output": 3}])
@@ -329,233 +313,3 @@ def test_a_name_of_odd_characters_is_a_name(tmp_path: Path, name: str) -> None:
     scan(converted(STEP), IMAGE, tmp_path / name)
     assert os.listdir(tmp_path) == [name]
     assert Heatmap.open(tmp_path / name).shape == (2, 25, 42)
-
-
-# What is to be scanned
-
-
-def test_the_alpha_of_a_mask_marks_nothing() -> None:
-    mask = np.zeros((6, 5, 4), np.uint8)
-    mask[..., 3] = 255
-    mask[2:4, 1:3, :3] = 255
-    expected = np.asarray(scan(converted(STEP), IMAGE, mask=mask[..., 0]))
-    assert 0 < np.isnan(expected).sum() < expected.size
-    np.testing.assert_array_equal(np.asarray(scan(converted(STEP), IMAGE, mask=mask)), expected)
-    grey = mask[..., [0, 3]]
-    np.testing.assert_array_equal(np.asarray(scan(converted(STEP), IMAGE, mask=grey)), expected)
-
-
-def test_a_mask_of_nan_marks_nothing() -> None:
-    mask = np.full((6, 5), np.nan)
-    mask[2:4, 1:3] = 1
-    expected = np.asarray(scan(converted(STEP), IMAGE, mask=np.nan_to_num(mask)))
-    np.testing.assert_array_equal(np.asarray(scan(converted(STEP), IMAGE, mask=mask)), expected)
-
-
-@pytest.mark.parametrize(("roi", "at"), [(None, (0, 0)), ((20, 20, 50, 60), (20, 15))])
-def test_a_mask_that_marks_no_windows_centre_is_refused(
-    tmp_path: Path, roi: tuple[float, ...] | None, at: tuple[int, int]
-) -> None:
-    mask = np.zeros(IMAGE.shape[:2], np.uint8)
-    mask[at] = 1
-    with pytest.raises(InputError) as caught:
-        scan(converted(STEP), IMAGE, tmp_path / "heat.zarr", roi=roi, mask=mask)
-    assert str(caught.value) == (
-        "mask: it marks no window's centre, so there is nothing to scan; mark more of the image "
-        "(and of the roi, where there is one), or scan at a smaller step."
-    )
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_mask_that_the_caller_has_opened_stays_open() -> None:
-    with open_source(np.eye(6, dtype=np.uint8)) as mask:
-        found = detect(converted(STEP), IMAGE, scales=(1.0, 0.75), mask=mask)
-        assert mask.read((0, 6), (0, 6)).shape == (6, 6, 1)
-    assert found.names == ("array",)
-
-
-def test_masks_of_the_same_bits_in_another_shape_are_told_apart() -> None:
-    bits = np.eye(8, dtype=np.uint8)
-    windows = Windows.of(fullconv.Grid((12, 9), (2, 1)), (60, 50))
-    image = open_source(np.zeros((60, 50), np.uint8))
-    one, other = (
-        Region.of(windows, image, None, mask).describe() for mask in (bits, bits.reshape(4, 16))
-    )
-    assert one != other
-
-
-@pytest.mark.parametrize("end", [np.inf, np.nan])
-def test_a_rectangle_without_an_end_is_refused(end: float) -> None:
-    with pytest.raises(InputError, match="expected x0, y0, x1, y1 in pixels of the image"):
-        scan(converted(STEP), IMAGE, roi=(0, 0, end, 40))
-
-
-def test_a_pixel_beyond_single_precision_is_left_out_as_an_infinite_one() -> None:
-    image = IMAGE.astype(np.float64)
-    image[13, 17, 1] = np.inf
-    expected = np.asarray(scan(converted(STEP), image))
-    image[13, 17, 1] = 1e300
-    heatmap = scan(converted(STEP), image)
-    np.testing.assert_array_equal(np.asarray(heatmap), expected)
-    assert heatmap.metadata["odd_windows"] == np.isnan(expected[0]).sum() > 0
-
-
-# What is stored, and what the check claims of it
-
-
-def test_a_double_precision_model_passes_its_own_check() -> None:
-    torch.manual_seed(0)
-    model = Padded().double().eval()
-    image = np.random.default_rng(0).random((60, 70), dtype=np.float32)
-    proof = scan(fullconv.convert(model, (16, 12)), image, classifier=model).verification
-    assert proof is not None
-    assert proof.exact
-    assert proof.passed
-    # Storing in single precision, and no more.
-    assert proof.max_error <= 2.0**-24
-
-
-def test_the_check_of_a_half_precision_model_claims_nothing() -> None:
-    torch.manual_seed(0)
-    model = Padded().to(torch.bfloat16).eval()
-    image = np.random.default_rng(0).random((60, 70), dtype=np.float32)
-    proof = scan(fullconv.convert(model, (16, 12)), image, classifier=model).verification
-    assert proof is not None
-    assert not proof.exact
-    assert proof.passed
-
-
-def test_uint8_takes_what_rounds_to_0_and_1_and_nothing_else() -> None:
-    near = np.array([-1e-7, 0, 1, 1 + 1e-6, np.nan], np.float32)
-    assert encoded(near, "uint8").tolist() == [0, 0, 254, 254, 255]
-    for beyond in (-0.01, 1.01, np.inf, -np.inf):
-        with pytest.raises(InputError, match="stores scores between 0 and 1"):
-            encoded(np.array([0.5, beyond, np.nan], np.float32), "uint8")
-
-
-def test_viewers_are_told_the_range_of_what_is_stored(tmp_path: Path) -> None:
-    fcn = fullconv.convert("src/fullconv/demo/dress.onnx")
-    image = np.random.default_rng(0).integers(0, 256, (200, 150, 3), np.uint8)
-    for dtype, brightest in (("float32", 1), ("uint8", 254)):
-        out = tmp_path / f"{dtype}.zarr"
-        scan(fcn, image, out, dtype=dtype)
-        held = json.loads((out / "zarr.json").read_text())["attributes"]["ome"]["omero"]
-        assert {channel["window"]["end"] for channel in held["channels"]} == {brightest}
-
-
-def test_names_of_another_output_are_not_taken_for_this_ones(tmp_path: Path) -> None:
-    pytest.importorskip("rasterio")
-    model = with_integers(Several(lambda kind, place: (place, kind)))
-    fcn = fullconv.convert(model, (20, 24), classes=["a", "b", "c", "d"])
-    image = np.random.default_rng(0).integers(0, 4, (60, 70), np.uint8)
-    assert scan(fcn, image, output=0).classes == ("a", "b", "c", "d")
-    assert scan(fcn, image, tmp_path / "kind.tif", output=1).classes == ()
-    assert detect(fcn, image, threshold=-99, output=1).classes == ("class 0", "class 1", "class 2")
-
-
-AVERAGES = {
-    "padded": nn.AvgPool2d(3, 1, padding=1),
-    "strided": nn.AvgPool2d(3, 2, padding=1),
-    "not counting": nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
-    "ceil": nn.AvgPool2d(3, 2, ceil_mode=True),
-    "divisor": nn.AvgPool2d(3, 3, divisor_override=2),
-}
-
-
-SLOW = [name for name in AVERAGES if name != "divisor"]
-"""Each writes an exact padded network as ONNX, for which PyTorch's exporter takes half a minute."""
-
-
-@pytest.mark.parametrize(
-    "pool",
-    [
-        pytest.param(pool, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name, pool in AVERAGES.items()
-    ],
-)
-def test_an_average_pool_scans_alike_in_pytorch_and_in_its_onnx_form(pool: nn.Module) -> None:
-    """PyTorch's exporter drops the divisor of an average, and says nothing."""
-    torch.manual_seed(0)
-    trunk = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), pool, nn.Flatten())
-    cells = trunk(torch.zeros(1, 1, 16, 12)).shape[1]
-    model = nn.Sequential(*trunk, nn.Linear(cells, 2)).eval()
-    image = np.random.default_rng(0).random((40, 37), dtype=np.float32)
-    fcn = fullconv.convert(model, (16, 12))
-    proof = scan(fcn, image, classifier=model, runtime="onnxruntime").verification
-    assert proof is not None
-    assert proof.passed
-
-
-# What is measured and remembered
-
-
-def test_what_a_narrow_image_teaches_makes_no_narrow_tiles_of_the_next() -> None:
-    fcn = converted((1, 1))
-    with open_runtime(fcn) as runtime:
-        alone = choose_plan(fcn, "one", (800, 800), 1 << 19, runtime, blank)
-        assert recall()
-        narrow = choose_plan(fcn, "other", (13, 20_000), 1 << 19, runtime, blank)
-        after = choose_plan(fcn, "other", (800, 800), 1 << 19, runtime, blank)
-    assert narrow.shape[0] == 2
-    assert after.shape[0] > 4
-    assert alone.shape[0] > 4
-
-
-@pytest.mark.parametrize("nonsense", [[0, 5], ["a", 1], 0, 3, "4", None, {}])
-def test_a_memory_of_nonsense_is_measured_anew(
-    monkeypatch: pytest.MonkeyPatch, nonsense: Any
-) -> None:
-    monkeypatch.setattr("fullconv.scanning.measure._key", lambda *_: "key")
-    remember("key", nonsense)
-    fcn = converted((1, 1))
-    with open_runtime(fcn) as runtime:
-        choose_plan(fcn, "one", (800, 800), 1 << 19, runtime, blank)
-    assert recall()["key"] in SHARES
-
-
-def test_a_user_without_a_home_can_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", homeless)
-    heatmap = scan(converted((1, 1)), picture(200, 200), memory_bytes=1 << 19, windows_to_check=9)
-    assert heatmap.verification is not None
-    assert heatmap.verification.max_error == 0
-
-
-# Detections
-
-
-@pytest.mark.parametrize("scales", [(), (1.0, 0.0), (-1.0,), (float("nan"),), (65.0,)])
-def test_scales_that_cannot_be_are_one_line(scales: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match="expected at least one, each above 0 and up to 64"):
-        detect(converted(STEP), IMAGE, scales=scales)
-
-
-@pytest.mark.parametrize("rows", [slice(None), slice(3, 50), slice(8, 9), slice(7, 99)])
-def test_chances_are_the_same_for_any_rectangle_and_hold_one_chunk_of_all_classes(
-    rows: slice,
-) -> None:
-    scores = np.random.default_rng(0).normal(size=(5, 60, 40)).astype(np.float32)
-    scores[:, 10:20, 5:9] = np.nan
-    array = zarr.create_array(MemoryStore(), data=scores, chunks=(5, 8, 7))
-    asked: list[int] = []
-
-    class Spy:
-        """Notes how much is read at once."""
-
-        shape, chunks = array.shape, array.chunks
-
-        def __getitem__(self, place: Any) -> Any:
-            held = array[place]
-            asked.append(np.asarray(held).size)
-            return held
-
-    record = {"window": PADDED.window, "step": STEP, "classes": [], "original_size": [1, 1]}
-    heatmap = Heatmap(Spy(), record | {"image_size": [1, 1]}, None)
-    weights = np.exp(scores.astype(np.float64))
-    expected = (weights / weights.sum(axis=0))[1:3, rows, 2:33]
-    actual = Activated(heatmap, "softmax")[1:3, rows, 2:33]
-    np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    assert max(asked) <= 5 * 8 * 7
