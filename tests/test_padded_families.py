@@ -430,7 +430,7 @@ def test_a_pad_of_zeros_before_a_max_pool_stays_one_of_zeros(
     assert_same(plain.run(None, {plain.get_inputs()[0].name: images})[0], wanted)
 
 
-@pytest.mark.parametrize("pads", [(-12, 9, 1, 1), (2, -3, -1, 4), (-9, 5, 0, 0)])
+@pytest.mark.parametrize("pads", [(-12, 9, 1, 1), (-12, 4, 0, 0), (2, -3, -1, 4), (-9, 5, 0, 0)])
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_padding_that_cuts_on_one_side_and_repeats_on_another(
     mode: str, pads: tuple[int, ...]
@@ -450,7 +450,7 @@ def test_padding_that_cuts_on_one_side_and_repeats_on_another(
         for parameter in model.parameters():
             parameter.copy_(torch.randint(-1, 2, parameter.shape))
     images = torch.randint(0, 4, (2, 2, 20, 22)).float()
-    fcn = fullconv.convert(model, window=(16, 16), step=2)
+    fcn = fullconv.convert(model, window=(16, 16), step=2, check=False)  # it would mend a slip
     compare(fcn, torch_classifier(model), images)
 
 
