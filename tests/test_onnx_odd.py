@@ -6,6 +6,7 @@ written in ONNX' own text form; the weights that a text uses are made for it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import fullconv
-from fullconv.errors import FullconvError, InputError, ModelError
+from fullconv.errors import FullconvError, InputError, ModelError, UnsafeModelError
 from fullconv.frameworks.onnx.light import LARGE
 from fullconv.frameworks.onnx.session import session
 from oracle import assert_same, onnx_classifier, scores_of_crops
@@ -524,6 +525,15 @@ def test_external_data_of_every_tensor_is_read(
         ModelError, match="lies in another file, and a model in memory does not say"
     ):
         fullconv.convert(unread)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among its files")
+def test_weights_in_a_pipe_are_refused_at_once(tmp_path: Path) -> None:
+    with_data(tmp_path / "model.onnx", parsed(f"{CONV} m = Relu (c) {DENSE}"))
+    (tmp_path / "weights.bin").unlink()
+    os.mkfifo(tmp_path / "weights.bin")
+    with pytest.raises(UnsafeModelError, match=r"'weights\.bin', which is no ordinary file; put"):
+        fullconv.convert(tmp_path / "model.onnx")
 
 
 def test_a_linked_model_finds_its_data_where_both_really_lie(tmp_path: Path) -> None:
