@@ -99,11 +99,7 @@ SCANNING = (
         "scanning/chunks.py",
         "    with _moved_to(path) as temporary:\n        temporary.write_bytes(Zstd",
         "    for temporary in (path,):\n        temporary.write_bytes(Zstd",
-        (
-            "test_kills.py",
-            "test_damaged_heatmaps.py",
-            "test_resume.py",
-        ),
+        ("test_damaged_ledgers.py",),
     ),
     Defect(
         "NaN of another kind has another digest",
