@@ -217,10 +217,16 @@ def test_what_was_overlooked_of_a_large_image_is_found_by_its_tiles(
     before = open_source(image).fingerprint()
     change(folder, "tif")
     assert open_source(image).fingerprint() == before, "nothing is to be seen of it"
+    fresh: list[int] = []
     with pytest.raises(ImageError) as caught:
-        scan(converted(STEP), image, out, tile=(4, 5))
+        scan(
+            *(converted(STEP), image, out),
+            tile=(4, 5),
+            progress=lambda progress: fresh.append(progress.fresh_pixels),
+        )
     assert str(caught.value).startswith(f"{image} has changed since a part of it was scanned (its ")
     assert "\n" not in str(caught.value)
+    assert not any(fresh), "it is found before more is scanned"
     heatmap = scan(converted(STEP), image, out, tile=(4, 5), resume=False)
     np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(OTHER, STEP))
 
