@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 _UNITS = {1: "sample", 2: "pixel", 3: "voxel"}
 _AXES = {1: ("samples",), 2: ("rows", "columns"), 3: ("planes", "rows", "columns")}
+_LETTERS = {1: ("t",), 2: ("y", "x"), 3: ("z", "y", "x")}
 _SIZES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
@@ -43,6 +44,48 @@ def listed(dimensions: int) -> str:
 def kinds(dimensions: int) -> str:
     """Return what holds samples, pixels or voxels: recordings, images or volumes."""
     return {1: "recordings", 3: "volumes"}.get(dimensions, "images")
+
+
+def kind(dimensions: int) -> str:
+    """Return what holds samples, pixels or voxels: a recording, an image or a volume."""
+    return {1: "recording", 3: "volume"}.get(dimensions, "image")
+
+
+def part(dimensions: int) -> str:
+    """Return what a part of such a thing is called, with its article."""
+    return {1: "an interval", 3: "a cuboid"}.get(dimensions, "a rectangle")
+
+
+def letters(dimensions: int) -> tuple[str, ...]:
+    """Return what files call the axes, in the order of arrays: y, x."""
+    return _LETTERS[dimensions]
+
+
+def edges(dimensions: int) -> tuple[str, ...]:
+    """Return the names of the numbers of a box: x0, y0, x1, y1."""
+    named = _LETTERS[dimensions][::-1]
+    return tuple(f"{letter}{end}" for end in (0, 1) for letter in named)
+
+
+def spans(windows: Sequence[tuple[int, int]]) -> str:
+    """Return which windows are meant: rows 0 to 3 and columns 2 to 5 of the windows."""
+    if len(windows) == 1:
+        ((first, stop),) = windows
+        return f"windows {first} to {stop - 1}"
+    *most, last = (
+        f"{name} {first} to {stop - 1}"
+        for name, (first, stop) in zip(axis_names(len(windows)), windows, strict=True)
+    )
+    return f"{', '.join(most)} and {last} of the windows"
+
+
+def corners(box: Sequence[float]) -> str:
+    """Return where a box begins and ends: pixels 0,0 to 64,64."""
+    dimensions = len(box) // 2
+    begin, end = (
+        ",".join(f"{n:.9g}" for n in half) for half in (box[:dimensions], box[dimensions:])
+    )
+    return f"{unit(dimensions, many=True)} {begin} to {end}"
 
 
 def measured(size: Sequence[int]) -> str:

@@ -1,7 +1,8 @@
-"""Pixels that lie in memory."""
+"""Pixels that lie in memory, or in NumPy's own files."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,58 +10,123 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
-from fullconv.images import check_numbers
+from fullconv.images import LETTERS, check_numbers
 from fullconv.sources.colours import of_picture
-from fullconv.sources.contents import Contents, contents_of_array
+from fullconv.sources.contents import Contents, contents_of, contents_of_array
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts, Source
+from fullconv.sources.trouble import reading
+from fullconv.wording import kind, unit
+
+NUMPY_START = b"\x93NUMPY"
+"""How NumPy's files begin (numpy.lib.format, version 1.0)."""
 
 
 class ArraySource(Source):
-    """A NumPy array ``(H, W, C)``; every rectangle costs the same."""
+    """A NumPy array ``(*size, C)``; every rectangle costs the same.
 
-    def __init__(self, name: str, pixels: NDArray[Any], facts: Facts | None = None) -> None:
-        height, width, bands = pixels.shape
-        super().__init__(name, (height, width), bands, pixels.dtype, block=(1, 1), facts=facts)
+    Attributes
+    ----------
+    path : Path or None
+        The file that the array is mapped from, if it is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pixels: NDArray[Any],
+        facts: Facts | None = None,
+        path: Path | None = None,
+    ) -> None:
+        *size, bands = pixels.shape
+        block = (1,) * len(size)
+        super().__init__(name, tuple(size), bands, pixels.dtype, block=block, facts=facts)
         self._pixels = pixels
+        self.path = path
 
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
-        return self._pixels[slice(*rows), slice(*columns)]
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        return self._pixels[tuple(slice(*span) for span in spans)]
+
+    def files(self) -> list[Path]:
+        return [] if self.path is None else [self.path]
 
     def contents(self) -> Contents:
-        return contents_of_array(self._pixels)
+        if self.path is None:
+            return contents_of_array(self._pixels)
+        return contents_of([self.path])
 
     def close(self) -> None:
         self._pixels = self._pixels[:0]
 
 
-def open_array(pixels: NDArray[Any]) -> Pyramid:
-    """Return an array ``(H, W)`` or ``(H, W, C)`` as a pyramid of one level.
+def open_array(
+    pixels: NDArray[Any],
+    dimensions: int = 2,
+    *,
+    call: str = "open_source(array)",
+    path: Path | None = None,
+) -> Pyramid:
+    """Return an array ``(*size)`` or ``(*size, C)`` as a pyramid of one level.
+
+    Parameters
+    ----------
+    pixels : NDArray
+    dimensions : int
+        How many axes it has beside that of channels: 1, 2 or 3.
+    call : str
+        What errors begin with.
+    path : Path, optional
+        The file that it is mapped from.
 
     Raises
     ------
     ImageError
         If it has another rank, no pixels, or numbers that are not real.
     """
-    if pixels.ndim not in (2, 3):
-        raise ImageError(
-            f"open_source(array): expected (H, W) or (H, W, C); got shape {pixels.shape}. Give "
-            f"one image at a time, its channels last."
-        )
+    check_rank(call, pixels.shape, dimensions)
     if 0 in pixels.shape:
-        raise ImageError(
-            f"open_source(array): shape {pixels.shape} has no pixels; expected at least one."
-        )
-    check_numbers("open_source(array)", pixels.dtype)
+        things = unit(dimensions, many=True)
+        raise ImageError(f"{call}: shape {pixels.shape} has no {things}; expected at least one.")
+    check_numbers(call, pixels.dtype)
     if pixels.dtype.kind == "b":
         pixels = pixels.view(np.uint8)
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    held = pixels
-    height, width = held.shape[:2]
+    held = pixels[..., None] if pixels.ndim == dimensions else pixels
+    *size, bands = held.shape
+    name = "array" if path is None else str(path)
     return Pyramid(
-        "array",
-        ((height, width),),
-        lambda level, facts: ArraySource("array", held, facts),
-        channels=of_picture(held.shape[2]),
+        name,
+        (tuple(size),),
+        lambda level, facts: ArraySource(name, held, facts, path),
+        channels=of_picture(bands) if dimensions == 2 else (),
     )
+
+
+def check_rank(call: str, shape: tuple[int, ...], dimensions: int) -> None:
+    """Refuse an array that has neither so many axes nor one of channels besides.
+
+    Raises
+    ------
+    ImageError
+        With its shape.
+    """
+    if len(shape) in (dimensions, dimensions + 1):
+        return
+    axes = ", ".join(LETTERS[dimensions])
+    plain = f"({axes},)" if dimensions == 1 else f"({axes})"
+    raise ImageError(
+        f"{call}: expected {plain} or ({axes}, C); got shape {shape}. Give one "
+        f"{kind(dimensions)} at a time, its channels last."
+    )
+
+
+def open_numpy(path: Path, dimensions: int = 2) -> Pyramid:
+    """Return an array in a ``.npy`` file, of which only what is asked for is read.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged, holds objects, or has another rank.
+    """
+    with reading(str(path)):
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    return open_array(pixels, dimensions, call=str(path), path=path)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from math import ceil
+from itertools import product
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.sources.source import Source
 
 CACHE_BYTES = 128 * 1024**2
@@ -33,11 +34,11 @@ class BlockCache:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
-        self._held: OrderedDict[Pair, NDArray[Any]] = OrderedDict()
-        self._coming: dict[Pair, Future[NDArray[Any]]] = {}
+        self._held: OrderedDict[Sizes, NDArray[Any]] = OrderedDict()
+        self._coming: dict[Sizes, Future[NDArray[Any]]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Pair, make: Callable[[int, int], NDArray[Any]]) -> NDArray[Any]:
+    def get(self, key: Sizes, make: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         """Return a block, made by ``make(*key)`` if it is not held."""
         with self._lock:
             block = self._held.get(key)
@@ -74,44 +75,54 @@ class BlockCache:
 
 
 class Blocked(Source):
-    """A source that is read in blocks of one size, cut off at the lower and right edge."""
+    """A source that is read in blocks of one size, cut off at the end of every axis."""
 
     def __init__(self, *facts: Any, **named: Any) -> None:
         super().__init__(*facts, **named)
         # Tiles are read row by row: with less than two rows of blocks, none would be met again.
-        block_bytes = self.block[0] * self.block[1] * self.bands * self.dtype.itemsize
-        row_bytes = ceil(self.size[1] / self.block[1]) * block_bytes
+        block_bytes = prod(self.block) * self.bands * self.dtype.itemsize
+        row_bytes = block_bytes * prod(
+            ceil(n / side) for n, side in zip(self.size[1:], self.block[1:], strict=True)
+        )
         self.cache = BlockCache(min(max(CACHE_BYTES, 2 * row_bytes), MOST_CACHE_BYTES))
 
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
-        (top, bottom), (left, right), (h, w) = rows, columns, self.block
-        across = range(left // w, (right - 1) // w + 1)
-        down = range(top // h, (bottom - 1) // h + 1)
-        if len(across) == len(down) == 1:
-            block = self.cache.get((down[0], across[0]), self._block)
-            y, x = down[0] * h, across[0] * w
-            return block[top - y : bottom - y, left - x : right - x]
-        pixels = np.empty((bottom - top, right - left, self.bands), self.dtype)
-        for i in down:
-            y0, y1 = max(top, i * h), min(bottom, (i + 1) * h)
-            for j in across:
-                x0, x1 = max(left, j * w), min(right, (j + 1) * w)
-                block = self.cache.get((i, j), self._block)
-                pixels[y0 - top : y1 - top, x0 - left : x1 - left] = block[
-                    y0 - i * h : y1 - i * h, x0 - j * w : x1 - j * w
-                ]
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        places = [
+            range(start // side, (stop - 1) // side + 1)
+            for (start, stop), side in zip(spans, self.block, strict=True)
+        ]
+        if all(len(along) == 1 for along in places):
+            return self._part(tuple(along[0] for along in places), spans)
+        pixels = np.empty((*(stop - start for start, stop in spans), self.bands), self.dtype)
+        for place in product(*places):
+            shared = [
+                (max(start, begin), min(stop, end))
+                for (start, stop), (begin, end) in zip(spans, self.extent(*place), strict=True)
+            ]
+            here = tuple(
+                slice(first - start, last - start)
+                for (first, last), (start, _) in zip(shared, spans, strict=True)
+            )
+            pixels[here] = self._part(place, shared)
         return pixels
 
+    def _part(self, place: Sizes, spans: Sequence[Pair]) -> NDArray[Any]:
+        """Return what lies in one block of some pixels that are in it."""
+        within = tuple(
+            slice(start - n * side, stop - n * side)
+            for (start, stop), n, side in zip(spans, place, self.block, strict=True)
+        )
+        return self.cache.get(place, self._block)[within]
+
     @abstractmethod
-    def _block(self, row: int, column: int) -> NDArray[Any]:
+    def _block(self, *place: int) -> NDArray[Any]:
         """Decode one block, ``(h, w, bands)``, where it lies inside the image."""
 
-    def extent(self, row: int, column: int) -> tuple[Pair, Pair]:
-        """Return the rows and columns of a block inside the image, half-open."""
-        (h, w), (height, width) = self.block, self.size
-        return (
-            (row * h, min((row + 1) * h, height)),
-            (column * w, min((column + 1) * w, width)),
+    def extent(self, *place: int) -> tuple[Pair, ...]:
+        """Return the pixels of a block inside the image along every axis, half-open."""
+        return tuple(
+            (n * side, min((n + 1) * side, length))
+            for n, side, length in zip(place, self.block, self.size, strict=True)
         )
 
     def close(self) -> None:

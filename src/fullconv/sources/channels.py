@@ -32,8 +32,8 @@ class Selected(View):
         super().__init__(of, step, bands=len(bands), facts=of.facts_of(bands))
         self._bands = list(bands)
 
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
-        return self.of.read(rows, columns)[:, :, self._bands]
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        return self.of.read(*spans)[..., self._bands]
 
 
 class Converted(View):
@@ -46,8 +46,8 @@ class Converted(View):
         super().__init__(of, {"channels": len(channels)}, bands=len(channels), facts=facts)
         self._convert = convert
 
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
-        return self._convert(self.of.read(rows, columns))
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        return self._convert(self.of.read(*spans))
 
 
 def select_bands(source: Source, bands: Sequence[int]) -> Source:

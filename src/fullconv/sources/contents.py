@@ -102,19 +102,28 @@ def contents_of_bytes(file: Path, data: bytes, signature: Signature | None) -> C
     return Contents(found.hexdigest(), False, signature)
 
 
-def contents_of_array(pixels: NDArray[Any]) -> Contents:
+def contents_of_array(pixels: Any, together: int = 1) -> Contents:
     """Return what an array holds, by a checksum of each MiB or row, whichever is more.
 
     Of arrays of more than `WHOLE_ARRAY_BYTES`, which lie on a disk, only `PIECES` of these count.
+
+    Parameters
+    ----------
+    pixels : array
+        Of NumPy, or of zarr.
+    together : int
+        So many rows at least are read at a time, where they are stored together.
     """
     found = blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=DIGEST_BYTES)
-    rows = max(1, (1 << 20) * len(pixels) // max(1, pixels.nbytes))
-    bands: Sequence[int] = range(0, len(pixels), rows)
+    count = pixels.shape[0]
+    rows = max(together, (1 << 20) * count // max(1, pixels.nbytes))
+    bands: Sequence[int] = range(0, count, rows)
     is_sampled = pixels.nbytes > WHOLE_ARRAY_BYTES and len(bands) > PIECES
     if is_sampled:
         bands = sorted(random.Random(len(bands)).sample(bands, PIECES))
     for top in bands:
-        found.update(checksum(pixels[top : top + rows]).to_bytes(4, "little"))
+        held = np.asarray(pixels[top : top + rows])
+        found.update(checksum(held).to_bytes(4, "little"))
     return Contents(found.hexdigest(), is_sampled)
 
 

@@ -20,7 +20,8 @@ from fullconv.sources.trouble import check_regular, reading
 
 ENDINGS = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .gif .jp2 .j2k .j2c .jpx .jph .jxl "
-    ".jls .psd .avif .ppm .pgm .pbm .pnm .pfm .tga .qoi .sgi .tif .tiff .btf .tf8 .svs".split()
+    ".jls .psd .avif .ppm .pgm .pbm .pnm .pfm .tga .qoi .sgi .tif .tiff .btf .tf8 .svs "
+    ".npy".split()
 ) | {*SLIDES, *RASTERS}
 """Endings by which a file in a folder is taken for an image."""
 

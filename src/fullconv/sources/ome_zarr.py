@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.placement import Placement, Space
 from fullconv.sources.colours import Channels, of_ome
 from fullconv.sources.lengths import um_of, unknown
@@ -24,15 +24,19 @@ FOLLOWED = ("scale", "translation")
 
 @dataclass(frozen=True)
 class Axes:
-    """Which axes of an array are rows, columns, and bands; all others have length 1."""
+    """Which axes of an array are those of the image, and of bands; all others have length 1."""
 
-    rows: int
-    columns: int
+    spatial: Sizes
     bands: int | None
 
-    def size(self, shape: Sequence[int]) -> Pair:
-        """Return ``(H, W)`` of an array."""
-        return shape[self.rows], shape[self.columns]
+    def size(self, shape: Sequence[int]) -> Sizes:
+        """Return ``(H, W)`` of an array: its length along every axis of the image."""
+        return tuple(shape[axis] for axis in self.spatial)
+
+    @property
+    def order(self) -> Sizes:
+        """The axes of the image, and that of bands behind them, where there is one."""
+        return self.spatial if self.bands is None else (*self.spatial, self.bands)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class OmeImage:
             axes = ", ".join(names)
             raise damaged(self.name, f"axes {axes} for an array of shape {tuple(shape)}")
         bands = names.index("c") if "c" in names else None
-        return Axes(names.index("y"), names.index("x"), bands)
+        return Axes((names.index("y"), names.index("x")), bands)
 
     def channels(self, is_8_bit: bool) -> Channels:
         """Return what the bands are by the names and colours under which they are shown."""
@@ -102,7 +106,7 @@ class OmeImage:
             named.append((str(one.get("label") or ""), numbers))
         return of_ome(named, is_8_bit)
 
-    def places(self, sizes: Sequence[Pair]) -> tuple[Space | None, tuple[Placement, ...]]:
+    def places(self, sizes: Sequence[Sizes]) -> tuple[Space | None, tuple[Placement, ...]]:
         """Return the coordinates of the first level, and where all levels lie in it.
 
         Coordinates are those of the centre of a pixel (OME-NGFF 0.4 and 0.5, "multiscales"): the

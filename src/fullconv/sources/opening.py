@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError, MissingExtraError
 from fullconv.files import check_local
-from fullconv.sources.array import open_array
+from fullconv.sources.array import NUMPY_START, open_array, open_numpy
 from fullconv.sources.channels import fit_channels, select_bands
 from fullconv.sources.pyramid import Pyramid, open_chosen
 from fullconv.sources.resized import resized
@@ -22,6 +22,7 @@ from fullconv.sources.trouble import (
     check_regular,
     reading,
 )
+from fullconv.wording import extent, kind, kinds, names
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HDF5_START = b"\x89HDF\r\n\x1a\n"
@@ -35,21 +36,23 @@ RASTERS = (".vrt", ".img", ".ecw", ".nc", ".bil", ".asc", ".dem", ".hgt")
 
 
 def open_source(
-    source: NDArray[Any] | str | Path | Source,
+    source: Any,
     *,
     level: int | None = None,
     um_per_pixel: float | None = None,
     own_um_per_pixel: float | None = None,
     bands: Sequence[int] | None = None,
+    dimensions: int = 2,
 ) -> Source:
-    """Open an image of any size for reading.
+    """Open an image of any size for reading; or, with other ``dimensions``, another array.
 
     Parameters
     ----------
     source : array, path, or Source
-        An array ``(H, W)`` or ``(H, W, C)``; a file or zarr folder; an open source comes back as
-        it is. Of a file with several pages the first is read. An orientation that a camera wrote
-        into the file (EXIF) is not applied: pixels come as they are stored.
+        An array ``(H, W)`` or ``(H, W, C)``, of NumPy or zarr; a file or zarr folder; an open
+        source comes back as it is. Of a file with several pages the first is read. An
+        orientation that a camera wrote into the file (EXIF) is not applied: pixels come as they
+        are stored.
     level : int
         Level of a pyramid, 0 (the default) at full resolution.
     um_per_pixel : float
@@ -58,11 +61,16 @@ def open_source(
         The resolution of the full image, where the file does not say it or is wrong.
     bands : sequence of int
         Which bands, counted from 1, in this order; all by default.
+    dimensions : int
+        How many axes there are beside that of channels: 1 for recordings ``(L,)`` or ``(L, C)``,
+        3 for volumes ``(D, H, W)`` or ``(D, H, W, C)``. These are arrays, ``.npy`` files, or zarr
+        arrays.
 
     Raises
     ------
     ImageError
-        If the file is missing, damaged, of an unknown kind, or too large for its kind.
+        If the file is missing, damaged, of an unknown kind, or too large for its kind, or has
+        another number of axes.
     InputError
         If the level, resolution or bands cannot be had.
     MissingExtraError
@@ -85,6 +93,7 @@ def open_source(
                 f"open_source({source!r}, {', '.join(f'{k}={v}' for k, v in chosen.items())}): "
                 f"the source is open already; choose when it is opened from its path."
             )
+        check_dimensions(source, dimensions)
         return source
     path = None
     if isinstance(source, (str, Path)):
@@ -95,7 +104,15 @@ def open_source(
             "be read without its mask; fill them (array.filled(0)), and give scan(mask=...) what "
             "is to be scanned."
         )
-    pyramid = open_array(np.asarray(source)) if path is None else open_path(Path(path))
+    if path is not None:
+        pyramid = open_path(Path(path), dimensions)
+    elif _is_zarr_array(source):
+        from fullconv.sources.zarr_folder import open_held
+
+        pyramid = open_held(source, dimensions)
+        path = None if pyramid.name == "array" else pyramid.name
+    else:
+        pyramid = open_array(np.asarray(source), dimensions)
     try:
         check_pixels(pyramid.name, list(pyramid.sizes))
         opened = open_chosen(pyramid, level, um_per_pixel, own_um_per_pixel)
@@ -108,8 +125,32 @@ def open_source(
         except InputError:
             opened.close()
             raise
-    opened.description = {"path": path, **chosen}
+    told = {} if dimensions == 2 else {"dimensions": dimensions}
+    opened.description = {"path": path, **told, **chosen}
     return opened
+
+
+def check_dimensions(source: Source, dimensions: int) -> None:
+    """Refuse an open source of another number of axes.
+
+    Raises
+    ------
+    ImageError
+        With the axes that it has.
+    """
+    axes = len(source.size)
+    if axes != dimensions:
+        raise ImageError(
+            f"{source.name} was opened as {kind(axes)} of {extent(source.size)}, along "
+            f"{names(axes)}, and {kinds(dimensions)} are expected, along {names(dimensions)}; open "
+            f"it with dimensions={dimensions}, or give another network."
+        )
+
+
+def _is_zarr_array(source: Any) -> bool:
+    """Whether this is a zarr array; who has one has imported zarr."""
+    zarr = sys.modules.get("zarr")
+    return zarr is not None and isinstance(source, zarr.Array)
 
 
 def reopen(described: Mapping[str, Any]) -> Source:
@@ -125,7 +166,7 @@ def reopen(described: Mapping[str, Any]) -> Source:
             "the scanned image was an array in memory, which is not stored with the result; give "
             "the array again."
         )
-    first = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
+    first = ("level", "um_per_pixel", "own_um_per_pixel", "bands", "dimensions")
     opened = open_source(
         described["path"], **{name: described[name] for name in first if name in described}
     )
@@ -139,7 +180,7 @@ def reopen(described: Mapping[str, Any]) -> Source:
     return opened
 
 
-def open_path(path: Path) -> Pyramid:
+def open_path(path: Path, dimensions: int = 2) -> Pyramid:
     """Find out by its contents, and where they do not tell by its ending, what a file is."""
     from fullconv.sources.picture import open_picture, picture_format
 
@@ -147,13 +188,20 @@ def open_path(path: Path) -> Pyramid:
         if not path.exists():
             raise ImageError(f"{path}: no such file; check the path of the image.")
         if path.is_dir():
-            return _open_folder(path)
+            return _open_folder(path, dimensions)
         check_regular(path)
         with open(path, "rb") as file:
             start = file.read(64)
     ending = path.suffix.lower()
     if not start:
         raise ImageError(f"{path} is empty; copy or save the image again.")
+    if start.startswith(NUMPY_START):
+        return open_numpy(path, dimensions)
+    if dimensions != 2:
+        raise ImageError(
+            f"{path}: {kinds(dimensions)}, {names(dimensions)}, are read from .npy files and zarr "
+            f"arrays; save it as one of these, or give a network that takes images."
+        )
     _refuse_indirect(path, start)
     if ending in SLIDES:
         return _open_slide(path, start)
@@ -193,7 +241,7 @@ def _refuse_indirect(path: Path, start: bytes) -> None:
         )
 
 
-def _open_folder(path: Path) -> Pyramid:
+def _open_folder(path: Path, dimensions: int) -> Pyramid:
     from fullconv.sources.ome_collection import is_zarr
     from fullconv.sources.zarr_folder import open_zarr
 
@@ -201,7 +249,7 @@ def _open_folder(path: Path) -> Pyramid:
         raise ImageError(
             f"{path} is a folder without zarr metadata; give an image in it, or a zarr folder."
         )
-    return open_zarr(path)
+    return open_zarr(path, dimensions)
 
 
 def _open_tiff(path: Path) -> Pyramid:

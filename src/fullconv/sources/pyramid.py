@@ -9,7 +9,7 @@ from typing import Any
 
 from fullconv.choices import LARGEST_SCALE
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channels
 from fullconv.sources.source import Facts, Resolution, Source
@@ -25,7 +25,7 @@ class Pyramid:
     Attributes
     ----------
     name : str
-    sizes : tuple of (int, int)
+    sizes : tuple of tuple of int
         ``(H, W)`` of every level, the full resolution first.
     open_level : callable
         Takes a level and the facts that all levels share, and opens it.
@@ -47,7 +47,7 @@ class Pyramid:
     """
 
     name: str
-    sizes: tuple[Pair, ...]
+    sizes: tuple[Sizes, ...]
     open_level: Callable[[int, Facts], Source]
     space: Space | None = None
     georeference: Georeference | None = None
@@ -62,14 +62,13 @@ class Pyramid:
             by_size = tuple(placement_by_size(self.sizes[0], size) for size in self.sizes)
             object.__setattr__(self, "placements", by_size)
 
-    def with_resolution(self, own: Resolution) -> Pyramid:
+    def with_resolution(self, own: tuple[float, ...]) -> Pyramid:
         """Return the same with another resolution than the file says."""
-        scale = tuple(own)
-        translation = (0.0,) * len(scale)
+        translation = (0.0,) * len(own)
         held = self.space
         if held is not None and held.unit_um is not None:
             translation = tuple(n * held.unit_um for n in held.translation)
-        space = Space(scale, translation, "micrometer", 1.0)
+        space = Space(own, translation, "micrometer", 1.0)
         return replace(self, space=space)
 
     def um_per_pixel(self, level: int) -> tuple[float, ...] | None:
@@ -95,7 +94,7 @@ class Pyramid:
         return self.open_level(level, facts)
 
 
-def placement_by_size(size: Pair, level: Pair) -> Placement:
+def placement_by_size(size: Sizes, level: Sizes) -> Placement:
     """Return where a level lies in its image, by their sizes alone.
 
     Pyramids are made by whole factors, mostly by powers of 2, and what is left over at the end is
@@ -137,7 +136,7 @@ def open_chosen(
             f"resolution; give one."
         )
     if own_um_per_pixel is not None:
-        pyramid = pyramid.with_resolution((own_um_per_pixel, own_um_per_pixel))
+        pyramid = pyramid.with_resolution((own_um_per_pixel,) * len(pyramid.sizes[0]))
     if um_per_pixel is None:
         return pyramid.at(_existing(pyramid, level or 0))
     if pyramid.um_per_pixel(0) is None:
@@ -178,5 +177,5 @@ def _at_resolution(pyramid: Pyramid, wanted: float) -> Source:
             f"{pyramid.name} has pixels of {max(um):g} um, and {wanted:g} um per pixel are asked "
             f"for, which would enlarge it more than {LARGEST_SCALE} times; check both numbers."
         )
-    h, w = (max(1, round(extent * n / wanted)) for extent, n in zip(source.size, um, strict=True))
-    return resized(source, (h, w))
+    size = [max(1, round(n * um_ / wanted)) for n, um_ in zip(source.size, um, strict=True)]
+    return resized(source, size)

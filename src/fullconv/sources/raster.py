@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.placement import Georeference
 from fullconv.sources.colours import GREY
 from fullconv.sources.contents import NO_PIXELS, files_below
@@ -45,8 +45,8 @@ class RasterSource(Source):
         parts: Sequence[Path],
         bands: Sequence[int],
         meaning: Meaning,
-        size: Pair,
-        block: Pair,
+        size: Sizes,
+        block: Sizes,
         facts: Facts,
     ) -> None:
         super().__init__(str(path), size, len(bands), meaning.dtype, block=block, facts=facts)
@@ -56,8 +56,8 @@ class RasterSource(Source):
         self._handles: list[Any] = []
         self._lock = threading.Lock()
 
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
-        window = Window.from_slices(rows, columns)
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        window = Window.from_slices(*spans)
         with reading(self.name), self._opening.environment():
             planes = self._handle().read(
                 [1] if self._meaning.table is not None else self._bands,

@@ -15,6 +15,7 @@ from fullconv.geometry import Pair
 from fullconv.placement import Placement
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.source import Source, View
+from fullconv.wording import extent, kind, names
 
 BLOCK = 256
 """Pixels of the result that are made at a time, so that they never depend on who asks."""
@@ -44,25 +45,21 @@ class Resized(Blocked, View):
             of, {"size": list(size)}, size=size, block=_block_size(of, size), facts=facts
         )
 
-    def _block(self, row: int, column: int) -> NDArray[Any]:
+    def _block(self, *place: int) -> NDArray[Any]:
         (rows, top), (columns, left) = (
             _needed(span, old, new)
-            for span, old, new in zip(
-                self.extent(row, column), self.of.size, self.size, strict=True
-            )
+            for span, old, new in zip(self.extent(*place), self.of.size, self.size, strict=True)
         )
         pixels = self.of.read(rows, columns)
         box = (left[0], top[0], left[1], top[1])
-        (y0, y1), (x0, x1) = self.extent(row, column)
+        (y0, y1), (x0, x1) = self.extent(*place)
         return _resize(pixels, (x1 - x0, y1 - y0), box)
 
-    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
         """Return the pixels that are made of some that the file does not hold."""
-        spans = [
-            _needed(*axis)[0] for axis in zip((rows, columns), self.of.size, self.size, strict=True)
-        ]
-        found = self.of.missing(spans[0], spans[1])
-        for axis, (asked, span) in enumerate(zip((rows, columns), spans, strict=True)):
+        read = [_needed(*axis)[0] for axis in zip(spans, self.of.size, self.size, strict=True)]
+        found = self.of.missing(*read)
+        for axis, (asked, span) in enumerate(zip(spans, read, strict=True)):
             if found is None:
                 return None
             sums = np.cumsum(np.insert(found, 0, False, axis), axis, dtype=np.int64)
@@ -84,8 +81,13 @@ def resized(source: Source, size: Sequence[int]) -> Source:
     Raises
     ------
     InputError
-        If the size is not two whole numbers of at least 1 pixel.
+        If the size is not two whole numbers of at least 1 pixel, or the source is no image.
     """
+    if len(source.size) != 2:
+        raise InputError(
+            f"{source.name}: only images, {names(2)}, are resized, and this is a "
+            f"{kind(len(source.size))} of {extent(source.size)}; resample it first."
+        )
     if len(size) != 2 or any(int(n) != n or n < 1 for n in size):
         raise InputError(
             f"resized(size={size}): expected two whole numbers of at least 1 pixel, (rows, "

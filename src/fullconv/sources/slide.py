@@ -45,13 +45,13 @@ class SlideSource(Blocked):
         self._background = np.frombuffer(bytes.fromhex(colour), np.uint8).astype(np.uint32)
         super().__init__(str(path), size, 3, np.dtype(np.uint8), block=block, facts=facts)
 
-    def _block(self, row: int, column: int) -> NDArray[Any]:
-        (top, bottom), (left, right) = self.extent(row, column)
+    def _block(self, *place: int) -> NDArray[Any]:
+        (top, bottom), (left, right) = self.extent(*place)
         # Positions are in pixels of the full resolution, whatever level is read.
         scale = self._slide.level_downsamples[self._level]
-        place = (round(left * scale), round(top * scale))
+        corner = (round(left * scale), round(top * scale))
         with reading(self.name):
-            region = self._slide.read_region(place, self._level, (right - left, bottom - top))
+            region = self._slide.read_region(corner, self._level, (right - left, bottom - top))
         return opaque(np.asarray(region), self._background)
 
     def files(self) -> list[Path]:

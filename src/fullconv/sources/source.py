@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from fullconv.closing import Closing
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channel, Channels
 from fullconv.sources.contents import Contents, contents_of, signature_of
+from fullconv.wording import axis_names, extent, kind, part, sized, unit
 
 Resolution = tuple[float, float]
 
@@ -29,8 +30,8 @@ class Facts:
 
     Attributes
     ----------
-    original_size : (int, int)
-        ``(H, W)`` at full resolution.
+    original_size : tuple of int
+        ``(H, W)`` at full resolution: the pixels along every axis.
     placement : Placement
         Where what is read lies in the image at full resolution.
     space : Space or None
@@ -47,7 +48,7 @@ class Facts:
         The number of pixels that hold nothing, as `Source.numbers` has them.
     """
 
-    original_size: Pair
+    original_size: Sizes
     placement: Placement
     space: Space | None = None
     georeference: Georeference | None = None
@@ -57,7 +58,7 @@ class Facts:
     nodata: float | None = None
 
     @classmethod
-    def of_size(cls, size: Pair) -> Facts:
+    def of_size(cls, size: Sizes) -> Facts:
         """Return the facts of an image of which only the size is known."""
         return cls(size, Placement.between(size, size))
 
@@ -65,17 +66,20 @@ class Facts:
 class Source(Closing, ABC):
     """An image whose rectangles can be read by several threads at once.
 
+    It has two axes, or as a recording one, as a volume three; all that is said of rows and columns
+    holds for these as well.
+
     Attributes
     ----------
     name : str
         The path as it was given, or "array".
-    size : (int, int)
-        ``(H, W)`` of what is read.
+    size : tuple of int
+        ``(H, W)`` of what is read: the pixels along every axis.
     bands : int
     stored_bands : int
         How many the file has, of which these may have been chosen.
     dtype : numpy.dtype
-    block : (int, int)
+    block : tuple of int
         Pixels are stored in blocks of this size; reading whole blocks is cheapest.
     facts : Facts
         The size at full resolution, of which this may read a level, and where it lies.
@@ -86,11 +90,11 @@ class Source(Closing, ABC):
     def __init__(
         self,
         name: str,
-        size: Pair,
+        size: Sizes,
         bands: int,
         dtype: np.dtype[Any],
         *,
-        block: Pair,
+        block: Sizes,
         facts: Facts | None = None,
     ) -> None:
         self.name = name
@@ -103,8 +107,8 @@ class Source(Closing, ABC):
         self._first: Contents | None = None
 
     @property
-    def original_size(self) -> Pair:
-        """``(H, W)`` of the image at full resolution."""
+    def original_size(self) -> Sizes:
+        """``(H, W)`` of the image at full resolution: the pixels along every axis."""
         return self.facts.original_size
 
     @property
@@ -130,19 +134,19 @@ class Source(Closing, ABC):
         return told if len(told) == self.bands else (Channel(),) * self.bands
 
     @property
-    def um_per_pixel(self) -> Resolution | None:
+    def um_per_pixel(self) -> tuple[float, ...] | None:
         """Micrometres per pixel that is read, (row, column); None where not known."""
         own = self.facts.space.um_per_pixel if self.facts.space else None
         scale = self.placement.scale
-        return None if own is None else (own[0] * scale[0], own[1] * scale[1])
+        return own and tuple(um * n for um, n in zip(own, scale, strict=True))
 
-    def read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
+    def read(self, *spans: Pair) -> NDArray[Any]:
         """Return the pixels of a rectangle, ``(h, w, bands)``, which the caller must not change.
 
         Parameters
         ----------
-        rows, columns : (int, int)
-            First, and one past the last.
+        *spans : (int, int)
+            First, and one past the last, along every axis: ``read(rows, columns)``.
 
         Raises
         ------
@@ -151,26 +155,30 @@ class Source(Closing, ABC):
         ImageError
             If the file is damaged there.
         """
-        for (start, stop), extent in zip((rows, columns), self.size, strict=True):
-            if not 0 <= start < stop <= extent:
-                raise InputError(
-                    f"read(rows={tuple(rows)}, columns={tuple(columns)}): expected a rectangle "
-                    f"inside the image {self.name} of {self.size[1]}x{self.size[0]} pixels (width "
-                    f"x height)."
-                )
-        return self._read(rows, columns)
+        axes = len(self.size)
+        if len(spans) != axes or not all(
+            0 <= start < stop <= length
+            for (start, stop), length in zip(spans, self.size, strict=True)
+        ):
+            named = zip(axis_names(len(spans)), spans, strict=True)
+            asked = ", ".join(f"{name}={tuple(span)}" for name, span in named)
+            raise InputError(
+                f"read({asked}): expected {part(axes)} inside the {kind(axes)} {self.name} of "
+                f"{extent(self.size)}."
+            )
+        return self._read(*spans)
 
     @property
     def lacks_pixels(self) -> bool:
         """Whether the file does not hold some of its pixels."""
         return False
 
-    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
         """Return which pixels of a rectangle ``(h, w)`` the file does not hold; None if it does."""
         return None
 
     @abstractmethod
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Pair) -> NDArray[Any]:
         """Read a rectangle that lies inside the image."""
 
     def numbers(self) -> Source:
@@ -234,8 +242,8 @@ class Source(Closing, ABC):
         return dict(self.description)
 
     def __repr__(self) -> str:
-        height, width = self.size
-        return f"<{self.name}: {width}x{height} pixels, {self.bands} bands of {self.dtype}>"
+        things = unit(len(self.size), many=True)
+        return f"<{self.name}: {sized(self.size)} {things}, {self.bands} bands of {self.dtype}>"
 
 
 class View(Source):
@@ -259,8 +267,8 @@ class View(Source):
     def lacks_pixels(self) -> bool:
         return self.of.lacks_pixels
 
-    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
-        return self.of.missing(rows, columns)
+    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
+        return self.of.missing(*spans)
 
     def files(self) -> list[Path]:
         return self.of.files()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import GREY as GREY_BAND
 from fullconv.sources.encoded import check_encoded
@@ -123,7 +123,7 @@ class Layout:
 class TiffSource(Blocked):
     """One level of a TIFF."""
 
-    def __init__(self, path: Path, layout: Layout, size: Pair, facts: Facts) -> None:
+    def __init__(self, path: Path, layout: Layout, size: Sizes, facts: Facts) -> None:
         self._path, self._layout = path, layout
         with reading(str(path)):
             self._file = PositionedFile(path)  # closed by close()
@@ -142,11 +142,11 @@ class TiffSource(Blocked):
         """Whether tiles were never written."""
         return bool(self._lacking)
 
-    def missing(self, rows: Pair, columns: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
         """Return where tiles were never written, but for those that are background by custom."""
         if not self._lacking:
             return None
-        (top, bottom), (left, right), (h, w) = rows, columns, self._layout.stored
+        ((top, bottom), (left, right)), (h, w) = spans, self._layout.stored
         found = np.zeros((bottom - top, right - left), np.bool_)
         for i in range(top // h, (bottom - 1) // h + 1):
             for j in range(left // w, (right - 1) // w + 1):
@@ -155,9 +155,9 @@ class TiffSource(Blocked):
                     found[max(0, y) : y + h, max(0, x) : x + w] = True
         return found if found.any() else None
 
-    def _block(self, row: int, column: int) -> NDArray[Any]:
+    def _block(self, *place: int) -> NDArray[Any]:
         with reading(self.name):
-            parts = [self._layer(layer, row, column) for layer in self._layout.layers]
+            parts = [self._layer(layer, *place) for layer in self._layout.layers]
             return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.dstack(parts))
 
     def _layer(self, layer: Layer, row: int, column: int) -> NDArray[Any]:

@@ -49,14 +49,14 @@ class NumbersSource(Source):
         size = lengths["Y"], lengths["X"]
         super().__init__(str(path), size, bands, dtype, block=(1, 1), facts=facts)
 
-    def _read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
-        asked = {"Y": rows, "X": columns}
-        spans = [
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        asked = dict(zip("YX", spans, strict=True))
+        stored_spans = [
             asked.get(axis, (0, length if axis in IMAGE_AXES else 1))
             for axis, length in zip(self._axes, self._shape, strict=True)
         ]
         with reading(self.name):
-            stored = ordered(self._numbers(spans), self._axes)
+            stored = ordered(self._numbers(stored_spans), self._axes)
             return finish(self._page, stored.astype(stored.dtype.newbyteorder("="), order="C"))
 
     def _numbers(self, spans: Sequence[Pair]) -> NDArray[Any]:

@@ -7,13 +7,15 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 
 from fullconv.errors import FullconvError, ImageError, first_line
 from fullconv.files import kind_of
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.names import as_text
+from fullconv.wording import extent, kind
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
 """The most that is decoded in one piece: whole pictures, and single blocks of larger images.
@@ -109,14 +111,14 @@ def check_text(path: Path) -> None:
         )
 
 
-def check_pixels(name: str, sizes: list[Pair]) -> None:
+def check_pixels(name: str, sizes: Sequence[Sizes]) -> None:
     """Refuse an image of which some level has no pixels."""
-    for level, (height, width) in enumerate(sizes):
-        if height < 1 or width < 1:
+    for level, size in enumerate(sizes):
+        if min(size) < 1:
             which = f"level {level} of {name}" if len(sizes) > 1 else name
             raise ImageError(
-                f"{which} is {width}x{height} pixels (width x height), so there is nothing to "
-                f"read; save the image again."
+                f"{which} is {extent(size)}, so there is nothing to read; save the "
+                f"{kind(len(size))} again."
             )
 
 
@@ -131,11 +133,12 @@ def check_whole(name: str, size: Pair, pixel_bytes: int) -> None:
         )
 
 
-def check_block(name: str, block: Pair, pixel_bytes: int) -> None:
+def check_block(name: str, block: Sizes, pixel_bytes: int) -> None:
     """Refuse blocks of which one alone would be too large decoded."""
-    if block[0] * block[1] * pixel_bytes > DECODED_LIMIT_BYTES:
+    if prod(block) * pixel_bytes > DECODED_LIMIT_BYTES:
+        todo = "Save it as a tiled TIFF" if len(block) == 2 else "Save it in smaller ones"
         raise ImageError(
-            f"{name} is stored in blocks of {block[1]}x{block[0]} pixels (width x height), "
-            f"{block[0] * block[1] * pixel_bytes / 1e9:.1f} GB each decoded; fullconv reads "
-            f"blocks of up to {DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it as a tiled TIFF."
+            f"{name} is stored in blocks of {extent(block)}, "
+            f"{prod(block) * pixel_bytes / 1e9:.1f} GB each decoded; fullconv reads "
+            f"blocks of up to {DECODED_LIMIT_BYTES / 1e9:.1f} GB. {todo}."
         )

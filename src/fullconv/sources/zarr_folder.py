@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -11,52 +10,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
+from fullconv.images import LETTERS
 from fullconv.sources.blocks import Blocked
-from fullconv.sources.contents import Contents, contents_of, files_below
+from fullconv.sources.contents import Contents, contents_of, contents_of_array, files_below
 from fullconv.sources.ome_collection import METADATA, refuse_collection
 from fullconv.sources.ome_zarr import Axes, OmeImage
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts
 from fullconv.sources.trouble import check_block, damaged, reading
+from fullconv.wording import kind, kinds, letters, names
 
 if TYPE_CHECKING:
     import zarr
 
-READ_AT_ONCE = 512
-"""Small chunks are read together, up to this many pixels a side: each call has its price."""
+READ_AT_ONCE = 512 * 512
+"""Small chunks are read together, up to about so many pixels: each call has its price."""
 
 
 class ZarrSource(Blocked):
-    """One zarr array."""
+    """One zarr array: of a folder, or of whatever else the caller has opened."""
 
     def __init__(
-        self, path: Path, array: zarr.Array[Any], axes: Axes, within: str, facts: Facts
+        self, path: Path | None, array: zarr.Array[Any], axes: Axes, within: str, facts: Facts
     ) -> None:
         self._path, self._array, self._axes, self._within = path, array, axes, within
+        name = "array" if path is None else str(path)
         size, chunk = axes.size(array.shape), axes.size(array.chunks)
         bands = 1 if axes.bands is None else array.shape[axes.bands]
         block = _read_together(size, chunk)
-        super().__init__(str(path), size, bands, array.dtype, block=block, facts=facts)
+        super().__init__(name, size, bands, array.dtype, block=block, facts=facts)
 
-    def _block(self, row: int, column: int) -> NDArray[Any]:
-        rows, columns = self.extent(row, column)
-        axes = self._axes
+    def _block(self, *place: int) -> NDArray[Any]:
+        axes, order = self._axes, self._axes.order
         where: list[slice | int] = [0] * self._array.ndim
-        where[axes.rows], where[axes.columns] = slice(*rows), slice(*columns)
-        order = [axes.rows, axes.columns]
+        for axis, span in zip(axes.spatial, self.extent(*place), strict=True):
+            where[axis] = slice(*span)
         if axes.bands is not None:
             where[axes.bands] = slice(None)
-            order.append(axes.bands)
         from fullconv.sources.zarr_files import settled
 
         with reading(self.name), settled():
             stored = np.asarray(self._array[tuple(where)])
         pixels = stored.transpose([sorted(order).index(axis) for axis in order])
-        pixels = pixels if axes.bands is not None else pixels[:, :, None]
+        pixels = pixels if axes.bands is not None else pixels[..., None]
         return np.array(pixels, dtype=self.dtype, order="C")
 
     def files(self) -> list[Path]:
+        if self._path is None:
+            return []
         if self._path.is_file():
             return [self._path]
         array = self._path / self._within
@@ -64,20 +66,23 @@ class ZarrSource(Blocked):
         return [*named, *(file for file in files_below(array) if file not in named)]
 
     def contents(self) -> Contents:
+        if self._path is None:
+            return contents_of_array(self._array, self._array.chunks[0])
         # What a chunk is called says where it lies.
         return contents_of(self.files(), self._path)
 
 
-def _read_together(size: Pair, chunk: Pair) -> Pair:
-    rows, columns = (
-        min(extent, n * max(1, ceil(READ_AT_ONCE / n)))
-        for extent, n in zip(size, chunk, strict=True)
+def _read_together(size: Sizes, chunk: Sizes) -> Sizes:
+    side = round(READ_AT_ONCE ** (1 / len(size)))
+    return tuple(
+        min(extent, n * max(1, ceil(side / n))) for extent, n in zip(size, chunk, strict=True)
     )
-    return rows, columns
 
 
-def open_zarr(path: Path) -> Pyramid:
+def open_zarr(path: Path, dimensions: int = 2) -> Pyramid:
     """Return a zarr array as one level, or the levels of an OME-Zarr image.
+
+    ``dimensions`` is how many axes the array has beside those of bands and of length 1.
 
     Raises
     ------
@@ -96,9 +101,14 @@ def open_zarr(path: Path) -> Pyramid:
         node = zarr.open(files, mode="r")
         if isinstance(node, zarr.Array):
             arrays, within = [node], [""]
-            axes = _plain_axes(name, node, getattr(node.metadata, "dimension_names", None))
+            axes = _plain_axes(name, node, dimensions)
             image = None
         else:
+            if dimensions != 2:
+                raise ImageError(
+                    f"{name} is a zarr group, and {kinds(dimensions)}, {names(dimensions)}, are "
+                    f"read from single arrays; name one of the arrays in it, as in {path / '0'}."
+                )
             image = OmeImage.of(name, node.attrs.asdict())
             within = list(image.paths)
             arrays = [_array(name, node, one) for one in within]
@@ -125,6 +135,25 @@ def open_zarr(path: Path) -> Pyramid:
     )
 
 
+def open_held(array: zarr.Array[Any], dimensions: int = 2) -> Pyramid:
+    """Return a zarr array that the caller has opened, in whatever store, as one level.
+
+    One in a folder is read by its path, as the command line reads it.
+    """
+    from zarr.storage import LocalStore
+
+    store = array.store
+    if isinstance(store, LocalStore):
+        return open_zarr(Path(store.root, array.path), dimensions)
+    axes = _plain_axes("array", array, dimensions)
+    _check("array", array, axes)
+
+    def open_level(level: int, facts: Facts) -> ZarrSource:
+        return ZarrSource(None, array, axes, "", facts)
+
+    return Pyramid("array", (axes.size(array.shape),), open_level)
+
+
 def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
     import zarr
 
@@ -138,19 +167,19 @@ def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
 
 
 def _check(name: str, array: zarr.Array[Any], axes: Axes) -> None:
-    if array.ndim <= max(axes.rows, axes.columns, axes.bands or 0):
+    if array.ndim <= max(axes.order):
         raise damaged(name, f"an array of shape {array.shape} does not fit its axes")
     if array.dtype.kind not in "buif":
         raise ImageError(
             f"{name} holds {array.dtype}, which cannot be read as pixels; save it with whole or "
             f"floating-point numbers."
         )
-    others = [
-        n for i, n in enumerate(array.shape) if i not in (axes.rows, axes.columns, axes.bands)
-    ]
+    others = [n for i, n in enumerate(array.shape) if i not in axes.order]
     if any(n > 1 for n in others):
+        one = kind(len(axes.spatial))
+        stack = {"image": "pictures"}.get(one, f"{one}s")
         raise ImageError(
-            f"{name} holds a stack of pictures (shape {array.shape}), and one image is read at a "
+            f"{name} holds a stack of {stack} (shape {array.shape}), and one {one} is read at a "
             f"time; save the one that you want to scan."
         )
     bands = 1 if axes.bands is None else array.shape[axes.bands]
@@ -159,14 +188,18 @@ def _check(name: str, array: zarr.Array[Any], axes: Axes) -> None:
         check_block(name, block, bands * array.dtype.itemsize)
 
 
-def _plain_axes(name: str, array: zarr.Array[Any], named: Sequence[Any] | None) -> Axes:
-    """Return the axes of an array alone: by their names, else ``(H, W)`` or ``(H, W, C)``."""
+def _plain_axes(name: str, array: zarr.Array[Any], dimensions: int) -> Axes:
+    """Return the axes of an array alone: by their names, else ``(*size)`` or ``(*size, C)``."""
+    named = getattr(array.metadata, "dimension_names", None)
     short = [str(one)[:1].lower() for one in named or ()]
-    if "y" in short and "x" in short:
-        return Axes(short.index("y"), short.index("x"), short.index("c") if "c" in short else None)
-    if array.ndim not in (2, 3):
+    wanted = letters(dimensions)
+    if set(wanted) <= set(short):
+        return Axes(tuple(map(short.index, wanted)), short.index("c") if "c" in short else None)
+    if array.ndim not in (dimensions, dimensions + 1):
+        axes = ", ".join(LETTERS[dimensions])
+        plain = f"({axes},)" if dimensions == 1 else f"({axes})"
         raise ImageError(
-            f"{name}: expected an array (H, W) or (H, W, C); got shape {array.shape}. Name its "
+            f"{name}: expected an array {plain} or ({axes}, C); got shape {array.shape}. Name its "
             f"axes (dimension_names), or save it as OME-Zarr."
         )
-    return Axes(0, 1, 2 if array.ndim == 3 else None)
+    return Axes(tuple(range(dimensions)), dimensions if array.ndim > dimensions else None)

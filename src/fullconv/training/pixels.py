@@ -111,8 +111,9 @@ def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
         try:
             with open_source(crop.path) as source:
                 # Some formats show only here that they are cut short.
-                source.read((0, source.size[0]), (0, source.size[1]))
-                sizes[source.size] += 1
+                height, width = source.size
+                source.read((0, height), (0, width))
+                sizes[height, width] += 1
                 kinds.setdefault((_dtype(source), natural_channels(source)), crop.path)
             readable.append(crop)
         except ImageError as error:
