@@ -14,8 +14,8 @@ from fractions import Fraction
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from fullconv.errors import ImageError, InputError, WindowError
-from fullconv.wording import kinds, listed, names, sized, unit
+from fullconv.errors import ImageError, WindowError
+from fullconv.wording import listed, names, sized, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,22 +124,6 @@ class Grid:
             )
         ]
         return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
-
-
-def of_image(sizes: Sequence[int]) -> Pair:
-    """Return sizes along rows and columns, for what is there for images only.
-
-    Raises
-    ------
-    InputError
-        If there is another number of axes.
-    """
-    if len(sizes) != 2:
-        raise InputError(
-            f"the network takes {kinds(len(sizes))}, {names(len(sizes))}; scans and the command "
-            f"line work on images, {names(2)}, so far. Call it with arrays instead: fcn(x)."
-        )
-    return sizes[0], sizes[1]
 
 
 def unraveled(index: int, counts: Sequence[int]) -> Sizes:

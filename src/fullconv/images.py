@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fullconv.errors import ImageError, InputError
-from fullconv.geometry import Grid, of_image
+from fullconv.errors import ImageError
+from fullconv.geometry import Grid
 from fullconv.graph import Graph
 from fullconv.wording import sized, unit
 
@@ -110,20 +110,9 @@ class ImageShape:
         """Return images ``(N, C, *size)`` as the network takes them."""
         return images[:, 0] if self.takes == "cells" else images
 
-    def check_scanned(self) -> None:
-        """Check that what is read of files are images as the network takes them.
-
-        Raises
-        ------
-        InputError
-            If windows lie along another number of axes, or images have no axis of channels.
-        """
-        of_image(self.grid.window)
-        if self.takes == "cells":
-            raise InputError(
-                f"the network takes images without an axis of channels, {self.axes}; scans and the "
-                f"command line work on (N, C, H, W) so far. Call it with arrays instead: fcn(x)."
-            )
+    def taken_by(self, is_converted: bool) -> Takes:
+        """Return what the classifier takes as a crop, or the converted network in its place."""
+        return "map" if is_converted and self.takes == "features" else self.takes
 
     def as_crops(self, crops: Any) -> Any:
         """Return crops ``(N, C, *window)`` as the classifier takes them."""

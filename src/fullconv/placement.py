@@ -66,17 +66,15 @@ class Placement:
         )
 
     def boxes(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``(n, 4)``, x0, y0, x1, y1 of this image, in the other."""
+        """Return boxes ``(n, 4)``, x0, y0, x1, y1 of this image, in the other."""
         scale, offset = ([*part[::-1], *part[::-1]] for part in (self.scale, self.offset))
         placed: NDArray[np.float64] = boxes * scale + offset
         return placed
 
-    def box(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+    def box(self, box: Sequence[float]) -> tuple[float, ...]:
         """Return ``(x0, y0, x1, y1)`` of this image in the other."""
-        x0, y0, x1, y1 = (
-            self.outward(edge, axis) for edge, axis in zip(box, (1, 0, 1, 0), strict=True)
-        )
-        return x0, y0, x1, y1
+        axes = [*reversed(range(len(self.scale)))] * 2
+        return tuple(self.outward(edge, axis) for edge, axis in zip(box, axes, strict=True))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fullconv.checking import is_number
 from fullconv.errors import ImageError, InputError
-from fullconv.images import check_numbers
+from fullconv.images import LETTERS, check_numbers
+from fullconv.wording import kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,9 @@ class Preprocessing:
                 f"the model takes {channels}. Leave the channel order out."
             )
 
-    def apply(self, pixels: Any, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def apply(
+        self, pixels: Any, out: NDArray[np.float32] | None = None, *, dimensions: int = 2
+    ) -> NDArray[np.float32]:
         """Return prepared pixels, float32, for pixels ``(..., C, H, W)`` of any dtype.
 
         Every pixel is computed by itself in float32, so a crop comes out the same, to the last
@@ -114,31 +117,38 @@ class Preprocessing:
         pixels : array
         out : array, optional
             Float32 of the same shape, to be written to and returned; by default a new one.
+        dimensions : int
+            How many axes there are behind that of channels: 1 for recordings, 3 for volumes.
 
         Raises
         ------
         ImageError
-            If there are fewer than three axes.
+            If there are no such axes.
         InputError
             If the channels do not fit (`check_channels`).
         """
         import numpy as np
 
         pixels = np.asarray(pixels)
-        if pixels.ndim < 3:
+        if pixels.ndim <= dimensions:
+            number = {1: "two", 2: "three", 3: "four"}[dimensions]
+            grey = {2: "a grey image"}.get(dimensions, f"a {kind(dimensions)} of one channel")
             raise ImageError(
-                f"Preprocessing.apply(pixels): expected (..., C, H, W), at least three axes; got "
-                f"shape {pixels.shape}. For a grey image add the first axis: pixels[None]."
+                f"Preprocessing.apply(pixels): expected (..., C, {', '.join(LETTERS[dimensions])}),"
+                f" at least {number} axes; got shape {pixels.shape}. For {grey} add the first "
+                f"axis: pixels[None]."
             )
         check_numbers("Preprocessing.apply(pixels)", pixels.dtype)
-        self.check_channels(pixels.shape[-3])
+        channels = pixels.shape[-1 - dimensions]
+        self.check_channels(channels)
+        behind = (slice(None),) * dimensions
         if self.channel_order == "BGR":
-            pixels = pixels[..., ::-1, :, :]
+            pixels = pixels[(..., slice(None, None, -1), *behind)]
         prepared = np.empty(pixels.shape, np.float32) if out is None else out
-        for channel in range(pixels.shape[-3]):
+        for channel in range(channels):
             # Colours lie beside each other in most images: apart first, they are twice as fast.
-            plane = np.ascontiguousarray(pixels[..., channel, :, :])
-            self._prepare(plane, channel, prepared[..., channel, :, :])
+            place: Any = (..., channel, *behind)
+            self._prepare(np.ascontiguousarray(pixels[place]), channel, prepared[place])
         return prepared
 
     def _prepare(self, plane: NDArray[Any], channel: int, out: NDArray[np.float32]) -> None:

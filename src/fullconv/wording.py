@@ -20,6 +20,17 @@ def axis_names(dimensions: int) -> tuple[str, ...]:
     return _AXES.get(dimensions) or tuple(f"axis {i}" for i in range(dimensions))
 
 
+def windows_named(dimensions: int) -> tuple[str, ...]:
+    """Return what the windows along every axis are called, in the order of arrays."""
+    return ("windows",) if dimensions == 1 else axis_names(dimensions)
+
+
+def windows(dimensions: int) -> str:
+    """Return which windows are counted, in the order of arrays: rows and columns of windows."""
+    *most, last = windows_named(dimensions)
+    return f"{', '.join(most)} and {last} of windows" if most else last
+
+
 def names(dimensions: int) -> str:
     """Return the axes in the order of arrays, as they are given in Python: (rows, columns)."""
     return f"({', '.join(axis_names(dimensions))})"
@@ -67,16 +78,24 @@ def edges(dimensions: int) -> tuple[str, ...]:
     return tuple(f"{letter}{end}" for end in (0, 1) for letter in named)
 
 
+def before(dimensions: int) -> str:
+    """Return how the numbers of a box must stand: x0 left of x1 and y0 above y1."""
+    words = {"x": "left of", "y": "above"}
+    *most, last = (
+        f"{letter}0 {words.get(letter, 'before')} {letter}1"
+        for letter in reversed(_LETTERS[dimensions])
+    )
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def spans(windows: Sequence[tuple[int, int]]) -> str:
     """Return which windows are meant: rows 0 to 3 and columns 2 to 5 of the windows."""
-    if len(windows) == 1:
-        ((first, stop),) = windows
-        return f"windows {first} to {stop - 1}"
+    dimensions = len(windows)
     *most, last = (
         f"{name} {first} to {stop - 1}"
-        for name, (first, stop) in zip(axis_names(len(windows)), windows, strict=True)
+        for name, (first, stop) in zip(windows_named(dimensions), windows, strict=True)
     )
-    return f"{', '.join(most)} and {last} of the windows"
+    return f"{', '.join(most)} and {last} of the windows" if most else last
 
 
 def corners(box: Sequence[float]) -> str:

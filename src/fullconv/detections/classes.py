@@ -45,9 +45,8 @@ def check_classes(
         raise InputError(f"detect(classes={classes!r}): expected a list of names or numbers.")
     if classes is None or all(name in fcn.classes for name in classes):
         return
-    fcn.shape.check_scanned()
-    blank = np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32)
-    classify = fcn.framework.classifier(fcn.model)
+    blank = fcn.shape.from_map(np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32))
+    classify = fcn.framework.classifier(fcn.model, fcn.shape.taken_by(is_converted=True))
     scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))
     count = leaf(scores, output).size
     _numbers(classes, fcn.classes if len(fcn.classes) == count else (), count)

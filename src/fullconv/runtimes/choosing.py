@@ -103,7 +103,7 @@ def fastest(
     fcn : FullyConvolutional
         The converted model.
     image_shape : sequence of int
-        ``(N, C, H, W)``.
+        ``(N, C, *size)``.
     precision : str
         As for `open_runtime`.
     candidates : sequence of str, optional
@@ -154,6 +154,19 @@ def _measure(runtime: Runtime, image: np.ndarray) -> float:
 
 
 def _open(
+    fcn: FullyConvolutional,
+    name: str,
+    precision: str,
+    device: str | None,
+    lanes: int,
+    in_onnx: Callable[[], FullyConvolutional],
+) -> Runtime:
+    runtime = _made(fcn, name, precision, device, lanes, in_onnx)
+    runtime.takes = fcn.shape.takes
+    return runtime
+
+
+def _made(
     fcn: FullyConvolutional,
     name: str,
     precision: str,

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from fullconv.closing import Closing
 from fullconv.errors import FullconvError, ModelError, first_line
+from fullconv.images import Takes
 from fullconv.system.processor import cores
+from fullconv.wording import extent
 
 
 def cores_for(lanes: int) -> int:
@@ -33,9 +35,12 @@ class Runtime(Closing, ABC):
         the model is written so, even where the runtime or the user's settings would take less.
     lanes : int
         So many threads may call `run` at a time, each with its share of the cores.
+    takes : str
+        What the model takes as an image; see `fullconv.images.Takes`.
     """
 
     name: str
+    takes: Takes = "map"
 
     def __init__(self, precision: str, device: str = "cpu", lanes: int = 1) -> None:
         self.precision = precision
@@ -46,7 +51,7 @@ class Runtime(Closing, ABC):
         return f"{type(self).__name__}({self.precision}, {self.device})"
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Return every output ``(N, K, rows, columns)`` for preprocessed images ``(N, C, H, W)``.
+        """Return every output ``(N, K, *windows)`` for preprocessed images ``(N, C, *size)``.
 
         Float32, or float64 where the model computes in it. Several outputs come in the order in
         which the model's structure holds them.
@@ -57,14 +62,14 @@ class Runtime(Closing, ABC):
             If the runtime fails.
         """
         try:
-            outputs = self._outputs(images)
+            outputs = self._outputs(images[:, 0] if self.takes == "cells" else images)
         except FullconvError:
             raise
         except Exception as error:
-            height, width = images.shape[-2:]
             raise ModelError(
-                f"{self.name} ({self.precision}) cannot run the model on {width}x{height} pixels "
-                f"(width x height): {first_line(error)}. Choose another runtime, or smaller tiles."
+                f"{self.name} ({self.precision}) cannot run the model on "
+                f"{extent(images.shape[2:])}: {first_line(error)}. Choose another runtime, or "
+                f"smaller tiles."
             ) from None
         return [
             array if array.dtype == np.float64 else array.astype(np.float32, copy=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from math import ceil, sqrt
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.images import Takes, taken_as
 from fullconv.judging import RANDOM, Crops, Verification, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
 from fullconv.verification import arrays
+from fullconv.wording import kind, sized, unit
 
 Scorer = Callable[[NDArray[np.float32]], list[Any]]
-"""From crops ``(n, C, h, w)`` to every output of a model."""
+"""From crops ``(n, C, *window)`` to every output of a model."""
 
 MANY = 1 << 22
 """Of more windows than this, those to check are drawn without looking which were scanned."""
@@ -77,10 +79,11 @@ def verify_heatmap(
         heatmap.check()
     metadata = heatmap.metadata
     if list(image.size) != metadata["image_size"]:
-        height, width = metadata["image_size"]
+        axes = len(image.size)
         raise ImageError(
-            f"{image.name} is {image.size[1]}x{image.size[0]} pixels, and the image that was "
-            f"scanned was {width}x{height}; give the same image, at the same level."
+            f"{image.name} is {sized(image.size)} {unit(axes, many=True)}, and the {kind(axes)} "
+            f"that was scanned was {sized(metadata['image_size'])}; give the same {kind(axes)}, "
+            f"at the same level."
         )
     bands = metadata.get("channels", image.bands)
     if image.bands != bands:
@@ -98,14 +101,15 @@ def verify_heatmap(
     places = sample(heatmap, windows, seed)
     if not places:
         return None
-    kept = np.stack([heatmap[:, row, column] for row, column in places])
+    kept = np.stack([heatmap[(slice(None), *place)] for place in places])
 
-    def crop(row: int, column: int) -> NDArray[np.float32]:
-        x0, y0, x1, y1 = heatmap.windows.box(row, column)
-        return prepared_pixels(image, preprocessing, (y0, y1), (x0, x1))[0]
+    def crop(place: Sizes) -> NDArray[np.float32]:
+        begins = [axis.position(n) for axis, n in zip(heatmap.windows.axes, place, strict=True)]
+        spans = [(n, n + w) for n, w in zip(begins, heatmap.grid.window, strict=True)]
+        return prepared_pixels(image, preprocessing, *spans)[0]
 
     def scored(by: Scorer, count: int, first: int = 0) -> list[NDArray[Any]]:
-        batch = np.stack([crop(row, column) for row, column in places[first : first + count]])
+        batch = np.stack([crop(place) for place in places[first : first + count]])
         return [leaf(by(batch), metadata["output"])]
 
     @cache
@@ -119,7 +123,8 @@ def verify_heatmap(
         lambda k: scored(double(), 1, k),
     )
     # A classifier in half precision is scanned in f32: its own crops are not the same function.
-    is_half = framework.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype.itemsize < 4
+    nothing = np.zeros((1, 1, *(1 for _ in image.size)), np.float32)
+    is_half = framework.images(model, nothing).dtype.itemsize < 4
     exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
     epsilon = framework.epsilon(model)
     proof = judge([kept], crops, exact, rounding(metadata["dtype"]), epsilon)
@@ -134,37 +139,54 @@ def _scorer(framework: Framework, model: Any, takes: Takes) -> Scorer:
     )
 
 
-def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Pair]:
+def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Sizes]:
     """Return up to so many windows that were scanned, spread over the image: one to each part."""
     rng = np.random.default_rng(seed)
-    (top, bottom), (left, right) = (heatmap.metadata["region"][key] for key in ("rows", "columns"))
-    rows, columns = bottom - top, right - left
-    down = min(rows, max(1, round(sqrt(windows * rows / columns))))
-    across = min(columns, ceil(windows / down))
-    if rows * columns > MANY:
-        return _drawn(heatmap, rng, windows, (down, across))
-    places = np.argwhere(~np.isnan(heatmap[0, top:bottom, left:right]))
+    spans = spans_of(heatmap.metadata["region"], heatmap.grid.dimensions)
+    counts = [last - first for first, last in spans]
+    parts = _parts(counts, windows)
+    if prod(counts) > MANY:
+        return _drawn(heatmap, rng, windows, parts)
+    places = np.argwhere(~np.isnan(heatmap[(0, *(slice(*span) for span in spans))]))
     rng.shuffle(places)
-    parts = places[:, 0] * down // rows * across + places[:, 1] * across // columns
-    _, first = np.unique(parts, return_index=True)
+    within = np.zeros(len(places), np.int64)
+    for along, count, part in zip(places.T, counts, parts, strict=True):
+        within = within * part + along * part // count
+    _, first = np.unique(within, return_index=True)
     rest = np.setdiff1d(np.arange(len(places)), first)
     chosen = places[np.concatenate([rng.permutation(first), rest])[:windows]]
-    return sorted((int(row) + top, int(column) + left) for row, column in chosen)
+    begin = [first for first, _ in spans]
+    return sorted(tuple(place) for place in (chosen + begin).tolist())
 
 
-def _drawn(heatmap: Heatmap, rng: np.random.Generator, windows: int, parts: Pair) -> list[Pair]:
+def _parts(counts: Sequence[int], windows: int) -> Sizes:
+    """Return into how many parts each axis is cut: about as many as windows are wanted, and as
+    long along every axis."""
+    parts: list[int] = []
+    wanted: float = windows
+    for axis, count in enumerate(counts):
+        left = len(counts) - axis
+        side = (wanted * count ** (left - 1) / prod(counts[axis + 1 :])) ** (1 / left)
+        most = ceil(wanted) if left == 1 else max(1, round(side))
+        parts.append(min(count, most))
+        wanted /= parts[-1]
+    return tuple(parts)
+
+
+def _drawn(heatmap: Heatmap, rng: np.random.Generator, windows: int, parts: Sizes) -> list[Sizes]:
     """Draw a window from every part of a large heatmap, and keep those that were scanned."""
-    region = heatmap.metadata["region"]
-    rows, columns = (
-        np.linspace(region[key][0], region[key][1], count + 1).astype(int)
-        for key, count in zip(("rows", "columns"), parts, strict=True)
-    )
-    found: list[Pair] = []
-    for i, j in rng.permutation(list(np.ndindex(parts))).tolist():
+    spans = spans_of(heatmap.metadata["region"], heatmap.grid.dimensions)
+    edges = [
+        np.linspace(*span, count + 1).astype(int) for span, count in zip(spans, parts, strict=True)
+    ]
+    found: list[Sizes] = []
+    for part in rng.permutation(list(np.ndindex(parts))).tolist():
         for _ in range(TRIES if len(found) < windows else 0):
-            row = int(rng.integers(rows[i], rows[i + 1]))
-            column = int(rng.integers(columns[j], columns[j + 1]))
-            if not np.isnan(heatmap[0, row, column]):
-                found.append((row, column))
+            place = tuple(
+                int(rng.integers(along[n], along[n + 1]))
+                for along, n in zip(edges, part, strict=True)
+            )
+            if not np.isnan(heatmap[(0, *place)]):
+                found.append(place)
                 break
     return sorted(found)

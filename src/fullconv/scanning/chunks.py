@@ -14,20 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.files import bytes_of
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.scanning.storing import nothing
 from fullconv.system.disk import replace, to_disk
+from fullconv.wording import letters
 
 UNFINISHED = "fullconv_run"
 """The attribute that keeps a second copy of a run's record while its heatmap is written."""
 
 
-def create(
-    store: Any, shape: tuple[int, int, int], tile: Pair, dtype: str, run: Mapping[str, Any]
-) -> None:
+def create(store: Any, shape: Sizes, tile: Sizes, dtype: str, run: Mapping[str, Any]) -> None:
     """Make an empty heatmap in a zarr store, one chunk to a tile.
 
-    Its axes are class, row and column, by the names that OME-Zarr's viewers know.
+    Its axes are the class and those of the image, by the names that OME-Zarr's viewers know.
     """
     import zarr
     from zarr.codecs import BytesCodec, ZstdCodec
@@ -41,12 +40,12 @@ def create(
         serializer=BytesCodec(endian="little"),
         compressors=ZstdCodec(checksum=True),
         fill_value=nothing(dtype),
-        dimension_names=["c", "y", "x"],
+        dimension_names=["c", *letters(len(tile))],
     )
 
 
 def create_folder(
-    folder: Path, shape: tuple[int, int, int], tile: Pair, dtype: str, run: Mapping[str, Any]
+    folder: Path, shape: Sizes, tile: Sizes, dtype: str, run: Mapping[str, Any]
 ) -> bool:
     """Make the same in a folder, whose chunks stay, and return whether what describes them was
     amiss.
@@ -78,7 +77,7 @@ def _layout(described: bytes) -> Any:
         return None
 
 
-def write_chunk(path: Path, scores: NDArray[Any], tile: Pair) -> None:
+def write_chunk(path: Path, scores: NDArray[Any], tile: Sizes) -> None:
     """Write a tile's scores, as they are stored, as a chunk of the array that `create` makes.
 
     Of two that write the same tile, one has the last word, and neither leaves half a chunk. zarr
@@ -88,7 +87,7 @@ def write_chunk(path: Path, scores: NDArray[Any], tile: Pair) -> None:
     from numcodecs.zstd import Zstd
 
     chunk = np.full((len(scores), *tile), nothing(scores.dtype), scores.dtype.newbyteorder("<"))
-    chunk[:, : scores.shape[1], : scores.shape[2]] = scores
+    chunk[tuple(map(slice, scores.shape))] = scores
     path.parent.mkdir(parents=True, exist_ok=True)
     with _moved_to(path) as temporary:
         temporary.write_bytes(Zstd(checksum=True).encode(chunk))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
-from fullconv.geometry import Pair
-from fullconv.scanning.digests import digest, rectangle
+from fullconv.geometry import Pair, Sizes
+from fullconv.scanning.digests import digest, rectangle, tiles_of
+from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import nothing
+from fullconv.wording import windows_named, corners, spans
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
@@ -34,8 +36,8 @@ class Damage:
 
     Attributes
     ----------
-    rows, columns : (int, int)
-        The windows, half-open.
+    windows : tuple of (int, int)
+        The windows along every axis, half-open.
     box : (x0, y0, x1, y1)
         What they cover, in pixels of the original image.
     why : str
@@ -46,27 +48,30 @@ class Damage:
         Whether scores are; False where only viewers are told otherwise what they are.
     """
 
-    rows: Pair
-    columns: Pair
-    box: tuple[float, float, float, float]
+    windows: tuple[Pair, ...]
+    box: tuple[float, ...]
     why: str
     tile: int | None
     is_lost: bool = True
 
+    @property
+    def rows(self) -> Pair:
+        """The rows of windows in an image."""
+        return self.windows[-2]
+
+    @property
+    def columns(self) -> Pair:
+        """The columns of windows in an image."""
+        return self.windows[-1]
+
     def __str__(self) -> str:
         """Return the rectangle and what is amiss."""
-        (top, bottom), (left, right) = self.rows, self.columns
-        x0, y0, x1, y1 = self.box
-        return (
-            f"rows {top} to {bottom - 1} and columns {left} to {right - 1} of the windows (pixels "
-            f"{x0:.9g},{y0:.9g} to {x1:.9g},{y1:.9g}): {self.why}"
-        )
+        return f"{spans(self.windows)} ({corners(self.box)}): {self.why}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return {
-            "rows": list(self.rows),
-            "columns": list(self.columns),
+            **dict(zip(windows_named(len(self.windows)), map(list, self.windows), strict=True)),
             "box": list(self.box),
             "why": self.why,
         }
@@ -94,15 +99,15 @@ def find_damage(heatmap: Heatmap) -> tuple[Damage, ...]:
 
 def differing(
     array: Any,
-    shape: tuple[int, int, int],
-    tile: Pair,
+    shape: Sizes,
+    tile: Sizes,
     dtype: str,
     digests: Mapping[int, str],
 ) -> dict[int, str]:
     """Return which tiles do not hold what their digests say, and what is amiss with each."""
-    counts = shape[1], shape[2]
-    across = ceil(counts[1] / tile[1])
-    tile_bytes = shape[0] * tile[0] * tile[1] * np.dtype(dtype).itemsize
+    counts = shape[1:]
+    across = tiles_of(counts, tile)[-1]
+    tile_bytes = shape[0] * prod(tile) * np.dtype(dtype).itemsize
     most = max(1, AT_ONCE_BYTES // max(1, tile_bytes))
     lost: dict[int, str] = {}
     indices = sorted(digests)
@@ -125,37 +130,37 @@ def is_nothing(scores: NDArray[Any]) -> bool:
     return bool((np.isnan(scores) if np.isnan(empty) else scores == empty).all())
 
 
-def _scores(array: Any, places: Sequence[tuple[Pair, Pair]]) -> list[NDArray[Any] | str]:
-    """Return what is stored of neighbouring tiles, or why it cannot be read."""
-    rows, left, right = places[0][0], places[0][1][0], places[-1][1][1]
+def _scores(array: Any, places: Sequence[tuple[Pair, ...]]) -> list[NDArray[Any] | str]:
+    """Return what is stored of tiles that are neighbours along the last axis, or why it cannot be
+    read."""
+    *others, (left, _) = places[0]
+    right = places[-1][-1][1]
     from fullconv.sources.zarr_files import settled
 
     try:
         with settled():
-            held = np.asarray(array[:, slice(*rows), left:right])
+            beside = (slice(None), *(slice(*span) for span in others))
+            held = np.asarray(array[(*beside, slice(left, right))])
     except Exception as error:  # libraries raise errors of all kinds over damaged chunks
         if len(places) == 1:
             return [f"damaged ({first_line(error)})"]
         return [each for place in places for each in _scores(array, [place])]
-    return [held[:, :, a - left : b - left] for _, (a, b) in places]
+    return [held[..., a - left : b - left] for *_, (a, b) in places]
 
 
-def damage_of(heatmap: Heatmap, tile: Pair, lost: Mapping[int, str]) -> tuple[Damage, ...]:
+def damage_of(heatmap: Heatmap, tile: Sizes, lost: Mapping[int, str]) -> tuple[Damage, ...]:
     """Return where tiles lie of which something is amiss."""
-    _, rows, columns = heatmap.shape
     found = []
     for index, why in sorted(lost.items()):
-        (top, bottom), (left, right) = rectangle(index, (rows, columns), tile)
-        x0, y0, _, _ = heatmap.box(top, left)
-        _, _, x1, y1 = heatmap.box(bottom - 1, right - 1)
-        found.append(Damage((top, bottom), (left, right), (x0, y0, x1, y1), why, index))
+        windows = rectangle(index, heatmap.shape[1:], tile)
+        found.append(Damage(windows, heatmap.box_of(windows), why, index))
     return tuple(found)
 
 
-def _tile_of_before(heatmap: Heatmap) -> Pair:
+def _tile_of_before(heatmap: Heatmap) -> Sizes:
     """Return the tiles of a heatmap without checksums: its chunks."""
-    height, width = heatmap.metadata.get("chosen", {}).get("tile") or heatmap.array.chunks[1:]
-    return int(height), int(width)
+    sides = heatmap.metadata.get("chosen", {}).get("tile") or heatmap.array.chunks[1:]
+    return tuple(map(int, sides))
 
 
 def _lost_of_before(heatmap: Heatmap) -> dict[int, str]:
@@ -163,21 +168,20 @@ def _lost_of_before(heatmap: Heatmap) -> dict[int, str]:
 
     That is no loss where a mask or rectangle has left windows out, or they hold NaN pixels.
     """
-    shape, tile = heatmap.shape, _tile_of_before(heatmap)
-    counts = shape[1], shape[2]
+    counts, tile = heatmap.shape[1:], _tile_of_before(heatmap)
     region = heatmap.metadata["region"]
+    asked = spans_of(region, len(counts))
     odd = heatmap.metadata.get("odd_windows", 0)
     lost: dict[int, str] = {}
-    for index in range(ceil(counts[0] / tile[0]) * ceil(counts[1] / tile[1])):
-        rows, columns = rectangle(index, counts, tile)
-        (scores,) = _scores(heatmap.array, [(rows, columns)])
+    for index in range(prod(tiles_of(counts, tile))):
+        place = rectangle(index, counts, tile)
+        (scores,) = _scores(heatmap.array, [place])
         if isinstance(scores, str):
             lost[index] = scores
         elif region["mask"] is None and is_nothing(scores):
-            down, across = (
-                max(0, min(a[1], b[1]) - max(a[0], b[0]))
-                for a, b in ((rows, region["rows"]), (columns, region["columns"]))
+            shared = prod(
+                max(0, min(a[1], b[1]) - max(a[0], b[0])) for a, b in zip(place, asked, strict=True)
             )
-            if down * across > odd:
+            if shared > odd:
                 lost[index] = MISSING
     return lost

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fullconv.geometry import of_image
+from fullconv.geometry import Sizes
 from fullconv.placement import NOWHERE, Affine, Georeference, Placement
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED, nothing
+from fullconv.wording import letters
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
 
-AXES = ("c", "y", "x")
 ARRAY = "0"
 
 CLOSE = 1e-9
@@ -33,7 +33,7 @@ class Told:
     Attributes
     ----------
     ome : mapping or None
-        OME-Zarr's description; None in a GeoTIFF.
+        OME-Zarr's description, empty where there is none; None in a GeoTIFF.
     axes : sequence of str or None
         Names of the axes, where they have any.
     empty : number or None
@@ -76,32 +76,39 @@ def misdescribed(heatmap: Heatmap) -> str | None:
 
 def _wrong(heatmap: Heatmap, told: Told) -> list[str]:
     expected = ome(heatmap)
+    axes = ["c", *letters(heatmap.grid.dimensions)]
+    named = ("dimension_names", list(told.axes or axes), axes)
     try:
+        if not expected:
+            untold: tuple[str, Any, Any] = ("ome", dict(told.ome), {})
+            return [*_unlike([untold, named]), *_wrong_empty("fill_value", heatmap, told)]
         held, scanned = told.ome["multiscales"][0], expected["multiscales"][0]
         levels = held["datasets"][0], scanned["datasets"][0]
         pairs: list[tuple[str, Any, Any]] = [
             ("axes", held["axes"], scanned["axes"]),
             ("path", levels[0]["path"], levels[1]["path"]),
             *(
-                (name, _summed(held, name), _summed(scanned, name))
+                (name, _summed(held, name, len(axes)), _summed(scanned, name, len(axes)))
                 for name in ("scale", "translation")
             ),
             ("channels", _labels(told.ome), _labels(expected)),
         ]
     except (LookupError, TypeError, ValueError, AttributeError):
         return ["ome"]
-    pairs.append(("dimension_names", list(told.axes or AXES), list(AXES)))
-    wrong = [name for name, one, other in pairs if not _same(one, other)]
-    return wrong + _wrong_empty("fill_value", heatmap, told)
+    return [*_unlike([*pairs, named]), *_wrong_empty("fill_value", heatmap, told)]
+
+
+def _unlike(pairs: Sequence[tuple[str, Any, Any]]) -> list[str]:
+    return [name for name, one, other in pairs if not _same(one, other)]
 
 
 def _labels(described: Mapping[str, Any]) -> list[Any]:
     return [one["label"] for one in described.get("omero", {}).get("channels", [])]
 
 
-def _summed(image: Mapping[str, Any], kind: str) -> list[float]:
+def _summed(image: Mapping[str, Any], kind: str, axes: int) -> list[float]:
     """Return scale or translation of the first level, with those of the whole image after it."""
-    scale, begin = np.ones(len(AXES)), np.zeros(len(AXES))
+    scale, begin = np.ones(axes), np.zeros(axes)
     for holder in (image["datasets"][0], image):
         for one in holder.get("coordinateTransformations", []):
             if one["type"] == "scale":
@@ -157,8 +164,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def placed(
-    grid_window: tuple[int, int],
-    step: tuple[int, int],
+    grid_window: Sizes,
+    step: Sizes,
     placement: Placement,
     transform: Affine,
 ) -> Affine:
@@ -176,18 +183,20 @@ def placed(
 def transform_of(heatmap: Heatmap) -> Affine:
     """Return the affine transform of a heatmap as a GeoTIFF."""
     place, grid = heatmap.georeference or Georeference(NOWHERE, ""), heatmap.grid
-    window, step = of_image(grid.window), of_image(grid.step)
-    return placed(window, step, heatmap.placement, place.transform)
+    return placed(grid.window, grid.step, heatmap.placement, place.transform)
 
 
 def ome(heatmap: Heatmap) -> dict[str, Any]:
-    """Return what viewers are told of a heatmap.
+    """Return what viewers are told of a heatmap; nothing of one of recordings.
 
     OME-NGFF 0.5, 'multiscales': the scale is the distance between neighbouring windows, and the
     translation is the centre of the first window, both in the coordinates that the image itself
     has: those of its own OME metadata, micrometres where only its resolution is known, else pixels
-    of the original image, of which the first is centred on 0.
+    of the original image, of which the first is centred on 0. It knows two axes of space and three,
+    and none of time alone.
     """
+    if heatmap.grid.dimensions == 1:
+        return {}
     grid, placement, metadata = heatmap.grid, heatmap.placement, heatmap.metadata
     own = heatmap.space
     axes = range(len(grid.step))
@@ -211,8 +220,7 @@ def ome(heatmap: Heatmap) -> dict[str, Any]:
                 "name": "heatmap",
                 "axes": [
                     {"name": "c", "type": "channel"},
-                    {"name": "y"} | space,
-                    {"name": "x"} | space,
+                    *({"name": letter} | space for letter in letters(len(axes))),
                 ],
                 "datasets": [
                     {
@@ -236,7 +244,8 @@ def describe(store: Any, heatmap: Heatmap) -> None:
     import zarr
 
     metadata = heatmap.metadata
-    attributes: dict[str, Any] = {"ome": ome(heatmap), "fullconv": metadata}
+    told = ome(heatmap)
+    attributes: dict[str, Any] = ({"ome": told} if told else {}) | {"fullconv": metadata}
     zarr.open_group(store, mode="r+").attrs.put(attributes)
     if metadata["dtype"] == "uint8":
         # As the CF conventions say it, which xarray and others follow.

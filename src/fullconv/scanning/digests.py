@@ -16,13 +16,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes, unraveled
 from fullconv.scanning.storing import nothing
 
 DIGEST_BYTES = 12
@@ -34,7 +34,7 @@ KIND = "BLAKE2b, 12 bytes, in base64: 16 letters for each tile, row by row"
 
 
 def digest(scores: NDArray[Any], dtype: str) -> str:
-    """Return the digest of a tile's scores, ``(K, rows, columns)``, as the heatmap stores them.
+    """Return the digest of a tile's scores, ``(K, *windows)``, as the heatmap stores them.
 
     It stands on the shape and on the numbers in the heatmap's own type, little-endian, the last
     axis fastest, with one NaN for all. Numbers that the type cannot hold, such as a damaged file
@@ -57,12 +57,18 @@ def digest(scores: NDArray[Any], dtype: str) -> str:
     return base64.urlsafe_b64encode(found.digest()).decode()
 
 
-def rectangle(index: int, counts: Pair, tile: Pair) -> tuple[Pair, Pair]:
-    """Return the rows and columns of windows of a tile, by its number, as `tiling.Plan` has it."""
-    band, place = divmod(index, ceil(counts[1] / tile[1]))
-    (rows, columns), (height, width) = counts, tile
-    top, left = band * height, place * width
-    return (top, min(top + height, rows)), (left, min(left + width, columns))
+def tiles_of(counts: Sequence[int], tile: Sequence[int]) -> Sizes:
+    """Count the tiles along every axis, of so many windows."""
+    return tuple(ceil(count / side) for count, side in zip(counts, tile, strict=True))
+
+
+def rectangle(index: int, counts: Sequence[int], tile: Sequence[int]) -> tuple[Pair, ...]:
+    """Return the windows of a tile along every axis, by its number, as `tiling.Plan` has it."""
+    place = unraveled(index, tiles_of(counts, tile))
+    return tuple(
+        (n * side, min((n + 1) * side, count))
+        for n, side, count in zip(place, tile, counts, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -71,44 +77,39 @@ class Checksums:
 
     Attributes
     ----------
-    shape : (int, int, int)
-        Classes, rows and columns of windows.
-    tile : (int, int)
-        Rows and columns of windows in a tile.
+    shape : tuple of int
+        Classes, and windows along every axis.
+    tile : tuple of int
+        Windows in a tile along every axis.
     dtype : str
         How scores are stored.
     tiles : tuple of str
         A digest for each tile, row by row.
     """
 
-    shape: tuple[int, int, int]
-    tile: Pair
+    shape: Sizes
+    tile: Sizes
     dtype: str
     tiles: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        (_, rows, columns), (height, width) = self.shape, self.tile
-        if len(self.tiles) != ceil(rows / height) * ceil(columns / width):
+        if len(self.tiles) != prod(tiles_of(self.shape[1:], self.tile)):
             raise ValueError(f"{len(self.tiles)} digests for {self.shape} in tiles of {self.tile}")
 
     @classmethod
-    def of(
-        cls, shape: tuple[int, int, int], tile: Pair, dtype: str, known: Mapping[int, str]
-    ) -> Checksums:
+    def of(cls, shape: Sizes, tile: Sizes, dtype: str, known: Mapping[int, str]) -> Checksums:
         """Return the digests of a heatmap of which those of some tiles are known.
 
         All others hold nothing.
         """
-        counts = shape[1], shape[2]
-        count = ceil(counts[0] / tile[0]) * ceil(counts[1] / tile[1])
-        empty: dict[Pair, str] = {}
+        counts = shape[1:]
+        empty: dict[Sizes, str] = {}
         tiles: list[str] = []
-        for index in range(count):
+        for index in range(prod(tiles_of(counts, tile))):
             if index in known:
                 tiles.append(known[index])
                 continue
-            (top, bottom), (left, right) = rectangle(index, counts, tile)
-            size = bottom - top, right - left
+            size = tuple(last - first for first, last in rectangle(index, counts, tile))
             if size not in empty:
                 empty[size] = digest(np.full((shape[0], *size), nothing(dtype), dtype), dtype)
             tiles.append(empty[size])
@@ -135,8 +136,7 @@ class Checksums:
         """
         letters = held["tiles"]
         tiles = tuple(letters[k : k + LETTERS] for k in range(0, len(letters), LETTERS))
-        (classes, rows, columns), (height, width) = held["shape"], held["tile"]
-        return cls((classes, rows, columns), (height, width), held["dtype"], tiles)
+        return cls(tuple(held["shape"]), tuple(held["tile"]), held["dtype"], tiles)
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from fullconv.closing import Closing
 from fullconv.converted import FullyConvolutional
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.runtimes import Runtime
 from fullconv.scanning.measure import choose_runtime
 
@@ -22,7 +22,6 @@ class Engine(Closing):
     """
 
     def __init__(self, fcn: FullyConvolutional) -> None:
-        fcn.shape.check_scanned()
         self.fcn = fcn
         self._open: dict[tuple[str, str, str | None, int], Runtime] = {}
 
@@ -34,7 +33,7 @@ class Engine(Closing):
         return hashlib.sha256(repr(scored).encode()).hexdigest()
 
     def runtime(
-        self, name: str, image: Pair, precision: str, device: str | None, lanes: int
+        self, name: str, image: Sizes, precision: str, device: str | None, lanes: int
     ) -> Runtime:
         """Return what runs the network, opened by the first who asks.
 
@@ -44,8 +43,8 @@ class Engine(Closing):
             As `scan` takes them.
         lanes : int
             Tiles that are to be computed at a time.
-        image : (int, int)
-            Height and width of the image for which "auto" is measured.
+        image : tuple of int
+            Size of the image for which "auto" is measured.
         """
         key = name, precision, device, lanes
         if key not in self._open:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def _write(heatmap: Heatmap, path: Path, rasterio: Any) -> list[int]:
     return written
 
 
-def _blocks(shape: tuple[int, int, int]) -> Iterator[tuple[slice, slice]]:
+def _blocks(shape: Sequence[int]) -> Iterator[tuple[slice, slice]]:
     """Yield the rows and columns of every block."""
     _, rows, columns = shape
     for top in range(0, rows, BLOCK):

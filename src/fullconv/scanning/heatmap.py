@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fullconv.closing import Closing
 from fullconv.converted import foreground
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
-from fullconv.geometry import Grid
+from fullconv.geometry import Grid, Pair, Sizes
 from fullconv.judging import Verification
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.scanning.damage import Damage, find_damage, named
@@ -23,6 +23,7 @@ from fullconv.scanning.scores import checked
 from fullconv.scanning.storing import decoded
 from fullconv.scanning.validity import is_of_before, valid
 from fullconv.windows import Windows
+from fullconv.wording import windows_named
 
 if TYPE_CHECKING:
     from fullconv.scanning.pixels import Seen
@@ -92,10 +93,9 @@ class Heatmap(Closing):
             held.close()
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Classes, rows and columns of windows."""
-        classes, rows, columns = self.array.shape
-        return classes, rows, columns
+    def shape(self) -> Sizes:
+        """Classes, and windows along every axis: ``(K, rows, columns)``."""
+        return tuple(self.array.shape)
 
     @property
     def verification(self) -> Verification | None:
@@ -108,7 +108,7 @@ class Heatmap(Closing):
 
     @cached_property
     def windows(self) -> Windows:
-        """Where the windows of each row and column lie in the image that was scanned."""
+        """Where the windows along every axis lie in the image that was scanned."""
         return Windows.of(
             self.grid, self.metadata["image_size"], self.metadata.get("cover") or "whole"
         )
@@ -138,13 +138,13 @@ class Heatmap(Closing):
 
     def _damaged(self, why: str, is_lost: bool = True) -> Damage:
         """Return damage of all windows."""
-        _, rows, columns = self.shape
+        spans = tuple((0, count) for count in self.shape[1:])
         try:
-            box = (*self.box(0, 0)[:2], *self.box(rows - 1, columns - 1)[2:])
+            box = self.box_of(spans)
         except InputError:  # of a record that is changed there
-            height, width = self.metadata["original_size"]
-            box = (0.0, 0.0, float(width), float(height))
-        return Damage((0, rows), (0, columns), box, why, None, is_lost)
+            size = [float(n) for n in self.metadata["original_size"]]
+            box = (*(0.0 for _ in size), *reversed(size))
+        return Damage(spans, box, why, None, is_lost)
 
     def check(self) -> None:
         """Check that it has all scores that were scanned, and no others.
@@ -172,7 +172,7 @@ class Heatmap(Closing):
 
     @property
     def scale(self) -> tuple[float, ...]:
-        """Pixels of the original image per pixel that was scanned, (row, column)."""
+        """Pixels of the original image per pixel that was scanned, along every axis."""
         return self.placement.scale
 
     @property
@@ -206,15 +206,30 @@ class Heatmap(Closing):
         """Numbers of all classes but the background; the only one, whatever it is called."""
         return foreground(self.classes, self.metadata.get("background"), self.shape[0])
 
-    def box(self, row: int, column: int) -> tuple[float, float, float, float]:
+    def box(self, *place: int) -> tuple[float, ...]:
         """Return one window as ``(x0, y0, x1, y1)`` in pixels of the original image.
+
+        ``place`` is its index along every axis: ``box(row, column)``. Of a recording it is
+        ``(t0, t1)``, of a volume ``(x0, y0, z0, x1, y1, z1)``.
 
         Raises
         ------
         InputError
             If there is no such window.
         """
-        return self.placement.box(self.windows.box(row, column))
+        return self.placement.box(self.windows.box(*place))
+
+    def box_of(self, spans: Sequence[Pair]) -> tuple[float, ...]:
+        """Return what some neighbouring windows cover, half-open along every axis, as `box` does.
+
+        Raises
+        ------
+        InputError
+            If there are no such windows.
+        """
+        begin = self.box(*(first for first, _ in spans))
+        end = self.box(*(last - 1 for _, last in spans))
+        return (*begin[: len(spans)], *end[len(spans) :])
 
     def __getitem__(self, place: Any) -> NDArray[np.floating[Any]]:
         """Return scores as floating point numbers, NaN where nothing was scanned.
@@ -237,15 +252,17 @@ class Heatmap(Closing):
     def __array__(
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
-        """Return all scores, ``(K, rows, columns)``; they must fit in memory."""
+        """Return all scores, ``(K, *windows)``; they must fit in memory."""
         scores = self[...]
         return scores if dtype is None else scores.astype(dtype)
 
     def __repr__(self) -> str:
         """Say what it is in one line."""
-        classes, rows, columns = self.shape
+        classes, *counts = self.shape
         where = f"{self.path}, " if self.path else ""
-        return f"Heatmap({where}{classes} scores x {rows} rows x {columns} columns, {self.grid!r})"
+        named = zip(counts, windows_named(len(counts)), strict=True)
+        windows = " x ".join(f"{count} {name}" for count, name in named)
+        return f"Heatmap({where}{classes} scores x {windows}, {self.grid!r})"
 
 
 def no_heatmap(path: Path, error: Exception) -> InputError:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, ImageWarning
-from fullconv.geometry import Pair, of_image
+from fullconv.geometry import Sizes
 from fullconv.names import as_text
 from fullconv.runtimes import native
 from fullconv.scanning import record
@@ -82,7 +82,7 @@ class Job:
         self.look()
         store, dtype = MemoryStore(), self.options.dtype
         task = self.task({})
-        create(store, task.shape, of_image(task.plan.shape), dtype, {})
+        create(store, task.shape, task.plan.shape, dtype, {})
         scores = zarr.open_array(store, path="0", mode="r+")
 
         def write(tile: Tile, made: Scored) -> None:
@@ -126,13 +126,13 @@ class Job:
         name: str = chosen.get("runtime", self.options.runtime)
         return native(self.fcn) if name == "native" else name
 
-    def _plan(self, memory_bytes: int, shape: Pair | None, lanes: int) -> Plan:
+    def _plan(self, memory_bytes: int, shape: Sizes | None, lanes: int) -> Plan:
         """Return the largest tiles of so many lanes, or those that are asked for."""
         fcn, size = self.fcn, self.image.size
         if shape is None:
             return largest_plan(fcn, size, memory_bytes // lanes)
-        rows, columns = fcn.grid.shape(size)
-        return Plan(size, fcn.grid, (min(shape[0], rows), min(shape[1], columns)), fcn.halo)
+        held = tuple(map(min, shape, fcn.grid.shape(size)))
+        return Plan(size, fcn.grid, held, fcn.halo)
 
     def planned(self) -> tuple[Plan, int, str]:
         """Return the largest tiles that a scan would take, how many at a time, and what runs them.
@@ -146,7 +146,7 @@ class Job:
         return (plan.covering() if options.cover == "all" else plan), lanes, name
 
     def _pixels(self, tile: Tile) -> NDArray[np.float32]:
-        """Return a tile's prepared pixels, ``(1, C, h, w)``."""
+        """Return a tile's prepared pixels, ``(1, C, *size)``."""
         return prepared_pixels(self.image, self.preprocessing, *tile.pixels)[0][None]
 
     def score(
@@ -157,7 +157,7 @@ class Job:
         windows: int,
     ) -> None:
         """Score all tiles that are not done yet, in which so many windows are."""
-        meter = Meter(self.image, of_image(task.plan.counts), self.region.count(), self.progress)
+        meter = Meter(self.image, task.plan.counts, self.region.count(), self.progress)
         meter.before = windows
         meter.tell()
         lanes = task.runtime.lanes
@@ -192,7 +192,7 @@ class Job:
                 self.image,
                 self.options.windows_to_check,
                 runtime=spared,
-                takes="map" if self.classifier is None else self.fcn.shape.takes,
+                takes=self.fcn.shape.taken_by(self.classifier is None),
             )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata

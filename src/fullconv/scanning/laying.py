@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from fullconv.placement import LOCAL, Affine, Georeference, Space, local_system
 from fullconv.sources import Source
 
 Points = NDArray[np.float64]
-Across = Callable[[Points, Points], tuple[Points, Points]]
+Across = Callable[..., Sequence[Points]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Laid:
 
     Attributes
     ----------
-    transform : tuple of six float
+    transform : tuple of float
         As in `Mask`.
     told : str
         What lays it.
@@ -32,7 +32,7 @@ class Laid:
         What is to be said of it.
     """
 
-    transform: Affine
+    transform: tuple[float, ...]
     told: str
     across: Across | None = None
     remarks: tuple[str, ...] = ()
@@ -46,6 +46,22 @@ def laid(mask: Source, image: Source) -> Laid:
     InputError
         If both are georeferenced, in systems between which there is no way.
     """
+    placed = None
+    if mask.facts.georeference or mask.facts.space:  # which only files of images have
+        placed = _placed(mask, image)
+    if placed is not None:
+        return placed
+    scales = [n / m for n, m in zip(mask.size, image.size, strict=True)][::-1]
+    rows = (
+        [*(scale if place == axis else 0.0 for place in range(len(scales))), 0.0]
+        for axis, scale in enumerate(scales)
+    )
+    transform = tuple(number for row in rows for number in row)
+    return Laid(transform, "size", None, _stretched(mask, image))
+
+
+def _placed(mask: Source, image: Source) -> Laid | None:
+    """Return how a mask lies where both say that they lie; None where that does not meet."""
     scanned, back = _of_placement(image), _back(_of_placement(mask))
     here, there = image.facts, mask.facts
     are_maps = here.georeference is not None and there.georeference is not None
@@ -67,9 +83,7 @@ def laid(mask: Source, image: Source) -> Laid:
             return Laid(_after(back, _back(own.transform)), "georeference", turned)
     if own is not None and image.georeference is None and _is_in_pixels(own, mask, image):
         return Laid(_after(back, _after(_back(own.transform), scanned)), "pixel coordinates")
-    stretched = [n / m for n, m in zip(mask.size, image.size, strict=True)]
-    transform = (stretched[1], 0.0, 0.0, 0.0, stretched[0], 0.0)
-    return Laid(transform, "size", None, _stretched(mask, image))
+    return None
 
 
 def _system(image: Source, mask: Source) -> Georeference | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.files import json_of, starts_with
+from fullconv.scanning.digests import tiles_of
 
 PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")
 """The names of files that are being written, by zarr and by us, until they are whole."""
@@ -77,8 +78,8 @@ class Chunks:
         LookupError, TypeError, ValueError, ArithmeticError or AttributeError
             If it does not say, or is damaged.
         """
-        (_, rows, columns), (height, width) = (record["checksums"][k] for k in ("shape", "tile"))
-        return cls((1, ceil(rows / height), ceil(columns / width)), "0/c/", "/")
+        (_, *counts), tile = (record["checksums"][k] for k in ("shape", "tile"))
+        return cls((1, *tiles_of(counts, tile)), "0/c/", "/")
 
     def holds(self, name: str) -> bool:
         """Whether a file is one of them."""
@@ -144,14 +145,14 @@ class Layout:
         if any(one.holds(name) for one in self.chunks):
             return True
         # Where nothing describes it any more, what a chunk begins with stands in.
-        is_called_so = re.fullmatch(r"0/c/0/\d+/\d+", name) is not None and not self.chunks
+        is_called_so = re.fullmatch(r"0/c/0(/\d+){1,3}", name) is not None and not self.chunks
         return is_called_so and starts_with(self.folder / name, ZSTD_MAGIC)
 
     def is_folder(self, name: str) -> bool:
         """Whether a folder of this name is of the heatmap."""
         if name == "0" or any(one.is_folder(name) for one in self.chunks):
             return True
-        return not self.chunks and re.fullmatch(r"0/c(/0(/\d+)?)?", name) is not None
+        return not self.chunks and re.fullmatch(r"0/c(/0(/\d+){0,2})?", name) is not None
 
     def own(self) -> Iterator[Path]:
         """Yield its files, those that describe it last; by them the others are known."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import reduce
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.placement import Affine
 from fullconv.scanning.laying import Across, Points, laid
 from fullconv.sources import Source, open_source
+from fullconv.wording import kind, sized, unit
 
 MASK_BYTES = 1 << 30
 """A mask is held in memory, one byte for each of its pixels; it may be much smaller than its image,
@@ -31,10 +33,10 @@ class Mask:
     ----------
     name : str
     pixels : NDArray of bool
-        ``(height, width)``; what is True is to be scanned.
-    transform : tuple of six float
+        ``(*size)``; what is True is to be scanned.
+    transform : tuple of float
         From (column, row) of the scanned image, or of the ground that it shares with the mask, to
-        (column, row) of the mask, as in `Georeference`.
+        (column, row) of the mask, as in `Georeference`; with more axes or fewer in the same way.
     across : callable or None
         Takes (columns, rows) of the scanned image to another reference system first.
     told : str
@@ -45,7 +47,7 @@ class Mask:
 
     name: str
     pixels: NDArray[np.bool_]
-    transform: Affine
+    transform: tuple[float, ...]
     told: str
     remarks: tuple[str, ...] = ()
     across: Across | None = field(default=None, compare=False)
@@ -63,7 +65,7 @@ class Mask:
             If it is too large, or marks nothing.
         """
         with ExitStack() as stack:
-            source = open_source(mask)
+            source = open_source(mask, dimensions=len(image.size))
             if source is not mask:  # what the caller has opened is the caller's to close
                 stack.callback(source.close)
             numbers = source.numbers()
@@ -82,17 +84,20 @@ class Mask:
         laid = [] if self.told == "size" else [self.told, *self.transform]
         return [*self.pixels.shape, checksum, *laid]
 
-    def at(self, rows: Points, columns: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def at(self, *along: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which of a grid of positions are marked, and which lie on the mask at all."""
-        a, b, c, d, e, f = self.transform
-        x, y = columns[None, :], rows[:, None]
+        points = [*np.meshgrid(*along, indexing="ij", sparse=True)][::-1]
         if self.across is not None:
-            x, y = self.across(*np.broadcast_arrays(x, y))
-        # Without turning, each axis is computed by itself, and only then all positions.
-        column = _cell(a * x + (b * y if b else 0) + c, self.pixels.shape[1])
-        row = _cell((d * x if d else 0) + e * y + f, self.pixels.shape[0])
-        covered = (row >= 0) & (column >= 0)
-        return self.pixels[row, column] & covered, covered
+            points = list(self.across(*np.broadcast_arrays(*points)))
+        count = len(points)
+        cells = []
+        for axis, extent in enumerate(reversed(self.pixels.shape)):
+            *factors, shift = self.transform[axis * (count + 1) : (axis + 1) * (count + 1)]
+            # Without turning, each axis is computed by itself, and only then all positions.
+            turned = (a * p for a, p in zip(factors, points, strict=True) if a)
+            cells.append(_cell(np.asarray(sum(turned, 0.0) + shift), extent))
+        covered = reduce(np.logical_and, [cell >= 0 for cell in cells])
+        return self.pixels[tuple(reversed(cells))] & covered, covered
 
 
 def _cell(position: Points, count: int) -> NDArray[np.int64]:
@@ -104,22 +109,23 @@ def _cell(position: Points, count: int) -> NDArray[np.int64]:
 
 def _marked(source: Source) -> NDArray[np.bool_]:
     """Return which pixels are not 0."""
-    height, width = source.size
-    if height * width > MASK_BYTES:
+    if prod(source.size) > MASK_BYTES:
+        things = unit(len(source.size), many=True)
         raise InputError(
-            f"mask {source.name}: {width}x{height} pixels are more than fit in memory; give it "
-            f"smaller, it is laid over the image all the same."
+            f"mask {source.name}: {sized(source.size)} {things} are more than fit in memory; give "
+            f"it smaller, it is laid over the {kind(len(source.size))} all the same."
         )
     found = np.empty(source.size, np.bool_)
     shown = [n for n, channel in enumerate(source.channels) if channel.colour != "alpha"]
-    band = max(1, 1 << 24 // max(1, width * source.bands))
-    for top in range(0, height, band):
-        rows = (top, min(top + band, height))
-        pixels = source.read(rows, (0, width))[:, :, shown or [0]]
+    count, *others = source.size
+    band = max(1, 1 << 24 // max(1, prod(others) * source.bands))
+    for top in range(0, count, band):
+        rows = (top, min(top + band, count))
+        pixels = source.read(rows, *((0, length) for length in others))[..., shown or [0]]
         marked = (pixels != 0) & (pixels == pixels)
         if source.facts.nodata is not None:
             marked &= pixels != source.facts.nodata
-        found[slice(*rows)] = marked.any(axis=2)
+        found[slice(*rows)] = marked.any(axis=-1)
     return found
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
 from fullconv.files import whole
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.runtimes import Runtime, fastest, open_runtime, runtimes_for
 from fullconv.system.processor import cores
 from fullconv.tiling import Plan, Tile
@@ -87,7 +87,7 @@ def choose_lanes(plan_for: Callable[[int], Plan], name: str = "") -> int:
 def choose_plan(
     fcn: FullyConvolutional,
     digest: str,
-    image: Pair,
+    image: Sizes,
     memory_bytes: int,
     runtime: Runtime,
     read: Read,
@@ -97,7 +97,7 @@ def choose_plan(
     Parameters
     ----------
     fcn, digest, image
-        The network, its hash, and the height and width of the image.
+        The network, its hash, and the size of the image.
     memory_bytes : int
         What the tensors of all tiles that are computed at a time may take.
     runtime : Runtime
@@ -125,7 +125,7 @@ def choose_runtime(
     fcn: FullyConvolutional,
     digest: str,
     name: str,
-    image: Pair,
+    image: Sizes,
     precision: str,
     device: str | None,
     lanes: int,
@@ -144,7 +144,7 @@ def choose_runtime(
     return best
 
 
-def _candidates(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> dict[int, Plan]:
+def _candidates(fcn: FullyConvolutional, image: Sizes, memory_bytes: int) -> dict[int, Plan]:
     """Return plans of different tiles by the share of the memory, the smallest tiles first."""
     plans: dict[int, Plan] = {}
     for share in SHARES:
@@ -154,7 +154,7 @@ def _candidates(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> dict
     return plans
 
 
-def largest_plan(fcn: FullyConvolutional, image: Pair, memory_bytes: int) -> Plan:
+def largest_plan(fcn: FullyConvolutional, image: Sizes, memory_bytes: int) -> Plan:
     """Return the plan of the largest tiles within a memory budget."""
     # The elements are of four bytes.
     return Plan.within(image, fcn.grid, fcn.halo, fcn.footprint, memory_bytes // 4)

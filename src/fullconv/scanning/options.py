@@ -11,11 +11,12 @@ from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.progress import Listener
 from fullconv.sources import Source, fit_channels, open_source, resized
 from fullconv.windows import check_cover
+from fullconv.wording import extent, windows
 
 MEMORY_BYTES = 512_000_000
 """What the tensors of the tiles that are computed at a time may take. Pixels read ahead, decoded
@@ -33,7 +34,7 @@ MOST_WINDOWS = 1 << 36
 """Windows of one scan: their scores take 275 GB for each class, and some file formats let a few
 bytes claim far more pixels than these have."""
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, ...]
 
 
 class ScanOptions(TypedDict, total=False):
@@ -54,7 +55,7 @@ class ScanOptions(TypedDict, total=False):
     runtime: str
     precision: str
     device: str | None
-    tile: Pair | None
+    tile: Sizes | None
     memory_bytes: int | None
     windows_to_check: int
     resume: bool
@@ -94,7 +95,7 @@ class Options:
     runtime: str = "native"
     precision: str = "f32"
     device: str | None = None
-    tile: Pair | None = None
+    tile: Sizes | None = None
     memory_bytes: int | None = None
     windows_to_check: int = 64
 
@@ -107,10 +108,6 @@ class Options:
                 f"0.5 halves the image, and finds what is twice as large."
             )
         check_cover(self.cover)
-        if self.tile is not None and not (are_whole(self.tile, 1) and len(self.tile) == 2):
-            raise InputError(
-                f"scan(tile={self.tile}): expected rows and columns of windows, at least 1."
-            )
         if self.memory_bytes is not None and not (
             is_number(self.memory_bytes) and self.memory_bytes >= 1
         ):
@@ -142,6 +139,18 @@ class Options:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in known})
 
+    def check_tile(self, dimensions: int) -> None:
+        """Check that tiles are asked for along so many axes.
+
+        Raises
+        ------
+        InputError
+            If they are not.
+        """
+        tile: Any = self.tile
+        if tile is not None and not (are_whole(tile, 1) and len(tile) == dimensions):
+            raise InputError(f"scan(tile={tile}): expected {windows(dimensions)}, at least 1.")
+
     def prepared(self, fcn: FullyConvolutional) -> Preprocessing | None:
         """Return what is done to pixels: as asked for, else as the model says."""
         return self.preprocessing or fcn.preprocessing
@@ -161,7 +170,7 @@ class Options:
 
     def read(self, fcn: FullyConvolutional, source: Any) -> Source:
         """Open an image at the level and resolution that is asked for, with its own bands."""
-        fcn.shape.check_scanned()
+        self.check_tile(fcn.grid.dimensions)
         preprocessing = self.prepared(fcn)
         um_per_pixel = self.um_per_pixel
         if um_per_pixel is None and self.level is None and preprocessing is not None:
@@ -173,14 +182,15 @@ class Options:
             um_per_pixel=um_per_pixel,
             own_um_per_pixel=self.own_um_per_pixel,
             bands=self.bands,
+            dimensions=fcn.grid.dimensions,
         )
 
     def fitted(self, fcn: FullyConvolutional, image: Source) -> Source:
         """Return an open image with the model's channels, at the scale that is asked for."""
         image = fit_channels(image, fcn.shape.channels)
         if self.scale != 1:
-            height, width = (max(1, round(n * self.scale)) for n in image.size)
-            image = resized(image, (height, width))
+            image = resized(image, [max(1, round(n * self.scale)) for n in image.size])
+        fcn.shape.check_size(image.size)
         _check_count(fcn, image)
         return image
 
@@ -198,9 +208,8 @@ def _check_count(fcn: FullyConvolutional, image: Source) -> None:
         max(0, (n - w) // s + 1) for n, w, s in zip(image.size, grid.window, grid.step, strict=True)
     )
     if count > MOST_WINDOWS:
-        height, width = image.size
         raise ImageError(
-            f"{image.name} says that it is {width}x{height} pixels (width x height), which is "
-            f"{count:.2g} windows at this step, and fullconv scans up to {MOST_WINDOWS:.2g} at a "
-            f"time; choose a larger step or a coarser level, or cut out a part."
+            f"{image.name} says that it is {extent(image.size)}, which is {count:.2g} windows at "
+            f"this step, and fullconv scans up to {MOST_WINDOWS:.2g} at a time; choose a larger "
+            f"step or a coarser level, or cut out a part."
         )

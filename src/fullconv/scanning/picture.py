@@ -92,7 +92,7 @@ def reduced_picture(image: Source) -> tuple[NDArray[np.uint8], float]:
     return small_picture(image, size), size[1] / image.size[1]
 
 
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+def _reduced(size: Sequence[int]) -> tuple[int, int]:
     factor = min(1.0, LONGEST / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
-from math import inf, log
+from itertools import pairwise, product
+from math import inf, log, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
@@ -19,8 +19,8 @@ from fullconv.sources import Source
 WHOLE = 1 << 20
 """An image of at most so many pixels is looked at wholly."""
 
-SIDE = 8
-"""Of a larger one, windows from so many parts of it along each axis."""
+PARTS = 64
+"""Of a larger one, windows from about so many parts of it, as many along each axis."""
 
 LOOKED_AT = 8
 """Rows of windows of a part in which one that is to be scored is looked for."""
@@ -79,21 +79,19 @@ class Seen:
 
 def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> Seen | None:
     """Return what the network sees of an image; None where no pixel is a number that it holds."""
-    (top, bottom), (left, right) = (
+    whole = tuple(
         (axis.position(first), axis.position(last - 1) + axis.window)
-        for axis, (first, last) in zip(
-            region.windows.axes, (region.rows, region.columns), strict=True
-        )
+        for axis, (first, last) in zip(region.windows.axes, region.spans, strict=True)
     )
-    places = [((top, bottom), (left, right))]
+    places = [whole]
     count = None
-    if (bottom - top) * (right - left) > WHOLE:
+    if prod(stop - start for start, stop in whole) > WHOLE:
         places = list(_windows(region))
         count = len(places)
     total, number = 0.0, 0
     low, high, least, most = inf, -inf, inf, -inf
-    for rows, columns in places:
-        pixels, known = _known(image, rows, columns)
+    for place in places:
+        pixels, known = _known(image, place)
         if not known.any():
             continue
         held = pixels[:, known]
@@ -107,38 +105,42 @@ def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> 
     return Seen(low, total / number, high, least, most, count) if number else None
 
 
-def _known(image: Source, rows: Pair, columns: Pair) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return pixels ``(C, h, w)``, and which of them are finite and in the file."""
-    pixels = image.read(rows, columns).transpose(2, 0, 1)
+def _known(image: Source, place: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return pixels ``(C, *size)``, and which of them are finite and in the file."""
+    pixels = np.moveaxis(image.read(*place), -1, 0)
     known = np.ones(pixels.shape[1:], np.bool_)
     if pixels.dtype.kind == "f":
         known &= (np.abs(pixels) <= np.finfo(np.float32).max).all(axis=0)
-    missing = image.missing(rows, columns)
+    missing = image.missing(*place)
     return pixels, known if missing is None else known & ~missing
 
 
-def _windows(region: Region) -> Iterator[tuple[Pair, Pair]]:
+def _windows(region: Region) -> Iterator[tuple[Pair, ...]]:
     """Yield the pixels of a window that is to be scored from every part of a region."""
-    rows, columns = (
-        np.linspace(first, last, min(SIDE, last - first) + 1).astype(int).tolist()
-        for first, last in (region.rows, region.columns)
-    )
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
-            place = _one(region, (top, bottom), (left, right))
-            if place is not None:
-                x0, y0, x1, y1 = region.windows.box(*place)
-                yield (y0, y1), (x0, x1)
+    side = round(PARTS ** (1 / len(region.spans)))
+    edges = [
+        np.linspace(first, last, min(side, last - first) + 1).astype(int).tolist()
+        for first, last in region.spans
+    ]
+    for part in product(*map(pairwise, edges)):
+        place = _one(region, part)
+        if place is not None:
+            yield tuple(
+                (axis.position(n), axis.position(n) + axis.window)
+                for axis, n in zip(region.windows.axes, place, strict=True)
+            )
 
 
-def _one(region: Region, rows: Pair, columns: Pair) -> Pair | None:
+def _one(region: Region, part: Sequence[Pair]) -> Sizes | None:
     """Return a window to be scored near the middle of a part; None where few rows have none."""
+    rows, *others = part
     middle = sum(rows) // 2
     step = max(1, (rows[1] - rows[0]) // LOOKED_AT)
     for row in sorted(range(rows[0], rows[1], step), key=lambda row: abs(row - middle)):
-        (found,) = np.nonzero(region.wanted((row, row + 1), columns)[0])
+        found = np.argwhere(region.wanted((row, row + 1), *others)[0])
         if len(found):
-            return row, columns[0] + int(found[len(found) // 2])
+            behind = found[len(found) // 2].tolist()
+            return row, *(first + n for (first, _), n in zip(others, behind, strict=True))
     return None
 
 

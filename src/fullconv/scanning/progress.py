@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.sources import Source
 
 
@@ -62,12 +63,10 @@ class Meter:
     """
 
     def __init__(
-        self, image: Source, counts: Pair, windows: int, progress: Listener | None
+        self, image: Source, counts: Sizes, windows: int, progress: Listener | None
     ) -> None:
-        height, width = image.size
-        rows, columns = counts
         self.name = image.name
-        self.pixels = height * width / (rows * columns)  # of the image, for every window
+        self.pixels = prod(image.size) / prod(counts)  # of the image, for every window
         self.all = windows
         self.before = self.fresh = 0
         self.start = time.monotonic()

@@ -11,6 +11,7 @@ from typing import Any
 from fullconv import __version__
 from fullconv.checking import are_whole
 from fullconv.errors import InputError
+from fullconv.geometry import NUMBERS
 from fullconv.names import as_text
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
@@ -18,6 +19,7 @@ from fullconv.scanning.options import Options
 from fullconv.scanning.region import Region
 from fullconv.scanning.task import Task
 from fullconv.sources import Source
+from fullconv.wording import sized
 
 FORM = 2
 """Of what is kept beside the scores: since 2, checksums, and images by their contents."""
@@ -76,8 +78,10 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
 def _size(begun: Mapping[str, Any], word: str) -> str:
     """Return the window or step that a run had, as it is written on the command line."""
     held: Any = begun.get(word)
-    is_told = word in GRID and isinstance(held, list) and are_whole(held, 1) and len(held) == 2
-    return f" ({held[1]}x{held[0]})" if is_told else ""
+    is_told = (
+        word in GRID and isinstance(held, list) and len(held) in NUMBERS and are_whole(held, 1)
+    )
+    return f" ({sized(held)})" if is_told else ""
 
 
 def _mask(record: Mapping[str, Any]) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from functools import reduce
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,13 @@ from fullconv.geometry import Pair
 from fullconv.scanning.mask import Mask
 from fullconv.sources import Source
 from fullconv.windows import Windows, WindowsAlong
+from fullconv.wording import before, edges, kind, part, sized, unit, windows_named
 
 AT_ONCE = 1 << 22
 """Windows that are counted at a time."""
 
 HAIR = 1e-6
 """Of a pixel: edges that were scaled meet windows that they just hold."""
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Region:
     ----------
     windows : Windows
         Of the image that is scanned.
-    rows, columns : (int, int)
-        The windows that lie wholly inside the rectangle that was asked for, half-open.
+    spans : tuple of (int, int)
+        The windows that lie wholly inside the rectangle that was asked for, along every axis,
+        half-open.
     mask : Mask or None
         Over the whole image; a window counts where its centre is on it.
     """
 
     windows: Windows
-    rows: Pair
-    columns: Pair
+    spans: tuple[Pair, ...]
     mask: Mask | None
 
     @classmethod
@@ -64,30 +64,33 @@ class Region:
         InputError
             If no window is left.
         """
-        rows, columns = ((0, axis.count) for axis in windows.axes)
+        spans = tuple((0, axis.count) for axis in windows.axes)
         if roi is not None:
-            x0, y0, x1, y1 = _edges(roi)
-            y0, y1 = (image.placement.inward(edge, 0) for edge in (y0, y1))
-            x0, x1 = (image.placement.inward(edge, 1) for edge in (x0, x1))
-            rows, columns = _inside(y0, y1, windows.axes[0]), _inside(x0, x1, windows.axes[1])
-            if rows[0] >= rows[1] or columns[0] >= columns[1]:
-                height, width = (axis.window for axis in windows.axes)
+            spans = tuple(
+                _inside([image.placement.inward(edge, n) for edge in side], windows.axes[n])
+                for n, side in enumerate(_sides(roi, len(spans)))
+            )
+            if any(first >= last for first, last in spans):
+                axes = len(spans)
+                window = sized([axis.window for axis in windows.axes])
                 raise InputError(
-                    f"roi={roi}: no window of {width}x{height} pixels lies wholly inside; give a "
-                    f"larger rectangle."
+                    f"roi={roi}: no window of {window} {unit(axes, many=True)} lies wholly "
+                    f"inside; give a larger {part(axes).split()[-1]}."
                 )
-        found = cls(windows, rows, columns, None if mask is None else Mask.read(mask, image))
+        found = cls(windows, spans, None if mask is None else Mask.read(mask, image))
         if not any(found._counts()):
             raise InputError(
-                "mask: it marks no window's centre, so there is nothing to scan; mark more of the "
-                "image (and of the roi, where there is one), or scan at a smaller step."
+                f"mask: it marks no window's centre, so there is nothing to scan; mark more of the "
+                f"{kind(len(spans))} (and of the roi, where there is one), or scan at a smaller "
+                f"step."
             )
         return found
 
     def describe(self) -> dict[str, Any]:
         """Return what tells this region from another, as JSON values."""
+        named = zip(windows_named(len(self.spans)), map(list, self.spans), strict=True)
         mask = None if self.mask is None else self.mask.describe()
-        return {"rows": list(self.rows), "columns": list(self.columns), "mask": mask}
+        return {**dict(named), "mask": mask}
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -96,45 +99,41 @@ class Region:
             return ()
         if self.mask.told == "size":
             return self.mask.remarks
-        (top, bottom), (left, right) = self.rows, self.columns
-        covered = sum(
-            int(np.count_nonzero(self._at(rows, self.columns)[1])) for rows in self._bands()
-        )
-        every = (bottom - top) * (right - left)
+        covered = sum(int(np.count_nonzero(self._at(band)[1])) for band in self._bands())
+        every = prod(last - first for first, last in self.spans)
         if covered == every:
             return self.mask.remarks
         share = f"{100 * covered / every:.3g}"
         line = f"the mask {self.mask.name} lies by its {self.mask.told} over {share} % of the image"
         return (*self.mask.remarks, f"{line}; the rest is not scanned.")
 
-    def wanted(self, rows: Pair, columns: Pair) -> NDArray[np.bool_]:
+    def wanted(self, *windows: Pair) -> NDArray[np.bool_]:
         """Return which windows of a rectangle of windows are to be scored."""
-        i, j = np.arange(*rows), np.arange(*columns)
-        chosen = ((i >= self.rows[0]) & (i < self.rows[1]))[:, None] & (
-            (j >= self.columns[0]) & (j < self.columns[1])
-        )
+        inside = []
+        for (begin, end), (first, last) in zip(self.spans, windows, strict=True):
+            numbers = np.arange(first, last)
+            inside.append((numbers >= begin) & (numbers < end))
+        chosen: NDArray[np.bool_] = reduce(np.logical_and.outer, inside)
         if self.mask is not None:
-            chosen &= self._at(rows, columns)[0]
+            chosen &= self._at(windows)[0]
         return chosen
 
-    def _at(self, rows: Pair, columns: Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _at(self, windows: Sequence[Pair]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which windows' centres are marked, and which lie on the mask at all."""
         assert self.mask is not None
-        y, x = (
-            axis.positions(*part).astype(np.float64) + axis.window / 2
-            for axis, part in zip(self.windows.axes, (rows, columns), strict=True)
+        centres = (
+            axis.positions(*span).astype(np.float64) + axis.window / 2
+            for axis, span in zip(self.windows.axes, windows, strict=True)
         )
-        return self.mask.at(y, x)
+        return self.mask.at(*centres)
 
-    def touches(self, rows: Pair, columns: Pair) -> bool:
+    def touches(self, *windows: Pair) -> bool:
         """Whether any window of a rectangle of windows is to be scored."""
         apart = any(
             last <= begin or end <= first
-            for (first, last), (begin, end) in zip(
-                (self.rows, self.columns), (rows, columns), strict=True
-            )
+            for (first, last), (begin, end) in zip(self.spans, windows, strict=True)
         )
-        return not apart and (self.mask is None or bool(self.wanted(rows, columns).any()))
+        return not apart and (self.mask is None or bool(self.wanted(*windows).any()))
 
     def count(self) -> int:
         """Count the windows to be scored."""
@@ -142,37 +141,47 @@ class Region:
 
     def _counts(self) -> Iterator[int]:
         """Count them band by band."""
-        (top, bottom), (left, right) = self.rows, self.columns
         if self.mask is None:
-            yield (bottom - top) * (right - left)
+            yield prod(last - first for first, last in self.spans)
             return
-        for rows in self._bands():
-            yield int(np.count_nonzero(self.wanted(rows, self.columns)))
+        for band in self._bands():
+            yield int(np.count_nonzero(self.wanted(*band)))
 
-    def _bands(self) -> Iterator[Pair]:
-        """Yield rows of windows, as many at a time as are looked at."""
-        band = max(1, AT_ONCE // (self.columns[1] - self.columns[0]))
-        for row in range(self.rows[0], self.rows[1], band):
-            yield row, min(row + band, self.rows[1])
+    def _bands(self) -> Iterator[tuple[Pair, ...]]:
+        """Yield bands of windows along the first axis, as many at a time as are looked at."""
+        (first, last), *rest = self.spans
+        height = max(1, AT_ONCE // prod(end - begin for begin, end in rest))
+        for row in range(first, last, height):
+            yield (row, min(row + height, last)), *rest
 
 
-def _edges(roi: Any) -> Box:
-    """Return the left, upper, right and lower edge of a rectangle."""
+def spans_of(region: Mapping[str, Any], dimensions: int) -> tuple[Pair, ...]:
+    """Return the windows along every axis that a record has, as `Region.describe` gave them."""
+    return tuple((region[name][0], region[name][1]) for name in windows_named(dimensions))
+
+
+def _sides(roi: Any, dimensions: int) -> tuple[tuple[float, float], ...]:
+    """Return where a rectangle begins and ends along every axis, in the order of arrays."""
     try:
-        x0, y0, x1, y1 = (float(edge) for edge in tuple(roi))
-        if all(map(isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1:
-            return x0, y0, x1, y1
+        numbers = [float(edge) for edge in tuple(roi)]
+        begins, ends = numbers[:dimensions][::-1], numbers[dimensions:][::-1]
+        sides = tuple(zip(begins, ends, strict=True))
+        if len(sides) == dimensions and all(
+            isfinite(begin) and isfinite(end) and begin < end for begin, end in sides
+        ):
+            return sides
     except (TypeError, ValueError, OverflowError):
-        pass  # no list, or not of four numbers
+        pass  # no list, or not of so many numbers
     told = " ".join(str(roi).split())
     raise InputError(
-        f"roi={told}: expected x0, y0, x1, y1 in pixels of the image, with x0 left of x1 and y0 "
-        f"above y1."
+        f"roi={told}: expected {', '.join(edges(dimensions))} in {unit(dimensions, many=True)} of "
+        f"the {kind(dimensions)}, with {before(dimensions)}."
     )
 
 
-def _inside(start: float, stop: float, axis: WindowsAlong) -> Pair:
+def _inside(side: Sequence[float], axis: WindowsAlong) -> Pair:
     """Return the windows between two edges, half-open."""
+    start, stop = side
     positions = axis.positions(0, axis.count)
     first = int(np.searchsorted(positions, start - HAIR, "left"))
     last = int(np.searchsorted(positions, stop + HAIR - axis.window, "right"))

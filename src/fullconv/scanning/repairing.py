@@ -51,7 +51,7 @@ class Repair:
         return all(
             any(
                 min(lost[1], own[1]) <= max(lost[0], own[0])
-                for lost, own in zip((one.rows, one.columns), tile.windows, strict=True)
+                for lost, own in zip(one.windows, tile.windows, strict=True)
             )
             for one in self.damage
         )

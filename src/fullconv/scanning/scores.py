@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import Grid, Sizes
 from fullconv.scanning.digests import Checksums
 from fullconv.windows import Windows
 
@@ -17,7 +17,7 @@ from fullconv.windows import Windows
 class Unreadable:
     """In place of scores that nobody can read: what describes them is lost or damaged."""
 
-    def __init__(self, shape: tuple[int, int, int], tile: Pair, dtype: str, why: str) -> None:
+    def __init__(self, shape: Sizes, tile: Sizes, dtype: str, why: str) -> None:
         self.shape, self.chunks = shape, (shape[0], *tile)
         self.dtype = np.dtype(dtype)
         self._why = why
@@ -49,16 +49,15 @@ def checked(scores: Callable[[], Any], metadata: Mapping[str, Any]) -> Any:
     return Unreadable(known.shape, known.tile, known.dtype, why) if why else array
 
 
-def _shape_of_before(array: Any, metadata: Mapping[str, Any]) -> tuple[int, int, int]:
+def _shape_of_before(array: Any, metadata: Mapping[str, Any]) -> Sizes:
     """Return the shape of a heatmap without checksums: its windows follow from the image."""
-    classes, _, _ = array.shape
+    classes, *_ = array.shape
     grid = Grid(tuple(metadata["window"]), tuple(metadata["step"]))
     windows = Windows.of(grid, metadata["image_size"], metadata.get("cover") or "whole")
-    rows, columns = windows.shape
-    return len(metadata["classes"]) or classes, rows, columns
+    return len(metadata["classes"]) or classes, *windows.shape
 
 
-def _unlike(array: Any, shape: tuple[int, int, int], dtype: str) -> str:
+def _unlike(array: Any, shape: Sizes, dtype: str) -> str:
     """Return why an array is not the one that the record tells of; nothing where it is."""
     if tuple(array.shape) != shape:
         return f"an array of {tuple(array.shape)}, and {shape} were scanned"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, ModelError
-from fullconv.geometry import Grid, Pair, of_image
+from fullconv.geometry import Grid, Pair, Sizes
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
@@ -26,7 +26,7 @@ BAND_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Prepared:
-    """The pixels of one pass, ``(1, C, h, w)``, and which of its windows are not to be scored.
+    """The pixels of one pass, ``(1, C, *size)``, and which of its windows are not to be scored.
 
     The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
     or infinite pixels, or some that are missing. ``checksum`` is of the pixels as they were read,
@@ -43,7 +43,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores ``(K, rows, columns)`` of a tile's own windows; counts as in `Prepared`."""
+    """Scores ``(K, *windows)`` of a tile's own windows; counts as in `Prepared`."""
 
     scores: NDArray[Any]
     windows: int
@@ -81,9 +81,9 @@ class Task:
                 yield tile
 
     @cached_property
-    def shape(self) -> tuple[int, int, int]:
-        """Scores of a window, rows and columns of windows."""
-        return (self._scores_of_a_window(), *of_image(self.plan.counts))
+    def shape(self) -> Sizes:
+        """Scores of a window, and windows along every axis."""
+        return (self._scores_of_a_window(), *self.plan.counts)
 
     def _scores_of_a_window(self) -> int:
         """Count the scores that the network gives to one window."""
@@ -137,11 +137,11 @@ class Task:
     def _compute(self, tile: Tile, held: Prepared) -> Scored:
         scores = self._leaf(self.runtime.run(held.pixels))[0]
         expected = self.grid.shape(held.pixels.shape[2:])
-        if scores.shape[-2:] != expected:
+        if scores.shape[1:] != expected:
+            given, wanted = ("x".join(map(str, n)) for n in (scores.shape[1:], expected))
             raise ModelError(
-                f"the model gives {scores.shape[-2]}x{scores.shape[-1]} scores for the "
-                f"{expected[0]}x{expected[1]} windows of a tile, so its file says another window "
-                f"or step than it has; convert the original model again."
+                f"the model gives {given} scores for the {wanted} windows of a tile, so its file "
+                f"says another window or step than it has; convert the original model again."
             )
         scores = scores[(..., *tile.own)]
         if not np.may_share_memory(scores, held.room):  # a network may hand on its input
@@ -171,16 +171,17 @@ class Task:
         return touched
 
     def _leaf(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
-        """Return the wanted output as ``(N, K, rows, columns)``."""
+        """Return the wanted output as ``(N, K, *windows)``."""
         found = leaf(outputs, self.output)
-        return found.reshape(len(found), -1, *found.shape[-2:])
+        axes = self.grid.dimensions
+        return found.reshape(len(found), -1, *found.shape[found.ndim - axes :])
 
 
 def prepared_pixels(
-    image: Source, preprocessing: Preprocessing | None, y: Pair, x: Pair
+    image: Source, preprocessing: Preprocessing | None, *spans: Pair
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Read a rectangle, and return what `prepare` makes of it."""
-    return prepare(image.read(y, x), preprocessing)
+    return prepare(image.read(*spans), preprocessing)
 
 
 def prepare(
@@ -188,12 +189,12 @@ def prepare(
     preprocessing: Preprocessing | None,
     room: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Prepare pixels ``(h, w, C)``: ``(C, h, w)``, and where they are NaN or infinite, if any are.
+    """Prepare pixels ``(*size, C)``: return ``(C, *size)``, and where they are NaN or infinite.
 
     Such pixels are 0 in what is returned; the network would spread them, each runtime in its own
     way. What is returned lies in ``room``, where that is given.
     """
-    held = pixels_read.transpose(2, 0, 1)
+    held = np.moveaxis(pixels_read, -1, 0)
     odd = None
     if held.dtype == np.float64:
         with np.errstate(over="ignore"):  # beyond single precision is as good as infinite
@@ -211,7 +212,7 @@ def prepare(
         if preprocessing is None:
             place[...] = band
         else:
-            preprocessing.apply(band, place)
+            preprocessing.apply(band, place, dimensions=held.ndim - 1)
     return pixels, odd
 
 

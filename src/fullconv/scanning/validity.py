@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from math import isfinite
-from typing import Any
+from typing import Any, get_args
 
 from fullconv.choices import DTYPES
+from fullconv.geometry import NUMBERS
+from fullconv.images import Takes
 from fullconv.judging import Verification
 from fullconv.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
 from fullconv.scanning.pixels import Seen
 from fullconv.windows import COVERS
+from fullconv.wording import windows_named
 
 Test = Callable[[Any], bool]
 
@@ -41,10 +44,13 @@ def valid(record: Any) -> dict[str, Any]:
     """
     if not isinstance(record, Mapping):
         raise ValueError("its record is no table of names and values")
-    for name, test in REQUIRED.items():
+    dimensions = _dimensions(record.get("window"))
+    if dimensions is None:
+        raise ValueError("window in its record is missing or damaged")
+    for name, test in _required(dimensions).items():
         if name not in record or not _passes(test, record[name]):
             raise ValueError(f"{name} in its record is missing or damaged")
-    for name, test in OPTIONAL.items():
+    for name, test in _optional(dimensions).items():
         if record.get(name) is not None and not _passes(test, record[name]):
             raise ValueError(f"{name} in its record is damaged")
     return dict(record)
@@ -61,14 +67,21 @@ def _whole(value: Any, least: int = 0) -> bool:
     return type(value) is int and least <= value < 1 << 53
 
 
-def _pair(value: Any, least: int = 1) -> bool:
-    return (
-        isinstance(value, list | tuple) and len(value) == 2 and all(_whole(n, least) for n in value)
-    )
+def _sizes(dimensions: int, least: int = 1) -> Test:
+    def test(value: Any) -> bool:
+        is_list = isinstance(value, list | tuple) and len(value) == dimensions
+        return is_list and all(_whole(n, least) for n in value)
+
+    return test
+
+
+def _dimensions(window: Any) -> int | None:
+    """Return along how many axes windows lie; None where that is none that there can be."""
+    return len(window) if isinstance(window, list | tuple) and len(window) in NUMBERS else None
 
 
 def _span(value: Any) -> bool:
-    return _pair(value, 0) and value[0] <= value[1]
+    return _sizes(2, 0)(value) and value[0] <= value[1]
 
 
 def _numbers(count: int) -> Test:
@@ -90,12 +103,19 @@ def _truth(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _region(value: Any) -> bool:
-    return _span(value["rows"]) and _span(value["columns"]) and "mask" in value
+def _region(dimensions: int) -> Test:
+    def test(value: Any) -> bool:
+        return all(_span(value[name]) for name in windows_named(dimensions)) and "mask" in value
+
+    return test
 
 
-def _chosen(value: Any) -> bool:
-    return _pair(value["tile"]) and _text(value["runtime"]) and _text(value["device"])
+def _chosen(dimensions: int) -> Test:
+    def test(value: Any) -> bool:
+        named = _text(value["runtime"]) and _text(value["device"])
+        return named and _sizes(dimensions)(value["tile"])
+
+    return test
 
 
 def _image(value: Any) -> bool:
@@ -118,19 +138,25 @@ def _georeference(value: Any) -> bool:
     return _numbers(6)(value["transform"]) and _text(value["crs"])
 
 
-def _resolution(value: Any) -> bool:
-    return _numbers(2)(value) and min(value) > 0
+def _resolution(dimensions: int) -> Test:
+    return lambda value: _numbers(dimensions)(value) and min(value) > 0
 
 
-def _placement(value: Any) -> bool:
-    held = Placement.parse(value)
-    return _numbers(2)(held.scale) and min(held.scale) > 0 and _numbers(2)(held.offset)
+def _placement(dimensions: int) -> Test:
+    def test(value: Any) -> bool:
+        held, numbers = Placement.parse(value), _numbers(dimensions)
+        return numbers(held.scale) and min(held.scale) > 0 and numbers(held.offset)
+
+    return test
 
 
-def _space(value: Any) -> bool:
-    held = Space.parse(value)
-    is_unit = _text(held.unit) and (held.unit_um is None or isfinite(held.unit_um))
-    return is_unit and _numbers(2)(held.scale) and _numbers(2)(held.translation)
+def _space(dimensions: int) -> Test:
+    def test(value: Any) -> bool:
+        held, numbers = Space.parse(value), _numbers(dimensions)
+        is_unit = _text(held.unit) and (held.unit_um is None or isfinite(held.unit_um))
+        return is_unit and numbers(held.scale) and numbers(held.translation)
+
+    return test
 
 
 def _seen(value: Any) -> bool:
@@ -139,43 +165,57 @@ def _seen(value: Any) -> bool:
     return _numbers(5)(numbers) and (held.windows is None or _whole(held.windows))
 
 
-def _checksums(value: Any) -> bool:
-    held = Checksums.from_json(value)
-    return _whole(held.shape[0], 1) and _pair(held.shape[1:]) and held.dtype in DTYPES
+def _checksums(dimensions: int) -> Test:
+    def test(value: Any) -> bool:
+        held = Checksums.from_json(value)
+        return _sizes(dimensions + 1)(held.shape) and held.dtype in DTYPES
+
+    return test
 
 
-REQUIRED: dict[str, Test] = {
-    "window": _pair,
-    "step": _pair,
-    "classes": _texts,
-    "image": _image,
-    "image_size": _pair,
-    "original_size": _pair,
-    "region": _region,
-    "dtype": lambda value: value in DTYPES,
-    "output": _whole,
-    "exact": _truth,
-    "precision": _text,
-    "preprocessing": _preprocessing,
-    "chosen": _chosen,
-    "odd_windows": _whole,
-    "origin": lambda value: value is None or _origin(value),
-    "georeference": lambda value: value is None or _georeference(value),
-    "um_per_pixel": lambda value: value is None or _resolution(value),
-}
+def _or_none(test: Test) -> Test:
+    return lambda value: value is None or test(value)
 
-OPTIONAL: dict[str, Test] = {
-    "asked": lambda value: isinstance(value, Mapping),
-    "background": _text,
-    "channels": lambda value: _whole(value, 1),
-    "checksums": _checksums,
-    "cover": lambda value: value in COVERS,
-    "lacks_pixels": _truth,
-    "pixels": _seen,
-    "placement": _placement,
-    "positions": lambda value: len(value) == 2,
-    "run": _text,
-    "space": _space,
-    "verification": _verification,
-    "windows": _whole,
-}
+
+def _required(dimensions: int) -> dict[str, Test]:
+    """Return what every record has, of windows along so many axes."""
+    sizes = _sizes(dimensions)
+    return {
+        "window": sizes,
+        "step": sizes,
+        "classes": _texts,
+        "image": _image,
+        "image_size": sizes,
+        "original_size": sizes,
+        "region": _region(dimensions),
+        "dtype": lambda value: value in DTYPES,
+        "output": _whole,
+        "exact": _truth,
+        "precision": _text,
+        "preprocessing": _preprocessing,
+        "chosen": _chosen(dimensions),
+        "odd_windows": _whole,
+        "origin": _or_none(_origin),
+        "georeference": _or_none(_georeference),
+        "um_per_pixel": _or_none(_resolution(dimensions)),
+    }
+
+
+def _optional(dimensions: int) -> dict[str, Test]:
+    """Return what a record may have besides."""
+    return {
+        "asked": lambda value: isinstance(value, Mapping),
+        "background": _text,
+        "channels": lambda value: _whole(value, 1),
+        "checksums": _checksums(dimensions),
+        "cover": lambda value: value in COVERS,
+        "lacks_pixels": _truth,
+        "pixels": _seen,
+        "placement": _placement(dimensions),
+        "positions": lambda value: len(value) == dimensions,
+        "run": _text,
+        "space": _space(dimensions),
+        "takes": lambda value: value in get_args(Takes),
+        "verification": _verification,
+        "windows": _whole,
+    }

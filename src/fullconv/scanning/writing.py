@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import HeatmapWarning, ImageError
-from fullconv.geometry import of_image
 from fullconv.scanning.chunks import create_folder, write_chunk
 from fullconv.scanning.damage import damage_of, differing, named
 from fullconv.scanning.digests import Checksums, digest
@@ -26,6 +25,7 @@ from fullconv.scanning.task import Scored, Task
 from fullconv.sources import Source, reopen
 from fullconv.sources.contents import checksum, combined
 from fullconv.tiling import Tile
+from fullconv.wording import corners
 
 COMPARED = 16
 """So many tiles are read again of an image that is known by a part of its bytes."""
@@ -49,7 +49,7 @@ class Writer:
         self.ledger, self.task, self.dtype = ledger, task, dtype
         plan = task.plan
         self.shape = task.shape
-        self.tile = of_image(plan.shape)
+        self.tile = plan.shape
         is_amiss = create_folder(ledger.heatmap, self.shape, self.tile, dtype, run)
         ledger.created()
         if is_amiss and ledger.lines:
@@ -119,10 +119,10 @@ class Writer:
                 tile = self.task.plan[line.tile]
                 now = combined([checksum(image.read(*one.pixels)) for one in tile.passes])
                 if now != line.pixels:
-                    y, x = tile.pixels
+                    begin, end = zip(*reversed(tile.pixels), strict=True)
                     raise ImageError(
-                        f"{image.name} has changed since a part of it was scanned (its pixels "
-                        f"{x[0]},{y[0]} to {x[1]},{y[1]}, as they are read, "
+                        f"{image.name} has changed since a part of it was scanned (its "
+                        f"{corners([*begin, *end])}, as they are read, "
                         f"are others): {self.ledger.folder} holds scores of both; start again with "
                         f"resume=False (--no-resume)."
                     )
@@ -140,8 +140,8 @@ class Writer:
     def _write(
         self, tile: Tile, scores: NDArray[Any], windows: int, odd: int, pixels: int | None
     ) -> None:
-        band, across = divmod(tile.index, self.task.plan.tiles[1])
-        chunk: Path = self.ledger.heatmap / "0" / "c" / "0" / f"{band}" / f"{across}"
+        place = map(str, self.task.plan.place(tile.index))
+        chunk: Path = self.ledger.heatmap.joinpath("0", "c", "0", *place)
         write_chunk(chunk, scores, self.tile)
         self.ledger.add(Line(tile.index, windows, odd, digest(scores, self.dtype), pixels), chunk)
 
