@@ -129,9 +129,20 @@ ONNX = [
         "model.",
     ),
     *[(f"explain fixed.onnx --step {s}", 2, BAD_STEP.format(s)) for s in ("0", "-4", "2.5")],
-    ("explain fixed.onnx --step 1x2x3", 2, BAD_STEP.format("1x2x3")),
+    (
+        "explain fixed.onnx --step 1x2x3",
+        2,
+        "convert(step=(3, 2, 1)): expected two whole numbers of at least 1 pixel, (rows, "
+        f"columns), or one for both. {ANY_STEP}",
+    ),
+    ("explain fixed.onnx --step 1x2x3x4", 2, BAD_STEP.format("1x2x3x4")),
     ("explain fixed.onnx --step 1,2", 2, BAD_STEP.format("1,2")),
-    *[(f"explain fixed.onnx --window {w}", 2, BAD_WINDOW.format(w)) for w in ("16", "0x16", "big")],
+    *[(f"explain fixed.onnx --window {w}", 2, BAD_WINDOW.format(w)) for w in ("0", "0x16", "big")],
+    (
+        "explain fixed.onnx --window 16",
+        2,
+        "convert(window=(16,)): expected two whole numbers <any>",
+    ),
     (
         "convert fixed.onnx -o no/x.onnx",
         3,

@@ -1,4 +1,4 @@
-"""Networks over another number of axes than an image's: they convert, and are not scanned yet."""
+"""What is for images alone, and says so in one line to networks of recordings and volumes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import fullconv
 from fullconv.cli.group import commands
 from fullconv.errors import InputError
 
-NO_IMAGES = {
-    1: "the network takes recordings, (samples); scans and the command line work on images, (rows, "
-    "columns), so far. Call it with arrays instead: fcn(x).",
-    3: "the network takes volumes, (planes, rows, columns); scans and the command line work on "
-    "images, (rows, columns), so far. Call it with arrays instead: fcn(x).",
+INSTEAD = {
+    1: "for images, (rows, columns), and these are recordings, (samples)",
+    3: "for images, (rows, columns), and these are volumes, (planes, rows, columns)",
 }
-WITHOUT_CHANNELS = (
-    "the network takes images without an axis of channels, (N, H, W); scans and the command line "
-    "work on (N, C, H, W) so far. Call it with arrays instead: fcn(x)."
-)
+READ = {
+    1: "recordings, (samples), are read from .npy files and zarr arrays; save it as one of these, "
+    "or give a network that takes images.",
+    3: "volumes, (planes, rows, columns), are read from .npy files and zarr arrays; save it as one "
+    "of these, or give a network that takes images.",
+}
 
 
 def linear(*crop: int) -> onnx.ModelProto:
@@ -45,47 +45,83 @@ def linear(*crop: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-@pytest.mark.parametrize("axes", [1, 3])
-def test_what_takes_no_images_is_refused_in_one_line(axes: int, tmp_path: Path) -> None:
-    fcn = fullconv.convert(linear(2, *(8, 7, 6)[:axes]))
-    assert fcn.grid.dimensions == axes
-    image = np.zeros((20, 20, 2), np.uint8)
-    for call in (
-        lambda: fullconv.scan(fcn, image),
-        lambda: fullconv.detect(fcn, image, classes=[1]),
-        lambda: fullconv.detect(fcn, [image, image]),
-    ):
-        with pytest.raises(InputError) as caught:
-            call()
-        assert str(caught.value) == NO_IMAGES[axes]
-    fcn.save(tmp_path / "fcn.onnx")
-    onnx.save(linear(2, *(8, 7, 6)[:axes]), tmp_path / "model.onnx")
-    Image.fromarray(image[..., 0]).save(tmp_path / "image.png")
-    for command in (
-        ("scan", "fcn.onnx", "image.png", "-o", "heat.zarr"),
-        ("scan", "fcn.onnx", "image.png", "-o", "heat.zarr", "--dry-run"),
-        ("detect", "model.onnx", "image.png", "-o", "boxes.json"),
-        ("verify", "fcn.onnx", "image.png"),
-        ("bench", "model.onnx", "image.png"),
-    ):
-        done = run(tmp_path, *command)
-        assert done.exit_code == 2, done.output
-        assert done.stderr.splitlines()[-1] == f"fullconv: error: {NO_IMAGES[axes]}"
-    assert not {"heat.zarr", "boxes.json"} & {path.name for path in tmp_path.iterdir()}
-
-
 def run(folder: Path, command: str, *words: str) -> Any:
     named = [str(folder / word) if "." in word else word for word in words]
     return CliRunner().invoke(commands, [command, *named])
 
 
-def test_images_without_channels_are_refused_in_one_line() -> None:
+@pytest.mark.parametrize("axes", [1, 3])
+def test_pictures_are_no_recordings_or_volumes(axes: int, tmp_path: Path) -> None:
+    onnx.save(linear(2, *(8, 7, 6)[:axes]), tmp_path / "model.onnx")
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "image.png")
+    for command in (
+        ("scan", "model.onnx", "image.png", "-o", "heat.zarr"),
+        ("scan", "model.onnx", "image.png", "-o", "heat.zarr", "--dry-run"),
+        ("detect", "model.onnx", "image.png", "-o", "boxes.json"),
+        ("verify", "model.onnx", "image.png"),
+        ("bench", "model.onnx", "image.png"),
+    ):
+        done = run(tmp_path, *command)
+        assert done.exit_code == 2, done.output
+        line = f"fullconv: error: {tmp_path / 'image.png'}: {READ[axes]}"
+        assert done.stderr.splitlines()[-1] == line
+    assert not {"heat.zarr", "boxes.json"} & {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_formats_of_images_are_refused_before_the_work(axes: int, tmp_path: Path) -> None:
+    onnx.save(linear(2, *(8, 7, 6)[:axes]), tmp_path / "model.onnx")
+    np.save(tmp_path / "a.npy", np.zeros((*(20, 19, 18)[:axes], 2), np.uint8))
+    heat, boxes, drawn = (tmp_path / name for name in ("heat.tif", "boxes.geojson", "o.png"))
+    for command, line in (
+        (
+            ("scan", "model.onnx", "a.npy", "-o", "heat.tif"),
+            f"scan(out={str(heat)!r}): a GeoTIFF is {INSTEAD[axes]}; use .zarr.",
+        ),
+        (
+            ("scan", "model.onnx", "a.npy", "-o", "heat.zarr", "--overlay", "o.png"),
+            f"--overlay {drawn}: pictures are {INSTEAD[axes]}; leave it out.",
+        ),
+        (
+            ("detect", "model.onnx", "a.npy", "-o", "boxes.geojson"),
+            f"detect -o {boxes}: .geojson is {INSTEAD[axes]}; use .csv or .json.",
+        ),
+        (
+            ("detect", "model.onnx", "a.npy", "-o", "boxes.json", "--truth", "t.json"),
+            f"detect --truth {tmp_path / 't.json'}: COCO annotations are {INSTEAD[axes]}; leave "
+            f"the truth out.",
+        ),
+        (
+            ("detect", "model.onnx", "a.npy", "-o", "boxes.json", "--overlay", "o.png"),
+            f"--overlay {drawn}: pictures are {INSTEAD[axes]}; leave it out.",
+        ),
+    ):
+        done = run(tmp_path, *command)
+        assert done.exit_code == 2, done.output
+        assert done.stderr.splitlines()[-1] == f"fullconv: error: {line}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "model.onnx"]
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_only_images_are_resized(axes: int) -> None:
+    fcn = fullconv.convert(linear(2, *(8, 7, 6)[:axes]))
+    for call in (
+        lambda: fullconv.scan(fcn, np.zeros((*(20, 19, 18)[:axes], 2)), scale=0.5),
+        lambda: fullconv.detect(fcn, np.zeros((*(20, 19, 18)[:axes], 2)), scales=(0.5,)),
+    ):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value).startswith("array: only images, (rows, columns), are resized")
+
+
+def test_images_without_channels_are_scanned() -> None:
     fcn = fullconv.convert(linear(8, 7), (8, 7))
     assert fcn.shape.takes == "cells"
-    for call in (fullconv.scan, fullconv.detect):
-        with pytest.raises(InputError) as caught:
-            call(fcn, np.zeros((20, 20), np.uint8))
-        assert str(caught.value) == WITHOUT_CHANNELS
+    pixels = np.random.default_rng(0).integers(0, 9, (20, 20)).astype(np.uint8)
+    heatmap = fullconv.scan(fcn, pixels)
+    assert heatmap.verification is not None
+    assert heatmap.verification.passed
+    assert len(fullconv.detect(fcn, pixels, 1e9, classes=[2])) == 0
 
 
 @pytest.mark.parametrize("where", ["module", "program", "program of one", "onnx"])

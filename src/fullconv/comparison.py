@@ -6,12 +6,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.converted import FullyConvolutional
+from fullconv.geometry import unraveled
 from fullconv.verification import opened
 
 BATCHES = (1, 4, 16, 64)
@@ -81,25 +83,25 @@ def compare(
     classifier
         The classifier, as `convert` takes it.
     image : NDArray
-        Prepared pixels ``(1, C, H, W)``, at least as large as the window.
+        Prepared pixels ``(1, C, *size)``, at least as large as the window.
     rounds : int
         How often each is run; a first round is not counted.
     """
     framework, grid = exact.framework, exact.grid
     of, classifier = opened(exact, classifier)
-    classify = of.classifier(classifier)
+    classify = of.classifier(classifier, exact.shape.takes)
     images = framework.images(exact.model, image)
-    rows, columns = grid.shape(image.shape[2:])
+    counts = grid.shape(image.shape[2:])
 
     def crops(batch: int, count: int) -> float:
         start = time.perf_counter()
         for first in range(0, count, batch):
-            boxes = [grid.box(*divmod(k, columns)) for k in range(first, min(first + batch, count))]
-            held = [images[:, :, y0:y1, x0:x1] for x0, y0, x1, y1 in boxes]
-            classify(framework.join(held, 0))
+            places = [unraveled(k, counts) for k in range(first, min(first + batch, count))]
+            held = [images[(..., *grid.slices(*place))] for place in places]
+            classify(exact.shape.as_crops(framework.join(held, 0)))
         return (time.perf_counter() - start) / count
 
-    total = rows * columns
+    total = prod(counts)
     crops(1, 1)
     trials = {batch: crops(batch, batch) for batch in BATCHES if batch <= total}
     batch = min(trials, key=trials.__getitem__)

@@ -119,6 +119,17 @@ def extent(size: Sequence[int]) -> str:
     return f"{sized(size)} {unit(dimensions, many=True)}{order}"
 
 
+def shortly(numbers: Sequence[float]) -> str:
+    """Return the same as one number where all are alike: 8, or 16x8 for (8, 16)."""
+    told = [f"{number:.5g}" if isinstance(number, float) else str(number) for number in numbers]
+    return told[0] if len(set(told)) == 1 else "x".join(reversed(told))
+
+
+def only_images(dimensions: int) -> str:
+    """Return that something is for images, and what there is in their place."""
+    return f"for images, {names(2)}, and these are {kinds(dimensions)}, {names(dimensions)}"
+
+
 def sized(numbers: Sequence[int]) -> str:
     """Return a size as people write it, the last axis first: 1024x512 for (512, 1024)."""
     return "x".join(str(number) for number in reversed(numbers))

@@ -13,7 +13,8 @@ from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
+from fullconv.wording import shortly, sized, unit
 
 LARGEST = 1024
 """Pixels of a side: of a larger image, the middle is measured."""
@@ -29,7 +30,8 @@ LARGEST = 1024
     type=click.IntRange(min=1),
     default=LARGEST,
     show_default=True,
-    help="Of a larger image, so many pixels square from its middle are measured.",
+    help="Of a larger image, so many pixels square from its middle are measured; of a recording or "
+    "volume about as many samples or voxels.",
 )
 @click.option(
     "--rounds",
@@ -43,8 +45,8 @@ LARGEST = 1024
 def command(
     model: str,
     image: Path,
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
     size: int,
@@ -71,24 +73,25 @@ def command(
                 f"converted from."
             )
         exact, found = opened.fcn, opened.classifier
-        exact.shape.check_scanned()
         near = convert(found, exact.grid.window, exact.grid.step, True, conversion)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
-        with open_source(image, bands=bands) as source:
+        with open_source(image, bands=bands, dimensions=exact.grid.dimensions) as source:
             fitted = fit_channels(source, exact.shape.channels)
-            y, x = (
-                _middle(n, max(size, w))
+            exact.shape.check_size(fitted.size)
+            side = round(size ** (2 / exact.grid.dimensions))
+            spans = [
+                _middle(n, max(side, w))
                 for n, w in zip(fitted.size, exact.grid.window, strict=True)
-            )
-            pixels, _ = prepared_pixels(fitted, preprocessing, y, x)
+            ]
+            pixels, _ = prepared_pixels(fitted, preprocessing, *spans)
         result = compare(exact, near, found, pixels[None], rounds)
-    height, width = y[1] - y[0], x[1] - x[0]
+    measured = [stop - start for start, stop in spans]
     if as_json:
         print_json(
             {
                 "model": model,
                 "image": str(image),
-                "size": [height, width],
+                "size": measured,
                 "framework": exact.framework.name,
                 "window": list(exact.grid.window),
                 "step": list(exact.grid.step),
@@ -98,12 +101,12 @@ def command(
         return
     if approximate:
         note("both forms are measured; --approximate changes nothing here", as_json)
-    (h, w), (sy, sx) = exact.grid.window, exact.grid.step
     often = "one round" if rounds == 1 else f"medians of {rounds} rounds"
     told = f", told from {result.crops_run}" if result.crops_run < result.windows else ""
     click.echo(
-        f"{width}x{height} pixels of {image}: {result.windows} windows of {w}x{h}, step "
-        f"{sx if sx == sy else f'{sx}x{sy}'}; {exact.framework.name}, {often}"
+        f"{sized(measured)} {unit(len(measured), many=True)} of {image}: {result.windows} windows "
+        f"of {sized(exact.grid.window)}, step {shortly(exact.grid.step)}; {exact.framework.name}, "
+        f"{often}"
     )
     names = {way.name: way.name for way in result.ways} | {
         "crops": f"crops, {result.batch} at a time{told}"

@@ -13,7 +13,7 @@ from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Names
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 
 ENDINGS = (".onnx", ".pt2", ".keras")
 
@@ -42,8 +42,8 @@ ENDINGS = (".onnx", ".pt2", ".keras")
 def command(
     ctx: click.Context,
     model: str,
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
     output: Path,

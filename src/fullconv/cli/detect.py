@@ -27,10 +27,10 @@ from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import note, only_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import labels_of, opened_image, prepared, reading
+from fullconv.cli.reading import check_drawn, labels_of, opened_image, prepared, reading
 from fullconv.cli.sizes import Finite, Names, Number, Scales
 from fullconv.cli.unfinished import Unfinished
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.names import as_text
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
     type=Local(),
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image, or "
     "before it where IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the "
-    "coordinates of a georeferenced or translated image). For several images a .csv, a .json, or "
-    "the folder for a .geojson of each. Required, but for --dry-run.",
+    "coordinates of a georeferenced or translated image; not of recordings and volumes). For "
+    "several images a .csv, a .json, or the folder for a .geojson of each. Required, but for "
+    "--dry-run.",
 )
 @click.option(
     "--threshold",
@@ -129,8 +130,8 @@ def command(
     /,
     model: str,
     images: tuple[str, ...],
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
     output: Path | None,
@@ -147,12 +148,14 @@ def command(
 ) -> None:
     """Find what MODEL knows in IMAGE, of any size, and write boxes in pixels of the image.
 
-    IMAGE is a file, a folder, a pattern, or a .txt file that lists images. Interrupted or killed,
+    IMAGE is a file, a folder, a pattern, or a .txt file that lists images. Where MODEL takes
+    recordings or volumes, it is a .npy file or a zarr array, and boxes are intervals T0,T1 or
+    cuboids X0,Y0,Z0,X1,Y1,Z1. Interrupted or killed,
     the same command goes on where it stopped; until then, OUT.part holds the boxes of each image
     that is done. Exit code 4 says that scores which claim to be the crops' own are not.
     """
     from fullconv.detections.classes import check_classes
-    from fullconv.detections.formats import check_holds_ids, write
+    from fullconv.detections.formats import check_holds, check_holds_ids, write
     from fullconv.detections.found import joined
     from fullconv.detections.keeping import check_kept, remove_kept
 
@@ -162,6 +165,7 @@ def command(
             opened = open_model(
                 "detect", model, weights, window, step, approximate, conversion, flags.config
             )
+            check_drawn(opened, overlay)
             preprocessing = prepared("detect", opened, flags, asked["level"], as_json)
         told = asked | {"preprocessing": preprocessing}
         failed = dry.tell_all(opened, found, told, asked["scales"], as_json)
@@ -188,6 +192,11 @@ def command(
             opened = open_model(
                 "detect", model, weights, window, step, approximate, conversion, flags.config
             )
+            check_drawn(opened, overlay)
+            dimensions = opened.fcn.grid.dimensions
+            check_holds(f"detect -o {output}", outs[0], dimensions)
+            if truth is not None:
+                check_holds_ids(f"detect --truth {truth}", output, dimensions)
             asked |= {
                 "preprocessing": prepared("detect", opened, flags, asked["level"], as_json),
                 "classes": labels_of(opened.fcn.classes, classes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,7 +13,9 @@ from fullconv.cli.many import Failed
 from fullconv.cli.models import Opened
 from fullconv.cli.output import print_json
 from fullconv.cli.reading import border, remarks_told
+from fullconv.cli.sizes import along
 from fullconv.errors import FullconvError
+from fullconv.wording import shortly, sized, unit, windows_named
 
 if TYPE_CHECKING:
     from fullconv.scanning.options import Options
@@ -75,7 +78,8 @@ def _lines(opened: Opened, path: Path, asked: Mapping[str, Any], scales: Sequenc
     """Yield the lines of one image, as soon as each is known."""
     from fullconv.scanning.options import Options
 
-    options = Options.of(asked)
+    tile = along(asked["tile"], opened.fcn.grid.dimensions)
+    options = Options.of({**asked, "tile": tile})
     with options.read(opened.fcn, path) as source:
         yield "image", _image(path, source)
         yield "channels", _channels(source, opened.fcn.shape.channels)
@@ -89,19 +93,17 @@ def _lines(opened: Opened, path: Path, asked: Mapping[str, Any], scales: Sequenc
 
 
 def _image(path: Path, source: Source) -> str:
-    height, width = source.size
     level, levels = source.facts.level
-    told = [f"{path}, {width}x{height} pixels of {source.dtype}"]
+    things = unit(len(source.size), many=True)
+    told = [f"{path}, {sized(source.size)} {things} of {source.dtype}"]
     if levels > 1:
         told.append(f"level {level} of {levels}, 0 to {levels - 1}")
     if source.size != source.original_size:
-        (h, w), factor = source.original_size, source.placement.scale
-        times = f"{factor[0]:.5g}" if factor[0] == factor[1] else f"{factor[1]:.5g}x{factor[0]:.5g}"
-        told.append(f"{times} times coarser than {w}x{h}")
+        times = shortly(source.placement.scale)
+        told.append(f"{times} times coarser than {sized(source.original_size)}")
     um = source.um_per_pixel
     if um is not None:
-        size = f"{um[0]:.5g}" if um[0] == um[1] else f"{um[1]:.5g}x{um[0]:.5g}"
-        told.append(f"{size} um per pixel")
+        told.append(f"{shortly(um)} um per {unit(len(um))}")
     return ", ".join(told)
 
 
@@ -124,17 +126,16 @@ def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) ->
         image = resized(fitted, [max(1, round(n * scale)) for n in fitted.size])
     job = Job(opened.engine, image, options, None, None, None)
     plan, lanes, runtime = job.planned()
-    (h, w), (sy, sx) = fcn.grid.window, fcn.grid.step
-    rows, columns = plan.counts
+    grid, counts = fcn.grid, plan.counts
     count = job.region.count()
     at = "" if scale == 1 else f" at scale {scale:g}"
-    step = sx if sx == sy else f"{sx}x{sy}"
-    left = "" if count == rows * columns else f", of which {count} are to be scored"
-    yield "windows", f"{columns}x{rows} of {w}x{h}, step {step}{at}{left}"
-    whole = {"rows": [0, rows], "columns": [0, columns]}
+    left = "" if count == prod(counts) else f", of which {count} are to be scored"
+    step = shortly(grid.step)
+    yield "windows", f"{sized(counts)} of {sized(grid.window)}, step {step}{at}{left}"
+    whole = {name: [0, n] for name, n in zip(windows_named(len(counts)), counts, strict=True)}
     record: dict[str, Any] = {
-        "window": fcn.grid.window,
-        "step": fcn.grid.step,
+        "window": grid.window,
+        "step": grid.step,
         "classes": [],
         "image_size": image.size,
         "cover": options.cover,
@@ -147,9 +148,8 @@ def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) ->
     job.look()
     if job.seen is not None:
         yield "pixels", str(job.seen)
-    high, wide = plan.shape
     tiles = "1 tile" if len(plan) == 1 else f"{len(plan)} tiles"
-    size = f"{wide}x{high} windows"
+    size = f"{sized(plan.shape)} windows"
     if options.tile is None:
         size = f"at most {size} (a measurement chooses)"
     yield "tiles", f"{tiles} of {size}, {lanes} at a time, in {runtime}"
@@ -158,5 +158,5 @@ def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) ->
     yield (
         "cost",
         f"{thousands(each * count)} multiply-accumulates ({thousands(cost.crops * count)} from "
-        f"crops), {plan.pixels / 1e6:.3g} megapixels read",
+        f"crops), {plan.pixels / 1e6:.3g} mega{unit(grid.dimensions, many=True)} read",
     )

@@ -10,7 +10,7 @@ import fullconv
 from fullconv.cli import options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import only_json, print_json
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 
 
 @click.command("explain", epilog=options.MODEL_HELP)
@@ -19,8 +19,8 @@ from fullconv.geometry import Pair
 @options.as_json
 def command(
     model: str,
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
     allow_random: bool,

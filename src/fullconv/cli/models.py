@@ -19,7 +19,7 @@ from fullconv.converted import FullyConvolutional, from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes
 from fullconv.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def open_model(
     command: str,
     named: str,
     weights: Path | None,
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     conversion: Conversion,
     config: WsinferConfig | None = None,
@@ -124,7 +124,7 @@ def open_model(
 def convert(
     model: Any,
     window: Sizes | None,
-    step: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     conversion: Conversion,
     **others: Any,

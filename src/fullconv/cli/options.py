@@ -87,14 +87,15 @@ def model(command: Decorated) -> Decorated:
             "--step",
             type=Step(),
             metavar="N|WIDTHxHEIGHT",
-            help="Pixels between neighbouring windows. Default: the network's own stride.",
+            help="Pixels between neighbouring windows, one number for all axes. Default: the "
+            "network's own stride.",
         ),
         click.option(
             "--window",
             type=Window(),
             metavar="WIDTHxHEIGHT",
-            help="Size of the crops it was trained on, as in 64x128. May be left out where the "
-            "model fixes it.",
+            help="Size of the crops it was trained on, as in 64x128; of recordings LENGTH, as in "
+            "3000, of volumes WIDTHxHEIGHTxDEPTH. May be left out where the model fixes it.",
         ),
         click.argument("model", metavar="MODEL", type=Named()),
     ):

@@ -16,10 +16,11 @@ from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note
 from fullconv.cli.paths import Local
-from fullconv.cli.sizes import Box, Finite, Memory, Tile
+from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
 from fullconv.errors import HeatmapWarning, ImageWarning, InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 from fullconv.windows import COVERS
+from fullconv.wording import axis_names, letters, only_images, unit
 
 if TYPE_CHECKING:
     from fullconv.judging import Verification
@@ -93,7 +94,8 @@ def reading(command: Decorated) -> Decorated:
             "--roi",
             type=Box(),
             metavar="X0,Y0,X1,Y1",
-            help="Only windows that lie wholly inside, in pixels of IMAGE.",
+            help="Only windows that lie wholly inside, in pixels of IMAGE; of a recording T0,T1, "
+            "of a volume X0,Y0,Z0,X1,Y1,Z1.",
         ),
         options.bands,
         click.option(
@@ -137,6 +139,21 @@ def prepared(
     return found
 
 
+def check_drawn(opened: Opened, overlay: Path | None) -> None:
+    """Refuse to draw what is no image.
+
+    Raises
+    ------
+    InputError
+        If the network takes recordings or volumes.
+    """
+    dimensions = opened.fcn.grid.dimensions
+    if overlay is not None and dimensions != 2:
+        raise InputError(
+            f"--overlay {overlay}: pictures are {only_images(dimensions)}; leave it out."
+        )
+
+
 @contextlib.contextmanager
 def remarks_told(as_json: bool) -> Iterator[None]:
     """Print what is odd and does not stop the work as notes, each once."""
@@ -173,6 +190,7 @@ def opened_image(
 
     chosen = {name: asked[name] for name in OPENING if name in asked}
     others = {name: value for name, value in asked.items() if name not in chosen}
+    others["tile"] = along(asked["tile"], opened.fcn.grid.dimensions)
     with (
         remarks_told(as_json),
         Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source,
@@ -182,25 +200,37 @@ def opened_image(
 
 def border(heatmap: Heatmap) -> list[str]:
     """Return lines that say which pixels no window holds, and which windows are no step apart."""
-    rows, columns = heatmap.windows.axes
-    named = ((columns, "column", "x"), (rows, "row", "y"))
+    from fullconv.scanning.region import spans_of
+
+    axes = heatmap.windows.axes[::-1]  # as sizes are written: x first
+    dimensions = len(axes)
+    named = list(zip(axes, axis_names(dimensions)[::-1], letters(dimensions)[::-1], strict=True))
     left = [
-        f"{axis.uncovered} of {axis.extent} {name}s" for axis, name, _ in named if axis.uncovered
+        f"{axis.uncovered} of {axis.extent} {name}" for axis, name, _ in named if axis.uncovered
     ]
     lines = []
-    region = heatmap.metadata["region"]
-    is_whole = [region["rows"], region["columns"]] == [[0, n] for n in heatmap.windows.shape]
+    is_whole = spans_of(heatmap.metadata["region"], dimensions) == tuple(
+        (0, count) for count in heatmap.windows.shape
+    )
     if left and is_whole:  # of a rectangle, the user has left out more
-        can_be = any(axis.rest and not axis.has_flush for axis in (rows, columns))
+        can_be = any(axis.rest and not axis.has_flush for axis in axes)
         more = "; --cover all adds windows flush with the border" if can_be else ""
-        lines.append(f"border   {' and '.join(left)} of pixels are in no window{more}")
+        of = "" if dimensions == 1 else f" of {unit(dimensions, many=True)}"
+        *most, last = left
+        told = f"{', '.join(most)} and {last}" if most else last
+        lines.append(f"border   {told}{of} are in no window{more}")
     lines.extend(
-        f"border   the last {name} of windows is flush with the border, at {side} "
+        f"border   the last {_one(name, dimensions)} is flush with the border, at {side} "
         f"{axis.position(axis.regular)} and not {axis.regular * axis.step}"
         for axis, name, side in named
         if axis.has_flush
     )
     return lines
+
+
+def _one(name: str, dimensions: int) -> str:
+    """Return what lies at one place of an axis: a column of windows."""
+    return "window" if dimensions == 1 else f"{name.removesuffix('s')} of windows"
 
 
 def comparison(proof: Verification, at: str = "") -> list[str]:

@@ -16,12 +16,20 @@ from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.progress import shown
-from fullconv.cli.reading import border, comparison, opened_image, prepared, reading
+from fullconv.cli.reading import (
+    border,
+    check_drawn,
+    comparison,
+    opened_image,
+    prepared,
+    reading,
+)
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 from fullconv.names import as_text
 from fullconv.system.disk import file_of
+from fullconv.wording import shortly, sized, unit
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
@@ -100,8 +108,8 @@ def command(
     /,
     model: str,
     images: tuple[str, ...],
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
     output: Path | None,
@@ -117,7 +125,8 @@ def command(
     """Score every window of IMAGE, of any size, and store the heatmap.
 
     IMAGE is a file, a folder, a pattern, or a .txt file that lists images; photos, TIFFs and
-    OME-TIFFs, zarr, whole slides, rasters. Memory stays bounded. Interrupted or killed, the same
+    OME-TIFFs, zarr, .npy, whole slides, rasters. Where MODEL takes recordings or volumes, it is a
+    .npy file or a zarr array. Memory stays bounded. Interrupted or killed, the same
     command goes on where it stopped. At the end some windows are compared with crops; exit code 4
     says that scores which claim to be the crops' own are not, or that a finished output has lost
     some.
@@ -131,6 +140,7 @@ def command(
         opened = open_model(
             "scan", model, weights, window, step, approximate, conversion, flags.config
         )
+        check_drawn(opened, overlay)
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}
     if dry_run:
@@ -184,11 +194,10 @@ def _one(
     if picture is not None:
         _draw(heatmap, image, picture, as_json)
     proof = heatmap.verification
-    classes, rows, columns = heatmap.shape
     return {
         "image": as_text(str(image)),
         "heatmap": str(out),
-        "shape": [classes, rows, columns],
+        "shape": list(heatmap.shape),
         "window": list(heatmap.grid.window),
         "step": list(heatmap.grid.step),
         "exact": heatmap.metadata["exact"],
@@ -208,16 +217,16 @@ def _ending(out: Path, existed: bool, is_new: bool) -> str:
 
 
 def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
-    metadata, (classes, rows, columns) = heatmap.metadata, heatmap.shape
-    height, width = metadata["image_size"]
-    (h, w), (sy, sx) = heatmap.grid.window, heatmap.grid.step
+    metadata, grid, (classes, *counts) = heatmap.metadata, heatmap.grid, heatmap.shape
+    things = unit(grid.dimensions, many=True)
     chosen, tile = metadata["chosen"], metadata["chosen"]["tile"]
     scores = "1 score" if classes == 1 else f"{classes} scores"
     lines = [
-        f"image    {as_text(str(image))}, {width}x{height} pixels: {columns}x{rows} windows of "
-        f"{w}x{h}, step {sx if sx == sy else f'{sx}x{sy}'}, {scores} each",
+        f"image    {as_text(str(image))}, {sized(metadata['image_size'])} {things}: "
+        f"{sized(counts)} windows of {sized(grid.window)}, step {shortly(grid.step)}, {scores} "
+        f"each",
         f"run      {chosen['runtime']} on {chosen['device']}, {metadata['precision']}, in tiles of "
-        f"{tile[1]}x{tile[0]} windows",
+        f"{sized(tile)} windows",
     ]
     lines.extend(border(heatmap))
     if heatmap.georeference is not None:

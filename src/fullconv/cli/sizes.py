@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import click
 
 from fullconv.choices import LARGEST_SCALE
-from fullconv.geometry import Pair
+from fullconv.geometry import NUMBERS, Sizes
 
 DIGITS = r"[0-9]{1,18}"
 """A whole number; of more digits none is meant, and Python would not read thousands of them."""
@@ -17,27 +18,36 @@ DIGITS = r"[0-9]{1,18}"
 NOT_FINITE = "{} is not a finite number"
 
 
-class Window(click.ParamType[Pair]):
-    """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width)."""
+class Window(click.ParamType[Sizes]):
+    """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width).
+
+    A recording has a ``LENGTH``, a volume ``WIDTHxHEIGHTxDEPTH``: the last axis of arrays stands
+    first.
+    """
 
     name = "WIDTHxHEIGHT"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
+    def __init__(self, dimensions: Collection[int] = NUMBERS) -> None:
+        self.dimensions = dimensions
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Sizes:
         """Read the text."""
         if isinstance(value, tuple):
-            return value[0], value[1]
-        pair = _pair(value)
-        if pair is None:
+            return value
+        sizes = _sizes(value)
+        if sizes is None or len(sizes) not in self.dimensions:
             self.fail(
                 f"expected WIDTHxHEIGHT in whole pixels of at least 1, as in 64x128; got {value!r}",
                 param,
                 ctx,
             )
-        return pair
+        return sizes
 
 
-class Step(click.ParamType[Pair]):
-    """One number for both directions, or ``WIDTHxHEIGHT``; the value is (rows, columns)."""
+class Step(click.ParamType[int | Sizes]):
+    """One number for all directions, or as `Window`; the value is (rows, columns)."""
 
     name = "N|WIDTHxHEIGHT"
     expected = (
@@ -46,14 +56,16 @@ class Step(click.ParamType[Pair]):
         "of the network's own stride are the cheapest"
     )
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Sizes:
         """Read the text."""
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        pair = _pair(f"{value}x{value}" if re.fullmatch(DIGITS, value) else value)
-        if pair is None:
+        if isinstance(value, int | tuple):
+            return value
+        sizes = _sizes(value)
+        if sizes is None:
             self.fail(self.expected.format(value), param, ctx)
-        return pair
+        return sizes[0] if len(sizes) == 1 else sizes
 
 
 class Tile(Step):
@@ -63,6 +75,11 @@ class Tile(Step):
         "expected windows, at least 1: one number for both directions as in 32, or WIDTHxHEIGHT "
         "as in 64x32; got {!r}"
     )
+
+
+def along(sizes: int | Sizes | None, dimensions: int) -> Sizes | None:
+    """Return what `Step` has read along every axis: one number is that of all."""
+    return (sizes,) * dimensions if isinstance(sizes, int) else sizes
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -158,29 +175,32 @@ class Bands(click.ParamType[tuple[int, ...]]):
         return tuple(int(part) for part in value.split(","))
 
 
-class Box(click.ParamType[tuple[float, float, float, float]]):
-    """``X0,Y0,X1,Y1`` in pixels."""
+class Box(click.ParamType[tuple[float, ...]]):
+    """``X0,Y0,X1,Y1`` in pixels; of a recording ``T0,T1``, of a volume ``X0,Y0,Z0,X1,Y1,Z1``."""
 
     name = "X0,Y0,X1,Y1"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float, float, float]:
+    ) -> tuple[float, ...]:
         """Read the text."""
         if isinstance(value, tuple):
             return value
         try:
-            x0, y0, x1, y1 = (float(part) for part in value.split(","))
+            numbers = tuple(float(part) for part in value.split(","))
         except ValueError:
-            x0 = y0 = x1 = y1 = math.nan
-        if not (x0 < x1 and y0 < y1 and all(map(math.isfinite, (x0, y0, x1, y1)))):
+            numbers = ()
+        begin, end = numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+        is_box = len(begin) == len(end) and len(begin) in NUMBERS
+        is_box = is_box and all(map(math.isfinite, numbers))
+        if not is_box or any(first >= last for first, last in zip(begin, end, strict=True)):
             self.fail(
                 f"expected X0,Y0,X1,Y1 in pixels, as in 0,0,2048,1024, with X0 left of X1 and Y0 "
                 f"above Y1; got {value!r}",
                 param,
                 ctx,
             )
-        return x0, y0, x1, y1
+        return numbers
 
 
 class Memory(click.ParamType[int]):
@@ -222,10 +242,8 @@ class Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
-def _pair(text: str) -> Pair | None:
-    """Read ``WIDTHxHEIGHT`` as (height, width); None where it is nothing of the kind."""
-    match = re.fullmatch(rf"({DIGITS})[xX]({DIGITS})", text.strip(), re.ASCII)
-    if match is None:
-        return None
-    width, height = int(match[1]), int(match[2])
-    return (height, width) if width and height else None
+def _sizes(text: str) -> Sizes | None:
+    """Read numbers with an x between them, the last axis first; None where they are none."""
+    found = re.fullmatch(rf"{DIGITS}([xX]{DIGITS}){{0,2}}", text.strip(), re.ASCII)
+    sizes = tuple(int(number) for number in reversed(text.lower().split("x"))) if found else ()
+    return sizes if sizes and all(sizes) else None

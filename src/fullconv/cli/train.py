@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--window",
-    type=Window(),
+    type=Window([2]),
     metavar="WIDTHxHEIGHT",
     help="Size of the window, as in 64x128. Default: that of the crops. Crops of another size are "
     "resized to cover it, and cut at the centre.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,13 @@ from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import Pair, of_image
+from fullconv.geometry import Sizes
 from fullconv.judging import ANOTHER_IMAGE
 from fullconv.names import from_text
 from fullconv.placement import Space
 from fullconv.preprocessing import UNCHANGED
 from fullconv.verification import verify_prepared
+from fullconv.wording import sized, unit
 
 if TYPE_CHECKING:
     from fullconv.scanning.damage import Damage
@@ -61,8 +63,8 @@ def command(
     ctx: click.Context,
     model: str,
     image: Path | None,
-    window: Pair | None,
-    step: Pair | None,
+    window: Sizes | None,
+    step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
     windows: int,
@@ -115,7 +117,7 @@ def command(
     if against is None:
         note(
             f"checked against itself, run on crops of its native size "
-            f"({fcn.grid.window[1]}x{fcn.grid.window[0]}); --original MODEL checks it against the "
+            f"({sized(fcn.grid.window)}); --original MODEL checks it against the "
             f"classifier that it was converted from",
             as_json,
         )
@@ -128,20 +130,20 @@ def command(
 
 
 def _prepared(fcn: FullyConvolutional, path: Path, bands: tuple[int, ...] | None) -> Any:
-    """Return an image as the model takes it, ``(1, C, H, W)``."""
+    """Return an image as the network takes it, ``(1, C, *size)``."""
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import fit_channels, open_source
 
-    of_image(fcn.grid.window)
-    with open_source(path, bands=bands) as source:
-        height, width = source.size
-        if height * width > LARGEST:
+    with open_source(path, bands=bands, dimensions=fcn.grid.dimensions) as source:
+        size = source.size
+        if prod(size) > LARGEST:
+            things = unit(len(size), many=True)
             raise ImageError(
-                f"{path} has {width}x{height} pixels, too many to take at once; 'fullconv scan' "
+                f"{path} has {sized(size)} {things}, too many to take at once; 'fullconv scan' "
                 f"takes it in tiles, and compares them with crops at its end."
             )
         image = fit_channels(source, fcn.shape.channels)
-        pixels, _ = prepared_pixels(image, fcn.preprocessing, (0, height), (0, width))
+        pixels, _ = prepared_pixels(image, fcn.preprocessing, *((0, n) for n in size))
     return fcn.framework.images(fcn.model, pixels[None])
 
 

@@ -143,12 +143,12 @@ def _boxes(image: NDArray[np.uint8], dresses: Sequence[Box], detections: Detecti
     return draw_boxes(picture, d.boxes, d.labels, d.scores, d.classes)
 
 
-def _whole(box: tuple[float, float, float, float]) -> Box:
+def _whole(box: Sequence[float]) -> Box:
     x0, y0, x1, y1 = (round(edge) for edge in box)
     return x0, y0, x1, y1
 
 
-def _holds_center(dress: Box, window: tuple[float, float, float, float]) -> bool:
+def _holds_center(dress: Box, window: Sequence[float]) -> bool:
     x, y = (window[0] + window[2]) / 2, (window[1] + window[3]) / 2
     return dress[0] <= x < dress[2] and dress[1] <= y < dress[3]
 

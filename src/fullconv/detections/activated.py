@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.detections.peaks import Peaks
-from fullconv.geometry import Pair
+from fullconv.geometry import Pair, Sizes
 from fullconv.placement import Placement
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.windows import Windows
@@ -25,7 +26,7 @@ class Activated:
         self.heatmap = heatmap
         self.activation = activation
         self.shape = heatmap.shape
-        self.chunks: tuple[int, int, int] = tuple(heatmap.array.chunks)
+        self.chunks: Sizes = tuple(heatmap.array.chunks)
         self.low, self.high = np.inf, -np.inf
 
     @property
@@ -53,18 +54,24 @@ class Activated:
             self.high = float(np.fmax(self.high, np.fmax.reduce(found, axis=None)))
         return found
 
-    def _softmax(self, labels: slice, rows: slice, columns: slice) -> NDArray[np.float64]:
+    def _softmax(self, labels: slice, *windows: slice) -> NDArray[np.float64]:
         """Return chances, for which all classes are read: chunk by chunk, to hold few of them."""
-        (count, height, width), (_, high, wide) = self.shape, self.chunks
-        (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
-        chances = np.empty((len(range(count)[labels]), bottom - top, right - left))
-        for y0, y1 in _pieces(top, bottom, high):
-            for x0, x1 in _pieces(left, right, wide):
-                scores = self.heatmap[:, y0:y1, x0:x1].astype(np.float64)
-                with np.errstate(invalid="ignore"):  # an infinite score gives no chances
-                    scores = np.exp(scores - scores.max(axis=0))
-                here = (slice(None), slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-                chances[here] = scores[labels] / scores.sum(axis=0)
+        _, *counts = self.shape
+        spans = [part.indices(count)[:2] for part, count in zip(windows, counts, strict=True)]
+        chances = np.empty(
+            (len(range(self.shape[0])[labels]), *(stop - start for start, stop in spans))
+        )
+        along = (_pieces(*span, chunk) for span, chunk in zip(spans, self.chunks[1:], strict=True))
+        for place in product(*along):
+            here = (slice(None), *(slice(*span) for span in place))
+            scores = self.heatmap[here].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # an infinite score gives no chances
+                scores = np.exp(scores - scores.max(axis=0))
+            within = (
+                slice(first - start, last - start)
+                for (first, last), (start, _) in zip(place, spans, strict=True)
+            )
+            chances[(slice(None), *within)] = scores[labels] / scores.sum(axis=0)
         return chances
 
 
@@ -88,13 +95,12 @@ def all_scores(
     for array, peaks_ in zip(arrays, candidates, strict=True):
         (mine,) = np.nonzero((kept >= first) & (kept < first + len(peaks_)))
         own = kept[mine] - first
-        rows, columns = peaks_.rows[own], peaks_.columns[own]
-        _, high, wide = array.chunks
-        chunks = np.stack([rows // high, columns // wide])
-        for band, across in np.unique(chunks, axis=1).T.tolist():
-            (here,) = np.nonzero((chunks[0] == band) & (chunks[1] == across))
-            top, left = band * high, across * wide
-            block = array[:, top : top + high, left : left + wide]
-            found[mine[here]] = block[:, rows[here] - top, columns[here] - left].T
+        places, sides = peaks_.places[:, own], np.array(array.chunks[1:])[:, None]
+        chunks = places // sides
+        for chunk in np.unique(chunks, axis=1).T:
+            (here,) = np.nonzero((chunks == chunk[:, None]).all(axis=0))
+            begin = chunk[:, None] * sides
+            block = array[(slice(None), *map(slice, begin[:, 0], (begin + sides)[:, 0]))]
+            found[mine[here]] = block[(slice(None), *(places[:, here] - begin))].T
         first += len(peaks_)
     return found

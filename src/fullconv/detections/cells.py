@@ -9,7 +9,7 @@ shared area could not exceed ``iou`` times the larger box.
 So boxes are grouped into levels of about one size, and within a level sorted by the cell that
 their centre lies in, with cells as wide as centres may lie apart: neighbours are in three by three
 cells. Cells are numbered row by row, so neighbouring cells of one row are one run of the sorted
-boxes.
+boxes. Intervals and cuboids are sorted in the same way, into cells along one axis and three.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.detections.overlap import Boxes
+from fullconv.detections.overlap import Boxes, ends
 
 Indices = NDArray[np.int64]
 Sides = NDArray[np.float64]
 
-MOST_CELLS = 1 << 28
-"""Cells from 0 to the farthest box: so many can be numbered in 64 bits."""
+BITS = 56
+"""Cells from 0 to the farthest box are numbered by so many bits along all axes, and twice as many
+cells on either side of 0 along each are still numbered in 64."""
 
 MARGIN = 1e-3
 """Share of a cell that is looked at beyond what Note [Cells] asks for: far more than rounding."""
@@ -44,7 +45,7 @@ class Runs(NamedTuple):
 
 @dataclass(frozen=True)
 class _Level:
-    """The boxes of about one size; all pairs of numbers are (x, y)."""
+    """The boxes of about one size; all pairs of numbers are (x, y), or along as many axes."""
 
     cell: Sides
     shortest: Sides
@@ -60,11 +61,12 @@ class Cells:
 
     def __init__(self, boxes: Boxes, iou: float) -> None:
         self.iou = iou
-        sides = boxes[:, 2:] - boxes[:, :2]
+        sides = _sides(boxes)
         octave = np.frexp(sides.max(axis=1))[1]
         farthest = float(np.abs(boxes).max()) if len(boxes) else 0.0
+        most = 1 << (BITS // sides.shape[1])
         self.levels = [
-            self._level(boxes, sides, np.flatnonzero(octave == each), farthest / MOST_CELLS)
+            self._level(boxes, sides, np.flatnonzero(octave == each), farthest / most)
             for each in np.unique(octave)
         ]
 
@@ -73,14 +75,14 @@ class Cells:
         cell = np.maximum(max(1 - self.iou, MARGIN) * longest, least)
         place = _place(_centres(boxes[members]), cell)
         first, last = place.min(axis=0), place.max(axis=0)
-        keys = (place[:, 1] - first[1]) * (last[0] - first[0] + 1) + place[:, 0] - first[0]
+        keys = _numbered(place, first, last)
         order = np.argsort(keys, kind="stable")
         shortest = sides[members].min(axis=0)
         return _Level(cell, shortest, longest, first, last, keys[order], members[order])
 
     def near(self, boxes: Boxes) -> Iterator[Runs]:
         """Yield all that may overlap some boxes by more than ``iou``, and some that do not."""
-        sides = boxes[:, 2:] - boxes[:, :2]
+        sides = _sides(boxes)
         least = (1 - MARGIN) * self.iou
         for level in self.levels:
             alike = (least * sides <= level.longest) & (least * level.shortest <= sides)
@@ -95,15 +97,22 @@ class Cells:
         low = np.maximum(_place(centres - reach, level.cell), level.first)
         high = np.minimum(_place(centres + reach, level.cell), level.last)
         # In the order of the cells, searches that follow each other find warm memory.
-        order = np.lexsort((low[:, 0], low[:, 1]))
+        order = np.lexsort(low.T)
         low, high = low[order], high[order]
         inside = (high >= low).all(axis=1)
-        rows = np.where(inside, high[:, 1] - low[:, 1] + 1, 0)
+        # A row of cells along x for each of their places along the other axes.
+        across = high[:, 1:] - low[:, 1:] + 1
+        rows = np.where(inside, across.prod(axis=1), 0)
         which = np.repeat(np.arange(len(rows)), rows)
-        row = np.arange(len(which)) - np.repeat(np.cumsum(rows) - rows, rows) + low[which, 1]
-        begin = (row - level.first[1]) * (level.last[0] - level.first[0] + 1) - level.first[0]
-        start = np.searchsorted(level.keys, begin + low[which, 0], "left")
-        stop = np.searchsorted(level.keys, begin + high[which, 0], "right")
+        number = np.arange(len(which)) - np.repeat(np.cumsum(rows) - rows, rows)
+        begin = low[which]
+        for axis in range(1, begin.shape[1]):
+            number, place = np.divmod(number, across[which, axis - 1])
+            begin[:, axis] += place
+        keys = _numbered(begin, level.first, level.last)
+        start = np.searchsorted(level.keys, keys, "left")
+        wide = high[which, 0] - low[which, 0]
+        stop = np.searchsorted(level.keys, keys + wide, "right")
         return Runs(asked[order[which]], start, stop - start, level.members)
 
 
@@ -121,8 +130,22 @@ def pairs(runs: Runs, most: int) -> Iterator[tuple[Indices, Indices]]:
         begin = end
 
 
+def _numbered(place: Indices, first: Indices, last: Indices) -> Indices:
+    """Return the numbers of cells, row by row, of those from the first to the last."""
+    keys: Indices = np.zeros(len(place), np.int64)
+    for axis in reversed(range(len(first))):
+        keys = keys * (last[axis] - first[axis] + 1) + place[:, axis] - first[axis]
+    return keys
+
+
+def _sides(boxes: Boxes) -> Sides:
+    begin, end = ends(boxes)
+    return end - begin
+
+
 def _centres(boxes: Boxes) -> NDArray[np.float64]:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+    begin, end = ends(boxes)
+    return (begin + end) / 2
 
 
 def _place(points: NDArray[np.float64], cell: Sides) -> Indices:

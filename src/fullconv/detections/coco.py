@@ -5,7 +5,8 @@ of the annotations with which the results are to be compared, where these are gi
 classes are counted from 1, in the order of the detections. Every result also holds the names that
 are meant (``file_name``, ``category_name``) and the number of the class in the model (``label``),
 and where rounding would move the second corner of a box, both corners (``corners``). Other programs
-pass over these; by them results read back as they were.
+pass over these; by them results read back as they were. COCO knows no intervals and cuboids: of
+these all places stand under ``box``, as in ``[t0, t1]``, and there is no ``bbox``.
 """
 
 from __future__ import annotations
@@ -31,16 +32,11 @@ def lines(found: Detections, ids: Ids) -> Iterator[str]:
     """Yield the lines of the file, one for each box."""
     yield "["
     for number, one in enumerate(found):
-        x0, y0, x1, y1 = one.box
-        width, height = x1 - x0, y1 - y0
         result: dict[str, Any] = {
             "image_id": ids.image(one.image),
             "category_id": ids.category(one.label, one.name),
-            "bbox": [x0, y0, width, height],
-            "score": one.score,
+            **_corners(one.box, one.score),
         }
-        if (x0 + width, y0 + height) != (x1, y1):
-            result["corners"] = list(one.box)
         if not isinstance(one.image, Numbered):
             result["file_name"] = as_text(one.image)
         if not isinstance(one.name, Numbered):
@@ -49,11 +45,23 @@ def lines(found: Detections, ids: Ids) -> Iterator[str]:
     yield "\n]\n"
 
 
+def _corners(box: tuple[float, ...], score: float) -> dict[str, Any]:
+    """Return what results say of the place of a box, and its score."""
+    if len(box) != 4:
+        return {"box": list(box), "score": score}
+    x0, y0, x1, y1 = box
+    width, height = x1 - x0, y1 - y0
+    told: dict[str, Any] = {"bbox": [x0, y0, width, height], "score": score}
+    if (x0 + width, y0 + height) != (x1, y1):
+        told["corners"] = list(box)
+    return told
+
+
 @dataclass(frozen=True)
 class _Result:
     """One result; its class has a number where the file is one of ours."""
 
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     score: float
     image: str
     category: str
@@ -74,8 +82,10 @@ class _Result:
         )
 
 
-def _box(held: Mapping[str, Any]) -> tuple[float, float, float, float]:
+def _box(held: Mapping[str, Any]) -> tuple[float, ...]:
     """Return a box; of another program's corners nothing is known, if they are others."""
+    if "bbox" not in held and len(held["box"]) in (2, 6):
+        return tuple(map(float, held["box"]))
     x, y, width, height = (float(value) for value in held["bbox"])
     box = (x, y, x + width, y + height)
     if "corners" in held:
@@ -120,8 +130,13 @@ def parse(text: str) -> Detections:
             ) from None
     places = {name: place for place, name in enumerate(dict.fromkeys(r.image for r in results))}
     classes, labels = _classes(results)
+    sides = {len(one.box) for one in results} or {4}
+    if len(sides) > 1:
+        raise InputError(
+            "some boxes are of images, and others of recordings or volumes; part them."
+        )
     return Detections(
-        np.array([one.box for one in results], dtype=np.float64).reshape(-1, 4),
+        np.array([one.box for one in results], dtype=np.float64).reshape(-1, *sides),
         np.array([one.score for one in results], dtype=np.float64),
         np.array(labels, dtype=np.int64),
         np.array([places[one.image] for one in results], dtype=np.int64),

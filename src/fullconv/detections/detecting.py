@@ -32,6 +32,7 @@ from fullconv.scanning.options import Options, ScanOptions, check_keywords
 from fullconv.scanning.scanner import scan
 from fullconv.sources import Source
 from fullconv.sources.finding import without_ending
+from fullconv.wording import sized, unit
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
@@ -90,7 +91,7 @@ def detect(
     Returns
     -------
     Detections
-        Boxes in pixels of the original images.
+        Boxes in pixels of the original images: intervals of recordings, cuboids of volumes.
 
     Raises
     ------
@@ -260,10 +261,10 @@ def _scanned(
             made = scan(engine.fcn, source, out, scale=scale, engine=engine, **asked)
         heatmaps.append(made)
     if not heatmaps:
-        (height, width), (h, w) = source.size, engine.fcn.grid.window
+        things = unit(len(source.size), many=True)
         raise ImageError(
-            f"{source.name} is {width}x{height} pixels, smaller than one window of {w}x{h} at "
-            f"every scale; enlarge it, or add a larger scale."
+            f"{source.name} is {sized(source.size)} {things}, smaller than one window of "
+            f"{sized(engine.fcn.grid.window)} at every scale; enlarge it, or add a larger scale."
         )
     return heatmaps
 

@@ -15,6 +15,7 @@ from fullconv.detections.ids import Ids
 from fullconv.detections.text import read_text
 from fullconv.errors import InputError
 from fullconv.files import whole
+from fullconv.wording import only_images
 
 KNOWN = "use .csv (WSInfer's columns), .json (COCO results) or .geojson (QuPath, GIS)"
 
@@ -25,6 +26,12 @@ def check_ending(path: Path) -> None:
         raise InputError(
             f"{path}: the format of detections is told by the ending, and {_ending(path)}; {KNOWN}."
         )
+
+
+def check_holds(call: str, path: Path, dimensions: int) -> None:
+    """Refuse a format that has no place for boxes along so many axes."""
+    if dimensions != 2 and path.suffix.lower() == ".geojson":
+        raise InputError(f"{call}: .geojson is {only_images(dimensions)}; use .csv or .json.")
 
 
 def check_place(path: Path, georeference: Georeferenced | None) -> None:
@@ -46,6 +53,7 @@ def write(
 ) -> None:
     """Write detections in the format that the ending tells; see `Detections.save`."""
     check_ending(path)
+    check_holds(str(path), path, found.dimensions)
     ending = path.suffix.lower()
     if ending == ".geojson":
         lines = geojson.lines(found, georeference)
@@ -66,14 +74,18 @@ def truth_ids(found: Detections, path: Path, truth: Path) -> Ids:
         If ``path`` is none of COCO results, or the annotations do not know an image or class.
     """
     call = f"save({str(path)!r}, truth={str(truth)!r})"
-    check_holds_ids(call, path)
+    check_holds_ids(call, path, found.dimensions)
     images = [found.names[number] for number in np.unique(found.images)]
     classes = [found.classes[label] for label in np.unique(found.labels)]
     return Ids.of_truth(call, truth, images, classes)
 
 
-def check_holds_ids(call: str, path: Path) -> None:
-    """Refuse a format that has no place for the ids of annotations."""
+def check_holds_ids(call: str, path: Path, dimensions: int = 2) -> None:
+    """Refuse a format, or boxes, that have no place for the ids of annotations."""
+    if dimensions != 2:
+        raise InputError(
+            f"{call}: COCO annotations are {only_images(dimensions)}; leave the truth out."
+        )
     if path.suffix.lower() != ".json":
         raise InputError(
             f"{call}: only .json (COCO results) holds the ids of the truth; use that ending, or "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.files import check_local
-from fullconv.geometry import Pair
+from fullconv.geometry import Sizes
 
 OWN: Final = "own"
 """Where each image lies by its own file."""
@@ -37,8 +37,9 @@ class Detection:
 
     Attributes
     ----------
-    box : (float, float, float, float)
-        x0, y0, x1, y1 in pixels of the original image, half-open.
+    box : tuple of float
+        x0, y0, x1, y1 in pixels of the original image, half-open; of a recording t0, t1, of a
+        volume x0, y0, z0, x1, y1, z1.
     score : float
         How sure the model is.
     label : int
@@ -49,7 +50,7 @@ class Detection:
         Name of the image.
     """
 
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     score: float
     label: int
     name: str
@@ -63,7 +64,8 @@ class Detections:
     Attributes
     ----------
     boxes : numpy.ndarray
-        ``(n, 4)``: x0, y0, x1, y1 in pixels of the original image, half-open.
+        ``(n, 4)``: x0, y0, x1, y1 in pixels of the original image, half-open. Of recordings they
+        are intervals ``(n, 2)``, t0, t1; of volumes cuboids ``(n, 6)``, x0, y0, z0, x1, y1, z1.
     scores : numpy.ndarray
         ``(n,)``.
     labels : numpy.ndarray
@@ -74,8 +76,9 @@ class Detections:
         Names of all classes of the model; "class 3" where it names none.
     names : tuple of str
         Of the images; a single image of a file that does not name it is called "".
-    sizes : tuple of (int, int) or None
-        Height and width of the original images; None where not known.
+    sizes : tuple of tuple of int or None
+        Height and width of the original images, or their size along every axis; None where not
+        known.
     probabilities : numpy.ndarray or None
         ``(n, K)``: the scores of all classes in each box, where they are known.
     places : tuple of Georeferenced or None
@@ -94,7 +97,7 @@ class Detections:
     images: NDArray[np.int64]
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    sizes: tuple[Pair | None, ...]
+    sizes: tuple[Sizes | None, ...]
     probabilities: NDArray[np.float64] | None = None
     places: tuple[Georeferenced | None, ...] = ()
 
@@ -102,7 +105,7 @@ class Detections:
         scores = np.asarray(self.scores, dtype=np.float64)
         images = np.asarray(self.images, dtype=np.int64)
         arrays: dict[str, NDArray[Any]] = {
-            "boxes": np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4),
+            "boxes": _rows(np.asarray(self.boxes, dtype=np.float64)),
             "scores": scores,
             "labels": np.asarray(self.labels, dtype=np.int64),
             "images": images,
@@ -115,6 +118,11 @@ class Detections:
         order = np.lexsort((-scores, images))
         for name, array in arrays.items():
             object.__setattr__(self, name, array[order])
+
+    @property
+    def dimensions(self) -> int:
+        """Along how many axes the boxes lie: 1 for intervals, 2 for rectangles, 3 for cuboids."""
+        return int(self.boxes.shape[1]) // 2
 
     def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
         counts = {name: len(array) for name, array in arrays.items()}
@@ -168,7 +176,8 @@ class Detections:
         ----------
         path : str or Path
             ``.csv`` with the columns of WSInfer, ``.json`` with COCO results, or ``.geojson`` for
-            QuPath: see `fullconv.detections.formats`.
+            QuPath: see `fullconv.detections.formats`. Intervals and cuboids have columns and
+            entries of their own in the first two, and the third is for images alone.
         georeference : Georeferenced, "own" or None
             Whose coordinates ``.geojson`` holds: those of the image, where it has some, or of
             another raster; None for pixels, as QuPath counts.
@@ -260,6 +269,12 @@ def joined(found: Sequence[Detections]) -> Detections:
         None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
         tuple(place for each in found for place in each.places),
     )
+
+
+def _rows(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return boxes one in a row; where they come otherwise, they are rectangles."""
+    is_table = boxes.ndim == 2 and boxes.shape[1] in (2, 4, 6)
+    return boxes if is_table else boxes.reshape(-1, 4)
 
 
 def _images(count: int) -> str:

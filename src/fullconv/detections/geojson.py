@@ -16,7 +16,7 @@ are written as Note [Names in files] says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,9 +86,7 @@ def _lines(found: Detections, georeference: Georeferenced | None) -> Iterator[st
     yield "\n]}\n"
 
 
-def ring(
-    box: tuple[float, float, float, float], transform: tuple[float, ...]
-) -> list[tuple[float, float]]:
+def ring(box: Sequence[float], transform: tuple[float, ...]) -> list[tuple[float, float]]:
     """Return the corners of a box, the first one again at the end.
 
     Down the left side first: on a map with north up that is counterclockwise, as RFC 7946

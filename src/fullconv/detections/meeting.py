@@ -12,6 +12,7 @@ from fullconv.detections.numbered import Numbered, composed, only_number
 from fullconv.detections.pairing import Unpaired, refuse_unpaired, some
 from fullconv.detections.truth import Truth
 from fullconv.errors import InputError
+from fullconv.wording import only_images
 
 
 def meet(
@@ -29,8 +30,11 @@ def meet(
     Raises
     ------
     InputError
-        If it is not clear which image or class of the truth is meant.
+        If it is not clear which image or class of the truth is meant, or the detections are no
+        rectangles.
     """
+    if detections.dimensions != 2:
+        raise InputError(f"evaluate: true boxes are {only_images(detections.dimensions)}.")
     return _of_images(replace(detections, classes=_classes(detections, truth)), truth, images)
 
 

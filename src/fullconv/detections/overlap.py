@@ -1,4 +1,9 @@
-"""How much boxes overlap: intersection over union, one way for all who ask."""
+"""How much boxes overlap: intersection over union, one way for all who ask.
+
+A box ``(..., 4)`` is x0, y0, x1, y1; an interval ``(..., 2)`` is t0, t1, and a cuboid ``(..., 6)``
+x0, y0, z0, x1, y1, z1: where it begins along every axis, and then where it ends. What is said of
+areas holds for lengths and volumes.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +13,30 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.float64]
 
 
+def ends(boxes: Boxes) -> tuple[Boxes, Boxes]:
+    """Return where boxes begin and where they end, each ``(..., axes)``."""
+    axes = boxes.shape[-1] // 2
+    return boxes[..., :axes], boxes[..., axes:]
+
+
 def areas(boxes: Boxes) -> NDArray[np.float64]:
     """Return the area of every box ``(..., 4)``, 0 where its corners are in the wrong order."""
-    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
-    area: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
-    return area
+    begin, end = ends(boxes)
+    return _product(np.maximum(end - begin, 0.0))
 
 
 def intersections(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """Return the area that boxes ``(..., 4)`` share, elementwise; the two broadcast."""
-    x = np.minimum(first[..., 2], second[..., 2]) - np.maximum(first[..., 0], second[..., 0])
-    y = np.minimum(first[..., 3], second[..., 3]) - np.maximum(first[..., 1], second[..., 1])
-    shared: NDArray[np.float64] = np.maximum(x, 0.0) * np.maximum(y, 0.0)
-    return shared
+    (begin, end), (other, others_end) = ends(first), ends(second)
+    return _product(np.maximum(np.minimum(end, others_end) - np.maximum(begin, other), 0.0))
+
+
+def _product(sides: Boxes) -> NDArray[np.float64]:
+    """Return the product along the last axis, of few numbers faster than by NumPy's own."""
+    product = sides[..., 0]
+    for axis in range(1, sides.shape[-1]):
+        product = product * sides[..., axis]
+    return product
 
 
 def overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Grid, Pair
+from fullconv.geometry import Grid, Pair, Sizes
 from fullconv.windows import Windows, WindowsAlong
+from fullconv.wording import windows_named
 
 BLOCK_SCORES = 1 << 24
 """Scores that are read at once, about: 64 MB as float32."""
 
-UNCHUNKED = 512
-"""Rows and columns by which blocks of an array without chunks grow."""
+UNCHUNKED = 512 * 512
+"""Windows by which blocks of an array without chunks grow, as many along every axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,29 +30,45 @@ class Peaks:
 
     Attributes
     ----------
-    labels, rows, columns : numpy.ndarray
-        ``(n,)`` int64: the class and the place of each window in the heatmap.
+    labels : numpy.ndarray
+        ``(n,)`` int64: the class of each window.
+    places : numpy.ndarray
+        ``(axes, n)`` int64: where each lies in the heatmap, along every axis.
     scores : numpy.ndarray
         ``(n,)`` float64.
     """
 
     labels: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    places: NDArray[np.int64]
     scores: NDArray[np.float64]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The row of each window in the heatmap of an image."""
+        rows: NDArray[np.int64] = self.places[-2]
+        return rows
+
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """The column of each window in the heatmap of an image."""
+        columns: NDArray[np.int64] = self.places[-1]
+        return columns
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def boxes(self, windows: Windows | Grid) -> NDArray[np.float64]:
-        """Return the windows as ``(n, 4)``, x0, y0, x1, y1 in pixels, half-open."""
+        """Return the windows as ``(n, 4)``, x0, y0, x1, y1 in pixels, half-open.
+
+        Of recordings they are ``(n, 2)``, of volumes ``(n, 6)``, as `Windows.box` has them.
+        """
         if isinstance(windows, Grid):
-            counts = [int(max(numbers, default=0)) + 1 for numbers in (self.rows, self.columns)]
+            counts = [int(max(numbers, default=0)) + 1 for numbers in self.places]
             windows = Windows.regular(windows, counts)
-        rows, columns = windows.axes
-        y, x = rows.starts(self.rows), columns.starts(self.columns)
-        boxes = np.stack([x, y, x + columns.window, y + rows.window], axis=1)
-        return boxes.astype(np.float64)
+        along = list(zip(windows.axes, self.places, strict=True))[::-1]
+        begins = [axis.starts(numbers) for axis, numbers in along]
+        ends = [begin + axis.window for begin, (axis, _) in zip(begins, along, strict=True)]
+        return np.stack([*begins, *ends], axis=1).astype(np.float64)
 
 
 def peaks(
@@ -56,15 +76,15 @@ def peaks(
 ) -> Peaks:
     """Return the windows that reach a threshold and that no neighbour outdoes.
 
-    A neighbour is one of the eight windows around, where it overlaps this one by more than
-    ``iou``: at a step near the window, neighbours show other objects. Neighbours of equal score
-    both stay, and suppression settles them. What is not a number was not scanned, and is neither
-    found nor outdoes anyone.
+    A neighbour is one of the windows around, eight of them in an image, where it overlaps this one
+    by more than ``iou``: at a step near the window, neighbours show other objects. Neighbours of
+    equal score both stay, and suppression settles them. What is not a number was not scanned, and
+    is neither found nor outdoes anyone.
 
     Parameters
     ----------
     scores : array
-        ``(K, rows, columns)``, of anything that is sliced like an array: NumPy, a memory map, a
+        ``(K, *windows)``, of anything that is sliced like an array: NumPy, a memory map, a
         zarr array. It is read by blocks of whole chunks, where it has chunks; the result does not
         depend on them.
     windows : Windows or Grid
@@ -79,12 +99,15 @@ def peaks(
     Raises
     ------
     InputError
-        If ``scores`` has not three axes, or has no such class.
+        If ``scores`` has another number of axes than the windows, or has no such class.
     """
     shape = tuple(scores.shape)
-    if len(shape) != 3:
+    axes = len(windows.step if isinstance(windows, Grid) else windows.axes)
+    if len(shape) != axes + 1:
+        number = {1: "two", 2: "three", 3: "four"}[axes]
         raise InputError(
-            f"peaks(scores): expected a heatmap (K, rows, columns), three axes; got shape {shape}."
+            f"peaks(scores): expected a heatmap (K, {', '.join(windows_named(axes))}), {number} "
+            f"axes; got shape {shape}."
         )
     for label in classes:
         if not 0 <= label < shape[0]:
@@ -96,49 +119,65 @@ def peaks(
         windows = Windows.regular(windows, [max(1, count) for count in shape[1:]])
     neighbours = _neighbours(windows, iou)
     found = [
-        _of_block(scores, block, threshold, neighbours)
+        _of_block(scores, block, threshold, neighbours, iou)
         for group in _class_groups(scores, sorted(set(classes)))
         for block in _blocks(scores, group)
     ]
-    labels, rows, columns = np.concatenate(
-        [np.zeros((3, 0), dtype=np.int64)] + [f[0] for f in found], axis=1
+    labels, *places = np.concatenate(
+        [np.zeros((axes + 1, 0), dtype=np.int64)] + [f[0] for f in found], axis=1
     )
     best = np.concatenate([np.zeros(0)] + [f[1] for f in found])
-    order = np.lexsort((columns, rows, labels))
-    return Peaks(labels[order], rows[order], columns[order], best[order])
+    order = np.lexsort((*reversed(places), labels))
+    return Peaks(labels[order], np.stack(places)[:, order], best[order])
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Classes, rows and columns of a heatmap that are searched at once; half-open."""
+    """Classes and windows of a heatmap that are searched at once; half-open along every axis."""
 
     classes: tuple[int, ...]
-    rows: Pair
-    columns: Pair
+    windows: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class _Neighbour:
-    """A place, as (rows, columns) away, and which windows overlap theirs by more than ``iou``.
+    """A place, as windows away along every axis, and how much windows share with theirs.
 
-    ``near`` is True where all do; else it says so of the windows of every row and column.
+    ``shared`` has the pixels along each axis, for every window along it or one number for all;
+    ``pixels`` are those of a window.
     """
 
-    away: Pair
-    near: NDArray[np.bool_] | bool
+    away: Sizes
+    shared: tuple[NDArray[np.int64], ...]
+    pixels: int
+
+    def overlap(self, shared: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        """Return the intersection over union of windows that share so much along every axis."""
+        # The same division as in `overlap.py`, so that both agree on what overlaps too much.
+        both = reduce(np.multiply.outer, shared)
+        ratio: NDArray[np.float64] = both / (2 * self.pixels - both)
+        return ratio
+
+    def of_part(self, at: Sequence[int], part: Sequence[slice]) -> NDArray[np.float64]:
+        """Return the overlap of some windows of a block that begins ``at``."""
+        return self.overlap(
+            [
+                along if len(along) == 1 else along[begin + own.start : begin + own.stop]
+                for along, begin, own in zip(self.shared, at, part, strict=True)
+            ]
+        )
 
 
 def _neighbours(windows: Windows, iou: float) -> list[_Neighbour]:
-    """Return the places whose windows overlap too much, of any window."""
-    h, w = (axis.window for axis in windows.axes)
+    """Return the places where some window overlaps its neighbour by more than ``iou``."""
+    pixels = prod(axis.window for axis in windows.axes)
     found = []
-    for away in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        rows, columns = (_shared(axis, n) for axis, n in zip(windows.axes, away, strict=True))
-        shared = rows[:, None] * columns
-        # The same division as in `overlap.py`, so that both agree on what overlaps too much.
-        near = shared / (2 * h * w - shared) > iou
-        if near.any():
-            found.append(_Neighbour(away, bool(near.all()) or near))
+    for away in product((-1, 0, 1), repeat=len(windows.axes)):
+        shared = (_shared(axis, n) for axis, n in zip(windows.axes, away, strict=True))
+        neighbour = _Neighbour(away, tuple(shared), pixels)
+        most = neighbour.overlap([along.max(keepdims=True) for along in neighbour.shared])
+        if any(away) and most > iou:
+            found.append(neighbour)
     return found
 
 
@@ -166,66 +205,71 @@ def _class_groups(scores: Any, classes: Sequence[int]) -> list[tuple[int, ...]]:
 
 def _blocks(scores: Any, classes: tuple[int, ...]) -> Iterator[_Block]:
     """Yield blocks of whole chunks that cover the heatmap and are small enough to hold."""
-    _, rows, columns = scores.shape
-    _, high, wide = _chunks(scores)
-    held = (classes[-1] - classes[0] + 1) * high * wide
-    side = max(1, int((BLOCK_SCORES / held) ** 0.5))
-    high, wide = high * side, wide * side
-    for top in range(0, rows, high):
-        for left in range(0, columns, wide):
-            bottom, right = min(top + high, rows), min(left + wide, columns)
-            yield _Block(classes, (top, bottom), (left, right))
+    _, *counts = scores.shape
+    _, *chunk = _chunks(scores)
+    held = (classes[-1] - classes[0] + 1) * prod(chunk)
+    side = max(1, int((BLOCK_SCORES / held) ** (1 / len(chunk))))
+    along = [
+        [(first, min(first + side * length, count)) for first in range(0, count, side * length)]
+        for count, length in zip(counts, chunk, strict=True)
+    ]
+    for windows in product(*along):
+        yield _Block(classes, windows)
 
 
-def _chunks(scores: Any) -> tuple[int, int, int]:
+def _chunks(scores: Any) -> Sizes:
     chunks = getattr(scores, "chunks", None)
-    return tuple(chunks) if chunks else (1, UNCHUNKED, UNCHUNKED)
+    axes = len(scores.shape) - 1
+    return tuple(chunks) if chunks else (1, *[round(UNCHUNKED ** (1 / axes))] * axes)
 
 
 def _of_block(
-    scores: Any, block: _Block, threshold: float, neighbours: list[_Neighbour]
+    scores: Any, block: _Block, threshold: float, neighbours: list[_Neighbour], iou: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return labels, rows and columns ``(3, n)``, and scores, of the peaks of one block."""
+    """Return labels and places ``(1 + axes, n)``, and scores, of the peaks of one block."""
     first, last = block.classes[0], block.classes[-1]
-    _, rows, columns = scores.shape
-    (top, bottom), (left, right) = block.rows, block.columns
-    y0, y1 = max(top - 1, 0), min(bottom + 1, rows)
-    x0, x1 = max(left - 1, 0), min(right + 1, columns)
-    read = np.asarray(scores[first : last + 1, y0:y1, x0:x1])
-    places, best = [np.zeros((3, 0), dtype=np.int64)], [np.zeros(0)]
+    _, *counts = scores.shape
+    around = [
+        (max(begin - 1, 0), min(end + 1, count))
+        for (begin, end), count in zip(block.windows, counts, strict=True)
+    ]
+    read = np.asarray(scores[(slice(first, last + 1), *(slice(*span) for span in around))])
+    at = [begin for begin, _ in around]
+    inner = tuple(
+        slice(begin - start, end - start)
+        for (begin, end), start in zip(block.windows, at, strict=True)
+    )
+    places, best = [np.zeros((1 + len(counts), 0), dtype=np.int64)], [np.zeros(0)]
     for label in block.classes:
         seen = read[label - first]
         good = np.zeros(seen.shape, dtype=bool)
-        inner = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
         # Comparisons with what is not a number are false, which is what is wanted.
         good[inner] = seen[inner] >= threshold
         if good.any():
-            _drop_outdone(good, seen, neighbours, (y0, x0))
-        row, column = np.nonzero(good)
-        places.append(np.stack([np.full_like(row, label), row + y0, column + x0]))
-        best.append(seen[row, column].astype(np.float64))
+            _drop_outdone(good, seen, neighbours, iou, at)
+        found = np.nonzero(good)
+        within = [numbers + start for numbers, start in zip(found, at, strict=True)]
+        places.append(np.stack([np.full_like(found[0], label), *within]))
+        best.append(seen[found].astype(np.float64))
     return np.concatenate(places, axis=1), np.concatenate(best)
 
 
 def _drop_outdone(
-    good: NDArray[np.bool_], seen: NDArray[Any], neighbours: list[_Neighbour], at: Pair
+    good: NDArray[np.bool_],
+    seen: NDArray[Any],
+    neighbours: list[_Neighbour],
+    iou: float,
+    at: Sequence[int],
 ) -> None:
     """Clear, in place, whatever one of its neighbours outdoes; the block begins ``at``."""
-    height, width = seen.shape
     for neighbour in neighbours:
-        y, x = neighbour.away
-        mine = (slice(max(0, -y), height - max(0, y)), slice(max(0, -x), width - max(0, x)))
-        theirs = (slice(max(0, y), height - max(0, -y)), slice(max(0, x), width - max(0, -x)))
+        mine, theirs = (
+            tuple(
+                slice(max(0, -n), length - max(0, n))
+                for n, length in zip(away, seen.shape, strict=True)
+            )
+            for away in (neighbour.away, [-n for n in neighbour.away])
+        )
         outdone = seen[theirs] > seen[mine]
-        if not isinstance(neighbour.near, bool):
-            outdone &= _part(neighbour.near, at, mine)
+        outdone &= neighbour.of_part(at, mine) > iou
         good[mine] &= ~outdone
-
-
-def _part(near: NDArray[np.bool_], at: Pair, mine: tuple[slice, slice]) -> NDArray[np.bool_]:
-    """Return what concerns some rows and columns of a block; axes of one number hold for all."""
-    rows, columns = (
-        slice(None) if count == 1 else slice(begin + part.start, begin + part.stop)
-        for count, begin, part in zip(near.shape, at, mine, strict=True)
-    )
-    return near[rows, columns]

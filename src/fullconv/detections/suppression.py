@@ -42,7 +42,7 @@ def suppress(
     Parameters
     ----------
     boxes : array_like
-        ``(n, 4)`` as x0, y0, x1, y1.
+        ``(n, 4)`` as x0, y0, x1, y1; or intervals ``(n, 2)``, or cuboids ``(n, 6)``.
     scores, labels : array_like
         ``(n,)``; the class number of each box.
     iou : float
@@ -71,9 +71,14 @@ def _checked(
 ) -> tuple[Boxes, NDArray[np.float64], Indices]:
     b, s = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     given = np.asarray(labels, dtype=np.int64)
-    if b.size == 0:
+    if b.size == 0 and b.ndim != 2:
         b = b.reshape(0, 4)
-    if b.ndim != 2 or b.shape[1] != 4 or s.shape != (len(b),) or given.shape != (len(b),):
+    if (
+        b.ndim != 2
+        or b.shape[1] not in (2, 4, 6)
+        or s.shape != (len(b),)
+        or given.shape != (len(b),)
+    ):
         raise InputError(
             f"suppress(boxes, scores, labels): expected shapes (n, 4), (n,) and (n,); got "
             f"{b.shape}, {s.shape} and {given.shape}."

@@ -4,7 +4,8 @@
 WSInfer puts into ``model-outputs-csv``. Where only one score of a box is known, it stands in the
 column of its class and the others are empty. Then come ``label`` (class number) and ``score``. A
 column ``image`` comes first where there are several images, or where it is asked for, and last
-where there is one. Names are written as Note [Names in files] says.
+where there is one. Intervals have ``t0,t1`` in the place of WSInfer's four columns, and cuboids
+``x0,y0,z0,x1,y1,z1``, all of them places. Names are written as Note [Names in files] says.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from fullconv.detections.found import Detections
 from fullconv.detections.text import difference, end
 from fullconv.errors import InputError
 from fullconv.names import as_text, from_text
+from fullconv.wording import edges
 
 IMAGE = "image"
 CORNERS = ("minx", "miny", "width", "height")
 PREFIX = "prob_"
+
+KINDS = (CORNERS, edges(1), edges(3))
+"""The columns of rectangles, intervals and cuboids."""
 
 
 def lines(found: Detections, named: bool) -> Iterator[str]:
@@ -30,12 +35,12 @@ def lines(found: Detections, named: bool) -> Iterator[str]:
     named = named or len(found.names) > 1
     first, last = ([IMAGE], []) if named else ([], [IMAGE])
     chances = [f"{PREFIX}{as_text(name)}" for name in found.classes]
-    yield _line([*first, *CORNERS, *chances, "label", "score", *last])
+    corners = CORNERS if found.dimensions == 2 else edges(found.dimensions)
+    yield _line([*first, *corners, *chances, "label", "score", *last])
     names = [as_text(name) for name in found.names]
     for number, one in enumerate(found):
-        x0, y0, x1, y1 = one.box
         image = [names[found.images[number]]]
-        row = [_number(x0), _number(y0), difference(x0, x1), difference(y0, y1)]
+        row = _corners(one.box)
         if found.probabilities is not None:
             row.extend(_number(value) for value in found.probabilities[number].tolist())
         else:
@@ -56,20 +61,20 @@ def parse(text: str) -> Detections:
     header = rows[0] if rows else []
     columns = {name: place for place, name in enumerate(header)}
     classes = tuple(from_text(name[len(PREFIX) :]) for name in header if name.startswith(PREFIX))
-    if not all(name in columns for name in CORNERS) or not classes:
+    named = next((all_ for all_ in KINDS if all(name in columns for name in all_)), None)
+    if named is None or not classes:
         raise InputError(
             f"expected the columns {', '.join(CORNERS)} and {PREFIX}<class>, as fullconv "
             f"and WSInfer write them; got {', '.join(header) or 'an empty file'}."
         )
     chances = [place for place, name in enumerate(header) if name.startswith(PREFIX)]
-    corners = [columns[name] for name in CORNERS]
+    corners = [columns[name] for name in named]
     boxes, scores, labels, images, every = [], [], [], [], []
     for number, row in enumerate(rows[1:], start=2):
         try:
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} columns instead of {len(header)}")
-            x, y, width, height = (row[place] for place in corners)
-            box = (float(x), float(y), end(x, width), end(y, height))
+            box = _box(named, [row[place] for place in corners])
             chance = [float(row[place]) if row[place] else np.nan for place in chances]
             if "label" in columns and "score" in columns:
                 label, score = int(row[columns["label"]]), float(row[columns["score"]])
@@ -88,7 +93,7 @@ def parse(text: str) -> Detections:
     places = {image: place for place, image in enumerate(dict.fromkeys(images or [""]))}
     probabilities = np.array(every, dtype=np.float64).reshape(len(every), len(classes))
     return Detections(
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(boxes, dtype=np.float64).reshape(-1, len(named)),
         np.array(scores, dtype=np.float64),
         np.array(labels, dtype=np.int64),
         np.array([places[image] for image in images], dtype=np.int64),
@@ -97,6 +102,28 @@ def parse(text: str) -> Detections:
         (None,) * len(places),
         None if np.isnan(probabilities).any() or not len(every) else probabilities,
     )
+
+
+def _corners(box: tuple[float, ...]) -> list[str]:
+    """Return the cells of a box: as WSInfer has them, or all of its places."""
+    if len(box) != len(CORNERS):
+        return list(map(_number, box))
+    x0, y0, x1, y1 = box
+    return [_number(x0), _number(y0), difference(x0, x1), difference(y0, y1)]
+
+
+def _box(named: tuple[str, ...], cells: list[str]) -> tuple[float, ...]:
+    """Return the box that such cells hold.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no number.
+    """
+    if named != CORNERS:
+        return tuple(map(float, cells))
+    x, y, width, height = cells
+    return float(x), float(y), end(x, width), end(y, height)
 
 
 def _line(cells: list[str]) -> str:

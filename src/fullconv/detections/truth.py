@@ -27,7 +27,7 @@ class TrueBox(NamedTuple):
     """
 
     image: int
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     label: str | int
     ignored: bool = False
 

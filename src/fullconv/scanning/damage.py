@@ -15,7 +15,7 @@ from fullconv.geometry import Pair, Sizes
 from fullconv.scanning.digests import digest, rectangle, tiles_of
 from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import nothing
-from fullconv.wording import windows_named, corners, spans
+from fullconv.wording import corners, spans, windows_named
 
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap

@@ -21,6 +21,7 @@ from fullconv.scanning.ours import refuse_place
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.task import Task
 from fullconv.scanning.writing import Writer
+from fullconv.wording import only_images
 
 ENDINGS = (".zarr", ".tif", ".tiff")
 
@@ -31,6 +32,11 @@ def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) ->
         raise InputError(
             f"scan(out={str(out)!r}): the kind of output is told by its ending; use .zarr, or "
             f".tif for a GeoTIFF."
+        )
+    dimensions = job.fcn.grid.dimensions
+    if out.suffix.lower() != ".zarr" and dimensions != 2:
+        raise InputError(
+            f"scan(out={str(out)!r}): a GeoTIFF is {only_images(dimensions)}; use .zarr."
         )
     asked = record.asked(job.engine.digest, job.image, job.options, job.preprocessing, job.region)
     with contextlib.closing(Ledger(out)) as ledger, contextlib.ExitStack() as stack:

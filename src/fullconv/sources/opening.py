@@ -22,7 +22,7 @@ from fullconv.sources.trouble import (
     check_regular,
     reading,
 )
-from fullconv.wording import extent, kind, kinds, names
+from fullconv.wording import kinds, names
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HDF5_START = b"\x89HDF\r\n\x1a\n"
@@ -141,9 +141,8 @@ def check_dimensions(source: Source, dimensions: int) -> None:
     axes = len(source.size)
     if axes != dimensions:
         raise ImageError(
-            f"{source.name} was opened as {kind(axes)} of {extent(source.size)}, along "
-            f"{names(axes)}, and {kinds(dimensions)} are expected, along {names(dimensions)}; open "
-            f"it with dimensions={dimensions}, or give another network."
+            f"{source.name} was opened along {names(axes)}, and {kinds(dimensions)} lie along "
+            f"{names(dimensions)}; open it with dimensions={dimensions}, or give another network."
         )
 
 
