@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import fullconv
-from fullconv.frameworks.onnx.session import session
 from fullconv.geometry import Grid, Sizes
 
 WINDOW: dict[int, Sizes] = {1: (24,), 2: (12, 9), 3: (8, 6, 7)}
@@ -72,10 +72,12 @@ def array(axes: int, size: Sizes | None = None, seed: int = 0) -> NDArray[np.uin
 
 
 def crops_scores(
-    model: onnx.ModelProto, pixels: NDArray[np.uint8], grid: Grid, cover: str = "whole"
+    classify: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    pixels: NDArray[np.uint8],
+    grid: Grid,
+    cover: str = "whole",
 ) -> NDArray[np.float32]:
     """Return the scores of all crops, ``(K, *windows)``, one crop at a time: the definition."""
-    classify = session(model)
     image = np.moveaxis(pixels, -1, 0)[None].astype(np.float32)
     starts = [
         [*range(0, size - window + 1, step)]

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 import fullconv
 from axes_scans import SIZE, STEP, TILE, array, classifier, converted, crops_scores
 from fullconv.cli.group import commands
+from fullconv.frameworks.onnx.session import session
 from fullconv.preprocessing import UNCHANGED
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.wording import sized
@@ -74,7 +75,7 @@ def test_scan_tells_the_story_and_verify_finds_it_true(axes: int) -> None:
     last = grid.box(*(n - 1 for n in grid.shape(SIZE[axes])))[axes:]
     seen = array(axes)[tuple(map(slice, reversed(last)))]
     assert result.output == f"note     {UNCHANGED}\n{STORY[axes].format(mean=seen.mean())}"
-    expected = crops_scores(classifier(axes), array(axes), grid)
+    expected = crops_scores(session(classifier(axes)), array(axes), grid)
     assert np.array_equal(np.asarray(Heatmap.open("heat.zarr")), expected)
     result = call("verify", "heat.zarr", "--windows", "9")
     assert result.exit_code == 0, result.output

@@ -23,6 +23,7 @@ from fullconv.detections.overlap import overlaps
 from fullconv.detections.peaks import Peaks, peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import InputError
+from fullconv.frameworks.onnx.session import session
 from fullconv.geometry import Grid, Sizes
 from fullconv.windows import Windows
 
@@ -162,7 +163,7 @@ def test_detect_finds_what_peaks_and_suppression_of_all_crops_leave(
     axes: int, activation: str
 ) -> None:
     fcn = converted(axes)
-    scores = crops_scores(classifier(axes), array(axes), fcn.grid).astype(np.float64)
+    scores = crops_scores(session(classifier(axes)), array(axes), fcn.grid).astype(np.float64)
     if activation == "softmax":
         scores = np.exp(scores - scores.max(axis=0))
         scores /= scores.sum(axis=0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given, settings
 from numpy.typing import NDArray
 
 import fullconv
@@ -28,10 +29,16 @@ from axes_scans import (
     crops_scores,
 )
 from fullconv.errors import DamagedError, ImageError, InputError
+from fullconv.frameworks.onnx.session import session
 from fullconv.geometry import Sizes
+from fullconv.runtimes import open_runtime
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.sources import open_source, reopen
+from networks import axes as networks_axes
+from networks.axes import Classifier, classifiers
+from networks.axes_onnx import onnx_form
+from on_this_machine import need_openvino
 
 AXES = [1, 3]
 """Images have their own tests; where the definition is cheap, they are scanned here as well."""
@@ -50,7 +57,7 @@ def test_every_window_has_the_scores_of_its_crop(axes: int, is_padded: bool, til
         "by memory": {"memory_bytes": MEMORY_BYTES[axes]},
     }.get(tile, {})
     heatmap = fullconv.scan(fcn, array(axes), classifier=model, **options)
-    expected = crops_scores(model, array(axes), fcn.grid)
+    expected = crops_scores(session(model), array(axes), fcn.grid)
     assert np.array_equal(np.asarray(heatmap), expected)
     tiles = heatmap.metadata["chosen"]["tile"]
     assert (tuple(tiles) < expected.shape[1:]) == (tile != "whole")
@@ -68,7 +75,7 @@ def test_any_step_is_scanned(step: Sizes) -> None:
     pixels = array(axes, {1: (90,), 3: (13, 14, 12)}[axes])
     fcn = converted(axes, step=step)
     heatmap = fullconv.scan(fcn, pixels, tile=(2,) * axes, windows_to_check=0)
-    expected = crops_scores(classifier(axes), pixels, fcn.grid)
+    expected = crops_scores(session(classifier(axes)), pixels, fcn.grid)
     assert np.array_equal(np.asarray(heatmap), expected)
 
 
@@ -76,7 +83,7 @@ def test_any_step_is_scanned(step: Sizes) -> None:
 def test_last_windows_flush_with_the_border_have_their_crops_scores(axes: int) -> None:
     fcn = converted(axes)
     heatmap = fullconv.scan(fcn, array(axes), cover="all", tile=TILE[axes])
-    expected = crops_scores(classifier(axes), array(axes), fcn.grid, "all")
+    expected = crops_scores(session(classifier(axes)), array(axes), fcn.grid, "all")
     assert np.array_equal(np.asarray(heatmap), expected)
     assert heatmap.shape[1:] != fcn.grid.shape(SIZE[axes])
     last = [n - 1 for n in heatmap.shape[1:]]
@@ -100,7 +107,7 @@ def test_only_windows_of_the_region_and_mask_are_scored(axes: int) -> None:
     begin, end = [n // 9 for n in SIZE[axes]], [n - n // 9 for n in SIZE[axes]]
     roi = (*reversed(begin), *reversed(end))
     heatmap = fullconv.scan(fcn, pixels, roi=roi, mask=mask, tile=TILE[axes])
-    expected = crops_scores(classifier(axes), pixels, fcn.grid)
+    expected = crops_scores(session(classifier(axes)), pixels, fcn.grid)
     for place in product(*map(range, expected.shape[1:])):
         starts = [n * step for n, step in zip(place, STEP[axes], strict=True)]
         stops = [n + size for n, size in zip(starts, WINDOW[axes], strict=True)]
@@ -137,7 +144,7 @@ def test_windows_that_hold_no_number_are_left_out(axes: int) -> None:
     odd = tuple(n // 2 for n in SIZE[axes])
     pixels[(*odd, 1)] = np.nan
     heatmap = fullconv.scan(fcn, pixels, tile=TILE[axes], windows_to_check=0)
-    expected = crops_scores(classifier(axes), array(axes), fcn.grid)
+    expected = crops_scores(session(classifier(axes)), array(axes), fcn.grid)
     for place in product(*map(range, expected.shape[1:])):
         inside = zip(odd, place, STEP[axes], WINDOW[axes], strict=True)
         if all(n * step <= at < n * step + size for at, n, step, size in inside):
@@ -179,7 +186,7 @@ def test_arrays_are_read_from_files_and_chunks(axes: int, where: str, tmp_path: 
     fcn = converted(axes)
     source = stored(axes, where, tmp_path)
     heatmap = fullconv.scan(fcn, source, tmp_path / "heat.zarr", tile=TILE[axes])
-    expected = crops_scores(classifier(axes), array(axes), fcn.grid)
+    expected = crops_scores(session(classifier(axes)), array(axes), fcn.grid)
     assert np.array_equal(np.asarray(heatmap), expected)
     if where == "memory":
         assert heatmap.metadata["image"]["path"] is None
@@ -239,7 +246,7 @@ def test_a_killed_scan_goes_on_where_it_stopped(axes: int, tmp_path: Path) -> No
     options = {"tile": TILE[axes], "windows_to_check": 0}
     heatmap = fullconv.scan(converted(axes), array(axes), out, progress=told.append, **options)
     assert 0 < told[0].windows < told[0].all_windows == told[-1].windows
-    expected = crops_scores(classifier(axes), array(axes), converted(axes).grid)
+    expected = crops_scores(session(classifier(axes)), array(axes), converted(axes).grid)
     assert np.array_equal(np.asarray(heatmap), expected)
     assert os.listdir(tmp_path) == ["heat.zarr"]
     with pytest.raises(InputError, match="belongs to another run: another --step"):
@@ -275,7 +282,7 @@ def test_a_damaged_chunk_is_found_named_and_repaired(axes: int, how: str, tmp_pa
     heatmap = fullconv.scan(fcn, array(axes), out, repair=True, progress=told.append, **options)
     assert told[0].windows == told[-1].windows - np.prod([b - a for a, b in damage.windows])
     assert np.array_equal(
-        np.asarray(heatmap), crops_scores(classifier(axes), array(axes), fcn.grid)
+        np.asarray(heatmap), crops_scores(session(classifier(axes)), array(axes), fcn.grid)
     )
     assert heatmap.damage() == ()
 
@@ -284,7 +291,7 @@ def test_a_damaged_chunk_is_found_named_and_repaired(axes: int, how: str, tmp_pa
 @pytest.mark.parametrize("dtype", ["float16", "uint8"])
 def test_scores_are_stored_in_fewer_bits(axes: int, dtype: str, tmp_path: Path) -> None:
     fcn, pixels = converted(axes), array(axes)
-    scores = crops_scores(classifier(axes), pixels, fcn.grid)
+    scores = crops_scores(session(classifier(axes)), pixels, fcn.grid)
     if dtype == "uint8":
         with pytest.raises(ImageError, match="stores scores between 0 and 1"):
             fullconv.scan(fcn, pixels, tmp_path / "heat.zarr", dtype=dtype)
@@ -379,6 +386,75 @@ def test_arrays_without_channels_are_scanned(axes: int) -> None:
     itself = fullconv.scan(fcn, pixels, tile=TILE[axes])
     assert itself.verification is not None
     assert itself.verification.passed
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_every_runtime_has_the_same_scores(axes: int) -> None:
+    """OpenVINO pads what has one channel, whatever axes there are behind it."""
+    need_openvino()
+
+    @given(classifiers(axes))
+    @settings(max_examples=5, deadline=None, derandomize=True)
+    def each(case: Classifier) -> None:
+        fcn = fullconv.convert(onnx_form(case), case.window, case.step, check=False)
+        images = networks_axes.pixels(case, 1)
+        with open_runtime(fcn, "openvino") as runtime:
+            assert np.array_equal(runtime.run(images)[0], fcn(images))
+
+    each()
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("where", ["torch", "keras"])
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+def test_networks_of_every_framework_scan(axes: int, where: str) -> None:
+    """Keras takes the channels last, as arrays have them, and PyTorch first."""
+    window, kernel = WINDOW[axes], (3,) * axes
+    rng = np.random.default_rng(0)
+    model: Any
+    if where == "torch":
+        torch = pytest.importorskip("torch")
+        convolution = getattr(torch.nn, f"Conv{axes}d")(CHANNELS, 3, kernel, padding=1)
+        flat = torch.nn.Flatten(), torch.nn.Linear(3 * int(np.prod(window)), 2)
+        model = torch.nn.Sequential(convolution, torch.nn.ReLU(), *flat).eval()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.copy_(torch.from_numpy(rng.integers(-2, 3, tuple(weight.shape))))
+    else:
+        from keras_models import keras
+
+        image = keras.Input((*window, CHANNELS))
+        convolution = getattr(keras.layers, f"Conv{axes}D")(3, kernel, padding="same")
+        x = keras.layers.Flatten()(keras.layers.ReLU()(convolution(image)))
+        model = keras.Model(image, keras.layers.Dense(2)(x))
+        model.set_weights([rng.integers(-2, 3, w.shape) for w in model.weights])
+    fcn = fullconv.convert(model, None if where == "keras" else window, STEP[axes], check=False)
+    heatmap = fullconv.scan(fcn, array(axes), classifier=model, tile=TILE[axes])
+
+    def classify(crop: NDArray[np.float32]) -> NDArray[np.float32]:
+        if where == "keras":
+            return np.asarray(keras.ops.convert_to_numpy(model(np.moveaxis(crop, 1, -1))))
+        with torch.no_grad():
+            return np.asarray(model(torch.from_numpy(np.ascontiguousarray(crop))))
+
+    expected = crops_scores(classify, array(axes), fcn.grid)
+    assert np.array_equal(np.asarray(heatmap), expected)
+    assert heatmap.verification is not None
+    assert (heatmap.verification.max_error, heatmap.verification.passed) == (0, True)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_an_axis_as_long_as_its_window_stays_so(axes: int) -> None:
+    size = (WINDOW[axes][0], *SIZE[axes][1:])
+    model = classifier(axes)
+    fcn = fullconv.convert(model, step=STEP[axes], image=size, check=False)
+    assert fcn.shape.fixed == (0,)
+    heatmap = fullconv.scan(fcn, array(axes, size), tile=TILE[axes], windows_to_check=8)
+    assert np.array_equal(
+        np.asarray(heatmap), crops_scores(session(model), array(axes, size), fcn.grid)
+    )
+    with pytest.raises(ImageError, match="as long as its window"):
+        fullconv.scan(fcn, array(axes))
 
 
 def test_an_array_of_another_rank_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def rate(progress: Progress) -> str:
     left = progress.seconds_left
     if left is None:
         return "starting"
-    return f"{progress.megapixels_per_s:.3g} megapixels/s, {duration(left)} left"
+    return f"{progress.megapixels_per_s:.3g} mega{progress.unit}/s, {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -175,7 +175,7 @@ def _thicken(node: Any) -> None:
     axis = sizes.index(1)
     span = node.get_attributes()["dilations"][axis]
     image = _padded(node.input_value(0), axis=2 + axis, count=span, value=0.0)
-    weights = _padded(node.input_value(1), axis=rank - 2 + axis, count=1, value=0.0, rank=rank)
+    weights = _padded(node.input_value(1), axis=rank - 2 + axis, count=1, value=0.0)
     node.input(0).replace_source_output(image)
     node.input(1).replace_source_output(weights)
 
@@ -207,11 +207,11 @@ def _add_column(node: Any) -> None:
         user.replace_source_output(cut.output(0))
 
 
-def _padded(output: Any, axis: int, count: int, value: float, rank: int = 4) -> Any:
+def _padded(output: Any, axis: int, count: int, value: float) -> Any:
     """Return the output of a node with so many entries of a value behind it along one axis."""
     from openvino import opset13 as ops
 
-    amounts = np.zeros(rank, np.int64)
+    amounts = np.zeros(output.get_partial_shape().rank.get_length(), np.int64)
     before = ops.constant(amounts)
     amounts[axis] = count
     fill = ops.constant(np.float32(value))

@@ -9,6 +9,7 @@ from math import prod
 
 from fullconv.geometry import Sizes
 from fullconv.sources import Source
+from fullconv.wording import unit
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Progress:
         What this run did of them.
     seconds : float
         How long this run has worked.
+    unit : str
+        What is counted as pixels: pixels, samples or voxels.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Progress:
     all_pixels: int
     fresh_pixels: int
     seconds: float
+    unit: str = "pixels"
 
     @property
     def megapixels_per_s(self) -> float:
@@ -66,6 +70,7 @@ class Meter:
         self, image: Source, counts: Sizes, windows: int, progress: Listener | None
     ) -> None:
         self.name = image.name
+        self.unit = unit(len(image.size), many=True)
         self.pixels = prod(image.size) / prod(counts)  # of the image, for every window
         self.all = windows
         self.before = self.fresh = 0
@@ -86,5 +91,6 @@ class Meter:
                 int(self.all * self.pixels),
                 int(self.fresh * self.pixels),
                 time.monotonic() - self.start,
+                self.unit,
             )
         )

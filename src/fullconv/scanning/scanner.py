@@ -27,14 +27,17 @@ def scan(
     engine: Engine | None = None,
     **options: Unpack[ScanOptions],
 ) -> Heatmap:
-    """Score every window of an image of any size, in bounded memory.
+    """Score every window of an image, recording or volume of any size, in bounded memory.
 
     Parameters
     ----------
     fcn : FullyConvolutional
         The converted network.
     source : NDArray, str, Path or Source
-        ``(H, W)`` or ``(H, W, C)``, an image file of any size, or what `open_source` opened.
+        ``(H, W)`` or ``(H, W, C)`` of NumPy or zarr, an image file of any size, or what
+        `open_source` opened. Of a network over one axis or three, a recording ``(L,)`` or
+        ``(L, C)``, or a volume ``(D, H, W)`` or ``(D, H, W, C)``, as an array, a ``.npy`` file, or
+        a zarr array.
     out : str or Path, optional
         ``.zarr``: a folder in the OME-Zarr 0.5 layout; ``.tif``: a GeoTIFF. In memory without it.
     classifier : optional
@@ -54,11 +57,12 @@ def scan(
         Windows a step apart; or, where the step leaves a rest, last ones flush with the border as
         well, which then are the last row and column of the heatmap (`Heatmap.windows`).
     roi : (x0, y0, x1, y1), optional
-        In pixels of the original image: only windows that lie wholly inside are scored.
+        In pixels of the original image: only windows that lie wholly inside are scored. Of a
+        recording ``(t0, t1)``, of a volume ``(x0, y0, z0, x1, y1, z1)``.
     mask : array, path or Source, optional
         Any image, which is laid over this one by its georeference, its space or its resolution,
         and stretched over it where it has none: only windows whose centre falls on a pixel that is
-        not 0 are scored.
+        not 0 are scored. It has as many axes as what is scanned.
     output : int
         Which of several outputs of the model.
     dtype : {"float32", "float16", "uint8"}
@@ -70,8 +74,9 @@ def scan(
         What is computed with. Less than f32 changes the scores; the check says by how much.
     device : str, optional
         "cpu" or "cuda"; by default where the model is.
-    tile : (int, int), optional
-        Rows and columns of windows in a tile; by default what a short measurement finds fastest.
+    tile : tuple of int, optional
+        Windows in a tile along every axis, (rows, columns); by default what a short measurement
+        finds fastest.
     memory_bytes : int, optional
         What the tensors of the tiles that are computed at a time may take. By default 512 MB, and
         where tiles have a halo (``exact=False`` of a network that pads) 1 GB, in ONNX Runtime,
@@ -92,8 +97,9 @@ def scan(
     Returns
     -------
     Heatmap
-        Scores ``(K, rows, columns)``, NaN where nothing was scanned: outside of the region, and in
-        windows that hold a NaN or infinite pixel.
+        Scores ``(K, rows, columns)``, or with as many axes of windows as the network has, NaN
+        where nothing was scanned: outside of the region, and in windows that hold a NaN or
+        infinite pixel.
 
     Raises
     ------
