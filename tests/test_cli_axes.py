@@ -119,7 +119,7 @@ def test_a_dry_run_says_what_would_be_read(axes: int) -> None:
 def test_detect_writes_intervals_and_cuboids(axes: int) -> None:
     expected = fullconv.detect(converted(axes), array(axes), 20.0, 0.2, classes=[1])
     assert len(expected)
-    options = (*scan_options(axes), "--threshold", 20, "--iou", 0.2, "--classes", 1)
+    options = (*scan_options(axes), "--no-check", "--threshold", 20, "--iou", 0.2, "--classes", 1)
     for out in ("boxes.csv", "boxes.json"):
         result = call("detect", "model.onnx", "a.npy", "-o", out, *options)
         assert result.exit_code == 0, result.output

@@ -414,8 +414,8 @@ def test_networks_of_every_framework_scan(axes: int, where: str) -> None:
     model: Any
     if where == "torch":
         torch = pytest.importorskip("torch")
-        convolution = getattr(torch.nn, f"Conv{axes}d")(CHANNELS, 3, kernel, padding=1)
-        flat = torch.nn.Flatten(), torch.nn.Linear(3 * int(np.prod(window)), 2)
+        convolution = getattr(torch.nn, f"Conv{axes}d")(CHANNELS, 3, kernel)
+        flat = torch.nn.Flatten(), torch.nn.Linear(3 * int(np.prod([n - 2 for n in window])), 2)
         model = torch.nn.Sequential(convolution, torch.nn.ReLU(), *flat).eval()
         with torch.no_grad():
             for weight in model.parameters():
@@ -424,12 +424,14 @@ def test_networks_of_every_framework_scan(axes: int, where: str) -> None:
         from keras_models import keras
 
         image = keras.Input((*window, CHANNELS))
-        convolution = getattr(keras.layers, f"Conv{axes}D")(3, kernel, padding="same")
+        convolution = getattr(keras.layers, f"Conv{axes}D")(3, kernel)
         x = keras.layers.Flatten()(keras.layers.ReLU()(convolution(image)))
         model = keras.Model(image, keras.layers.Dense(2)(x))
         model.set_weights([rng.integers(-2, 3, w.shape) for w in model.weights])
     fcn = fullconv.convert(model, None if where == "keras" else window, STEP[axes], check=False)
-    heatmap = fullconv.scan(fcn, array(axes), classifier=model, tile=TILE[axes])
+    size = tuple(n + 4 for n in window)
+    options = {"tile": (2,) * axes, "windows_to_check": 4}
+    heatmap = fullconv.scan(fcn, array(axes, size), classifier=model, **options)
 
     def classify(crop: NDArray[np.float32]) -> NDArray[np.float32]:
         if where == "keras":
@@ -437,7 +439,7 @@ def test_networks_of_every_framework_scan(axes: int, where: str) -> None:
         with torch.no_grad():
             return np.asarray(model(torch.from_numpy(np.ascontiguousarray(crop))))
 
-    expected = crops_scores(classify, array(axes), fcn.grid)
+    expected = crops_scores(classify, array(axes, size), fcn.grid)
     assert np.array_equal(np.asarray(heatmap), expected)
     assert heatmap.verification is not None
     assert (heatmap.verification.max_error, heatmap.verification.passed) == (0, True)
