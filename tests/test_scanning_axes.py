@@ -336,21 +336,31 @@ def test_viewers_are_told_what_was_scanned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "windows"), [((60,), 7), ((5, 4, 9), 20), ((9, 9, 9), 64), ((3, 50, 2), 64)]
+    ("counts", "windows", "parts"),
+    [
+        ((60,), 7, (7,)),
+        ((5, 4, 9), 20, (2, 2, 5)),
+        ((9, 9, 9), 64, (4, 4, 4)),
+        ((3, 50, 2), 64, (2, 28, 2)),
+        ((2, 1, 3), 64, (2, 1, 3)),
+    ],
 )
-def test_checked_windows_are_spread_over_all_axes(counts: Sizes, windows: int) -> None:
+def test_checked_windows_are_spread_over_all_axes(
+    counts: Sizes, windows: int, parts: Sizes
+) -> None:
+    """One lies in each part, as far as there are so many."""
     axes = len(counts)
     scores: NDArray[np.float32] = np.zeros((1, *counts), np.float32)
     names = {1: ["windows"], 3: ["planes", "rows", "columns"]}[axes]
     region = {name: [0, n] for name, n in zip(names, counts, strict=True)} | {"mask": None}
     record = {"window": (1,) * axes, "step": (1,) * axes, "classes": [], "region": region}
     places = sample(Heatmap(scores, record, None), windows)
-    assert len(set(places)) == min(windows, int(np.prod(counts)))
-    for axis, count in enumerate(counts):
-        along = sorted(place[axis] for place in places)
-        # Both halves of every axis are looked at, about as often.
-        share = sum(n < count / 2 for n in along) / len(along)
-        assert count < 2 or 0.25 < share < 0.75
+    assert len(set(places)) == len(places) == min(windows, int(np.prod(counts)))
+    held = {
+        tuple(n * part // count for n, part, count in zip(place, parts, counts, strict=True))
+        for place in places
+    }
+    assert len(held) == min(windows, int(np.prod(parts)))
 
 
 @pytest.mark.parametrize("axes", AXES)

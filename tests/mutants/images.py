@@ -36,7 +36,7 @@ IMAGES = (
     Defect(
         "red and blue stay where they are",
         "preprocessing.py",
-        "pixels = pixels[..., ::-1, :, :]",
+        "pixels = pixels[(..., slice(None, None, -1), *behind)]",
         "pass",
         ("test_preprocessing.py",),
     ),

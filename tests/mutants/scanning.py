@@ -27,6 +27,20 @@ SCANNING = (
         ("test_scanning.py", "test_scanning_sources.py", "test_regions.py"),
     ),
     Defect(
+        "a cuboid ends along the axes in another order than it begins",
+        "scanning/region.py",
+        "numbers[dimensions:][::-1]",
+        "numbers[dimensions:]",
+        ("test_scanning_axes.py",),
+    ),
+    Defect(
+        "all parts of a volume that are checked lie in one plane",
+        "scanning/check.py",
+        "within = within * part + along * part // count",
+        "within = along * part // count",
+        ("test_scanning_axes.py",),
+    ),
+    Defect(
         "a scan goes on over an image that has changed",
         "scanning/record.py",
         '"pixels": image.fingerprint(),',
