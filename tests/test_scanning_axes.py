@@ -393,6 +393,9 @@ def test_arrays_without_channels_are_scanned(axes: int) -> None:
     assert np.array_equal(np.asarray(heatmap), expected)
     assert heatmap.verification is not None
     assert heatmap.verification.passed
+    found = verify_heatmap(heatmap, model, open_source(pixels, dimensions=axes))
+    assert found is not None
+    assert found.passed
     itself = fullconv.scan(fcn, pixels, tile=TILE[axes])
     assert itself.verification is not None
     assert itself.verification.passed

@@ -15,6 +15,8 @@ from PIL import Image
 import fullconv
 from fullconv.cli.group import commands
 from fullconv.errors import InputError
+from fullconv.scanning.check import verify_heatmap
+from fullconv.sources import open_source
 
 INSTEAD = {
     1: "for images, (rows, columns), and these are recordings, (samples)",
@@ -125,7 +127,7 @@ def test_images_without_channels_are_scanned() -> None:
 
 
 @pytest.mark.parametrize("where", ["module", "program", "program of one", "onnx"])
-def test_a_classifier_of_vectors_scans_the_pixels_of_an_image(where: str) -> None:
+def test_a_classifier_of_vectors_scans_the_pixels_of_an_image(where: str, tmp_path: Path) -> None:
     classifier: Any = linear(5)
     if where != "onnx":
         torch = pytest.importorskip("torch")
@@ -142,3 +144,10 @@ def test_a_classifier_of_vectors_scans_the_pixels_of_an_image(where: str) -> Non
     assert heatmap.verification is not None
     assert heatmap.verification.passed
     assert np.ptp(heatmap[1]) > 0
+    again = verify_heatmap(heatmap, classifier, open_source(pixels))
+    assert again is not None
+    assert again.passed
+    fcn.save(tmp_path / "fcn.onnx")
+    again = verify_heatmap(heatmap, tmp_path / "fcn.onnx", open_source(pixels))
+    assert again is not None
+    assert again.passed

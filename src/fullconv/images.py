@@ -110,13 +110,20 @@ class ImageShape:
         """Return images ``(N, C, *size)`` as the network takes them."""
         return images[:, 0] if self.takes == "cells" else images
 
-    def taken_by(self, is_converted: bool) -> Takes:
-        """Return what the classifier takes as a crop, or the converted network in its place."""
-        return "map" if is_converted and self.takes == "features" else self.takes
-
     def as_crops(self, crops: Any) -> Any:
         """Return crops ``(N, C, *window)`` as the classifier takes them."""
         return taken_as(crops, self.takes)
+
+
+def in_place_of(takes: Takes) -> Takes:
+    """Return what the converted network takes as a crop, in place of a classifier."""
+    return "map" if takes == "features" else takes
+
+
+def ranks(dimensions: int) -> str:
+    """Return the axes of arrays that are read, as messages name them: (H, W) or (H, W, C)."""
+    axes = ", ".join(LETTERS[dimensions])
+    return f"({axes}{',' * (dimensions == 1)}) or ({axes}, C)"
 
 
 def taken_as(crops: Any, takes: Takes) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from fullconv.checking import is_whole
 from fullconv.converted import FullyConvolutional, foreground
 from fullconv.errors import InputError
+from fullconv.images import in_place_of
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.task import leaf
 from fullconv.verification import arrays
@@ -46,7 +47,7 @@ def check_classes(
     if classes is None or all(name in fcn.classes for name in classes):
         return
     blank = fcn.shape.from_map(np.zeros((1, fcn.shape.channels, *fcn.grid.window), np.float32))
-    classify = fcn.framework.classifier(fcn.model, fcn.shape.taken_by(is_converted=True))
+    classify = fcn.framework.classifier(fcn.model, in_place_of(fcn.shape.takes))
     scores = arrays(fcn.framework, classify(fcn.framework.images(fcn.model, blank)))
     count = leaf(scores, output).size
     _numbers(classes, fcn.classes if len(fcn.classes) == count else (), count)

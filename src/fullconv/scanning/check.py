@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Sizes
-from fullconv.images import Takes, taken_as
+from fullconv.images import Takes, in_place_of, taken_as
 from fullconv.judging import RANDOM, Crops, Verification, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
@@ -45,7 +45,7 @@ def verify_heatmap(
     *,
     seed: int = 0,
     runtime: Runtime | None = None,
-    takes: Takes = "map",
+    takes: Takes | None = None,
 ) -> Verification | None:
     """Compare scores of a heatmap with those of crops that are read again, each scored alone.
 
@@ -65,8 +65,8 @@ def verify_heatmap(
         Chooses them.
     runtime : Runtime, optional
         Runs this model already, as its own framework would, and spares opening it once more.
-    takes : str
-        What the model takes as a crop; see `fullconv.images.Takes`.
+    takes : str, optional
+        What the model takes as a crop; see `fullconv.images.Takes`. By default as the record says.
 
     Raises
     ------
@@ -94,8 +94,11 @@ def verify_heatmap(
     text = metadata["preprocessing"]
     preprocessing = Preprocessing.from_json(text) if text else None
     framework = find(model)
+    takes = takes or metadata.get("takes") or "map"
     if isinstance(model, str | Path):
-        model, _ = framework.open(Path(model))
+        model, told = framework.open(Path(model))
+        if "fullconv.report" in told:
+            takes = in_place_of(takes)
     score = _scorer(framework, model, takes) if runtime is None else runtime.run
 
     places = sample(heatmap, windows, seed)

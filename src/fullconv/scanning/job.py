@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, ImageWarning
 from fullconv.geometry import Sizes
+from fullconv.images import in_place_of
 from fullconv.names import as_text
 from fullconv.runtimes import native
 from fullconv.scanning import record
@@ -182,6 +183,7 @@ class Job:
         }
         if self.options.windows_to_check:
             model = self.fcn.model if self.classifier is None else self.classifier
+            takes = self.fcn.shape.takes
             made = Heatmap(scores, metadata, None)
             # Another session of the same model would take the weights of a large one once more.
             is_own = task.runtime.name == native(self.fcn) == "onnxruntime"
@@ -192,7 +194,7 @@ class Job:
                 self.image,
                 self.options.windows_to_check,
                 runtime=spared,
-                takes=self.fcn.shape.taken_by(self.classifier is None),
+                takes=in_place_of(takes) if self.classifier is None else takes,
             )
             metadata["verification"] = proof.as_dict() if proof else None
         return metadata

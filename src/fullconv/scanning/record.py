@@ -173,6 +173,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "chosen": chosen(task),
         "precision": runtime.precision,
         "verification": None,
+        **({} if fcn.shape.takes == "map" else {"takes": fcn.shape.takes}),
     }
 
 

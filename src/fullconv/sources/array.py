@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Pair
-from fullconv.images import LETTERS, check_numbers
+from fullconv.images import check_numbers, ranks
 from fullconv.sources.colours import of_picture
 from fullconv.sources.contents import Contents, contents_of, contents_of_array
 from fullconv.sources.pyramid import Pyramid
@@ -83,7 +83,11 @@ def open_array(
     ImageError
         If it has another rank, no pixels, or numbers that are not real.
     """
-    check_rank(call, pixels.shape, dimensions)
+    if pixels.ndim not in (dimensions, dimensions + 1):
+        raise ImageError(
+            f"{call}: expected {ranks(dimensions)}; got shape {pixels.shape}. Give one "
+            f"{kind(dimensions)} at a time, its channels last."
+        )
     if 0 in pixels.shape:
         things = unit(dimensions, many=True)
         raise ImageError(f"{call}: shape {pixels.shape} has no {things}; expected at least one.")
@@ -98,24 +102,6 @@ def open_array(
         (tuple(size),),
         lambda level, facts: ArraySource(name, held, facts, path),
         channels=of_picture(bands) if dimensions == 2 else (),
-    )
-
-
-def check_rank(call: str, shape: tuple[int, ...], dimensions: int) -> None:
-    """Refuse an array that has neither so many axes nor one of channels besides.
-
-    Raises
-    ------
-    ImageError
-        With its shape.
-    """
-    if len(shape) in (dimensions, dimensions + 1):
-        return
-    axes = ", ".join(LETTERS[dimensions])
-    plain = f"({axes},)" if dimensions == 1 else f"({axes})"
-    raise ImageError(
-        f"{call}: expected {plain} or ({axes}, C); got shape {shape}. Give one "
-        f"{kind(dimensions)} at a time, its channels last."
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.geometry import Sizes
-from fullconv.images import LETTERS
+from fullconv.images import ranks
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.contents import Contents, contents_of, contents_of_array, files_below
 from fullconv.sources.ome_collection import METADATA, refuse_collection
@@ -196,10 +196,9 @@ def _plain_axes(name: str, array: zarr.Array[Any], dimensions: int) -> Axes:
     if set(wanted) <= set(short):
         return Axes(tuple(map(short.index, wanted)), short.index("c") if "c" in short else None)
     if array.ndim not in (dimensions, dimensions + 1):
-        axes = ", ".join(LETTERS[dimensions])
-        plain = f"({axes},)" if dimensions == 1 else f"({axes})"
+        more = ", or save it as OME-Zarr" if dimensions == 2 else ""
         raise ImageError(
-            f"{name}: expected an array {plain} or ({axes}, C); got shape {array.shape}. Name its "
-            f"axes (dimension_names), or save it as OME-Zarr."
+            f"{name}: expected an array {ranks(dimensions)}; got shape {array.shape}. Name its "
+            f"axes (dimension_names){more}."
         )
     return Axes(tuple(range(dimensions)), dimensions if array.ndim > dimensions else None)
