@@ -214,6 +214,37 @@ def test_of_a_zarr_array_only_those_chunks_are_read_that_a_part_lies_in(
             source.read((side - 9, side + 1), *part[1:])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["uint8", ">f4", "int16", "bool"])
+def test_parts_of_a_numpy_file_are_read(order: str, dtype: str, tmp_path: Path) -> None:
+    for shape in ((30,), (30, 2), (7, 6, 5), (7, 6, 5, 3)):
+        axes = {1: 1, 2: 1, 3: 3, 4: 3}[len(shape)]
+        pixels = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+        np.save(tmp_path / "a.npy", np.asarray(pixels, order=order))
+        with open_source(tmp_path / "a.npy", dimensions=axes) as source:
+            for part in ([(0, n) for n in shape[:axes]], [(2, n - 1) for n in shape[:axes]]):
+                expected = pixels[tuple(slice(*span) for span in part)].astype(source.dtype)
+                assert np.array_equal(
+                    source.read(*part), expected.reshape(*expected.shape[:axes], -1)
+                )
+            assert source.dtype.isnative
+
+
+def test_a_numpy_file_that_is_cut_or_holds_objects_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, array(1))
+    with open_source(path, dimensions=1) as source:
+        # A process that maps it would end here.
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(ImageError, match="damaged or cut short"):
+            source.read((0, SIZE[1][0]))
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        open_source(path, dimensions=1)
+    np.save(path, np.array([{}, {}]), allow_pickle=True)
+    with pytest.raises(ImageError, match="Python objects in dtype"):
+        open_source(path, dimensions=1)
+
+
 SCAN = """
 import os, signal, sys
 import numpy as np

@@ -59,7 +59,7 @@ def open_runtime(
     MissingExtraError
         If an optional package is needed and not installed.
     """
-    return _open(fcn, name, precision, device, lanes, lambda: _in_onnx(fcn))
+    return _taking(fcn, _open(fcn, name, precision, device, lanes, lambda: _in_onnx(fcn)))
 
 
 def native(fcn: FullyConvolutional) -> str:
@@ -124,7 +124,7 @@ def fastest(
     refusals: list[FullconvError] = []
     for name in candidates or runtimes_for(fcn):
         try:
-            runtime = _open(fcn, name, precision, device, lanes, exported)
+            runtime = _taking(fcn, _open(fcn, name, precision, device, lanes, exported))
             took_s = _measure(runtime, image)
         except FullconvError as refusal:
             refusals.append(refusal)
@@ -138,6 +138,12 @@ def fastest(
     if best is None:
         raise refusals[0]
     return best[1]
+
+
+def _taking(fcn: FullyConvolutional, runtime: Runtime) -> Runtime:
+    """Return a runtime that gives the network its images as it takes them."""
+    runtime.takes = fcn.shape.takes
+    return runtime
 
 
 def _measure(runtime: Runtime, image: np.ndarray) -> float:
@@ -154,19 +160,6 @@ def _measure(runtime: Runtime, image: np.ndarray) -> float:
 
 
 def _open(
-    fcn: FullyConvolutional,
-    name: str,
-    precision: str,
-    device: str | None,
-    lanes: int,
-    in_onnx: Callable[[], FullyConvolutional],
-) -> Runtime:
-    runtime = _made(fcn, name, precision, device, lanes, in_onnx)
-    runtime.takes = fcn.shape.takes
-    return runtime
-
-
-def _made(
     fcn: FullyConvolutional,
     name: str,
     precision: str,

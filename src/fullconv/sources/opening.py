@@ -11,7 +11,8 @@ import numpy as np
 
 from fullconv.errors import ImageError, InputError, MissingExtraError
 from fullconv.files import check_local
-from fullconv.sources.array import NUMPY_START, open_array, open_numpy
+from fullconv.sources import numpy_file
+from fullconv.sources.array import open_array
 from fullconv.sources.channels import fit_channels, select_bands
 from fullconv.sources.pyramid import Pyramid, open_chosen
 from fullconv.sources.resized import resized
@@ -194,8 +195,8 @@ def open_path(path: Path, dimensions: int = 2) -> Pyramid:
     ending = path.suffix.lower()
     if not start:
         raise ImageError(f"{path} is empty; copy or save the image again.")
-    if start.startswith(NUMPY_START):
-        return open_numpy(path, dimensions)
+    if start.startswith(numpy_file.START):
+        return numpy_file.open_numpy(path, dimensions)
     if dimensions != 2:
         raise ImageError(
             f"{path}: {kinds(dimensions)}, {names(dimensions)}, are read from .npy files and zarr "
