@@ -138,20 +138,20 @@ def open_zarr(path: Path, dimensions: int = 2) -> Pyramid:
 def open_held(array: zarr.Array[Any], dimensions: int = 2) -> Pyramid:
     """Return a zarr array that the caller has opened, in whatever store, as one level.
 
-    One in a folder is read by its path, as the command line reads it.
+    One in a folder is known by its path, from which it can be opened again.
     """
     from zarr.storage import LocalStore
 
     store = array.store
-    if isinstance(store, LocalStore):
-        return open_zarr(Path(store.root, array.path), dimensions)
-    axes = _plain_axes("array", array, dimensions)
-    _check("array", array, axes)
+    path = Path(store.root, array.path) if isinstance(store, LocalStore) else None
+    name = "array" if path is None else str(path)
+    axes = _plain_axes(name, array, dimensions)
+    _check(name, array, axes)
 
     def open_level(level: int, facts: Facts) -> ZarrSource:
-        return ZarrSource(None, array, axes, "", facts)
+        return ZarrSource(path, array, axes, "", facts)
 
-    return Pyramid("array", (axes.size(array.shape),), open_level)
+    return Pyramid(name, (axes.size(array.shape),), open_level)
 
 
 def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
