@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.detections.overlap import Boxes, ends
+from fullconv.detections.overlap import Boxes, corners_of
 
 Indices = NDArray[np.int64]
 Sides = NDArray[np.float64]
@@ -139,12 +139,12 @@ def _numbered(place: Indices, first: Indices, last: Indices) -> Indices:
 
 
 def _sides(boxes: Boxes) -> Sides:
-    begin, end = ends(boxes)
+    begin, end = corners_of(boxes)
     return end - begin
 
 
 def _centres(boxes: Boxes) -> NDArray[np.float64]:
-    begin, end = ends(boxes)
+    begin, end = corners_of(boxes)
     return (begin + end) / 2
 
 

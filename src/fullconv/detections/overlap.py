@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.float64]
 
 
-def ends(boxes: Boxes) -> tuple[Boxes, Boxes]:
+def corners_of(boxes: Boxes) -> tuple[Boxes, Boxes]:
     """Return where boxes begin and where they end, each ``(..., axes)``."""
     axes = boxes.shape[-1] // 2
     return boxes[..., :axes], boxes[..., axes:]
@@ -21,13 +21,13 @@ def ends(boxes: Boxes) -> tuple[Boxes, Boxes]:
 
 def areas(boxes: Boxes) -> NDArray[np.float64]:
     """Return the area of every box ``(..., 4)``, 0 where its corners are in the wrong order."""
-    begin, end = ends(boxes)
+    begin, end = corners_of(boxes)
     return _product(np.maximum(end - begin, 0.0))
 
 
 def intersections(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """Return the area that boxes ``(..., 4)`` share, elementwise; the two broadcast."""
-    (begin, end), (other, others_end) = ends(first), ends(second)
+    (begin, end), (other, others_end) = corners_of(first), corners_of(second)
     return _product(np.maximum(np.minimum(end, others_end) - np.maximum(begin, other), 0.0))
 
 
