@@ -1,10 +1,8 @@
 """Open Keras model files without running code from them.
 
-A ``.keras`` file names the classes it is made of, and Keras makes them: a `Lambda` holds marshalled
-Python, a class or function may be named by any module, and some layers read other files (Keras
-3.15, ``keras/src/saving/serialization_lib.py``); the older ``.h5`` holds the same in its
-``model_config``. So the configuration is looked through first, and whatever is not one of Keras'
-own layers and settings, or registered by code that the user has imported, is refused.
+A ``.keras`` file names the classes it is made of, and the older ``.h5`` does so in its
+``model_config``; that is looked through first (`named.py`), and how much the weights claim
+(`claims.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +19,10 @@ from fullconv.errors import ModelError, UnsafeModelError, first_line
 from fullconv.frameworks.archives import check_archive
 from fullconv.frameworks.keras.claims import check_held, check_size
 from fullconv.frameworks.keras.hdf5 import WEIGHTS_FILE, check_ends
-from fullconv.frameworks.keras.private import LAYERS, MODELS, OPERATIONS
+from fullconv.frameworks.keras.named import check_config
 
 METADATA_FILE = "fullconv.json"
 CONFIG_FILE = "config.json"
-
-MODULES = (
-    *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
-    *("keras.constraints", "keras.activations", "keras.dtype_policies", "keras.random"),
-    *MODELS,
-)
-"""Where classes and functions of an image classifier come from."""
-
-PLAIN = frozenset(
-    """
-    __keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__
-    """.split()
-)
-"""Names of values, not of classes."""
-
-CODE = frozenset(["Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
-"""What holds code of its own."""
-
-FILES = frozenset(
-    """
-    TFSMLayer StringLookup IntegerLookup IndexLookup TextVectorization Hashing
-    """.split()
-)
-"""What reads other files, or is not for images."""
-
-ACTIVATIONS = frozenset(
-    name
-    for name, value in vars(keras.activations).items()
-    if callable(value) and name not in ("get", "serialize", "deserialize")
-)
-
-UNREAD = ("compile_config", "training_config")
-"""What says how a model is trained; it is not loaded."""
 
 
 def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
@@ -74,7 +38,7 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
     whole = _read_keras if path.suffix.lower() == ".keras" else _read_h5
     try:
         config, metadata, numbers = whole(path)
-        _check_config(config, path)
+        check_config(config, path)
     except ModelError:
         raise
     except Exception as error:
@@ -179,72 +143,3 @@ def _arrays(held: Any) -> int:
 
     held.visititems(noted)
     return sum("layers" in name.split("/")[0] and "seed_generator" not in name for name in names)
-
-
-def _check_config(config: Any, path: Path) -> None:
-    for name, fault in _faults(config):
-        if fault == "unknown":
-            raise ModelError(
-                f"{path}: its {name!r} is not one of Keras' own, and no such class is registered; "
-                f"import the code that registers it "
-                f"(@keras.saving.register_keras_serializable), and convert the model in Python."
-            )
-        raise UnsafeModelError(
-            f"{path}: it holds {name!r}, {fault}; fullconv does not load that. Write that part of "
-            f"the model with Keras' own layers, or as a registered class, and save it again."
-        )
-
-
-def _faults(value: Any) -> Iterator[tuple[str, str]]:
-    """Look through a configuration for what it would make."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _faults(item)
-    elif isinstance(value, dict):
-        name = value.get("class_name")
-        if isinstance(name, str):
-            fault = _fault(name, value)
-            if fault:
-                yield name, fault
-        for key, item in value.items():
-            if key not in UNREAD:
-                yield from _faults(item)
-
-
-def _fault(name: str, value: dict[str, Any]) -> str:
-    """Return what is wrong with one object of a configuration; empty where nothing is."""
-    if name in PLAIN:
-        return ""
-    if name in CODE:
-        return "and loading that would run code from the file"
-    if name in FILES:
-        return "which reads other files"
-    registered = keras.saving.get_custom_objects()
-    if name in registered or str(value.get("registered_name")) in registered:
-        return ""
-    module = value.get("module")
-    if name == "function":
-        function = value.get("config")
-        own = isinstance(function, str) and function in ACTIVATIONS
-        return "" if own or function in registered else "a function that is not Keras' own"
-    if module is None:
-        known = any(isinstance(_held(place, name), type) for place in (*MODULES, "keras"))
-        return "" if known else "unknown"
-    if not isinstance(module, str) or module.split(".")[0] not in ("keras", "builtins"):
-        return "unknown"
-    held = _held(module, name)
-    if isinstance(held, type):
-        # Layers of Keras that have no public name, such as those of its applications.
-        is_layer = module.startswith(LAYERS) and issubclass(held, keras.Layer)
-        if is_layer or module in MODULES or module.startswith(OPERATIONS):
-            return ""
-    return f"of the module {module!r}, which is no layer of a model"
-
-
-def _held(module: str, name: str) -> Any:
-    """Return what a module of Keras holds under a name; nothing is imported."""
-    # Before Keras 3.10 its public modules were imported under other names.
-    place: Any = keras
-    for part in module.split(".")[1:]:
-        place = getattr(place, part, None)
-    return getattr(place, name, None)

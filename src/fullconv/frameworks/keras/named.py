@@ -1,0 +1,153 @@
+"""What the configuration of a Keras file names: Keras' own layers and settings, or what is refused.
+
+A configuration names the classes that a model is made of, and Keras makes them: a `Lambda` holds
+marshalled Python, a class or function may be named by any module, and some layers read other files
+(Keras 3.15, ``keras/src/saving/serialization_lib.py``). So it is looked through before anything is
+made, and whatever is not one of Keras' own layers and settings, or registered by code that the user
+has imported, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fullconv.errors import ModelError, UnsafeModelError
+from fullconv.frameworks.keras.private import LAYERS, MODELS, OPERATIONS
+
+MODULES = (
+    *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
+    *("keras.constraints", "keras.activations", "keras.dtype_policies", "keras.random"),
+    *MODELS,
+)
+"""Where classes and functions of an image classifier come from."""
+
+PLAIN = frozenset(
+    """
+    __keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__
+    """.split()
+)
+"""Names of values, not of classes."""
+
+CODE = frozenset(["Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
+"""What holds code of its own."""
+
+FILES = frozenset(
+    """
+    TFSMLayer StringLookup IntegerLookup IndexLookup TextVectorization Hashing
+    """.split()
+)
+"""What reads other files, or is not for images."""
+
+ACTIVATIONS = frozenset(
+    name
+    for name, value in vars(keras.activations).items()
+    if callable(value) and name not in ("get", "serialize", "deserialize")
+)
+
+UNREAD = ("compile_config", "training_config")
+"""What says how a model is trained; it is not loaded."""
+
+UNKNOWN = "unknown"
+"""The fault of a class that is nobody's."""
+
+
+def check_config(config: Any, path: Path) -> None:
+    """Refuse a configuration that names anything but what Keras may make.
+
+    Raises
+    ------
+    UnsafeModelError
+        If it names what would run code from the file, or read other files.
+    ModelError
+        If it names a class that is neither Keras' own nor registered.
+    """
+    for name, fault in _faults(config):
+        raise unknown_class(path, name) if fault == UNKNOWN else _unsafe(path, name, fault)
+
+
+def check_harmless(config: Any, path: Path) -> None:
+    """Refuse a configuration that would run code or read files, whatever classes it names.
+
+    Raises
+    ------
+    UnsafeModelError
+        If it does.
+    """
+    for name, fault in _faults(config):
+        if fault != UNKNOWN:
+            raise _unsafe(path, name, fault)
+
+
+def unknown_class(path: Path, name: str) -> ModelError:
+    """Return the line that refuses a class that is neither Keras' own nor registered."""
+    return ModelError(
+        f"{path}: its {name!r} is not one of Keras' own, and no such class is registered; import "
+        f"the code that registers it (@keras.saving.register_keras_serializable), and convert the "
+        f"model in Python."
+    )
+
+
+def _unsafe(path: Path, name: str, fault: str) -> UnsafeModelError:
+    return UnsafeModelError(
+        f"{path}: it holds {name!r}, {fault}; fullconv does not load that. Write that part of the "
+        f"model with Keras' own layers, or as a registered class, and save it again."
+    )
+
+
+def _faults(value: Any) -> Iterator[tuple[str, str]]:
+    """Look through a configuration for what it would make."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _faults(item)
+    elif isinstance(value, dict):
+        name = value.get("class_name")
+        if isinstance(name, str):
+            fault = _fault(name, value)
+            if fault:
+                yield name, fault
+        for key, item in value.items():
+            if key not in UNREAD:
+                yield from _faults(item)
+
+
+def _fault(name: str, value: dict[str, Any]) -> str:
+    """Return what is wrong with one object of a configuration; empty where nothing is."""
+    if name in PLAIN:
+        return ""
+    if name in CODE:
+        return "and loading that would run code from the file"
+    if name in FILES:
+        return "which reads other files"
+    registered = keras.saving.get_custom_objects()
+    if name in registered or str(value.get("registered_name")) in registered:
+        return ""
+    module = value.get("module")
+    if name == "function":
+        function = value.get("config")
+        own = isinstance(function, str) and function in ACTIVATIONS
+        return "" if own or function in registered else "a function that is not Keras' own"
+    if module is None:
+        known = any(isinstance(_held(place, name), type) for place in (*MODULES, "keras"))
+        return "" if known else UNKNOWN
+    if not isinstance(module, str) or module.split(".")[0] not in ("keras", "builtins"):
+        return UNKNOWN
+    held = _held(module, name)
+    if isinstance(held, type):
+        # Layers of Keras that have no public name, such as those of its applications.
+        is_layer = module.startswith(LAYERS) and issubclass(held, keras.Layer)
+        if is_layer or module in MODULES or module.startswith(OPERATIONS):
+            return ""
+    return f"of the module {module!r}, which is no layer of a model"
+
+
+def _held(module: str, name: str) -> Any:
+    """Return what a module of Keras holds under a name; nothing is imported."""
+    # Before Keras 3.10 its public modules were imported under other names.
+    place: Any = keras
+    for part in module.split(".")[1:]:
+        place = getattr(place, part, None)
+    return getattr(place, name, None)
