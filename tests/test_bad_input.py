@@ -44,7 +44,7 @@ ARMED = (
 )
 ENDING = (
     "{}: the kind of model is told by its ending, and {}. Give a .pt2 (torch.export), .pt "
-    "(TorchScript), .onnx, .keras or .h5 file; or, on the command line, code as "
+    "(TorchScript), .onnx, .keras, .h5 or .hdf5 file; or, on the command line, code as "
     "package.module:callable."
 )
 NOWHERE = "cannot write {}: {}; choose a folder that exists and that you may write to."
@@ -467,7 +467,8 @@ def test_python_refuses_what_is_no_model():
         fullconv.convert(3)
     assert str(caught.value) == (
         "expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a "
-        "keras.Model, or the path of a .pt2, .pt, .onnx, .keras or .h5 file; got builtins.int."
+        "keras.Model, or the path of a .pt2, .pt, .onnx, .keras, .h5 or .hdf5 file; got "
+        "builtins.int."
     )
 
 

@@ -204,12 +204,12 @@ def test_weights_alone_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     model().save_weights(path)
     assert refused(path, ModelError) == (
-        f"{path} holds weights alone, without the model; save the whole model: "
-        f"model.save('model.keras')."
+        f"{path} holds weights alone, without the model; put its architecture beside it, as "
+        f"model.json from model.to_json(), or save the whole model: model.save('model.keras')."
     )
 
 
-@pytest.mark.parametrize("name", ["model.h5", "model.weights.h5"])
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model.weights.h5"])
 def test_a_file_of_which_hdf5_finds_no_end_is_damaged(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,10 @@ class HeatmapWarning(UserWarning):
     """What was amiss with a heatmap, and does not stop the work; no error."""
 
 
+class ModelWarning(UserWarning):
+    """What a model file leaves open, or was unwrapped of it, and does not stop the work."""
+
+
 class ImageWarning(UserWarning):
     """What is odd about an image, or is lost of it, and does not stop the work; no error."""
 

@@ -1,4 +1,4 @@
-"""How messages speak of images with one, two or three axes."""
+"""How messages speak of images with one, two or three axes, and of many things at once."""
 
 from __future__ import annotations
 
@@ -133,3 +133,9 @@ def only_images(dimensions: int) -> str:
 def sized(numbers: Sequence[int]) -> str:
     """Return a size as people write it, the last axis first: 1024x512 for (512, 1024)."""
     return "x".join(str(number) for number in reversed(numbers))
+
+
+def few(items: Sequence[str], most: int = 10) -> str:
+    """Return a list as people read it, and how many more there are: a, b and 3 more."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

@@ -11,8 +11,8 @@ import click
 
 from fullconv.cli.many import Failed
 from fullconv.cli.models import Opened
-from fullconv.cli.output import print_json
-from fullconv.cli.reading import border, remarks_told
+from fullconv.cli.output import print_json, remarks_told
+from fullconv.cli.reading import border
 from fullconv.cli.sizes import along
 from fullconv.errors import FullconvError
 from fullconv.wording import shortly, sized, unit, windows_named

@@ -50,6 +50,8 @@ def find_model(named: str, weights: Path | None) -> Any:
         return _from_library(named, weights)
     if CODE.fullmatch(named) and not path.exists():
         return _from_code(named, weights)
+    if weights is not None and path.suffix.lower() == ".json" and path.is_file():
+        return _from_architecture(path, weights)
     if weights is not None:
         raise InputError(
             f"--weights {weights}: {named} is a {'folder' if path.is_dir() else 'file'} and holds "
@@ -96,7 +98,7 @@ def open_model(
         If MODEL is converted already, and is asked for another conversion.
     """
     found = find_model(named, weights)
-    is_path = isinstance(found, Path) or Path(named).is_dir()
+    is_path = isinstance(found, Path) or Path(named).exists()
     origin = {"model": str(Path(named).absolute()) if is_path else named}
     if weights is not None:
         origin["weights"] = str(weights.absolute())
@@ -183,6 +185,14 @@ def _fill(model: Any, named: str, weights: Path) -> None:
 
     told = f"--weights {weights}"
     fill(model, read_state(weights, told), named, told)
+
+
+def _from_architecture(path: Path, weights: Path) -> Any:
+    _check_weights(weights)
+    find(path)  # Keras, if it is installed
+    from fullconv.frameworks.keras.architecture import open_architecture
+
+    return open_architecture(path, weights)
 
 
 def _check_weights(weights: Path | None) -> None:

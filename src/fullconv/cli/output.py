@@ -7,20 +7,29 @@ import json
 import math
 import re
 import sys
+import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from fullconv.errors import HeatmapWarning, ImageWarning, ModelWarning
 from fullconv.names import as_text
+
+REMARKS = (HeatmapWarning, ImageWarning, ModelWarning)
+"""Warnings that are printed as notes."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
 @contextlib.contextmanager
 def only_json(wanted: bool) -> Iterator[None]:
-    """Keep stdout for the JSON object: what the user's own code prints goes to stderr."""
-    with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+    """Keep stdout for the JSON object: what the user's own code prints goes to stderr.
+
+    What is remarked of a model is printed as a note.
+    """
+    aside = contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext()
+    with aside, remarks_told(wanted):
         yield
 
 
@@ -36,6 +45,38 @@ def print_json(value: dict[str, Any]) -> None:
 def note(line: str, as_json: bool) -> None:
     """Print a remark: among the text, or on stderr beside JSON."""
     click.echo(f"note     {line}", err=as_json)
+
+
+@contextlib.contextmanager
+def remarks_told(as_json: bool) -> Iterator[None]:
+    """Print what is odd and does not stop the work as notes, each once."""
+    told: set[str] = set()
+    context = click.get_current_context(silent=True)
+    # A model may be opened again, to be compared with what it was converted into.
+    of_models = context.meta.setdefault(__name__, set()) if context else told
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, REMARKS):
+                others(message, category, filename, lineno, file, line)
+                return
+            before = of_models if issubclass(category, ModelWarning) else told
+            if str(message) not in before:
+                before.add(str(message))
+                note(str(message).rstrip("."), as_json)
+
+        for category in REMARKS:
+            warnings.simplefilter("always", category)
+        warnings.showwarning = show
+        yield
 
 
 def megabytes(size_bytes: int) -> str:

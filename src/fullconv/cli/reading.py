@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +13,10 @@ from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.cli import options
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
-from fullconv.cli.output import note
+from fullconv.cli.output import note, remarks_told
 from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
-from fullconv.errors import HeatmapWarning, ImageWarning, InputError
+from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
 from fullconv.windows import COVERS
 from fullconv.wording import axis_names, letters, only_images, unit
@@ -34,9 +33,6 @@ OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 
 LONGEST_NUMBER = 18
 """Digits; no class has a number of more, and Python would not read thousands of them."""
-
-REMARKS = (HeatmapWarning, ImageWarning)
-"""Warnings that are printed as notes."""
 
 
 def reading(command: Decorated) -> Decorated:
@@ -152,33 +148,6 @@ def check_drawn(opened: Opened, overlay: Path | None) -> None:
         raise InputError(
             f"--overlay {overlay}: pictures are {only_images(dimensions)}; leave it out."
         )
-
-
-@contextlib.contextmanager
-def remarks_told(as_json: bool) -> Iterator[None]:
-    """Print what is odd and does not stop the work as notes, each once."""
-    told: set[str] = set()
-    with warnings.catch_warnings():
-        others = warnings.showwarning
-
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if not issubclass(category, REMARKS):
-                others(message, category, filename, lineno, file, line)
-            elif str(message) not in told:
-                told.add(str(message))
-                note(str(message).rstrip("."), as_json)
-
-        for category in REMARKS:
-            warnings.simplefilter("always", category)
-        warnings.showwarning = show
-        yield
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ METADATA = "fullconv_metadata"
 
 TORCHSCRIPT = (".pt", ".torchscript", ".ts")
 """Endings of TorchScript files; a ``.pt`` may also be a pickle."""
+KERAS = (".keras", ".h5", ".hdf5", ".json")
+"""Endings of Keras' files; a ``.json`` is an architecture, with weights beside it."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 
 
@@ -169,7 +171,7 @@ def find(model: Any) -> Framework:
         return _onnx()
     raise InputError(
         f"expected a torch.nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a "
-        f"keras.Model, or the path of a .pt2, .pt, .onnx, .keras or .h5 file; got "
+        f"keras.Model, or the path of a .pt2, .pt, .onnx, .keras, .h5 or .hdf5 file; got "
         f"{type(model).__module__}.{type(model).__qualname__}."
     )
 
@@ -189,12 +191,12 @@ def _of_path(path: Path) -> Framework:
         return _of_torchscript(path)
     if suffix in PICKLES and suffix not in TORCHSCRIPT:
         raise _pickle(path)
-    if suffix not in (".onnx", ".pt2", ".keras", ".h5", *TORCHSCRIPT):
+    if suffix not in (".onnx", ".pt2", *KERAS, *TORCHSCRIPT):
         raise ModelError(
             f"{path}: the kind of model is told by its ending, and "
             f"{f'{suffix!r} is not known' if suffix else 'it has none'}. Give a .pt2 "
-            f"(torch.export), .pt (TorchScript), .onnx, .keras or .h5 file; or, on the command "
-            f"line, code as package.module:callable."
+            f"(torch.export), .pt (TorchScript), .onnx, .keras, .h5 or .hdf5 file; or, on the "
+            f"command line, code as package.module:callable."
         )
     if not path.exists():
         raise ModelError(f"{path}: no such file; check the path of the model.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from fullconv.errors import ModelError, first_line
+from fullconv.errors import FullconvError, ModelError, first_line
 
 ALWAYS = 1 << 26
 """Bytes that an archive may unpack to, however small it is."""
@@ -62,3 +64,22 @@ def check_archive(path: Path, told: str, again: str, packed: int = PACKED) -> No
             f"{told} is damaged: {damaged!r} in it is not what was written; copy it again, or "
             f"{again}."
         )
+
+
+@contextlib.contextmanager
+def broken(path: Path, kind: str) -> Iterator[None]:
+    """Let whatever fails while a file is read be one line that says it is broken, or no ``kind``.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        yield
+    except FullconvError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not {kind}, or it is cut short ({first_line(error)}); save or copy it "
+            f"again."
+        ) from None

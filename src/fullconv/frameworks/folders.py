@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fullconv.errors import ModelError, first_line
+from fullconv.frameworks.beside import weights_beside
 
 CONFIG = "config.json"
 NAMES = ("torchscript_model.pt", "model.safetensors", "pytorch_model.bin")
@@ -63,7 +64,9 @@ def read_folder(path: Path) -> ModelFolder:
 
 
 def weights_of(path: Path) -> Path:
-    """Return the file that holds a model's weights: itself, or the one in its folder."""
+    """Return the file that holds a model's weights: itself, or the one in its folder or beside."""
+    if path.suffix.lower() == ".json" and path.is_file():
+        return weights_beside(path)
     return read_folder(path).weights if path.is_dir() else path
 
 

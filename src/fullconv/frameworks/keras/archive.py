@@ -2,7 +2,7 @@
 
 A ``.keras`` file names the classes it is made of, and the older ``.h5`` does so in its
 ``model_config``; that is looked through first (`named.py`), and how much the weights claim
-(`claims.py`).
+(`claims.py`). What Keras before version 3 saved is read by `old`, not by Keras.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from typing import Any
 import keras
 
 from fullconv.errors import ModelError, UnsafeModelError, first_line
-from fullconv.frameworks.archives import check_archive
-from fullconv.frameworks.keras.claims import check_held, check_size
+from fullconv.frameworks.archives import broken, check_archive
+from fullconv.frameworks.beside import architecture_beside
+from fullconv.frameworks.keras.architecture import open_architecture
+from fullconv.frameworks.keras.claims import check_held, check_size, made_of
 from fullconv.frameworks.keras.hdf5 import WEIGHTS_FILE, check_ends
 from fullconv.frameworks.keras.named import check_config
+from fullconv.frameworks.keras.old.opening import is_old, open_old
 
 METADATA_FILE = "fullconv.json"
 CONFIG_FILE = "config.json"
 
 
 def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
-    """Load a ``.keras`` or ``.h5`` file with its metadata.
+    """Load a ``.keras``, ``.h5`` or ``.hdf5`` file, or a ``.json``, with its metadata.
 
     Raises
     ------
@@ -35,22 +38,41 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
     ModelError
         If it is no such file, is broken, or needs classes that are not imported.
     """
-    whole = _read_keras if path.suffix.lower() == ".keras" else _read_h5
-    try:
-        config, metadata, numbers = whole(path)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return open_architecture(path), {}
+    if suffix != ".keras":
+        return _open_h5(path), {}
+    with broken(path, "a Keras model"):
+        config, metadata, numbers = _read_keras(path)
         check_config(config, path)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{path} is not a Keras model, or it is cut short ({first_line(error)}); save or copy "
-            f"it again."
-        ) from None
-    check_size(config, numbers, path)
+    check_size(lambda: made_of(config), numbers, path)
+    return _loaded(path), metadata
+
+
+def _open_h5(path: Path) -> keras.Model:
+    import h5py
+
+    with broken(path, "a Keras model"):
+        check_ends(path)
+        with h5py.File(path, "r") as held:
+            text = held.attrs.get("model_config")
+            if text is None:
+                return open_architecture(architecture_beside(path), path)
+            config, numbers = json.loads(text), check_held(held, path)
+            if is_old(held.attrs.get("keras_version")):
+                return open_old(config, held, numbers, path, path)
+        check_config(config, path)
+    check_size(lambda: made_of(config), numbers, path)
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> Any:
+    """Load a file that has been looked through."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return keras.saving.load_model(path, compile=False, safe_mode=True), metadata
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         raise ModelError(
             f"{path} cannot be loaded by Keras {keras.__version__} ({first_line(error)}); save the "
@@ -81,20 +103,6 @@ def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
     return config, json.loads(text), numbers
 
 
-def _read_h5(path: Path) -> tuple[Any, dict[str, str], int]:
-    import h5py
-
-    check_ends(path)
-    with h5py.File(path, "r") as held:
-        text = held.attrs.get("model_config")
-        if text is None:
-            raise ModelError(
-                f"{path} holds weights alone, without the model; save the whole model: "
-                f"model.save('model.keras')."
-            )
-        return json.loads(text), {}, check_held(held, path)
-
-
 def check_weights(path: Path) -> int | None:
     """Check that a file of weights holds them itself, and return how many arrays of layers it has.
 
@@ -109,7 +117,7 @@ def check_weights(path: Path) -> int | None:
     """
     import h5py
 
-    try:
+    with broken(path, "a file of Keras' weights"):
         if path.suffix.lower() == ".keras":
             _read_keras(path)
             with (
@@ -122,13 +130,6 @@ def check_weights(path: Path) -> int | None:
         with h5py.File(path, "r") as held:
             check_held(held, path)
             return _arrays(held) if path.name.endswith(".weights.h5") else None
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{path} is not a file of Keras' weights, or it is cut short ({first_line(error)}); "
-            f"save or copy it again."
-        ) from None
 
 
 def _arrays(held: Any) -> int:

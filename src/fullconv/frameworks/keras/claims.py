@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,20 @@ def _leaves_file(path: Path, name: str) -> UnsafeModelError:
     )
 
 
-def check_size(config: Any, numbers: int, path: Path) -> None:
-    """Refuse a configuration whose layers have far more weights than the file.
+def check_size(make: Callable[[], Any], numbers: int, path: Path) -> None:
+    """Refuse layers that have far more weights than the file.
 
     The layers are made without their weights, whose sizes alone are looked at: Keras fills them
     with random numbers before it finds none in the file.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the layers; what it raises is left to those who make them again.
+    numbers : int
+        In the file.
     """
-    claimed = _claimed(config)
+    claimed = _claimed(make)
     if claimed > numbers + FEW:
         raise ModelError(
             f"{path}: its layers take {claimed} numbers, and the file holds {numbers}; it is "
@@ -82,15 +89,17 @@ def check_size(config: Any, numbers: int, path: Path) -> None:
         )
 
 
-def _claimed(config: Any) -> int:
-    """Return how many numbers the layers of a configuration take, up to where it cannot be made."""
+def _claimed(make: Callable[[], Any]) -> int:
+    """Return how many numbers the layers take, up to where they cannot be made."""
     with waiting_variables() as made:
         with contextlib.suppress(Exception):  # Keras itself says later what it cannot make
-            _made(copy.deepcopy(config))
+            make()
         return sum(prod(variable.shape) for variable in made)
 
 
-def _made(config: Any) -> Any:
+def made_of(config: Any) -> Any:
+    """Make the model of a configuration, as Keras does when it loads one."""
+    config = copy.deepcopy(config)
     if "module" in config:
         return keras.saving.deserialize_keras_object(config)
     return model_of_old_config(config)

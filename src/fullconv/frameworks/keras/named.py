@@ -9,7 +9,7 @@ has imported, is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +65,20 @@ def check_config(config: Any, path: Path) -> None:
     ModelError
         If it names a class that is neither Keras' own nor registered.
     """
-    for name, fault in _faults(config):
+    for name, fault in _faults(config, _fault):
         raise unknown_class(path, name) if fault == UNKNOWN else _unsafe(path, name, fault)
 
 
 def check_harmless(config: Any, path: Path) -> None:
-    """Refuse a configuration that would run code or read files, whatever classes it names.
+    """Refuse a configuration that holds code or names files, whatever other classes it names.
 
     Raises
     ------
     UnsafeModelError
         If it does.
     """
-    for name, fault in _faults(config):
-        if fault != UNKNOWN:
-            raise _unsafe(path, name, fault)
+    for name, fault in _faults(config, lambda name, _: _harm(name)):
+        raise _unsafe(path, name, fault)
 
 
 def unknown_class(path: Path, name: str) -> ModelError:
@@ -98,30 +97,37 @@ def _unsafe(path: Path, name: str, fault: str) -> UnsafeModelError:
     )
 
 
-def _faults(value: Any) -> Iterator[tuple[str, str]]:
+def _faults(
+    value: Any, fault_of: Callable[[str, dict[str, Any]], str]
+) -> Iterator[tuple[str, str]]:
     """Look through a configuration for what it would make."""
     if isinstance(value, list):
         for item in value:
-            yield from _faults(item)
+            yield from _faults(item, fault_of)
     elif isinstance(value, dict):
         name = value.get("class_name")
         if isinstance(name, str):
-            fault = _fault(name, value)
+            fault = fault_of(name, value)
             if fault:
                 yield name, fault
         for key, item in value.items():
             if key not in UNREAD:
-                yield from _faults(item)
+                yield from _faults(item, fault_of)
+
+
+def _harm(name: str) -> str:
+    """Return what a class of this name would do; empty for one that computes."""
+    if name in CODE:
+        return "and loading that would run code from the file"
+    return "which reads other files" if name in FILES else ""
 
 
 def _fault(name: str, value: dict[str, Any]) -> str:
     """Return what is wrong with one object of a configuration; empty where nothing is."""
     if name in PLAIN:
         return ""
-    if name in CODE:
-        return "and loading that would run code from the file"
-    if name in FILES:
-        return "which reads other files"
+    if harm := _harm(name):
+        return harm
     registered = keras.saving.get_custom_objects()
     if name in registered or str(value.get("registered_name")) in registered:
         return ""

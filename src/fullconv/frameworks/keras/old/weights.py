@@ -1,0 +1,260 @@
+"""The weights of an old file, set layer by layer.
+
+A file keeps, for every layer of the whole model, the arrays of all layers inside it: first those
+that were trained, then those that were not (Keras 2.2.4, ``engine/saving.py``). Each array has a
+name, whose end says what it is: ``conv2d_1/kernel:0``, ``convolution2d_1_W``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fullconv.errors import ModelError
+from fullconv.frameworks.keras.calls import Array
+from fullconv.frameworks.keras.old import kernels
+from fullconv.frameworks.keras.old.building import Made
+from fullconv.wording import few
+
+ENDINGS = {
+    "W": "kernel",
+    "alphas": "alpha",
+    "b": "bias",
+    "beta": "beta",
+    "depthwise_kernel": "depthwise_kernel",
+    "gamma": "gamma",
+    "pointwise_kernel": "pointwise_kernel",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",  # in Keras 1, too, it is the variance
+}
+"""What Keras 1 wrote at the end of an array's name, and what it is."""
+
+OF_KERAS_1 = re.compile(rf"(.+)_({'|'.join(ENDINGS)})")
+OF_KERAS_2 = re.compile(r"(?:.*/)?([^/]+)/([^/]+?)(?:_\d+)?")
+
+KNOWN = frozenset(
+    [*ENDINGS.values(), "recurrent_kernel", "mean", "variance", "count", "embeddings"]
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a file holds for the layers of a model.
+
+    Attributes
+    ----------
+    groups : dict
+        Names and arrays, in order, under the name of each layer that has any.
+    is_keras_1 : bool
+        Whether Keras 1 laid out the kernels.
+    backend : str
+        What computed with them; empty where nothing says.
+    """
+
+    groups: Mapping[str, Sequence[tuple[str, Array]]]
+    is_keras_1: bool
+    backend: str
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A variable that takes an array."""
+
+    made: Made
+    role: str
+    variable: Any
+
+    @property
+    def is_trained(self) -> bool:
+        return bool(self.made.stored.config.get("trainable", True)) and self.variable.trainable
+
+
+def read_held(root: Any) -> Held:
+    """Read the arrays of an HDF5 file, or of the group in it that has them.
+
+    Raises
+    ------
+    KeyError, ValueError, TypeError
+        If it is not laid out as Keras does.
+    """
+    group = root.get("model_weights", root)
+    groups = {}
+    for name in _listed(group, "layer_names"):
+        arrays = [
+            (inner, np.asarray(group[name][inner]))
+            for inner in _listed(group[name], "weight_names")
+        ]
+        if arrays:
+            groups[name] = arrays
+    version = _text(group.attrs.get("keras_version", "1"))
+    backend = _text(group.attrs.get("backend", ""))
+    return Held(groups, version.partition(".")[0] == "1", backend)
+
+
+def is_of_theano(held: Held) -> bool:
+    """Return whether Keras 1 seems to have saved kernels on Theano, and nothing says so.
+
+    TensorFlow's variables have names that end in ``:0``, and Theano's have not.
+    """
+    names = [name for group in held.groups.values() for name, _ in group if parts_of(name)[1]]
+    kernel = any(array.ndim > 3 for group in held.groups.values() for _, array in group)
+    return held.is_keras_1 and not held.backend and kernel and not any(":" in n for n in names)
+
+
+def fill(made: Sequence[Made], held: Held, path: Path) -> None:
+    """Set the weights of layers.
+
+    Layers and arrays meet by the layers' names; where those are others, as in a network that was
+    built again, in their order, as Keras does.
+
+    Raises
+    ------
+    ModelError
+        If they do not fit.
+    """
+    slots: dict[str, list[_Slot]] = {}
+    for one in made:
+        found = [_Slot(one, _role(one.layer, v), v) for v in _variables(one.layer)]
+        if found:
+            slots.setdefault(one.outer, []).extend(found)
+    if slots.keys() != held.groups.keys():
+        _check_count(slots, held, path)
+        pairs = list(zip(slots, held.groups, strict=True))
+    else:
+        pairs = [(name, name) for name in slots]
+    for outer, name in pairs:
+        _fill(slots[outer], held.groups[name], held, outer, path)
+    for one in made:
+        if isinstance(one.layer, keras.layers.Normalization):
+            one.layer.finalize_state()
+
+
+def _check_count(slots: Mapping[str, Any], held: Held, path: Path) -> None:
+    if len(slots) == len(held.groups):
+        return
+    missing = [repr(name) for name in slots if name not in held.groups]
+    others = [repr(name) for name in held.groups if name not in slots]
+    faults = [f"it lacks {few(missing)}"] if missing else []
+    faults += [f"the network has no {few(others)}"] if others else []
+    raise ModelError(
+        f"{path}: its weights are of other layers than its network's: {'; '.join(faults)}. Give "
+        f"the weights that were saved from this network."
+    )
+
+
+def _fill(
+    slots: list[_Slot], arrays: Sequence[tuple[str, Array]], held: Held, name: str, path: Path
+) -> None:
+    for by_name in (True, False):
+        for order in _orders(slots):
+            found = _arranged(order, arrays, held, by_name, path)
+            if found is not None:
+                for slot, array in zip(order, found, strict=True):
+                    slot.variable.assign(array)
+                return
+    wanted = few([f"{slot.role} {_size(slot.variable.shape)}" for slot in slots])
+    got = few([f"{inner.rpartition('/')[2]} {_size(array.shape)}" for inner, array in arrays])
+    raise ModelError(
+        f"{path}: the weights of its layer {name!r} do not fit it: expected {wanted}; got {got}. "
+        f"Give the weights that were saved from this network."
+    )
+
+
+def _orders(slots: list[_Slot]) -> Iterator[list[_Slot]]:
+    """Yield the orders in which Keras has written the arrays of one layer of a model.
+
+    What is trained comes first; whether a layer was kept from being trained, or the model that it
+    lies in, is told by the order alone. Later versions of tf.keras wrote layer by layer.
+    """
+    yield sorted(slots, key=lambda slot: not slot.is_trained)
+    yield sorted(slots, key=lambda slot: not slot.variable.trainable)
+    yield slots
+
+
+def _arranged(
+    slots: list[_Slot], arrays: Sequence[tuple[str, Array]], held: Held, by_name: bool, path: Path
+) -> list[Array] | None:
+    """Return the arrays for variables in this order; None where one does not fit."""
+    if len(slots) != len(arrays):
+        return None
+    found = []
+    for slot, (name, array) in zip(slots, arrays, strict=True):
+        layer, role = parts_of(name)
+        if role not in (None, slot.role) or (by_name and not _is_of(layer, slot.made)):
+            return None
+        try:
+            laid = kernels.today(
+                array, slot.role, _inner(slot.made.layer), held.is_keras_1, held.backend == "theano"
+            )
+        except ValueError as error:
+            raise ModelError(
+                f"{path}: its layer {slot.made.stored.name!r}: {error}; save the model again with "
+                f"the TensorFlow backend of the Keras that wrote it."
+            ) from None
+        if laid.shape != tuple(slot.variable.shape):
+            return None
+        found.append(laid)
+    return found
+
+
+def parts_of(name: str) -> tuple[str | None, str | None]:
+    """Return the layer and the role that an array's name says; None where it says none."""
+    name = name.partition(":")[0]
+    if "/" not in name:
+        found = OF_KERAS_1.fullmatch(name)
+        return (found[1], ENDINGS[found[2]]) if found else (None, None)
+    found = OF_KERAS_2.fullmatch(name)
+    if found is None:
+        return None, None
+    layer, role = found.groups()
+    return layer, role if role in KNOWN else None
+
+
+def _is_of(layer: str | None, made: Made) -> bool:
+    return (
+        layer is not None
+        and re.fullmatch(rf"{re.escape(made.stored.name)}(_\d+)?", layer) is not None
+    )
+
+
+def _variables(layer: keras.Layer) -> list[Any]:
+    """Return a layer's variables in Keras' order; states of random numbers are none."""
+    both = [*layer.trainable_variables, *layer.non_trainable_variables]
+    return [v for v in both if v.name != "seed_generator_state"]
+
+
+def _role(layer: keras.Layer, variable: Any) -> str:
+    separate = isinstance(
+        _inner(layer), keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D
+    )
+    return "depthwise_kernel" if separate and variable.name == "kernel" else str(variable.name)
+
+
+def _inner(layer: keras.Layer) -> keras.Layer:
+    """Return the layer that one repeats along an axis."""
+    return layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+
+
+def _listed(group: Any, key: str) -> list[str]:
+    """Return a list of names, which Keras parts where HDF5 does not take so many in one."""
+    if key in group.attrs:
+        return [_text(name) for name in group.attrs[key]]
+    parts = itertools.takewhile(
+        group.attrs.__contains__, map(f"{key}{{}}".format, itertools.count())
+    )
+    return [_text(name) for part in parts for name in group.attrs[part]]
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
