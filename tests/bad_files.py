@@ -174,7 +174,6 @@ def write_torch(folder: Path) -> None:
     torch.save(tiny, folder / "module.pt")
     torch.save(Evil(), folder / "evil.pt")
     torch.save(Evil(), folder / "renamed.pt2")
-    torch.save({"epoch": 3, "state_dict": tiny.state_dict()}, folder / "checkpoint.pt")
     torch.save(nn.Linear(10, 2).state_dict(), folder / "other.pt")
     (folder / "random.pt").write_bytes(rng.bytes(500))
     (folder / "random.safetensors").write_bytes(rng.bytes(500))

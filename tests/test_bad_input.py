@@ -316,18 +316,11 @@ TORCH = [
         "it again.",
     ),
     (
-        "explain badnets:tiny --weights checkpoint.pt",
-        3,
-        "--weights checkpoint.pt: expected a state dict, names with tensors; it also holds "
-        "'epoch', 'state_dict'. Save the state dict alone, with "
-        "torch.save(model.state_dict(), ...).",
-    ),
-    (
         "explain badnets:tiny --weights other.pt",
         3,
-        "--weights other.pt does not fit badnets:tiny: it lacks '0.weight', '0.bias', '3.weight' "
-        "and 1 more; the model has no 'weight', 'bias'. Give the weights that were trained with "
-        "this code.",
+        "--weights other.pt does not fit badnets:tiny: it lacks '0.weight', '0.bias', "
+        "'3.weight', '3.bias'; the model has no 'weight', 'bias'. Give the weights that were "
+        "trained with this code.",
     ),
     (
         "convert badnets:tiny --window 16x16 -o image.png/x.pt2",

@@ -181,10 +181,10 @@ def _from_library(named: str, weights: Path | None) -> Any:
 
 
 def _fill(model: Any, named: str, weights: Path) -> None:
-    from fullconv.frameworks.torch.state import fill, read_state
+    from fullconv.frameworks.torch.state import fill, read_checkpoint
 
     told = f"--weights {weights}"
-    fill(model, read_state(weights, told), named, told)
+    fill(model, read_checkpoint(weights, told), named, told)
 
 
 def _from_architecture(path: Path, weights: Path) -> Any:

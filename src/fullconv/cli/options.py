@@ -75,8 +75,9 @@ def model(command: Decorated) -> Decorated:
         click.option(
             "--weights",
             type=Local(reads=True),
-            help="State dict for package.module:callable, timm: or torchvision: (.safetensors, "
-            ".pt or .pth); for keras: .weights.h5, .h5 or .keras; for a .json .h5 or .hdf5.",
+            help="State dict, or a checkpoint that holds one, for package.module:callable, timm: or "
+            "torchvision: (.safetensors, .pt, .pth or .ckpt); for keras: .weights.h5, .h5 or "
+            ".keras; for a .json .h5 or .hdf5.",
         ),
         click.option(
             "--approximate",

@@ -16,7 +16,7 @@ from fullconv.errors import ModelError, first_line
 from fullconv.frameworks.described import with_metadata
 from fullconv.frameworks.folders import CONFIG, ModelFolder
 from fullconv.frameworks.torch.exporting import quiet
-from fullconv.frameworks.torch.state import fill, read_state
+from fullconv.frameworks.torch.state import fill, read_checkpoint, read_state
 from fullconv.frameworks.torch.torchscript import load_script
 from fullconv.preprocessing import Preprocessing
 from fullconv.wsinfer import read_wsinfer
@@ -41,7 +41,7 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
         model: nn.Module = load_script(folder.weights)
     else:
         timm = _import_timm(folder)
-        state = read_state(folder.weights, str(folder.weights))
+        state = read_checkpoint(folder.weights, str(folder.weights))
         with _building(folder):
             model = timm.create_model(config.architecture, num_classes=len(config.classes))
         fill(model, state, f"timm's {config.architecture}", str(folder.weights))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +11,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeModelError, first_line
+from fullconv.errors import (
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelWarning,
+    UnsafeModelError,
+    first_line,
+)
 from fullconv.frameworks.archives import check_archive
-from fullconv.frameworks.torch.filled import UNKNOWN, is_empty
+from fullconv.frameworks.torch.checkpoint import Found, State, alone, find, state_dicts
+from fullconv.frameworks.torch.filled import is_empty
+from fullconv.frameworks.torch.inert import load, refused
+from fullconv.wording import few
+
+ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pickle")
+"""Endings of what ``torch.save`` writes."""
 
 
-def read_state(weights: Path, told: str) -> Mapping[str, torch.Tensor]:
-    """Return a state dict, without running code from the file.
+def read_checkpoint(weights: Path, told: str) -> Mapping[Any, Any]:
+    """Return a state dict, or what holds one, without running code from the file.
 
     Parameters
     ----------
@@ -29,36 +42,47 @@ def read_state(weights: Path, told: str) -> Mapping[str, torch.Tensor]:
     InputError
         If the ending is of no such file.
     UnsafeModelError
-        If it holds more than tensors.
+        If it holds more than tensors and settings.
     ModelError
         If it holds something else, or is damaged.
     """
     suffix = weights.suffix.lower()
     if suffix == ".safetensors":
-        state = _read_safetensors(weights, told)
-    elif suffix in (".pt", ".pth", ".bin"):
-        state = _read_pickle(weights, told)
+        checkpoint = _read_safetensors(weights, told)
+    elif suffix in ENDINGS:
+        checkpoint = _read_pickle(weights, told)
     else:
         raise InputError(
-            f"{told}: the kind of file is told by its ending; give a state dict as .safetensors, "
-            f".pt or .pth."
+            f"{told}: the kind of file is told by its ending; give a state dict or checkpoint as "
+            f".safetensors, .pt, .pth or .ckpt."
         )
-    if not isinstance(state, Mapping):
+    if not isinstance(checkpoint, Mapping):
         raise ModelError(
-            f"{told}: expected a state dict, names with tensors; it holds {_kind(state)}. Save it "
-            f"with torch.save(model.state_dict(), ...)."
+            f"{told}: expected a state dict, names with tensors; it holds {_kind(checkpoint)}. "
+            f"Save it with torch.save(model.state_dict(), ...)."
         )
-    others = [str(key) for key, value in state.items() if not isinstance(value, torch.Tensor)]
-    if others:
+    if not any(True for _ in state_dicts(checkpoint)):
         raise ModelError(
-            f"{told}: expected a state dict, names with tensors; it also holds {_few(others)}. "
-            f"Save the state dict alone, with torch.save(model.state_dict(), ...)."
+            f"{told}: expected a state dict, names with tensors; it holds "
+            f"{few([repr(str(key)) for key in checkpoint]) or 'nothing'}. Save the state dict "
+            f"alone, with torch.save(model.state_dict(), ...)."
         )
-    return state
+    return checkpoint
 
 
-def fill(model: nn.Module, state: Mapping[str, torch.Tensor], named: str, told: str) -> None:
-    """Load a state dict that fits a module name by name and size by size.
+def read_state(weights: Path, told: str) -> State:
+    """Return a state dict, out of what holds it: the trained weights, not the averaged ones.
+
+    Raises
+    ------
+    InputError, UnsafeModelError, ModelError
+        As `read_checkpoint`.
+    """
+    return alone(read_checkpoint(weights, told))
+
+
+def fill(model: nn.Module, checkpoint: Mapping[Any, Any], named: str, told: str) -> None:
+    """Load what fits a module name by name and size by size; what was unwrapped is warned of.
 
     Parameters
     ----------
@@ -68,28 +92,38 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], named: str, told: 
     Raises
     ------
     ModelError
-        If it does not fit.
+        If nothing fits, or two parts of the file fit equally well.
     """
     own = model.state_dict()
-    faults = []
-    if missing := [name for name in own if name not in state]:
-        faults.append(f"it lacks {_few(missing)}")
-    if unknown := [name for name in state if name not in own]:
-        faults.append(f"the model has no {_few(unknown)}")
-    faults += [
-        f"{name} is {_size(state[name])} and the model's is {_size(own[name])}"
-        for name in own
-        if name in state
-        and not isinstance(own[name], UNKNOWN)
-        and state[name].shape != own[name].shape
-    ][:3]
-    if faults:
+    best, *others = find(checkpoint, own)
+    if not best.fits:
+        raise ModelError(f"{told} does not fit {named}: {_faults(best)}.")
+    alike = [one for one in others if one.rank == best.rank]
+    if alike:
+        places = few([repr(".".join((*one.keys, one.prefix))) for one in (best, *alike)])
         raise ModelError(
-            f"{told} does not fit {named}: {'; '.join(faults)}. Give the weights that were trained "
-            f"with this code."
+            f"{told}: several of its state dicts fit {named} ({places}); save the one that is "
+            f"meant alone, with torch.save(model.state_dict(), ...)."
         )
+    if line := best.told():
+        warnings.warn(f"{told}: {line}", ModelWarning, stacklevel=2)
     # What is on the meta device cannot be copied to.
-    model.load_state_dict(state, assign=is_empty(own.values()))
+    model.load_state_dict(own | dict(best.state), assign=is_empty(own.values()))
+
+
+def _faults(found: Found) -> str:
+    """Return what does not fit, and what to do."""
+    faults = []
+    if found.missing:
+        faults.append(f"it lacks {few(list(map(repr, found.missing)))}")
+    if found.unknown:
+        faults.append(f"the model has no {few(list(map(repr, found.unknown)))}")
+    faults += [
+        f"{name} is {_size(found.state[name])} and the model's is {_size(found.own[name])}"
+        for name in found.resized
+    ][:3]
+    unwrapped = f" ({line})" if (line := found.told()) else ""
+    return f"{'; '.join(faults)}{unwrapped}. Give the weights that were trained with this code"
 
 
 def _read_safetensors(weights: Path, told: str) -> Any:
@@ -111,17 +145,17 @@ def _read_pickle(weights: Path, told: str) -> Any:
         again = "save it again with torch.save(model.state_dict(), ...)"
         check_archive(weights, f"{told}: it", again, packed=1)
     try:
-        return torch.load(weights, map_location="cpu", weights_only=True)
+        return load(weights)
     except Exception as error:
         # PyTorch's message advises to load the file unsafely; ours must not repeat that.
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
+        name = refused(error)
+        if not name:
             raise ModelError(
                 f"{told}: not a PyTorch state dict, or cut short; save it again with "
                 f"torch.save(model.state_dict(), ...), or as .safetensors."
             ) from None
         raise UnsafeModelError(
-            f"{told}: it holds more than tensors ({named[1]}), and loading that would run code "
+            f"{told}: it holds more than tensors ({name}), and loading that would run code "
             f"from the file; fullconv does not. Save the state dict alone, with "
             f"torch.save(model.state_dict(), ...), or as .safetensors."
         ) from None
@@ -129,11 +163,6 @@ def _read_pickle(weights: Path, told: str) -> Any:
 
 def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(repr(name) for name in names[:3]) + more
 
 
 def _size(tensor: torch.Tensor) -> str:
