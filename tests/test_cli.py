@@ -116,7 +116,7 @@ def test_convert_json_says_what_was_written(folder):
 
 NO_PREPROCESSING = (
     "note     the model does not say how pixels are prepared for it, so they stay as they are, 0 "
-    "to 255; 'fullconv convert --scale/--mean/--std' stores it\n"
+    "to 255; 'fullconv convert --scale/--mean/--std', or --preprocessing imagenet, stores it\n"
 )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from fullconv.cli.convert import command
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.converted import usual_background
 from fullconv.errors import FullconvError, ImageError, InputError
-from fullconv.preprocessing import Preprocessing
+from fullconv.preprocessing import KNOWN, Preprocessing, known_preprocessing
 
 PHOTO = Preprocessing(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "BGR", 0.5)
 DTYPES = ("uint8", "uint16", "int16", "float32", "float64", "float16")
@@ -271,6 +275,62 @@ def test_convert_stores_what_a_wsinfer_configuration_says(folder) -> None:
     assert (fcn.classes, fcn.background, fcn.grid.window) == (("Other", "Tumor"), "Other", (16, 16))
     assert fcn.preprocessing == Preprocessing(
         1 / 255, (0.5, 0.25, 0.125), (0.25, 0.5, 1.0), "RGB", 1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "constant"),
+    [
+        ("imagenet", "IMAGENET_DEFAULT"),
+        ("IMAGENET_DEFAULT", "IMAGENET_DEFAULT"),
+        ("inception", "IMAGENET_INCEPTION"),
+        ("imagenet_dpn", "IMAGENET_DPN"),
+        ("clip", "OPENAI_CLIP"),
+        ("openai", "OPENAI_CLIP"),
+    ],
+)
+def test_known_names_mean_what_timm_means(name: str, constant: str) -> None:
+    timm = importlib.util.find_spec("timm")
+    if timm is None or timm.origin is None:
+        pytest.skip("timm is not installed")
+    constants = runpy.run_path(str(Path(timm.origin).parent / "data/constants.py"))
+    mean, std = (constants[f"{constant}_{end}"] for end in ("MEAN", "STD"))
+    pixels = np.arange(0, 255, 5, np.uint8).reshape(3, 1, 17)
+    expected = Preprocessing(1 / 255, mean, std).apply(pixels)
+    np.testing.assert_array_equal(known_preprocessing(name).apply(pixels), expected)
+
+
+def test_caffe_is_what_keras_does_for_its_resnet() -> None:
+    pytest.importorskip("keras_models")
+    from keras import applications
+
+    from fullconv.cli.zoos.keras import preprocessing_of as asked
+
+    assert known_preprocessing("caffe") == asked(applications.resnet.preprocess_input)
+    assert known_preprocessing("imagenet") == asked(applications.densenet.preprocess_input)
+
+
+def test_preprocessing_is_named_beside_a_file(folder) -> None:
+    result = run_convert("--preprocessing", "imagenet", "--um-per-pixel", "0.5")
+    assert result.exit_code == 0, result.output
+    fcn = fullconv.load("x.onnx")
+    assert fcn.preprocessing == dataclasses.replace(KNOWN["imagenet"], um_per_pixel=0.5)
+    Path("imagenet").write_text((folder / "config.json").read_text())
+    result = run_convert("--preprocessing", "imagenet")
+    assert fullconv.load("x.onnx").preprocessing.mean == (0.5, 0.25, 0.125), "a file wins"
+
+
+def test_a_known_name_keeps_the_resolution_that_the_model_stores() -> None:
+    merged = preprocessing_of(PreprocessingFlags(known=KNOWN["clip"], std=(1.0,)), PHOTO)
+    assert merged == dataclasses.replace(KNOWN["clip"], std=(1.0,), um_per_pixel=PHOTO.um_per_pixel)
+
+
+def test_a_name_that_is_none_lists_those_that_are(folder) -> None:
+    result = run_convert("--preprocessing", "imagnet")
+    assert result.exit_code == 2
+    assert (
+        "'imagnet' is no file, and no name of imagenet, inception, dpn, clip, caffe"
+        in result.output
     )
 
 

@@ -23,7 +23,7 @@ CHANNEL_ORDERS: tuple[str, ...] = get_args(ChannelOrder)
 
 UNCHANGED = (
     "the model does not say how pixels are prepared for it, so they stay as they are, 0 to 255; "
-    "'fullconv convert --scale/--mean/--std' stores it"
+    "'fullconv convert --scale/--mean/--std', or --preprocessing imagenet, stores it"
 )
 """The line that says what happens where a model has no preprocessing."""
 
@@ -202,3 +202,35 @@ def _is_single(number: object) -> bool:
         return is_number(number) and isfinite(_single(number))  # type: ignore[arg-type]
     except OverflowError:
         return False
+
+
+KNOWN = {
+    "imagenet": Preprocessing(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": Preprocessing(1 / 255, (0.5,), (0.5,)),
+    "dpn": Preprocessing(1 / 255, (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),)),
+    "clip": Preprocessing(
+        1 / 255, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    ),
+    "caffe": Preprocessing(mean=(103.939, 116.779, 123.68), channel_order="BGR"),
+}
+"""What is done to pixels of 0 to 255 for weights that many share, by the name that timm has for it
+(``timm/data/constants.py``); ``caffe`` is that of Caffe's VGG and ResNet, and Keras' of them."""
+
+ALIASES = {
+    "default": "imagenet",
+    "imagenet-default": "imagenet",
+    "imagenet-dpn": "dpn",
+    "imagenet-inception": "inception",
+    "openai": "clip",
+    "openai-clip": "clip",
+}
+"""Other names of the same."""
+
+
+def known_preprocessing(name: str) -> Preprocessing | None:
+    """Return what a name in `KNOWN`, or timm's own, means; None for any other.
+
+    Capitals and underscores count as small letters and hyphens: ``OPENAI_CLIP``.
+    """
+    plain = name.lower().replace("_", "-")
+    return KNOWN.get(ALIASES.get(plain, plain))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli.paths import Local, Named
+from fullconv.cli.paths import Local, Named, Prepared
 from fullconv.cli.sizes import Bands, Numbers, Step, Window
 from fullconv.errors import InputError
-from fullconv.preprocessing import CHANNEL_ORDERS, ChannelOrder, Preprocessing
+from fullconv.preprocessing import CHANNEL_ORDERS, KNOWN, ChannelOrder, Preprocessing
 
 if TYPE_CHECKING:
     from fullconv.wsinfer import WsinferConfig
@@ -75,7 +75,7 @@ def model(command: Decorated) -> Decorated:
         click.option(
             "--weights",
             type=Local(reads=True),
-            help="State dict, or a checkpoint that holds one, for package.module:callable, timm: or "
+            help="State dict, or a checkpoint with one, for package.module:callable, timm: or "
             "torchvision: (.safetensors, .pt, .pth or .ckpt); for keras: .weights.h5, .h5 or "
             ".keras; for a .json .h5 or .hdf5.",
         ),
@@ -120,7 +120,10 @@ def bands(command: Decorated) -> Decorated:
 
 @dataclass(frozen=True)
 class PreprocessingFlags:
-    """What the flags of `preprocessing` say; None where one was not given."""
+    """What the flags of `preprocessing` say; None where one was not given.
+
+    --preprocessing is a ``file``, or what is ``known`` under its name.
+    """
 
     scale: float | None = None
     mean: tuple[float, ...] | None = None
@@ -128,10 +131,11 @@ class PreprocessingFlags:
     channel_order: ChannelOrder | None = None
     um_per_pixel: float | None = None
     file: Path | None = None
+    known: Preprocessing | None = None
 
     @functools.cached_property
     def config(self) -> WsinferConfig | None:
-        """What --preprocessing names; None where it was not given."""
+        """What the file of --preprocessing says; None where none was given."""
         if self.file is None:
             return None
         from fullconv.wsinfer import read_wsinfer
@@ -160,9 +164,11 @@ def preprocessing_of(
     """Return what is done to pixels; None where nothing says.
 
     A flag wins over the file, the file over what the model stores. A flag changes its own field and
-    keeps the others; the file says all of them.
+    keeps the others; the file says all of them, a known name all but the resolution.
     """
     base = flags.config.preprocessing if flags.config else stored
+    if flags.known is not None:
+        base = replace(flags.known, um_per_pixel=stored.um_per_pixel if stored else None)
     given = {
         name: value
         for name in ("scale", "mean", "std", "channel_order", "um_per_pixel")
@@ -182,19 +188,22 @@ def preprocessing(command: Decorated) -> Decorated:
         std: tuple[float, ...] | None,
         channel_order: ChannelOrder | None,
         um_per_pixel: float | None,
-        preprocessing: Path | None,
+        preprocessing: Path | Preprocessing | None,
         **others: Any,
     ) -> Any:
-        flags = PreprocessingFlags(scale, mean, std, channel_order, um_per_pixel, preprocessing)
+        known = preprocessing if isinstance(preprocessing, Preprocessing) else None
+        file = preprocessing if isinstance(preprocessing, Path) else None
+        flags = PreprocessingFlags(scale, mean, std, channel_order, um_per_pixel, file, known)
         return command(*positional, flags=flags, **others)
 
     gathered: Decorated = gathering
     for add in (
         click.option(
             "--preprocessing",
-            metavar="FILE",
-            type=Local(reads=True),
-            help="A WSInfer config.json that says all of this.",
+            metavar="FILE|NAME",
+            type=Prepared(),
+            help=f"A WSInfer config.json that says all of this, or the name of what was done for "
+            f"weights that many share: {', '.join(KNOWN)}.",
         ),
         click.option(
             "--um-per-pixel",

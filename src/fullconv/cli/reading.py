@@ -128,7 +128,8 @@ def prepared(
     flags.check_channels(command, opened.fcn.shape.channels)
     stored = opened.fcn.preprocessing
     found = preprocessing_of(flags, stored)
-    if (stored, flags.file, flags.scale, flags.mean, flags.std) == (None,) * 5:
+    said = (stored, flags.file, flags.known, flags.scale, flags.mean, flags.std)
+    if all(one is None for one in said):
         note(UNCHANGED, as_json)
     if found is not None:
         found.check_channels(opened.fcn.shape.channels)
