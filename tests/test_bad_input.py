@@ -90,7 +90,7 @@ ONNX = [
         "explain a_folder",
         3,
         "a_folder is a folder without config.json; give the model file inside it, or a folder as "
-        "WSInfer and timm keep them, with config.json beside the weights.",
+        "WSInfer, timm and transformers keep them, with config.json beside the weights.",
     ),
     ("explain model.tflite", 3, ENDING.format("model.tflite", "'.tflite' is not known")),
     ("explain model", 3, ENDING.format("model", "it has none")),

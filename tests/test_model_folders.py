@@ -303,9 +303,9 @@ def test_weights_are_found_by_their_ending_in_any_case_and_hidden_files_are_not(
 # What is refused, in a folder called "model".
 
 NEITHER = (
-    "model/config.json is neither of WSInfer (it has no 'spacing_um_px') nor of timm (it has no "
-    "'pretrained_cfg'); give the model file inside the folder, or the model's code as "
-    "package.module:callable."
+    "model/config.json is neither of WSInfer (it has no 'spacing_um_px'), nor of timm (it has no "
+    "'pretrained_cfg'), nor of an image classifier of transformers (its 'architectures' name "
+    "none); give the model file inside the folder, or the model's code as package.module:callable."
 )
 TIMM = {"architecture": "resnet18", "num_classes": 2, "pretrained_cfg": {}}
 REFUSED = [
@@ -313,7 +313,7 @@ REFUSED = [
         None,
         [],
         "model is a folder without config.json; give the model file inside it, or a folder as "
-        "WSInfer and timm keep them, with config.json beside the weights.",
+        "WSInfer, timm and transformers keep them, with config.json beside the weights.",
     ),
     (
         "{",

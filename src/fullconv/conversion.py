@@ -55,7 +55,7 @@ def convert(
         The classifier, ``(N, C, h, w) -> (N, K)`` (or, in Keras and what is exported from it,
         ``(N, h, w, C) -> (N, K)``), or the path of a ``.pt2``, ``.onnx``, ``.keras``, ``.h5``,
         ``.hdf5`` or TorchScript ``.pt`` file, of Keras' architecture (``.json``) with weights
-        beside it, or of a folder of WSInfer or timm.
+        beside it, or of a folder of WSInfer, timm or transformers.
     window : (int, int), optional
         Height and width that it was trained on; may be left out where the model fixes it.
     step : int or (int, int), optional

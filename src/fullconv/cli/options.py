@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Decorated = Callable[..., Any]
 
 MODEL_HELP = """MODEL is an .onnx, .pt2, .pt (TorchScript), .keras, .h5 or .hdf5 file; a .json of
-Keras' architecture, with its weights beside it or from --weights; a folder of WSInfer or timm, with
-config.json beside the weights; or the code of a PyTorch model as package.module:callable, where the
-callable takes nothing and returns a torch.nn.Module; its weights come from --weights. timm:NAME,
-torchvision:NAME and keras:NAME are those libraries' own models, with their trained weights unless
---weights gives others."""
+Keras' architecture, with its weights beside it or from --weights; a folder of WSInfer, timm or
+transformers, with config.json beside the weights; or the code of a PyTorch model as
+package.module:callable, where the callable takes nothing and returns a torch.nn.Module; its weights
+come from --weights. timm:NAME, torchvision:NAME and keras:NAME are those libraries' own models,
+with their trained weights unless --weights gives others."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Folders of a model: a ``config.json`` of WSInfer or timm, beside the weights."""
+"""Folders of a model: a ``config.json`` of WSInfer, timm or transformers, beside the weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ NAMES = ("torchscript_model.pt", "model.safetensors", "pytorch_model.bin")
 """What WSInfer's zoo and the hubs call the weights; where a folder holds several of these, they are
 the same weights in several forms, and the first is taken."""
 
-Kind = Literal["WSInfer", "timm"]
+CLASSIFIES = "ForImageClassification"
+"""How the classes of transformers end that classify images."""
+
+Kind = Literal["WSInfer", "timm", "transformers"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class ModelFolder:
     Attributes
     ----------
     path : Path
-    kind : {"WSInfer", "timm"}
+    kind : {"WSInfer", "timm", "transformers"}
         Whose configuration it is.
     config : dict
         What ``config.json`` holds.
@@ -53,14 +56,22 @@ def read_folder(path: Path) -> ModelFolder:
         kind: Kind = "timm"
     elif "patch_size_pixels" in config or "spacing_um_px" in config:
         kind = "WSInfer"
+    elif _classifies(config.get("architectures")):
+        kind = "transformers"
     else:
         raise ModelError(
-            f"{path / CONFIG} is neither of WSInfer (it has no 'spacing_um_px') nor of timm (it "
-            f"has no 'pretrained_cfg'); give the model file inside the folder, or the model's code "
-            f"as package.module:callable."
+            f"{path / CONFIG} is neither of WSInfer (it has no 'spacing_um_px'), nor of timm (it "
+            f"has no 'pretrained_cfg'), nor of an image classifier of transformers (its "
+            f"'architectures' name none); give the model file inside the folder, or the model's "
+            f"code as package.module:callable."
         )
     names = NAMES if kind == "WSInfer" else NAMES[1:]
     return ModelFolder(path, kind, config, _weights(path, kind, names))
+
+
+def _classifies(architectures: Any) -> bool:
+    one = isinstance(architectures, list) and len(architectures) == 1
+    return one and str(architectures[0]).endswith(CLASSIFIES)
 
 
 def weights_of(path: Path) -> Path:
@@ -75,7 +86,7 @@ def _config(path: Path) -> Mapping[str, Any]:
     if not file.is_file():
         raise ModelError(
             f"{path} is a folder without {CONFIG}; give the model file inside it, or a folder as "
-            f"WSInfer and timm keep them, with {CONFIG} beside the weights."
+            f"WSInfer, timm and transformers keep them, with {CONFIG} beside the weights."
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8-sig"))

@@ -1,23 +1,19 @@
-"""Modules out of model folders: WSInfer's and timm's."""
+"""Modules out of model folders: WSInfer's, timm's and Hugging Face's."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
-import warnings
-from collections.abc import Iterator
 from typing import Any, cast
 
-import torch
 from torch import nn
 
-from fullconv.errors import ModelError, first_line
+from fullconv.errors import ModelError
 from fullconv.frameworks.described import with_metadata
 from fullconv.frameworks.folders import CONFIG, ModelFolder
-from fullconv.frameworks.torch.exporting import quiet
+from fullconv.frameworks.torch.importing import building, import_library
 from fullconv.frameworks.torch.state import fill, read_checkpoint, read_state
 from fullconv.frameworks.torch.torchscript import load_script
+from fullconv.frameworks.torch.transformers import of_transformers
 from fullconv.preprocessing import Preprocessing
 from fullconv.wsinfer import read_wsinfer
 
@@ -30,9 +26,11 @@ def build(folder: ModelFolder) -> nn.Module:
     InputError
         If the configuration of WSInfer is not understood.
     ModelError
-        If the weights cannot be read or do not fit, or timm is needed and cannot build the network.
+        If the weights cannot be read or do not fit, or timm or transformers is needed and cannot
+        build the network.
     """
-    return _of_wsinfer(folder) if folder.kind == "WSInfer" else _of_timm(folder)
+    of = {"WSInfer": _of_wsinfer, "timm": _of_timm, "transformers": of_transformers}[folder.kind]
+    return cast(nn.Module, of(folder))
 
 
 def _of_wsinfer(folder: ModelFolder) -> nn.Module:
@@ -40,9 +38,9 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
     if folder.weights.suffix.lower() == ".pt":
         model: nn.Module = load_script(folder.weights)
     else:
-        timm = _import_timm(folder)
+        timm = import_library(folder, "timm")
         state = read_checkpoint(folder.weights, str(folder.weights))
-        with _building(folder):
+        with building(folder, "timm"):
             model = timm.create_model(config.architecture, num_classes=len(config.classes))
         fill(model, state, f"timm's {config.architecture}", str(folder.weights))
     return cast(
@@ -52,10 +50,10 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
 
 def _of_timm(folder: ModelFolder) -> nn.Module:
     """Let timm build and fill it; of the weights it is given the tensors, and reads no file."""
-    timm = _import_timm(folder)
+    timm = import_library(folder, "timm")
     state = dict(read_state(folder.weights, str(folder.weights)))
     given = {"source": "", "state_dict": state, "custom_load": False}
-    with _building(folder):
+    with building(folder, "timm"):
         model = timm.create_model(
             f"local-dir:{folder.path}", pretrained=True, pretrained_cfg_overlay=given
         )
@@ -93,34 +91,3 @@ def imagenet_classes(timm: Any, model: Any) -> list[str]:
 def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _import_timm(folder: ModelFolder) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own parts that we do not use
-            return importlib.import_module("timm")
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"{folder.path}: {folder.weights.name} holds weights of a network of timm, and there "
-            f"is no module {error.name!r}; install it with: pip install timm"
-        ) from None
-    except Exception as error:
-        raise ModelError(
-            f"{folder.path}: importing timm failed with {type(error).__name__}: "
-            f"{first_line(error)}. Install the torchvision that was built for PyTorch "
-            f"{torch.__version__}."
-        ) from error
-
-
-@contextlib.contextmanager
-def _building(folder: ModelFolder) -> Iterator[None]:
-    try:
-        with quiet():
-            yield
-    except Exception as error:
-        raise ModelError(
-            f"{folder.path}: timm cannot build the network that {CONFIG} names "
-            f"({type(error).__name__}: {first_line(error)}); copy or download the folder again, or "
-            f"install another version of timm."
-        ) from None
