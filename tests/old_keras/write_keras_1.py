@@ -65,6 +65,7 @@ def separable():
         SeparableConvolution2D(4, 3, 3, depth_multiplier=2, input_shape=(8, 8, 3)),
         PReLU(),
         Deconvolution2D(3, 3, 2, output_shape=(None, 13, 12, 3), subsample=(2, 2)),
+        PReLU(shared_axes=[1, 2]),
         ELU(0.5),
         ThresholdedReLU(0.1),
         GlobalAveragePooling2D(),

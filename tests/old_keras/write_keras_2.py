@@ -131,6 +131,9 @@ MODELS = {
     "attended": attended,
 }
 
+ALSO_ZIPPED = ("nested", "row_in_model", "many_layers", "over_one_axis")
+"""Models that are also saved as the ``.keras`` files of Keras 2.12 and later."""
+
 for name, build in MODELS.items():
     model = build()
     for variable in model.weights:
@@ -139,5 +142,6 @@ for name, build in MODELS.items():
             variable.assign(RNG.uniform(low, low + 1, variable.shape))
     high = 255 if name.startswith("prepared") else 1
     x = RNG.uniform(-1, high, (2, *model.input_shape[1:])).astype(np.float32)
-    model.save(OUT / f"keras2_{name}.h5")
+    for ending in (".h5", ".keras") if name in ALSO_ZIPPED else (".h5",):
+        model.save(OUT / f"keras2_{name}{ending}")
     np.savez(OUT / f"keras2_{name}.npz", x=x, y=model.predict(x, verbose=0))

@@ -7,9 +7,11 @@ A ``.keras`` file names the classes it is made of, and the older ``.h5`` does so
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ from fullconv.frameworks.keras.old.opening import is_old, open_old
 
 METADATA_FILE = "fullconv.json"
 CONFIG_FILE = "config.json"
+VERSION_FILE = "metadata.json"
+KERAS_3 = "3"
+"""The version of a file that says none."""
 
 
 def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
@@ -45,9 +50,27 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
         return _open_h5(path), {}
     with broken(path, "a Keras model"):
         config, metadata, numbers = _read_keras(path)
+        if _is_old(path):
+            with zipfile.ZipFile(path) as archive, _weights(archive) as held:
+                return open_old(config, held, numbers, path, path), {}
         check_config(config, path)
     check_size(lambda: made_of(config), numbers, path)
     return _loaded(path), metadata
+
+
+def _is_old(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        if VERSION_FILE not in archive.namelist():
+            return False
+        return is_old(json.loads(archive.read(VERSION_FILE)).get("keras_version", KERAS_3))
+
+
+@contextlib.contextmanager
+def _weights(archive: zipfile.ZipFile) -> Iterator[Any]:
+    import h5py
+
+    with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as held:
+        yield held
 
 
 def _open_h5(path: Path) -> keras.Model:
@@ -82,7 +105,6 @@ def _loaded(path: Path) -> Any:
 
 def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
     """Return the configuration, the metadata, and how many numbers the weights have."""
-    import h5py
 
     if zipfile.is_zipfile(path):
         check_archive(path, str(path), "save it again, with model.save('model.keras')")
@@ -98,7 +120,7 @@ def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
         check_ends(path)
         config = json.loads(archive.read(CONFIG_FILE))
         text = archive.read(METADATA_FILE) if METADATA_FILE in names else b"{}"
-        with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as held:
+        with _weights(archive) as held:
             numbers = check_held(held, path)
     return config, json.loads(text), numbers
 
@@ -120,11 +142,7 @@ def check_weights(path: Path) -> int | None:
     with broken(path, "a file of Keras' weights"):
         if path.suffix.lower() == ".keras":
             _read_keras(path)
-            with (
-                zipfile.ZipFile(path) as archive,
-                archive.open(WEIGHTS_FILE) as weights,
-                h5py.File(weights, "r") as held,
-            ):
+            with zipfile.ZipFile(path) as archive, _weights(archive) as held:
                 return _arrays(held)
         check_ends(path)
         with h5py.File(path, "r") as held:

@@ -45,13 +45,18 @@ class Made:
     ----------
     stored : StoredLayer
     layer : keras.Layer
-    outer : str
-        The layer of the whole model that it lies in, or itself: files keep weights by these.
+    path : tuple of str
+        The names of the models that it lies in, and its own.
     """
 
     stored: StoredLayer
     layer: keras.Layer
-    outer: str
+    path: tuple[str, ...]
+
+    @property
+    def outer(self) -> str:
+        """The layer of the whole model that it lies in, or itself: files keep weights by these."""
+        return self.path[0]
 
 
 def build(model: StoredModel, path: Path) -> tuple[keras.Model, list[Made]]:
@@ -205,7 +210,7 @@ class _Building:
         if key not in self.layers:
             name = self.unique("_".join(key))
             self.layers[key] = made = make(layer, name, self.data_format, self.unique, self.path)
-            self.made.append(Made(layer, made[0], key[0]))
+            self.made.append(Made(layer, made[0], key))
         first, *others = self.layers[key]
         result = first(_alone(given), **arguments)
         for other in others:

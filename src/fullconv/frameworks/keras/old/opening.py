@@ -16,8 +16,15 @@ from fullconv.errors import ModelWarning
 from fullconv.frameworks.keras.claims import check_size
 from fullconv.frameworks.keras.named import check_harmless
 from fullconv.frameworks.keras.old.building import build
+from fullconv.frameworks.keras.old.numbered import read_numbered
 from fullconv.frameworks.keras.old.stored import read_model
-from fullconv.frameworks.keras.old.weights import Held, fill, is_of_theano, read_held
+from fullconv.frameworks.keras.old.weights import (
+    Held,
+    fill,
+    is_of_theano,
+    read_held,
+    with_shared_axes,
+)
 
 OLDEST_OWN = 3
 """The first Keras that loads its own files today."""
@@ -58,9 +65,14 @@ def open_old(config: Any, root: Any, numbers: int, path: Path, weights: Path) ->
     """
     check_harmless(config, path)
     stored = read_model(config)
+    is_numbered = not ("layer_names" in root.attrs or "model_weights" in root)
+    held = None if is_numbered else read_held(root)
+    if held is not None:
+        stored = with_shared_axes(stored, held)
     check_size(lambda: build(stored, path), numbers, weights)
     model, made = build(stored, path)
-    held = read_held(root)
+    if held is None:
+        held = read_numbered(stored, made, root)
     fill(made, held, weights)
     _tell_theano(held, weights)
     return model

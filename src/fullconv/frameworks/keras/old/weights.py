@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from fullconv.errors import ModelError
 from fullconv.frameworks.keras.calls import Array
 from fullconv.frameworks.keras.old import kernels
 from fullconv.frameworks.keras.old.building import Made
+from fullconv.frameworks.keras.old.stored import StoredLayer, StoredModel
 from fullconv.wording import few
 
 ENDINGS = {
@@ -96,6 +97,26 @@ def read_held(root: Any) -> Held:
     version = _text(group.attrs.get("keras_version", "1"))
     backend = _text(group.attrs.get("backend", ""))
     return Held(groups, version.partition(".")[0] == "1", backend)
+
+
+def with_shared_axes(model: StoredModel, held: Held) -> StoredModel:
+    """Let every PReLU say along which axes it has one parameter: Keras 1 does not store that."""
+    alphas = {
+        layer: array.shape
+        for group in held.groups.values()
+        for layer, role, array in ((*parts_of(name), array) for name, array in group)
+        if role == "alpha"
+    }
+
+    def said(layer: StoredLayer) -> StoredLayer:
+        if layer.inner is not None:
+            return replace(layer, inner=with_shared_axes(layer.inner, held))
+        if layer.kind != "PReLU" or "shared_axes" in layer.config or layer.name not in alphas:
+            return layer
+        shared = [axis for axis, size in enumerate(alphas[layer.name], 1) if size == 1]
+        return replace(layer, config={**layer.config, "shared_axes": shared})
+
+    return replace(model, layers=tuple(map(said, model.layers)))
 
 
 def is_of_theano(held: Held) -> bool:
