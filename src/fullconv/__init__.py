@@ -27,6 +27,7 @@ _HOMES = {
     "InputError": "errors",
     "MissingExtraError": "errors",
     "ModelError": "errors",
+    "ModelWarning": "errors",
     "OutputError": "errors",
     "Preprocessing": "preprocessing",
     "Probe": "probing",
@@ -71,6 +72,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "ModelError",
+    "ModelWarning",
     "OutputError",
     "Preprocessing",
     "Probe",
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     from fullconv.errors import InputError as InputError
     from fullconv.errors import MissingExtraError as MissingExtraError
     from fullconv.errors import ModelError as ModelError
+    from fullconv.errors import ModelWarning as ModelWarning
     from fullconv.errors import OutputError as OutputError
     from fullconv.errors import TooLargeError as TooLargeError
     from fullconv.errors import UnsafeModelError as UnsafeModelError
