@@ -133,15 +133,36 @@ ONNX = [
         "explain fixed.onnx --step 1x2x3",
         2,
         "convert(step=(3, 2, 1)): expected two whole numbers of at least 1 pixel, (rows, "
-        f"columns), or one for both. {ANY_STEP}",
+        f"columns), or one for both; got numbers for 3 axes. {ANY_STEP}",
     ),
     ("explain fixed.onnx --step 1x2x3x4", 2, BAD_STEP.format("1x2x3x4")),
     ("explain fixed.onnx --step 1,2", 2, BAD_STEP.format("1,2")),
     *[(f"explain fixed.onnx --window {w}", 2, BAD_WINDOW.format(w)) for w in ("0", "0x16", "big")],
+    *[
+        (
+            f"explain fixed.onnx --image {size}",
+            2,
+            BAD_WINDOW.replace("window", "image").format(size),
+        )
+        for size in ("16x", "0x16", "1x2x3x4")
+    ],
     (
         "explain fixed.onnx --window 16",
         2,
-        "convert(window=(16,)): expected two whole numbers <any>",
+        "convert(window=(16,)): expected two whole numbers, (rows, columns), for the model takes x "
+        "(N, 3, 16, 16); or 3 where none of its axes is one of channels.",
+    ),
+    (
+        "explain fixed.onnx --image 40",
+        2,
+        "convert(image=(40,)): expected two whole numbers of at least 1 pixel, (rows, columns); "
+        "got numbers for 1 axis.",
+    ),
+    (
+        "explain fixed.onnx --image 40x8",
+        2,
+        "the image is 40x8 pixels (width x height), smaller than one window of 16x16; enlarge or "
+        "pad the image to at least the window.",
     ),
     (
         "convert fixed.onnx -o no/x.onnx",
@@ -423,13 +444,20 @@ def test_the_check_of_lines_can_fail():
     assert not says("a\nb", "a")
 
 
-@pytest.mark.parametrize("step", [0, -4, 2.5, (1, 2, 3), "8", True, float("nan")])
-def test_python_refuses_a_bad_step(onnx_files, step):
+@pytest.mark.parametrize(
+    ("step", "came"),
+    [
+        *[(step, "") for step in (0, -4, 2.5, "8", True, float("nan"))],
+        ((1, 2, 3), "; got numbers for 3 axes"),
+        ((4,), "; got numbers for 1 axis"),
+    ],
+)
+def test_python_refuses_a_bad_step(onnx_files, step, came):
     with pytest.raises(fullconv.FullconvError) as caught:
         fullconv.convert(onnx_files / "fixed.onnx", step=step)
     assert str(caught.value) == (
         f"convert(step={step!r}): expected two whole numbers of at least 1 pixel, (rows, columns), "
-        f"or one for both. {ANY_STEP}"
+        f"or one for both{came}. {ANY_STEP}"
     )
     assert caught.value.exit_code == 2
 
@@ -442,7 +470,7 @@ def test_python_refuses_a_bad_step(onnx_files, step):
         ("pickle.pkl", None, 3, PICKLE.format("<any>")),
         ("two.onnx", None, 3, ONE_INPUT.format("<any>")),
         ("free.onnx", (20, 20), 2, WRONG_WINDOW.format(20, "<any>") + "."),
-        ("fixed.onnx", (20,), 2, "convert(window=(20,)): expected two whole numbers <any>"),
+        ("fixed.onnx", (20,), 2, "convert(window=(20,)): expected two whole numbers, <any>"),
     ],
 )
 def test_python_refuses_a_bad_model(onnx_files, monkeypatch, name, window, exit_code, expected):

@@ -9,7 +9,7 @@ from typing import Any
 
 from fullconv.errors import InputError, WindowError
 from fullconv.geometry import NUMBERS, Grid, Sizes
-from fullconv.wording import names, unit
+from fullconv.wording import names, size_names, unit
 
 LARGEST_SIZE = 2**31 - 1
 """Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
@@ -39,6 +39,16 @@ def window_given(value: int | Sequence[int] | None) -> Sizes | None:
     return tuple(int(size) for size in sizes)
 
 
+def window_missing(model: str, dimensions: int) -> WindowError:
+    """Return the refusal of a ``model`` of images of any size whose window is not given."""
+    sizes = size_names(dimensions)
+    given = ", ".join(sizes) + ("," if len(sizes) == 1 else "")
+    return WindowError(
+        f"convert: {model} leaves {' and '.join(sizes)} free, so the window it was trained on must "
+        f"be given: window=({given}), or --window {'x'.join(map(str.upper, reversed(sizes)))}."
+    )
+
+
 def step_given(value: int | Sequence[int] | None, dimensions: int) -> Sizes | None:
     """Read a step: pixels along every axis, or one number for all of them."""
     if value is None:
@@ -47,9 +57,9 @@ def step_given(value: int | Sequence[int] | None, dimensions: int) -> Sizes | No
     if len(sizes) != dimensions or not all(map(_is_size, sizes)):
         alike = {1: "", 2: ", or one for both", 3: ", or one for all"}[dimensions]
         raise WindowError(
-            f"convert(step={value!r}): expected {_expected(dimensions)}{alike}. Any whole number "
-            f"of {unit(dimensions, many=True)} can be had; the divisors and multiples of the "
-            f"network's own stride are the cheapest."
+            f"convert(step={value!r}): expected {_expected(dimensions)}{alike}"
+            f"{_rank(sizes, dimensions)}. Any whole number of {unit(dimensions, many=True)} can "
+            f"be had; the divisors and multiples of the network's own stride are the cheapest."
         )
     return tuple(int(size) for size in sizes)
 
@@ -60,7 +70,10 @@ def image_given(image: Sequence[int] | None, grid: Grid) -> Sizes:
         return ()
     sizes = tuple(image) if isinstance(image, Iterable) else (image,)
     if len(sizes) != grid.dimensions or not all(map(_is_size, sizes)):
-        raise InputError(f"convert(image={image!r}): expected {_expected(grid.dimensions)}.")
+        raise InputError(
+            f"convert(image={image!r}): expected {_expected(grid.dimensions)}"
+            f"{_rank(sizes, grid.dimensions)}."
+        )
     size = tuple(int(length) for length in sizes)
     grid.shape(size)
     return size
@@ -91,6 +104,13 @@ def check_memory(window: Sizes, window_bytes: int, numbers: int) -> None:
 def _expected(dimensions: int) -> str:
     dimensions = dimensions if dimensions in NUMBERS else 2
     return f"{NUMBERS[dimensions]} of at least 1 {unit(dimensions)}, {names(dimensions)}"
+
+
+def _rank(sizes: Sizes, dimensions: int) -> str:
+    """Return along how many axes a size came, where that is what is wrong."""
+    if len(sizes) == dimensions or not all(map(_is_size, sizes)):
+        return ""
+    return f"; got numbers for {len(sizes)} ax{'i' if len(sizes) == 1 else 'e'}s"
 
 
 def _is_size(number: Any) -> bool:

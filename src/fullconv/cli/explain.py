@@ -10,11 +10,19 @@ import fullconv
 from fullconv.cli import options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import only_json, print_json
+from fullconv.cli.sizes import Window
 from fullconv.geometry import Sizes
 
 
 @click.command("explain", epilog=options.MODEL_HELP)
 @options.model
+@click.option(
+    "--image",
+    type=Window(),
+    metavar="WIDTHxHEIGHT",
+    help="Count the cost for an image of this size, written as --window is. Along an axis on which "
+    "it is as long as the window there is one window, and nothing is shared.",
+)
 @options.allow_random
 @options.as_json
 def command(
@@ -23,6 +31,7 @@ def command(
     step: int | Sizes | None,
     approximate: bool,
     weights: Path | None,
+    image: Sizes | None,
     allow_random: bool,
     as_json: bool,
 ) -> None:
@@ -35,7 +44,12 @@ def command(
     with only_json(as_json):
         found = find_model(model, weights)
         report = fullconv.explain(
-            found, window, step, exact=not approximate, allow_random=allow_random
+            found,
+            window,
+            step,
+            exact=not approximate,
+            image=image,
+            allow_random=allow_random,
         )
     if as_json:
         print_json({"model": model, **report.as_dict()})

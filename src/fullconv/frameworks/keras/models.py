@@ -13,7 +13,8 @@ from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.keras.private import Functional, inner_of, shape_when_built
 from fullconv.geometry import NUMBERS, Sizes
 from fullconv.images import LETTERS
-from fullconv.wording import measured, names, size_names
+from fullconv.requested import window_missing
+from fullconv.wording import measured, names
 
 
 def functional(model: keras.Model) -> Functional:
@@ -157,13 +158,7 @@ def _window(shape: tuple[Any, ...], window: Sizes | None, last: bool) -> Sizes:
     if window is None:
         sizes = (1, 1) if vector else shape[1:-1] if last else shape[2:]
         if None in sizes:
-            axes = size_names(len(sizes))
-            given = ", ".join(axes) + ("," if len(axes) == 1 else "")
-            raise WindowError(
-                f"convert: the model leaves {' and '.join(axes)} free, so the window it was "
-                f"trained on must be given: window=({given}), or --window "
-                f"{'x'.join(axis.upper() for axis in reversed(axes))}."
-            )
+            raise window_missing("the model", len(sizes))
         return tuple(sizes)
     pixel = vector and len(window) > 1 and prod(window) == 1
     if rank - len(window) not in (1, 2) and not pixel:

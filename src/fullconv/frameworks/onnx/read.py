@@ -16,6 +16,7 @@ from fullconv.frameworks.onnx.reader import Reader
 from fullconv.frameworks.orders import to_map_order
 from fullconv.geometry import NUMBERS, Sizes
 from fullconv.graph import Graph
+from fullconv.requested import window_missing
 from fullconv.wording import measured, names
 
 KINDS = frozenset(
@@ -115,15 +116,12 @@ def _window(image: ir.Value, window: Sizes | None) -> Sizes:
             return (1, 1)  # a vector of features
         fixed = held[1:-1] if channels_last(image, None) else held[2:]
         if None in fixed:
-            raise WindowError(
-                "convert: the model leaves height and width free, so the window it was trained on "
-                "must be given: window=(height, width), or --window WIDTHxHEIGHT."
-            )
+            raise window_missing("the model", len(fixed))
         return tuple(size or 0 for size in fixed)
     vector = rank == 2 and prod(window) == 1
     if rank - len(window) not in (1, 2) and not vector:
         raise WindowError(
-            f"convert(window={window}): expected {NUMBERS[max(1, rank - 2)]} "
+            f"convert(window={window}): expected {NUMBERS[max(1, rank - 2)]}, "
             f"{names(max(1, rank - 2))}, for the model takes {_described(image)}; or "
             f"{rank - 1} where none of its axes is one of channels."
         )

@@ -32,6 +32,7 @@ from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, Takes
+from fullconv.requested import window_missing
 from fullconv.wording import measured
 
 METADATA_FILE = "fullconv.json"
@@ -112,10 +113,7 @@ class TorchFramework(Framework):
         fixed = [int(n) if isinstance(n, int) else None for n in sizes]
         if window is None:
             if None in fixed:
-                raise WindowError(
-                    "convert: the exported program leaves height and width free, so the window "
-                    "it was trained on must be given: window=(height, width), or --window."
-                )
+                raise window_missing("the exported program", len(fixed))
         elif any(f is not None and f != w for f, w in zip(fixed, window, strict=True)):
             native = tuple(w if f is None else f for f, w in zip(fixed, window, strict=True))
             raise WindowError(
