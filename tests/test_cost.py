@@ -1,14 +1,21 @@
 """What the cost line says, for images with one, two and three axes."""
 
 import json
+import warnings
+from math import prod
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import fullconv
 from fullconv.cli.group import commands
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
+import counted  # noqa: E402
+
+WITHIN = 0.05
+"""How far the cost line may be from what is counted, as a share of it."""
 
 SIZES = [
     ("signal", "16", "16", (16,), None),
@@ -57,3 +64,71 @@ def test_one_number_is_a_step_along_all_axes(networks):
     arguments = ["explain", "cost_networks:volume", "--window", "6x5x4", "--step", "2", "--json"]
     result = CliRunner().invoke(commands, arguments)
     assert json.loads(result.stdout)["step"] == [2, 2, 2]
+
+
+APPROXIMATE = ["signal, strided", "strip of electrodes", "gate", "volume, padded"]
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [*((name, True) for name in counted.CASES), *((name, False) for name in APPROXIMATE)],
+)
+def test_the_cost_line_is_what_is_counted(name, exact):
+    case = counted.CASES[name]
+    model = case.network().eval()
+    fcn = fullconv.convert(model, case.window, case.step, exact, image=case.image, check=False)
+    image = torch.randn(1, case.channels, *case.image)
+    windows = prod(fcn.grid.shape(case.image))
+    cost = fcn.report.cost
+    told = cost.exact if exact else cost.approximate
+    assert told == pytest.approx(counted.in_torch(fcn.model, image) / windows, rel=WITHIN)
+    crop = image[(..., *(slice(size) for size in case.window))]
+    assert cost.crops == counted.in_torch(model, crop)
+
+
+@pytest.mark.parametrize("name", ["attention by hand", "volume, padded"])
+def test_the_cost_line_is_what_is_counted_in_onnx(name):
+    case = counted.CASES[name]
+    image = torch.randn(1, case.channels, *case.image)
+    crop = image[(..., *(slice(size) for size in case.window))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(case.network().eval(), (crop,), dynamo=True, verbose=False)
+    model = program.model_proto
+    fcn = fullconv.convert(model, step=case.step, image=case.image, check=False)
+    windows = prod(fcn.grid.shape(case.image))
+    done = counted.in_onnx(fcn.model, image.numpy())
+    assert fcn.report.cost.exact == pytest.approx(done / windows, rel=WITHIN)
+    assert fcn.report.cost.crops == counted.in_onnx(model, crop.numpy())
+
+
+ONNX_LAYERS = {
+    "MatMul (x, t)": 5 * 5 * 6,
+    "Gemm <transA = 1> (rows, rows)": 5 * 6 * 6,
+    'Einsum <equation = "bij,bkj,bkl->bil"> (x, x, x)': 5 * 5 * 6 * 2,
+    "LSTM <hidden_size = 3> (x, w, r)": 5 * 12 * (6 + 3),
+    "Attention <q_num_heads = 2, kv_num_heads = 2> (x, x, x)": 5 * 5 * (6 + 6),
+}
+"""Nodes over a signal ``(1, 5, 6)`` that have no record, and their multiply-accumulates."""
+
+
+@pytest.mark.parametrize("node", ONNX_LAYERS)
+def test_layers_of_onnx_without_a_rule_are_counted(node):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 10, opset_import: ["" : 23]>
+        net (float[N, 5, 6] image) => (float[N, K] scores)
+        <float[1, 12, 6] w, float[1, 12, 3] r, int64[2] shape = {{5, 6}}, int64[2] flat = {{1, -1}}>
+        {{
+            x = Relu (image)
+            t = Transpose <perm = [0, 2, 1]> (x)
+            rows = Reshape (x, shape)
+            y = {node}
+            scores = Reshape (y, flat)
+        }}
+    """)
+    for weight in (("w", (1, 12, 6)), ("r", (1, 12, 3))):
+        name, shape = weight
+        numbers = np.zeros(shape, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, name))
+    assert fullconv.explain(model, (6,)).cost.crops == ONNX_LAYERS[node]

@@ -14,7 +14,7 @@ import pytest
 
 import fullconv
 from fullconv.errors import ExportError, ImageError, ModelError, WindowError
-from keras_models import QUIETLY, keras, keras_classifier
+from keras_models import QUIETLY, keras, keras_classifier, ops
 
 pytestmark = QUIETLY
 
@@ -582,3 +582,21 @@ def test_without_keras_the_missing_extra_is_named(tmp_path: Path) -> None:
         "A Keras model needs the optional packages of the 'keras' extra, which are not installed. "
         'Install them with: pip install "fullconv[keras]"'
     ), done.stderr
+
+
+COUNTED = {
+    "attention": (lambda x: layers.MultiHeadAttention(2, 4)(x, x), 5 * 6 * 8 * 4 + 2 * 5 * 5 * 8),
+    "recurrent": (lambda x: layers.Bidirectional(layers.GRU(3))(x), 2 * 5 * 9 * (6 + 3)),
+    "matrices": (lambda x: ops.matmul(ops.transpose(x, (0, 2, 1)), x), 5 * 6 * 6),
+    "equation": (lambda x: ops.einsum("bij,bkj->bik", x, x), 5 * 5 * 6),
+    "layer": (lambda x: layers.EinsumDense("bij,jk->bik", (5, 2))(x), 5 * 6 * 2),
+}
+"""Layers over ``(5, 6)`` that have no record, and their multiply-accumulates."""
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_layers_without_a_rule_are_counted(name):
+    layer, expected = COUNTED[name]
+    image = keras.Input((5, 6))
+    model = keras.Model(image, layers.Flatten()(layer(layers.ReLU()(image))))
+    assert fullconv.explain(model, (5,)).cost.crops == expected

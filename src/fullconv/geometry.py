@@ -234,6 +234,18 @@ class Axis:
         """Return ``(a, b)`` such that ``r`` windows own the first ``a * (r - 1) + b`` cells."""
         return self.stride(window_step), (self.extent - 1) * self.dilation + 1
 
+    def computed(self, window: int, window_step: int) -> Pair:
+        """Return ``(a, b)``: over ``r`` windows ``a * r + b`` cells are computed.
+
+        Those that no window owns are among them, where a network never reads the last pixels of
+        its window.
+        """
+        stride, needed = self.needed(window_step)
+        held = self.kept
+        if held is None and self.reach is not None:
+            held = (window - self.reach) // self.step + 1
+        return stride, max(needed, held or 0) - stride
+
     def slide(
         self, sliding: Sliding, window_step: int, *, dense: bool = False
     ) -> tuple[Axis, Sliding]:

@@ -374,11 +374,13 @@ class Opaque(Operation):
     """An operation without a rule; it runs as it is, on one tensor per window.
 
     Where nothing is known of how it treats its axes, ``standing`` is None, and it runs on each
-    window alone: see Note [A batch of one] in `fullconv.lift.windows`.
+    window alone: see Note [A batch of one] in `fullconv.lift.windows`. ``products`` counts its
+    multiply-accumulates on native tensors, as far as they are known (`fullconv.lift.cost`).
     """
 
     name: str
     standing: Standing | None = None
+    products: int = 0
 
     @property
     def title(self) -> str:

@@ -1,19 +1,26 @@
-"""What scores cost: multiply-accumulates per window, in an image of many windows."""
+"""What scores cost: multiply-accumulates per window, in an image of many windows.
+
+What multiplies matrices is counted (convolutions, fully connected layers, attention, recurrence):
+nearly all time is spent on it. Layers with a record are counted here by their shapes; for one that
+has none, its framework says the number when it reads it (`Opaque.products`), by the formulas below.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
-from fullconv.graph import Graph, Node
-from fullconv.operations import Convolution, Linear, TransposedConvolution
+from fullconv.graph import Graph, Node, Shape
+from fullconv.operations import Convolution, Linear, Opaque, TransposedConvolution
 
 
 def products(node: Node, graph: Graph) -> int:
     """Count the multiply-accumulates of a layer on one window at its native size.
 
-    Convolutions and fully connected layers are counted, on which nearly all time is spent; a
-    filter's taps on padding count too, as a framework computes them.
+    A filter's taps on padding count too, as a framework computes them.
     """
+    if isinstance(node.operation, Opaque):
+        return node.operation.products // max(1, graph.batch)
     weight = node.inputs[1] if len(node.inputs) > 1 else None
     if weight is None or (weight not in graph.shapes and weight not in graph.constants):
         return 0
@@ -30,3 +37,54 @@ def products(node: Node, graph: Graph) -> int:
 
 def _cells(graph: Graph, value: str | None) -> int:
     return prod(graph.shapes.get(value or "", ())[2:])
+
+
+# Of layers without a record.
+
+
+def of_matrices(left: Shape, result: Shape) -> int:
+    """Count the products of matrices, or batches of them: each result sums over a row of one."""
+    return prod(result) * (left[-1] if left else 1)
+
+
+def of_equation(equation: str, operands: Sequence[Shape]) -> int:
+    """Count the products of an einsum, which takes its operands two by two, from the left.
+
+    Each of two shares its letters with the other, the result, or both; what the result and later
+    operands do without is summed over beforehand. An ellipsis is not counted.
+    """
+    given, _, result = equation.replace(" ", "").partition("->")
+    terms = given.split(",")
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, operands, strict=False):
+        sizes.update(zip(term.replace("...", ""), shape, strict=False))
+    total, held = 0, set(terms[0])
+    for place, term in enumerate(terms[1:], start=1):
+        needed = set(result).union(*terms[place + 1 :])
+        here, there = held & (needed | set(term)), set(term) & (needed | held)
+        total += prod(sizes.get(letter, 1) for letter in here | there)
+        held = (here | there) & needed
+    return total
+
+
+def of_attention(query: Shape, key: Shape, value: Shape) -> int:
+    """Count the products of queries with keys, and of their weights with values.
+
+    Of ``(..., rows, features)``, where the heads of a query may share a key.
+    """
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def of_filters(weight: Shape, positions: Shape) -> int:
+    """Count the products of filters, each of which is applied at so many positions."""
+    return prod(weight) * prod(positions)
+
+
+def of_recurrence(steps: int, weights: Iterable[Shape]) -> int:
+    """Count the products of a recurrent layer: every matrix is applied once a step and image."""
+    return steps * sum(prod(shape) for shape in weights if len(shape) > 1)
+
+
+def known(shapes: Mapping[str, Shape], *names: str | None) -> list[Shape]:
+    """Return the shapes of some values; empty ones of those that are not known."""
+    return [tuple(shapes.get(name or "", ())) for name in names]

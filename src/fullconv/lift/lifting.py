@@ -14,7 +14,7 @@ from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, Shared, Where
 from fullconv.lift.memory import Size, cells_of
 from fullconv.lift.registry import EndsSharing
-from fullconv.lift.split import Moved, Read, Split
+from fullconv.lift.split import Moved, Part, Read, Split
 from fullconv.lift.statistics import own_statistic
 from fullconv.operations import (
     DivideCells,
@@ -214,9 +214,15 @@ class Lifting:
         raise EndsSharing("spreads cells outside the window into it")
 
     def count_products(self, x: Field, products: int) -> None:
-        """Count so many multiply-accumulates for every stored cell of a field."""
+        """Count so many multiply-accumulates for every computed cell of a field."""
+        windows = list(zip(self.grid.window, self.grid.step, strict=True))
         for where in x.parts:
-            cells = [cells_of(*each) for each in zip(x.axes, where, self.grid.step, strict=False)]
+            cells = [
+                axis.middle.computed(window, step)
+                if part is Part.MIDDLE
+                else cells_of(axis, part, step)
+                for axis, part, (window, step) in zip(x.axes, where, windows, strict=False)
+            ]
             beyond = prod(x.extent[self.grid.dimensions :])
             self.products = self.products.plus(Size.of_cells(products * beyond, cells))
 

@@ -108,6 +108,7 @@ class Walk:
         written = self.out.written
         written.outputs = [self._scores(name) for name in self.graph.outputs]
         self.out.drop_unused()
+        self._count_parameters()
         return Lifted(
             written,
             tuple(self.out.reasons),
@@ -198,6 +199,13 @@ class Walk:
             self.out.change(
                 node, "one tensor per window from here on: windows have little in common"
             )
+
+    def _count_parameters(self) -> None:
+        """Count what is done to parameters alone: once, however many windows there are."""
+        once = [n for n in self.out.written.nodes if n.outputs[0] in self.out.waiting]
+        count = sum(products(self.out.waiting[node.outputs[0]], self.graph) for node in once)
+        cells = ((0, 1),) * self.lifting.grid.dimensions
+        self.lifting.products = self.lifting.products.plus(Size.of_cells(count, cells))
 
     # The results.
 

@@ -11,6 +11,7 @@ import keras
 from fullconv.errors import ModelError
 from fullconv.frameworks.keras import tables
 from fullconv.frameworks.keras.calls import Call, Tensor, Weight, slots
+from fullconv.frameworks.keras.counting import products
 from fullconv.frameworks.keras.models import Native, input_name
 from fullconv.frameworks.keras.private import Functional, call_each, check_input, inner_of
 from fullconv.frameworks.keras.standing import standing
@@ -215,7 +216,8 @@ class Reader:
                 f"convert: {type(target).__name__} {path!r} takes no tensor; such a layer cannot "
                 f"be converted."
             )
-        operation: Operation = Opaque(type(target).__name__, where)
+        count = products(self, target, *given, results)
+        operation: Operation = Opaque(type(target).__name__, where, count)
         if random:
             operation = Random(type(target).__name__)
         self.add(operation, inputs, outputs, path, Call(target, args, kwargs))

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.private import Functional, call_of, operations_of, traced
+from fullconv.graph import Graph
 from fullconv.lift.windows import AsTheyStand
 
 if TYPE_CHECKING:
@@ -29,15 +30,27 @@ def is_apart(reader: Reader, layer: Any, args: Any, kwargs: Any) -> bool:
         one, two = (_trace(layer, args, kwargs, reader.batch, images) for images in (1, 2))
         if not _alike(one, two):
             return False
-        inner = type(reader)(1, reader.channels_last)
-        names = []
-        for place, x in enumerate(one.inputs):
-            names.append(inner.bind(x, f"input_{place}"))
-        results = inner.walk(one, one.inputs, "")
-        outputs = [inner.native(x) for x in keras.tree.flatten(results)]
-        return AsTheyStand(inner.graph(outputs)).treats_apart(names)
+        graph, names = _read(reader, one)
+        return AsTheyStand(graph).treats_apart(names)
     except Exception:  # somebody else's code, which may do anything
         return False
+
+
+def inside(reader: Reader, layer: Any, args: Any, kwargs: Any) -> Graph | None:
+    """Return the operations that a layer consists of, for one image; None if it hides them."""
+    try:
+        return _read(reader, _trace(layer, args, kwargs, reader.batch, 1))[0]
+    except Exception:  # somebody else's code, which may do anything
+        return None
+
+
+def _read(reader: Reader, whole: Any) -> tuple[Graph, list[str]]:
+    """Return a trace as a graph, and the names of its inputs."""
+    inner = type(reader)(1, reader.channels_last)
+    names = [inner.bind(x, f"input_{place}") for place, x in enumerate(whole.inputs)]
+    results = inner.walk(whole, whole.inputs, "")
+    outputs = [inner.native(x) for x in keras.tree.flatten(results)]
+    return inner.graph(outputs), names
 
 
 def _trace(layer: Any, args: Any, kwargs: Any, batch: int, images: int) -> Any:

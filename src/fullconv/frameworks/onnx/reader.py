@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from fullconv.frameworks.onnx.counting import products
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.standing import standing
 from fullconv.frameworks.orders import to_last_order, to_map_order
@@ -184,7 +185,7 @@ class Reader:
 
     def opaque(self, node: ir.Node, name: str = "") -> None:
         """Append a node that has no rule, with what is known of where windows may stand in it."""
-        self.add(node, Opaque(name or node.op_type, standing(node, self)))
+        self.add(node, Opaque(name or node.op_type, standing(node, self), products(node, self)))
 
     def pieces(self, node: ir.Node, axis: int) -> None:
         """Read a Split as one slice per output."""

@@ -11,6 +11,7 @@ import torch
 from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
 from fullconv.frameworks.torch.aten import FxNode
+from fullconv.frameworks.torch.counting import products
 from fullconv.frameworks.torch.overwriting import Overwriting, hint
 from fullconv.frameworks.torch.standing import standing
 from fullconv.graph import Node, Recipe
@@ -135,13 +136,15 @@ class Reader:
 
     def opaque(self, node: FxNode, name: str) -> None:
         """Append a call that has no rule, with what is known of where windows may stand in it."""
-        self.add(node, Opaque(name, standing(node, self)))
+        self.add(node, Opaque(name, standing(node, self), products(node, self)))
 
     def item(self, node: FxNode, parent: FxNode, index: int) -> None:
         """Append one of the several results of a call that has no rule."""
         self.name(node)
         name = aten.base_name(parent.target)
-        operation: Operation = Opaque(name, standing(parent, self, node, index))
+        counted = any(getattr(n.source, "several", "") == parent.name for n in self.nodes)
+        count = 0 if counted else products(parent, self)  # one call gives all of them
+        operation: Operation = Opaque(name, standing(parent, self, node, index), count)
         if aten.draws(parent):
             operation = Random(name)
         self.add(parent, operation, output=node.name, item=index)
