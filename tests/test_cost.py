@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import fullconv
+from fullconv import conversion
 from fullconv.cli.group import commands
 
 torch = pytest.importorskip("torch")
@@ -132,3 +133,25 @@ def test_layers_of_onnx_without_a_rule_are_counted(node):
         numbers = np.zeros(shape, np.float32)
         model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, name))
     assert fullconv.explain(model, (6,)).cost.crops == ONNX_LAYERS[node]
+
+
+def test_a_model_is_lifted_once_for_what_is_asked(monkeypatch):
+    lifted = []
+
+    def counting(*arguments, exact, **others):
+        lifted.append(exact)
+        return lift(*arguments, exact=exact, **others)
+
+    lift = conversion.lift
+    monkeypatch.setattr(conversion, "lift", counting)
+    case = counted.CASES["gate"]
+    model, image = case.network().eval(), torch.randn(1, case.channels, *case.image)
+    fcn = fullconv.convert(model, case.window, case.step)
+    fcn(image)
+    assert fullconv.verify(fcn, model, image, windows=4).passed
+    assert fcn.report.verdict
+    assert fcn.report.cost.exact < fcn.report.cost.crops
+    assert lifted == [True]
+    assert "approximate" in str(fcn.report)  # which tells of both forms
+    assert fcn.report.as_dict()["cost"]["approximate"] == fcn.report.cost.approximate
+    assert lifted == [True, False]
