@@ -6,6 +6,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +23,11 @@ import fullconv
 from fullconv import converted
 from fullconv.geometry import Halo
 from fullconv.lift.memory import Size, elements
-from fullconv.tiling import Plan
+from fullconv.tiling import AGAIN, Plan
 from fullconv.verification import WHOLE
 from networks.onnx_form import onnx_form
 from networks.padded import PADDED_ONNX, padded_cases_drawn
-from networks.specs import Conv, Flatten, Linear, Network
+from networks.specs import Conv, Flatten, Gate, Linear, Network
 from networks.weights import pixels
 from oracle import assert_same, onnx_classifier, scores_of_crops
 
@@ -65,6 +68,66 @@ def test_scores_do_not_depend_on_the_tiles(windows: int, monkeypatch: pytest.Mon
         assert sum(rows * columns for rows, columns in shapes) == 2 * 10 * 7
 
 
+GATED = replace(
+    PADDED, trunk=(Conv(out=3, padding=(1, 1, 1, 1)), Gate(), Conv(out=3, padding=(1, 1, 1, 1)))
+)
+"""Whose windows share nothing behind the gate."""
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_windows_that_share_little_run_in_batches_that_fit_the_cache(
+    count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = onnx_form(GATED)
+    converted_now = fullconv.convert(model, step=(1, 2))
+    converted_now.save(tmp_path / "gated.onnx")
+    size = (17, 23) if count == 1 else (8, 10)
+    images = pixels(GATED, count, size, seed=1)
+    expected = scores_of_crops(onnx_classifier(model), images, (8, 10), (1, 2))
+    monkeypatch.setattr(converted, "CACHE_BYTES", 1 << 14)
+    for fcn in (converted_now, fullconv.load(tmp_path / "gated.onnx")):
+        windows = windows_of_runs(fcn)
+        assert_same(fcn(images), expected)
+        assert len(windows) > 2
+        assert sum(windows) == count * prod(fcn.grid.shape(size))
+
+
+def windows_of_runs(fcn: Any) -> list[int]:
+    """Note from now on how many windows each run of a network computes."""
+    run, windows = fcn.framework.runner(fcn.model), []
+    fcn._run = lambda part: (
+        windows.append(len(part) * prod(fcn.grid.shape(part.shape[2:]))),
+        run(part),
+    )[1]
+    return windows
+
+
+def test_windows_that_share_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fcn = fullconv.convert(padded_model(), step=1)
+    assert not fcn.report.one_pass
+    images = pixels(PADDED, 1, (40, 41), seed=1)
+    monkeypatch.setattr(converted, "CACHE_BYTES", 1 << 14)
+    assert fcn._held(images) > converted.CACHE_BYTES
+    assert fcn._plan(images) == (None, converted.MEMORY_BYTES)
+    monkeypatch.setattr("fullconv.tiling.AGAIN", 100.0)
+    plan, _ = fcn._plan(images)
+    assert len(plan) > 1
+
+
+def test_a_network_that_trains_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converted, "CACHE_BYTES", 1)
+    model = nn.Sequential(
+        *(nn.GroupNorm(1, 1), nn.Conv2d(1, 3, 3, padding=1), nn.Flatten(), nn.Linear(192, 2))
+    )
+    fcn = fullconv.convert(model.eval(), 8, 1, check=False)
+    images = torch.zeros(1, 1, 40, 40)
+    assert fcn._plan(images)[0] is not None
+    fcn.model.train()
+    assert fcn._plan(images)[0] is None
+    fcn.model.eval()
+    assert fcn._plan(images.requires_grad_())[0] is None
+
+
 @st.composite
 def tilings(draw: st.DrawFn) -> tuple[fullconv.Grid, tuple[int, ...], Halo, tuple[Size, ...], int]:
     """Draw a grid, an image, a halo, a footprint and a limit, over one to three axes."""
@@ -76,6 +139,17 @@ def tilings(draw: st.DrawFn) -> tuple[fullconv.Grid, tuple[int, ...], Halo, tupl
     size = st.tuples(*[st.integers(0, 9)] * 2**axes).map(Size)
     footprint = tuple(draw(st.lists(size, min_size=1, max_size=3)))
     return fullconv.Grid(window, step), image, halo, footprint, draw(st.integers(1, 3000))
+
+
+@given(tilings(), st.integers(1, 40))
+def test_tiles_that_fit_the_cache_multiply_hardly_more(tiling: Any, cost: int) -> None:
+    grid, image, _, footprint, limit = tiling
+    each = Size(cost + n for n in footprint[0])
+    plan = Plan.in_cache(image, grid, footprint, each, limit)
+    whole = each.at(grid.shape(image))
+    if plan is not None:
+        windows = [[stop - start for start, stop in tile.windows] for tile in plan]
+        assert sum(map(each.at, windows)) <= AGAIN * whole
 
 
 @given(tilings())

@@ -125,6 +125,7 @@ def convert(
             background=named,
             preprocessing=preprocessing or stored.preprocessing,
             footprint=form.lifted.footprint,
+            products=form.lifted.products,
             halo=() if exact else halo(graph, grid, form.lifted.graph.fixed),
         )
 

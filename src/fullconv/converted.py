@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
 
+CACHE_BYTES = 1 << 25
+"""What they had better take where windows share little, so that smaller tiles cost nothing."""
+
 
 class FullyConvolutional:
     """A window classifier that answers for every window of an image at once.
@@ -46,6 +49,8 @@ class FullyConvolutional:
         does not apply it: it takes what the classifier took.
     footprint : Footprint
         The elements that a run holds at once, for any number of windows.
+    products : Size or None
+        The multiply-accumulates of a run, for any number of windows; None where nothing says.
     probe : Probe or None
         What the probe at its conversion has shown; None where there was none.
     halo : Halo
@@ -63,6 +68,7 @@ class FullyConvolutional:
         background: str | None = None,
         preprocessing: Preprocessing | None = None,
         footprint: Footprint = (),
+        products: Size | None = None,
         halo: Halo = (),
     ) -> None:
         self.model = model
@@ -73,6 +79,7 @@ class FullyConvolutional:
         self.background = background
         self.preprocessing = preprocessing
         self.footprint = footprint
+        self.products = products
         self.halo = halo or no_halo(shape.grid.dimensions)
         self.probe: Probe | None = None
         self._run: Callable[[Any], Any] | None = None
@@ -116,8 +123,9 @@ class FullyConvolutional:
 
         Notes
         -----
-        The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`; the scores do
-        not depend on the tiles, which the approximate form reads with their halo.
+        The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`, or where
+        windows share so little that smaller tiles compute hardly more, within `CACHE_BYTES`; the
+        scores do not depend on the tiles, which the approximate form reads with their halo.
         """
         images = self.framework.inward(self.model, images)
         images = self.shape.as_map(self.framework.check(images, self.shape))
@@ -132,13 +140,37 @@ class FullyConvolutional:
         self.shape.check_size(images.shape[2:])
         if self._run is None:
             self._run = self.framework.runner(self.model, self._held)
-        if self._held(images) <= MEMORY_BYTES:
+        plan, limit = self._plan(images)
+        if plan is None:
             return self._run(self.shape.from_map(images))
-        limit = MEMORY_BYTES // images.dtype.itemsize
-        size = tuple(int(length) for length in images.shape[2:])
-        plan = Plan.within(size, self.grid, self.halo, self.footprint, limit)
-        each = [self._run_tiles(images[n : n + 1], plan) for n in range(len(images))]
+        if len(plan) > 1:
+            each = [self._run_tiles(images[n : n + 1], plan) for n in range(len(images))]
+        else:
+            many = max(1, limit // max(1, self._held(images[:1])))
+            groups = [images[n : n + many] for n in range(0, len(images), many)]
+            each = [self._run(self.shape.from_map(group)) for group in groups]
         return self._join(each, 0)
+
+    def _plan(self, images: Any) -> tuple[Plan | None, int]:
+        """Return the tiles of each image and the bytes that they may take; None for one run."""
+        held, itemsize = self._held(images), int(images.dtype.itemsize)
+        size = tuple(int(length) for length in images.shape[2:])
+        if self._shares_little(images) and held > CACHE_BYTES:
+            assert self.products is not None
+            limit = CACHE_BYTES // itemsize
+            plan = Plan.in_cache(size, self.grid, self.footprint, self.products, limit)
+            if plan is not None:
+                return plan, CACHE_BYTES
+        if held <= MEMORY_BYTES:
+            return None, MEMORY_BYTES
+        limit = MEMORY_BYTES // itemsize
+        return Plan.within(size, self.grid, self.halo, self.footprint, limit), MEMORY_BYTES
+
+    def _shares_little(self, images: Any) -> bool:
+        """Whether smaller tiles may cost nothing: windows have something for themselves."""
+        if self.products is None or self.report.one_pass or any(map(any, self.halo)):
+            return False
+        return self.framework.computes_in_cache(self.model, images)
 
     def _held(self, images: Any) -> int:
         """Estimate the bytes of tensors that are held at once for some images."""
@@ -204,6 +236,7 @@ class FullyConvolutional:
             "fullconv.takes": json.dumps(self.shape.takes),
             "fullconv.fixed": json.dumps(self.shape.fixed),
             "fullconv.footprint": json.dumps(self.footprint),
+            "fullconv.products": json.dumps(self.products),
             "fullconv.halo": json.dumps(self.halo),
             "fullconv.classes": json.dumps(self.classes),
         }
@@ -256,6 +289,7 @@ def from_metadata(
             _value(metadata, "footprint"),
             lambda size: Size(stored.items(size, stored.count, 2**dimensions)),
         )
+        products = stored.products(metadata.get("fullconv.products", "null"), dimensions)
         halo = stored.halo(_value(metadata, "halo"), dimensions)
         settings = stored_settings(metadata)
     except (KeyError, ValueError, FullconvError) as error:
@@ -276,6 +310,7 @@ def from_metadata(
         background=settings.background,
         preprocessing=settings.preprocessing,
         footprint=footprint,
+        products=products,
         halo=halo,
     )
 

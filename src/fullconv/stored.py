@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 from fullconv.checking import is_number
 from fullconv.geometry import Grid, Halo, Sizes
 from fullconv.images import ImageShape, Takes
+from fullconv.lift.memory import Size
 from fullconv.report import Change, Cost, Reason, Report
 
 Value = TypeVar("Value")
@@ -131,6 +132,12 @@ def shape(metadata: Mapping[str, str], grid: Grid) -> ImageShape:
     )
     channels = whole(value_of(metadata.get("fullconv.channels", "null")), 1)
     return ImageShape(channels, grid, takes, fixed)
+
+
+def products(written: str, dimensions: int) -> Size | None:
+    """Read what a run multiplies, for any number of windows; files of before do not say it."""
+    held = value_of(written)
+    return None if held is None else Size(items(held, count, 2**dimensions))
 
 
 def halo(held: Any, dimensions: int) -> Halo:

@@ -10,8 +10,14 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from fullconv.geometry import Grid, Halo, Pair, Sizes, no_halo, unraveled
-from fullconv.lift.memory import Footprint, elements
+from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.windows import Windows
+
+FEW = 16
+"""Windows that a tile has at least, where smaller ones would fit the cache better."""
+
+AGAIN = 1.1
+"""Tiles that fit the cache may multiply so many times what a single one would."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,29 @@ class Plan:
                 best, fewest = shape, pixels
         return cls(image, grid, best, halo)
 
+    @classmethod
+    def in_cache(
+        cls, image: Sizes, grid: Grid, footprint: Footprint, cost: Size, limit: int
+    ) -> Plan | None:
+        """Return the plan within ``limit`` elements where its tiles compute hardly more than one.
+
+        A tile has `FEW` windows at least, for which matrices are read once. Of multiply-accumulates
+        a window has most for itself where sharing ends early: what tiles compute again then is
+        next to nothing, and one large tile would only fall out of the processor's caches.
+
+        Parameters
+        ----------
+        cost : Size
+            Multiply-accumulates for any number of windows.
+        """
+        counts = grid.shape(image)
+        least = elements(footprint, _first(counts, FEW))
+        plan = cls.within(image, grid, no_halo(len(image)), footprint, max(limit, least))
+        whole = cost.at(counts)
+        sets = product(*zip(counts, plan.tiles, strict=True))
+        tiled = sum(n * prod(chosen) for n, chosen in zip(cost, sets, strict=True))
+        return plan if 0 < tiled <= AGAIN * whole else None
+
     def covering(self) -> Plan:
         """Return the plan with windows flush with the border, in the last tiles where they fit."""
         covered = replace(self, cover="all")
@@ -236,6 +265,15 @@ class _Side(NamedTuple):
     windows: Pair
     pixels: Pair
     skipped: int
+
+
+def _first(counts: Sizes, number: int) -> Sizes:
+    """Return a tile of so many windows, or of all where there are fewer: rows of the last axis."""
+    tile: list[int] = []
+    for count in reversed(counts):
+        tile.append(min(count, number))
+        number = ceil(number / tile[-1])
+    return tuple(reversed(tile))
 
 
 def _windows_in(grid: Grid, halo: Halo) -> Sizes:

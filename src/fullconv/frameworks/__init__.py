@@ -109,6 +109,13 @@ class Framework(ABC):
         ``held`` estimates how many bytes of tensors a run holds at once.
         """
 
+    def computes_in_cache(self, model: Any, images: Any) -> bool:
+        """Whether a model computes images by the caches of this processor, part after part.
+
+        Not on another device, nor while it trains, when images of a batch may belong together.
+        """
+        return "cpu" in str(getattr(images, "device", "cpu")).lower()
+
     def inward(self, model: Any, images: Any) -> Any:
         """Return a caller's images for a converted model with their axes as `check` wants them."""
         return images

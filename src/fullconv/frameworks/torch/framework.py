@@ -187,6 +187,11 @@ class TorchFramework(Framework):
 
         return run
 
+    def computes_in_cache(self, model: Any, images: Any) -> bool:
+        """Whether it is on the processor, and neither trains nor is differentiated."""
+        still = not (model.training or (images.requires_grad and torch.is_grad_enabled()))
+        return still and super().computes_in_cache(model, images)
+
     def check(self, images: Any, shape: ImageShape) -> torch.Tensor:
         """Check that images are a tensor ``(N, C, H, W)``."""
         if not isinstance(images, torch.Tensor):
