@@ -18,6 +18,7 @@ from fullconv.graph import Graph, Node
 from fullconv.images import ImageShape
 from fullconv.lift import Lifted, halo, lift, network_stride, products
 from fullconv.lift.memory import elements
+from fullconv.lift.pace import Pace
 from fullconv.operations import Random
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Cost, Reason, Report
@@ -337,7 +338,9 @@ def _plan(
     grid = Grid(source.graph.window, step_given(step, len(source.graph.window)) or stride)
     size = image_given(image, grid)
     fixed = [axis for axis, length in enumerate(size) if length == grid.window[axis]]
-    lifted = lift(source.graph, grid, exact=exact, fixed=fixed)
+    windows = grid.shape(size) if size else ()
+    pace = framework.pace
+    lifted = lift(source.graph, grid, exact=exact, fixed=fixed, pace=pace, windows=windows)
     numbers = prod(source.graph.shapes[source.graph.image][1:])
     check_memory(grid.window, 4 * elements(lifted.footprint, (1,) * grid.dimensions), numbers)
     report = Report(
@@ -348,7 +351,7 @@ def _plan(
         lifted.changes,
         lifted.per_window,
         lifted.one_pass,
-        _cost(source.graph, grid, lifted, exact, size),
+        _cost(source.graph, grid, lifted, exact, windows, pace),
         tuple(_warnings(framework.odd_weights(source))),
         framework.order(source),
         image=size,
@@ -379,9 +382,10 @@ def _named(model: Any) -> str:
     return str(model) if isinstance(model, str | Path) else "the model"
 
 
-def _cost(graph: Graph, grid: Grid, lifted: Lifted, exact: bool, image: Sizes) -> Cost:
+def _cost(
+    graph: Graph, grid: Grid, lifted: Lifted, exact: bool, windows: Sizes, pace: Pace
+) -> Cost:
     """Return what windows cost; the form that was not asked for is lifted when its cost is."""
-    windows = grid.shape(image) if image else ()
 
     def per_window(form: Lifted) -> int:
         if not windows:
@@ -392,7 +396,9 @@ def _cost(graph: Graph, grid: Grid, lifted: Lifted, exact: bool, image: Sizes) -
     fixed = lifted.graph.fixed
 
     def other() -> int:
-        return per_window(lift(bare, grid, exact=not exact, fixed=fixed))
+        return per_window(
+            lift(bare, grid, exact=not exact, fixed=fixed, pace=pace, windows=windows)
+        )
 
     own, crops = per_window(lifted), sum(products(node, graph) for node in graph.nodes)
     return Cost(crops, own, other) if exact else Cost(crops, other, own)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
 
-CACHE_BYTES = 1 << 25
+CACHE_BYTES = 1 << 24
 """What they had better take where windows share little, so that smaller tiles cost nothing."""
 
 

@@ -12,6 +12,7 @@ from fullconv.errors import InputError, MissingExtraError, ModelError, UnsafeMod
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, Takes
+from fullconv.lift.pace import Pace
 
 METADATA = "fullconv_metadata"
 """Attribute by which a module in memory may carry what a model file says beside the network."""
@@ -37,6 +38,8 @@ class Framework(ABC):
 
     name: str
     suffix: str
+    pace = Pace()
+    """What it takes for other things than multiplying; the usual is PyTorch's, as measured."""
 
     @abstractmethod
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from fullconv.errors import ModelError
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.graph import Alone, Graph, Node
+from fullconv.lift import pace as paces
 from fullconv.lift.arranging import fold_axes, store
 from fullconv.lift.classical import Classical
 from fullconv.lift.cost import products
 from fullconv.lift.field import Field, Joined, PerWindow, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.memory import Footprint, Size, footprint, size_of_part
+from fullconv.lift.pace import Pace
 from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.split import Part, Split
 from fullconv.lift.windows import Windows
@@ -44,6 +46,8 @@ class Lifted:
         Multiply-accumulates, for any number of windows.
     footprint : Footprint
         The memory that a run takes.
+    time : Size
+        How long a run takes, by the model of `fullconv.lift.pace`.
     """
 
     graph: Graph
@@ -54,10 +58,18 @@ class Lifted:
     one_pass: bool
     products: Size
     footprint: Footprint
+    time: Size
 
 
 def lift(
-    graph: Graph, grid: Grid, *, exact: bool, fixed: Collection[int] = (), alone: bool = False
+    graph: Graph,
+    grid: Grid,
+    *,
+    exact: bool,
+    fixed: Collection[int] = (),
+    alone: bool = False,
+    pace: Pace | None = None,
+    windows: Sequence[int] = (),
 ) -> Lifted:
     """Turn a window classifier into the network that answers for every window of an image.
 
@@ -73,23 +85,42 @@ def lift(
         Axes along which the image is as long as the window.
     alone : bool
         Run the whole classifier on each window alone, one after the other.
+    pace : Pace, optional
+        What a framework takes for other things than multiplying. Where exact windows would take
+        longer in parts than one by one, each is given its own pixels from the beginning.
+    windows : sequence of int
+        Windows of the image along every axis, by default many.
     """
     form = Lifting if exact else Classical
-    return Walk(graph, form(graph, grid, fixed)).run(alone)
+    walk = Walk(graph, form(graph, grid, fixed), pace or Pace())
+    lifted = walk.run(alone)
+    if pace is None or not exact or alone or lifted.one_pass or graph.batch > 1:
+        return lifted
+    time = paces.per_window(lifted.time, windows)
+    if time <= paces.PARTS_PAY * pace.of_windows(graph):
+        return lifted
+    gathered = Walk(graph, form(graph, grid, fixed), pace).run(gathered=True)
+    if any(isinstance(node.operation, Alone) for node in gathered.graph.nodes):
+        return lifted
+    return replace(gathered, reasons=lifted.reasons)
 
 
 class Walk:
     """Visits every node once, in order, and gives what the lifting makes of it."""
 
-    def __init__(self, graph: Graph, lifting: Lifting) -> None:
-        self.graph, self.lifting = graph, lifting
+    def __init__(self, graph: Graph, lifting: Lifting, pace: Pace) -> None:
+        self.graph, self.lifting, self.pace = graph, lifting, pace
+        self.own: set[str] = set()  # values that are a block of every single window
         self.values, self.out = lifting.values, lifting.out
         self.windows = Windows(graph, lifting.out, lifting.blocks, lifting.values)
         self.per_window = False
         self.one_pass = True
 
-    def run(self, alone: bool = False) -> Lifted:
-        """Walk the graph once, in order; or leave it whole, and run it on each window alone."""
+    def run(self, alone: bool = False, *, gathered: bool = False) -> Lifted:
+        """Walk the graph once, in order; or leave it whole, and run it on each window alone.
+
+        Where ``gathered``, every window is given its own pixels from the beginning.
+        """
         image = self.graph.image
         axes = tuple(
             Split.of_pixels(size, fixed=axis in self.lifting.fixed)
@@ -98,6 +129,8 @@ class Walk:
         where = tuple(Part.LOW if axis.fixed else Part.MIDDLE for axis in axes)
         self.values[image] = Field(self.graph.layout, axes, {where: image})
         self._measure(image)
+        if gathered:
+            self._gather(image)
         if alone:
             self.per_window = True
             self.windows.run_alone(self.graph.nodes, self.graph.outputs)
@@ -118,7 +151,17 @@ class Walk:
             self.one_pass and not self.per_window,
             self.lifting.products,
             footprint(written, self.lifting.blocks.sizes),
+            self.pace.of_parts(written, self.lifting.blocks.sizes, self.own, self.lifting.products),
         )
+
+    def _gather(self, image: str) -> None:
+        """Give every window its own pixels, because sharing takes longer than it saves."""
+        field = self.values[image]
+        assert isinstance(field, Field)
+        self.values[image] = self.lifting.blocks.gathered(field)
+        self.one_pass = False
+        why = "one tensor per window from here on: sharing would take longer than it saves"
+        self.out.changes.append(Change(image, "image", why))
 
     def _measure(self, name: str) -> None:
         """Note how large the stored maps of a value are."""
@@ -132,6 +175,8 @@ class Walk:
                 self.one_pass = self.one_pass and x.shared
                 for where, part in x.parts.items():
                     blocks.sizes[part] = size_of_part(x, where, blocks.grid.step)
+                    if not x.private and Part.MIDDLE not in where:
+                        self.own.add(part)
 
     def _visit(self, node: Node) -> None:
         inputs = [self.values[name] for name in node.inputs if name in self.values]

@@ -33,12 +33,14 @@ from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, t
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape, Takes
+from fullconv.lift.pace import Pace
 
 
 class OnnxFramework(Framework):
     """``onnx.ModelProto``, run by ONNX Runtime."""
 
     name = "onnx"
+    pace = Pace(written=14, moved=330, block=20_000)
     suffix = ".onnx"
 
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:

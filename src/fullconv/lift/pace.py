@@ -1,0 +1,81 @@
+"""Whether sharing takes less time than it saves: a model of a run, beside the multiplications.
+
+Parts of a window are many small blocks of cells. Putting one together moves numbers about, and a
+kernel takes a while for a block however small it is. Where maps are small, or sharing ends behind a
+layer or two, that is more than what is shared; then every window is given its own pixels at once,
+and the classifier runs on them as it is. How it was fitted: `benchmarks/gathering.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from fullconv.graph import Graph
+from fullconv.lift.cost import products
+from fullconv.lift.memory import Size
+from fullconv.operations import Assemble
+
+PARTS_PAY = 1.0
+"""Parts are kept while they take at most so many times as long as whole windows."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a framework takes for other things than multiplying, in multiply-accumulates.
+
+    Attributes
+    ----------
+    written : int
+        For a number that an operation writes.
+    moved : int
+        For one that is put into a block of cells.
+    block : int
+        For a block of cells of a single window, beside its numbers.
+    """
+
+    written: int = 20
+    moved: int = 100
+    block: int = 7500
+
+    def of_parts(
+        self, written: Graph, sizes: Mapping[str, Size], blocks: Collection[str], count: Size
+    ) -> Size:
+        """Return the time of a lifted graph, for any number of windows.
+
+        Parameters
+        ----------
+        sizes : mapping of str to Size
+            Elements of written values, where they are known.
+        blocks : collection of str
+            Values that are a block of every single window.
+        count : Size
+            Multiply-accumulates.
+        """
+        time = count
+        for node in written.nodes:
+            moves = isinstance(node.operation, Assemble)
+            for name in node.outputs:
+                if name in sizes:
+                    time = time.plus(sizes[name].times(self.moved if moves else self.written))
+                if name in blocks:
+                    each = Size.per_window(self.block, len(written.window))
+                    time = time.plus(each)
+        return time
+
+    def of_windows(self, graph: Graph) -> int:
+        """Return the time of the classifier on a window whose pixels are gathered."""
+        names, time = {graph.image}, self.moved * prod(graph.shapes[graph.image])
+        for node in graph.nodes:
+            if names.isdisjoint(node.inputs):
+                continue
+            names.update(node.outputs)
+            time += self.written * sum(prod(graph.shapes.get(n, ())) for n in node.outputs)
+            time += products(node, graph) * max(1, graph.batch)
+        return time // max(1, graph.batch)
+
+
+def per_window(time: Size, windows: Sequence[int]) -> float:
+    """Return the time of a window, in an image of so many or, where none are given, of many."""
+    return time.at(windows) / prod(windows) if windows else time[0]
