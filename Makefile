@@ -5,7 +5,7 @@ FULL := .venv
 HOG := .venv-hog
 PIP_FLAGS := -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow fuzz mutants lint format fashion hog bccd dress bench zoo clean
+.PHONY: demo operations test test-slow fuzz mutants lint format fashion hog bccd dress bench zoo clean
 
 demo: $(LIGHT)/.ready  ## run the dress detector end to end, without torch
 	$(LIGHT)/bin/fullconv demo -o fullconv-demo
@@ -24,6 +24,9 @@ fuzz: $(FULL)/.ready  ## give the commands what is damaged, and count the outcom
 
 mutants: $(FULL)/.ready  ## plant defects in copies of the sources; a test must notice each
 	PYTHONPATH=tests $(FULL)/bin/python -m mutants.run
+
+operations: $(FULL)/.ready  ## write docs/operations.md from the tables of rules and readers
+	$(FULL)/bin/python docs/figures/operations.py
 
 bench: $(FULL)/.ready  ## measure conversion, speed and memory against crops and hand-made surgery
 	$(FULL)/bin/python benchmarks/conversion.py

@@ -47,3 +47,8 @@ def _no_rule(lifting: Lifting, node: Node, operation: Operation) -> Shared:
 def supported() -> dict[str, str]:
     """Return the operations that neighbouring windows can share, and where each rule stands."""
     return {kind.__name__: held.__module__ for kind, held in _rules.items()}
+
+
+def rules() -> dict[type[Operation], Rule]:
+    """Return every operation that has a rule, with it."""
+    return dict(_rules.items())

@@ -22,11 +22,14 @@ WITH_INDICES = (
 )
 """Pools that give the places of their maxima, too."""
 
+SPLITS = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
+"""What cuts an axis to pieces."""
+
 
 def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | None:
     """Return ``(axis, start, stop, drop)`` for each item of a split, or None for other calls."""
     name = base_name(node.target)
-    if name not in ("chunk", "split", "split_with_sizes", "tensor_split", "unbind"):
+    if name not in SPLITS:
         return None
     values = node.meta["val"]
     axis = arguments(node)["dim"] % len(reader.shapes[reader.names[node.args[0]]])  # type: ignore[index]
