@@ -66,14 +66,14 @@ def by_hand(model: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers).eval()
 
 
-def as_onnx(model: nn.Module, window: tuple[int, int]) -> Any:
+def as_onnx(model: nn.Module, window: tuple[int, ...], channels: int = 3) -> Any:
     """Return the classifier as PyTorch exports it, with a free batch."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model,
-            (torch.zeros(2, 3, *window),),
+            (torch.zeros(2, channels, *window),),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             verbose=False,

@@ -3,7 +3,7 @@
 Parts of a window are many small blocks of cells. Putting one together moves numbers about, and a
 kernel takes a while for a block however small it is. Where maps are small, or sharing ends behind a
 layer or two, that is more than what is shared; then every window is given its own pixels at once,
-and the classifier runs on them as it is. How it was fitted: `benchmarks/gathering.py`.
+and the classifier runs on them as it is. How it was fitted: `benchmarks/axes.py`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ class Pace:
         For one that is put into a block of cells.
     block : int
         For a block of cells of a single window, beside its numbers.
+    call : int
+        For an operation that is called, once for all windows.
     """
 
     written: int = 20
     moved: int = 100
     block: int = 7500
+    call: int = 300_000
 
     def of_parts(
         self, written: Graph, sizes: Mapping[str, Size], blocks: Collection[str], count: Size
@@ -53,27 +56,30 @@ class Pace:
         count : Size
             Multiply-accumulates.
         """
-        time = count
+        dimensions = len(written.window)
+        calls = self.call * len(written.nodes)
+        time = count.plus(Size.of_cells(calls, ((0, 1),) * dimensions))
         for node in written.nodes:
             moves = isinstance(node.operation, Assemble)
             for name in node.outputs:
                 if name in sizes:
                     time = time.plus(sizes[name].times(self.moved if moves else self.written))
                 if name in blocks:
-                    each = Size.per_window(self.block, len(written.window))
-                    time = time.plus(each)
+                    time = time.plus(Size.per_window(self.block, dimensions))
         return time
 
-    def of_windows(self, graph: Graph) -> int:
-        """Return the time of the classifier on a window whose pixels are gathered."""
+    def of_windows(self, graph: Graph) -> Size:
+        """Return the time of the classifier on windows whose pixels are gathered."""
         names, time = {graph.image}, self.moved * prod(graph.shapes[graph.image])
         for node in graph.nodes:
             if names.isdisjoint(node.inputs):
                 continue
             names.update(node.outputs)
             time += self.written * sum(prod(graph.shapes.get(n, ())) for n in node.outputs)
-            time += products(node, graph) * max(1, graph.batch)
-        return time // max(1, graph.batch)
+            time += products(node, graph)
+        dimensions = len(graph.window)
+        calls = Size.of_cells(self.call * len(graph.nodes), ((0, 1),) * dimensions)
+        return Size.per_window(time, dimensions).plus(calls)
 
 
 def per_window(time: Size, windows: Sequence[int]) -> float:

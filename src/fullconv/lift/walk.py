@@ -97,7 +97,7 @@ def lift(
     if pace is None or not exact or alone or lifted.one_pass or graph.batch > 1:
         return lifted
     time = paces.per_window(lifted.time, windows)
-    if time <= paces.PARTS_PAY * pace.of_windows(graph):
+    if time <= paces.PARTS_PAY * paces.per_window(pace.of_windows(graph), windows):
         return lifted
     gathered = Walk(graph, form(graph, grid, fixed), pace).run(gathered=True)
     if any(isinstance(node.operation, Alone) for node in gathered.graph.nodes):

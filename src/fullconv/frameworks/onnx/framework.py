@@ -40,7 +40,7 @@ class OnnxFramework(Framework):
     """``onnx.ModelProto``, run by ONNX Runtime."""
 
     name = "onnx"
-    pace = Pace(written=14, moved=330, block=20_000)
+    pace = Pace(written=14, moved=330, block=20_000, call=200_000)
     suffix = ".onnx"
 
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:
