@@ -46,6 +46,10 @@ RANDOM_SCORES = "random: scores differ from one run to the next, and none is its
 """Why scores are nobody's own, in a `Reason`."""
 
 
+GATHERED = "one tensor per window from here on: sharing would take longer than it saves"
+"""What becomes of an image whose windows are each given their own pixels, in a `Change`."""
+
+
 @dataclass(frozen=True)
 class Change:
     """A layer that is no longer itself: its name, what it was, what it is now."""
@@ -204,6 +208,11 @@ class Report:
             return RANDOM_SCORES
         if not self.exact:
             return "approximate: one pass, and scores differ from the crops' where named below"
+        if any(change.after == GATHERED for change in self.changes):
+            return (
+                "exact: every window equals its crop; computed window by window, for sharing would "
+                "take longer than it saves"
+            )
         if self.reasons:
             return (
                 "exact: every window equals its crop; shared up to the layers named below, as far "

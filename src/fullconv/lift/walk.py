@@ -21,7 +21,7 @@ from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.split import Part, Split
 from fullconv.lift.windows import Windows
 from fullconv.operations import Cells, FoldWindows, Keep, SplitChannels
-from fullconv.report import Change, Reason
+from fullconv.report import GATHERED, Change, Reason
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,7 @@ class Walk:
         assert isinstance(field, Field)
         self.values[image] = self.lifting.blocks.gathered(field)
         self.one_pass = False
-        why = "one tensor per window from here on: sharing would take longer than it saves"
-        self.out.changes.append(Change(image, "image", why))
+        self.out.changes.append(Change(image, "image", GATHERED))
 
     def _measure(self, name: str) -> None:
         """Note how large the stored maps of a value are."""
