@@ -12,7 +12,7 @@ from fullconv.frameworks.keras.calls import Call, Slot, numbers
 from fullconv.graph import Node
 
 if TYPE_CHECKING:
-    from fullconv.frameworks.keras.onnx_writer import KerasWriter
+    from fullconv.frameworks.onnx.foreign import Foreign
 
 OPERATORS = {
     **{"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softplus": "Softplus"},
@@ -31,58 +31,58 @@ BINARY = {
 }
 
 
-def write_function(writer: KerasWriter, node: Node) -> ir.Value | None:
+def write_function(writing: Foreign, node: Node) -> ir.Value | None:
     """Write a pointwise function; return None where ONNX has none such here."""
     name = str(getattr(node.operation, "name", ""))
-    operands = _operands(writer, node)
+    operands = _operands(writing, node)
     if name in BINARY and len(operands) >= 2:
-        return _folded(writer, BINARY[name], operands)
+        return _folded(writing, BINARY[name], operands)
     if name == "Average":
-        total = _folded(writer, "Add", operands)
-        return writer.emit("Div", [total, writer.number(len(operands))])
+        total = _folded(writing, "Add", operands)
+        return writing.emit("Div", [total, writing.number(len(operands))])
     (x, *rest), target = operands, node.source.target
     if rest:
         return None
     if name in OPERATORS:
-        return writer.emit(OPERATORS[name], [x], name=node.name)
+        return writing.emit(OPERATORS[name], [x], name=node.name)
     settings = _settings(name, target)
     if name == "ReLU":
-        return _relu(writer, x, target)
+        return _relu(writing, x, target)
     if name in ("LeakyReLU", "LeakyRelu", "leaky_relu"):
-        return writer.emit("LeakyRelu", [x], {"alpha": settings["negative_slope"]}, node.name)
+        return writing.emit("LeakyRelu", [x], {"alpha": settings["negative_slope"]}, node.name)
     if name in ("ELU", "Elu"):
-        return writer.emit("Elu", [x], {"alpha": settings["alpha"]}, node.name)
+        return writing.emit("Elu", [x], {"alpha": settings["alpha"]}, node.name)
     if name in ("relu6", "Relu6"):
-        return _clipped(writer, x, 0.0, 6.0)
+        return _clipped(writing, x, 0.0, 6.0)
     if name == "hard_tanh":
-        return _clipped(writer, x, -1.0, 1.0)
+        return _clipped(writing, x, -1.0, 1.0)
     if name == "Clip":
-        return _clipped(writer, x, float(target.x_min), float(target.x_max))
+        return _clipped(writing, x, float(target.x_min), float(target.x_max))
     if name in ("hard_sigmoid", "HardSigmoid"):
-        return writer.emit("HardSigmoid", [x], {"alpha": 1 / 6, "beta": 0.5}, node.name)
+        return writing.emit("HardSigmoid", [x], {"alpha": 1 / 6, "beta": 0.5}, node.name)
     if name in ("silu", "Silu"):
-        return writer.emit("Mul", [x, writer.emit("Sigmoid", [x])], name=node.name)
+        return writing.emit("Mul", [x, writing.emit("Sigmoid", [x])], name=node.name)
     if name == "log_sigmoid":
-        return writer.emit("Neg", [writer.emit("Softplus", [writer.emit("Neg", [x])])])
+        return writing.emit("Neg", [writing.emit("Softplus", [writing.emit("Neg", [x])])])
     if name == "Square":
-        return writer.emit("Mul", [x, x], name=node.name)
+        return writing.emit("Mul", [x, x], name=node.name)
     if name in ("gelu", "Gelu"):
-        return _gelu(writer, x, bool(settings["approximate"]))
+        return _gelu(writing, x, bool(settings["approximate"]))
     if name == "Rescaling":
-        scaled = writer.emit("Mul", [x, writer.number(_number(target.scale))], name=node.name)
-        return writer.emit("Add", [scaled, writer.number(_number(target.offset))])
+        scaled = writing.emit("Mul", [x, writing.number(_number(target.scale))], name=node.name)
+        return writing.emit("Add", [scaled, writing.number(_number(target.offset))])
     if name == "Normalization":
         spread = max(_number(target.variance) ** 0.5, keras.config.epsilon())
-        mean, deviation = writer.number(_number(target.mean)), writer.number(spread)
+        mean, deviation = writing.number(_number(target.mean)), writing.number(spread)
         if target.invert:
-            return writer.emit("Add", [mean, writer.emit("Mul", [x, deviation])])
-        return writer.emit("Div", [writer.emit("Sub", [x, mean]), deviation], name=node.name)
+            return writing.emit("Add", [mean, writing.emit("Mul", [x, deviation])])
+        return writing.emit("Div", [writing.emit("Sub", [x, mean]), deviation], name=node.name)
     return None
 
 
-def _operands(writer: KerasWriter, node: Node) -> list[ir.Value | None]:
+def _operands(writing: Foreign, node: Node) -> list[ir.Value | None]:
     """Return the operands of a call in order, plain numbers among them."""
-    tensors = writer.inputs(node)
+    tensors = writing.inputs(node)
     call = node.source
     if not isinstance(call, Call) or call.part == "activation" or call.kwargs:
         return tensors
@@ -91,7 +91,7 @@ def _operands(writer: KerasWriter, node: Node) -> list[ir.Value | None]:
         if isinstance(value, Slot):
             operands.append(tensors[value.index])
         elif isinstance(value, (int, float)) or hasattr(value, "shape"):
-            operands.append(writer.number(_number(value)))
+            operands.append(writing.number(_number(value)))
     return operands
 
 
@@ -106,36 +106,36 @@ def _settings(name: str, target: Any) -> dict[str, Any]:
     return {key: getattr(target, key, value) if own else value for key, value in defaults.items()}
 
 
-def _folded(writer: KerasWriter, kind: str, operands: list[Any]) -> ir.Value:
+def _folded(writing: Foreign, kind: str, operands: list[Any]) -> ir.Value:
     total: ir.Value = operands[0]
     for operand in operands[1:]:
-        total = writer.emit(kind, [total, operand])
+        total = writing.emit(kind, [total, operand])
     return total
 
 
-def _clipped(writer: KerasWriter, x: Any, low: float | None, high: float | None) -> ir.Value:
-    bounds = [None if n is None else writer.number(n) for n in (low, high)]
-    return writer.emit("Clip", [x, *bounds] if bounds[1] is not None else [x, bounds[0]])
+def _clipped(writing: Foreign, x: Any, low: float | None, high: float | None) -> ir.Value:
+    bounds = [None if n is None else writing.number(n) for n in (low, high)]
+    return writing.emit("Clip", [x, *bounds] if bounds[1] is not None else [x, bounds[0]])
 
 
-def _relu(writer: KerasWriter, x: Any, layer: Any) -> ir.Value | None:
+def _relu(writing: Foreign, x: Any, layer: Any) -> ir.Value | None:
     slope, limit = float(layer.negative_slope or 0), layer.max_value
     if layer.threshold:
         return None
     if slope:
-        leaky = writer.emit("LeakyRelu", [x], {"alpha": slope})
-        return leaky if limit is None else _clipped(writer, leaky, None, float(limit))
-    return writer.emit("Relu", [x]) if limit is None else _clipped(writer, x, 0.0, float(limit))
+        leaky = writing.emit("LeakyRelu", [x], {"alpha": slope})
+        return leaky if limit is None else _clipped(writing, leaky, None, float(limit))
+    return writing.emit("Relu", [x]) if limit is None else _clipped(writing, x, 0.0, float(limit))
 
 
-def _gelu(writer: KerasWriter, x: Any, approximate: bool) -> ir.Value:
+def _gelu(writing: Foreign, x: Any, approximate: bool) -> ir.Value:
     """x / 2 (1 + erf(x / sqrt(2))), or its approximation by tanh (Hendrycks and Gimpel 2016)."""
     if approximate:
-        cube = writer.emit("Mul", [writer.emit("Mul", [x, x]), x])
-        inner = writer.emit("Add", [x, writer.emit("Mul", [cube, writer.number(0.044715)])])
-        scaled = writer.emit("Mul", [inner, writer.number((2 / np.pi) ** 0.5)])
-        bell = writer.emit("Tanh", [scaled])
+        cube = writing.emit("Mul", [writing.emit("Mul", [x, x]), x])
+        inner = writing.emit("Add", [x, writing.emit("Mul", [cube, writing.number(0.044715)])])
+        scaled = writing.emit("Mul", [inner, writing.number((2 / np.pi) ** 0.5)])
+        bell = writing.emit("Tanh", [scaled])
     else:
-        bell = writer.emit("Erf", [writer.emit("Mul", [x, writer.number(0.5**0.5)])])
-    half = writer.emit("Mul", [x, writer.number(0.5)])
-    return writer.emit("Mul", [half, writer.emit("Add", [bell, writer.number(1.0)])])
+        bell = writing.emit("Erf", [writing.emit("Mul", [x, writing.number(0.5**0.5)])])
+    half = writing.emit("Mul", [x, writing.number(0.5)])
+    return writing.emit("Mul", [half, writing.emit("Add", [bell, writing.number(1.0)])])

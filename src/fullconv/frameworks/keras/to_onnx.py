@@ -16,16 +16,17 @@ import onnx
 import onnx_ir as ir
 
 from fullconv.errors import ExportError, first_line
-from fullconv.frameworks.keras import onnx_layers  # noqa: F401 - what writes them registers
 from fullconv.frameworks.keras.calls import Weight, numbers
-from fullconv.frameworks.keras.onnx_writer import KerasWriter
+from fullconv.frameworks.keras.onnx_layers import forms
 from fullconv.frameworks.keras.read import walk
+from fullconv.frameworks.onnx.foreign import Foreign, frame
 from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.write import written
 from fullconv.graph import Graph, Node
 from fullconv.images import ImageShape
 from fullconv.operations import Reshape
 
-OPSET = 18
+REMEDY = "save the model as .keras, or write that layer with Keras' own."
 
 
 def to_onnx(model: keras.Model, shape: ImageShape, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -39,9 +40,12 @@ def to_onnx(model: keras.Model, shape: ImageShape, metadata: Mapping[str, str]) 
     graph, weights = _converted(model, shape)
     dtype = next(iter(model.inputs)).dtype
     constants = {name: numbers(weight).astype(dtype) for name, weight in weights.items()}
-    source = Source(graph, _frame(graph, dtype), constants, {})
+    names = [f"scores_{index}" if index else "scores" for index, _ in enumerate(graph.outputs)]
+    kind = ir.DataType.from_numpy(np.dtype(dtype))
+    empty = frame(graph.image, len(graph.layout.axes), kind, names)
+    writing = Foreign(graph, Source(graph, empty, constants, {}), shape.grid, forms, REMEDY)
     try:
-        proto = ir.serde.serialize_model(KerasWriter(graph, source, shape.grid).write())
+        proto = ir.serde.serialize_model(written(writing))
         onnx.checker.check_model(proto)
     except ExportError:
         raise
@@ -75,16 +79,3 @@ def _free(node: Node) -> Node:
     if not isinstance(node.operation, Reshape):
         return node
     return replace(node, operation=Reshape((-1, *node.operation.shape[1:])))
-
-
-def _frame(graph: Graph, dtype: str) -> ir.Model:
-    """Return an empty model with the image and the outputs."""
-    kind = ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype)))
-    free = ir.Shape([None] * len(graph.layout.axes))
-    image = ir.Value(name=graph.image, type=kind, shape=free)
-    outputs = [
-        ir.Value(name=f"scores_{index}" if index else "scores", type=kind)
-        for index, _ in enumerate(graph.outputs)
-    ]
-    frame = ir.Graph([image], outputs, nodes=[], opset_imports={"": OPSET}, name="fullconv")
-    return ir.Model(frame, ir_version=10)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.reader import Call
-from fullconv.frameworks.onnx.values import Results, Values, writes
+from fullconv.frameworks.onnx.writing import Results, Writing, writes
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.graph import Node
 from fullconv.operations import (
@@ -43,173 +43,208 @@ MODES = {
 }
 
 
-class Layers(Values):
-    """One method per operation of the vocabulary's first group."""
+@writes(Identity)
+def write_identity(writing: Writing, operation: Identity, node: Node) -> ir.Value:
+    """Write what changes nothing."""
+    return writing.emit("Identity", [writing.first(node)], name=node.name)
 
-    @writes(Identity)
-    def write_identity(self, operation: Identity, node: Node) -> ir.Value:
-        return self._emit("Identity", [self._first(node)], name=node.name)
 
-    @writes(Convolution)
-    def write_convolution(self, operation: Convolution, node: Node) -> ir.Value:
-        attributes = {
-            "kernel_shape": operation.kernel,
-            "strides": operation.stride,
-            "dilations": operation.dilation,
-            "pads": _pads(operation.padding),
-            "group": operation.groups,
-        }
-        return self._emit("Conv", _trim(self._inputs(node)), attributes, node.name)
+@writes(Convolution)
+def write_convolution(writing: Writing, operation: Convolution, node: Node) -> ir.Value:
+    """Write a convolution."""
+    attributes = {
+        "kernel_shape": operation.kernel,
+        "strides": operation.stride,
+        "dilations": operation.dilation,
+        "pads": _pads(operation.padding),
+        "group": operation.groups,
+    }
+    return writing.emit("Conv", _trim(writing.inputs(node)), attributes, node.name)
 
-    @writes(TransposedConvolution)
-    def write_transposed_convolution(
-        self, operation: TransposedConvolution, node: Node
-    ) -> ir.Value:
-        attributes = {
-            "kernel_shape": operation.kernel,
-            "strides": operation.stride,
-            "dilations": operation.dilation,
-            "pads": _pads(operation.padding),
-            "group": operation.groups,
-            "output_padding": operation.output_padding,
-        }
-        return self._emit("ConvTranspose", _trim(self._inputs(node)), attributes, node.name)
 
-    @writes(Upsample)
-    def write_upsample(self, operation: Upsample, node: Node) -> ir.Value:
-        name = self._unique("fullconv/factor")
-        scales = self._initializer(name, np.array([1, 1, *operation.factor], np.float32))
-        attributes = {
-            "mode": "nearest",
-            "coordinate_transformation_mode": "asymmetric",
-            "nearest_mode": "floor",
-        }
-        return self._emit("Resize", [self._first(node), None, scales], attributes, node.name)
+@writes(TransposedConvolution)
+def write_transposed_convolution(
+    writing: Writing, operation: TransposedConvolution, node: Node
+) -> ir.Value:
+    """Write a transposed convolution."""
+    attributes = {
+        "kernel_shape": operation.kernel,
+        "strides": operation.stride,
+        "dilations": operation.dilation,
+        "pads": _pads(operation.padding),
+        "group": operation.groups,
+        "output_padding": operation.output_padding,
+    }
+    return writing.emit("ConvTranspose", _trim(writing.inputs(node)), attributes, node.name)
 
-    @writes(Pool)
-    def write_pool(self, operation: Pool, node: Node) -> ir.Value:
-        x = self._first(node)
-        if operation.kind == "sum" or (
-            operation.kind == "average" and any(n != 1 for n in operation.dilation)
-        ):
-            return self._sum(operation, x, node.name)
-        attributes: dict[str, Any] = {
-            "kernel_shape": operation.kernel,
-            "strides": operation.stride,
-            "pads": _pads(operation.padding),
-            "ceil_mode": int(any(operation.overhang)),
-        }
-        if operation.kind == "max":
-            attributes["dilations"] = operation.dilation
-            if _pads_with_numbers(x):
-                # ONNX Runtime moves a Pad of zeros into the MaxPool behind it, which then pads
-                # with minus infinity (seen in 1.31); something between the two keeps them apart.
-                x = self._emit("Max", [x, x])
-            return self._emit("MaxPool", [x], attributes, node.name)
-        attributes["count_include_pad"] = int(operation.count_include_pad)
-        return self._emit("AveragePool", [x], attributes, node.name)
 
-    def _sum(self, operation: Pool, x: ir.Value | None, name: str) -> ir.Value:
-        dtype = self._dtype()
-        ones = np.ones((operation.channels, 1, *operation.kernel), dtype=dtype)
-        weight = self._initializer(self._unique("fullconv/ones"), ones)
-        attributes = {
-            "kernel_shape": operation.kernel,
-            "strides": operation.stride,
-            "dilations": operation.dilation,
-            "group": operation.channels,
-        }
-        total = self._emit("Conv", [x, weight], attributes, name)
-        if operation.kind == "sum":
-            return total
-        cells = operation.divisor or prod(operation.kernel)
-        divisor = self._initializer(self._unique("fullconv/cells"), np.array(cells, dtype=dtype))
-        return self._emit("Div", [total, divisor])
+@writes(Upsample)
+def write_upsample(writing: Writing, operation: Upsample, node: Node) -> ir.Value:
+    """Write cells that are repeated."""
+    name = writing.unique("fullconv/factor")
+    scales = writing.initializer(name, np.array([1, 1, *operation.factor], np.float32))
+    attributes = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    }
+    return writing.emit("Resize", [writing.first(node), None, scales], attributes, node.name)
 
-    @writes(Opaque)
-    def write_opaque(self, operation: Opaque, node: Node) -> Results:
-        call = node.source
-        resizes = isinstance(call, Call) and call.node.op_type == "Resize"
-        sizes = call.node.inputs[3] if resizes and len(call.node.inputs) > 3 else None
-        if operation.standing is None or sizes is None or "axes" in call.node.attributes:
-            return self._clone(node)
-        # Its sizes begin with the number of images, in whose place the windows stand.
-        images = self._emit("Shape", [self._first(node)], {"start": 0, "end": 1})
-        rest = self._numbers(*map(int, self._array(sizes.name or "")[1:]))
-        free = self._emit("Concat", [images, rest], {"axis": 0})
-        return self._clone(node, changed={3: free})
 
-    @writes(AlongAxis)
-    def write_along_axis(self, operation: AlongAxis, node: Node) -> Results:
-        if operation.name == "LRN":
-            return self._clone(node)
-        return self._clone(node, {"axis": operation.axis})
+@writes(Pool)
+def write_pool(writing: Writing, operation: Pool, node: Node) -> ir.Value:
+    """Write a pool; what ONNX does not dilate is a convolution with ones."""
+    x = writing.first(node)
+    if operation.kind == "sum" or (
+        operation.kind == "average" and any(n != 1 for n in operation.dilation)
+    ):
+        return _sum(writing, operation, x, node.name)
+    attributes: dict[str, Any] = {
+        "kernel_shape": operation.kernel,
+        "strides": operation.stride,
+        "pads": _pads(operation.padding),
+        "ceil_mode": int(any(operation.overhang)),
+    }
+    if operation.kind == "max":
+        attributes["dilations"] = operation.dilation
+        if _pads_with_numbers(x):
+            # ONNX Runtime moves a Pad of zeros into the MaxPool behind it, which then pads
+            # with minus infinity (seen in 1.31); something between the two keeps them apart.
+            x = writing.emit("Max", [x, x])
+        return writing.emit("MaxPool", [x], attributes, node.name)
+    attributes["count_include_pad"] = int(operation.count_include_pad)
+    return writing.emit("AveragePool", [x], attributes, node.name)
 
-    @writes(LayerNormalization)
-    def write_layer_normalization(self, operation: LayerNormalization, node: Node) -> Results:
-        return self._clone(node, {"axis": -operation.axes})
 
-    @writes(GroupNormalization)
-    def write_group_normalization(self, operation: GroupNormalization, node: Node) -> Results:
-        kind = node.source.node.op_type if isinstance(node.source, Call) else ""
-        if kind == "BatchNormalization":
-            settings = {"epsilon": operation.epsilon}
-            return self._emit("InstanceNormalization", self._inputs(node), settings, node.name)
-        if kind != "GroupNormalization" or self.opset >= GROUPS_OF_CHANNELS:
-            return self._clone(node)
-        # ONNX refuses the older one as deprecated; its groups are channels of another map.
-        x, scale, bias = self._inputs(node)
-        wide = self._emit("Reshape", [x, self._numbers(0, operation.groups, -1)])
+def _sum(writing: Writing, operation: Pool, x: ir.Value | None, name: str) -> ir.Value:
+    dtype = writing.dtype()
+    ones = np.ones((operation.channels, 1, *operation.kernel), dtype=dtype)
+    weight = writing.initializer(writing.unique("fullconv/ones"), ones)
+    attributes = {
+        "kernel_shape": operation.kernel,
+        "strides": operation.stride,
+        "dilations": operation.dilation,
+        "group": operation.channels,
+    }
+    total = writing.emit("Conv", [x, weight], attributes, name)
+    if operation.kind == "sum":
+        return total
+    cells = operation.divisor or prod(operation.kernel)
+    divisor = writing.initializer(writing.unique("fullconv/cells"), np.array(cells, dtype=dtype))
+    return writing.emit("Div", [total, divisor])
+
+
+@writes(Opaque)
+def write_opaque(writing: Writing, operation: Opaque, node: Node) -> Results:
+    """Write an operation without a rule as it was."""
+    call = node.source
+    resizes = isinstance(call, Call) and call.node.op_type == "Resize"
+    sizes = call.node.inputs[3] if resizes and len(call.node.inputs) > 3 else None
+    if operation.standing is None or sizes is None or "axes" in call.node.attributes:
+        return writing.repeat(node)
+    # Its sizes begin with the number of images, in whose place the windows stand.
+    images = writing.emit("Shape", [writing.first(node)], {"start": 0, "end": 1})
+    rest = writing.numbers(*map(int, writing.original(sizes.name or "")[1:]))
+    free = writing.emit("Concat", [images, rest], {"axis": 0})
+    return writing.repeat(node, changed={3: free})
+
+
+@writes(AlongAxis)
+def write_along_axis(writing: Writing, operation: AlongAxis, node: Node) -> Results:
+    """Write softmax and what else mixes along one axis."""
+    if operation.name == "LRN":
+        return writing.repeat(node)
+    return writing.repeat(node, {"axis": operation.axis})
+
+
+@writes(LayerNormalization)
+def write_layer_normalization(
+    writing: Writing, operation: LayerNormalization, node: Node
+) -> Results:
+    """Write layer normalization over the last axes."""
+    return writing.repeat(node, {"axis": -operation.axes})
+
+
+@writes(GroupNormalization)
+def write_group_normalization(
+    writing: Writing, operation: GroupNormalization, node: Node
+) -> Results:
+    """Write normalization over groups of channels."""
+    kind = node.source.node.op_type if isinstance(node.source, Call) else ""
+    if kind == "BatchNormalization":
         settings = {"epsilon": operation.epsilon}
-        normal = self._emit("InstanceNormalization", [wide, scale, bias], settings, node.name)
-        return self._emit("Reshape", [normal, self._emit("Shape", [x])])
+        return writing.emit("InstanceNormalization", writing.inputs(node), settings, node.name)
+    if kind != "GroupNormalization" or writing.opset >= GROUPS_OF_CHANNELS:
+        return writing.repeat(node)
+    # ONNX refuses the older one as deprecated; its groups are channels of another map.
+    x, scale, bias = writing.inputs(node)
+    wide = writing.emit("Reshape", [x, writing.numbers(0, operation.groups, -1)])
+    settings = {"epsilon": operation.epsilon}
+    normal = writing.emit("InstanceNormalization", [wide, scale, bias], settings, node.name)
+    return writing.emit("Reshape", [normal, writing.emit("Shape", [x])])
 
-    @writes(ChannelNormalization)
-    def write_channel_normalization(self, operation: ChannelNormalization, node: Node) -> ir.Value:
-        x, scale, bias = self._inputs(node)
-        rank = 2 + self.axes[node.outputs[0]]
-        last = self._emit("Transpose", [x], {"perm": to_last_order(rank)})
-        attributes = {"axis": -1, "epsilon": operation.epsilon}
-        normal = self._emit("LayerNormalization", _trim([last, scale, bias]), attributes, node.name)
-        return self._emit("Transpose", [normal], {"perm": to_map_order(rank)})
 
-    @writes(Reduce)
-    def write_reduce(self, operation: Reduce, node: Node) -> ir.Value:
-        kind = {"l2": "ReduceL2"}.get(operation.kind, f"Reduce{operation.kind.capitalize()}")
-        keepdims = {"keepdims": int(operation.keepdims)}
-        if self.opset >= 18 or kind == "ReduceSum":
-            inputs = [self._first(node), self._numbers(*operation.axes)]
-            return self._emit(kind, inputs, keepdims, node.name)
-        return self._emit(
-            kind, [self._first(node)], {"axes": operation.axes, **keepdims}, node.name
-        )
+@writes(ChannelNormalization)
+def write_channel_normalization(
+    writing: Writing, operation: ChannelNormalization, node: Node
+) -> ir.Value:
+    """Write layer normalization over the channels of every cell."""
+    x, scale, bias = writing.inputs(node)
+    rank = 2 + writing.axes[node.outputs[0]]
+    last = writing.emit("Transpose", [x], {"perm": to_last_order(rank)})
+    attributes = {"axis": -1, "epsilon": operation.epsilon}
+    normal = writing.emit("LayerNormalization", _trim([last, scale, bias]), attributes, node.name)
+    return writing.emit("Transpose", [normal], {"perm": to_map_order(rank)})
 
-    @writes(Concat)
-    def write_concat(self, operation: Concat, node: Node) -> ir.Value:
-        return self._emit("Concat", self._inputs(node), {"axis": operation.axis}, node.name or None)
 
-    @writes(Slice)
-    def write_slice(self, operation: Slice, node: Node) -> ir.Value:
-        numbers = (operation.start, operation.stop, operation.axis, operation.step)
-        return self._emit("Slice", [self._first(node), *(self._numbers(n) for n in numbers)])
+@writes(Reduce)
+def write_reduce(writing: Writing, operation: Reduce, node: Node) -> ir.Value:
+    """Write a reduction over whole axes."""
+    kind = {"l2": "ReduceL2"}.get(operation.kind, f"Reduce{operation.kind.capitalize()}")
+    keepdims = {"keepdims": int(operation.keepdims)}
+    if writing.opset >= 18 or kind == "ReduceSum":
+        inputs = [writing.first(node), writing.numbers(*operation.axes)]
+        return writing.emit(kind, inputs, keepdims, node.name)
+    return writing.emit(
+        kind, [writing.first(node)], {"axes": operation.axes, **keepdims}, node.name
+    )
 
-    @writes(Pad)
-    def write_pad(self, operation: Pad, node: Node) -> ir.Value:
-        pads = (*(a for a, _ in operation.pads), *(b for _, b in operation.pads))
-        value = np.array(operation.value, dtype=self._dtype())
-        inputs = [self._first(node), self._numbers(*pads)]
-        if operation.mode == "constant":
-            inputs.append(self._initializer(self._unique("fullconv/padding"), value))
-        return self._emit("Pad", inputs, {"mode": MODES[operation.mode]}, node.name or None)
 
-    @writes(Reshape)
-    def write_reshape(self, operation: Reshape, node: Node) -> ir.Value:
-        shape = self._numbers(*operation.shape)
-        return self._emit("Reshape", [self._first(node), shape], name=node.name)
+@writes(Concat)
+def write_concat(writing: Writing, operation: Concat, node: Node) -> ir.Value:
+    """Write tensors that are joined."""
+    return writing.emit("Concat", writing.inputs(node), {"axis": operation.axis}, node.name or None)
 
-    @writes(Permute)
-    def write_permute(self, operation: Permute, node: Node) -> ir.Value:
-        return self._emit("Transpose", [self._first(node)], {"perm": operation.order}, node.name)
+
+@writes(Slice)
+def write_slice(writing: Writing, operation: Slice, node: Node) -> ir.Value:
+    """Write a cut along one axis."""
+    numbers = (operation.start, operation.stop, operation.axis, operation.step)
+    return writing.emit("Slice", [writing.first(node), *(writing.numbers(n) for n in numbers)])
+
+
+@writes(Pad)
+def write_pad(writing: Writing, operation: Pad, node: Node) -> ir.Value:
+    """Write padding."""
+    pads = (*(a for a, _ in operation.pads), *(b for _, b in operation.pads))
+    value = np.array(operation.value, dtype=writing.dtype())
+    inputs = [writing.first(node), writing.numbers(*pads)]
+    if operation.mode == "constant":
+        inputs.append(writing.initializer(writing.unique("fullconv/padding"), value))
+    return writing.emit("Pad", inputs, {"mode": MODES[operation.mode]}, node.name or None)
+
+
+@writes(Reshape)
+def write_reshape(writing: Writing, operation: Reshape, node: Node) -> ir.Value:
+    """Write elements that are regrouped."""
+    shape = writing.numbers(*operation.shape)
+    return writing.emit("Reshape", [writing.first(node), shape], name=node.name)
+
+
+@writes(Permute)
+def write_permute(writing: Writing, operation: Permute, node: Node) -> ir.Value:
+    """Write axes in another order."""
+    return writing.emit("Transpose", [writing.first(node)], {"perm": operation.order}, node.name)
 
 
 def _pads(padding: Padding) -> tuple[int, ...]:

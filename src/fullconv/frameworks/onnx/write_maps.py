@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import onnx_ir as ir
 
-from fullconv.frameworks.onnx.values import Values, writes
+from fullconv.frameworks.onnx.writing import Writing, writes
 from fullconv.graph import Node
 from fullconv.operations import (
     AddAxis,
@@ -25,123 +25,144 @@ from fullconv.operations import (
 )
 
 
-class Maps(Values):
-    """One method per operation that lifting adds, but for blocks and sliding windows."""
+@writes(Combine)
+def write_combine(writing: Writing, operation: Combine, node: Node) -> ir.Value:
+    """Write the sum, or the larger, of two maps."""
+    return writing.emit("Add" if operation.kind == "sum" else "Max", writing.inputs(node))
 
-    @writes(Combine)
-    def write_combine(self, operation: Combine, node: Node) -> ir.Value:
-        return self._emit("Add" if operation.kind == "sum" else "Max", self._inputs(node))
 
-    @writes(DivideCells)
-    def write_divide_cells(self, operation: DivideCells, node: Node) -> ir.Value:
-        first, *others = (np.array(numbers, self._dtype()) for numbers in operation.axes)
-        numbers = functools.reduce(np.multiply.outer, others, first)
-        divisor = self._initializer(self._unique("fullconv/cells"), numbers)
-        return self._emit("Div", [self._first(node), divisor])
+@writes(DivideCells)
+def write_divide_cells(writing: Writing, operation: DivideCells, node: Node) -> ir.Value:
+    """Write cells that are divided by numbers of their own."""
+    first, *others = (np.array(numbers, writing.dtype()) for numbers in operation.axes)
+    numbers = functools.reduce(np.multiply.outer, others, first)
+    divisor = writing.initializer(writing.unique("fullconv/cells"), numbers)
+    return writing.emit("Div", [writing.first(node), divisor])
 
-    @writes(TakeChannels)
-    def write_take_channels(self, operation: TakeChannels, node: Node) -> ir.Value:
-        index = self._numbers(*operation.indices)
-        return self._emit("Gather", [self._first(node), index], {"axis": 1})
 
-    @writes(Cells)
-    def write_cells(self, operation: Cells, node: Node) -> ir.Value:
-        end = self._numbers(*(-n or np.iinfo(np.int64).max for n in operation.after))
-        inputs = [
-            self._first(node),
-            self._numbers(*operation.before),
-            end,
-            self._numbers(*range(2, 2 + len(operation.stride))),
-            self._numbers(*operation.stride),
-        ]
-        return self._emit("Slice", inputs)
+@writes(TakeChannels)
+def write_take_channels(writing: Writing, operation: TakeChannels, node: Node) -> ir.Value:
+    """Write channels that are kept or reordered."""
+    index = writing.numbers(*operation.indices)
+    return writing.emit("Gather", [writing.first(node), index], {"axis": 1})
 
-    @writes(Keep)
-    def write_keep(self, operation: Keep, node: Node) -> ir.Value:
-        kept = [(i, k) for i, k in enumerate(operation.axes) if k is not None]
-        ends = [self._needed(i, *k) for i, k in kept]
-        end = self._emit("Concat", ends, {"axis": 0}) if len(ends) > 1 else ends[0]
-        starts, axes = self._numbers(*(0 for _ in kept)), self._numbers(*(2 + i for i, _ in kept))
-        return self._emit("Slice", [self._first(node), starts, end, axes])
 
-    @writes(Regroup)
-    def write_regroup(self, operation: Regroup, node: Node) -> ir.Value:
-        x = self._emit("Reshape", [self._first(node), self._numbers(*operation.split)])
-        x = self._emit("Transpose", [x], {"perm": operation.order})
-        return self._emit("Reshape", [x, self._numbers(*operation.shape)])
+@writes(Cells)
+def write_cells(writing: Writing, operation: Cells, node: Node) -> ir.Value:
+    """Write a cut of cells."""
+    end = writing.numbers(*(-n or np.iinfo(np.int64).max for n in operation.after))
+    inputs = [
+        writing.first(node),
+        writing.numbers(*operation.before),
+        end,
+        writing.numbers(*range(2, 2 + len(operation.stride))),
+        writing.numbers(*operation.stride),
+    ]
+    return writing.emit("Slice", inputs)
 
-    @writes(AddAxis)
-    def write_add_axis(self, operation: AddAxis, node: Node) -> ir.Value:
-        x, axes = self._first(node), self.axes[node.outputs[0]] - 1
-        if operation.extent == 1:
-            return self._emit("Unsqueeze", [x, self._numbers(2 + axes)])
-        wide = self._split(x, (operation.channels, operation.extent), axes)
-        order = (0, 1, *range(3, 3 + axes), 2)
-        return self._emit("Transpose", [wide], {"perm": order})
 
-    @writes(FoldAxes)
-    def write_fold_axes(self, operation: FoldAxes, node: Node) -> ir.Value:
-        x, first = self._first(node), 2 + operation.dimensions
-        more = range(first, 2 + self.axes[node.inputs[0] or ""])
-        turned = self._emit("Transpose", [x], {"perm": (0, 1, *more, *range(2, first))})
-        images = self._emit("Shape", [x], {"start": 0, "end": 1})
-        cells = self._emit("Shape", [x], {"start": 2, "end": first})
-        sizes = [images, self._numbers(operation.channels), cells]
-        return self._emit("Reshape", [turned, self._emit("Concat", sizes, {"axis": 0})])
+@writes(Keep)
+def write_keep(writing: Writing, operation: Keep, node: Node) -> ir.Value:
+    """Write a cut to the cells of whole windows."""
+    kept = [(i, k) for i, k in enumerate(operation.axes) if k is not None]
+    ends = [writing.needed(i, *k) for i, k in kept]
+    end = writing.emit("Concat", ends, {"axis": 0}) if len(ends) > 1 else ends[0]
+    starts, axes = writing.numbers(*(0 for _ in kept)), writing.numbers(*(2 + i for i, _ in kept))
+    return writing.emit("Slice", [writing.first(node), starts, end, axes])
 
-    @writes(Interleave)
-    def write_interleave(self, operation: Interleave, node: Node) -> ir.Value:
-        x, axes = self._first(node), self.axes[node.outputs[0]]
-        wide = self._split(x, (operation.channels, operation.factor), axes)
-        place = 3 + operation.axis
-        order = (0, 1, *range(3, place + 1), 2, *range(place + 1, 3 + axes))
-        turned = self._emit("Transpose", [wide], {"perm": order})
-        # The factor stands behind its axis; an unknown size there takes both.
-        sizes = [self._emit("Shape", [x], {"start": 0, "end": 1})]
-        sizes.append(self._numbers(operation.channels))
-        for axis in range(axes):
-            size = self._emit("Shape", [x], {"start": 2 + axis, "end": 3 + axis})
-            if axis == operation.axis:
-                size = self._emit("Mul", [size, self._numbers(operation.factor)])
-            sizes.append(size)
-        return self._emit("Reshape", [turned, self._emit("Concat", sizes, {"axis": 0})])
 
-    def _split(self, x: ir.Value | None, channels: tuple[int, int], axes: int) -> ir.Value:
-        """``(N, a * b, *cells)`` to ``(N, a, b, *cells)``."""
-        images = self._emit("Shape", [x], {"start": 0, "end": 1})
-        cells = self._emit("Shape", [x], {"start": 2, "end": 2 + axes})
-        shape = self._emit("Concat", [images, self._numbers(*channels), cells], {"axis": 0})
-        return self._emit("Reshape", [x, shape])
+@writes(Regroup)
+def write_regroup(writing: Writing, operation: Regroup, node: Node) -> ir.Value:
+    """Write two reshapes with axes reordered between them."""
+    x = writing.emit("Reshape", [writing.first(node), writing.numbers(*operation.split)])
+    x = writing.emit("Transpose", [x], {"perm": operation.order})
+    return writing.emit("Reshape", [x, writing.numbers(*operation.shape)])
 
-    @writes(ForEachWindow)
-    def write_for_each_window(self, operation: ForEachWindow, node: Node) -> ir.Value:
-        count = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
-        for windows in self._count():
-            count = self._emit("Mul", [count, windows])
-        name = node.inputs[0] or ""
-        held = self.graph.constants.get(name)
-        shape = self.source.graph.shapes[name] if held is None else held.shape
-        sizes = self._emit("Concat", [count, self._numbers(*shape)], {"axis": 0})
-        return self._emit("Expand", [self._first(node), sizes])
 
-    @writes(FoldWindows)
-    def write_fold_windows(self, operation: FoldWindows, node: Node) -> ir.Value:
-        images = self._emit("Shape", [self.values[self.graph.image]], {"start": 0, "end": 1})
-        sizes = [images, *self._count()]
-        if operation.shape:
-            sizes.append(self._numbers(*operation.shape))
-        shape = self._emit("Concat", sizes, {"axis": 0})
-        x = self._emit("Reshape", [self._first(node), shape])
-        first = 1 + self.grid.dimensions
-        order = (0, *range(first, first + len(operation.shape)), *range(1, first))
-        return self._emit("Transpose", [x], {"perm": order})
+@writes(AddAxis)
+def write_add_axis(writing: Writing, operation: AddAxis, node: Node) -> ir.Value:
+    """Write features that become the cells of an axis."""
+    x, axes = writing.first(node), writing.axes[node.outputs[0]] - 1
+    if operation.extent == 1:
+        return writing.emit("Unsqueeze", [x, writing.numbers(2 + axes)])
+    wide = _split(writing, x, (operation.channels, operation.extent), axes)
+    order = (0, 1, *range(3, 3 + axes), 2)
+    return writing.emit("Transpose", [wide], {"perm": order})
 
-    @writes(SplitChannels)
-    def write_split_channels(self, operation: SplitChannels, node: Node) -> ir.Value:
-        x = self._first(node)
-        if not operation.shape:
-            return self._emit("Squeeze", [x, self._numbers(1)])
-        images = self._emit("Shape", [x], {"start": 0, "end": 1})
-        cells = self._emit("Shape", [x], {"start": 2, "end": 2 + self.grid.dimensions})
-        sizes = [images, self._numbers(*operation.shape), cells]
-        return self._emit("Reshape", [x, self._emit("Concat", sizes, {"axis": 0})])
+
+@writes(FoldAxes)
+def write_fold_axes(writing: Writing, operation: FoldAxes, node: Node) -> ir.Value:
+    """Write axes of cells that become features."""
+    x, first = writing.first(node), 2 + operation.dimensions
+    more = range(first, 2 + writing.axes[node.inputs[0] or ""])
+    turned = writing.emit("Transpose", [x], {"perm": (0, 1, *more, *range(2, first))})
+    images = writing.emit("Shape", [x], {"start": 0, "end": 1})
+    cells = writing.emit("Shape", [x], {"start": 2, "end": first})
+    sizes = [images, writing.numbers(operation.channels), cells]
+    return writing.emit("Reshape", [turned, writing.emit("Concat", sizes, {"axis": 0})])
+
+
+@writes(Interleave)
+def write_interleave(writing: Writing, operation: Interleave, node: Node) -> ir.Value:
+    """Write features that become cells in their places."""
+    x, axes = writing.first(node), writing.axes[node.outputs[0]]
+    wide = _split(writing, x, (operation.channels, operation.factor), axes)
+    place = 3 + operation.axis
+    order = (0, 1, *range(3, place + 1), 2, *range(place + 1, 3 + axes))
+    turned = writing.emit("Transpose", [wide], {"perm": order})
+    # The factor stands behind its axis; an unknown size there takes both.
+    sizes = [writing.emit("Shape", [x], {"start": 0, "end": 1})]
+    sizes.append(writing.numbers(operation.channels))
+    for axis in range(axes):
+        size = writing.emit("Shape", [x], {"start": 2 + axis, "end": 3 + axis})
+        if axis == operation.axis:
+            size = writing.emit("Mul", [size, writing.numbers(operation.factor)])
+        sizes.append(size)
+    return writing.emit("Reshape", [turned, writing.emit("Concat", sizes, {"axis": 0})])
+
+
+def _split(writing: Writing, x: ir.Value | None, channels: tuple[int, int], axes: int) -> ir.Value:
+    """``(N, a * b, *cells)`` to ``(N, a, b, *cells)``."""
+    images = writing.emit("Shape", [x], {"start": 0, "end": 1})
+    cells = writing.emit("Shape", [x], {"start": 2, "end": 2 + axes})
+    shape = writing.emit("Concat", [images, writing.numbers(*channels), cells], {"axis": 0})
+    return writing.emit("Reshape", [x, shape])
+
+
+@writes(ForEachWindow)
+def write_for_each_window(writing: Writing, operation: ForEachWindow, node: Node) -> ir.Value:
+    """Write a parameter for every window."""
+    count = writing.emit("Shape", [writing.values[writing.graph.image]], {"start": 0, "end": 1})
+    for windows in writing.count():
+        count = writing.emit("Mul", [count, windows])
+    name = node.inputs[0] or ""
+    held = writing.graph.constants.get(name)
+    shape = writing.source.graph.shapes[name] if held is None else held.shape
+    sizes = writing.emit("Concat", [count, writing.numbers(*shape)], {"axis": 0})
+    return writing.emit("Expand", [writing.first(node), sizes])
+
+
+@writes(FoldWindows)
+def write_fold_windows(writing: Writing, operation: FoldWindows, node: Node) -> ir.Value:
+    """Write the scores of all windows as maps."""
+    images = writing.emit("Shape", [writing.values[writing.graph.image]], {"start": 0, "end": 1})
+    sizes = [images, *writing.count()]
+    if operation.shape:
+        sizes.append(writing.numbers(*operation.shape))
+    shape = writing.emit("Concat", sizes, {"axis": 0})
+    x = writing.emit("Reshape", [writing.first(node), shape])
+    first = 1 + writing.grid.dimensions
+    order = (0, *range(first, first + len(operation.shape)), *range(1, first))
+    return writing.emit("Transpose", [x], {"perm": order})
+
+
+@writes(SplitChannels)
+def write_split_channels(writing: Writing, operation: SplitChannels, node: Node) -> ir.Value:
+    """Write the channels in the shape that scores have."""
+    x = writing.first(node)
+    if not operation.shape:
+        return writing.emit("Squeeze", [x, writing.numbers(1)])
+    images = writing.emit("Shape", [x], {"start": 0, "end": 1})
+    cells = writing.emit("Shape", [x], {"start": 2, "end": 2 + writing.grid.dimensions})
+    sizes = [images, writing.numbers(*operation.shape), cells]
+    return writing.emit("Reshape", [x, writing.emit("Concat", sizes, {"axis": 0})])

@@ -1,0 +1,169 @@
+"""Writing ONNX of a network of another framework, which calls some operations otherwise.
+
+Operations that lifting adds are written as those of a model that was ONNX before. What the other
+framework calls otherwise than ONNX has a form in a table: the framework's own, or the one here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+
+from fullconv.errors import ExportError
+from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.writing import Results, Writing
+from fullconv.geometry import Grid
+from fullconv.graph import Graph, Node
+from fullconv.operations import (
+    AlongAxis,
+    GroupNormalization,
+    Identity,
+    LayerNormalization,
+    Linear,
+    Operation,
+    Take,
+)
+from fullconv.table import Table
+
+OPSET = 18
+"""The operator set of what is written."""
+
+Kind = TypeVar("Kind", bound=Operation)
+Form = Callable[["Foreign", Kind, Node], Results | None]
+"""Writes an operation; None where ONNX has none such."""
+Forms = Table[type[Operation], Form[Any]]
+
+shared: Forms = Table("a form in ONNX")
+"""What frameworks have in common."""
+
+
+class Foreign(Writing):
+    """The state of one writing of a network from another framework.
+
+    Attributes
+    ----------
+    forms : Table
+        What that framework calls otherwise than ONNX; asked ahead of all others.
+    remedy : str
+        What to do about a layer that has no form, as a message ends.
+    """
+
+    def __init__(self, graph: Graph, source: Source, grid: Grid, forms: Forms, remedy: str) -> None:
+        super().__init__(graph, source, grid)
+        self.forms, self.remedy = forms, remedy
+
+    def operation(self, operation: Operation, node: Node) -> Results:
+        """Write one operation in the form that it has in ONNX."""
+        form = self.forms.find(type(operation)) or shared.find(type(operation))
+        if form is None:
+            return super().operation(operation, node)
+        written = form(self, operation, node)
+        if written is None:
+            raise self._without_form(node)
+        return written
+
+    def repeat(
+        self,
+        node: Node,
+        attributes: dict[str, Any] | None = None,
+        changed: Mapping[int, ir.Value] | None = None,
+    ) -> Results:
+        """Refuse: no node of ONNX stands behind this one.
+
+        Raises
+        ------
+        ExportError
+            Always.
+        """
+        raise self._without_form(node)
+
+    def _without_form(self, node: Node) -> ExportError:
+        return ExportError(
+            f"save: {node.kind or node.operation.title} {node.name!r} has no form in ONNX here; "
+            f"{self.remedy}"
+        )
+
+    def held(self, name: str | None, array: Any) -> ir.Value:
+        """Return a constant under a name of its own."""
+        return self.initializer(self.unique(name or "fullconv/value"), array)
+
+    def ones(self, *shape: int) -> ir.Value:
+        """Return a constant of ones."""
+        return self.held("fullconv/ones", np.ones(shape, dtype=self.dtype()))
+
+    def zeros(self, *shape: int) -> ir.Value:
+        """Return a constant of zeros."""
+        return self.held("fullconv/zeros", np.zeros(shape, dtype=self.dtype()))
+
+    def rank(self, node: Node) -> int:
+        """Count the axes of a node's first input."""
+        return len(self.graph.shapes[node.first or ""])
+
+
+def frame(image: str, rank: int, dtype: ir.DataType, outputs: Sequence[str]) -> ir.Model:
+    """Return an empty model with one image and some outputs, for `Source`."""
+    kind = ir.TensorType(dtype)
+    given = ir.Value(name=image, type=kind, shape=ir.Shape([None] * rank))
+    results = [ir.Value(name=name, type=kind) for name in outputs]
+    graph = ir.Graph([given], results, nodes=[], opset_imports={"": OPSET}, name="fullconv")
+    return ir.Model(graph, ir_version=10)
+
+
+@shared(Identity)
+def write_identity(writing: Foreign, operation: Identity, node: Node) -> ir.Value:
+    """Write what changes nothing."""
+    return writing.emit("Identity", writing.inputs(node), name=node.name)
+
+
+@shared(Take)
+def write_take(writing: Foreign, operation: Take, node: Node) -> ir.Value:
+    """Write what leaves out or reorders entries of an axis."""
+    given = [*writing.inputs(node), writing.numbers(*operation.indices)]
+    return writing.emit("Gather", given, {"axis": operation.axis}, node.name)
+
+
+@shared(Linear)
+def write_linear(writing: Foreign, operation: Linear, node: Node) -> ir.Value:
+    """Write a fully connected layer."""
+    x, _, bias = writing.inputs(node)
+    weight = writing.held(node.inputs[1], writing.array(node.inputs[1]).T)
+    product = writing.emit("MatMul", [x, weight], name=node.name)
+    return product if bias is None else writing.emit("Add", [product, bias])
+
+
+@shared(AlongAxis)
+def write_along_axis(writing: Foreign, operation: AlongAxis, node: Node) -> ir.Value:
+    """Write softmax or log-softmax."""
+    kind = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}[operation.name]
+    return writing.emit(kind, writing.inputs(node), {"axis": operation.axis}, node.name)
+
+
+@shared(LayerNormalization)
+def write_layer_norm(writing: Foreign, operation: LayerNormalization, node: Node) -> ir.Value:
+    """Write layer normalization, which in ONNX has a scale always."""
+    x, scale, bias = writing.inputs(node)
+    if scale is None:
+        scale = writing.ones(*writing.graph.shapes[node.first or ""][-operation.axes :])
+    given = [x, scale] if bias is None else [x, scale, bias]
+    settings = {"axis": -operation.axes, "epsilon": operation.epsilon}
+    return writing.emit("LayerNormalization", given, settings, node.name)
+
+
+@shared(GroupNormalization)
+def write_group_norm(writing: Foreign, operation: GroupNormalization, node: Node) -> ir.Value:
+    """Normalize each window's groups: as rows of an instance normalization."""
+    x, scale, bias = writing.inputs(node)
+    shape = writing.emit("Shape", [x])
+    wide = writing.emit("Reshape", [x, writing.numbers(0, operation.groups, -1)])
+    given = [wide, writing.ones(operation.groups), writing.zeros(operation.groups)]
+    settings = {"epsilon": operation.epsilon}
+    normal = writing.emit("InstanceNormalization", given, settings, node.name)
+    result = writing.emit("Reshape", [normal, shape])
+    column = writing.numbers(-1, *[1] * (writing.rank(node) - 2))
+    for kind, parameter in (("Mul", scale), ("Add", bias)):
+        if parameter is not None:
+            result = writing.emit(kind, [result, writing.emit("Reshape", [parameter, column])])
+    return result
