@@ -221,7 +221,7 @@ def with_integers(model: nn.Module, seed: int = 0, taps: int = 3) -> nn.Module:
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
                 flat = module.weight.new_zeros(len(module.weight), module.weight[0].numel())
                 for row in flat:
                     places = torch.randperm(len(row), generator=draw)[:taps]
@@ -231,7 +231,7 @@ def with_integers(model: nn.Module, seed: int = 0, taps: int = 3) -> nn.Module:
                 if module.bias is not None:
                     bias = torch.randint(0, 2, module.bias.shape, generator=draw)
                     module.bias.copy_(bias)
-            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
                 # (x - mean) / sqrt(0.25) * 0.5 + bias: whole numbers stay whole.
                 module.eps = 0.0
                 module.running_mean.copy_(torch.randint(0, 2, module.bias.shape, generator=draw))

@@ -225,7 +225,6 @@ def test_what_runs_alone_is_saved_and_loaded(tmp_path: Path) -> None:
     assert_same(fullconv.load(tmp_path / "fcn.pt2")(images()), scores)
 
 
-@pytest.mark.slow
 def test_what_runs_alone_is_written_as_onnx(tmp_path: Path) -> None:
     fcn, scores, _ = scores_and_crops(Odd(EXACTLY["sorted batch"]).eval())
     fcn.save(tmp_path / "fcn.onnx")

@@ -119,7 +119,7 @@ def test_pytorch_writes_it_as_onnx(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("exact", "suffix"),
     [
-        pytest.param(True, ".onnx", marks=pytest.mark.slow),  # the exporter takes half a minute
+        (True, ".onnx"),
         (True, ".pt2"),
         (False, ".onnx"),
         (False, ".pt2"),

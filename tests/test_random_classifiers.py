@@ -135,7 +135,7 @@ def test_torch_that_draws_is_saved_as_pt2_and_not_as_onnx(
         fcn.save(tmp_path / "random.onnx")
     assert str(caught.value) == (
         f"save: this model draws random numbers ({drawn}), so that nobody can tell whether the "
-        f"ONNX that PyTorch writes of it is right. Save it as .pt2."
+        f"ONNX of it is right. Save it as .pt2."
     )
     assert list(tmp_path.iterdir()) == []
     fcn.save(tmp_path / "random.pt2")

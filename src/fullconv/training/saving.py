@@ -15,7 +15,7 @@ from torch import nn
 from fullconv.errors import ExportError, InputError, first_line
 from fullconv.files import whole
 from fullconv.frameworks.torch.framework import METADATA_FILE
-from fullconv.frameworks.torch.to_onnx import to_onnx
+from fullconv.frameworks.torch.program_to_onnx import program_to_onnx
 from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 
@@ -85,7 +85,7 @@ def _bytes(
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             )
             if out.suffix == ".onnx":
-                data: bytes = to_onnx(program, metadata).SerializeToString()
+                data: bytes = program_to_onnx(program, metadata).SerializeToString()
                 return data
             # Into memory first: a full disk is then an OSError, and not one of PyTorch's own.
             held = io.BytesIO()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 import onnx_ir as ir
 
 from fullconv.frameworks.keras.calls import Call, Slot, numbers
+from fullconv.frameworks.onnx.formulas import clipped, gelu
 from fullconv.graph import Node
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def write_function(writing: Foreign, node: Node) -> ir.Value | None:
     if name in ("ELU", "Elu"):
         return writing.emit("Elu", [x], {"alpha": settings["alpha"]}, node.name)
     if name in ("relu6", "Relu6"):
-        return _clipped(writing, x, 0.0, 6.0)
+        return clipped(writing, x, 0.0, 6.0)
     if name == "hard_tanh":
-        return _clipped(writing, x, -1.0, 1.0)
+        return clipped(writing, x, -1.0, 1.0)
     if name == "Clip":
-        return _clipped(writing, x, float(target.x_min), float(target.x_max))
+        return clipped(writing, x, float(target.x_min), float(target.x_max))
     if name in ("hard_sigmoid", "HardSigmoid"):
         return writing.emit("HardSigmoid", [x], {"alpha": 1 / 6, "beta": 0.5}, node.name)
     if name in ("silu", "Silu"):
@@ -67,7 +67,7 @@ def write_function(writing: Foreign, node: Node) -> ir.Value | None:
     if name == "Square":
         return writing.emit("Mul", [x, x], name=node.name)
     if name in ("gelu", "Gelu"):
-        return _gelu(writing, x, bool(settings["approximate"]))
+        return gelu(writing, x, bool(settings["approximate"]))
     if name == "Rescaling":
         scaled = writing.emit("Mul", [x, writing.number(_number(target.scale))], name=node.name)
         return writing.emit("Add", [scaled, writing.number(_number(target.offset))])
@@ -113,29 +113,11 @@ def _folded(writing: Foreign, kind: str, operands: list[Any]) -> ir.Value:
     return total
 
 
-def _clipped(writing: Foreign, x: Any, low: float | None, high: float | None) -> ir.Value:
-    bounds = [None if n is None else writing.number(n) for n in (low, high)]
-    return writing.emit("Clip", [x, *bounds] if bounds[1] is not None else [x, bounds[0]])
-
-
 def _relu(writing: Foreign, x: Any, layer: Any) -> ir.Value | None:
     slope, limit = float(layer.negative_slope or 0), layer.max_value
     if layer.threshold:
         return None
     if slope:
         leaky = writing.emit("LeakyRelu", [x], {"alpha": slope})
-        return leaky if limit is None else _clipped(writing, leaky, None, float(limit))
-    return writing.emit("Relu", [x]) if limit is None else _clipped(writing, x, 0.0, float(limit))
-
-
-def _gelu(writing: Foreign, x: Any, approximate: bool) -> ir.Value:
-    """x / 2 (1 + erf(x / sqrt(2))), or its approximation by tanh (Hendrycks and Gimpel 2016)."""
-    if approximate:
-        cube = writing.emit("Mul", [writing.emit("Mul", [x, x]), x])
-        inner = writing.emit("Add", [x, writing.emit("Mul", [cube, writing.number(0.044715)])])
-        scaled = writing.emit("Mul", [inner, writing.number((2 / np.pi) ** 0.5)])
-        bell = writing.emit("Tanh", [scaled])
-    else:
-        bell = writing.emit("Erf", [writing.emit("Mul", [x, writing.number(0.5**0.5)])])
-    half = writing.emit("Mul", [x, writing.number(0.5)])
-    return writing.emit("Mul", [half, writing.emit("Add", [bell, writing.number(1.0)])])
+        return leaky if limit is None else clipped(writing, leaky, None, float(limit))
+    return writing.emit("Relu", [x]) if limit is None else clipped(writing, x, 0.0, float(limit))

@@ -29,11 +29,11 @@ from fullconv.operations import (
 from fullconv.table import Table
 
 OPSET = 18
-"""The operator set of what is written."""
+"""The operator set of what is written, where nothing else is said."""
 
 Kind = TypeVar("Kind", bound=Operation)
-Form = Callable[["Foreign", Kind, Node], Results | None]
-"""Writes an operation; None where ONNX has none such."""
+Form = Callable[[Any, Kind, Node], Results | None]
+"""Writes an operation for a `Foreign`; returns None where ONNX has none such."""
 Forms = Table[type[Operation], Form[Any]]
 
 shared: Forms = Table("a form in ONNX")
@@ -61,9 +61,7 @@ class Foreign(Writing):
         if form is None:
             return super().operation(operation, node)
         written = form(self, operation, node)
-        if written is None:
-            raise self._without_form(node)
-        return written
+        return self.without_form(node) if written is None else written
 
     def repeat(
         self,
@@ -71,17 +69,18 @@ class Foreign(Writing):
         attributes: dict[str, Any] | None = None,
         changed: Mapping[int, ir.Value] | None = None,
     ) -> Results:
-        """Refuse: no node of ONNX stands behind this one.
+        """Write what has no form here: no node of ONNX stands behind it that could be repeated."""
+        return self.without_form(node)
+
+    def without_form(self, node: Node) -> Results:
+        """Refuse an operation that has no form in ONNX.
 
         Raises
         ------
         ExportError
-            Always.
+            With its name, and what to do about it.
         """
-        raise self._without_form(node)
-
-    def _without_form(self, node: Node) -> ExportError:
-        return ExportError(
+        raise ExportError(
             f"save: {node.kind or node.operation.title} {node.name!r} has no form in ONNX here; "
             f"{self.remedy}"
         )
@@ -103,12 +102,14 @@ class Foreign(Writing):
         return len(self.graph.shapes[node.first or ""])
 
 
-def frame(image: str, rank: int, dtype: ir.DataType, outputs: Sequence[str]) -> ir.Model:
+def frame(
+    image: str, rank: int, dtype: ir.DataType, outputs: Sequence[str], opset: int = OPSET
+) -> ir.Model:
     """Return an empty model with one image and some outputs, for `Source`."""
     kind = ir.TensorType(dtype)
     given = ir.Value(name=image, type=kind, shape=ir.Shape([None] * rank))
     results = [ir.Value(name=name, type=kind) for name in outputs]
-    graph = ir.Graph([given], results, nodes=[], opset_imports={"": OPSET}, name="fullconv")
+    graph = ir.Graph([given], results, nodes=[], opset_imports={"": opset}, name="fullconv")
     return ir.Model(graph, ir_version=10)
 
 
@@ -128,8 +129,15 @@ def write_take(writing: Foreign, operation: Take, node: Node) -> ir.Value:
 @shared(Linear)
 def write_linear(writing: Foreign, operation: Linear, node: Node) -> ir.Value:
     """Write a fully connected layer."""
-    x, _, bias = writing.inputs(node)
-    weight = writing.held(node.inputs[1], writing.array(node.inputs[1]).T)
+    x, bias = writing.value(node.inputs[0]), writing.value(node.inputs[2])
+    name = node.inputs[1]
+    key = "turned", name
+    if name not in writing.graph.constants:
+        weight = writing.emit("Transpose", [writing.value(name)], {"perm": (1, 0)})
+    else:
+        if key not in writing.taken:
+            writing.taken[key] = writing.held(name, writing.array(name).T)
+        weight = writing.taken[key]
     product = writing.emit("MatMul", [x, weight], name=node.name)
     return product if bias is None else writing.emit("Add", [product, bias])
 

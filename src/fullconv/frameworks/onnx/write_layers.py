@@ -95,9 +95,9 @@ def write_upsample(writing: Writing, operation: Upsample, node: Node) -> ir.Valu
 def write_pool(writing: Writing, operation: Pool, node: Node) -> ir.Value:
     """Write a pool; what ONNX does not dilate is a convolution with ones."""
     x = writing.first(node)
-    if operation.kind == "sum" or (
-        operation.kind == "average" and any(n != 1 for n in operation.dilation)
-    ):
+    dilated = any(n != 1 for n in operation.dilation)
+    divided = operation.divisor is not None
+    if operation.kind == "sum" or (operation.kind == "average" and (dilated or divided)):
         return _sum(writing, operation, x, node.name)
     attributes: dict[str, Any] = {
         "kernel_shape": operation.kernel,
@@ -120,12 +120,14 @@ def _sum(writing: Writing, operation: Pool, x: ir.Value | None, name: str) -> ir
     dtype = writing.dtype()
     ones = np.ones((operation.channels, 1, *operation.kernel), dtype=dtype)
     weight = writing.initializer(writing.unique("fullconv/ones"), ones)
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel_shape": operation.kernel,
         "strides": operation.stride,
         "dilations": operation.dilation,
         "group": operation.channels,
     }
+    if any(map(any, operation.padding)):
+        attributes["pads"] = _pads(operation.padding)
     total = writing.emit("Conv", [x, weight], attributes, name)
     if operation.kind == "sum":
         return total
@@ -192,6 +194,9 @@ def write_channel_normalization(
     x, scale, bias = writing.inputs(node)
     rank = 2 + writing.axes[node.outputs[0]]
     last = writing.emit("Transpose", [x], {"perm": to_last_order(rank)})
+    if scale is None:  # which ONNX has always
+        ones = np.ones(writing.graph.shapes[node.first or ""][1], writing.dtype())
+        scale = writing.initializer(writing.unique("fullconv/ones"), ones)
     attributes = {"axis": -1, "epsilon": operation.epsilon}
     normal = writing.emit("LayerNormalization", _trim([last, scale, bias]), attributes, node.name)
     return writing.emit("Transpose", [normal], {"perm": to_map_order(rank)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -11,7 +12,7 @@ from fullconv.doubling import around, doublings
 from fullconv.frameworks.onnx.writing import Writing, writes
 from fullconv.geometry import Pair, Sizes
 from fullconv.graph import Node
-from fullconv.operations import Power, SlidingNormalization, SlidingTotal, Stretch
+from fullconv.operations import Power, SlidingNormalization, SlidingSpread, SlidingTotal, Stretch
 
 
 @writes(Power)
@@ -63,7 +64,9 @@ def write_sliding_normalization(
     ends = [writing.emit("Slice", [shape, *map(writing.numbers, cut)]) for cut in cuts]
     sizes = [ends[0], writing.numbers(operation.groups, -1), ends[1]]
     wide = writing.emit("Reshape", [x, writing.emit("Concat", sizes, {"axis": 0})])
-    mean, variance = _moments(writing, wide, operation.kernel, operation.dilation)
+    moments = _moments(writing, wide, operation.kernel, operation.dilation)
+    border = [around(*axis) for axis in zip(operation.kernel, operation.dilation, strict=True)]
+    mean, variance = (_stretched(writing, m, 3, border, operation.dilation) for m in moments)
     epsilon = writing.number(operation.epsilon)
     spread = writing.emit("Sqrt", [writing.emit("Add", [variance, epsilon])])
     wide = writing.emit("Div", [writing.emit("Sub", [wide, mean]), spread])
@@ -74,8 +77,25 @@ def write_sliding_normalization(
     return writing.emit("Reshape", [wide, shape], name=node.name)
 
 
-def _moments(writing: Writing, wide: ir.Value, kernel: Sizes, dilation: Sizes) -> list[ir.Value]:
-    """Return mean and variance around every cell, ``(N, groups, 1, *cells)`` each."""
+@writes(SlidingSpread)
+def write_sliding_spread(writing: Writing, operation: SlidingSpread, node: Node) -> ir.Value:
+    """Write a variance or deviation over every box of cells."""
+    channels = writing.graph.shapes[node.first or ""][1]
+    numbers = prod(operation.kernel) * (channels if operation.together else 1)
+    # (N, groups, channels of each, *cells)
+    apart = writing.numbers(1 if operation.together else 2)
+    wide = writing.emit("Unsqueeze", [writing.first(node), apart])
+    _, variance = _moments(writing, wide, operation.kernel, operation.dilation)
+    variance = writing.emit("Squeeze", [variance, writing.numbers(2)])
+    share = writing.number(numbers / (numbers - operation.correction))
+    variance = writing.emit("Mul", [variance, share])
+    return variance if operation.kind == "var" else writing.emit("Sqrt", [variance])
+
+
+def _moments(
+    writing: Writing, wide: ir.Value, kernel: Sizes, dilation: Sizes
+) -> tuple[ir.Value, ir.Value]:
+    """Return mean and variance of every box of cells, ``(N, groups, 1, *cells)`` each."""
     mean = _mean(writing, wide, 2)
     apart = writing.emit("Sub", [wide, mean])
     variance = _mean(writing, writing.emit("Mul", [apart, apart]), 2)
@@ -89,8 +109,7 @@ def _moments(writing: Writing, wide: ir.Value, kernel: Sizes, dilation: Sizes) -
             )
             total = _merged(writing, means, variances, more / (held + more))
         mean, variance = total
-    border = [around(*axis) for axis in zip(kernel, dilation, strict=True)]
-    return [_stretched(writing, x, 3, border, dilation) for x in (mean, variance)]
+    return mean, variance
 
 
 def _merged(

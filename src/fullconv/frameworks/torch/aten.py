@@ -7,7 +7,7 @@ Arguments are bound by the operator's own schema, so a default is never guessed.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -95,15 +95,22 @@ def draws(node: FxNode) -> bool:
 
 def arguments(node: FxNode) -> dict[str, Any]:
     """Bind a call's arguments to the names in its operator's schema, defaults included."""
-    bound: dict[str, Any] = {}
-    for index, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
-        if index < len(node.args):
-            bound[argument.name] = node.args[index]
-        elif argument.name in node.kwargs:
-            bound[argument.name] = node.kwargs[argument.name]
+    return bound(node.target, node.args, node.kwargs)
+
+
+def bound(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Bind arguments to the names in an operator's schema; no name for what has no schema."""
+    found: dict[str, Any] = {}
+    for index, argument in enumerate(
+        target._schema.arguments if hasattr(target, "_schema") else ()
+    ):
+        if index < len(args):
+            found[argument.name] = args[index]
+        elif argument.name in kwargs:
+            found[argument.name] = kwargs[argument.name]
         else:
-            bound[argument.name] = argument.default_value
-    return bound
+            found[argument.name] = argument.default_value
+    return found
 
 
 def base_name(target: Any) -> str:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
+from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.filled import finish_lazy
-from fullconv.frameworks.torch.one_by_one import VECTORIZED
 from fullconv.frameworks.torch.places import depends_on_pixels, where
 from fullconv.geometry import Sizes
 from fullconv.images import ImageShape
@@ -209,13 +210,40 @@ def blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
-def export_free(
-    model: nn.Module, shape: ImageShape, *, vectorized: bool = False
-) -> ExportedProgram:
-    """Export a converted model with the number of images, height and width free.
+def computes_sizes(model: nn.Module) -> bool:
+    """Whether a converted model computes sizes by calls of its own, as an exported program does."""
+    calls = model.graph.nodes if isinstance(model, torch.fx.GraphModule) else None
+    return calls is None or any(node.target is torch.ops.aten.sym_size.int for node in calls)
 
-    ``vectorized`` is `fullconv.frameworks.torch.one_by_one.VECTORIZED`.
+
+MOST_GATHERED = 64
+"""Places in which windows may be gathered in a network that is exported with free sizes.
+
+Each takes PyTorch 2.13 a quarter to half a second.
+"""
+
+
+def check_exportable(model: nn.Module, path: Path) -> None:
+    """Refuse to export what would take minutes.
+
+    Raises
+    ------
+    ExportError
+        If windows are gathered, cut or folded in more than `MOST_GATHERED` places.
     """
+    nodes = model.graph.nodes if isinstance(model, torch.fx.GraphModule) else ()
+    places = sum(getattr(node.target, "__module__", "") == functional.__name__ for node in nodes)
+    if places > MOST_GATHERED:
+        raise ExportError(
+            f"save({str(path)!r}): the exact form gathers windows in {places} places, and "
+            f"torch.export, which takes up to {MOST_GATHERED} in half a minute, simplifies the "
+            f"sizes of each; save it as .onnx, or save the classifier itself and convert that when "
+            f"it is loaded."
+        )
+
+
+def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
+    """Export a converted model with the number of images, height and width free."""
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     # An example with several windows along every axis, so that no size looks like a constant.
@@ -228,7 +256,6 @@ def export_free(
     first = image.dim() - len(sizes)
     moving = [first + axis for axis in range(len(sizes)) if axis not in shape.fixed]
     free = dict.fromkeys([0, *moving], Dim.DYNAMIC)
-    token = VECTORIZED.set(vectorized)
     try:
         # No size is special to a converted model; the tracer must not assume that 1 is.
         any_size: Any = torch.fx.experimental._config
@@ -237,8 +264,7 @@ def export_free(
     except Exception as error:
         raise ExportError(
             f"save: this converted model cannot be exported with free height and width "
-            f"({first_line(error)}). Convert it with exact=False (--approximate), whose plain "
-            f"convolutions export always; or save the original model and convert it when loaded."
+            f"({first_line(error)}). Save it as .onnx; convert it with exact=False "
+            f"(--approximate), whose plain convolutions export always; or save the original model "
+            f"and convert it when loaded."
         ) from None
-    finally:
-        VECTORIZED.reset(token)

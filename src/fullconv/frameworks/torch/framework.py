@@ -24,9 +24,16 @@ from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
-from fullconv.frameworks.torch.exporting import blank, evaluating, export, export_free, quiet
+from fullconv.frameworks.torch.exporting import (
+    blank,
+    check_exportable,
+    computes_sizes,
+    evaluating,
+    export,
+    export_free,
+    quiet,
+)
 from fullconv.frameworks.torch.filled import check_filled, tensors_of
-from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.read import Source, read
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
@@ -221,27 +228,36 @@ class TorchFramework(Framework):
         return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
 
     def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write a ``.pt2``, or an ``.onnx`` through PyTorch's own exporter."""
+        """Write a ``.pt2``, or an ``.onnx``."""
+        if path.suffix == ".onnx":
+            self._save_onnx(model, shape, path, metadata)
+            return
         import json
 
-        program = export_free(model, shape, vectorized=path.suffix == ".onnx")
-        if path.suffix == ".pt2":
-            # In memory: where a disk is full, PyTorch's own writer ends the whole process.
-            held = io.BytesIO()
-            with quiet():
-                torch.export.save(
-                    program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
-                )
-            with whole(path) as temporary:
-                temporary.write_bytes(held.getbuffer())
-            return
-        from fullconv.frameworks.torch.to_onnx import check_same, to_onnx
+        check_exportable(model, path)
+        program = export_free(model, shape)
+        # In memory: where a disk is full, PyTorch's own writer ends the whole process.
+        held = io.BytesIO()
+        with quiet():
+            torch.export.save(
+                program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
+            )
+        with whole(path) as temporary:
+            temporary.write_bytes(held.getbuffer())
 
-        proto = to_onnx(program, metadata)
-        if any(isinstance(module, OneByOne) for module in model.modules()):
-            # What runs on each window alone was rewritten for it, by PyTorch and by its exporter.
-            image = shape.from_map(blank((1, shape.channels, *shape.two_windows), model))
-            check_same(proto, model, image)
+    def _save_onnx(
+        self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]
+    ) -> None:
+        if computes_sizes(model):
+            from fullconv.frameworks.torch.program_to_onnx import check_short, program_to_onnx
+
+            program = export_free(model, shape)
+            check_short(program)
+            proto = program_to_onnx(program, metadata)
+        else:
+            from fullconv.frameworks.torch.to_onnx import to_onnx
+
+            proto = to_onnx(model, shape, metadata)
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 

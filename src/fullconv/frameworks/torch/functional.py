@@ -339,7 +339,7 @@ def channel_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon:
 
 def sum_pool(x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers) -> Tensor:
     """Sum over a moving box."""
-    # To ONNX goes the filter of ones: the exporter drops a divisor (`to_onnx`).
+    # To ONNX goes the filter of ones: the exporter drops a divisor (`program_to_onnx`).
     if all(n == 1 for n in dilation) and not torch.compiler.is_exporting():
         if len(kernel) == 1:  # PyTorch's pool over one axis takes no divisor
             wide = F.avg_pool2d(x[..., None], (*kernel, 1), (*stride, 1), divisor_override=1)

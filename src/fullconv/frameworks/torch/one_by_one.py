@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-VECTORIZED: ContextVar[bool] = ContextVar("VECTORIZED", default=False)
-"""Whether an export is for ONNX, whose exporter knows no loop over tensors: then PyTorch rewrites
-each operation of a piece as one over all windows."""
 
 
 class OneByOne(nn.Module):
@@ -53,10 +48,6 @@ class OneByOne(nn.Module):
 
     def _exported(self, apart: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         # A loop would be traced for as many windows as the example has.
-        if VECTORIZED.get():
-            axes = tuple(0 if one else None for one in self.each)
-            found = torch.vmap(self.piece, axes, randomness="different")(*inputs)
-            return tuple(found)
         from torch._higher_order_ops.map import map as each_of
 
         def on_one(window: Any, *_: Any) -> Any:

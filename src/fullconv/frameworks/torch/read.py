@@ -78,7 +78,7 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
         if node in groups:
             read_several.read_group(node, groups[node], reader)
         elif (node.users or aten.overwrites(node.target)) and node not in reader.names:
-            _call(node, reader)
+            read_call(node, reader)
     result = next(n for n in traced.nodes if n.op == "output")
     returned = zip(result.args[0], program.graph_signature.output_specs, strict=True)
     results = [node for node, spec in returned if spec.kind is OutputKind.USER_OUTPUT]
@@ -90,7 +90,7 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
     outputs = [reader.names[node] for node in results]
     graph = Graph(
         image.name,
-        _needed(reader.nodes, outputs),
+        needed(reader.nodes, outputs),
         outputs,
         reader.recipes,
         reader.shapes,
@@ -142,7 +142,8 @@ def _count_owners(calls: Iterable[FxNode]) -> dict[str, int]:
     return counts
 
 
-def _call(node: FxNode, reader: Reader) -> None:
+def read_call(node: FxNode, reader: Reader) -> None:
+    """Read one call, and note what it overwrites."""
     name = aten.base_name(node.target)
     if isinstance(node.target, torch._ops.HigherOrderOperator) and name in DECIDES:
         raise ModelError(
@@ -183,7 +184,7 @@ def _fill_by_chance(node: FxNode, reader: Reader) -> None:
     reader.instead(functional.on_a_copy, (Slot(0), node.target, *arguments))
 
 
-def _needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
+def needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
     """Return the nodes that the outputs are made by."""
     needed, kept = set(outputs), []
     for node in reversed(list(nodes)):

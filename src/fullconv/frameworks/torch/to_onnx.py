@@ -1,72 +1,119 @@
-"""A converted PyTorch model as ONNX, through PyTorch's own exporter."""
+"""A converted PyTorch model as ONNX, by our own writer.
+
+The module is read back as the graph that it was written from, with its weights as they are now.
+PyTorch's own exporter is asked for operations alone that have no form here: of a whole network it
+simplifies the sizes of every map, which are terms in the size of the image, and takes minutes.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import onnx
+import onnx_ir as ir
 import torch
-from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from fullconv.errors import ExportError, MissingExtraError, first_line
-from fullconv.frameworks.torch.aten import base_name, draws
+from fullconv.errors import ExportError, first_line
+from fullconv.frameworks.onnx.foreign import frame
+from fullconv.frameworks.onnx.light import set_aside
+from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.session import session
+from fullconv.frameworks.onnx.write import written as as_model
+from fullconv.frameworks.onnx.writing import Results
+from fullconv.frameworks.torch.exporting import blank, evaluating, quiet
+from fullconv.frameworks.torch.onnx_layers import TorchWriting, kind_of
+from fullconv.frameworks.torch.read_written import IMAGE, Written, read_written
+from fullconv.graph import Node
+from fullconv.images import ImageShape
+
+OPSET = 20
+RUN = (torch.float32, torch.float64)
+"""Types of numbers that ONNX Runtime computes in wherever it runs."""
 
 
-def to_onnx(program: ExportedProgram, metadata: Mapping[str, str]) -> Any:
-    """Return an ``onnx.ModelProto`` with free height and width, and the given metadata.
+def to_onnx(
+    model: torch.fx.GraphModule, shape: ImageShape, metadata: Mapping[str, str]
+) -> onnx.ModelProto:
+    """Return a checked model with free sizes, and the given metadata.
 
     Raises
     ------
     ExportError
-        If PyTorch cannot write it, or it draws random numbers.
+        If it draws random numbers, if an operation has no form in ONNX, or if ONNX Runtime gives
+        other scores.
     MissingExtraError
-        If a package is missing that PyTorch needs.
+        If a package is missing that PyTorch's exporter needs.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("Writing a PyTorch model as ONNX", "torch") from None
-    _refuse_random(program)
-    _divide_outside(program)
-    # The exporter prints its progress, and warns of packages that it does not need here.
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            exported = torch.onnx.export(program, dynamo=True, verbose=False)
-    except Exception as error:
-        raise ExportError(
-            f"save: PyTorch cannot write this model as ONNX ({first_line(error)}). Convert it "
-            f"with exact=False (--approximate), or save it as .pt2."
-        ) from None
-    finally:
-        logger.setLevel(level)
-    assert exported is not None
-    proto = exported.model_proto
+    dtype = blank((), model).dtype
+    with quiet(), evaluating(model):
+        found = read_written(model, shape, dtype)
+        proto = _written(found, shape, dtype)
+        image = shape.from_map(blank((1, shape.channels, *shape.two_windows), model))
+        check_same(proto, model, image)
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return proto
 
 
-def check_same(proto: Any, model: torch.nn.Module, image: torch.Tensor) -> None:
+def _written(found: Written, shape: ImageShape, dtype: torch.dtype) -> onnx.ModelProto:
+    graph = found.graph
+    constants = {name: _array(tensor) for name, tensor in found.tensors.items()}
+    given = graph.shapes[IMAGE]
+    if shape.takes == "cells":
+        given = (given[0], *given[2:])
+    empty = frame(IMAGE, len(given), kind_of(dtype), found.names, OPSET)
+    for value, name in zip(empty.graph.outputs, graph.outputs, strict=True):
+        value.type = ir.TensorType(kind_of(found.types[name]))
+    types = {name: kind_of(kind) for name, kind in found.types.items()}
+    classifier = replace(graph, shapes={**graph.shapes, IMAGE: given})
+    source = Source(classifier, empty, constants, types)
+    missing: list[Node] = []
+
+    def noted(writing: TorchWriting, node: Node) -> Results:
+        missing.append(node)
+        return writing.emit("Identity", writing.inputs(node)[:1])
+
+    model = as_model(TorchWriting(graph, source, shape.grid, found.types, noted))
+    if missing:
+        from fullconv.frameworks.torch.onnx_pieces import Pieces
+
+        pieces = Pieces(missing, found, OPSET)
+        model = as_model(TorchWriting(graph, source, shape.grid, found.types, pieces.write))
+    proto = ir.serde.serialize_model(model)
+    try:
+        onnx.checker.check_model(set_aside(proto).model)
+    except Exception as error:
+        raise ExportError(
+            f"save: the model cannot be written as ONNX ({first_line(error)}); save it as .pt2."
+        ) from None
+    return proto
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    """Return a tensor as an array that shares its memory, where it can."""
+    held = tensor.detach().cpu().contiguous()
+    if held.dtype != torch.bfloat16:
+        return held.numpy()
+    return held.view(torch.int16).numpy().view(ir.DataType.BFLOAT16.numpy())
+
+
+def check_same(proto: onnx.ModelProto, model: torch.nn.Module, image: torch.Tensor) -> None:
     """Check that an ONNX model scores random pixels as the module does, but for roundings.
 
-    Half the digits of the largest score are more than roundings take.
+    Half the digits of the largest score are more than roundings take. Types of numbers that ONNX
+    Runtime may not compute in are left alone.
 
     Raises
     ------
     ExportError
         If it does not, or cannot run.
     """
-    from fullconv.frameworks.onnx.session import session
-
+    if image.dtype not in RUN:
+        return
     draw = torch.Generator().manual_seed(0)
     pixels = torch.rand(image.shape, generator=draw).to(image)
     with torch.no_grad():
@@ -74,58 +121,24 @@ def check_same(proto: Any, model: torch.nn.Module, image: torch.Tensor) -> None:
     try:
         found = session(proto)(pixels.cpu().numpy())
     except Exception as error:
+        if image.dtype is torch.float64:
+            return  # ONNX Runtime has not every operator in double precision
         found, why = None, first_line(error)
     else:
         why = "its scores are others"
         found = found if isinstance(found, tuple) else (found,)
     if found is None or not all(
-        torch.allclose(torch.from_numpy(own), leaf.cpu(), rtol=0, atol=_half(leaf), equal_nan=True)
+        own.shape == tuple(leaf.shape) and _close(own, leaf.cpu())
         for own, leaf in zip(found, wanted, strict=True)
     ):
         raise ExportError(
-            f"save: PyTorch writes this model as ONNX, but not right ({why}). Save it as .pt2, or "
-            f"run it in PyTorch."
+            f"save: the ONNX of this model is not right ({why}). Save it as .pt2, or run it in "
+            f"PyTorch."
         )
 
 
-def _half(scores: torch.Tensor) -> float:
-    if not scores.is_floating_point():
-        return 0.0
-    return float(torch.finfo(scores.dtype).eps ** 0.5 * scores.abs().nan_to_num(0.0).max())
-
-
-def _refuse_random(program: ExportedProgram) -> None:
-    """Refuse a program that draws: its ONNX form could not be compared with it."""
-    drawn = (node for node in program.graph.nodes if node.op == "call_function" and draws(node))
-    if (node := next(drawn, None)) is not None:
-        raise ExportError(
-            f"save: this model draws random numbers ({base_name(node.target)}), so that nobody can "
-            f"tell whether the ONNX that PyTorch writes of it is right. Save it as .pt2."
-        )
-
-
-def _divide_outside(program: ExportedProgram) -> None:
-    """Turn averages with a divisor of their own, which the exporter drops, into plain ones, scaled.
-
-    Measured with PyTorch 2.13: ``divisor_override`` is not written, and nothing says so.
-    """
-    graph = program.graph
-    average, times = torch.ops.aten.avg_pool2d.default, torch.ops.aten.mul.Tensor
-    for node in list(graph.find_nodes(op="call_function", target=average)):
-        given = (*node.args, *[None] * (7 - len(node.args)))
-        kernel, ceil = given[1], given[4]
-        divisor = given[6] or node.kwargs.get("divisor_override")
-        if divisor is None:
-            continue
-        if ceil or node.kwargs.get("ceil_mode"):
-            raise ExportError(
-                "save: ONNX has no average pool with ceil_mode and a divisor_override. Save it as "
-                ".pt2, or run it in PyTorch."
-            )
-        node.args, node.kwargs = (*given[:4], False, True), {}
-        scaling = kernel[0] * kernel[-1] / divisor
-        with graph.inserting_after(node):
-            scaled = graph.call_function(times, (node, scaling))
-        scaled.meta = dict(node.meta)
-        node.replace_all_uses_with(scaled)
-        scaled.args = (node, scaling)
+def _close(own: np.ndarray[Any, Any], leaf: torch.Tensor) -> bool:
+    allowed = 0.0
+    if leaf.is_floating_point():
+        allowed = float(torch.finfo(leaf.dtype).eps ** 0.5 * leaf.abs().nan_to_num(0.0).max())
+    return torch.allclose(torch.from_numpy(own), leaf, rtol=0, atol=allowed, equal_nan=True)
