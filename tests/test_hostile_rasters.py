@@ -108,6 +108,15 @@ def test_a_mosaic_of_its_own_folder_is_read_as_gdal_reads_it(folder, source):
         check_pixels(open_source("m.vrt"), file.read(1)[:, :, None])
 
 
+def test_a_part_of_another_kind_is_refused_though_gdal_reads_it(folder):
+    write("b.bmp", "BMP")
+    assert b"\0" in (folder / "b.bmp").read_bytes()[:8]
+    (folder / "m.vrt").write_text(vrt("b.bmp"))
+    with rasterio.open("m.vrt") as file:
+        assert file.read(1).shape == (70, 101)
+    refused("m.vrt", f"made of b.bmp, and {KINDS}")
+
+
 def test_mosaics_of_mosaics_are_read_and_their_parts_known(folder):
     (folder / "below/a.vrt").write_text(vrt("b.tif", kind="Complex", within="<NODATA>3</NODATA>"))
     (folder / "b.vrt").write_text(vrt("below/a.vrt"))

@@ -187,6 +187,18 @@ def test_of_a_large_file_a_change_as_long_as_a_part_is_noticed(
         assert contents_of([file]) != before
     file.write_bytes(held + b"x")
     assert contents_of([file]) != before
+    file.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    assert contents_of([file]) != before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system does not say when a file was changed")
+def test_a_file_that_was_written_only_now_may_change_again_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "image").write_bytes(b"pixels")
+    assert contents.signature_of([tmp_path / "image"]) is None
+    monkeypatch.setattr(contents, "SETTLED_NS", 0)
+    assert contents.signature_of([tmp_path / "image"]) is not None
 
 
 @pytest.mark.skipif(not UNREADABLE.exists(), reason="only Linux has a file that opens and fails")

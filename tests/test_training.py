@@ -499,6 +499,9 @@ def test_shifts_are_up_to_half_the_stride_and_the_seed_decides_them():
     columns = (found.sum(2)[:, 0] * torch.arange(17)).sum(1) / found.sum((1, 2, 3)) - 8
     assert 2 < columns.abs().max() <= 3.01
     assert found[:, 0, :7].abs().max() < 1e-3
+    found_down = varied(spot, shift=(3.0, 0.0))
+    rows = (found_down.sum(3)[:, 0] * torch.arange(17)).sum(1) / found_down.sum((1, 2, 3)) - 8
+    assert 2 < rows.abs().max() <= 3.01
     assert torch.equal(found, varied(spot, shift=(0.0, 3.0)))
     assert not torch.equal(found, varied(spot, seed=1, shift=(0.0, 3.0)))
     assert Variation.for_stride((8, 2), (64, 16), "none").shift == (4, 1)

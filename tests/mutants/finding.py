@@ -87,9 +87,6 @@ FINDING = (
         "training/augment.py",
         "down = drawn[:, 1] * 2 * self.shift[0] / h",
         "down = drawn[:, 1] * self.shift[0] / h",
-        (
-            "test_training_crops.py",
-            "test_training.py",
-        ),
+        ("test_training.py",),
     ),
 )
