@@ -87,9 +87,9 @@ READING = (
     ),
     Defect(
         "checkpoints are unpickled",
-        "frameworks/torch/state.py",
-        "weights_only=True",
-        "weights_only=False",
+        "frameworks/torch/inert.py",
+        'map_location="cpu", weights_only=True',
+        'map_location="cpu", weights_only=False',
         (
             "test_bad_input.py",
             "test_hostile_files.py",

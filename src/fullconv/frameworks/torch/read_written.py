@@ -457,6 +457,8 @@ def _freed(one: Node, other: Node, shapes: Any, larger: Any) -> Node:
             a = b = replace(a, stop=END)
         elif a.stop - sizes[0] == b.stop - sizes[1]:
             a, b = replace(a, stop=a.stop - sizes[0]), replace(b, stop=b.stop - sizes[1])
+    elif isinstance(a, Opaque) and isinstance(b, Opaque):
+        a, b = replace(a, products=0), replace(b, products=0)  # which grow with the images
     by_call = isinstance(a, AlongAxis | Opaque | PerChannel | Pointwise)
     if a != b or (by_call and one.source.args != other.source.args):
         raise ExportError(
