@@ -540,7 +540,7 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     size = archives.ALWAYS + 100_000
     bomb = rewritten(
         path,
-        lambda name, data: bytes(size) if name.endswith("models.py") else data,
+        lambda name, data: bytes(size) if name.endswith("data.pkl") else data,
         zipfile.ZIP_DEFLATED,
     )
     said, code = refused(bomb)
