@@ -69,7 +69,7 @@ class Grid:
     def shape(self, image_size: Sequence[int]) -> Sizes:
         """Count the windows inside an image of so many pixels along every axis.
 
-        ``(S - w) // s + 1`` along each, always (docs/design.md, The definition).
+        ``(S - w) // s + 1`` along each, always (docs/theory.md, "The definition").
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Axis:
 
     A window at pixel ``w`` owns the cells at ``w + j * pitch`` for ``j`` in ``range(extent)``; the
     stored map holds a cell at every multiple of ``step``, so neighbouring windows share them.
-    ``step`` divides both ``pitch`` and the distance between windows.
+    ``step`` divides both ``pitch`` and the distance between windows (docs/theory.md, "One axis").
 
     Attributes
     ----------
@@ -251,10 +251,11 @@ class Axis:
     ) -> tuple[Axis, Sliding]:
         """Move a kernel along this axis; return the new axis, and the move in stored cells.
 
-        Derivation: outputs of stride ``t`` lie ``pitch * t`` pixels apart. Every window step and
-        every pitch must be a multiple of the stored step, so the new stored step is their
-        greatest common divisor; what stride would exceed it becomes dilation of what follows
-        ("a trous", Holschneider 1989). With ``step == pitch`` this is the plain network.
+        Outputs of stride ``t`` lie ``pitch * t`` pixels apart. Every window step and every pitch
+        must be a multiple of the stored step, so the new stored step is their greatest common
+        divisor; the stride that would exceed it becomes dilation of what follows ("a trous",
+        Holschneider 1989). With ``step == pitch`` this is the plain network. The derivation:
+        docs/theory.md, "A kernel that moves".
         An axis that is left with one cell per window is stored once per window, or, where
         ``dense``, as often as the axis it came from.
         """

@@ -38,7 +38,7 @@ their kind are asked how far they are off, too.
 Where the converted network can be run in double precision as well, it tells a rounding from a small
 mistake: the one becomes 2^29 times smaller, the other stays. Of the window that differs most, no
 more than `FINER` of the difference may be left; then `MULTIPLE` times the crops' own roundings are
-allowed.
+allowed. See docs/theory.md, "Exact, in numbers".
 """
 
 ROUNDINGS = 32

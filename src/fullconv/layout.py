@@ -3,7 +3,7 @@
 `flatten`, `view` and `permute` move no data of a field: they only rewrite its layout. After
 ``flatten`` an axis is ``(features, rows, columns)``; after ``permute(0, 2, 3, 1).flatten(1)`` it is
 ``(rows, columns, features)``. That record is all it takes to give a fully connected layer its
-filters in the right order, whatever the framework's flatten order was.
+filters in the right order, whatever the framework's flatten order was (docs/theory.md, "Layouts").
 
 Normal form: an atom of size 1 is left out, and an axis of size 1 is empty. So there is a batch atom
 only where a network takes several images and no other number: a classifier is a function of one

@@ -1,4 +1,7 @@
-"""The approximate form: the classical conversion, which pads at the image's border only."""
+"""The approximate form: the classical conversion, which pads at the image's border only.
+
+See docs/theory.md, "One pass".
+"""
 
 from __future__ import annotations
 

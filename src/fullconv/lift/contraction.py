@@ -2,7 +2,8 @@
 
 A fully connected layer, a global pool, a convolution as large as its map read every cell of a
 window. Nothing needs to be gathered for that: each part gives its own term, computed where the
-part is stored, and the terms are added (or the larger one taken) on the window grid.
+part is stored, and the terms are added (or the larger one taken) on the window grid. See
+docs/theory.md, "What reads a whole window".
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How far beyond its own window a score of the approximate form sees."""
+"""How far beyond its own window a score of the approximate form sees.
+
+See docs/theory.md, "One pass".
+"""
 
 from __future__ import annotations
 

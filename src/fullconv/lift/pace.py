@@ -3,7 +3,8 @@
 Parts of a window are many small blocks of cells. Putting one together moves numbers about, and a
 kernel takes a while for a block however small it is. Where maps are small, or sharing ends behind a
 layer or two, that is more than what is shared; then every window is given its own pixels at once,
-and the classifier runs on them as it is. How it was fitted: `benchmarks/axes.py`.
+and the classifier runs on them as it is. How it was fitted: `benchmarks/axes.py`; see also
+docs/theory.md, "When parts pay".
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ along a private one the cells of one window, and the windows are then entries of
 
 An axis along which the image is as long as the window is *fixed*: there is one window along it,
 whose border is the image's. It is private from the start, and nothing is gathered for it.
+
+docs/theory.md, "Parts of a window", derives which cells an operation puts into which part.
 """
 
 from __future__ import annotations

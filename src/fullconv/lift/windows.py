@@ -9,6 +9,8 @@ To run an operation on many windows, they stand one behind the other in an axis 
 operation treats alone (`fullconv.lift.standing`). Where it has no such axis, or none is known, the
 operation runs on each window alone, one after the other (`Alone`). That is slow, and right for
 anything.
+
+See docs/theory.md, "What ends sharing".
 """
 
 from __future__ import annotations
