@@ -164,7 +164,7 @@ def test_a_lock_by_name_holds_once_and_until_it_is_released(
     with pytest.raises(HeldElsewhereError) as caught:
         locked()
     assert str(caught.value) == (
-        f"process {os.getpid()} on {platform.node()}; if that has ended, remove {tmp_path / OWNER}"
+        f"process {os.getpid()} on {platform.node()}; if it has ended, remove {tmp_path / OWNER}"
     )
     first.release()
     assert not (tmp_path / OWNER).exists()
@@ -229,7 +229,7 @@ def test_an_owner_that_cannot_be_read_holds(
     locked: Any, without_locks: None, tmp_path: Path, held: bytes
 ) -> None:
     (tmp_path / OWNER).write_bytes(held)
-    with pytest.raises(HeldElsewhereError, match=r"process .* on a machine unknown; if that"):
+    with pytest.raises(HeldElsewhereError, match=r"process .* on an unknown machine; if it"):
         locked()
     assert (tmp_path / OWNER).read_bytes() == held
 
@@ -253,7 +253,7 @@ def test_where_there_are_no_locks_a_scan_says_who_writes(folder: Path) -> None:
     assert code == 3
     assert told.endswith(
         f"cannot write heat.zarr: another process is writing it (process {os.getpid()} on "
-        f"{platform.node()}; if that has ended, remove heat.zarr.part/owner); wait for it, or "
+        f"{platform.node()}; if it has ended, remove heat.zarr.part/owner); wait for it, or "
         f"choose another name.\n"
     )
     (part / OWNER).unlink()

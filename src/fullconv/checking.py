@@ -1,4 +1,4 @@
-"""What values options may have. Imports nothing that is heavy."""
+"""Checks of option values. This module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a real number, and neither NaN nor infinite."""
+    """Whether this is a finite real number."""
     try:
         return isfinite(value)
-    except (TypeError, ValueError, OverflowError):  # no number, or larger than any float
+    except (TypeError, ValueError, OverflowError):  # not a number, or larger than any float
         return False
 
 
 def is_whole(value: Any, least: int) -> bool:
-    """Whether this is a whole number of at least so much."""
+    """Whether this is a whole number of at least ``least``."""
     return isinstance(value, Integral) and int(value) >= least
 
 
 def are_whole(values: Any, least: int) -> bool:
-    """Whether this is a list or the like of whole numbers, each at least so much."""
+    """Whether this is an iterable of whole numbers, each at least ``least``."""
     return isinstance(values, Iterable) and all(is_whole(value, least) for value in values)

@@ -1,21 +1,21 @@
-"""What can be chosen by name, for the library and the command line alike.
+"""The choices that have names, shared by the library and the command line.
 
-Imports nothing: ``--help`` prints these names.
+This module imports nothing, because ``--help`` prints these names.
 """
 
 from __future__ import annotations
 
 RUNTIMES = ("torch", "onnxruntime", "openvino")
-"""What computes."""
+"""Runtimes that compute the scores."""
 
 PRECISIONS = ("f32", "bf16", "f16")
-"""What is computed with."""
+"""Number formats of the computation."""
 
 DTYPES = ("float32", "float16", "uint8")
-"""How scores are stored."""
+"""Number formats of stored scores."""
 
 ACTIVATIONS = ("none", "softmax", "sigmoid")
-"""What turns scores into probabilities."""
+"""Functions that turn scores into probabilities."""
 
 LARGEST_SCALE = 64
-"""By how much an image is enlarged at most."""
+"""The largest factor by which an image is enlarged."""

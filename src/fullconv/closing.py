@@ -1,4 +1,4 @@
-"""What holds something open, for use in a ``with`` statement."""
+"""A base class for objects that hold resources, for use in a ``with`` statement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Closing:
     """Closes itself at the end of a ``with`` block."""
 
     def close(self) -> None:
-        """Let go of what is held; it cannot be used afterwards."""
+        """Release the resources; the object cannot be used afterwards."""
 
     def __enter__(self) -> Self:
         return self

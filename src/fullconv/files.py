@@ -1,4 +1,4 @@
-"""Files of this machine: what may name one, and writing them whole or not at all."""
+"""Local files: which texts may name one, and writing a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fullconv.errors import InputError, OutputError
 from fullconv.system.disk import replace
 
 ADDRESS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*::)*([A-Za-z][A-Za-z0-9+.-]+:/|(?<=::)/)")
-"""How addresses begin, after `Path` has made one stroke of two. A drive has a single letter; before
-"::" stands what they are read through, as in ``simplecache::s3://bucket/heat.zarr``."""
+"""The beginning of an address, also after `Path` has turned ``//`` into ``/``. A drive letter is
+no address. Prefixes before ``::`` name a cache, as in ``simplecache::s3://bucket/heat.zarr``."""
 
 
 LONGEST_STEM = 40
-"""Of a name so many letters go into that of its temporary file, which must not become too long."""
+"""The letters of a name that its temporary file repeats, so that its own name stays short."""
 
 
 KINDS = (
@@ -34,22 +34,22 @@ KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-"""What a path can lead to beside a file. A pipe makes its reader wait, and a device never ends."""
+"""The types of directory entries. Reads from a pipe may block, and from a device never end."""
 
 
 JSON_BYTES = 1 << 26
-"""No JSON of ours is longer."""
+"""The limit of a JSON file; fullconv writes none that is longer."""
 
 
 def kind_of(mode: int) -> str:
-    """Return what a path leads to that is no file, by its mode."""
+    """Return the name of the type of a directory entry, from its mode."""
     return next((name for is_kind, name in KINDS if is_kind(mode)), "no file")
 
 
 def why_not_local(text: str, *, reads: bool = False) -> str | None:
-    """Return why a text cannot name a file of this machine; None where it can.
+    """Return why a text cannot name a local file; None where it can.
 
-    ``reads`` says that it is to be read: what is there may be called like an address.
+    ``reads`` is for a path that will be read: an existing file may look like an address.
     """
     if not text.strip() and not (reads and text and os.path.lexists(text)):
         return f"expected a path; got {'a name of spaces' if text else 'an empty name'}"
@@ -91,7 +91,7 @@ def check_local(call: str, path: str | Path, *, reads: bool = False) -> Path:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, and move it there when the block succeeds.
+    """Yield a temporary path beside ``path``, and move the file to ``path`` if the block succeeds.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only their owner can read; a model is an ordinary file.
+        # mkstemp makes files that only their owner can read; a result has the usual permissions.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -130,12 +130,12 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def bytes_of(path: Path, most: int = -1) -> bytes:
-    """Return what a file holds, or its first bytes.
+    """Return the bytes of a file, or the first ``most`` of them.
 
     Raises
     ------
     OSError
-        If there is none, or it is no file: a pipe would make its reader wait.
+        If the file is missing, or is not a regular file: a read from a pipe could block.
     """
     with open(path, "rb", opener=_at_once) as file:
         mode = os.fstat(file.fileno()).st_mode
@@ -145,20 +145,20 @@ def bytes_of(path: Path, most: int = -1) -> bytes:
 
 
 def starts_with(path: Path, start: bytes) -> bool:
-    """Whether this is a file that begins so."""
+    """Whether this is a file that begins with these bytes."""
     with contextlib.suppress(OSError):
         return bytes_of(path, len(start)) == start
     return False
 
 
 def json_of(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object that a file holds; None where it holds none, or is none."""
+    """Return the JSON object in a file; None without a file or an object."""
     try:
         data = bytes_of(path, JSON_BYTES + 1)
-        held = json.loads(data) if len(data) <= JSON_BYTES else None
+        value = json.loads(data) if len(data) <= JSON_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
-    return held if isinstance(held, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""What a converted model takes: the shape of its images."""
+"""The shape of the images that a converted model takes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from fullconv.graph import Graph
 from fullconv.wording import sized, unit
 
 Takes = Literal["map", "cells", "features"]
-"""What a classifier takes as a crop: ``(N, C, *window)``; ``(N, *window)``, without channels; or,
-where a window is one pixel, vectors of features ``(N, C)``."""
+"""The layout of a classifier's crops. "map": ``(N, C, *window)``. "cells": ``(N, *window)``,
+without channels. "features": vectors ``(N, C)``, where a window is one pixel."""
 
 LETTERS = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Channels of the images, and the windows that lie in them.
+    """The channels of the images, and the grid of windows in them.
 
     Attributes
     ----------
     channels : int
-        Channels; 1 where the classifier takes its crops without an axis for them.
+        Channels; 1 where the classifier's crops have no channel axis.
     grid : Grid
         Window and step.
     takes : str
-        What the classifier takes as a crop; see `Takes`.
+        Layout of the classifier's crops; see `Takes`.
     fixed : tuple of int
-        Axes along which images must be as long as the window.
+        Axes along which every image must be as long as the window.
     """
 
     channels: int
@@ -41,7 +41,7 @@ class ImageShape:
 
     @classmethod
     def of(cls, graph: Graph, grid: Grid, fixed: Sequence[int] = ()) -> ImageShape:
-        """Return what the network takes that a classifier becomes."""
+        """Return the shape of the images that a classifier's converted network takes."""
         axes = len(graph.shapes[graph.image]) - 1
         takes: Takes = "map"
         if axes == grid.dimensions:
@@ -52,13 +52,13 @@ class ImageShape:
 
     @property
     def axes(self) -> str:
-        """The axes of images, as messages name them: ``(N, 3, H, W)``."""
+        """The axes of images, as messages show them: ``(N, 3, H, W)``."""
         channels = () if self.takes == "cells" else (str(self.channels),)
         return f"({', '.join(('N', *channels, *LETTERS[self.grid.dimensions]))})"
 
     @property
     def two_windows(self) -> tuple[int, ...]:
-        """The size of an image of two windows, along an axis on which it may be larger."""
+        """The size of an image of two windows along its last free axis, and of one elsewhere."""
         size = list(self.grid.window)
         free = [axis for axis in range(len(size)) if axis not in self.fixed]
         if free:
@@ -71,8 +71,8 @@ class ImageShape:
         Raises
         ------
         ImageError
-            If they are no real numbers, have another rank or number of channels, or another size
-            along a fixed axis.
+            If the numbers are not real, or the rank, the number of channels or the size along a
+            fixed axis differs.
         """
         check_numbers("fcn(images)", dtype)
         rank = len(self.axes.split(","))
@@ -103,38 +103,38 @@ class ImageShape:
             )
 
     def as_map(self, images: Any) -> Any:
-        """Return images as the network takes them as ``(N, C, *size)``."""
+        """Return the network's images as ``(N, C, *size)``."""
         return images[:, None] if self.takes == "cells" else images
 
     def from_map(self, images: Any) -> Any:
-        """Return images ``(N, C, *size)`` as the network takes them."""
+        """Return images ``(N, C, *size)`` in the layout that the network takes."""
         return images[:, 0] if self.takes == "cells" else images
 
     def as_crops(self, crops: Any) -> Any:
-        """Return crops ``(N, C, *window)`` as the classifier takes them."""
+        """Return crops ``(N, C, *window)`` in the layout that the classifier takes."""
         return taken_as(crops, self.takes)
 
 
 def in_place_of(takes: Takes) -> Takes:
-    """Return what the converted network takes as a crop, in place of a classifier."""
+    """Return the layout of the converted network's crops, from that of the classifier's."""
     return "map" if takes == "features" else takes
 
 
 def ranks(dimensions: int) -> str:
-    """Return the axes of arrays that are read, as messages name them: (H, W) or (H, W, C)."""
+    """Return the axes of the arrays that can be read, for messages: "(H, W) or (H, W, C)"."""
     axes = ", ".join(LETTERS[dimensions])
     return f"({axes}{',' * (dimensions == 1)}) or ({axes}, C)"
 
 
 def taken_as(crops: Any, takes: Takes) -> Any:
-    """Return crops ``(N, C, *window)`` as a classifier takes them."""
+    """Return crops ``(N, C, *window)`` in the layout ``takes``."""
     if takes == "features":
         return crops.reshape(crops.shape[:2])
     return crops[:, 0] if takes == "cells" else crops
 
 
 NUMBERS = ("float", "bfloat", "int", "uint", "bool")
-"""How the names of types begin that are real numbers, in every framework."""
+"""The beginnings of the names of real-number types, in every framework."""
 
 
 def check_numbers(call: str, dtype: object) -> None:
@@ -143,7 +143,7 @@ def check_numbers(call: str, dtype: object) -> None:
     Raises
     ------
     ImageError
-        With the name of the type.
+        If the type is not one of real numbers; it names the type.
     """
     name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
     if not name.startswith(NUMBERS):

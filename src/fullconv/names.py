@@ -1,23 +1,24 @@
-"""Names of images: as text that every file can hold, and as names that every disk can.
+"""Names of images, encoded for text files and as file names for every disk.
 
 Note [Names in files]
 
-A name is whatever the system calls a file: it may hold bytes that are no UTF-8 (which Python keeps
-as lone surrogates, PEP 383), line breaks and other control characters. Tables, JSON and printed
-lines hold a name as it is, but for
+A file's name may hold bytes that are not UTF-8 (which Python keeps as lone surrogates, PEP 383),
+line breaks and other control characters. Tables, JSON and printed lines hold the name unchanged,
+except for these codes:
 
 ====================================  =======================================
-a byte that is no UTF-8               ``%`` and its two digits, as in ``%E9``
-a control character                   the same, as in ``%0A`` for a line break
-one of more than 7 bits, U+2028/9,    ``%u`` and its four digits, as in ``%u2028``
-or half of a pair (on Windows)
+a byte that is not UTF-8              ``%`` and its two digits, as in ``%E9``
+a control character of 7 bits         the same, as in ``%0A`` for a line break
+a control character of more than      ``%u`` and its four digits, as in ``%u2028``
+7 bits, U+2028, U+2029, or half of
+a surrogate pair (on Windows)
 a ``%`` that would read as one of     ``%25``
-these
+these codes
 ====================================  =======================================
 
-with capital digits. So almost every name stands there as it is, each line is one line, and reading
-gives every name back as it was. Names of results hold, beside these, the characters that some disk
-does not allow as their codes (`as_file`).
+Hexadecimal digits are capitals. Most names stay as they are, no name takes more than one line, and
+reading gives back every name unchanged. Names of results also encode the characters that some
+disks do not allow (`as_file`).
 """
 
 from __future__ import annotations
@@ -29,38 +30,38 @@ _HIDDEN = re.compile("%(?=[0-9A-F]{2}|u[0-9A-F]{4})|[\x00-\x1f\x7f-\x9f\u2028\u2
 _CODE = re.compile("%(?:([0-9A-F]{2})|u([0-9A-F]{4}))")
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
-"""By Windows, and on the disks that cameras and others use (Microsoft, "Naming Files, Paths, and
+"""Characters that Windows and FAT disks forbid (Microsoft, "Naming Files, Paths, and
 Namespaces")."""
 
 _DEVICE = re.compile(r"(?i)(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9\u00b9\u00b2\u00b3])")
-"""Names that Windows keeps for devices, with any ending (the same page)."""
+"""Names that Windows reserves for devices, with any ending (the same page)."""
 
 LONGEST_BYTES = 240
-"""Of a result's name; disks allow 255, and ``.part`` follows the name of what is unfinished."""
+"""The limit of a result's name; disks allow 255, and an unfinished result adds ``.part``."""
 
 
 def as_text(name: str) -> str:
-    """Return a name as files of text hold it: Note [Names in files]."""
-    return _HIDDEN.sub(lambda found: _code(found[0]), name)
+    """Return a name encoded for text files: Note [Names in files]."""
+    return _HIDDEN.sub(lambda match: _code(match[0]), name)
 
 
 def from_text(text: str) -> str:
-    """Return the name that `as_text` wrote; a text that it cannot have written is one itself."""
-    name = _CODE.sub(lambda found: _character(found[1], found[2]), text)
+    """Return the name that `as_text` encoded; a text that it never writes is the name itself."""
+    name = _CODE.sub(lambda match: _character(match[1], match[2]), text)
     return name if as_text(name) == text else text
 
 
 def as_file(name: str, ending: str = "") -> str:
-    """Return a name for a result, which every disk can hold, and no other name gives.
+    """Return a file name for a result that every disk accepts; distinct names stay distinct.
 
     Parameters
     ----------
     name : str
-        Of one file or folder, without the folders that it lies in.
+        Name of one file or folder, without its parent folders.
     ending : str
-        What the result's name ends with.
+        Ending of the result's name, kept as it is.
     """
-    text = _FORBIDDEN.sub(lambda found: _code(found[0]), as_text(name))
+    text = _FORBIDDEN.sub(lambda match: _code(match[0]), as_text(name))
     if _DEVICE.fullmatch((text + ending).split(".")[0].rstrip(" ")):
         text = _code(text[0]) + text[1:]
     if not ending and text[-1:] in (".", " "):

@@ -1,6 +1,6 @@
-"""Where an image lies: a level in its image, and the image in the world.
+"""The place of a level in its image, and of an image on the ground or in its file's space.
 
-Positions count pixels from the first edge, so that the centre of pixel 0 lies at 0.5.
+Positions count pixels from the edge of the first pixel, so that its centre lies at 0.5.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Affine = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the pixels of an image lie in another: along each axis at ``offset + scale * p``.
+    """The place of one image in another: position ``p`` maps to ``offset + scale * p``, per axis.
 
     Attributes
     ----------
     scale : tuple of float
         Pixels of the other image per pixel of this one.
     offset : tuple of float
-        Where this one begins in the other.
+        Position in the other image where this one begins.
     """
 
     scale: tuple[float, ...]
@@ -34,29 +34,29 @@ class Placement:
 
     @classmethod
     def between(cls, size: Sequence[int], other: Sequence[int]) -> Placement:
-        """Return the placement of an image in a resized copy of it: edge meets edge."""
+        """Return the placement of an image in a resized copy of it, their edges aligned."""
         scale = tuple(m / n for n, m in zip(size, other, strict=True))
         return cls(scale, (0.0,) * len(scale))
 
     @classmethod
-    def parse(cls, held: dict[str, Any]) -> Placement:
-        """Return what `as_dict` gave."""
-        return cls(tuple(held["scale"]), tuple(held["offset"]))
+    def parse(cls, record: dict[str, Any]) -> Placement:
+        """Return the instance that `as_dict` described."""
+        return cls(tuple(record["scale"]), tuple(record["offset"]))
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Return JSON values."""
+        """Return the fields as JSON values."""
         return {"scale": list(self.scale), "offset": list(self.offset)}
 
     def outward(self, position: float, axis: int) -> float:
-        """Return where a position of this image lies in the other, along one axis."""
+        """Return a position of this image as a position of the other, along one axis."""
         return self.offset[axis] + self.scale[axis] * position
 
     def inward(self, position: float, axis: int) -> float:
-        """Return where a position of the other image lies in this one, along one axis."""
+        """Return a position of the other image as a position of this one, along one axis."""
         return (position - self.offset[axis]) / self.scale[axis]
 
     def of(self, inner: Placement) -> Placement:
-        """Return the placement in the other image of what lies in this one by ``inner``."""
+        """Compose: return the placement in the other image of an image placed here by ``inner``."""
         return Placement(
             tuple(a * b for a, b in zip(self.scale, inner.scale, strict=True)),
             tuple(
@@ -66,20 +66,20 @@ class Placement:
         )
 
     def boxes(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return boxes ``(n, 4)``, x0, y0, x1, y1 of this image, in the other."""
+        """Return boxes ``(n, 4)`` of this image, x0, y0, x1, y1, in the other's pixels."""
         scale, offset = ([*part[::-1], *part[::-1]] for part in (self.scale, self.offset))
         placed: NDArray[np.float64] = boxes * scale + offset
         return placed
 
     def box(self, box: Sequence[float]) -> tuple[float, ...]:
-        """Return ``(x0, y0, x1, y1)`` of this image in the other."""
+        """Return a box ``(x0, y0, x1, y1)`` of this image in the other's pixels."""
         axes = [*reversed(range(len(self.scale)))] * 2
         return tuple(self.outward(edge, axis) for edge, axis in zip(box, axes, strict=True))
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where an image lies on the ground, or in whatever space its file names.
+    """The place of an image on the ground, or in a local system that its file names.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Georeference:
     crs: str
 
     def __str__(self) -> str:
-        """Name the coordinate reference system."""
+        """Return the name of the coordinate reference system."""
         code, name = epsg(self.crs), re.match(r'\s*\w+\["([^"]+)"', self.crs)
         if code is not None:
             return f"EPSG:{code}"
@@ -101,7 +101,7 @@ class Georeference:
 
 
 def epsg(wkt: str) -> str | None:
-    """Return the EPSG code with which a WKT ends, which is that of the whole system; else None."""
+    """Return the EPSG code at the end of a WKT, which identifies the whole system; else None."""
     code = re.search(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$', wkt)
     return None if code is None else code[1]
 
@@ -109,7 +109,7 @@ def epsg(wkt: str) -> str | None:
 def local_system(wkt: str) -> tuple[str, float] | None:
     """Return the name of a local (engineering) system, and the micrometres of its unit; else None.
 
-    GDAL gives units of its own names back as "unknown", so only their lengths in metres tell.
+    GDAL returns units with names of its own as "unknown", so the unit is read from its length.
     """
     name = re.match(r'\s*(?:LOCAL_CS|ENGCRS|ENGINEERINGCRS)\["([^"]*)"', wkt)
     metres = re.findall(r'UNIT\["[^"]*",\s*([0-9.eE+-]+)', wkt)
@@ -117,11 +117,11 @@ def local_system(wkt: str) -> tuple[str, float] | None:
 
 
 NOWHERE: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""The transform that keeps pixels."""
+"""The identity transform: coordinates are pixels."""
 
 
 LOCAL = "image, in "
-"""How the names of systems begin in which an image file places itself."""
+"""The beginning of the name of a local system that comes from an image file."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ class Space:
     Attributes
     ----------
     scale, translation : tuple of float
-        In ``unit``, along (row, column).
+        Along (row, column), in ``unit``.
     unit : str
-        Name of the unit, as the file has it; empty where it names none.
+        Name of the unit, as in the file; empty where the file names none.
     unit_um : float or None
-        Micrometres in a unit; None where it is none of length.
+        Micrometres in a unit; None where it is not a unit of length.
     """
 
     scale: tuple[float, ...]
@@ -147,18 +147,21 @@ class Space:
 
     @classmethod
     def of_resolution(cls, um_per_pixel: Sequence[float]) -> Space:
-        """Return the space of an image of which only the resolution is known: it begins at 0."""
+        """Return the space of an image from its resolution alone: it begins at 0."""
         return cls(tuple(um_per_pixel), (0.0,) * len(um_per_pixel), "micrometer", 1.0)
 
     @classmethod
-    def parse(cls, held: dict[str, Any]) -> Space:
-        """Return what `as_dict` gave."""
+    def parse(cls, record: dict[str, Any]) -> Space:
+        """Return the instance that `as_dict` described."""
         return cls(
-            tuple(held["scale"]), tuple(held["translation"]), held["unit"], held.get("unit_um")
+            tuple(record["scale"]),
+            tuple(record["translation"]),
+            record["unit"],
+            record.get("unit_um"),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return the fields as JSON values."""
         return {
             "scale": list(self.scale),
             "translation": list(self.translation),
@@ -167,7 +170,7 @@ class Space:
         }
 
     def at(self, position: float, axis: int) -> float:
-        """Return the coordinate of a position, which counts pixels from the image's edge."""
+        """Return the coordinate of a position in pixels from the image's edge."""
         return self.translation[axis] + self.scale[axis] * (position - 0.5)
 
     @property
@@ -183,13 +186,13 @@ class Space:
 
     @property
     def georeference(self) -> Georeference | None:
-        """The same for programs for maps; None where the image is not placed."""
+        """The space as a georeference, for map programs; None where the image is not placed."""
         return self.as_georeference() if self.is_placed else None
 
     def as_georeference(self) -> Georeference:
-        """Return the same for programs for maps, wherever the image begins."""
+        """Return the space as a georeference, also where the image begins at the origin."""
         (sy, sx), (y, x) = self.scale, (self.at(0, 0), self.at(0, 1))
-        # An engineering coordinate system (WKT 1, LOCAL_CS): its unit is counted in metres.
+        # An engineering coordinate system (WKT 1, LOCAL_CS) gives its unit in metres.
         system = ""
         if self.unit_um is not None:
             unit = f'UNIT["{self.unit}",{self.unit_um / 1e6!r}]'

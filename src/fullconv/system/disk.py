@@ -1,4 +1,4 @@
-"""Bringing files to the disk, and to their names."""
+"""Writing files out to the disk, and moving them to their final names."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import time
 from pathlib import Path
 
 PATIENCE_S = 1.0
-"""How long a file that another program has open is waited for, where that keeps it in its place."""
+"""How long `replace` retries while another program has the file open (on Windows)."""
 
 IN_USE = (5, 32, 33)
-"""What Windows says of it: ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
+"""Windows' codes for it: ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
 
 
 def to_disk(path: Path) -> None:
-    """Have the system write a file or folder out now, where it can.
+    """Flush a file or folder to the disk, where the system can.
 
     Raises
     ------
     OSError
-        If a file cannot be written out; or a folder, on a system that does so for folders.
+        If a file cannot be flushed, or a folder on a system that flushes folders.
     """
     is_folder = path.is_dir()
     try:
-        # Windows writes out only what is open for writing, and opens no folders.
+        # Windows flushes only files that are open for writing, and does not open folders.
         handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     except PermissionError:
         if is_folder:
@@ -34,30 +34,30 @@ def to_disk(path: Path) -> None:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise  # else: a file system, such as of a network, that cannot do so for folders
+            raise  # else: a file system, such as a network's, that cannot flush folders
     finally:
         os.close(handle)
 
 
 def file_of(path: Path) -> tuple[int, int] | Path:
-    """Return what is the same for all names of a file: by capitals, links, or another folder."""
+    """Return the identity of a file, the same for all its names: other capitals, links, folders."""
     try:
-        held = path.stat()
+        state = path.stat()
     except OSError:
         return path.resolve()
-    return held.st_dev, held.st_ino
+    return state.st_dev, state.st_ino
 
 
 def replace(made: Path, place: Path) -> None:
-    """Move what was made to its place, in one step; a file that is there is replaced.
+    """Move a finished file to its place, in one step, replacing a file that is there.
 
-    Windows refuses while a program has either of them open, as programs that look for viruses do
-    with every new file, for a moment.
+    Windows refuses while a program has either file open. Virus scanners open every new file for a
+    moment, so the move is retried for `PATIENCE_S` seconds.
 
     Raises
     ------
     OSError
-        If it cannot be moved.
+        If the file cannot be moved.
     """
     until = time.monotonic() + PATIENCE_S
     while True:

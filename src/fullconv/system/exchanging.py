@@ -1,4 +1,4 @@
-"""Two files or folders that take each other's place in one step."""
+"""Exchanging two files or folders in one step."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-"""Linux, ``renameat2(2)``; since kernel 3.15, and not on every file system."""
+"""A flag of Linux' ``renameat2(2)``: since kernel 3.15, and not on every file system."""
 
 RENAME_SWAP = 2
-"""macOS, ``renamex_np(2)``; on APFS."""
+"""A flag of macOS' ``renamex_np(2)``: on APFS."""
 
 CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Have two paths take each other's place; False where the system cannot do so in one step.
+    """Exchange two paths; return False where the system cannot do so in one step.
 
     Raises
     ------
     OSError
-        If it could, and it failed.
+        If the system supports the exchange, and it failed.
     """
     first, second = os.fsencode(one), os.fsencode(other)
     library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None

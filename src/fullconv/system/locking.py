@@ -1,4 +1,4 @@
-"""A lock that one process holds until it lets go, or ends."""
+"""A lock that one process holds until it releases it, or ends."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from pathlib import Path
 from typing import IO, Any
 
 FAR = 2**31 - 2
-"""The byte that is locked on Windows, where nobody can read or write what is locked: no file of
-ours is so long, and the C library counts no further."""
+"""The position of the byte that is locked on Windows, where a locked byte cannot be read or
+written. It lies beyond the end of the file, and is the last that the C library can seek to."""
 
 HELD_ELSEWHERE = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-"""What systems say of a lock that another process holds; all else means that there are no locks."""
+"""Error numbers for a lock that another process holds; others mean that there are no locks."""
 
 
 _ours: set[Path] = set()
-"""The owners' files that this process has written: of another with its number, all are old."""
+"""The owner files that this process has written. Any other with its process number is stale."""
 
 
 class HeldElsewhereError(Exception):
-    """Another process holds the lock; the text says what is known of it, or nothing."""
+    """Another process holds the lock; the text names it where it is known, else it is empty."""
 
 
 class Lock:
-    """Keeps other processes from a file, or says that one of them keeps us from it.
+    """An exclusive lock on a file among processes.
 
-    The system's own lock ends with the process, however that ends. Where there is none, on some
-    file systems of clusters, a file tells who holds it: a process of this machine that has ended
-    holds nothing; of another machine's nothing can be known, and somebody must remove the file.
+    The system's own lock ends with the process, however the process ends. Where there is none, as
+    on some file systems of clusters, an owner file names the process that holds the lock. It is
+    stale once that process has ended, if it ran on this machine. Whether a process of another
+    machine runs cannot be known, so a user must remove its file.
 
     Parameters
     ----------
     file : file object
         Open for writing; it must stay open while the lock is held.
     owner : Path
-        Where to tell who holds it, if the system has no locks.
+        File that names the process with the lock, written if the system has no locks.
 
     Raises
     ------
     HeldElsewhereError
-        If another process holds it.
+        If another process holds the lock.
     OSError
         If ``owner`` is needed and cannot be written.
     """
@@ -57,7 +58,7 @@ class Lock:
             self._owner = owner
 
     def release(self) -> None:
-        """Let others have it, once the file is closed."""
+        """Remove the owner file, if there is one; a system lock ends when the file is closed."""
         if self._owner is not None:
             self._owner.unlink(missing_ok=True)
             _ours.discard(self._owner)
@@ -65,7 +66,7 @@ class Lock:
 
 
 def _by_the_system(file: IO[bytes]) -> bool:
-    """Lock a file as the system does; False where it knows no locks."""
+    """Lock a file by the system's own lock; return False where it has none."""
     for take in (_flock, _locking):
         try:
             take(file)
@@ -80,14 +81,14 @@ def _by_the_system(file: IO[bytes]) -> bool:
 
 
 def _flock(file: IO[bytes]) -> None:
-    """Lock as Linux and macOS do."""
+    """Lock a file on Linux and macOS."""
     import fcntl
 
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _locking(file: IO[bytes]) -> None:
-    """Lock as Windows does."""
+    """Lock a file on Windows."""
     msvcrt: Any = importlib.import_module("msvcrt")
     file.seek(FAR)
     try:
@@ -97,7 +98,7 @@ def _locking(file: IO[bytes]) -> None:
 
 
 def _by_name(owner: Path) -> None:
-    """Write who holds a lock, unless somebody does already."""
+    """Write the owner file, unless another process that may run has written one."""
     mine = {"machine": platform.node(), "process": os.getpid()}
     for _ in range(2):
         try:
@@ -106,16 +107,16 @@ def _by_name(owner: Path) -> None:
             return
         except FileExistsError:
             before = _read(owner)
-        told = _parsed(before)
-        is_old = told == mine and owner not in _ours
+        other = _parsed(before)
+        is_old = other == mine and owner not in _ours
         if not is_old and (
-            told.get("machine") != mine["machine"] or is_running(told.get("process"))
+            other.get("machine") != mine["machine"] or is_running(other.get("process"))
         ):
             break
         _remove(owner, before)
     raise HeldElsewhereError(
-        f"process {told.get('process', 'unknown')} on {told.get('machine', 'a machine unknown')}; "
-        f"if that has ended, remove {owner}"
+        f"process {other.get('process', 'unknown')} on "
+        f"{other.get('machine', 'an unknown machine')}; if it has ended, remove {owner}"
     )
 
 
@@ -126,16 +127,16 @@ def _read(owner: Path) -> bytes:
         return b""
 
 
-def _parsed(told: bytes) -> dict[str, Any]:
+def _parsed(data: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        held = json.loads(told)
-        if isinstance(held, dict):
-            return held
+        record = json.loads(data)
+        if isinstance(record, dict):
+            return record
     return {}
 
 
 def _remove(owner: Path, stale: bytes) -> None:
-    """Remove what a process that has ended has left; not what another has put there meanwhile."""
+    """Remove the file of a process that has ended, unless another has replaced it meanwhile."""
     aside = owner.with_name(f"{owner.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.replace(owner, aside)
@@ -145,13 +146,13 @@ def _remove(owner: Path, stale: bytes) -> None:
 
 
 def is_running(process: Any) -> bool:
-    """Whether a process of this machine runs; True where nobody tells."""
+    """Whether a process of this machine runs; True where that cannot be known."""
     if os.name == "nt" or type(process) is not int or process < 1:
-        return True  # on Windows, to ask would be to end it
+        return True  # on Windows, kill(pid, 0) would end it
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True  # somebody else's
+        return True  # another user's process
     return True

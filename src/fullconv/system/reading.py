@@ -1,4 +1,4 @@
-"""Files that several threads read at once, each at its own place."""
+"""Files that several threads read at once, each at its own position."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 
 class PositionedFile:
-    """A file that is open for reading, without a position that threads would share.
+    """A file open for reading, without a position that threads would share.
 
     Attributes
     ----------
     size_bytes : int
-        Its length when it was opened.
+        Length of the file when it was opened.
 
     Raises
     ------
     OSError
-        If it cannot be opened.
+        If the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,9 +27,9 @@ class PositionedFile:
         self.size_bytes = os.fstat(self._file.fileno()).st_size
 
     def read(self, count: int, offset: int) -> bytes:
-        """Return so many bytes from a place on; fewer where the file ends before."""
+        """Return ``count`` bytes from ``offset`` on; fewer where the file ends before."""
         data = self._some(count, offset)
-        while len(data) < count:  # a system may give less at a time, of 2 GB or over a network
+        while len(data) < count:  # one read may give less, above 2 GB or over a network
             more = self._some(count - len(data), offset + len(data))
             if not more:
                 break
@@ -44,5 +44,5 @@ class PositionedFile:
             return self._file.read(count)
 
     def close(self) -> None:
-        """Let go of the file; it cannot be read afterwards."""
+        """Close the file."""
         self._file.close()
