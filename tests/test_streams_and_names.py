@@ -118,7 +118,7 @@ LONG = "x" * 300
 )
 def test_a_name_of_300_letters_is_one_line(folder, monkeypatch, arguments):
     said = refused(folder, monkeypatch, arguments)
-    assert f"the path '{'x' * 60}'... cannot be: File name too long. See 'fullconv " in said
+    assert f"the path '{'x' * 60}'... cannot be used: File name too long. See 'fullconv " in said
 
 
 @pytest.mark.parametrize(

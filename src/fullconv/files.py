@@ -60,7 +60,7 @@ def why_not_local(text: str, *, reads: bool = False) -> str | None:
     except OSError as error:
         mode = None
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            return f"the path {text[:60]!r}... cannot be: {error.strerror}"
+            return f"the path {text[:60]!r}... cannot be used: {error.strerror}"
     if reads and mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return (
             f"{text!r} is {kind_of(mode)}, and fullconv reads files and folders; save it as a file"

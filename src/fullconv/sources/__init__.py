@@ -1,9 +1,9 @@
 """Images of any kind and size, read rectangle by rectangle.
 
-`open_source` gives a `Source`: its size, bands, resolution and place are known at once, and its
-pixels are read where they are asked for. What a source reads can be one level of a pyramid, some
-of its bands (`open_source`), as many channels as a model takes (`fit_channels`), or the image in
-another size (`resized`).
+`open_source` returns a `Source`. Its size, bands, resolution and place are known at once; its
+pixels are read on demand. A source reads one level of a pyramid, all or some of its bands
+(`open_source`), as many channels as a model takes (`fit_channels`), or the image in another size
+(`resized`).
 """
 
 from __future__ import annotations

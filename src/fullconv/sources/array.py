@@ -1,4 +1,4 @@
-"""Pixels that lie in memory."""
+"""Images, recordings and volumes that are arrays in memory."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def open_array(pixels: NDArray[Any], dimensions: int = 2) -> Pyramid:
     ----------
     pixels : NDArray
     dimensions : int
-        How many axes it has beside that of channels: 1, 2 or 3.
+        Number of axes beside that of channels: 1, 2 or 3.
 
     Raises
     ------
     ImageError
-        If it has another rank, no pixels, or numbers that are not real.
+        If the array has another rank, no pixels, or numbers that are not real.
     """
     checked_array("open_source(array)", pixels, dimensions)
     if pixels.dtype.kind == "b":
         pixels = pixels.view(np.uint8)
-    held = pixels[..., None] if pixels.ndim == dimensions else pixels
+    with_bands = pixels[..., None] if pixels.ndim == dimensions else pixels
     return Pyramid(
         "array",
-        (held.shape[:dimensions],),
-        lambda level, facts: ArraySource("array", held, facts),
-        channels=channels_of(held.shape, dimensions),
+        (with_bands.shape[:dimensions],),
+        lambda level, facts: ArraySource("array", with_bands, facts),
+        channels=channels_of(with_bands.shape, dimensions),
     )
 
 
@@ -68,7 +68,7 @@ def checked_array(call: str, pixels: NDArray[Any], dimensions: int) -> None:
     Raises
     ------
     ImageError
-        If it has another rank, no pixels, or numbers that are not real.
+        If the array has another rank, no pixels, or numbers that are not real.
     """
     if pixels.ndim not in (dimensions, dimensions + 1):
         raise ImageError(
@@ -82,6 +82,6 @@ def checked_array(call: str, pixels: NDArray[Any], dimensions: int) -> None:
 
 
 def channels_of(shape: tuple[int, ...], dimensions: int) -> Channels:
-    """Return what the channels of an array are: of an image, as of a picture."""
+    """Return the channels of an array: those of a picture for two axes, else unknown ones."""
     bands = shape[-1] if len(shape) > dimensions else 1
     return of_picture(bands) if dimensions == 2 else ()

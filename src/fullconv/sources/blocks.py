@@ -1,4 +1,4 @@
-"""Images that are stored in blocks, and the few decoded blocks that are kept."""
+"""Sources that are stored in blocks, and a cache of decoded blocks."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from fullconv.geometry import Pair, Sizes
 from fullconv.sources.source import Source
 
 CACHE_BYTES = 128 * 1024**2
-"""What a source keeps of decoded blocks: neighbouring tiles overlap, and share the blocks there."""
+"""The size of a source's cache: neighbouring tiles overlap, and share the blocks there."""
 
 
 MOST_CACHE_BYTES = 1 << 30
-"""What it keeps at most, of an image so wide that two rows of its blocks are more."""
+"""The limit for wide images, whose cache holds two rows of blocks where these take more."""
 
 
 class BlockCache:
-    """The blocks that were used last, up to a number of bytes.
+    """The most recently used blocks, up to a number of bytes.
 
-    A block that two threads ask for at once is made once.
+    A block that two threads request at once is made once.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
-        self._held: OrderedDict[Sizes, NDArray[Any]] = OrderedDict()
+        self._blocks: OrderedDict[Sizes, NDArray[Any]] = OrderedDict()
         self._coming: dict[Sizes, Future[NDArray[Any]]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Sizes, make: Callable[..., NDArray[Any]]) -> NDArray[Any]:
-        """Return a block, made by ``make(*key)`` if it is not held."""
+        """Return a block, made by ``make(*key)`` if it is not in the cache."""
         with self._lock:
-            block = self._held.get(key)
+            block = self._blocks.get(key)
             if block is not None:
-                self._held.move_to_end(key)
+                self._blocks.move_to_end(key)
                 return block
             coming = self._coming.get(key)
             if coming is None:
@@ -60,26 +60,26 @@ class BlockCache:
             raise
         with self._lock:
             del self._coming[key]
-            self._held[key] = block
+            self._blocks[key] = block
             self.held_bytes += block.nbytes
-            while self.held_bytes > self.limit_bytes and len(self._held) > 1:
-                self.held_bytes -= self._held.popitem(last=False)[1].nbytes
+            while self.held_bytes > self.limit_bytes and len(self._blocks) > 1:
+                self.held_bytes -= self._blocks.popitem(last=False)[1].nbytes
         promise.set_result(block)
         return block
 
     def clear(self) -> None:
-        """Let go of all blocks."""
+        """Remove all blocks."""
         with self._lock:
-            self._held.clear()
+            self._blocks.clear()
             self.held_bytes = 0
 
 
 class Blocked(Source):
-    """A source that is read in blocks of one size, cut off at the end of every axis."""
+    """A source that is read in blocks of one size; the last block of each axis may be shorter."""
 
     def __init__(self, *facts: Any, **named: Any) -> None:
         super().__init__(*facts, **named)
-        # Tiles are read row by row: with less than two rows of blocks, none would be met again.
+        # Tiles are read row by row: a cache of less than two rows of blocks would never be hit.
         block_bytes = prod(self.block) * self.bands * self.dtype.itemsize
         row_bytes = block_bytes * prod(
             ceil(n / side) for n, side in zip(self.size[1:], self.block[1:], strict=True)
@@ -107,7 +107,7 @@ class Blocked(Source):
         return pixels
 
     def _part(self, place: Sizes, spans: Sequence[Pair]) -> NDArray[Any]:
-        """Return what lies in one block of some pixels that are in it."""
+        """Return the pixels of ``spans``, which lie in one block."""
         within = tuple(
             slice(start - n * side, stop - n * side)
             for (start, stop), n, side in zip(spans, place, self.block, strict=True)
@@ -116,10 +116,10 @@ class Blocked(Source):
 
     @abstractmethod
     def _block(self, *place: int) -> NDArray[Any]:
-        """Decode one block, ``(h, w, bands)``, where it lies inside the image."""
+        """Decode the part of one block that lies inside the image, ``(h, w, bands)``."""
 
     def extent(self, *place: int) -> tuple[Pair, ...]:
-        """Return the pixels of a block inside the image along every axis, half-open."""
+        """Return the pixels along every axis of a block inside the image, half-open."""
         return tuple(
             (n * side, min((n + 1) * side, length))
             for n, side, length in zip(place, self.block, self.size, strict=True)

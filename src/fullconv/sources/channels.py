@@ -1,4 +1,4 @@
-"""Some bands of an image, and as many channels as a model takes."""
+"""Selecting bands of an image, and converting it to the channels that a model takes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fullconv.sources.source import Source, View
 
 
 class Selected(View):
-    """Some bands of a source, counted from 0, in the wanted order."""
+    """Some bands of a source, counted from 0, in any order."""
 
     def __init__(self, of: Source, bands: Sequence[int]) -> None:
         step = {"bands": [band + 1 for band in bands]}
@@ -37,7 +37,7 @@ class Selected(View):
 
 
 class Converted(View):
-    """A source in other colours."""
+    """A source converted to other colours."""
 
     def __init__(
         self, of: Source, channels: Channels, convert: Callable[[NDArray[Any]], NDArray[Any]]
@@ -56,7 +56,7 @@ def select_bands(source: Source, bands: Sequence[int]) -> Source:
     Raises
     ------
     InputError
-        If one is not there, or none is named.
+        If a band does not exist, or the list is empty.
     """
     if not bands or not all(
         isinstance(band, int) and not isinstance(band, bool) and 1 <= band <= source.bands
@@ -75,29 +75,30 @@ def select_bands(source: Source, bands: Sequence[int]) -> Source:
 def fit_channels(source: Source, channels: int) -> Source:
     """Return the source with exactly as many bands as a model takes channels.
 
-    Only what the file calls colour is taken for it, in whatever order it is stored: colours come as
-    red, green and blue, without transparency and other bands; grey is repeated (1 to 3); and
-    colours become grey by the weights of ITU-R BT.601-7, section 2.5.1, in Pillow's integers for 8
-    bits. As many bands as channels, of which the file does not say that they are colours, or which
-    the user has chosen, stay as they are.
+    Bands are converted only where the file says that they are colours, in whatever order they are
+    stored. For 3 channels, colours become red, green and blue, without transparency and other
+    bands, and grey is repeated. For 1 channel, colours become grey by the weights of ITU-R
+    BT.601-7, section 2.5.1, in Pillow's integers for 8 bits. If there are as many bands as
+    channels, they stay as they are where the user chose them or the file does not call them
+    colours.
 
     Raises
     ------
     InputError
-        If neither is possible.
+        If the bands neither match the channels nor can be converted to them.
     """
-    found = source.channels
-    places = rgb_places(found)
+    stored = source.channels
+    places = rgb_places(stored)
     is_chosen = "bands" in source.description
     if source.bands == channels and (is_chosen or places in (None, (0, 1, 2)) or channels != 3):
         return source
     if channels == 3 and places is not None:
         return Converted(source, RGB, lambda pixels: pixels[:, :, list(places)])
-    if channels == 3 and is_grey(found):
+    if channels == 3 and is_grey(stored):
         return Converted(source, RGB, lambda pixels: np.repeat(pixels[:, :, :1], 3, axis=2))
-    if channels == 1 and is_grey(found):
+    if channels == 1 and is_grey(stored):
         return Converted(source, GREY, lambda pixels: pixels[:, :, :1])
-    if channels == 1 and is_rgb(found) and places is not None:
+    if channels == 1 and is_rgb(stored) and places is not None:
         return Converted(source, GREY, lambda pixels: grey(pixels[:, :, list(places)]))
     raise _misfit(source, channels)
 
@@ -108,10 +109,10 @@ def _misfit(source: Source, channels: int) -> InputError:
     chosen = source.description.get("bands")
     if chosen is None:
         named = f" ({listed(source.channels)})" if known else ""
-        told = f"{source.name} has {have} band{'s' * (have > 1)}{named}"
+        problem = f"{source.name} has {have} band{'s' * (have > 1)}{named}"
     else:
         named = listed(source.channels, chosen) if known else ", ".join(map(str, chosen))
-        told = f"{source.name}: --bands chose {have} ({named}) of {stored},"
+        problem = f"{source.name}: --bands chose {have} ({named}) of {stored},"
     todo = f"give an image of {channels} bands, or name a band for every channel with --bands"
     if stored >= channels:
         example = ",".join(str(band) for band in range(1, channels + 1))
@@ -120,23 +121,23 @@ def _misfit(source: Source, channels: int) -> InputError:
             f"{example}"
         )
     return InputError(
-        f"{told} and the model takes {channels} channel{'s' * (channels > 1)}; {todo}."
+        f"{problem} and the model takes {channels} channel{'s' * (channels > 1)}; {todo}."
     )
 
 
 def as_shown(source: Source) -> Source:
-    """Return the source in three bands to be looked at: its colours, else its first bands."""
-    found = source.channels
-    if source.bands == 3 and rgb_places(found) is None:
+    """Return the source in three bands for display: its colours, else its first bands."""
+    stored = source.channels
+    if source.bands == 3 and rgb_places(stored) is None:
         return source
-    if rgb_places(found) is not None or is_grey(found):
+    if rgb_places(stored) is not None or is_grey(stored):
         return fit_channels(source, 3)
     first = [0, 1, 2] if source.bands > 2 else [0, 0, 0]
     return Converted(source, (Channel(),) * 3, lambda pixels: pixels[:, :, first])
 
 
 def natural_channels(source: Source) -> int:
-    """Return as how many channels an image is taken where no model says: without transparency."""
+    """Return the number of channels of an image, without transparency, where no model sets it."""
     if is_grey(source.channels):
         return 1
     return 3 if is_rgb(source.channels) else source.bands
@@ -150,7 +151,7 @@ def grey(pixels: NDArray[Any]) -> NDArray[Any]:
         parts = zip((19595, 38470, 7471), (red, green, blue), strict=True)
         total = sum(part.astype(np.uint32) * np.uint32(weight) for weight, part in parts)
         return np.asarray((total + np.uint32(0x8000)) // np.uint32(1 << 16), np.uint8)
-    # Single precision holds 16 bits; wider whole numbers need double.
+    # Single precision is exact for 16 bits; wider whole numbers need double.
     kind = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
     luma: NDArray[Any] = kind(0.299) * red + kind(0.587) * green + kind(0.114) * blue
     if pixels.dtype.kind in "ui":

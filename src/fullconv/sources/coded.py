@@ -20,24 +20,24 @@ from fullconv.sources.encoded import is_complete, jpeg_frame
 JXL_CODESTREAM, JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 
 JXL_HEADER_BYTES = 64
-"""The size of a JPEG XL, and how many numbers a pixel has, stand in fewer bytes than these."""
+"""Enough bytes for the part of a JPEG XL header with its size and the numbers of a pixel."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How one of these kinds is told, measured before it is decoded, and decoded.
+    """How to recognise a format, measure a picture before it is decoded, and decode it.
 
     Attributes
     ----------
     starts : tuple of bytes
-        What such files begin with; none where that does not tell.
+        First bytes of such files; empty where these do not identify the format.
     codec : str
-        What imagecodecs calls it.
+        Name of the codec in imagecodecs.
     shape : callable
-        Returns ``(H, W)`` of encoded bytes, and the bytes of a decoded pixel, at most; None where
-        they do not say it.
+        Takes encoded bytes and returns ``(H, W)``, and the largest possible size of a decoded pixel
+        in bytes; None where the header does not give them.
     is_whole : callable
-        Tells whether encoded bytes come to their end, where the decoder would not.
+        Takes encoded bytes and returns whether they are complete, where the decoder does not check.
     options : dict
         Keywords of the decoder.
     """
@@ -56,9 +56,9 @@ class Coding:
 
 
 def coding_of(data: bytes) -> str | None:
-    """Return which of these kinds encoded bytes are; None if none.
+    """Return which of `CODINGS` encoded bytes are; None if none.
 
-    The first 64 bytes will do, but for what begins as every JPEG does.
+    The first 64 bytes suffice, except for what begins like a JPEG.
     """
     for kind, coding in CODINGS.items():
         if data.startswith(coding.starts):
@@ -77,25 +77,28 @@ def _shape_of_jpeg(data: bytes) -> tuple[Pair, int] | None:
 
 
 def _shape_of_hdr(data: bytes) -> tuple[Pair, int] | None:
-    """Read the line that ends the header of a Radiance picture."""
-    found = re.search(rb"\n\n-Y (\d{1,9}) \+X (\d{1,9})\n", data[: 1 << 16])
-    return ((int(found[1]), int(found[2])), 12) if found else None
+    """Read the line after the header of a Radiance picture, which gives its size."""
+    line = re.search(rb"\n\n-Y (\d{1,9}) \+X (\d{1,9})\n", data[: 1 << 16])
+    return ((int(line[1]), int(line[2])), 12) if line else None
 
 
 class _Bits:
-    """Numbers of some bits each, from the lowest of the first byte (ISO/IEC 18181-1, annex B)."""
+    """A reader of bits, from the lowest of the first byte on (ISO/IEC 18181-1, annex B)."""
 
     def __init__(self, data: bytes) -> None:
-        self.held = int.from_bytes(data, "little")
+        self.rest = int.from_bytes(data, "little")
 
     def take(self, count: int) -> int:
-        """Return the next number of so many bits."""
-        number = self.held & ((1 << count) - 1)
-        self.held >>= count
+        """Return the next ``count`` bits as a number."""
+        number = self.rest & ((1 << count) - 1)
+        self.rest >>= count
         return number
 
     def pick(self, *offsets_and_bits: Pair) -> int:
-        """Return an offset and a number of bits beyond it, of four such by the next two bits."""
+        """Choose one of four distributions by the next two bits, and return its number.
+
+        A distribution ``(offset, bits)`` stands for ``offset`` plus a number of ``bits`` bits.
+        """
         offset, bits = offsets_and_bits[self.take(2)]
         return offset + self.take(bits)
 
@@ -107,9 +110,9 @@ def _shape_of_jxl(data: bytes) -> tuple[Pair, int] | None:
         return None
     bits = _Bits(stream[2:JXL_HEADER_BYTES])
     size = _jxl_size(bits)
-    if bits.take(1):  # all else as usual
+    if bits.take(1):  # all other fields have their defaults
         return size, 3
-    if bits.take(1):  # orientation, another size to be shown at, a preview, a film
+    if bits.take(1):  # orientation, intrinsic size, preview, animation
         bits.take(3)
         if bits.take(1):
             _jxl_size(bits)
@@ -120,7 +123,7 @@ def _shape_of_jxl(data: bytes) -> tuple[Pair, int] | None:
             bits.pick((1, 0), (1001, 0), (1, 8), (1, 10))
             bits.pick((0, 0), (0, 3), (0, 16), (0, 32))
             bits.take(1)
-    if bits.take(1):  # floating-point numbers, of which the exponent has bits of its own
+    if bits.take(1):  # floating-point numbers, with a field for the bits of the exponent
         deep = bits.pick((32, 0), (16, 0), (24, 0), (1, 6))
         bits.take(4)
     else:
@@ -152,15 +155,15 @@ def _codestream(data: bytes) -> bytes:
 
 
 def _boxes(data: bytes) -> Iterator[bytes]:
-    """Yield what each box of a container holds of the codestream, in order."""
+    """Yield the part of the codestream in each box of a container, in order."""
     at = 0
     while at + 8 <= len(data):
         length, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
         if length == 1:
             length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        end = at + length if length else len(data)  # 0 says that it is the last
+        end = at + length if length else len(data)  # 0 marks the last box
         if kind in (b"jxlc", b"jxlp"):
-            # A part begins with its number, of four bytes.
+            # A partial box (jxlp) begins with its number, of four bytes.
             yield data[at + head + (4 if kind == b"jxlp" else 0) : end][:JXL_HEADER_BYTES]
         if end < at + head:
             return
@@ -178,4 +181,4 @@ CODINGS = {
     "JPEG-LS": Coding((), "jpegls", _shape_of_jpeg, is_complete),
     "deep JPEG": Coding((), "jpeg", _shape_of_jpeg, is_complete),
 }
-"""The kinds, by name."""
+"""The formats, by name."""

@@ -1,15 +1,17 @@
-"""What an image holds, told by its bytes: the same for a copy, another once it has changed.
+"""Digests of an image's bytes: equal for a copy, different once the image has changed.
 
-Note [What is looked at]
+Note [Sampled contents]
 
-An image is what its files hold, whatever their names, folders and times. Files of up to
-`WHOLE_BYTES` in all are read whole. Of larger images, and of those in more than `MOST_FILES`
-files, all sizes count, and `PIECES` pieces of `PIECE_BYTES`: the first and the last of each file,
-and between them one at a random place in each of as many equal parts (of more files than pieces,
-random files). So a change as long as such a part is always found. A shorter one is found with a
-chance of its own length and a piece's, together, over that of the part. The places follow from the
-sizes alone: the same bytes are looked at each time. Scans of such an image also keep checksums of
-the pixels of every tile, by which some tiles are compared when a scan goes on and when it ends.
+The digest of an image depends on the bytes of its files, and not on their names, folders and
+times. Files of up to `WHOLE_BYTES` in all are read whole. A larger image, or one of more than
+`MOST_FILES` files, is sampled: the digest covers the sizes of all files, and `PIECES` pieces of
+`PIECE_BYTES`. Each file is divided into equal parts. The pieces are the first and the last of the
+file, and one at a random place in each part between; if there are more files than pieces, random
+files are read. So a change as long as a part is always detected. The probability of detecting a
+shorter one is its length plus that of a piece, over the length of the part. The places are random
+numbers seeded by the sizes, so that the same bytes are read each time. Scans of a sampled image
+also keep checksums of the pixels of every tile, and compare some of them when a scan resumes and
+when it ends.
 """
 
 from __future__ import annotations
@@ -40,26 +42,26 @@ WHOLE_ARRAY_BYTES = 1 << 32
 DIGEST_BYTES = 16
 
 SETTLED_NS = 2_000_000_000
-"""A file that changed less than so long ago may change again, and its times show it to nobody."""
+"""A more recent file may change again within one tick of the clock, and so keep its times."""
 
 NO_PIXELS = (".aux.xml",)
-"""Files beside a raster that programs write when they only look at it."""
+"""Endings of files that programs write beside a raster when they only open it."""
 
 Signature = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What was found in the files, or the array, of an image.
+    """A digest of the files, or the array, of an image.
 
     Attributes
     ----------
     digest : str
     is_sampled : bool
-        Whether only a part of the bytes was looked at.
+        Whether only a part of the bytes was read.
     signature : tuple or None
-        What the system says of the files, which changes whenever they are written; None where it
-        says nothing of that kind, or they have changed only now.
+        Metadata of the files that changes whenever they are written (`signature_of`); None where
+        the system has none, or a file changed within the last `SETTLED_NS`.
     """
 
     digest: str
@@ -68,53 +70,53 @@ class Contents:
 
 
 def contents_of(files: Sequence[Path], root: Path | None = None) -> Contents:
-    """Return what files hold; their order counts, and below ``root`` their names.
+    """Return the contents of files, in this order; with ``root``, their names below it count too.
 
-    Files that are not there, or that nobody may read, count as such.
+    A missing or unreadable file adds only its size to the digest (-1 if it is missing).
 
     Raises
     ------
     ImageError
-        If reading one fails once it has begun.
+        If an open file cannot be read.
     """
     signature = signature_of(files)
     sizes = [_size(file) for file in files]
     total = sum(max(0, size) for size in sizes)
     is_sampled = total > WHOLE_BYTES or len(files) > MOST_FILES
     names = None if root is None else [os.path.relpath(file, root) for file in files]
-    told = repr((sizes, names)).encode("utf-8", "surrogateescape")
-    found = blake2b(told, digest_size=DIGEST_BYTES)
+    header = repr((sizes, names)).encode("utf-8", "surrogateescape")
+    digest = blake2b(header, digest_size=DIGEST_BYTES)
     if is_sampled:
         for number, place, count in pieces(sizes):
-            found.update(_read(files[number], place, count))
+            digest.update(_read(files[number], place, count))
     else:
         for file in files:
-            _whole(file, found.update)
-    return Contents(found.hexdigest(), is_sampled, signature)
+            _whole(file, digest.update)
+    return Contents(digest.hexdigest(), is_sampled, signature)
 
 
 def contents_of_bytes(file: Path, data: bytes, signature: Signature | None) -> Contents:
-    """Return what a file holds that has been read whole already."""
+    """Return the contents of a file whose bytes ``data`` are in memory already."""
     if len(data) > WHOLE_BYTES:
         return contents_of([file])
-    found = blake2b(repr(([len(data)], None)).encode(), digest_size=DIGEST_BYTES)
-    found.update(data)
-    return Contents(found.hexdigest(), False, signature)
+    digest = blake2b(repr(([len(data)], None)).encode(), digest_size=DIGEST_BYTES)
+    digest.update(data)
+    return Contents(digest.hexdigest(), False, signature)
 
 
 def contents_of_array(pixels: Any, together: int = 1) -> Contents:
-    """Return what an array holds, by a checksum of each MiB or row, whichever is more.
+    """Return the contents of an array, from checksums of pieces of a MiB or a row, if that is more.
 
-    Of arrays of more than `WHOLE_ARRAY_BYTES`, which lie on a disk, only `PIECES` of these count.
+    An array of more than `WHOLE_ARRAY_BYTES`, which lies on a disk, is sampled in `PIECES` pieces.
 
     Parameters
     ----------
     pixels : array
-        Of NumPy, or of zarr.
+        A NumPy or zarr array.
     together : int
-        So many rows at least are read at a time, where they are stored together.
+        The least number of rows in a piece: those that are stored together.
     """
-    found = blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=DIGEST_BYTES)
+    digest = blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=DIGEST_BYTES)
     count = pixels.shape[0]
     rows = max(together, (1 << 20) * count // max(1, pixels.nbytes))
     bands: Sequence[int] = range(0, count, rows)
@@ -122,24 +124,24 @@ def contents_of_array(pixels: Any, together: int = 1) -> Contents:
     if is_sampled:
         bands = sorted(random.Random(len(bands)).sample(bands, PIECES))
     for top in bands:
-        held = np.asarray(pixels[top : top + rows])
-        found.update(checksum(held).to_bytes(4, "little"))
-    return Contents(found.hexdigest(), is_sampled)
+        piece = np.asarray(pixels[top : top + rows])
+        digest.update(checksum(piece).to_bytes(4, "little"))
+    return Contents(digest.hexdigest(), is_sampled)
 
 
 def checksum(pixels: NDArray[Any]) -> int:
     """Return a CRC-32 of pixels, ten times as fast as a digest.
 
-    It misses a change of them once in four thousand million.
+    The probability that it misses a change is 2 ** -32.
     """
     from imagecodecs import deflate_crc32
 
-    held: Any = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
-    return int(deflate_crc32(held))
+    data: Any = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+    return int(deflate_crc32(data))
 
 
 def combined(checksums: Sequence[int | None]) -> int | None:
-    """Return one checksum for several; None where one of them was not kept."""
+    """Return one checksum of several; None if one of them is None."""
     kept = [one for one in checksums if one is not None]
     if len(kept) < len(checksums):
         return None
@@ -147,10 +149,10 @@ def combined(checksums: Sequence[int | None]) -> int | None:
 
 
 def signature_of(files: Sequence[Path]) -> Signature | None:
-    """Return what tells that files have been written to, without reading them.
+    """Return metadata of files that changes when they are written, without reading them.
 
-    The time of the last change of a file's state (``ctime``) cannot be set back as that of its
-    contents can. Windows has none.
+    It holds the time of the last change of a file's state (``ctime``), which cannot be set back
+    as that of its contents can. Windows has none; there the signature is None.
     """
     if os.name != "posix":
         return None
@@ -171,7 +173,7 @@ def signature_of(files: Sequence[Path]) -> Signature | None:
 
 
 def pieces(sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield which bytes of larger images are looked at: number of the file, place, and count."""
+    """Yield the pieces of a sampled image: number of the file, first byte, and count of bytes."""
     total = sum(max(0, size) for size in sizes)
     chance = random.Random(f"{len(sizes)} {total}")
     numbers: Sequence[int] = range(len(sizes))
@@ -192,12 +194,12 @@ def pieces(sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files below a folder, in order, but for hidden ones."""
-    found = []
+    """Return the files below a folder, sorted, without hidden ones."""
+    files = []
     for place, folders, names in os.walk(folder):
         folders.sort()
-        found += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
-    return found
+        files += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+    return files
 
 
 def _size(file: Path) -> int:
@@ -223,7 +225,7 @@ def _read(file: Path, place: int, count: int) -> bytes:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[io.FileIO | None]:
-    """Open a file, if that can be done; what fails later is no file that is not there."""
+    """Open a file, or yield None; an error of the open file is an `ImageError`."""
     with contextlib.ExitStack() as stack:
         stream = None
         with contextlib.suppress(OSError):

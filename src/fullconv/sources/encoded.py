@@ -1,7 +1,7 @@
-"""Reading what an encoded block says of itself, before and instead of decoding it.
+"""Reading the headers of encoded blocks, before and instead of decoding them.
 
-A few hundred bytes can claim to be a picture of gigabytes, and decoders believe them; and JPEG
-decoders fill what is missing of a picture with grey, without an error.
+A few hundred bytes can claim to be a picture of gigabytes, and decoders believe them. JPEG decoders
+fill the missing part of a picture with grey, without an error.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from fullconv.sources.trouble import DECODED_LIMIT_BYTES, damaged
 
 MARKER = re.compile(rb"\xff([^\x00\xff])")
 LS_FRAME, SCAN = 0xF7, 0xDA
-"""The markers of a JPEG-LS frame, where other JPEGs have 0xC0 to 0xCF, and of encoded pixels."""
+"""The markers of a JPEG-LS frame (0xC0 to 0xCF in other JPEGs), and of a scan's header."""
 
 ALONE = (0x01, *range(0xD0, 0xD9))
-"""Markers that no length follows (ITU-T T.81, table B.1)."""
+"""Markers without a length after them (ITU-T T.81, table B.1)."""
 
 JPEG = (6, 7, 34892, 33007)
 JPEG_XR = (22610, 34934)
@@ -31,18 +31,18 @@ PICTURES = (50001, 50002, 52546, 34712, 33003, 33004, 33005, 34933)
 
 LERC = 34887
 LERC_BYTES, LERC_SPARE_BYTES = 64, 1 << 20
-"""What a block of LERC may take beside its pixels, where it is compressed once more."""
+"""The limit of a LERC block that is compressed once more: bytes per pixel, and in addition."""
 
 PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None:
-    """Refuse a block that is cut short, or says that it is larger than the file says.
+    """Refuse a block that is cut short, or claims a larger size than the file does.
 
     Raises
     ------
     ImageError
-        With the reason.
+        If the block is refused; it gives the reason.
     """
     if compression in JPEG:
         if not is_complete(data):
@@ -54,7 +54,7 @@ def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None
     elif compression == LERC:
         size = _lerc_size(name, data, LERC_BYTES * block[0] * block[1] + LERC_SPARE_BYTES)
     else:
-        return  # decoders of these stop at the size that they are told
+        return  # decoders of other compressions stop at the size that they are given
     if size is not None and (size[0] > block[0] or size[1] > block[1]):
         raise _too_large(name, size, block)
 
@@ -68,10 +68,10 @@ def _too_large(name: str, size: Pair, block: Pair) -> ImageError:
 
 
 def is_complete(jpeg: bytes) -> bool:
-    """Whether the last scan of a JPEG is followed by the end-of-image marker.
+    """Whether an end-of-image marker follows the last scan of a JPEG.
 
     Inside a scan 0xFF is always followed by 0 or a restart marker (ITU-T T.81, B.1.1.5), so the
-    marker cannot occur in it by chance; but a thumbnail before the scan has one of its own.
+    marker cannot occur there by chance. A thumbnail before the scan has a marker of its own.
     """
     return jpeg.rfind(b"\xff\xd9") > jpeg.rfind(b"\xff\xda")
 
@@ -88,12 +88,11 @@ class Frame(NamedTuple):
 def jpeg_frame(jpeg: bytes) -> Frame | None:
     """Return the frame header of a JPEG; None without one.
 
-    Markers are looked for as decoders do, which pass over fill bytes and whatever else stands
-    before one.
+    The search skips fill bytes and whatever else stands before a marker, as decoders do.
     """
-    found = MARKER.search(jpeg, 2) if jpeg.startswith(b"\xff\xd8") else None
-    while found:
-        marker, at = found[1][0], found.end()
+    match = MARKER.search(jpeg, 2) if jpeg.startswith(b"\xff\xd8") else None
+    while match:
+        marker, at = match[1][0], match.end()
         if marker == LS_FRAME or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             if at + 8 > len(jpeg):
                 return None
@@ -103,7 +102,7 @@ def jpeg_frame(jpeg: bytes) -> Frame | None:
             return None
         if marker not in ALONE:
             at += int.from_bytes(jpeg[at : at + 2], "big")
-        found = MARKER.search(jpeg, at)
+        match = MARKER.search(jpeg, at)
     return None
 
 
@@ -127,9 +126,9 @@ def _lerc_size(name: str, data: bytes, limit_bytes: int) -> Pair | None:
 
 
 def png_pixels(png: bytes) -> bytes:
-    """Return a PNG without what does not decide its pixels (PNG, third edition, section 5.6).
+    """Return a PNG without the chunks that do not affect its pixels (third edition, section 5.6).
 
-    Decoders print what they think of colour profiles and texts, and inflate them.
+    Decoders inflate colour profiles and texts, and print warnings about them.
     """
     parts, at = [png[:8]], 8
     while at + 8 <= len(png):
@@ -150,6 +149,6 @@ def _picture_size(data: bytes) -> Pair | None:
         return shape and shape[0]
     kind = picture_format(data[:64])
     if kind is None:
-        return None  # what is no picture is refused by its decoder
+        return None  # the decoder refuses it
     width, height = open_header(io.BytesIO(data), kind).size
     return height, width

@@ -1,4 +1,4 @@
-"""Which images a user means: files, folders, patterns, and lists."""
+"""Finding the images that a user names: files, folders, patterns, and lists."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ENDINGS = frozenset(
     ".jls .psd .avif .ppm .pgm .pbm .pnm .pfm .tga .qoi .sgi .tif .tiff .btf .tf8 .svs "
     ".npy".split()
 ) | {*SLIDES, *RASTERS}
-"""Endings by which a file in a folder is taken for an image."""
+"""Endings of image files in a folder."""
 
 
 def without_ending(name: str) -> str:
-    """Return the name of an image without the ending of its kind.
+    """Return the name of an image without the ending of its format.
 
-    Other dots belong to the name: ``scan.1.png`` is ``scan.1``, and ``scan.1`` stays as it is.
+    Other dots belong to the name: ``scan.1.png`` becomes ``scan.1``, which stays as it is.
     """
     stem, _, ending = name.rpartition(".")
     is_ending = f".{ending.lower()}" in ENDINGS or ending.lower() in ("zarr", "zip")
@@ -38,22 +38,22 @@ def without_ending(name: str) -> str:
 
 
 def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = ()) -> list[Path]:
-    """Return the images that are meant, each once.
+    """Return the images that a user names, each once.
 
-    A folder stands for all images in it and below, sorted; a pattern with ``*``, ``?`` or ``[``
-    for what it matches, sorted; a ``.txt`` file for the paths in it, one a line, relative to the
-    list. Folders that are links are followed, and each real folder counts once, so that links may
-    lead in a circle. A zarr folder is one image, or all images of the plate, well or other group
-    that it is. In a folder, heatmaps that a scan has written, or is writing, are no images; nor is
-    what lies in the folders ``apart_from``, where results go. Whether a named file exists and can
-    be read shows when it is opened, so that one bad image does not keep the others from being read.
+    A folder stands for all images in it and below, sorted. A pattern with ``*``, ``?`` or ``[``
+    stands for its matches, sorted. A ``.txt`` file is a list of paths, one a line, relative to the
+    list. Links to folders are followed, and each real folder is visited once, so that links may
+    lead in a circle. A zarr folder is one image, or all images of a plate, well or other group.
+    In a folder, heatmaps that a scan has written or is writing do not count as images, nor does
+    anything in the folders ``apart_from``, where results go. A named file is returned even if it
+    is missing or damaged, so that one bad image does not prevent the others from being read.
 
     Raises
     ------
     InputError
         If a folder, pattern or list holds no images, or a list or folder cannot be read.
     """
-    found: dict[tuple[str, str], Path] = {}
+    images_by_place: dict[tuple[str, str], Path] = {}
     real = cache(os.path.realpath)
     others = {Path(folder).resolve() for folder in apart_from}
     for name in named:
@@ -71,13 +71,13 @@ def find_images(named: Sequence[str | Path], apart_from: Sequence[str | Path] = 
             images = _listed(path)
         else:
             images = [path]
-        for image in (one for path in images for one in _held_by(path)):
-            found.setdefault((real(os.path.dirname(image)), image.name), image)
-    return list(found.values())
+        for image in (one for path in images for one in _images_of(path)):
+            images_by_place.setdefault((real(os.path.dirname(image)), image.name), image)
+    return list(images_by_place.values())
 
 
-def _held_by(path: Path) -> list[Path]:
-    """Return the images in a plate or the like; a path that is none, or is damaged, as it is."""
+def _images_of(path: Path) -> list[Path]:
+    """Return the images in a plate or another group; of any other or damaged path, itself."""
     try:
         with reading(str(path)):
             return images_in(path) or [path]
@@ -106,7 +106,7 @@ def _below(folder: Path, apart_from: Set[Path]) -> Iterator[Path]:
 
 
 def _is_heatmap(path: Path) -> bool:
-    """Whether a zarr folder is what a scan has written."""
+    """Whether a zarr folder is a heatmap that a scan has written."""
     try:
         return "fullconv" in json.loads((path / "zarr.json").read_bytes())["attributes"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -114,17 +114,17 @@ def _is_heatmap(path: Path) -> bool:
 
 
 def _is_geotiff_heatmap(path: Path) -> bool:
-    """Whether a file is what a scan has written, by its record among GDAL's metadata."""
+    """Whether a file is a heatmap that a scan has written, by its record in GDAL's metadata."""
     if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return False
     import tifffile
 
-    import fullconv.sources.tiff  # noqa: F401 - keeps tifffile's remarks off stderr
+    import fullconv.sources.tiff  # noqa: F401 - keeps tifffile's warnings off stderr
 
     try:
         with tifffile.TiffFile(path, _multifile=False) as tiff:
             return '<Item name="FULLCONV">' in tiff.pages.first.tags["GDAL_METADATA"].value
-    except Exception:  # damaged files raise errors of every type, when they are opened as well
+    except Exception:  # damaged files raise errors of every type, also on opening
         return False
 
 
@@ -136,10 +136,10 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _paths(pattern: str) -> Iterator[Path]:
-    """Yield what a pattern matches, as the shell has it.
+    """Yield the matches of a pattern, by the shell's rules.
 
-    ``**`` stands for any folders; through links that lead in circles, `glob` would not come to an
-    end with it.
+    ``**`` stands for any folders. `glob` is not used for it, as it never ends where links lead in
+    a circle.
     """
     parts = Path(pattern).parts
     if "**" not in parts:
@@ -162,7 +162,7 @@ def _paths(pattern: str) -> Iterator[Path]:
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether folders and a name are those of a pattern; one that begins with a dot is hidden."""
+    """Whether the parts of a path match a pattern; a leading dot hides a part from wildcards."""
     if not pattern:
         return not parts
     if pattern[0] == "**":
@@ -176,15 +176,15 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 def _listed(path: Path) -> list[Path]:
     check_regular(path)
     try:
-        held = path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: the list cannot be read: {error.strerror or error}.") from None
-    if b"\0" in held:
+    if b"\0" in data:
         raise InputError(
             f"{path} is not a list of images: it is not text (UTF-8); give one path a line."
         )
-    # Names may hold bytes that are no UTF-8, as the file system gives them.
-    lines = re.split("\r\n|\r|\n", held.decode("utf-8-sig", "surrogateescape"))
+    # Names may hold bytes that are not UTF-8, as on the file system.
+    lines = re.split("\r\n|\r|\n", data.decode("utf-8-sig", "surrogateescape"))
     images = [path.parent / line.strip() for line in lines if line.strip()]
     if not images:
         raise InputError(f"{path}: the list names no image; give one path a line.")

@@ -1,4 +1,4 @@
-"""Folders and what lies below them, each real folder once."""
+"""Listing the files below a folder, where each real folder is visited once."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fullconv.errors import InputError
 
 
 def files_below(folder: Path, enters: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yield the files in a folder and in those below, also where folders are links.
+    """Yield the files in a folder and in those below, and follow links to folders.
 
-    However many links lead to a folder, and if they lead in a circle, its files come once: by the
-    path without links, where there is one below ``folder``.
+    The files of a folder come once, even if several links lead to it, or lead in a circle. Their
+    path is the one without links, where there is one below ``folder``.
 
     Parameters
     ----------
     folder : Path
-        Where to begin.
+        The folder to begin with.
     enters : callable
-        Is told each folder, and says whether to look into it.
+        Takes the path of a folder, and returns whether to list it.
 
     Raises
     ------
     InputError
-        If a folder cannot be listed: what lies in it would be left out without a word.
+        If a folder cannot be listed: its files would be left out silently.
     """
     seen: set[str] = set()
     waiting = deque([folder])

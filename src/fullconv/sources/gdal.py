@@ -1,25 +1,24 @@
-"""What GDAL may open, and under which settings.
+"""The files that GDAL may open, and its settings for them.
 
 Note [A raster is only a file]
 ------------------------------
-GDAL looks at what a file holds and hands it to any of 150 drivers, whatever the file is called.
-Some of these drivers read what the file *names*: a virtual raster (VRT) any file or address, an
-HDF5 file the bytes of any other file, tile services the network. So no file is opened by all
-drivers; each is offered to those in `DRIVERS` in turn, which read the file, and text files beside
-it that bear its name. Virtual rasters are read, checked and written anew
-(`fullconv.sources.virtual`).
+GDAL chooses one of 150 drivers by a file's contents, whatever its name. Some of these drivers read
+other places that the file *names*: a virtual raster (VRT) any file or address, an HDF5 file the
+bytes of any other file, tile services the network. So a file is never offered to all drivers, but
+only to those in `DRIVERS`, in turn. These read the file itself, and text files of the same name
+beside it. Virtual rasters are read, checked and rewritten (`fullconv.sources.virtual`).
 
-Left out, beside everything that fetches (WMS, WMTS, WCS, EEDA, STAC, HTTP, MRF, PLMosaic):
-HDF5, and with it netCDF-4, BAG and the like (external storage names any file); PCIDSK (linked
-channels), ERS (translated headers), PDS and ISIS (labels), GTI (tile indexes), which name others
-too; NITF and GRIB, which open what lies inside them by any driver; GeoPackage and MBTiles, whose
-database may define tables that open other files.
+These formats are left out, beside all that fetch (WMS, WMTS, WCS, EEDA, STAC, HTTP, MRF, PLMosaic):
+HDF5, and with it netCDF-4 and BAG (external storage names any file); PCIDSK (linked channels), ERS
+(translated headers), PDS and ISIS (labels) and GTI (tile indexes), which name other files too; NITF
+and GRIB, which open their contents by any driver; GeoPackage and MBTiles, whose database may define
+tables that open other files.
 
-A second way leads out of any raster: metadata of the domain ``OVERVIEWS`` name the file that holds
-its smaller versions, and GDAL opens it, by any driver, when it is asked for them. So what has such
-metadata is never asked (`overviews`). A third leads over files beside the raster (``.ovr``,
-``.msk``, ``.aux``), which are looked at before (`check_neighbours`), and hidden from GDAL where the
-format does not need its neighbours.
+A second way out exists in every raster: metadata of the domain ``OVERVIEWS`` name the file of its
+overviews, and GDAL opens that file, by any driver, when overviews are requested. So they are never
+requested from a raster with such metadata (`overviews`). A third way out is through files beside
+the raster (``.ovr``, ``.msk``, ``.aux``). These are checked first (`check_neighbours`), and hidden
+from GDAL where the format does not need them.
 """
 
 from __future__ import annotations
@@ -49,32 +48,32 @@ ALONE = (
     *("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "ECW", "MrSID", "HFA"),
     *("PNG", "JPEG", "WEBP", "BMP", "GIF", "netCDF"),
 )
-"""Drivers that read one file; those that are not built into this GDAL are passed over."""
+"""Drivers that read one file. Those that this build of GDAL lacks are skipped."""
 
 WITH_HEADER = (
     *("ENVI", "EHdr", "AAIGrid", "GRASSASCIIGrid", "USGSDEM", "SRTMHGT", "DTED"),
     *("GSAG", "GSBG", "GS7BG"),
 )
-"""Drivers that read a file and, beside it, text of the same name: ``.hdr``, ``.prj``, ``.clr``."""
+"""Drivers that read a file, and text files beside it of its name: ``.hdr``, ``.prj``, ``.clr``."""
 
 DRIVERS = ALONE + WITH_HEADER
-"""All drivers that may open what a user names, in the order in which they are asked."""
+"""All drivers that may open a file of the user's, in the order in which they are tried."""
 
 TEXTS = (".hdr", ".aux.xml", ".prj", ".clr", ".stx", ".tab", ".imd", ".rpb", ".tfw", ".wld")
-"""Endings of text that GDAL looks for beside a raster."""
+"""Endings of the text files that GDAL looks for beside a raster."""
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HFA_START = b"EHFA_HEADER_TAG\0"
 NETCDF_STARTS = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
-"""Of netCDF only the classic formats: the fourth is HDF5."""
+"""The classic formats of netCDF; netCDF-4 is HDF5."""
 
 CACHE_MB = 128
-"""GDAL keeps decoded blocks, of all open files together; by itself it takes 5 % of the memory."""
+"""GDAL's cache of decoded blocks, shared by all open files; its default is 5 % of the memory."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a raster, or one of its smaller versions, is opened.
+    """The arguments for opening a raster, or one of its overviews.
 
     Attributes
     ----------
@@ -85,7 +84,7 @@ class Opening:
     level : int
         0 for the raster itself, else one of its overviews.
     beside : bool
-        Whether GDAL may look at what lies beside it (`check_neighbours`).
+        Whether GDAL may see the files beside it (`check_neighbours`).
     """
 
     place: Path | str
@@ -95,10 +94,10 @@ class Opening:
 
     @contextlib.contextmanager
     def environment(self) -> Iterator[None]:
-        """Set what holds for GDAL in this thread while the raster is opened and read.
+        """Set GDAL's options in this thread while the raster is opened and read.
 
-        Nothing that may open a file here uses the network or runs code; the settings that forbid
-        both are a second lock.
+        No driver in `DRIVERS` uses the network or runs code. The options that forbid both are a
+        second safeguard.
         """
         settings: dict[str, Any] = {
             "GDAL_CACHEMAX": CACHE_MB,
@@ -111,38 +110,38 @@ class Opening:
             yield
 
     def open(self) -> Any:
-        """Open it, in an `environment`, in which it must also be read."""
+        """Open the raster. This and all reading must happen in an `environment`."""
         chosen = {} if self.level == 0 else {"overview_level": self.level - 1}
-        # An absolute path cannot be taken for an address, or for what some driver calls its own.
+        # An absolute path cannot be mistaken for an address, or for a driver's prefix.
         place = os.path.abspath(self.place) if isinstance(self.place, Path) else self.place
-        # That a raster has no place on the ground is no reason to warn of anything here.
+        # A raster without a place on the ground is normal, and needs no warning.
         with quiet(NotGeoreferencedWarning):
             return rasterio.open(place, driver=self.driver, **chosen)
 
     def of_page(self, offset: int) -> Opening:
-        """Return how a page of a TIFF is opened, by where its directory begins in the file."""
+        """Return the opening of a page of a TIFF, by the offset of its directory in the file."""
         return replace(self, place=f"GTIFF_DIR:off:{offset}:{os.path.abspath(self.place)}")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:
-        """Give the open raster, and close it."""
+        """Yield the open raster, and close it afterwards."""
         with self.environment(), self.open() as dataset:
             yield dataset
 
 
 @cache
 def _nothing() -> str:
-    """Return a name that no address has."""
+    """Return a random name that no address has."""
     return secrets.token_hex(16)
 
 
 def find_opening(path: Path) -> Opening | None:
-    """Return how a file is opened, by the first of `DRIVERS` that knows it; None if none does.
+    """Return the opening of a file, by the first of `DRIVERS` that accepts it; None if none does.
 
     Raises
     ------
     ImageError
-        If it is no file, or what lies beside it could lead elsewhere.
+        If it is not a file, or a file beside it could lead GDAL elsewhere.
     """
     check_regular(path)
     check_neighbours(path)
@@ -166,33 +165,33 @@ def _registered() -> frozenset[str]:
 
 
 def overviews(dataset: Any) -> int:
-    """Count the smaller versions that a raster holds itself (Note [A raster is only a file])."""
+    """Count the overviews inside a raster's own file (Note [A raster is only a file])."""
     if names_overviews(dataset):
         return 0
     return len(dataset.overviews(1))
 
 
 def names_overviews(dataset: Any) -> bool:
-    """Whether a raster's metadata name another file to look for overviews in."""
+    """Whether a raster's metadata name another file for its overviews."""
     return bool(dataset.tags(ns="OVERVIEWS"))
 
 
 def outer_overviews(path: Path) -> Path | None:
-    """Return the file of smaller versions that lies beside a raster; None where none does."""
+    """Return the file of overviews beside a raster; None without one."""
     return next(_there(path, ".ovr"), None)
 
 
 def check_neighbours(path: Path) -> None:
-    """Refuse a raster beside which lies what GDAL would open with it, and is not what it should be.
+    """Refuse a raster if GDAL would open a file beside it that does not have its proper format.
 
-    GDAL opens ``.ovr`` and ``.msk`` by any driver, and so what begins as Imagine files do (all but
-    the zero at the end of their mark) under the name ``.aux``. Drivers that look for text, as that
-    of virtual rasters, give up at a zero.
+    GDAL opens ``.ovr`` and ``.msk`` by any driver. So it does ``.aux``, if that begins like an
+    Imagine file, even without the zero at the end of the mark. With the zero no text driver, such
+    as that of virtual rasters, accepts the file.
 
     Raises
     ------
     ImageError
-        With the name of the neighbour.
+        If the raster is refused; it names the neighbour.
     """
     for beside in (*_there(path, ".aux"), *_there(path.with_suffix(""), ".aux")):
         if beside != path and _begins(beside, HFA_START[:-1]) and not _begins(beside, HFA_START):
@@ -211,7 +210,7 @@ def check_neighbours(path: Path) -> None:
 
 
 def _there(path: Path, ending: str) -> Iterator[Path]:
-    """Yield which of the two names with an ending more are files."""
+    """Yield the existing files named after ``path`` with ``ending`` added, in either case."""
     for more in (ending, ending.upper()):
         beside = path.with_name(path.name + more)
         if os.path.lexists(beside):

@@ -1,8 +1,8 @@
-"""How large compressed bytes become, found out before they are decompressed.
+"""Measuring compressed bytes before they are decompressed.
 
-A few kilobytes can hold gigabytes of zeros, and decoders make room for whatever comes. Formats that
-say their size are asked; of the others the bytes are decompressed piece by piece, and thrown away,
-until they end or are too many.
+A few kilobytes can hold gigabytes of zeros, and decoders allocate whatever they need. Where the
+format states its size, the header is read. Otherwise the bytes are decompressed piece by piece,
+and discarded, until they end or exceed the limit.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 PIECE_BYTES = 1 << 16
-"""So much is decompressed at a time, to be counted."""
+"""The number of bytes that are decompressed at a time, to be counted."""
 
 DEFLATE_RATIO = 1032
-"""Deflate makes at most so many bytes of one (zlib's technical notes, "Maximum Compression
+"""The most bytes that one byte of Deflate becomes (zlib's technical notes, "Maximum Compression
 Factor")."""
 
 LZMA_MEMORY_BYTES = 1 << 27
-"""What LZMA may take for its dictionary, which the bytes themselves ask for."""
+"""The limit of LZMA's dictionary, whose size the compressed bytes set."""
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def inflates_beyond(codec: str, data: bytes, limit_bytes: int) -> bool:
-    """Whether compressed bytes become more than so many.
+    """Whether compressed bytes become more than ``limit_bytes``.
 
-    Bytes that cannot be decompressed do not: their decoder says what is wrong with them.
+    It is False for bytes that cannot be decompressed: the decoder reports what is wrong.
     """
     measure = SIZES.get(codec)
     return measure is not None and measure(data, limit_bytes) > limit_bytes
 
 
 def inflated(codec: str, data: bytes) -> bytes:
-    """Return what zlib or zstd bytes become, after `inflates_beyond` has measured them."""
+    """Decompress zlib or zstd bytes that `inflates_beyond` has measured."""
     import imagecodecs
 
     if codec == "zstd":
@@ -59,7 +59,7 @@ def _said_by_lz4(data: bytes, limit_bytes: int) -> int:
 
 
 def _said_by_zstd(data: bytes, limit_bytes: int) -> int:
-    """Read the header of the first frame (RFC 8878, section 3.1.1.1); count where it is silent."""
+    """Read the size in the first frame's header (RFC 8878, section 3.1.1.1), or try to decode."""
     if not data.startswith(ZSTD_MAGIC) or len(data) < 6:
         return 0
     flags = data[4]
@@ -73,7 +73,7 @@ def _said_by_zstd(data: bytes, limit_bytes: int) -> int:
 
     try:
         imagecodecs.zstd_decode(data, out=limit_bytes)
-    except Exception:  # too small a room, or damaged bytes: either way nothing to decode
+    except Exception:  # the output is too small, or the bytes are damaged: neither is decoded
         return limit_bytes + 1
     return 0
 
@@ -96,7 +96,7 @@ def _counted(make: Callable[[], Any]) -> Callable[[bytes, int], int]:
 
 
 def _pieces(make: Callable[[], Any], data: bytes) -> Iterator[int]:
-    """Yield how long each piece is, over all streams that follow each other."""
+    """Yield the length of each decompressed piece, over all concatenated streams."""
     while data:
         stream, more = make(), data
         while not stream.eof:
@@ -123,4 +123,5 @@ SIZES: dict[str, Callable[[bytes, int], int]] = {
     "bz2": _counted(bz2.BZ2Decompressor),
     "lzma": _counted(lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY_BYTES)),
 }
-"""For each compression of zarr, how its result is measured; at most a little beyond the limit."""
+"""For each compression of zarr, a function that returns the decompressed size; it may stop counting
+just beyond the limit."""

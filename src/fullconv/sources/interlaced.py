@@ -1,6 +1,7 @@
-"""Interlaced PNGs: libpng complains of them on stderr, and Pillow reads them in its own way.
+"""Interlaced PNGs, which neither libpng nor Pillow reads as needed.
 
-It drops 8 bits of 16, and gives no band for a colour that is transparent.
+libpng warns about them on stderr. Pillow drops 8 bits of 16, and adds no alpha band for a
+transparent colour.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ def is_interlaced(data: bytes) -> bool:
 def decode(data: bytes) -> NDArray[Any]:
     """Return the pixels of an interlaced PNG, ``(H, W)`` or ``(H, W, samples)``.
 
-    Every pass is a smaller picture of the same kind, and is decoded as one.
+    Every pass is decoded as a smaller PNG of its own.
     """
     import imagecodecs
 
     chunks = list(_chunks(data))
     width, height, depth, colour, *others, _ = struct.unpack(">IIBBBBB", chunks[0][1])
     bits = depth * SAMPLES[colour]
-    colours = b"".join(_chunk(kind, held) for kind, held in chunks if kind in (b"PLTE", b"tRNS"))
-    encoded = b"".join(held for kind, held in chunks if kind == b"IDAT")
+    colours = b"".join(_chunk(kind, body) for kind, body in chunks if kind in (b"PLTE", b"tRNS"))
+    encoded = b"".join(body for kind, body in chunks if kind == b"IDAT")
     rows = zlib.decompressobj()
     pixels: NDArray[Any] | None = None
     for top, left, down, across in PASSES:
@@ -63,7 +64,7 @@ def decode(data: bytes) -> NDArray[Any]:
 
 
 def _inflated(rows: Any, encoded: bytes, wanted: int) -> tuple[bytes, bytes]:
-    """Return so many bytes of what was compressed, and what is left to inflate."""
+    """Return the next ``wanted`` decompressed bytes, and the compressed bytes that remain."""
     part = rows.decompress(encoded, wanted)
     if len(part) < wanted:
         raise ValueError("it ends early")
@@ -75,12 +76,12 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
-        held, checksum = data[at + 8 : end], data[end : end + 4]
-        if zlib.crc32(kind + held) != int.from_bytes(checksum, "big") or len(checksum) < 4:
+        body, checksum = data[at + 8 : end], data[end : end + 4]
+        if zlib.crc32(kind + body) != int.from_bytes(checksum, "big") or len(checksum) < 4:
             raise ValueError(f"its part {kind!r} is damaged")
-        yield kind, held
+        yield kind, body
         at = end + 4
 
 
-def _chunk(kind: bytes, held: bytes) -> bytes:
-    return struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,4 +1,4 @@
-"""Units of length, by the names and signs that formats give them."""
+"""Units of length, by the names and signs that file formats use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PREFIXES = {
     **{"milli": ("m", -3), "micro": ("u", -6), "nano": ("n", -9), "pico": ("p", -12)},
     **{"femto": ("f", -15), "atto": ("a", -18), "zepto": ("z", -21), "yocto": ("y", -24)},
 }
-"""Sign and power of ten of every prefix of the metre (SI brochure, table 7)."""
+"""Sign and power of ten of every SI prefix (SI brochure, table 7)."""
 
 INCH_UM = 25400.0
 
@@ -20,7 +20,7 @@ NAMED = {
     **{"astronomicalunit": 1.495978707e17, "point": INCH_UM / 72, "inches": INCH_UM},
     **{"feet": 12 * INCH_UM},
 } | {f"{name}metre": float(f"1e{power + 6}") for name, (_, power) in PREFIXES.items()}
-"""Micrometres in a unit by its name: those of OME-NGFF 0.4 and 0.5 ("axes"), and of OME's schema
+"""Micrometres in a unit, by its name in OME-NGFF 0.4 and 0.5 ("axes") or in OME's schema
 (UnitsLength)."""
 
 SIGNS = {
@@ -28,17 +28,17 @@ SIGNS = {
     **{"ft": 12 * INCH_UM, "yd": 36 * INCH_UM, "mi": 63360 * INCH_UM, "pt": INCH_UM / 72},
     **{"ua": NAMED["astronomicalunit"], "ly": NAMED["lightyear"], "pc": NAMED["parsec"]},
 } | {f"{sign}m": float(f"1e{power + 6}") for sign, power in PREFIXES.values()}
-"""The same by its sign, where M is not m."""
+"""Micrometres in a unit, by its sign. Case matters: Mm is not mm."""
 
 NO_UNITS = ("", "pixel", "px", "none", "arbitrary")
-"""What stands for a unit where there is none."""
+"""Texts that files hold in place of a unit."""
 
 # The micro sign and the Greek letter are two characters that look the same.
 MICRO = str.maketrans({"\u00b5": "u", "\u03bc": "u"})
 
 
 def um_of(unit: str) -> float | None:
-    """Return the micrometres in a unit of length, by its name or sign; None if it is not one."""
+    """Return the micrometres in a unit of length, by its name or sign; None for other texts."""
     short = unit.strip().translate(MICRO)
     if short in SIGNS:
         return SIGNS[short]
@@ -50,7 +50,7 @@ def um_of(unit: str) -> float | None:
 
 
 def unknown(name: str, unit: str) -> tuple[str, ...]:
-    """Return the line that says that a file counts in a unit that is not known; none if it is."""
+    """Return the line about a file's unknown unit of length, in a tuple; an empty one if known."""
     if unit.strip().lower().removesuffix("s") in NO_UNITS or um_of(unit) is not None:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""NumPy's own files (``.npy``), of images, recordings and volumes."""
+"""NumPy's files (``.npy``) of images, recordings and volumes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from fullconv.sources.stored_numbers import StoredNumbers
 from fullconv.sources.trouble import quiet, reading
 
 START = b"\x93NUMPY"
-"""How they begin (numpy.lib.format, version 1.0)."""
+"""The first bytes of such a file (numpy.lib.format, version 1.0)."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What such a file says of its array.
+    """The header of such a file.
 
     Attributes
     ----------
     shape : tuple of int
     dtype : numpy.dtype
     offset : int
-        Of the first number, in bytes.
+        Position of the first number in the file, in bytes.
     is_fortran : bool
-        Whether the first axis is the fastest.
+        Whether the first axis varies fastest.
     """
 
     shape: Sizes
@@ -85,14 +85,14 @@ def open_numpy(path: Path, dimensions: int = 2) -> Pyramid:
         If the file is damaged, holds objects, or has another rank.
     """
     with reading(str(path)), quiet():
-        # Mapped only to read its head: NumPy compares the shape with the length of the file.
-        held = np.load(path, mmap_mode="r", allow_pickle=False)
-    checked_array(str(path), held, dimensions)
-    is_fortran = held.flags.f_contiguous and not held.flags.c_contiguous
-    head = Head(held.shape, held.dtype, int(held.offset), is_fortran)
+        # Mapped only to read its header: NumPy compares the shape with the length of the file.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    checked_array(str(path), array, dimensions)
+    is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    head = Head(array.shape, array.dtype, int(array.offset), is_fortran)
     return Pyramid(
         str(path),
-        (held.shape[:dimensions],),
+        (array.shape[:dimensions],),
         lambda level, facts: NumpySource(path, head, dimensions, facts),
-        channels=channels_of(held.shape, dimensions),
+        channels=channels_of(array.shape, dimensions),
     )

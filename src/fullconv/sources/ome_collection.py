@@ -1,6 +1,7 @@
-"""Which images an OME-Zarr group holds: plates, wells, and what bioformats2raw writes.
+"""The images in an OME-Zarr group: a plate, a well, or a group of bioformats2raw.
 
-OME-NGFF 0.4 and 0.5, "plate", "well" and "bioformats2raw.layout". Only metadata is read.
+The format is OME-NGFF 0.4 and 0.5, "plate", "well" and "bioformats2raw.layout". Only metadata is
+read.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from fullconv.sources.trouble import TEXT_BYTES, damaged
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 DEEPEST = 3
-"""Groups below a group that says nothing of its images are looked through so far down."""
+"""How deep groups are searched for images where the metadata does not name them."""
 
 NAMED = 5
-"""So many images are named where one is to be chosen."""
+"""The number of images that the message names."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -30,7 +31,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def images_in(path: Path) -> list[Path] | None:
-    """Return the images that a zarr folder holds; None where it is one image itself, or an array.
+    """Return the images in a zarr folder; None where the folder is an image itself, or an array.
 
     Raises
     ------
@@ -44,12 +45,12 @@ def images_in(path: Path) -> list[Path] | None:
 
 
 def refuse_collection(path: Path) -> None:
-    """Refuse a group that holds images and is none.
+    """Refuse a group that holds images, and is not an image itself.
 
     Raises
     ------
     ImageError
-        With the names of its images.
+        If the group is refused; it names the images.
     """
     images = images_in(path)
     if images is not None:
@@ -61,18 +62,18 @@ def refuse_collection(path: Path) -> None:
 
 
 def listed(images: Sequence[Path]) -> str:
-    """Return the first few names of images."""
+    """Return the names of the first few images, and the count of the others."""
     more = f" and {len(images) - NAMED} more" if len(images) > NAMED else ""
     return f"{', '.join(map(str, images[:NAMED]))}{more}"
 
 
 def _images(path: Path, ome: Mapping[str, Any], depth: int) -> Iterator[Path]:
-    """Yield the images of a group that is none itself."""
+    """Yield the images of a group that is not an image itself."""
     if "plate" in ome:
         for well in _named(path, ome["plate"].get("wells", [])):
-            held = _attributes(well)
-            # A well that is missing is named, so that opening it says so.
-            yield from [well] if held is None else _images(well, ome_of(held), 1)
+            attributes = _attributes(well)
+            # A missing well is yielded as well, so that opening it reports the error.
+            yield from [well] if attributes is None else _images(well, ome_of(attributes), 1)
     elif "well" in ome:
         yield from _named(path, ome["well"].get("images", []))
     else:
@@ -80,10 +81,10 @@ def _images(path: Path, ome: Mapping[str, Any], depth: int) -> Iterator[Path]:
 
 
 def _below(path: Path, series: Any, depth: int) -> Iterator[Path]:
-    """Yield the images in the groups below, in the order of numbers where they are numbered."""
+    """Yield the images in the groups below: as metadata lists them, else numbered groups first."""
     if not series:
-        held = _attributes(path / "OME")  # bioformats2raw's own list
-        series = ome_of(held).get("series") if held else None
+        listing = _attributes(path / "OME")  # bioformats2raw's own list
+        series = ome_of(listing).get("series") if listing else None
     names = [{"path": str(name)} for name in series] if isinstance(series, list) else []
     folders = list(_named(path, names)) or sorted(
         (entry for entry in path.iterdir() if entry.is_dir() and entry.name != "labels"),
@@ -99,10 +100,10 @@ def _below(path: Path, series: Any, depth: int) -> Iterator[Path]:
             yield from _images(folder, ome_of(attributes), depth - 1)
 
 
-def _named(path: Path, held: Sequence[Mapping[str, Any]]) -> Iterator[Path]:
+def _named(path: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[Path]:
     """Yield the folders that metadata names."""
-    for one in held:
-        within = PurePosixPath(str(one["path"]))
+    for entry in entries:
+        within = PurePosixPath(str(entry["path"]))
         if within.is_absolute() or ".." in within.parts:
             raise damaged(str(path), f"it names {within}, which lies outside of it")
         yield path / within
@@ -114,13 +115,13 @@ def _attributes(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         if (path / "zarr.json").is_file():
-            held = _read(path / "zarr.json").get("attributes", {})
+            attributes = _read(path / "zarr.json").get("attributes", {})
         else:
-            attributes = path / ".zattrs"
-            held = _read(attributes) if attributes.is_file() else {}
+            file = path / ".zattrs"
+            attributes = _read(file) if file.is_file() else {}
     except (OSError, ValueError, AttributeError, RecursionError):
-        return {}  # opening it says what is wrong
-    return held if isinstance(held, dict) else {}
+        return {}  # opening the folder reports what is wrong
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _read(path: Path) -> Any:

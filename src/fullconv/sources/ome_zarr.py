@@ -1,4 +1,4 @@
-"""What the metadata of an OME-Zarr image says (OME-NGFF 0.4 and 0.5): axes, levels, coordinates."""
+"""The metadata of an OME-Zarr image (OME-NGFF 0.4 and 0.5): axes, levels, coordinates."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ FOLLOWED = ("scale", "translation")
 
 @dataclass(frozen=True)
 class Axes:
-    """Which axes of an array are those of the image, and of bands; all others have length 1."""
+    """The axes of an array along the image, and along its bands; all others have length 1."""
 
     spatial: Sizes
     bands: int | None
 
     def size(self, shape: Sequence[int]) -> Sizes:
-        """Return ``(H, W)`` of an array: its length along every axis of the image."""
+        """Return ``(H, W)`` from an array's shape: its length along every axis of the image."""
         return tuple(shape[axis] for axis in self.spatial)
 
     @property
     def order(self) -> Sizes:
-        """The axes of the image, and that of bands behind them, where there is one."""
+        """The axes of the image, then that of bands, where there is one."""
         return self.spatial if self.bands is None else (*self.spatial, self.bands)
 
 
@@ -46,11 +46,11 @@ class OmeImage:
     Attributes
     ----------
     name : str
-        Of the file.
+        Name of the file.
     image : mapping
         The entry.
     shown : sequence of mapping
-        How its channels are shown: ``omero``.
+        Display settings of the channels, from ``omero``.
     """
 
     name: str
@@ -64,18 +64,18 @@ class OmeImage:
         Raises
         ------
         ImageError
-            If it describes none.
+            If the group describes no image.
         """
         ome = ome_of(attributes)
-        held = ome.get("multiscales")
-        if not held:
+        multiscales = ome.get("multiscales")
+        if not multiscales:
             raise ImageError(
                 f"{name} is a zarr group without OME-Zarr image metadata (multiscales); name one "
                 f"of the arrays in it."
             )
         omero = ome.get("omero")
         shown = omero.get("channels", ()) if isinstance(omero, dict) else ()
-        return cls(name, held[0], shown)
+        return cls(name, multiscales[0], shown)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -84,12 +84,18 @@ class OmeImage:
 
     @property
     def _named(self) -> list[str]:
-        # Before version 0.4 axes were plain names; none at all meant t, c, z, y, x.
-        held = self.image.get("axes") or list("tczyx")
-        return [axis["name"] if isinstance(axis, dict) else axis for axis in held]
+        # Before version 0.4 axes were plain names; without any they were t, c, z, y, x.
+        axes = self.image.get("axes") or list("tczyx")
+        return [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
 
     def axes(self, shape: Sequence[int]) -> Axes:
-        """Return which axes of the arrays are what."""
+        """Return the axes of an array of this shape.
+
+        Raises
+        ------
+        ImageError
+            If the named axes do not fit the shape, or lack y or x.
+        """
         names = self._named
         if len(names) != len(shape) or not set(IMAGE_AXES) <= set(names):
             axes = ", ".join(names)
@@ -98,7 +104,7 @@ class OmeImage:
         return Axes((names.index("y"), names.index("x")), bands)
 
     def channels(self, is_8_bit: bool) -> Channels:
-        """Return what the bands are by the names and colours under which they are shown."""
+        """Return the channels, by the names and colours in their display settings."""
         named = []
         for one in self.shown:
             code = re.fullmatch(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", _colour(one))
@@ -107,22 +113,22 @@ class OmeImage:
         return of_ome(named, is_8_bit)
 
     def places(self, sizes: Sequence[Sizes]) -> tuple[Space | None, tuple[Placement, ...]]:
-        """Return the coordinates of the first level, and where all levels lie in it.
+        """Return the coordinates of the first level, and the placements of all levels in it.
 
-        Coordinates are those of the centre of a pixel (OME-NGFF 0.4 and 0.5, "multiscales"): the
-        transformations of a level come first, then those of all. Levels that all begin at the same
-        coordinate say nothing of where they begin: they are means of blocks of pixels, whose edges
-        meet, and their writers have left the half pixel out. A level without a scale of its own
-        has that of the first, times the factor that the ``sizes`` ``(H, W)`` of both give.
+        Coordinates are those of the centre of a pixel (OME-NGFF 0.4 and 0.5, "multiscales"). The
+        transformations of a level apply first, then those of the whole image. If all levels have
+        the same translation, their edges are aligned: such levels are means of blocks of pixels,
+        and their writers have left out the shift of half a pixel. A level without a scale of its
+        own has the scale of the first, times the factor between their ``sizes`` ``(H, W)``.
         """
         levels = self.image["datasets"]
-        if not any("coordinateTransformations" in held for held in (*levels, self.image)):
+        if not any("coordinateTransformations" in entry for entry in (*levels, self.image)):
             return None, ()
-        found = [
+        transforms = [
             self._transform(level, placement_by_size(sizes[0], size).scale if all(size) else (1, 1))
             for level, size in zip(levels, sizes, strict=True)
         ]
-        scales, begins = (np.array([one[part] for one in found]) for part in (0, 1))
+        scales, begins = (np.array([one[part] for one in transforms]) for part in (0, 1))
         if not ((scales > 0) & np.isfinite(scales) & np.isfinite(begins)).all():
             raise damaged(self.name, f"it has pixels of the size {scales.min():g}")
         factors = scales / scales[0]
@@ -133,16 +139,16 @@ class OmeImage:
             for factor, offset in zip(factors, offsets, strict=True)
         )
         unit, um = self._unit()
-        # Axes of several units are counted in micrometres.
+        # Where rows and columns have two units, both are converted to micrometres.
         scale, begin = (tuple(map(float, numbers[0] * um[0])) for numbers in (scales, begins))
         return Space(scale, begin, unit, um[1]), placements
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Name the kinds of transformations that are not followed."""
+        """Lines about transformations that are not followed, and about unknown units."""
         holders = (*self.image["datasets"], self.image)
-        told = [one for held in holders for one in held.get("coordinateTransformations", [])]
-        kinds = sorted({str(one.get("type")) for one in told} - {*FOLLOWED, "identity"})
+        listed = [one for holder in holders for one in holder.get("coordinateTransformations", [])]
+        kinds = sorted({str(one.get("type")) for one in listed} - {*FOLLOWED, "identity"})
         line = f"{self.name} is placed by {', '.join(kinds)}, which fullconv does not follow"
         units = dict.fromkeys(self._units())
         return (
@@ -153,7 +159,7 @@ class OmeImage:
     def _transform(
         self, level: Mapping[str, Any], factor: Sequence[float]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return scale and translation of a level along rows and columns."""
+        """Return the scale and translation of a level along rows and columns."""
         names = self._named
         scale, begin = np.ones(len(names)), np.zeros(len(names))
         if not _has_scale(level):
@@ -173,7 +179,7 @@ class OmeImage:
         return scale[places], begin[places]
 
     def _units(self) -> list[str]:
-        """Return the units of rows and columns; empty where they have none."""
+        """Return the units of rows and columns; an empty text for an axis without one."""
         named = {
             axis["name"]: str(axis.get("unit") or "")
             for axis in self.image.get("axes", [])
@@ -182,7 +188,7 @@ class OmeImage:
         return [named.get(name, "") for name in IMAGE_AXES]
 
     def _unit(self) -> tuple[str, tuple[NDArray[Any], float | None]]:
-        """Return the unit, by what numbers of each axis are multiplied, and its micrometres."""
+        """Return the unit of both axes, each axis' factor to it, and its length in micrometres."""
         units = self._units()
         um = [um_of(unit) for unit in units]
         if units[0] == units[1]:
@@ -193,12 +199,12 @@ class OmeImage:
 
 
 def _has_scale(level: Mapping[str, Any]) -> bool:
-    told = level.get("coordinateTransformations", [])
-    return any(one.get("type") == "scale" for one in told)
+    transforms = level.get("coordinateTransformations", [])
+    return any(one.get("type") == "scale" for one in transforms)
 
 
 def _scale_of(level: Mapping[str, Any], axes: int) -> NDArray[Any]:
-    """Return the scales of a level alone, along all axes."""
+    """Return the scale of a level along all axes, without the transformations of the image."""
     scale = np.ones(axes)
     for one in level.get("coordinateTransformations", []):
         if one.get("type") == "scale":
@@ -211,6 +217,6 @@ def _colour(channel: Mapping[str, Any]) -> str:
 
 
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return where the metadata stands: at "ome" since version 0.5, at the root before."""
+    """Return the OME metadata: it is at "ome" since version 0.5, and at the root before."""
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes

@@ -1,4 +1,4 @@
-"""From what a user names to a source: which format it is, and what of it is read."""
+"""Opening a source from a path or an array: choosing the format, level, resolution and bands."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ HDF5_START = b"\x89HDF\r\n\x1a\n"
 VRT_START = b"<VRTDataset"
 
 SLIDES = (".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
-"""Whole slides that OpenSlide alone reads."""
+"""Endings of whole slides that only OpenSlide reads."""
 
 RASTERS = (".vrt", ".img", ".ecw", ".nc", ".bil", ".asc", ".dem", ".hgt")
-"""Rasters for which GDAL is asked first; it is also asked about files that nothing else knows."""
+"""Endings of rasters that GDAL reads. GDAL also tries files that no other reader knows."""
 
 
 def open_source(
@@ -45,37 +45,36 @@ def open_source(
     bands: Sequence[int] | None = None,
     dimensions: int = 2,
 ) -> Source:
-    """Open an image of any size for reading; or, with other ``dimensions``, another array.
+    """Open an image of any size for reading, or with other ``dimensions`` a recording or a volume.
 
     Parameters
     ----------
     source : array, path, or Source
-        An array ``(H, W)`` or ``(H, W, C)``, of NumPy or zarr; a file or zarr folder; an open
-        source comes back as it is. Of a file with several pages the first is read. An
-        orientation that a camera wrote into the file (EXIF) is not applied: pixels come as they
-        are stored.
+        A NumPy or zarr array ``(H, W)`` or ``(H, W, C)``, a file, a zarr folder, or an open source,
+        which is returned as it is. The first page of a file with several pages is read. A camera's
+        orientation in the file (EXIF) is not applied: pixels are read as they are stored.
     level : int
-        Level of a pyramid, 0 (the default) at full resolution.
+        Level of a pyramid; 0 (the default) is the full resolution.
     um_per_pixel : float
-        Read at this resolution: from the coarsest level that is fine enough, resized from there.
+        Resolution to read at. The coarsest level that is fine enough is resized to it.
     own_um_per_pixel : float
-        The resolution of the full image, where the file does not say it or is wrong.
+        Resolution of the full image, where the file gives none or a wrong one.
     bands : sequence of int
-        Which bands, counted from 1, in this order; all by default.
+        Bands to read, counted from 1, in this order; all by default.
     dimensions : int
-        How many axes there are beside that of channels: 1 for recordings ``(L,)`` or ``(L, C)``,
-        3 for volumes ``(D, H, W)`` or ``(D, H, W, C)``. These are arrays, ``.npy`` files, or zarr
+        Number of axes beside that of channels: 1 for recordings ``(L,)`` or ``(L, C)``, 3 for
+        volumes ``(D, H, W)`` or ``(D, H, W, C)``. These are arrays, ``.npy`` files, or zarr
         arrays.
 
     Raises
     ------
     ImageError
-        If the file is missing, damaged, of an unknown kind, or too large for its kind, or has
+        If the file is missing, damaged, of an unknown format, or too large for its format, or has
         another number of axes.
     InputError
-        If the level, resolution or bands cannot be had.
+        If the level, resolution or bands do not exist.
     MissingExtraError
-        If reading this kind of file needs an optional package.
+        If reading this format needs an optional package.
     """
     if bands is not None and not isinstance(bands, Sequence):
         raise InputError(
@@ -126,18 +125,18 @@ def open_source(
         except InputError:
             opened.close()
             raise
-    told = {} if dimensions == 2 else {"dimensions": dimensions}
-    opened.description = {"path": path, **told, **chosen}
+    axes = {} if dimensions == 2 else {"dimensions": dimensions}
+    opened.description = {"path": path, **axes, **chosen}
     return opened
 
 
 def check_dimensions(source: Source, dimensions: int) -> None:
-    """Refuse an open source of another number of axes.
+    """Refuse an open source with another number of axes.
 
     Raises
     ------
     ImageError
-        With the axes that it has.
+        If the number of axes differs; it names the axes of the source.
     """
     axes = len(source.size)
     if axes != dimensions:
@@ -148,18 +147,18 @@ def check_dimensions(source: Source, dimensions: int) -> None:
 
 
 def _is_zarr_array(source: Any) -> bool:
-    """Whether this is a zarr array; who has one has imported zarr."""
+    """Whether this is a zarr array, without importing zarr: its owner has imported it already."""
     zarr = sys.modules.get("zarr")
     return zarr is not None and isinstance(source, zarr.Array)
 
 
 def reopen(described: Mapping[str, Any]) -> Source:
-    """Open the same again that a source described.
+    """Open a source again from its description (`Source.describe`).
 
     Raises
     ------
     InputError
-        If it was an array, whose pixels are not stored.
+        If the source was an array, whose pixels are not stored.
     """
     if described.get("path") is None:
         raise InputError(
@@ -181,7 +180,7 @@ def reopen(described: Mapping[str, Any]) -> Source:
 
 
 def open_path(path: Path, dimensions: int = 2) -> Pyramid:
-    """Find out by its contents, and where they do not tell by its ending, what a file is."""
+    """Open a file or folder, after recognising its format by its contents, or by its ending."""
     from fullconv.sources.picture import open_picture, picture_format
 
     with reading(str(path)):
@@ -228,7 +227,7 @@ def open_path(path: Path, dimensions: int = 2) -> Pyramid:
 
 
 def _refuse_indirect(path: Path, start: bytes) -> None:
-    """Refuse what names other files, and is not expected to by its own name."""
+    """Refuse formats that name other files, unless the file's own ending says so (``.vrt``)."""
     if start.startswith(HDF5_START):
         raise ImageError(
             f"{path} is HDF5 (netCDF-4), which may name other files, so fullconv does not open it; "
@@ -258,7 +257,7 @@ def _open_tiff(path: Path) -> Pyramid:
     try:
         return open_tiff(path)
     except UnreadableKindError:
-        # OpenSlide knows the peculiarities of some makers' TIFFs (JPEG 2000 in YCbCr, for one).
+        # OpenSlide reads some makers' variants of TIFF, such as JPEG 2000 in YCbCr.
         if _installed("openslide"):
             from fullconv.sources.slide import is_slide
 

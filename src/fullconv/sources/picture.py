@@ -1,4 +1,4 @@
-"""Pictures that are decoded once, whole: PNG, JPEG, WebP, what else Pillow knows, and `coded`."""
+"""Pictures that are decoded whole: PNG, JPEG, WebP, Pillow's other formats, and `coded`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ FORMATS = (
     "PNG JPEG WEBP BMP DIB GIF JPEG2000 AVIF PPM PCX ICO ICNS DDS SGI QOI FITS SUN PSD "
     "MSP BLP DCX TGA"
 ).split()
-"""Pillow's formats that hold a picture and nothing to run: PostScript is a program."""
+"""Pillow's formats that hold a picture and no code. PostScript, for one, is a program."""
 
 DEEP = {"I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2", "I": "=i4", "F": "=f4"}
-"""Pillow's modes of more than 8 bits, and their numbers."""
+"""Pillow's modes of more than 8 bits, and their dtypes."""
 
 AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", *DEEP)
 
 
 class PictureSource(ArraySource):
-    """A picture that was decoded whole, of what its file held then."""
+    """A picture that was decoded whole, and the contents of its file at that time."""
 
     def __init__(self, path: Path, first: Contents, pixels: NDArray[Any], facts: Facts) -> None:
         super().__init__(str(path), pixels, facts)
@@ -46,11 +46,11 @@ class PictureSource(ArraySource):
 
     def numbers(self) -> Source:
         with reading(self.name), quiet():
-            held = numbers_of(self._path)
-        if held is None or held.shape != self.size:
+            indices = numbers_of(self._path)
+        if indices is None or indices.shape != self.size:
             return self
         facts = replace(self.facts, channels=GREY)
-        return PictureSource(self._path, self.first_contents(), held[:, :, None], facts)
+        return PictureSource(self._path, self.first_contents(), indices[:, :, None], facts)
 
     def files(self) -> list[Path]:
         return [self._path]
@@ -60,26 +60,27 @@ class PictureSource(ArraySource):
 
 
 def picture_format(start: bytes) -> str | None:
-    """Return which of the formats a file is, by its first 64 bytes; None if it is none."""
+    """Return the format of a file, by its first 64 bytes; None if it is unknown."""
     coding = coding_of(start)
     if coding is not None:
         return coding
     Image.init()
-    start = start.ljust(64, b"\0")  # some tests fail on a file of fewer bytes than they look at
+    start = start.ljust(64, b"\0")  # some of Pillow's tests fail on shorter data
     for kind in FORMATS:
         factory, accepts = Image.OPEN.get(kind, (None, None))
-        accepts = _is_tga if kind == "TGA" else accepts  # for which Pillow has no test
-        # Without a test of its first bytes a format is not told from noise.
+        accepts = _is_tga if kind == "TGA" else accepts  # Pillow has no test for it
+        # A format without a test of its first bytes would accept any file.
         if factory is not None and accepts is not None and accepts(start) is True:
             return kind
     return None
 
 
 def _is_tga(start: bytes) -> bool:
-    """Whether a file can begin as a TGA does, which has no mark (Truevision, TGA 2.0, header).
+    """Whether these bytes can be a TGA header (Truevision, TGA 2.0), which has no signature.
 
-    Bytes 1 and 2 say whether there is a palette, and whether the pixels are of it, colours or grey,
-    12 to 15 width and height, 16 the bits of a pixel, 17 where the picture begins.
+    Byte 1 says whether there is a palette; byte 2 whether the pixels are of the palette, colours or
+    grey. Bytes 12 to 15 are width and height, 16 the bits of a pixel, and 17 the corner at which
+    the picture begins.
     """
     has_palette, kind, bits, layout = start[1], start[2], start[16], start[17]
     return (
@@ -92,10 +93,10 @@ def _is_tga(start: bytes) -> bool:
 
 
 def open_header(file: IO[bytes], kind: str) -> Image.Image:
-    """Return a picture of which the header is read, and no pixels.
+    """Return a picture after reading its header, and none of its pixels.
 
-    `PIL.Image.open` would refuse pictures of more than 179 million pixels; ours are refused by the
-    memory that they take.
+    `PIL.Image.open` refuses pictures of more than 179 million pixels; fullconv's own limit is in
+    bytes (`check_whole`).
     """
     return Image.OPEN[kind][0](file, "")
 
@@ -106,10 +107,10 @@ def open_picture(path: Path, kind: str) -> Pyramid:
     Raises
     ------
     ImageError
-        If it is damaged, or larger decoded than `DECODED_LIMIT_BYTES`.
+        If it is damaged, or larger than `DECODED_LIMIT_BYTES` when decoded.
     """
     name = str(path)
-    with reading(name), quiet():  # Pillow warns about odd metadata, on stderr.
+    with reading(name), quiet():  # Pillow warns about unusual metadata, on stderr.
         signature = signature_of([path])
         size_bytes = path.stat().st_size
         if size_bytes > DECODED_LIMIT_BYTES:
@@ -124,19 +125,19 @@ def open_picture(path: Path, kind: str) -> Pyramid:
         if pixels.shape[:2] != size:
             raise damaged(name, "its parts disagree about its size")
         place = find_place(path)
-    held = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    with_bands = pixels if pixels.ndim == 3 else pixels[:, :, None]
     return Pyramid(
         name,
         (size,),
-        lambda level, facts: PictureSource(path, first, held, facts),
+        lambda level, facts: PictureSource(path, first, with_bands, facts),
         georeference=place.georeference,
-        channels=of_picture(held.shape[2]),
+        channels=of_picture(with_bands.shape[2]),
         remarks=place.remarks,
     )
 
 
 def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:
-    """Return the size that a picture says it has, and its pixels."""
+    """Return the size in a picture's header, and its pixels, decoded by imagecodecs."""
     shape = coding.shape(data)
     if shape is None:
         raise damaged(name, "it does not say its size as most do")
@@ -147,36 +148,36 @@ def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArr
 
 
 def _by_either(name: str, kind: str, data: bytes) -> tuple[Pair, NDArray[Any]]:
-    """Return the same of a format that Pillow knows."""
-    _refuse_odd(name, kind, data)
+    """Return the size in a picture's header, and its pixels, for a format of Pillow's."""
+    _refuse_unread(name, kind, data)
     with open_header(io.BytesIO(data), kind) as image:
         width, height = image.size
         check_whole(name, (height, width), _pixel_bytes(image, kind, data))
         return (height, width), _decode(image, kind, data)
 
 
-def _refuse_odd(name: str, kind: str, data: bytes) -> None:
-    """Refuse what Pillow would call damaged, and is not; or what it would look at for long."""
-    what = None
+def _refuse_unread(name: str, kind: str, data: bytes) -> None:
+    """Refuse valid files that Pillow would call damaged, or would take too long to read."""
+    variant = None
     if kind == "JPEG":
         frame = jpeg_frame(data)
         if frame is None:
             raise damaged(name, "truncated before it says its size")
         if frame.bits > 8:
-            what = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
+            variant = f"a JPEG of {frame.bits} bits in {frame.bands} colours"
     elif kind == "PSD" and data[4:6] + data[22:24] not in (b"\0\1\0\1", b"\0\1\0\x08"):
-        what = "a Photoshop file of more than 8 bits, or a large one (PSB)"
+        variant = "a Photoshop file of more than 8 bits, or a large one (PSB)"
     elif kind == "FITS" and b"ZCMPTYPE" in data:
-        what = "a compressed FITS"  # which does not say how large it becomes
-    if what:
+        variant = "a compressed FITS"  # its decoded size is not in the header
+    if variant:
         raise ImageError(
-            f"{name} is {what}, which fullconv does not read; save it as TIFF or PNG, in RGB or "
+            f"{name} is {variant}, which fullconv does not read; save it as TIFF or PNG, in RGB or "
             f"grey."
         )
 
 
 def _pixel_bytes(image: Image.Image, kind: str, data: bytes) -> int:
-    """Return the bytes of a decoded pixel, or more where the header leaves it open."""
+    """Return the bytes of a decoded pixel, or an upper bound where the header does not say."""
     if image.mode in DEEP:
         return np.dtype(DEEP[image.mode]).itemsize
     deep = kind == "JPEG2000" or (kind == "PNG" and data[24] == 16)
@@ -184,10 +185,10 @@ def _pixel_bytes(image: Image.Image, kind: str, data: bytes) -> int:
 
 
 def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
-    """Return ``(H, W)`` or ``(H, W, bands)``.
+    """Decode the pixels ``(H, W)`` or ``(H, W, bands)``, by imagecodecs where possible.
 
-    imagecodecs is several times as fast, gives the same pixels for grey and RGB JPEG, and keeps
-    the 16 bits of colour PNG and JPEG 2000, of which Pillow drops the lower 8.
+    imagecodecs is several times as fast as Pillow, and gives the same pixels for grey and RGB JPEG.
+    It keeps the 16 bits of colour PNG and JPEG 2000, of which Pillow drops the lower 8.
     """
     import imagecodecs
 
@@ -206,7 +207,7 @@ def _decode(image: Image.Image, kind: str, data: bytes) -> NDArray[Any]:
 
 
 def numbers_of(path: Path) -> NDArray[Any] | None:
-    """Return the numbers ``(H, W)`` of a picture with a palette of colours; None of another."""
+    """Return the palette indices ``(H, W)`` of a picture with a palette of colours, else None."""
     with open(path, "rb") as file:
         kind = picture_format(file.read(64))
         if kind not in FORMATS:

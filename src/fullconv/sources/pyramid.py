@@ -1,4 +1,4 @@
-"""An image at several resolutions, and the choice among them."""
+"""Images at several resolutions, and the choice of a level."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fullconv.sources.colours import Channels
 from fullconv.sources.source import Facts, Resolution, Source
 
 NEAR = 0.01
-"""Resolutions that differ by less are the same: slides are labelled no better than that."""
+"""Resolutions that differ by less count as equal: slides state theirs no more precisely."""
 
 
 @dataclass(frozen=True)
 class Pyramid:
-    """What a file says before any pixel is read.
+    """The levels and the metadata of a file, known before any pixel is read.
 
     Attributes
     ----------
@@ -28,20 +28,20 @@ class Pyramid:
     sizes : tuple of tuple of int
         ``(H, W)`` of every level, the full resolution first.
     open_level : callable
-        Takes a level and the facts that all levels share, and opens it.
+        Takes a level and its facts, and returns its source.
     space : Space or None
-        The coordinates of the full resolution.
+        Coordinates of the full resolution.
     georeference : Georeference or None
-        Where the full resolution lies on the ground.
+        Place of the full resolution on the ground.
     placements : tuple of Placement
-        Where every level lies in the first, as the file declares it; by their sizes where it does
-        not (`placement_by_size`).
+        Placement of every level in the first, as the file declares it, or from their sizes
+        (`placement_by_size`).
     channels : tuple of Channel
-        What each band is, as far as the file says.
+        Name and colour of each band, as far as the file gives them.
     remarks : tuple of str
-        What is to be said of the file, in one line each.
+        Remarks on the file for the user, of one line each.
     close : callable
-        Lets go of the file, where no level is opened.
+        Closes the file, if no level is opened.
     nodata : float or None
         As in `Facts`.
     """
@@ -63,22 +63,22 @@ class Pyramid:
             object.__setattr__(self, "placements", by_size)
 
     def with_resolution(self, own: tuple[float, ...]) -> Pyramid:
-        """Return the same with another resolution than the file says."""
+        """Return the same pyramid with the resolution ``own`` in place of the file's."""
         translation = (0.0,) * len(own)
-        held = self.space
-        if held is not None and held.unit_um is not None:
-            translation = tuple(n * held.unit_um for n in held.translation)
+        stored = self.space
+        if stored is not None and stored.unit_um is not None:
+            translation = tuple(n * stored.unit_um for n in stored.translation)
         space = Space(own, translation, "micrometer", 1.0)
         return replace(self, space=space)
 
     def um_per_pixel(self, level: int) -> tuple[float, ...] | None:
-        """Micrometres per pixel of a level; None where they are not known."""
+        """Return the micrometres per pixel of a level; None where they are unknown."""
         own = self.space.um_per_pixel if self.space else None
         scale = self.placements[level].scale
         return own and tuple(um * n for um, n in zip(own, scale, strict=True))
 
     def at(self, level: int, own: Resolution | None = None) -> Source:
-        """Open a level, of an image that has the resolution ``own`` where the file does not say."""
+        """Open a level; ``own`` replaces the resolution of the file, if it is given."""
         if own is not None:
             return self.with_resolution(own).at(level)
         facts = Facts(
@@ -95,11 +95,11 @@ class Pyramid:
 
 
 def placement_by_size(size: Sizes, level: Sizes) -> Placement:
-    """Return where a level lies in its image, by their sizes alone.
+    """Return the placement of a level in its image, derived from their sizes alone.
 
-    Pyramids are made by whole factors, mostly by powers of 2, and what is left over at the end is
-    cut off or filled up. So the factor is the whole one that gives the sizes of all axes, and their
-    ratio only where there is none.
+    Pyramids are made by whole factors, mostly powers of 2, and the remainder at the end is cut off
+    or filled up. So the factor is a whole number that gives the size along every axis, or the
+    ratio of the sizes where there is no such number.
     """
     ratio = [n / m for n, m in zip(size, level, strict=True)]
     near = {2 ** max(0, round(log2(max(ratio)))), *(round(n) for n in ratio)}
@@ -117,15 +117,15 @@ def open_chosen(
     um_per_pixel: float | None = None,
     own_um_per_pixel: float | None = None,
 ) -> Source:
-    """Return the level that was asked for, resized if its resolution is not near enough.
+    """Open the chosen level, or the image at the chosen resolution, resized where needed.
 
-    Of several levels the coarsest is taken that is at least as fine as what is wanted. An image
-    that is coarser than that is enlarged.
+    For a resolution the coarsest level is read that is at least as fine, within `NEAR`. If all are
+    coarser, the finest is enlarged.
 
     Raises
     ------
     InputError
-        If the level does not exist, the resolution is unknown, or both are asked for.
+        If the level does not exist, the resolution is unknown, or both are given.
     """
     for name, um in (("um_per_pixel", um_per_pixel), ("own_um_per_pixel", own_um_per_pixel)):
         if um is not None and not _is_length(um):

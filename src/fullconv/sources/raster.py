@@ -1,4 +1,4 @@
-"""Georeferenced rasters, by GDAL through rasterio."""
+"""Georeferenced rasters, read by GDAL through rasterio."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from fullconv.sources.virtual import read_mosaic
 
 
 class RasterSource(Source):
-    """One level of a raster; every thread has a handle of its own, as GDAL requires."""
+    """One level of a raster; every thread opens its own handle, as GDAL requires."""
 
     def __init__(
         self,
@@ -114,20 +114,20 @@ class RasterSource(Source):
 
 
 def is_raster(path: Path) -> bool:
-    """Whether one of the drivers that may open a file knows it."""
+    """Whether one of the drivers that may open a file accepts it."""
     return find_opening(path) is not None
 
 
 def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
     """Return the files of a raster: its own, the parts of a mosaic, and those that GDAL lists.
 
-    Those in which GDAL keeps what programs have counted in a raster hold no pixels.
+    Files of statistics (`NO_PIXELS`) are left out.
     """
     files = [path, *parts]
     asked = set(files)
     for one in [path, *parts]:
         opening = None
-        with suppress(OSError):  # a part that is lost is one of them
+        with suppress(OSError):  # a missing part is still listed
             opening = None if one.suffix.lower() == ".vrt" else find_opening(one)
         if opening is None:
             continue
@@ -140,9 +140,9 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
 
 
 def place_of(path: Path, offset: int | None = None) -> Place:
-    """Return where a file lies on the ground; nowhere where no driver that may read it knows it.
+    """Return the place of a file on the ground; an empty one if no permitted driver accepts it.
 
-    ``offset`` is where in a TIFF the directory of a page begins; the first page lies there else.
+    ``offset`` is the offset of a page's directory in a TIFF; the first page is the default.
     """
     opening = find_opening(path)
     if opening is not None and offset is not None:
@@ -151,19 +151,19 @@ def place_of(path: Path, offset: int | None = None) -> Place:
 
 
 def _place_beside(path: Path, opening: Opening) -> Place:
-    """Return where a raster lies, also by world files and what ArcGIS writes (.aux.xml)."""
+    """Return the place of a raster, also from world files and ArcGIS metadata (.aux.xml)."""
     with suppress(RasterioError), replace(opening, beside=True).opened() as dataset:
         return _place(str(path), dataset)
     return Place()
 
 
 def open_raster(path: Path) -> Pyramid:
-    """Return a raster and its overviews.
+    """Return a raster and its overviews as a pyramid.
 
     Raises
     ------
     ImageError
-        If no driver that may open it can, or it has no bands of its own.
+        If no permitted driver can open the raster, or it has no bands of its own.
     """
     name = str(path)
     with reading(name):
@@ -213,19 +213,19 @@ def open_raster(path: Path) -> Pyramid:
 
 
 def _opening(path: Path) -> tuple[Opening, tuple[Path, ...]]:
-    """Return how a raster is opened, and the other files that it is made of."""
+    """Return the opening of a raster, and the parts of a mosaic."""
     if path.suffix.lower() == ".vrt":
         mosaic = read_mosaic(path)
         check_neighbours(path)
         return Opening(mosaic.text, "VRT"), tuple(mosaic.parts)
-    found = find_opening(path)
-    if found is None:
+    opening = find_opening(path)
+    if opening is None:
         raise damaged(str(path), "no driver that may read it knows it as a raster")
-    return found, ()
+    return opening, ()
 
 
 def _smaller(path: Path, opening: Opening, dataset: Any) -> Iterator[Opening]:
-    """Yield how the overviews of a raster are opened: its own, else those that lie beside it."""
+    """Yield the openings of a raster's overviews: those inside it, else those beside it."""
     own = 0 if opening.driver in WITH_HEADER else overviews(dataset)
     for level in range(1, own + 1):
         yield replace(opening, level=level)
@@ -238,7 +238,7 @@ def _smaller(path: Path, opening: Opening, dataset: Any) -> Iterator[Opening]:
 
 
 def _place(name: str, dataset: Any) -> Place:
-    """Return where a dataset lies: by its transform, or by one that fits its control points."""
+    """Return the place of a dataset, from its transform or fitted to its control points."""
     crs = dataset.crs
     if not np.isfinite(tuple(dataset.transform)[:6]).all():
         raise damaged(name, "it lies at coordinates that are not finite")
@@ -260,26 +260,26 @@ def _place(name: str, dataset: Any) -> Place:
 
 
 def _fitted(name: str, points: Sequence[Any], crs: Any) -> Place:
-    """Return the place by the affine transform that fits control points best, and how well.
+    """Return the place by the affine transform that fits control points best, and its error.
 
-    By least squares on the ground (GDAL's own gives no sign where points lie on one line).
+    The fit is by least squares on the ground. GDAL's own fit does not report points on one line.
     """
     known = f"{name} lies on the ground by {len(points)} control points"
     places = np.array([(point.col, point.row) for point in points])
     ground = np.array([(point.x, point.y) for point in points])
-    # Both around their middle: coordinates on the ground are large, and their differences small.
+    # Both are centred: coordinates on the ground are large, and their differences small.
     middle, centre = places.mean(axis=0), ground.mean(axis=0)
     centred = np.column_stack([places - middle, np.ones(len(points))])
-    found, _, rank, _ = np.linalg.lstsq(centred, ground - centre)
-    turned = found[:2].T
-    if rank < 3 or not np.isfinite(found).all() or not np.linalg.det(turned):
+    solution, _, rank, _ = np.linalg.lstsq(centred, ground - centre)
+    linear = solution[:2].T
+    if rank < 3 or not np.isfinite(solution).all() or not np.linalg.det(linear):
         return Place(None, (f"{known}, to which no transform can be fitted; warp it first.",))
-    begin = found[2] + centre - turned @ middle
-    apart = centred @ found - (ground - centre)
-    missed = np.linalg.norm(np.linalg.solve(turned, apart.T), axis=0)
+    begin = solution[2] + centre - linear @ middle
+    residuals = centred @ solution - (ground - centre)
+    missed = np.linalg.norm(np.linalg.solve(linear, residuals.T), axis=0)
     rms, most = (round(float(n), 6) for n in (np.sqrt((missed**2).mean()), missed.max()))
     line = f"{known}; the transform that fits them best misses them by {rms:.2g} pixels (RMS)"
-    transform = (*turned[0], begin[0], *turned[1], begin[1])
+    transform = (*linear[0], begin[0], *linear[1], begin[1])
     return Place(_georeference(transform, crs), (f"{line}, {most:.2g} at most.",))
 
 

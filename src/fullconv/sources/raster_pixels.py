@@ -1,4 +1,7 @@
-"""What the numbers that GDAL gives mean: bits, palettes, inverted grey; as in `tiff_pixels`."""
+"""Conversion of the numbers that GDAL reads to pixels: bits, palettes, inverted grey.
+
+`tiff_pixels` does the same for TIFFs that are read without GDAL.
+"""
 
 from __future__ import annotations
 
@@ -21,26 +24,26 @@ from fullconv.sources.tiff_pixels import GREY_INVERTED, as_stored, finish
 from fullconv.sources.trouble import UnreadableKindError
 
 PARTS = 1024
-"""Of a mosaic of more files, the first so many are looked at: a second's work."""
+"""The number of a mosaic's parts that are checked, which takes about a second."""
 
 CHANGING = re.compile(r"(<|lt;)(ColorTableComponent|LUT|ScaleRatio|ScaleOffset|Exponent)\b")
-"""What in a virtual raster, or in one that it holds, makes other numbers of those of its parts."""
+"""Elements of a virtual raster, or of one inside it, that change the numbers of its parts."""
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """How numbers become pixels.
+    """The conversion of stored numbers to pixels.
 
     Attributes
     ----------
     stored : numpy.dtype
-        Of the numbers.
+        Type of the numbers.
     channels : tuple of Channel
-        What the bands of pixels are.
+        Names and colours of the pixels' bands.
     table : NDArray or None
-        Colours or grey by number.
+        Colours or grey, indexed by number.
     factor : int
-        By which numbers of few bits are spread over 0 to 255.
+        Factor that spreads numbers of few bits over 0 to 255.
     is_inverted : bool
         Whether 0 is white, in numbers too large for a table.
     """
@@ -53,14 +56,14 @@ class Meaning:
 
     @classmethod
     def of(cls, dataset: Any) -> Meaning:
-        """Return what the numbers of a dataset mean."""
+        """Return the conversion for a dataset."""
         stored = np.result_type(*dataset.dtypes)
         colours = [one.name for one in dataset.colorinterp]
         channels = of_gdal(colours, dataset.descriptions)
         colour_table = _colours(dataset) if dataset.count == 1 and stored.kind == "u" else None
         if colour_table is not None:
             table = reduced(colour_table)
-            # GDAL's tables hold 8 bits; deeper grey keeps its own.
+            # GDAL's tables hold 8 bits; grey of more bits keeps them.
             if table.shape[1] == 1 and len(table) > 256:
                 return cls(stored, GREY, is_inverted=slope(colour_table) < 0)
             return cls(stored, GREY if table.shape[1] == 1 else RGB, table)
@@ -72,23 +75,23 @@ class Meaning:
 
     @property
     def has_colours(self) -> bool:
-        """Whether there is a palette that is no ramp of grey."""
+        """Whether there is a palette of colours, other than a ramp of grey."""
         return self.table is not None and self.table.shape[1] == 3
 
-    def nodata(self, told: float | None) -> float | None:
-        """Return GDAL's number for pixels that hold nothing as that of pixels, or of a palette."""
-        held = None if told is None else as_stored(told, self.stored)
-        if held is None:
+    def nodata(self, declared: float | None) -> float | None:
+        """Return GDAL's nodata number as a pixel, or as it is with a palette of colours."""
+        number = None if declared is None else as_stored(declared, self.stored)
+        if number is None:
             return None
-        return float(held if self.has_colours else self.pixels(held[None, None, None])[0, 0, 0])
+        return float(number if self.has_colours else self.pixels(number[None, None, None])[0, 0, 0])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels."""
+        """Type of the pixels."""
         return np.dtype(np.uint8) if self.table is not None else self.stored
 
     def pixels(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """Return pixels ``(h, w, bands)`` of numbers of the same shape, or of one band."""
+        """Return the pixels ``(h, w, bands)`` of numbers ``(h, w, bands)`` or ``(h, w, 1)``."""
         if self.table is not None:
             return look_up(self.table, numbers[:, :, 0])
         if self.is_inverted:
@@ -97,24 +100,25 @@ class Meaning:
 
 
 def check_parts(name: str, parts: Sequence[Path], meaning: Meaning, text: str) -> None:
-    """Refuse a mosaic of which the pixels would not be those of its parts alone.
+    """Refuse a mosaic whose pixels would differ from those of its parts.
 
-    GDAL does not tell it what the numbers of its parts mean, unless its own text says so, and gives
-    0 where a part holds nothing.
+    GDAL does not carry the palette or inversion of a part over to the mosaic, unless the mosaic's
+    own text has it, and reads 0 where a part has no pixels.
 
     Parameters
     ----------
     name : str
     parts : sequence of Path
     meaning : Meaning
-        Of the numbers of the mosaic.
+        Conversion of the mosaic's numbers.
     text : str
-        Of the mosaic; where it makes others of the numbers, what they mean is its own affair.
+        Text of the mosaic. If it changes the numbers itself, palettes and inversion are not
+        compared.
 
     Raises
     ------
     UnreadableKindError
-        With the name of the first such part.
+        If the mosaic is refused; it names the first such part.
     """
     is_plain = CHANGING.search(text) is None
     for part in parts[:PARTS]:
@@ -137,7 +141,7 @@ def _is_tiff(path: Path) -> bool:
 
 
 def _tiff_alone(part: Path, meaning: Meaning, is_plain: bool) -> str | None:
-    """Return what a mosaic does not say of a TIFF in it; None where the pixels are the same."""
+    """Return why the pixels of a TIFF differ in a mosaic; None where they are equal."""
     from fullconv.sources.tiff import check_colours
 
     try:
@@ -151,7 +155,7 @@ def _tiff_alone(part: Path, meaning: Meaning, is_plain: bool) -> str | None:
     except ImageError:
         raise
     except (OSError, ValueError, tifffile.TiffFileError):
-        return None  # reading its pixels says what is wrong with it
+        return None  # reading its pixels reports what is wrong
     if lacks:
         return f"{lacks} of {len(page.databytecounts)} blocks were never written"
     if not is_plain or _are_same(alone, meaning, _numbers(page.dtype, page.bitspersample)):
@@ -164,7 +168,7 @@ def _tiff_alone(part: Path, meaning: Meaning, is_plain: bool) -> str | None:
 
 
 def _raster_alone(part: Path, meaning: Meaning) -> str | None:
-    """Return the same of another raster."""
+    """Return why the pixels of another raster differ in a mosaic; None where they are equal."""
     opening = find_opening(part)
     if opening is None:
         return None
@@ -177,20 +181,20 @@ def _raster_alone(part: Path, meaning: Meaning) -> str | None:
 
 
 def _numbers(dtype: np.dtype[Any], bits: int) -> NDArray[Any]:
-    """Return some of the numbers that so many bits hold, as a column of pixels."""
+    """Return numbers of ``bits`` bits, up to 4096 evenly spaced ones, as a column of pixels."""
     if dtype.kind not in "bu":
         return np.zeros((1, 1, 1), dtype)
     most = min(2**bits, 2**32) - 1
-    held = np.dtype(np.uint8) if dtype.kind == "b" else dtype
-    return np.linspace(0, most, min(most + 1, 4096)).astype(held)[:, None, None]
+    whole = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    return np.linspace(0, most, min(most + 1, 4096)).astype(whole)[:, None, None]
 
 
 def _are_same(alone: NDArray[Any], meaning: Meaning, numbers: NDArray[Any]) -> bool:
-    """Whether numbers mean the same in a mosaic as they do alone."""
+    """Whether a mosaic converts numbers to the same pixels as the part alone does."""
     if meaning.stored.kind != "u" or numbers.max() > np.iinfo(meaning.stored).max:
         return np.array_equal(alone, numbers)
     given = meaning.pixels(numbers.astype(meaning.stored))
-    # Palettes of 16 bits are brought to 8 in two ways, which differ by 1 at most.
+    # There are two ways to reduce palettes of 16 bits to 8, which differ by 1 at most.
     return given.shape == alone.shape and bool(
         np.abs(given.astype(np.int64) - alone.astype(np.int64)).max() <= 1
     )
@@ -199,9 +203,9 @@ def _are_same(alone: NDArray[Any], meaning: Meaning, numbers: NDArray[Any]) -> b
 def _colours(dataset: Any) -> Table | None:
     """Return the colour table of the only band; None without one."""
     try:
-        held = dataset.colormap(1)
+        colours = dataset.colormap(1)
     except ValueError:
         return None
-    table = np.zeros((max(held) + 1, 3), np.uint8)
-    table[list(held)] = [colour[:3] for colour in held.values()]
+    table = np.zeros((max(colours) + 1, 3), np.uint8)
+    table[list(colours)] = [colour[:3] for colour in colours.values()]
     return table

@@ -1,4 +1,4 @@
-"""An image in another size, of which any rectangle can be read."""
+"""Resized images that are read rectangle by rectangle."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from fullconv.sources.source import Source, View
 from fullconv.wording import extent, kind, names
 
 BLOCK = 256
-"""Pixels of the result that are made at a time, so that they never depend on who asks."""
+"""Side of the blocks of the result. Fixed blocks make pixels independent of the requested part."""
 
 READ_AT_ONCE = 4096
-"""Pixels of the original along one axis that a block may need, however much it is reduced."""
+"""Pixels of the original that a block reads along an axis, at most; but see `SMALLEST_BLOCK`."""
 
 SMALLEST_BLOCK = 16
+"""The least side of a block, even if it reads more than `READ_AT_ONCE`, up to `BLOCK_BYTES`."""
 
 BLOCK_BYTES = 1 << 28
-"""What a block of the original may take; beyond it blocks are made smaller than these."""
+"""The limit of the original's pixels that a block reads; beyond it blocks become smaller."""
 
 
 class Resized(Blocked, View):
     """A source resized by Pillow's antialiased triangle filter (``BILINEAR``).
 
-    Every pixel is the same whichever rectangle is read. Beside the whole image resized at once,
-    8-bit pixels differ by at most one grey level, but for about one in a million that differs by
-    two: Pillow takes the edges of a block in single precision, and rounds after either direction.
+    A pixel does not depend on the rectangle that is read. Compared with the whole image resized at
+    once, 8-bit pixels differ by at most one grey level, except about one in a million that differs
+    by two: Pillow keeps the edges of a block in single precision, and rounds after each direction.
     Pixels of more than 8 bits pass through single precision.
     """
 
@@ -56,19 +57,19 @@ class Resized(Blocked, View):
         return _resize(pixels, (x1 - x0, y1 - y0), box)
 
     def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
-        """Return the pixels that are made of some that the file does not hold."""
+        """Return which pixels are computed from any that the file lacks."""
         read = [_needed(*axis)[0] for axis in zip(spans, self.of.size, self.size, strict=True)]
-        found = self.of.missing(*read)
+        lacking = self.of.missing(*read)
         for axis, (asked, span) in enumerate(zip(spans, read, strict=True)):
-            if found is None:
+            if lacking is None:
                 return None
-            sums = np.cumsum(np.insert(found, 0, False, axis), axis, dtype=np.int64)
+            sums = np.cumsum(np.insert(lacking, 0, False, axis), axis, dtype=np.int64)
             reads = [
                 _needed((n, n + 1), self.of.size[axis], self.size[axis])[0] for n in range(*asked)
             ]
             first, last = (np.array(ends) - span[0] for ends in zip(*reads, strict=True))
-            found = np.take(sums, last, axis) > np.take(sums, first, axis)
-        return found
+            lacking = np.take(sums, last, axis) > np.take(sums, first, axis)
+        return lacking
 
     def close(self) -> None:
         super().close()
@@ -76,7 +77,7 @@ class Resized(Blocked, View):
 
 
 def resized(source: Source, size: Sequence[int]) -> Source:
-    """Return the source with ``(H, W)`` pixels; nothing is computed before it is read.
+    """Return the source resized to ``(H, W)`` pixels, which are computed when they are read.
 
     Raises
     ------
@@ -98,12 +99,12 @@ def resized(source: Source, size: Sequence[int]) -> Source:
 
 
 def _block_size(of: Source, size: Pair) -> Pair:
-    """Return how much of the result is made at a time.
+    """Return the size of the blocks in which the result is computed.
 
     Raises
     ------
     InputError
-        If a single pixel of it is made of too many.
+        If even one pixel of the result reads more than `BLOCK_BYTES`.
     """
     sides = [
         min(n, max(SMALLEST_BLOCK, min(BLOCK, READ_AT_ONCE * n // extent)))
@@ -131,10 +132,10 @@ def _block_size(of: Source, size: Pair) -> Pair:
 
 
 def _needed(span: Pair, old: int, new: int) -> tuple[Pair, tuple[float, float]]:
-    """Return which pixels a span of the result reads, and where among them it begins and ends.
+    """Return the pixels that a span of the result reads, and its begin and end relative to them.
 
-    The triangle reaches one pixel of the coarser image to each side of its centre; one pixel more
-    keeps rounding away from the edge of what was read.
+    The triangle reaches one pixel of the coarser image to each side of its centre. One more pixel
+    keeps rounding errors away from the edge of the pixels that are read.
     """
     scale = old / new
     begin, end = span[0] * scale, span[1] * scale
@@ -151,7 +152,7 @@ def _resize(
 
     dtype, bands = pixels.dtype, pixels.shape[2]
     if dtype == np.uint8:
-        # Pillow multiplies colours by alpha where it sees RGBA, so only RGB goes as one picture.
+        # Pillow multiplies colours by alpha in RGBA pictures, so only RGB is resized as a whole.
         parts = [pixels] if bands == 3 else [pixels[:, :, band] for band in range(bands)]
     else:
         parts = [pixels[:, :, band].astype(np.float32) for band in range(bands)]
@@ -165,7 +166,7 @@ def _resize(
     ]
     result = done[0] if done[0].ndim == 3 else np.stack(done, axis=2)
     if dtype.kind in "ui" and dtype != np.uint8:
-        held = np.iinfo(dtype)
-        # The largest 32-bit numbers are not single-precision ones, so clip in double precision.
-        result = np.clip(np.rint(result.astype(np.float64)), held.min, held.max)
+        limits = np.iinfo(dtype)
+        # Single precision cannot represent the largest 32-bit numbers, so clip in double.
+        result = np.clip(np.rint(result.astype(np.float64)), limits.min, limits.max)
     return np.array(result, dtype=dtype)

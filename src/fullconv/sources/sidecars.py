@@ -1,4 +1,4 @@
-"""Where a picture or TIFF lies on the ground, as its own tags or a file beside it say."""
+"""The place of a picture or TIFF on the ground, from its own tags or a file beside it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from fullconv.placement import Georeference
 from fullconv.sources.trouble import check_text
 
 PAM_BYTES = 1 << 20
-"""So much of a file beside an image is looked through for a place."""
+"""The length of a file beside an image that is searched for a place."""
 
 PAM_PLACES = (b"<SRS", b"<GeoTransform", b"<GCPList", b'domain="RPC"', b"GeodataXform")
-"""What in GDAL's or ArcGIS's .aux.xml says where an image lies; most hold statistics alone."""
+"""Texts that mark a place in GDAL's or ArcGIS's .aux.xml; most such files hold only statistics."""
 
 TAB_PLACES = (b'type "raster"',)
-"""What in a table of MapInfo (.tab), in small letters, says that it places an image."""
+"""Texts, in lower case, that mark a table of MapInfo (.tab) as the place of an image."""
 
 STILL_NS = 2_000_000_000
-"""A folder that has not changed for so long is not looked through again until it does."""
+"""The listing of a folder is cached once the folder has not changed for this long."""
 
 RPC_ENDINGS = ("_RPC.TXT", "_rpc.txt", ".RPB", ".rpb")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies, and what is to be said of it.
+    """The place of an image, and remarks on it for the user.
 
     Attributes
     ----------
     georeference : Georeference or None
     remarks : tuple of str
-        What was found and is not used, or not exact, in one line each.
+        Lines about places that are not used, or not exact.
     """
 
     georeference: Georeference | None = None
@@ -44,37 +44,37 @@ class Place:
 
 
 def find_place(path: Path, tags: str = "", offset: int | None = None) -> Place:
-    """Return where a picture or TIFF lies by what GDAL finds in it and beside it.
+    """Return the place of a picture or TIFF that GDAL reads from it and from files beside it.
 
     Parameters
     ----------
     path : Path
     tags : str
-        What in the file itself says so; empty where nothing does.
+        Name of the tags in the file that give its place, for messages; empty without any.
     offset : int, optional
-        Where in a TIFF the directory of the page begins, if it is not the first.
+        Offset of the page's directory in a TIFF, if the page is not the first.
     """
-    found = [*([tags] if tags else []), *(file.name for file in placing(path))]
-    if not found:
+    evidence = [*([tags] if tags else []), *(file.name for file in placing(path))]
+    if not evidence:
         return Place()
-    told = f"{path} lies on the ground by its {' and '.join(found)}, not used here"
+    line = f"{path} lies on the ground by its {' and '.join(evidence)}, not used here"
     try:
         from fullconv.sources.raster import place_of
     except MissingExtraError as error:
-        return Place(None, (f"{told}: {error}",))
+        return Place(None, (f"{line}: {error}",))
     place = place_of(path, offset)
     if place.georeference is None and not place.remarks:
-        return Place(None, (f"{told}: GDAL finds no place there, or does not read such files.",))
+        return Place(None, (f"{line}: GDAL finds no place there, or does not read such files.",))
     return place
 
 
 def placing(path: Path) -> Iterator[Path]:
-    """Yield the files beside an image that say where it lies, by the names that GDAL knows.
+    """Yield the files beside an image that give its place, by the names that GDAL knows.
 
     Raises
     ------
     ImageError
-        If one of them is no text.
+        If one of them is not a regular file, or too long for text.
     """
     for file in _placing(path):
         if file.suffix.lower() == ".tab" and not _holds(file, TAB_PLACES):
@@ -86,18 +86,18 @@ def placing(path: Path) -> Iterator[Path]:
 
 def _holds(path: Path, words: tuple[bytes, ...]) -> bool:
     with path.open("rb") as file:
-        held = file.read(PAM_BYTES)
-    held = held.lower() if words is TAB_PLACES else held
-    return any(word in held for word in words)
+        data = file.read(PAM_BYTES)
+    data = data.lower() if words is TAB_PLACES else data
+    return any(word in data for word in words)
 
 
 def pam_of(path: Path) -> bytes | None:
-    """Return GDAL's .aux.xml of an image; None where there is none.
+    """Return GDAL's .aux.xml of an image; None without one.
 
     Raises
     ------
     ImageError
-        If it is no text.
+        If it is not a regular file, or too long for text.
     """
     file = path.with_name(f"{path.name}.aux.xml")
     if file.name not in _names(path.parent):
@@ -109,7 +109,8 @@ def pam_of(path: Path) -> bytes | None:
 def _placing(path: Path) -> Iterator[Path]:
     there = _names(path.parent)
     ending = path.suffix[1:]
-    # The first and the last letter of the ending and a w, as in .jgw; or the whole of it.
+    # World files end with the first and last letter of the ending and a w, as in .jgw, or with the
+    # whole ending and a w.
     worlds = [ending[:1] + ending[-1:] + "w", f"{ending}w", "wld"] if ending else ["wld"]
     names = dict.fromkeys(f".{name}" for n in worlds for name in (n, n.lower(), n.upper()))
     worlds_of_it = (path.with_suffix(name) for name in names)
@@ -120,13 +121,13 @@ def _placing(path: Path) -> Iterator[Path]:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """Return the names in a folder; asked once for the many images of one that does not change.
+    """Return the names in a folder, from a cache if the folder has not changed.
 
-    To ask for each name that a file beside an image may have takes as long as to read a small one.
+    Looking up every possible name of a file beside an image takes as long as reading a small image.
     """
     try:
         changed = folder.stat().st_mtime_ns
-        # Clocks of file systems tick slowly: what changes in the same tick cannot be told.
+        # Clocks of file systems are coarse: a second change in the same tick would go unnoticed.
         if time.time_ns() - changed < STILL_NS:
             return frozenset(os.listdir(folder))
         return _listed(folder, changed)

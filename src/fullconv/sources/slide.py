@@ -1,4 +1,4 @@
-"""Whole slides, by OpenSlide."""
+"""Whole slides, read by OpenSlide."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import openslide
 
 LIST_BYTES = 1 << 24
-"""The most that a slide's list of its files may hold."""
+"""The limit of a slide's list of its files."""
 
 TILE = 512
-"""Pixels read at a time where a slide does not say how it is stored."""
+"""Side of the blocks that are read where a slide does not give its tile size."""
 
 
 class SlideSource(Blocked):
@@ -36,18 +36,18 @@ class SlideSource(Blocked):
         self, path: Path, slide: openslide.OpenSlide, level: int, size: Pair, facts: Facts
     ) -> None:
         self._path, self._slide, self._level = path, slide, level
-        held = slide.properties
+        properties = slide.properties
         block = tuple(
-            int(held.get(f"openslide.level[{level}].tile-{side}", TILE))
+            int(properties.get(f"openslide.level[{level}].tile-{side}", TILE))
             for side in ("height", "width")
         )
-        colour = held.get("openslide.background-color", "ffffff")
+        colour = properties.get("openslide.background-color", "ffffff")
         self._background = np.frombuffer(bytes.fromhex(colour), np.uint8).astype(np.uint32)
         super().__init__(str(path), size, 3, np.dtype(np.uint8), block=block, facts=facts)
 
     def _block(self, *place: int) -> NDArray[Any]:
         (top, bottom), (left, right) = self.extent(*place)
-        # Positions are in pixels of the full resolution, whatever level is read.
+        # OpenSlide's positions are pixels of the full resolution for every level.
         scale = self._slide.level_downsamples[self._level]
         corner = (round(left * scale), round(top * scale))
         with reading(self.name):
@@ -63,7 +63,7 @@ class SlideSource(Blocked):
 
 
 def opaque(pixels: NDArray[np.uint8], background: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return RGBA ``(h, w, 4)`` over a background colour, as RGB."""
+    """Return RGBA pixels ``(h, w, 4)`` composed over a background colour, as RGB."""
     if pixels[:, :, 3].min() == 255:
         return np.ascontiguousarray(pixels[:, :, :3])
     alpha = pixels[:, :, 3:].astype(np.uint32)
@@ -72,14 +72,13 @@ def opaque(pixels: NDArray[np.uint8], background: NDArray[np.uint32]) -> NDArray
 
 
 def slide_files(path: Path) -> list[Path]:
-    """Return the files of a slide: many makers keep the pixels in others than the one that is
-    named."""
+    """Return the files of a slide; many makers keep its pixels outside of the named file."""
     ending = path.suffix.lower()
     if ending == ".mrxs":
         return [path, *files_below(path.with_suffix(""))]
     if ending in (".vms", ".vmu"):
-        held = path.read_text("utf-8", "replace").splitlines()
-        named = (path.parent / line.partition("=")[2].strip() for line in held if "=" in line)
+        lines = path.read_text("utf-8", "replace").splitlines()
+        named = (path.parent / line.partition("=")[2].strip() for line in lines if "=" in line)
         return [path, *sorted({file for file in named if file.is_file()})]
     if ending == ".dcm":
         return sorted(path.parent.glob("*.dcm"))
@@ -87,21 +86,22 @@ def slide_files(path: Path) -> list[Path]:
 
 
 def is_slide(path: Path) -> bool:
-    """Whether OpenSlide knows a file as the slide of some maker, and not just as a TIFF."""
+    """Whether OpenSlide recognises a file as a maker's slide, and not just as a TIFF."""
     import openslide
 
     return openslide.OpenSlide.detect_format(str(path)) not in (None, "generic-tiff")
 
 
 def check_parts(path: Path) -> None:
-    """Refuse a slide of several files whose list of them names any outside of its own folder.
+    """Refuse a slide whose list of files names a file outside of its own folder.
 
-    Hamamatsu's ``.vms`` and ``.vmu`` are such lists; MIRAX keeps its list beside the ``.mrxs``.
+    Hamamatsu's ``.vms`` and ``.vmu`` are such lists. MIRAX keeps its list in the folder beside the
+    ``.mrxs`` file.
 
     Raises
     ------
     ImageError
-        With the name of the part.
+        If the slide is refused; it names the part.
     """
     lists = {".vms": path, ".vmu": path, ".mrxs": path.with_suffix("") / "Slidedat.ini"}
     listed = lists.get(path.suffix.lower())
@@ -114,7 +114,7 @@ def check_parts(path: Path) -> None:
     for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
         value = line.partition("=")[2].strip()
         part = folder / value
-        # Most values are no names; of those that lead to something, each must lie in the folder.
+        # Most values are not names. Every value that names a file must name one in the folder.
         if value and os.path.lexists(part) and not part.is_dir():
             if not Path(os.path.realpath(part)).is_relative_to(folder):
                 raise ImageError(
@@ -125,12 +125,12 @@ def check_parts(path: Path) -> None:
 
 
 def open_slide(path: Path) -> Pyramid:
-    """Return the levels of a whole slide.
+    """Return the levels of a whole slide as a pyramid.
 
     Raises
     ------
     ImageError
-        If OpenSlide does not know it, or it is damaged.
+        If OpenSlide does not recognise the slide, or it is damaged.
     """
     import openslide
 

@@ -1,4 +1,4 @@
-"""What every image offers, wherever its pixels lie."""
+"""The interface of every image, wherever its pixels are stored."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ Resolution = tuple[float, float]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of an image beside its pixels.
+    """The metadata of an image.
 
     Attributes
     ----------
     original_size : tuple of int
         ``(H, W)`` at full resolution: the pixels along every axis.
     placement : Placement
-        Where what is read lies in the image at full resolution.
+        Placement of the source's pixels in the image at full resolution.
     space : Space or None
-        The coordinates of the image at full resolution, where the file gives them.
+        Coordinates of the image at full resolution, where the file gives them.
     georeference : Georeference or None
-        Where the image at full resolution lies on the ground.
+        Place of the image at full resolution on the ground.
     channels : tuple of Channel
-        What each band is, as far as the file says; empty where it says nothing.
+        Name and colour of each band, as far as the file gives them; empty where it gives none.
     level : (int, int)
-        Which level is read, and how many there are.
+        Number of the level that is read, and number of all levels.
     remarks : tuple of str
-        What is to be said of the file before its pixels are used, in one line each.
+        Remarks on the file for the user, of one line each.
     nodata : float or None
-        The number of pixels that hold nothing, as `Source.numbers` has them.
+        Number that marks pixels without data, as `Source.numbers` gives them.
     """
 
     original_size: Sizes
@@ -59,32 +59,33 @@ class Facts:
 
     @classmethod
     def of_size(cls, size: Sizes) -> Facts:
-        """Return the facts of an image of which only the size is known."""
+        """Return the facts of an image from its size alone."""
         return cls(size, Placement.between(size, size))
 
 
 class Source(Closing, ABC):
-    """An image whose rectangles can be read by several threads at once.
+    """An image whose rectangles several threads can read at once.
 
-    It has two axes, or as a recording one, as a volume three; all that is said of rows and columns
-    holds for these as well.
+    An image has two axes, a recording one, and a volume three. Statements about rows and columns
+    hold for all of these axes.
 
     Attributes
     ----------
     name : str
-        The path as it was given, or "array".
+        Path as the user gave it, or "array".
     size : tuple of int
-        ``(H, W)`` of what is read: the pixels along every axis.
+        ``(H, W)`` of the pixels that can be read: their number along every axis.
     bands : int
+        Number of bands that are read.
     stored_bands : int
-        How many the file has, of which these may have been chosen.
+        Number of bands in the file, from which those that are read may have been chosen.
     dtype : numpy.dtype
     block : tuple of int
-        Pixels are stored in blocks of this size; reading whole blocks is cheapest.
+        Size of the blocks in which pixels are stored; reading whole blocks is cheapest.
     facts : Facts
-        The size at full resolution, of which this may read a level, and where it lies.
+        Metadata: the size at full resolution, the level, and the place.
     description : dict
-        What `reopen` needs to open the same again.
+        JSON values from which `reopen` opens the source again.
     """
 
     def __init__(
@@ -113,40 +114,40 @@ class Source(Closing, ABC):
 
     @property
     def placement(self) -> Placement:
-        """Where what is read lies in the image at full resolution."""
+        """Placement of the source's pixels in the image at full resolution."""
         return self.facts.placement
 
     @property
     def scale(self) -> tuple[float, ...]:
-        """Pixels of the original per pixel that is read, (row, column)."""
+        """Pixels at full resolution per pixel of the source, (row, column)."""
         return self.placement.scale
 
     @property
     def georeference(self) -> Georeference | None:
-        """Where the image at full resolution lies: on the ground, or else in its space."""
+        """Place of the image at full resolution: on the ground, or else in its space."""
         facts = self.facts
         return facts.georeference or (facts.space.georeference if facts.space else None)
 
     @property
     def channels(self) -> Channels:
-        """What each band is, as far as the file says."""
-        told = self.facts.channels
-        return told if len(told) == self.bands else (Channel(),) * self.bands
+        """Name and colour of each band, as far as the file gives them."""
+        known = self.facts.channels
+        return known if len(known) == self.bands else (Channel(),) * self.bands
 
     @property
     def um_per_pixel(self) -> tuple[float, ...] | None:
-        """Micrometres per pixel that is read, (row, column); None where not known."""
+        """Micrometres per pixel of the source, (row, column); None where unknown."""
         own = self.facts.space.um_per_pixel if self.facts.space else None
         scale = self.placement.scale
         return own and tuple(um * n for um, n in zip(own, scale, strict=True))
 
     def read(self, *spans: Pair) -> NDArray[Any]:
-        """Return the pixels of a rectangle, ``(h, w, bands)``, which the caller must not change.
+        """Return the pixels of a rectangle, ``(h, w, bands)``; the caller must not change them.
 
         Parameters
         ----------
         *spans : (int, int)
-            First, and one past the last, along every axis: ``read(rows, columns)``.
+            First pixel, and one past the last, along every axis: ``read(rows, columns)``.
 
         Raises
         ------
@@ -170,11 +171,11 @@ class Source(Closing, ABC):
 
     @property
     def lacks_pixels(self) -> bool:
-        """Whether the file does not hold some of its pixels."""
+        """Whether the file lacks some of its pixels."""
         return False
 
     def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
-        """Return which pixels of a rectangle ``(h, w)`` the file does not hold; None if it does."""
+        """Return which pixels of a rectangle ``(h, w)`` the file lacks; None if it has them all."""
         return None
 
     @abstractmethod
@@ -182,33 +183,33 @@ class Source(Closing, ABC):
         """Read a rectangle that lies inside the image."""
 
     def numbers(self) -> Source:
-        """Return a source of the numbers of a palette in place of its colours; else this one.
+        """Return a source of the palette indices of this one; itself without a palette of colours.
 
-        Who opens it closes it, too.
+        The caller closes it.
         """
         return self
 
     def files(self) -> list[Path]:
-        """Return the files that hold the pixels now, those that others refer to among them."""
+        """Return the files that hold the pixels, including files that others refer to."""
         return []
 
     def contents(self) -> Contents:
-        """Return what the stored pixels are now; see Note [What is looked at]."""
+        """Return the digest of the stored pixels as they are now; see Note [Sampled contents]."""
         return contents_of(self.files())
 
     def first_contents(self) -> Contents:
-        """Return what the stored pixels were when somebody first asked."""
+        """Return the digest of the stored pixels at the first call."""
         if self._first is None:
             self._first = self.contents()
         return self._first
 
     @property
     def is_sampled(self) -> bool:
-        """Whether the fingerprint stands on a part of the stored bytes."""
+        """Whether the fingerprint depends on a part of the stored bytes alone."""
         return self.first_contents().is_sampled
 
     def has_changed(self) -> bool:
-        """Whether the stored pixels are others than when the fingerprint was first asked for."""
+        """Whether the stored pixels have changed since the first call of `first_contents`."""
         first = self.first_contents()
         if first.signature is not None and first.signature == signature_of(self.files()):
             return False
@@ -217,7 +218,7 @@ class Source(Closing, ABC):
     def select(self, bands: Sequence[int]) -> Source:
         """Return a source of these bands, counted from 0, in this order.
 
-        Formats that store bands apart read only these.
+        Formats that store each band by itself read only these.
         """
         from fullconv.sources.channels import Selected
 
@@ -228,17 +229,17 @@ class Source(Closing, ABC):
         return replace(self.facts, channels=tuple(self.channels[band] for band in bands))
 
     def fingerprint(self) -> str:
-        """Return a text that is the same for the same pixels, as they were when first asked for.
+        """Return a text that identifies the pixels, from their digest at the first call.
 
-        It stands on the contents of files and arrays (Note [What is looked at]), so that a file may
-        be moved, copied, and touched.
+        It depends on the contents of files and arrays (Note [Sampled contents]), and not on a
+        file's name, folder or times.
         """
         chosen = {key: value for key, value in self.description.items() if key != "path"}
-        held = json.dumps([self.first_contents().digest, chosen], sort_keys=True)
-        return hashlib.sha256(held.encode()).hexdigest()[:16]
+        text = json.dumps([self.first_contents().digest, chosen], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:
-        """Return JSON values from which `reopen` opens the same again."""
+        """Return JSON values from which `reopen` opens the source again."""
         return dict(self.description)
 
     def __repr__(self) -> str:
@@ -247,10 +248,10 @@ class Source(Closing, ABC):
 
 
 class View(Source):
-    """A source that is made from another one."""
+    """A source whose pixels are computed from another source."""
 
     def __init__(self, of: Source, step: dict[str, Any], **differs: Any) -> None:
-        held: dict[str, Any] = {
+        shared: dict[str, Any] = {
             "name": of.name,
             "size": of.size,
             "bands": of.bands,
@@ -258,7 +259,7 @@ class View(Source):
             "block": of.block,
             "facts": of.facts,
         }
-        super().__init__(**(held | differs))
+        super().__init__(**(shared | differs))
         self.of = of
         self.stored_bands = of.stored_bands
         self.description = of.description | {"then": [*of.description.get("then", []), step]}

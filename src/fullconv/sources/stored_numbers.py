@@ -1,4 +1,4 @@
-"""Numbers that lie in a file one after the other, not encoded, of which parts are read."""
+"""Reading parts of an array that is stored in one piece of a file, not encoded."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from fullconv.system.reading import PositionedFile
 class StoredNumbers:
     """An array in one piece of a file, the last axis fastest.
 
-    A file that is written anew meanwhile is damaged at worst; were it mapped into memory, the
-    system would end the process.
+    The file is read, not mapped into memory: if another program shortens a mapped file, the system
+    ends the process.
 
     Parameters
     ----------
     path : Path
     dtype : numpy.dtype
-        Of the numbers, as the file has them.
+        Type of the numbers, in the byte order of the file.
     offset : int
-        Of the first, in bytes.
+        Position of the first number in the file, in bytes.
     shape : sequence of int
     """
 
@@ -40,29 +40,29 @@ class StoredNumbers:
             self._finished = weakref.finalize(self, self._file.close)
 
     def part(self, spans: Sequence[Pair]) -> NDArray[Any]:
-        """Return a part of the numbers, read run by run of those that lie side by side.
+        """Return a part of the array, read in runs of adjacent numbers.
 
         Raises
         ------
         ImageError
-            If the file ends before them.
+            If the file ends before the part does.
         """
         shape = self.shape
         along = len(shape) - 1  # the last axis of which only a part is read
         while along > 0 and spans[along] == (0, shape[along]):
             along -= 1
-        found = np.empty([stop - start for start, stop in spans], self._dtype)
+        numbers = np.empty([stop - start for start, stop in spans], self._dtype)
         steps = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
         first = sum(start * step for (start, _), step in zip(spans, steps, strict=True))
-        runs = found.reshape(prod(found.shape[:along]), -1)
-        for run, index in zip(runs, np.ndindex(found.shape[:along]), strict=True):
+        runs = numbers.reshape(prod(numbers.shape[:along]), -1)
+        for run, index in zip(runs, np.ndindex(numbers.shape[:along]), strict=True):
             at = first + sum(n * step for n, step in zip(index, steps, strict=False))
             data = self._file.read(run.nbytes, self._offset + at * self._dtype.itemsize)
             if len(data) < run.nbytes:
                 raise damaged(str(self._path), "pixels are missing at its end")
             run[:] = np.frombuffer(data, self._dtype)
-        return found
+        return numbers
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._finished()

@@ -1,4 +1,4 @@
-"""TIFF, BigTIFF, OME-TIFF, SVS: which pages are the image, its levels, and its bands."""
+"""Opening TIFF, BigTIFF, OME-TIFF and SVS: the pages of the image, its levels, and its bands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from fullconv.sources.trouble import (
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-# What tifffile has to say about odd files goes to those who set up logging, not to stderr.
+# tifffile's warnings about unusual files go to a user's own log, and never to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 GEOTIFF = (33550, 33922, 34264, 34735)
@@ -51,12 +51,12 @@ RPC = 50844
 
 
 def open_tiff(path: Path) -> Pyramid:
-    """Return the levels of the first image in a TIFF file.
+    """Return the levels of the first image in a TIFF file as a pyramid.
 
     Raises
     ------
     ImageError
-        If it is damaged, or holds what cannot be read as one image of several bands.
+        If the file is damaged, or its pages cannot be read as one image of several bands.
     """
     name = str(path)
     with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
@@ -90,33 +90,42 @@ def open_tiff(path: Path) -> Pyramid:
 
 
 def check_claims(path: Path) -> None:
-    """Refuse a TIFF that claims more tiles than its bytes can list, or tiles beyond all measure.
+    """Refuse a TIFF that claims more tiles than its bytes can list, or too large tiles.
 
-    OpenSlide takes memory for what is claimed, and ends the whole process where there is not
-    enough.
+    OpenSlide allocates memory by these claims, and ends the whole process if there is not enough.
+
+    Raises
+    ------
+    ImageError
+        If the file is refused.
     """
     name = str(path)
     with reading(name), tifffile.TiffFile(path, _multifile=False) as tiff:
         for page in tiff.pages:
-            count, held_bytes = prod(page.chunked), tiff.filehandle.size
-            if count > held_bytes // 4:  # four bytes is the least that a position takes
-                raise damaged(name, f"it claims {count} blocks in {held_bytes} bytes")
+            count, file_bytes = prod(page.chunked), tiff.filehandle.size
+            if count > file_bytes // 4:  # a position takes at least four bytes
+                raise damaged(name, f"it claims {count} blocks in {file_bytes} bytes")
             key: Any = page.keyframe
             if key.is_tiled:
                 check_block(name, (key.tilelength, key.tilewidth), key.samplesperpixel)
 
 
 def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
-    """Return how pages that are alike are stored, after checking that they can be read.
+    """Return the layout of pages that are stored alike, after checking that they can be read.
 
     Parameters
     ----------
     name : str
-        Of the file.
+        Name of the file.
     page : tifffile.TiffPage
-        Tells what holds for all.
+        Page whose tags hold for all.
     pages : list of tifffile.TiffPage or TiffFrame
-        Each gives a band, or as many as it has samples.
+        Pages of the bands; each gives as many bands as it has samples.
+
+    Raises
+    ------
+    ImageError
+        If they cannot be read.
     """
     check_colours(name, page)
     if any(one is None for one in pages):
@@ -129,7 +138,7 @@ def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
             f"pixels; save it with whole or floating-point numbers."
         )
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
-    # The size of one decoded block decides what a read may ask of the memory.
+    # The size of a decoded block decides how much memory a read needs.
     stored = (page.tilelength, page.tilewidth) if page.is_tiled else _strip(page)
     if min(stored) < 1:
         raise damaged(name, f"its blocks are {stored[1]}x{stored[0]} pixels")
@@ -168,30 +177,30 @@ def _strip(page: TiffPage) -> Pair:
 
 
 def check_colours(name: str, page: TiffPage) -> None:
-    """Refuse colours that are not read.
+    """Refuse colour spaces that are not read.
 
     Raises
     ------
     UnreadableKindError
-        If they are of another space than grey and RGB.
+        If the colours are neither grey, RGB, a palette, nor YCbCr in JPEG.
     ImageError
         If a palette is missing.
     """
     colours = getattr(page.photometric, "name", str(page.photometric))
     is_luma = page.photometric == YCBCR
-    odd = is_luma and (page.compression not in JPEG or page.planarconfig == 2)
-    if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or odd:
+    is_bare_luma = is_luma and (page.compression not in JPEG or page.planarconfig == 2)
+    if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or is_bare_luma:
         raise UnreadableKindError(
             f"{name} is in the colour space {colours}"
-            f"{' without JPEG compression' if odd else ''}, which fullconv does not read; save it "
-            f"in RGB or grey."
+            f"{' without JPEG compression' if is_bare_luma else ''}, which fullconv does not "
+            f"read; save it in RGB or grey."
         )
     if page.photometric == PALETTE and (page.samplesperpixel > 1 or page.colormap is None):
         raise damaged(name, "its palette is missing or does not fit")
 
 
 def _place_of(path: Path, tiff: Any, level: Level) -> Place:
-    """Return where the page that is read lies, which need not be the first of the file."""
+    """Return the place of the page that is read, which need not be the first of the file."""
     read: Any = next(iter(level.pages), None) or level.series.keyframe
     page, first = read.aspage(), tiff.pages.first
     if page.offset == first.offset:
@@ -204,7 +213,7 @@ def _place_of(path: Path, tiff: Any, level: Level) -> Place:
 
 
 def _ground_tags(page: Any) -> str:
-    """Return what a TIFF calls the tags by which it lies on the ground; empty without them."""
+    """Return the name of the tags that place a page on the ground; empty without any."""
     if any(tag in page.tags for tag in GEOTIFF):
         return "GeoTIFF tags"
     return "RPC tag" if RPC in page.tags else ""

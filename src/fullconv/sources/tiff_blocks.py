@@ -37,16 +37,16 @@ PIECE_BYTES = 1024**2
 
 @dataclass(frozen=True)
 class Layer:
-    """One page, or one plane of it: where its tiles or strips lie in the file.
+    """The positions of the tiles or strips of one page, or of one plane of it.
 
     Attributes
     ----------
     offsets, counts : sequence of int
-        Position and length of each, in bytes; of length 0 where it was never written.
+        Position and length of each in the file, in bytes; the length is 0 if it was never written.
     first : int
-        Number of its first tile or strip in the page.
+        Number of the first tile or strip within the page.
     tables : bytes or None
-        What all JPEG tiles of the page share.
+        JPEG tables that all tiles of the page share.
     """
 
     offsets: Sequence[int]
@@ -57,22 +57,22 @@ class Layer:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one level is stored.
+    """The storage of one level.
 
     Attributes
     ----------
     page : tifffile.TiffPage
-        Tells how tiles and strips are decoded.
+        Page that decodes the tiles and strips.
     stored : (int, int)
         Size of a tile or strip.
     samples : int
         Samples per pixel that are stored together.
     layers : tuple of Layer
-        Each gives ``samples`` samples of every pixel.
+        Layers of ``samples`` samples per pixel each.
     background : int or None
-        What tiles show that were never written, where the scanner's maker says so.
+        Value of tiles that were never written, where the scanner's maker defines one.
     keeps_numbers : bool
-        Whether numbers of a palette stay what they are.
+        Whether palette indices are returned in place of their colours.
     """
 
     page: TiffPage
@@ -89,7 +89,7 @@ class Layout:
 
     @property
     def plain(self) -> bool:
-        """Whether rows can be read from the file as they are: one strip, nothing encoded."""
+        """Whether rows can be read without decoding: one strip, and nothing encoded."""
         page = self.page
         return (
             not page.is_tiled
@@ -101,11 +101,11 @@ class Layout:
         )
 
     def lacking(self) -> frozenset[int]:
-        """Return the numbers of the tiles or strips that some band does not have."""
-        found: set[int] = set()
+        """Return the numbers of the tiles or strips that are missing in some layer."""
+        missing: set[int] = set()
         for layer in self.layers:
-            found.update(np.flatnonzero(np.asarray(layer.counts) == 0).tolist())
-        return frozenset(found)
+            missing.update(np.flatnonzero(np.asarray(layer.counts) == 0).tolist())
+        return frozenset(missing)
 
     @property
     def row_bytes(self) -> int:
@@ -114,7 +114,7 @@ class Layout:
 
     @property
     def block(self) -> Pair:
-        """Size of the pieces that are read and kept."""
+        """Size of the pieces that are read and cached."""
         if not self.plain:
             return self.stored
         return min(self.stored[0], max(1, PIECE_BYTES // self.row_bytes)), self.stored[1]
@@ -133,7 +133,7 @@ class TiffSource(Blocked):
             bands, dtype = layout.samples, np.dtype(np.uint16)
         bands *= len(layout.layers)
         super().__init__(str(path), size, bands, dtype, block=layout.block, facts=facts)
-        # Tiles in a row of the page, which may be wider than what is shown of it.
+        # Tiles in a row of the page, which may be wider than the level.
         self._across = ceil(layout.size[1] / layout.stored[1])
         self._lacking = frozenset() if layout.background is not None else layout.lacking()
 
@@ -143,17 +143,17 @@ class TiffSource(Blocked):
         return bool(self._lacking)
 
     def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
-        """Return where tiles were never written, but for those that are background by custom."""
+        """Return where tiles were never written; None if they all were, or show a background."""
         if not self._lacking:
             return None
         ((top, bottom), (left, right)), (h, w) = spans, self._layout.stored
-        found = np.zeros((bottom - top, right - left), np.bool_)
+        lacking = np.zeros((bottom - top, right - left), np.bool_)
         for i in range(top // h, (bottom - 1) // h + 1):
             for j in range(left // w, (right - 1) // w + 1):
                 if i * self._across + j in self._lacking:
                     y, x = i * h - top, j * w - left
-                    found[max(0, y) : y + h, max(0, x) : x + w] = True
-        return found if found.any() else None
+                    lacking[max(0, y) : y + h, max(0, x) : x + w] = True
+        return lacking if lacking.any() else None
 
     def _block(self, *place: int) -> NDArray[Any]:
         with reading(self.name):
@@ -161,7 +161,7 @@ class TiffSource(Blocked):
             return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.dstack(parts))
 
     def _layer(self, layer: Layer, row: int, column: int) -> NDArray[Any]:
-        """Return what one layer gives to a block, ``(h, w, bands)``."""
+        """Return the pixels of one layer in a block, ``(h, w, bands)``."""
         (top, bottom), (left, right) = self.extent(row, column)
         shape = (bottom - top, right - left, self._layout.samples)
         if self._layout.plain:
@@ -207,7 +207,7 @@ class TiffSource(Blocked):
         return data
 
     def select(self, bands: Sequence[int]) -> Source:
-        """Return a source that decodes only the layers of these bands, where it has several."""
+        """Return a source that decodes only the layers of these bands, if each has its own."""
         layers = self._layout.layers
         if self.bands != len(layers) or self.bands == 1:
             return super().select(bands)
@@ -236,7 +236,13 @@ class TiffSource(Blocked):
 
 
 def find_layers(name: str, page: Any, planes: int, size: Pair, stored: Pair) -> list[Layer]:
-    """Return the planes of a page, after checking that it lists all of their tiles or strips."""
+    """Return the layers of a page, one for each plane.
+
+    Raises
+    ------
+    ImageError
+        If the page does not list all of their tiles or strips.
+    """
     each = ceil(size[0] / stored[0]) * ceil(size[1] / stored[1])
     offsets, counts = page.dataoffsets, page.databytecounts
     if min(len(offsets), len(counts)) < planes * each:

@@ -1,4 +1,4 @@
-"""What the bands of a TIFF are, from the places where its makers write that."""
+"""Names and colours of the bands of a TIFF, from its tags and its makers' metadata."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ TRANSPARENT = (1, 2)
 
 
 def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Channels:
-    """Return what the bands are: by the photometric tag, then by OME, ImageJ and GDAL metadata.
+    """Return the channels, from the photometric tag and OME, ImageJ and GDAL metadata.
 
     Parameters
     ----------
     tiff, path
         The file.
     page : TiffPage
-        The first of the image.
+        First page of the image.
     pages : int
-        How many pages the image has; each is a channel where there are several.
+        Number of pages of the image; if there are several, each is a channel.
     """
     samples = _of_page(page)
     if pages > 1:
-        found = _named(tiff, pages, page) if len(samples) == 1 else (Channel(),) * pages
-        return tuple(channel for channel in found for _ in samples)
-    told = page.tags.valueof(GDAL_METADATA)
-    # Metadata that cannot be read says nothing of colours, and the pixels are what they are.
+        channels = _named(tiff, pages, page) if len(samples) == 1 else (Channel(),) * pages
+        return tuple(channel for channel in channels for _ in samples)
+    metadata = page.tags.valueof(GDAL_METADATA)
+    # Unreadable metadata is ignored: the pixels can be read without it.
     with suppress(ImageError, ValueError):
-        if isinstance(told, str):
-            samples = of_gdal_xml(read_xml(tiff.filename, told), samples)
+        if isinstance(metadata, str):
+            samples = of_gdal_xml(read_xml(tiff.filename, metadata), samples)
     with suppress(ImageError, ValueError, OSError):
         beside = pam_of(path)
         if beside is not None:
@@ -66,7 +66,7 @@ def channels_of(tiff: TiffFile, path: Path, page: TiffPage, pages: int) -> Chann
 
 
 def _of_page(page: TiffPage) -> Channels:
-    """Return what the samples of one page are."""
+    """Return the channels of the samples of one page."""
     if photometric_of(page) == PALETTE:
         return RGB if palette(page).shape[1] == 3 else GREY
     colours = RGB if page.photometric in (PHOTOMETRIC_RGB, YCBCR) else GREY
@@ -77,12 +77,12 @@ def _of_page(page: TiffPage) -> Channels:
 
 
 def _named(tiff: TiffFile, count: int, page: TiffPage) -> Channels:
-    """Return the channels of so many pages by their names."""
+    """Return the channels of ``count`` pages, by their names in OME or ImageJ metadata."""
     if tiff.is_ome:
         root = read_xml(tiff.filename, tiff.ome_metadata or "")
         pixels = root.find("{*}Image/{*}Pixels")
-        held = [] if pixels is None else pixels.findall("{*}Channel")
-        named = [(one.get("Name") or "", _colour(one.get("Color"))) for one in held]
+        entries = [] if pixels is None else pixels.findall("{*}Channel")
+        named = [(one.get("Name") or "", _colour(one.get("Color"))) for one in entries]
         if len(named) == count:
             return of_ome(named, page.bitspersample == 8)
     labels: Any = (tiff.imagej_metadata or {}).get("Labels")
@@ -91,9 +91,9 @@ def _named(tiff: TiffFile, count: int, page: TiffPage) -> Channels:
     return (Channel(),) * count if count > 1 else ()
 
 
-def _colour(told: str | None) -> tuple[int, int, int] | None:
+def _colour(text: str | None) -> tuple[int, int, int] | None:
     """Return red, green and blue of OME's Color: four bytes as one signed number, alpha last."""
-    if told is None:
+    if text is None:
         return None
-    red, green, blue, _ = (int(told) & 0xFFFFFFFF).to_bytes(4, "big")
+    red, green, blue, _ = (int(text) & 0xFFFFFFFF).to_bytes(4, "big")
     return red, green, blue

@@ -1,4 +1,4 @@
-"""Numbers that lie in a TIFF one after the other, not encoded, with their axes in any order."""
+"""Images that a TIFF stores in one piece, not encoded, with their axes in any order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGE_AXES = "YXCS"
 
 
 class NumbersSource(Source):
-    """An image in one piece of a file."""
+    """An image that is stored in one piece of a file."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class NumbersSource(Source):
 
 
 def ordered(array: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Return an array of these axes as ``(H, W, bands)``; of axes without a place, the first."""
+    """Return an array of these axes as ``(H, W, bands)``; other axes are reduced to index 0."""
     kept = [axis for axis in axes if axis in IMAGE_AXES]
     single = tuple(slice(None) if axis in IMAGE_AXES else 0 for axis in axes)
     moved = array[single].transpose([kept.index(axis) for axis in IMAGE_AXES if axis in kept])

@@ -1,4 +1,4 @@
-"""What the stored numbers of a TIFF mean: bits, palettes, inverted grey."""
+"""Conversion of the stored numbers of a TIFF to pixels: bits, palettes, inverted grey."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ JPEG = (6, 7)
 
 
 def photometric_of(page: TiffPage) -> int:
-    """Return what the numbers of a page are, with palettes of grey pages, as GDAL reads them.
+    """Return the photometric interpretation of a page: "palette" also for a grey page with one.
 
-    GDAL writes the palette that comes after the pixels, and leaves the tag that says grey.
+    GDAL reads such pages so. When it writes a palette after the pixels, it leaves the tag at grey.
     """
-    held = int(page.photometric)
+    tag = int(page.photometric)
     is_palette = (
-        held in (GREY, GREY_INVERTED)
+        tag in (GREY, GREY_INVERTED)
         and page.samplesperpixel == 1
         and page.colormap is not None
         and np.dtype(page.dtype).kind in "bu"
     )
-    return PALETTE if is_palette else held
+    return PALETTE if is_palette else tag
 
 
 def has_colours(page: TiffPage) -> bool:
-    """Whether a page has a palette that is no ramp of grey."""
+    """Whether a page has a palette of colours, other than a ramp of grey."""
     return photometric_of(page) == PALETTE and palette(page).shape[1] == 3
 
 
 def as_stored(number: float, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Return a number as pixels hold it; None where they cannot."""
+    """Return a number as an array of ``dtype``; None if it cannot represent the number."""
     with np.errstate(all="ignore"):
-        held = np.array(number).astype(dtype)
-    return held if dtype.kind == "f" or float(held) == number else None
+        stored = np.array(number).astype(dtype)
+    return stored if dtype.kind == "f" or float(stored) == number else None
 
 
 def nodata_of(page: TiffPage) -> float | None:
-    """Return the number of pixels that hold nothing, by GDAL's tag 42113; None without one.
+    """Return the number that marks pixels without data, from GDAL's tag 42113; None without one.
 
-    It is a pixel's, as it is read, but of a palette with colours the number itself.
+    It is converted as pixels are, except that a palette of colours keeps the number itself.
     """
     try:
-        held = as_stored(float(page.tags.valueof(GDAL_NODATA)), np.dtype(page.dtype))
+        number = as_stored(float(page.tags.valueof(GDAL_NODATA)), np.dtype(page.dtype))
     except (TypeError, ValueError):
         return None
-    if held is None:
+    if number is None:
         return None
-    return float(held if has_colours(page) else finish(page, held[None, None, None])[0, 0, 0])
+    return float(number if has_colours(page) else finish(page, number[None, None, None])[0, 0, 0])
 
 
 def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
@@ -71,15 +71,15 @@ def pixels_dtype(page: TiffPage) -> np.dtype[Any]:
 
 
 def bands_of(page: TiffPage, samples: int) -> int:
-    """Return how many bands become of the samples that are stored together."""
+    """Return the number of bands that samples stored together become."""
     return palette(page).shape[1] if photometric_of(page) == PALETTE else samples
 
 
 def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
     """Return decoded numbers ``(h, w, samples)`` as pixels.
 
-    Grey of 1, 2 or 4 bits is spread over 0 to 255; where 0 means white, grey is inverted; numbers
-    of a palette become its colours, in 8 bits, or grey where it is but a ramp of grey.
+    Grey of 1, 2 or 4 bits is spread over 0 to 255. Grey is inverted where 0 means white. Indices
+    of a palette become its colours, in 8 bits, or grey if it is a ramp of grey.
     """
     if photometric_of(page) == PALETTE:
         return look_up(palette(page), pixels[:, :, 0])
@@ -93,10 +93,10 @@ def finish(page: TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def is_plain_jpeg(page: TiffPage) -> bool:
-    """Whether JPEG blocks hold bands, one or three, that are no colours of the JPEG.
+    """Whether JPEG blocks hold one or three bands that are not colours.
 
-    Such blocks have nothing in them that says so, and decoders take three bands for luma and
-    chroma, or one plane of RGB for a colour picture.
+    The blocks themselves do not say so, and decoders mistake three bands for luma and chroma, or
+    one plane of RGB for a colour picture.
     """
     is_jpeg = page.compression in JPEG
     return is_jpeg and (
@@ -106,7 +106,7 @@ def is_plain_jpeg(page: TiffPage) -> bool:
 
 
 def jpeg_samples(page: TiffPage, data: bytes, tables: bytes | None) -> NDArray[Any]:
-    """Return the samples ``(h, w, n)`` of such a block, as they were encoded."""
+    """Return the samples ``(h, w, n)`` of a block (`is_plain_jpeg`), without colour conversion."""
     import imagecodecs
 
     colours = 1 if page.planarconfig == 2 else RGB
@@ -121,7 +121,7 @@ def jpeg_samples(page: TiffPage, data: bytes, tables: bytes | None) -> NDArray[A
 
 
 def palette(page: TiffPage) -> Table:
-    """Return the colours by number."""
+    """Return the palette of a page, reduced to grey where it is a ramp of grey."""
     colours = np.asarray(page.colormap).T
-    # The standard has 16 bits per colour; some writers store 8 all the same.
+    # The standard has 16 bits per colour, but some writers store 8.
     return reduced((colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))

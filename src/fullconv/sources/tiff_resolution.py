@@ -1,4 +1,4 @@
-"""How large the pixels of a TIFF are, from the places where its makers write that."""
+"""The size of a TIFF's pixels, from its tags and its makers' metadata."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ UM_PER_UNIT = {2: INCH_UM, 3: 10000.0}
 """Micrometres in an inch and a centimetre, by the tag ResolutionUnit."""
 
 MOST_DIGITS = 6
-"""Numbers of more digits after the point are not rounded so that it matters."""
+"""Numbers of more decimal places are treated as exact."""
 
 SPACING = "Attribute[@Name='DICOM_PIXEL_SPACING']"
 REPRESENTATION = ".//DataObject[@ObjectType='PixelDataRepresentation']"
 
 HABITS_DPI = (72, 96, 100, 150, 180, 200, 240, 250, 300, 350, 360, 400, 600, 1200)
-"""What cameras, scanners and editors write whatever the picture shows: a wish for its print."""
+"""Resolutions for print that cameras, scanners and editors write regardless of the picture."""
 
 
 def resolution(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     """Return micrometres per pixel (row, column) of the image on a page, or None.
 
-    OME metadata, Aperio's description (``MPP``), Philips' spacing, ImageJ's unit and the
-    resolution tags are asked in this order; the tags only where they hold none of `HABITS_DPI`.
+    The first of these is used: OME metadata, Aperio's description (``MPP``), Philips' spacing,
+    ImageJ's unit, and the resolution tags, unless they hold one of `HABITS_DPI`.
     """
     if tiff.is_ome:
-        found = _of_ome(read_xml(tiff.filename, tiff.ome_metadata or ""))
+        um = _of_ome(read_xml(tiff.filename, tiff.ome_metadata or ""))
     elif tiff.is_svs:
-        found = of_aperio(page.description)
+        um = of_aperio(page.description)
     elif tiff.is_philips:
-        found = next(((mm.y * 1000, mm.x * 1000) for mm in philips_spacings(tiff)), None)
+        um = next(((mm.y * 1000, mm.x * 1000) for mm in philips_spacings(tiff)), None)
     else:
-        found = _of_imagej(tiff, page) or _of_tags(page)
-    return found if found is not None and min(found) > 0 else None
+        um = _of_imagej(tiff, page) or _of_tags(page)
+    return um if um is not None and min(um) > 0 else None
 
 
 @dataclass(frozen=True)
 class Spacing:
-    """The length of pixels, in whatever unit, as it was written.
+    """The declared side of a pixel, in any unit.
 
     Attributes
     ----------
     y, x : float
     rounding : float
-        By which part of it the number may have been rounded.
+        Largest relative rounding error of the numbers.
     """
 
     y: float
@@ -63,10 +63,10 @@ class Spacing:
 
 
 def _rounding(*numbers: float) -> float:
-    """Return by which part the first digits of numbers may be rounded, of the coarsest of them.
+    """Return the relative rounding error of a length: the largest over ``numbers``.
 
-    They are of one length, in the units in which it may have been written: a resolution of 37 per
-    inch stands for 36.5 to 37.5, and 0.25 micrometres for 0.245 to 0.255.
+    The numbers are the same length in the units in which it may have been written. A resolution of
+    37 per inch stands for 36.5 to 37.5, and 0.25 micrometres for 0.245 to 0.255.
     """
     parts = [0.0]
     for number in numbers:
@@ -79,13 +79,15 @@ def _rounding(*numbers: float) -> float:
 
 
 def philips_spacings(tiff: TiffFile) -> list[Spacing]:
-    """Return millimetres between the pixels of every level of a Philips slide."""
+    """Return the pixel spacing of every level of a Philips slide, in millimetres."""
     xml = tiff.philips_metadata
     if xml is None:
         return []
     root = read_xml(tiff.filename, xml)
-    held = root.findall(f"{REPRESENTATION}/{SPACING}") or root.findall(f".//{SPACING}")
-    numbers = [[float(n) for n in (one.text or "").replace('"', "").split()] for one in held]
+    elements = root.findall(f"{REPRESENTATION}/{SPACING}") or root.findall(f".//{SPACING}")
+    numbers = [
+        [float(n) for n in (element.text or "").replace('"', "").split()] for element in elements
+    ]
     return [
         Spacing(pair[0], pair[1], max(_rounding(mm * 1000) for mm in pair))
         for pair in numbers
@@ -94,10 +96,10 @@ def philips_spacings(tiff: TiffFile) -> list[Spacing]:
 
 
 def space_of(name: str, tiff: TiffFile, page: TiffPage) -> tuple[Space | None, tuple[str, ...]]:
-    """Return the coordinates of the image on a page, and what is said of its place in vain.
+    """Return the coordinates of the image on a page, and lines about metadata that is not used.
 
-    OME's positions of the first plane are taken for those of the centre of its first pixel, as
-    OME-Zarr's translations are.
+    OME's position of the first plane is read as that of the centre of its first pixel, like
+    OME-Zarr's translations.
     """
     um = resolution(tiff, page)
     space = um and Space.of_resolution(um)
@@ -105,10 +107,10 @@ def space_of(name: str, tiff: TiffFile, page: TiffPage) -> tuple[Space | None, t
     if tiff.is_ome:
         root = read_xml(name, tiff.ome_metadata or "")
         plane = root.find("{*}Image/{*}Pixels/{*}Plane")
-        told = [] if plane is None else [plane.get(f"Position{axis}") for axis in "YX"]
-        if plane is not None and None not in told:
+        texts = [] if plane is None else [plane.get(f"Position{axis}") for axis in "YX"]
+        if plane is not None and None not in texts:
             units = [plane.get(f"Position{axis}Unit", "reference frame") for axis in "YX"]
-            space, more = _at(name, space, [float(one or 0) for one in told], units)
+            space, more = _at(name, space, [float(one or 0) for one in texts], units)
             return space, said + more
     at = [_rational(page.tags.valueof(tag)) for tag in (287, 286)]
     if any(at):
@@ -119,11 +121,11 @@ def space_of(name: str, tiff: TiffFile, page: TiffPage) -> tuple[Space | None, t
 
 
 def _units(tiff: TiffFile) -> list[str]:
-    """Return the units in which OME or ImageJ count, where they name one."""
+    """Return the units of OME's or ImageJ's metadata, where they name one."""
     if tiff.is_ome:
         pixels = read_xml(tiff.filename, tiff.ome_metadata or "").find("{*}Image/{*}Pixels")
-        told = [] if pixels is None else [pixels.get(f"PhysicalSize{axis}Unit") for axis in "YX"]
-        return list(dict.fromkeys(unit for unit in told if unit))
+        texts = [] if pixels is None else [pixels.get(f"PhysicalSize{axis}Unit") for axis in "YX"]
+        return list(dict.fromkeys(unit for unit in texts if unit))
     unit = str((tiff.imagej_metadata or {}).get("unit", ""))
     return [unit.replace("\\u00B5", "u")]
 
@@ -131,7 +133,7 @@ def _units(tiff: TiffFile) -> list[str]:
 def _at(
     name: str, space: Space | None, position: list[float], units: list[str]
 ) -> tuple[Space | None, tuple[str, ...]]:
-    """Return a space that begins at a position (row, column); with a line where it cannot."""
+    """Return a space that begins at a position (row, column), or the same one and the reason."""
     lengths = [um_of(unit) for unit in units]
     if not any(position):
         return space, ()
@@ -143,9 +145,9 @@ def _at(
     return space, (f"{line}, not used here: {why}.",)
 
 
-def _rational(told: Any) -> float:
+def _rational(value: Any) -> float:
     try:
-        return float(told[0] / told[1])
+        return float(value[0] / value[1])
     except (TypeError, IndexError, ZeroDivisionError):
         return 0.0
 
@@ -165,13 +167,13 @@ def _of_ome(root: Element) -> Resolution | None:
 
 
 def of_aperio(description: str) -> Resolution | None:
-    """Return micrometres per pixel as Aperio's description says (``MPP``)."""
-    found = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", description)
-    return None if found is None else (float(found[1]), float(found[1]))
+    """Return the micrometres per pixel in Aperio's description (``MPP``); None without any."""
+    match = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", description)
+    return None if match is None else (float(match[1]), float(match[1]))
 
 
 def aperio_spacing(description: str) -> Spacing | None:
-    """Return the same with how far it may be rounded."""
+    """Return the micrometres per pixel in Aperio's description with their rounding error."""
     um = of_aperio(description)
     return None if um is None or min(um) <= 0 else Spacing(*um, _rounding(um[0]))
 
@@ -179,7 +181,7 @@ def aperio_spacing(description: str) -> Spacing | None:
 def _of_imagej(tiff: TiffFile, page: TiffPage) -> Resolution | None:
     unit = um_of(str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "u"))
     per_unit = _per_unit(page)
-    # ImageJ counts in inches where it has opened a picture that wishes for a size in print.
+    # ImageJ uses inches where it has opened a picture with a resolution for print.
     if unit is None or per_unit is None or (unit == INCH_UM and _is_habit(per_unit, unit)):
         return None
     return unit / per_unit[0], unit / per_unit[1]
@@ -199,14 +201,14 @@ def _of_tags(page: TiffPage) -> Resolution | None:
 
 
 def _is_habit(per_unit: Resolution, um: float) -> bool:
-    """Whether pixels per so many micrometres are one of `HABITS_DPI`."""
+    """Whether pixels per unit of ``um`` micrometres are one of `HABITS_DPI`."""
     dpi = [n * INCH_UM / um for n in per_unit]
-    # One in a hundred, since 72 dpi is also written as 28 per centimetre.
+    # Tolerance of 1.5 %: 72 dpi is also written as 28 per centimetre.
     return any(abs(n / habit - 1) < 0.015 for n in dpi for habit in HABITS_DPI)
 
 
 def spacing_of_tags(page: TiffPage) -> Spacing | None:
-    """Return the length of a page's pixels in the unit of its resolution tags."""
+    """Return the pixel spacing of a page, in the unit of its resolution tags."""
     per_unit = _per_unit(page)
     if per_unit is None:
         return None
@@ -215,7 +217,7 @@ def spacing_of_tags(page: TiffPage) -> Spacing | None:
 
 
 def _per_unit(page: TiffPage) -> tuple[float, float] | None:
-    """Return the tags YResolution and XResolution, pixels per unit."""
+    """Return the tags YResolution and XResolution, in pixels per unit; None without them."""
     values: list[Any] = [page.tags.valueof(tag) for tag in (283, 282)]
     if any(value is None or value[0] <= 0 or value[1] <= 0 for value in values):
         return None

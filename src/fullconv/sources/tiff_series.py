@@ -1,4 +1,4 @@
-"""Which pages of a TIFF are the image, and how their axes become rows, columns and bands."""
+"""The pages of a TIFF that are the image, and their axes as rows, columns and bands."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def main_series(name: str, tiff: TiffFile) -> TiffPageSeries:
     Raises
     ------
     ImageError
-        If there is none, or ImageJ's bands behind the first page are missing.
+        If there is no series, or ImageJ's bands behind the first page are missing.
     """
     if not tiff.series:
         raise damaged(name, "it holds no image")
-    told = (tiff.imagej_metadata or {}).get("images", 1)
-    if tiff.is_imagej and tiff.series[0].kind != "imagej" and int(told) > len(tiff.pages):
+    images = (tiff.imagej_metadata or {}).get("images", 1)
+    if tiff.is_imagej and tiff.series[0].kind != "imagej" and int(images) > len(tiff.pages):
         raise damaged(name, "pixels are missing at its end")
     whole = (one for one in tiff.series if not _is_beside(one.keyframe))
-    found: TiffPageSeries = next(whole, tiff.series[0])
-    return found
+    main: TiffPageSeries = next(whole, tiff.series[0])
+    return main
 
 
 def _is_beside(page: Any) -> bool:
@@ -63,7 +63,7 @@ class Level:
     Attributes
     ----------
     name : str
-        Of the file.
+        Name of the file.
     series : tifffile.TiffPageSeries
     background : int or None
         As in `Layout`.
@@ -90,12 +90,12 @@ class Level:
         Raises
         ------
         ImageError
-            If there are other axes than of rows, columns and bands.
+            If there are axes other than rows, columns and bands.
         """
         lengths = self.lengths
         if "Y" not in lengths or "X" not in lengths:
             raise damaged(self.name, "its image has no rows and columns")
-        # 'I' are pages that only happen to be of one size; one is the image, as in viewers.
+        # 'I' counts pages that merely have the same size; the first is the image, as in viewers.
         many = [f"{n} along {a}" for a, n in lengths.items() if n > 1 and a not in "YXSCI"]
         if many:
             raise ImageError(
@@ -106,7 +106,7 @@ class Level:
 
     @property
     def pages(self) -> list[Any]:
-        """The pages of the image: one for each band, or the first that is no thumbnail."""
+        """The pages of the image: one for each band, or the first that is not a thumbnail."""
         pages = list(self.series.pages)
         if "I" not in self.series.axes:
             return pages
@@ -115,7 +115,7 @@ class Level:
 
     @property
     def is_paged(self) -> bool:
-        """Whether every page holds rows and columns, in this order, and there is one per band."""
+        """Whether there is a page per band, and each holds rows and columns, in this order."""
         page: TiffPage = self.series.keyframe
         order = [a for a, n in self.lengths.items() if a in "YX" or (a in "CI" and n > 1)]
         return (
@@ -125,7 +125,7 @@ class Level:
         )
 
     def opener(self, path: Path, layout_of: LayoutOf) -> Callable[[Facts], Source]:
-        """Return what opens it, after checking that it can be read."""
+        """Return a function that opens the level, after checking that it can be read."""
         size = self.size
         if self.is_paged or min(size) < 1:
             pages = self.pages
@@ -140,10 +140,10 @@ class Level:
         return first if first is not None and hasattr(first, "tags") else self.series.keyframe
 
     def _unpaged(self, path: Path, layout_of: LayoutOf) -> Callable[[Facts], Source]:
-        """Return what opens a series whose pages are no pictures, or are not there.
+        """Return a function that opens a series whose pages are not one picture per band.
 
-        ImageJ gives a stack of more than 4 GB one page, behind which the others follow; and arrays
-        are written with their axes in any order.
+        ImageJ writes one page for a stack of more than 4 GB, and the other pictures behind it
+        without pages. Other programs write arrays with their axes in any order.
         """
         key: Any = self.series.keyframe
         layout = layout_of(self.name, key, [key])

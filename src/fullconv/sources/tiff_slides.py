@@ -1,4 +1,4 @@
-"""Whole slides that are TIFFs: what Philips and Aperio leave out, and how their levels lie."""
+"""Whole slides that are TIFFs: missing tiles of Philips and Aperio, and placements of levels."""
 
 from __future__ import annotations
 
@@ -28,24 +28,27 @@ if TYPE_CHECKING:
 WHITE = 255
 
 MOST_BELOW = 10
-"""Factors are looked for among fractions of at most this denominator: 4, 3/2, 9/4."""
+"""The largest denominator of a factor between levels, as in 4, 3/2, 9/4."""
 
 MOST_TRIED = 1000
-"""So many numerators are tried of one denominator."""
+"""The most numerators that are tried for one denominator."""
 
 
 def background_of(tiff: TiffFile) -> int | None:
-    """Return what tiles show that were never written: the glass, which both makers leave out."""
+    """Return the value of tiles that were never written; None if the maker defines none.
+
+    Philips and Aperio leave out tiles of empty glass, which is white.
+    """
     return WHITE if tiff.is_philips or tiff.is_svs else None
 
 
 def placements_of(tiff: TiffFile, levels: Sequence[Level]) -> tuple[Placement, ...]:
-    """Return where levels lie by the resolution that each declares; none where they do not.
+    """Return the placements of levels, from the resolution that each declares; else none.
 
-    Philips' sizes do not tell it, for levels are filled up to whole tiles. Others are believed
-    where their sizes fit: many programs write the resolution of the first level into all. What is
-    declared is rounded, and pyramids are made by simple factors: the simplest is taken that would
-    be rounded so, and gives the sizes.
+    The declared resolution of a level must fit its size, as many programs write that of the first
+    level into all. Philips fills levels up to whole tiles, so there the sizes are not compared.
+    Declared numbers are rounded, and pyramids are made by simple factors. So the factor is the
+    simplest that rounds to the declared one and gives the sizes.
     """
     spacings = philips_spacings(tiff)
     is_philips = len(spacings) == len(levels)
@@ -53,19 +56,19 @@ def placements_of(tiff: TiffFile, levels: Sequence[Level]) -> tuple[Placement, .
     first = declared[0]
     if first is None:
         return ()
-    found = []
+    placements = []
     for level, spacing in zip(levels, declared, strict=True):
         fill = _fill(level)
         factor = spacing and _declared(first, spacing, levels[0].size, level.size, fill)
         if factor and (is_philips or _fits(levels[0].size, level.size, factor, fill)):
-            found.append(Placement(factor, (0.0, 0.0)))
+            placements.append(Placement(factor, (0.0, 0.0)))
         else:
-            found.append(placement_by_size(levels[0].size, level.size))
-    return tuple(found)
+            placements.append(placement_by_size(levels[0].size, level.size))
+    return tuple(placements)
 
 
 def _spacing(tiff: TiffFile, level: Level) -> Spacing | None:
-    """Return the length of a level's pixels, in whatever unit, where its page says so."""
+    """Return the pixel spacing of a level, in any unit; None where its page declares none."""
     page: Any = level.series.keyframe
     return aperio_spacing(page.description) if tiff.is_svs else spacing_of_tags(page)
 
@@ -73,20 +76,20 @@ def _spacing(tiff: TiffFile, level: Level) -> Spacing | None:
 def _declared(
     first: Spacing, own: Spacing, size: Pair, level: Pair, fill: Pair
 ) -> tuple[float, float]:
-    """Return the factor of a level, (row, column), by the lengths of pixels that are declared."""
-    told = own.y / first.y, own.x / first.x
+    """Return the factor of a level, (row, column), from the declared spacings of pixels."""
+    declared = own.y / first.y, own.x / first.x
     apart = (1 + first.rounding) * (1 + own.rounding)
-    least, most = max(told) / apart, min(told) * apart
+    least, most = max(declared) / apart, min(declared) * apart
     if least > most:
-        return told  # not alike along both axes
+        return declared  # it differs between the axes
     for fills in ((1, 1), fill):
         for below in range(1, MOST_BELOW + 1 if fills == (1, 1) else 2):
             above = range(max(1, ceil(least * below)), floor(most * below) + 1)[:MOST_TRIED]
-            middle = (told[0] + told[1]) / 2 * below
+            middle = (declared[0] + declared[1]) / 2 * below
             for n in sorted(above, key=lambda n: (n & (n - 1) != 0, abs(n - middle))):
                 if _fits(size, level, (n / below, n / below), fills):
                     return n / below, n / below
-    return told
+    return declared
 
 
 def _fill(level: Level) -> Pair:
@@ -95,7 +98,7 @@ def _fill(level: Level) -> Pair:
 
 
 def _fits(size: Pair, level: Pair, factor: tuple[float, float], fill: Pair) -> bool:
-    """Whether a level is as large as its factor says: rounded, or filled up to whole tiles."""
+    """Whether a level's size is that of its factor, rounded or filled up to whole tiles."""
     return all(
         n / f - 1 < m < n / f + max(1, tile)
         for n, m, f, tile in zip(size, level, factor, fill, strict=True)
@@ -105,10 +108,10 @@ def _fits(size: Pair, level: Pair, factor: tuple[float, float], fill: Pair) -> b
 def openers_of(
     tiff: TiffFile, path: Path, levels: Sequence[Level], plain: Sequence[Callable[[Facts], Source]]
 ) -> list[Callable[[Facts], Source]]:
-    """Return what opens the levels of a slide; OpenSlide where Aperio's are not to be trusted.
+    """Return functions that open the levels of a slide, by OpenSlide where Aperio's are unusable.
 
-    Where tiles of the full resolution are missing, Aperio's smaller levels hold rubbish there, and
-    OpenSlide makes them anew.
+    Where tiles of the full resolution are missing, Aperio's smaller levels hold arbitrary pixels,
+    and OpenSlide computes them from the full resolution.
     """
     lacks = tiff.is_svs and any(
         0 in page.databytecounts for level in levels for page in level.pages if page is not None

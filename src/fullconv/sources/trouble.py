@@ -1,4 +1,4 @@
-"""What can be wrong with an image file, in one line each."""
+"""Errors of image files, in one line each."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from fullconv.names import as_text
 from fullconv.wording import extent, kind
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
-"""The most that is decoded in one piece: whole pictures, and single blocks of larger images.
+"""The limit of one decoded piece: a whole picture, or a single block of a larger image.
 
 A small file can claim any size, so there must be a limit. Two gigabytes hold every picture that
-cameras and scanners store whole (700 million RGB pixels), and fit into the machines that scan.
+cameras and scanners store whole (700 million RGB pixels), and fit in memory.
 """
 
 TEXT_BYTES = 1 << 26
-"""The most that a text beside an image may hold: histograms and tables of a raster among it."""
+"""The limit of a text beside an image, which may hold histograms and tables of a raster."""
 
 
 _QUIET = threading.RLock()
 
 
 class UnreadableKindError(ImageError):
-    """A file in order, whose coding or colours this reader does not know; another one may."""
+    """A valid file whose coding or colours this reader does not support; another reader may."""
 
 
 def damaged(name: str, why: str) -> ImageError:
@@ -44,10 +44,10 @@ def damaged(name: str, why: str) -> ImageError:
 
 @contextlib.contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn whatever a library raises over the contents of a file into one line.
+    """Turn any exception of a library that reads a file into an `ImageError` of one line.
 
-    Decoders raise errors of every type over damaged data, down to those of plain programming
-    mistakes, so none can be singled out.
+    Decoders raise exceptions of every type on damaged data, even those of programming mistakes, so
+    every type is caught.
     """
     try:
         yield
@@ -74,19 +74,19 @@ def reading(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet(category: type[Warning] = Warning) -> Iterator[None]:
-    """Show no warnings of a category, in one thread at a time: what is shown is so for all."""
+    """Hide warnings of a category, in one thread at a time: filters apply to all threads."""
     with _QUIET, warnings.catch_warnings():
         warnings.simplefilter("ignore", category)
         yield
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there and is no file.
+    """Refuse a path that is not a regular file.
 
     Raises
     ------
     ImageError
-        With the kind of thing that it is.
+        If the path is refused; it says what the path is.
     """
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
@@ -96,12 +96,12 @@ def check_regular(path: Path) -> None:
 
 
 def check_text(path: Path) -> None:
-    """Refuse a file beside an image that is to be read as text and is none, or is too long.
+    """Refuse a text beside an image that is not a regular file, or longer than `TEXT_BYTES`.
 
     Raises
     ------
     ImageError
-        With its name.
+        If the file is refused; it names the file.
     """
     check_regular(path)
     if path.stat().st_size > TEXT_BYTES:
@@ -112,7 +112,7 @@ def check_text(path: Path) -> None:
 
 
 def check_pixels(name: str, sizes: Sequence[Sizes]) -> None:
-    """Refuse an image of which some level has no pixels."""
+    """Refuse an image if any level has no pixels."""
     for level, size in enumerate(sizes):
         if min(size) < 1:
             which = f"level {level} of {name}" if len(sizes) > 1 else name
@@ -123,7 +123,7 @@ def check_pixels(name: str, sizes: Sequence[Sizes]) -> None:
 
 
 def check_whole(name: str, size: Pair, pixel_bytes: int) -> None:
-    """Refuse a picture that would be too large decoded, before it is."""
+    """Refuse a picture that would exceed `DECODED_LIMIT_BYTES` when decoded."""
     if size[0] * size[1] * pixel_bytes > DECODED_LIMIT_BYTES:
         raise ImageError(
             f"{name} says that it is {size[1]}x{size[0]} pixels (width x height), which is "
@@ -134,7 +134,7 @@ def check_whole(name: str, size: Pair, pixel_bytes: int) -> None:
 
 
 def check_block(name: str, block: Sizes, pixel_bytes: int) -> None:
-    """Refuse blocks of which one alone would be too large decoded."""
+    """Refuse an image if one decoded block would exceed `DECODED_LIMIT_BYTES`."""
     if prod(block) * pixel_bytes > DECODED_LIMIT_BYTES:
         todo = "Save it as a tiled TIFF" if len(block) == 2 else "Save it in smaller ones"
         raise ImageError(

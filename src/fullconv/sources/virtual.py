@@ -1,9 +1,10 @@
-"""Virtual rasters of GDAL (VRT): mosaics of other files, checked and written anew.
+"""Virtual rasters of GDAL (VRT): mosaics of other files, checked and rewritten.
 
-A virtual raster may name any file, address or piece of code, and GDAL follows. So its text is read
-here; what is known to be harmless is copied into a new text, in which every source is a file in
-the raster's own folder or below, and of a kind that leads nowhere else (Note [A raster is only a
-file]). GDAL is given that text, never the file: what was checked is what is opened.
+A virtual raster may name any file, address or piece of code, and GDAL follows. So this module reads
+its text, and copies the elements that are known to be harmless to a new text. Every source in it
+is a file in the raster's own folder or below, and has a format that leads nowhere else (Note [A
+raster is only a file]). GDAL gets the new text, never the file, so that it opens exactly what was
+checked.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from fullconv.sources.xml import read_xml
 START = b"<VRTDataset"
 
 MOST_BYTES = 32 * 1024**2
-"""A mosaic of 50,000 tiles takes about so much text."""
+"""The limit of a virtual raster's text, enough for about 50,000 tiles."""
 
 DEEPEST = 4
-"""So many virtual rasters may lie in one another."""
+"""How deep virtual rasters may be nested."""
 
 KINDS = {
     **dict.fromkeys(TIFF_STARTS, "GTiff"),
@@ -41,11 +42,12 @@ KINDS = {
     b"\xff\x4f\xff\x51\0": "JP2OpenJPEG",
     HFA_START: "HFA",
 }
-"""What sources may be, by their first bytes, and the driver that reads them."""
+"""The formats of sources, by their first bytes, and the driver that reads each."""
 
 BINARY_WITHIN = 12
-"""All of these have a zero byte among their first so many. GDAL chooses the driver of a source by
-itself; those that look for text, as for that of a virtual raster, give up at a zero."""
+"""Every format but Imagine, whose mark ends with a zero byte, has one among its first 12 bytes.
+GDAL chooses the driver of a source itself, and drivers of text, such as that of virtual rasters,
+reject a zero byte."""
 
 PLAIN = (
     *("SRS", "GeoTransform", "GCPList", "Metadata", "OverviewList", "BlockXSize", "BlockYSize"),
@@ -55,7 +57,7 @@ PLAIN = (
     *("UseMaskBand", "ColorTableComponent", "Exponent", "SrcMin", "SrcMax", "DstMin", "DstMax"),
     *("Clamp", "MaskValueThreshold", "NoData", "RemappedValue"),
 )
-"""Elements that hold numbers and names, which are copied with all that is in them."""
+"""Elements that hold numbers and names; they are copied with their contents."""
 
 WITHIN = {
     "VRTDataset": ("VRTRasterBand", "MaskBand"),
@@ -68,10 +70,10 @@ WITHIN = {
         ("SimpleSource", "ComplexSource", "NoDataFromMaskSource", "Overview"), ("SourceFilename",)
     ),
 }
-"""Elements that lead to sources, and which of them may stand in which."""
+"""Elements that lead to sources, and the elements that each may contain."""
 
 SUBCLASSES = (None, "", "VRTSourcedRasterBand")
-"""Bands that only put sources together: no raw bytes, no code, no warping."""
+"""Classes of bands that only combine sources: no raw bytes, no code, no warping."""
 
 
 @dataclass
@@ -82,9 +84,9 @@ class Mosaic:
     ----------
     path : Path
     text : str
-        What GDAL is given.
+        Rewritten text that GDAL opens.
     parts : dict
-        Every file that it is made of, of its own folder or below.
+        Files of the mosaic, in its own folder or below.
     """
 
     path: Path
@@ -98,7 +100,7 @@ def read_mosaic(path: Path) -> Mosaic:
     Raises
     ------
     ImageError
-        If it is no virtual raster, leads out of its folder, or holds what is not read.
+        If it is not a virtual raster, leads out of its folder, or has elements that are not read.
     """
     mosaic = Mosaic(path)
     mosaic.text = _Reader(mosaic, Path(os.path.realpath(path)).parent).text_of(path, 0)
@@ -107,14 +109,14 @@ def read_mosaic(path: Path) -> Mosaic:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Checks one virtual raster and those that lie in it.
+    """Checks a virtual raster and those nested in it.
 
     Attributes
     ----------
     mosaic : Mosaic
-        Gathers the parts.
+        Result, to which parts are added.
     root : Path
-        The folder of the outermost, which no source may leave.
+        Folder of the outermost virtual raster; every source must lie in it.
     """
 
     mosaic: Mosaic
@@ -141,7 +143,7 @@ class _Reader:
     def _copied(
         self, element: ElementTree.Element, folder: Path, depth: int
     ) -> ElementTree.Element:
-        """Return what is harmless of an element; refuse the rest."""
+        """Return a copy of an element; refuse it if it is not known to be harmless."""
         subclass = element.get("subClass")
         if subclass not in (SUBCLASSES if element.tag == "VRTRasterBand" else SUBCLASSES[:2]):
             raise self._refused(f"of the kind {str(subclass)[:60]}")
@@ -166,7 +168,7 @@ class _Reader:
     def _source(
         self, element: ElementTree.Element, folder: Path, depth: int
     ) -> ElementTree.Element:
-        """Return the element that names a source, after checking it."""
+        """Return the rewritten element that names a source, after checking the source."""
         named = (element.text or "").strip()
         is_relative = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
         path = Path(os.path.realpath(os.path.join(folder if is_relative else "", named)))
@@ -192,14 +194,14 @@ class _Reader:
         return copy
 
     def _check_part(self, path: Path) -> None:
-        """Refuse a source that GDAL might take for something that leads elsewhere."""
+        """Refuse a source that GDAL might open by a driver that leads elsewhere."""
         with open(path, "rb") as file:
             start = file.read(BINARY_WITHIN * 2)
         driver = next((kind for mark, kind in KINDS.items() if start.startswith(mark)), None)
         if driver is None or b"\0" not in start[: max(BINARY_WITHIN, len(HFA_START))]:
             raise self._refused(
-                f"made of {path.name}, and only of TIFF, PNG, JPEG, JPEG 2000, Imagine and "
-                f"further virtual rasters they are read"
+                f"made of {path.name}, which is no TIFF, PNG, JPEG, JPEG 2000, Imagine file or "
+                f"virtual raster"
             )
         check_neighbours(path)
         try:

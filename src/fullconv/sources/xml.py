@@ -1,4 +1,4 @@
-"""XML that came with an image, read without its power to grow."""
+"""Reading XML that comes with an image, without entities, which could make it grow."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from fullconv.sources.trouble import damaged
 
 
 class _WithoutEntities(ElementTree.TreeBuilder):
-    """Builds the elements, and stops before a document can define entities of its own."""
+    """Builds the elements, and refuses a document type, which could define entities."""
 
     def doctype(self, *_: object) -> None:
         raise ValueError("it defines entities of its own, by which few bytes can become gigabytes")
 
 
 def read_xml(name: str, text: bytes | str) -> ElementTree.Element:
-    """Return the outermost element of XML that came with the file ``name``.
+    """Return the root element of XML that comes with the file ``name``.
 
     Raises
     ------
     ImageError
-        If it is not well formed, or has a document type, which could define entities.
+        If the XML is not well formed, or has a document type, which could define entities.
     """
     try:
         return ElementTree.fromstring(text, ElementTree.XMLParser(target=_WithoutEntities()))

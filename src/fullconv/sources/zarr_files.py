@@ -1,4 +1,4 @@
-"""The files of a zarr folder, as zarr is given them: its own, of bounded size, and only read."""
+"""A zarr store of a folder that is read-only, stays inside the folder, and bounds file sizes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from fullconv.sources.zarr_limits import ROOM, SPARE_BYTES, Limit
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 METADATA_BYTES = 1 << 26
-"""The most that one file of metadata may hold."""
+"""The limit of one file of metadata."""
 
 SETTLING_S = 10.0
-"""Seconds to wait at most for chunks that are read beside one that cannot be."""
+"""The longest wait for zarr's other reads after one has failed."""
 
 
 class ZarrFiles(Store):
-    """Reads the regular files of a folder that lie in it, links resolved, and no others.
+    """A store of the regular files in a folder; links that lead out of it are refused.
 
     Attributes
     ----------
     limits : dict of str to Limit
-        For each array of the folder, by its path in it, once that is known.
+        Limits of the arrays whose metadata has been read, by their paths in the folder.
     """
 
     supports_writes = False
@@ -66,7 +66,7 @@ class ZarrFiles(Store):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Return what a file holds, or a part of it; None where it is not there."""
+        """Return the bytes of a file, or of a part of it; None if it does not exist."""
         if prototype is None:
             from zarr.core.buffer import default_buffer_prototype
 
@@ -79,11 +79,11 @@ class ZarrFiles(Store):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        """Return several."""
+        """Return parts of several files."""
         return [await self.get(key, prototype, part) for key, part in key_ranges]
 
     async def exists(self, key: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file exists."""
         return self._path(key) is not None
 
     async def list(self) -> AsyncIterator[str]:
@@ -92,7 +92,7 @@ class ZarrFiles(Store):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """List the files whose names begin so."""
+        """List the files whose paths begin with ``prefix``."""
         for place, _, names in os.walk(self.root):
             for name in names:
                 key = Path(place, name).relative_to(self.root).as_posix()
@@ -100,33 +100,33 @@ class ZarrFiles(Store):
                     yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """List what lies in one folder."""
+        """List the names in one folder."""
         folder = self.root / prefix
         for name in sorted(os.listdir(folder)) if folder.is_dir() else []:
             yield name
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Not possible."""
+        """Refuse, as the store is read-only."""
         self._refuse()
 
     async def delete(self, key: str) -> None:
-        """Not possible."""
+        """Refuse, as the store is read-only."""
         self._refuse()
 
     async def set_partial_values(self, key_start_values: Any) -> None:
-        """Not possible."""
+        """Refuse, as the store is read-only."""
         self._refuse()
 
     def _refuse(self) -> NoReturn:
         raise PermissionError(f"{self.root} is only read")
 
     def _path(self, key: str) -> str | None:
-        """Return where a file really lies; None where there is none.
+        """Return the path of a file, links resolved; None if it does not exist.
 
         Raises
         ------
         ImageError
-            If that is outside of the folder, or it is no file.
+            If the path leads out of the folder, or is not a regular file.
         """
         path = os.path.realpath(self.root / key)
         if os.path.commonpath([path, self._real]) != self._real:
@@ -158,18 +158,18 @@ class ZarrFiles(Store):
         return data
 
     def _most(self, limit: Limit) -> int:
-        """Return the most bytes that a chunk or shard may take on the disk."""
+        """Return the largest size of a stored chunk or shard, in bytes."""
         chunks = limit.shards.count if limit.shards else 1
         return min(chunks * (limit.decoded_bytes + 16), ROOM * DECODED_LIMIT_BYTES)
 
     def _limit(self, key: str) -> Limit:
-        """Return what holds for the array that a chunk is of."""
-        found = [within for within in self.limits if within == "" or key.startswith(f"{within}/")]
-        return self.limits[max(found, key=len)] if found else Limit(None, SPARE_BYTES)
+        """Return the limits of the array that a chunk belongs to."""
+        holders = [place for place in self.limits if place == "" or key.startswith(f"{place}/")]
+        return self.limits[max(holders, key=len)] if holders else Limit(None, SPARE_BYTES)
 
 
 def _span(part: ByteRequest | None, size: int) -> tuple[int, int]:
-    """Return the first byte of a part of a file, and the one past its last."""
+    """Return the first byte of a part of a file, and one past the last."""
     if isinstance(part, RangeByteRequest):
         return min(part.start, size), min(part.end, size)
     if isinstance(part, OffsetByteRequest):
@@ -181,9 +181,10 @@ def _span(part: ByteRequest | None, size: int) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def settled() -> Iterator[None]:
-    """Where reading fails, wait for the other chunks that zarr reads at the same time.
+    """If reading fails, wait for the other chunks that zarr is reading at the same time.
 
-    They would go on in the background, and fill stderr if the process ended meanwhile.
+    Otherwise these reads would continue in the background, and print errors if the process ended
+    meanwhile.
     """
     try:
         yield

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import zarr
 
 READ_AT_ONCE = 512 * 512
-"""Small chunks are read together, up to about so many pixels: each call has its price."""
+"""Small chunks are read together, up to about this many pixels, since every call is costly."""
 
 
 class ZarrSource(Blocked):
-    """One zarr array: of a folder, or of whatever else the caller has opened."""
+    """One zarr array, of a folder or of any store that the caller has opened."""
 
     def __init__(
         self, path: Path | None, array: zarr.Array[Any], axes: Axes, within: str, facts: Facts
@@ -68,7 +68,7 @@ class ZarrSource(Blocked):
     def contents(self) -> Contents:
         if self._path is None:
             return contents_of_array(self._array, self._array.chunks[0])
-        # What a chunk is called says where it lies.
+        # The name of a chunk gives its position, so names count.
         return contents_of(self.files(), self._path)
 
 
@@ -82,12 +82,12 @@ def _read_together(size: Sizes, chunk: Sizes) -> Sizes:
 def open_zarr(path: Path, dimensions: int = 2) -> Pyramid:
     """Return a zarr array as one level, or the levels of an OME-Zarr image.
 
-    ``dimensions`` is how many axes the array has beside those of bands and of length 1.
+    ``dimensions`` is the number of axes of the array beside those of bands and of length 1.
 
     Raises
     ------
     ImageError
-        If an array is missing or damaged, or the group is no image.
+        If an array is missing or damaged, or the group is not an image.
     """
     import zarr
 
@@ -136,9 +136,9 @@ def open_zarr(path: Path, dimensions: int = 2) -> Pyramid:
 
 
 def open_held(array: zarr.Array[Any], dimensions: int = 2) -> Pyramid:
-    """Return a zarr array that the caller has opened, in whatever store, as one level.
+    """Return a zarr array that the caller has opened, in any store, as one level.
 
-    One in a folder is known by its path, from which it can be opened again.
+    An array in a local folder has its path as name, and can be opened again from it.
     """
     from zarr.storage import LocalStore
 
@@ -158,12 +158,12 @@ def _array(name: str, group: zarr.Group, within: str) -> zarr.Array[Any]:
     import zarr
 
     # Levels lie below their group (OME-Zarr 0.5, multiscales); another path would leave it.
-    held, place = None, PureWindowsPath(within)  # which knows the roots of every system
+    node, place = None, PureWindowsPath(within)  # it recognises the roots of every system
     if not (place.anchor or ".." in place.parts) and within in group:
-        held = group[within]
-    if not isinstance(held, zarr.Array):
+        node = group[within]
+    if not isinstance(node, zarr.Array):
         raise damaged(name, f"its array {within!r} is missing")
-    return held
+    return node
 
 
 def _check(name: str, array: zarr.Array[Any], axes: Axes) -> None:
@@ -189,7 +189,7 @@ def _check(name: str, array: zarr.Array[Any], axes: Axes) -> None:
 
 
 def _plain_axes(name: str, array: zarr.Array[Any], dimensions: int) -> Axes:
-    """Return the axes of an array alone: by their names, else ``(*size)`` or ``(*size, C)``."""
+    """Return the axes of an array outside of OME-Zarr: by their names, else bands come last."""
     named = getattr(array.metadata, "dimension_names", None)
     short = [str(one)[:1].lower() for one in named or ()]
     wanted = letters(dimensions)

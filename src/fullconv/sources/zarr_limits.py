@@ -1,4 +1,4 @@
-"""What the chunks of a zarr array may become when they are decoded, by how they are stored."""
+"""Limits of a zarr array's decoded chunks, from its codecs."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ if TYPE_CHECKING:
     import zarr
 
 SPARE_BYTES = 1 << 26
-"""A chunk that is said to be smaller may still become so large: zarr decodes several at a time."""
+"""The least limit: smaller chunks may grow to this size, and zarr decodes several at a time."""
 
 ROOM = 2
-"""By so much chunks may be larger than their numbers: noise grows a little, and filters may store
-numbers in more bits."""
+"""The limit of a chunk, in sizes of its numbers. Compressed noise is a little larger than its
+numbers, and filters may store numbers in more bits."""
 
 HARMLESS = (
     *("bytes", "endian", "transpose", "crc32c", "crc32", "adler32", "fletcher32", "shuffle"),
     *("jenkins_lookup3", "delta", "bitround", "quantize", "fixedscaleoffset", "astype"),
     "packbits",
 )
-"""Codecs that compute, and hardly grow. Left out are those that make objects (one of them, pickle,
-runs code) and those whose room cannot be known before (zfpy, pcodec, pictures)."""
+"""Codecs that compute, and hardly enlarge their input. Codecs that create objects are left out (one
+of them, pickle, runs code), and those whose output cannot be measured first (zfpy, pcodec,
+pictures)."""
 
 SHARDS = "sharding_indexed"
 
 INDEX_BYTES = 1 << 28
-"""The most that the table of a shard's chunks may take, 16 bytes each."""
+"""The limit of the table of a shard's chunks, which takes 16 bytes per chunk."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """How a shard lists its chunks (zarr v3, codec ``sharding_indexed``, version 1.0).
+    """The table of a shard's chunks (zarr v3, codec ``sharding_indexed``, version 1.0).
 
     Attributes
     ----------
     count : int
-        Its chunks.
+        Number of chunks.
     is_first, is_summed : bool
-        Whether the table stands before the chunks, and has a checksum of four bytes behind it.
+        Whether the table stands before the chunks, and whether a checksum of four bytes follows it.
     """
 
     count: int
@@ -59,21 +60,22 @@ class Shards:
         start = 0 if self.is_first else max(0, len(shard) - table - end)
         places = np.frombuffer(shard[start : start + table].ljust(table, b"\xff"), "<u8")
         for offset, size in places.reshape(-1, 2).tolist():
-            if offset < len(shard):  # all bits set: it was never written
+            if offset < len(shard):  # all bits are set in a chunk that was never written
                 yield shard[offset : offset + size]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What the chunks of one array may become.
+    """The limit of the chunks of one array.
 
     Attributes
     ----------
     codec : str or None
-        How they are compressed.
+        Codec that compresses them.
     decoded_bytes : int
-        The most that one may be, decompressed.
+        Largest size of a decompressed chunk, in bytes.
     shards : Shards or None
+        Table of the chunks in a shard; None without shards.
     """
 
     codec: str | None
@@ -81,24 +83,24 @@ class Limit:
     shards: Shards | None = None
 
     def check(self, name: str, data: bytes, is_whole: bool) -> None:
-        """Refuse a chunk, or a shard that holds one, that would become more."""
+        """Refuse a chunk that would exceed the limit, or a shard that holds one."""
         chunks = self.shards.chunks(data) if self.shards and is_whole else [data]
         for chunk in chunks if self.codec else ():
             if inflates_beyond(self.codec or "", chunk, self.decoded_bytes):
                 raise damaged(
                     name,
-                    f"a chunk of it becomes more than {self.decoded_bytes / 1e6:.0f} MB, which "
-                    f"none of its size should",
+                    f"a chunk of it becomes more than {self.decoded_bytes / 1e6:.0f} MB, the most "
+                    f"that its size allows",
                 )
 
 
 def limit_of(name: str, array: zarr.Array[Any]) -> Limit:
-    """Return what the chunks of an array may become, after checking how they are stored.
+    """Return the limit of an array's chunks, after checking its codecs.
 
     Raises
     ------
     ImageError
-        If a codec is not among those that are known to be harmless, or a chunk is too large.
+        If a codec is not known to be harmless, or a chunk is too large.
     """
     outer = tuple(getattr(array, "shards", None) or array.chunks)
     for shape in (outer, array.chunks):
@@ -110,7 +112,7 @@ def limit_of(name: str, array: zarr.Array[Any]) -> Limit:
                 f"{DECODED_LIMIT_BYTES / 1e9:.1f} GB. Save it in smaller ones."
             )
     stored = array.metadata.to_dict()
-    codecs = [_Codec.of(held) for held in _listed(stored, "filters", "compressor", "codecs")]
+    codecs = [_Codec.of(entry) for entry in _listed(stored, "filters", "compressor", "codecs")]
     shards = None
     if any(codec.name == SHARDS for codec in codecs):
         shards, codecs = _shards(name, codecs, outer, array.chunks)
@@ -126,21 +128,21 @@ def limit_of(name: str, array: zarr.Array[Any]) -> Limit:
 
 @dataclass(frozen=True)
 class _Codec:
-    """One step of how chunks are stored: its name, without zarr's prefix, and its settings."""
+    """A codec of an array's chunks: its name, without zarr's prefix, and its settings."""
 
     name: str
     settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, held: Mapping[str, Any]) -> _Codec:
-        """Read one as version 2 or 3 stores it."""
-        name = str(held.get("id") or held.get("name")).removeprefix("numcodecs.")
-        settings: Any = held.get("configuration", held)
+    def of(cls, entry: Mapping[str, Any]) -> _Codec:
+        """Read a codec from metadata of zarr version 2 or 3."""
+        name = str(entry.get("id") or entry.get("name")).removeprefix("numcodecs.")
+        settings: Any = entry.get("configuration", entry)
         return cls(name, settings)
 
     @property
     def keeps_numbers(self) -> bool:
-        """Whether it turns numbers into numbers, where it says of which kinds."""
+        """Whether the types in its settings, if any, are all numbers."""
         kinds = [self.settings.get(key) for key in ("dtype", "astype", "encode_dtype")]
         return all(
             np.dtype(kind).kind in "buif"
@@ -151,17 +153,17 @@ class _Codec:
 
 def _listed(stored: Mapping[str, Any], *names: str) -> Iterator[Mapping[str, Any]]:
     for name in names:
-        held = stored.get(name) or ()
-        yield from (held if isinstance(held, list | tuple) else [held])
+        entries = stored.get(name) or ()
+        yield from (entries if isinstance(entries, list | tuple) else [entries])
 
 
 def _shards(
     name: str, codecs: list[_Codec], shard: tuple[int, ...], chunk: tuple[int, ...]
 ) -> tuple[Shards, list[_Codec]]:
-    """Return how shards are laid out, and the codecs of the chunks in them."""
+    """Return the table of a shard, and the codecs of the chunks in it."""
     first = codecs[0]
-    within = [_Codec.of(held) for held in _listed(first.settings, "codecs")]
-    index = [_Codec.of(held).name for held in _listed(first.settings, "index_codecs")]
+    within = [_Codec.of(entry) for entry in _listed(first.settings, "codecs")]
+    index = [_Codec.of(entry).name for entry in _listed(first.settings, "index_codecs")]
     if len(codecs) > 1 or first.name != SHARDS or index not in (["bytes"], ["bytes", "crc32c"]):
         raise _unread(name, f"{SHARDS} with {', '.join([*index, *(c.name for c in codecs[1:])])}")
     count = prod(whole // max(1, part) for whole, part in zip(shard, chunk, strict=True))
