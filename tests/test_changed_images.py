@@ -48,7 +48,7 @@ def write(folder: Path, kind: str, pixels: np.ndarray) -> Path:
 
 def change(folder: Path, kind: str, pixels: np.ndarray = OTHER) -> None:
     """Write other pixels in place; every file keeps its size and time."""
-    before = {file: file.stat() for file in contents.files_below(folder)}
+    before = {file: file.stat() for file in contents.visible_files(folder)}
     write(folder, kind, pixels)
     for file, state in before.items():
         assert file.stat().st_size == state.st_size
@@ -76,7 +76,7 @@ def test_an_image_that_was_touched_or_copied_goes_on(
 ) -> None:
     image, out = write(folder, kind, IMAGE), tmp_path / "heat.zarr"
     interrupted(image, out)
-    for file in contents.files_below(folder):
+    for file in contents.visible_files(folder):
         os.utime(file, ns=(1, 1))
     interrupted(image, out)
     shutil.copytree(folder, tmp_path / "copied")

@@ -193,7 +193,7 @@ def pieces(sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         yield number, size - PIECE_BYTES, PIECE_BYTES
 
 
-def files_below(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
     """Return the files below a folder, sorted, without hidden ones."""
     files = []
     for place, folders, names in os.walk(folder):

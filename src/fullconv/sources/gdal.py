@@ -34,6 +34,7 @@ from typing import Any
 
 from fullconv.errors import ImageError, MissingExtraError
 from fullconv.sources.sidecars import placing
+from fullconv.sources.starts import HFA_START, NETCDF_STARTS, TIFF_STARTS
 from fullconv.sources.trouble import check_regular, check_text, quiet
 
 try:
@@ -62,10 +63,6 @@ DRIVERS = ALONE + WITH_HEADER
 TEXTS = (".hdr", ".aux.xml", ".prj", ".clr", ".stx", ".tab", ".imd", ".rpb", ".tfw", ".wld")
 """Endings of the text files that GDAL looks for beside a raster."""
 
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-HFA_START = b"EHFA_HEADER_TAG\0"
-NETCDF_STARTS = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
-"""The classic formats of netCDF; netCDF-4 is HDF5."""
 
 CACHE_MB = 128
 """GDAL's cache of decoded blocks, shared by all open files; its default is 5 % of the memory."""

@@ -17,6 +17,7 @@ from fullconv.sources.channels import fit_channels, select_bands
 from fullconv.sources.pyramid import Pyramid, open_chosen
 from fullconv.sources.resized import resized
 from fullconv.sources.source import Source
+from fullconv.sources.starts import HDF5_START, TIFF_STARTS, VRT_START
 from fullconv.sources.trouble import (
     UnreadableKindError,
     check_pixels,
@@ -24,10 +25,6 @@ from fullconv.sources.trouble import (
     reading,
 )
 from fullconv.wording import kinds, names
-
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-HDF5_START = b"\x89HDF\r\n\x1a\n"
-VRT_START = b"<VRTDataset"
 
 SLIDES = (".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
 """Endings of whole slides that only OpenSlide reads."""

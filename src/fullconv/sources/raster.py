@@ -16,7 +16,7 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Pair, Sizes
 from fullconv.placement import Georeference
 from fullconv.sources.colours import GREY
-from fullconv.sources.contents import NO_PIXELS, files_below
+from fullconv.sources.contents import NO_PIXELS, visible_files
 from fullconv.sources.gdal import (
     WITH_HEADER,
     Opening,
@@ -135,7 +135,7 @@ def raster_files(path: Path, parts: Sequence[Path]) -> list[Path]:
             for listed in map(Path, dataset.files):
                 if listed not in asked and not listed.name.endswith(NO_PIXELS):
                     asked.add(listed)
-                    files += files_below(listed) if listed.is_dir() else [listed]
+                    files += visible_files(listed) if listed.is_dir() else [listed]
     return files
 
 

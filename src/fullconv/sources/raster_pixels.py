@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
 from fullconv.sources.colours import GREY, RGB, Channels, of_gdal
-from fullconv.sources.gdal import TIFF_STARTS, RasterioError, find_opening
+from fullconv.sources.gdal import RasterioError, find_opening
 from fullconv.sources.palettes import Table, look_up, reduced, slope
+from fullconv.sources.starts import TIFF_STARTS
 from fullconv.sources.tiff_pixels import GREY_INVERTED, as_stored, finish
 from fullconv.sources.trouble import UnreadableKindError
 

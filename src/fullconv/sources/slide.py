@@ -14,7 +14,7 @@ from fullconv.geometry import Pair
 from fullconv.placement import Space
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import RGB
-from fullconv.sources.contents import files_below
+from fullconv.sources.contents import visible_files
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts
 from fullconv.sources.trouble import check_regular, damaged, reading
@@ -75,7 +75,7 @@ def slide_files(path: Path) -> list[Path]:
     """Return the files of a slide; many makers keep its pixels outside of the named file."""
     ending = path.suffix.lower()
     if ending == ".mrxs":
-        return [path, *files_below(path.with_suffix(""))]
+        return [path, *visible_files(path.with_suffix(""))]
     if ending in (".vms", ".vmu"):
         lines = path.read_text("utf-8", "replace").splitlines()
         named = (path.parent / line.partition("=")[2].strip() for line in lines if "=" in line)

@@ -16,17 +16,14 @@ from xml.etree import ElementTree
 
 from fullconv.errors import ImageError, first_line
 from fullconv.sources.gdal import (
-    HFA_START,
-    TIFF_STARTS,
     Opening,
     RasterioError,
     check_neighbours,
     names_overviews,
 )
+from fullconv.sources.starts import HFA_START, TIFF_STARTS, VRT_START
 from fullconv.sources.trouble import check_regular, damaged
 from fullconv.sources.xml import read_xml
-
-START = b"<VRTDataset"
 
 MOST_BYTES = 32 * 1024**2
 """The limit of a virtual raster's text, enough for about 50,000 tiles."""
@@ -132,7 +129,7 @@ class _Reader:
                 f"{MOST_BYTES / 1e6:.0f}; save the mosaic as a tiled TIFF."
             )
         data = path.read_bytes()
-        if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((START, b"<?xml", b"<!--")):
+        if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((VRT_START, b"<?xml", b"<!--")):
             raise damaged(name, "it is no virtual raster")
         element = read_xml(name, data)
         if element.tag != "VRTDataset":

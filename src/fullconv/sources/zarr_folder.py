@@ -13,7 +13,7 @@ from fullconv.errors import ImageError
 from fullconv.geometry import Sizes
 from fullconv.images import ranks
 from fullconv.sources.blocks import Blocked
-from fullconv.sources.contents import Contents, contents_of, contents_of_array, files_below
+from fullconv.sources.contents import Contents, contents_of, contents_of_array, visible_files
 from fullconv.sources.ome_collection import METADATA, refuse_collection
 from fullconv.sources.ome_zarr import Axes, OmeImage
 from fullconv.sources.pyramid import Pyramid
@@ -63,7 +63,7 @@ class ZarrSource(Blocked):
             return [self._path]
         array = self._path / self._within
         named = [folder / name for folder in sorted({self._path, array}) for name in METADATA]
-        return [*named, *(file for file in files_below(array) if file not in named)]
+        return [*named, *(file for file in visible_files(array) if file not in named)]
 
     def contents(self) -> Contents:
         if self._path is None:
