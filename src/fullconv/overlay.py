@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-# From nothing over red to yellow: it reads as heat, and grows brighter with the score, so that it
-# survives black-and-white printing and every common colour blindness.
+# From violet over red to yellow: the ramp reads as heat, and grows brighter with the score, so that
+# it survives black-and-white printing and every common colour blindness.
 HEAT_AT = (0.0, 0.25, 0.5, 0.75, 1.0)
 HEAT_RGB = ((70, 20, 90), (170, 35, 95), (230, 60, 55), (250, 140, 30), (255, 225, 70))
 STRONGEST_TINT = 0.72
 
-# What scores nothing is greyed and darkened, which makes the heat stand out from a colourful image.
+# Pixels that score 0 are greyed and darkened, so that the heat stands out from a colourful image.
 COLOUR_KEPT, LIGHT_KEPT = 0.3, 0.85
 
 OUTLINE, OUTLINE_EDGE = (255, 255, 255), (20, 20, 24)
@@ -58,8 +58,7 @@ def spread_heatmap(
     size : (height, width)
         Size of the image in pixels.
     centres : (array, array), optional
-        Where the centres of the windows of every row and column lie, in pixels; by default a step
-        apart.
+        Centres of the windows of every row and of every column, in pixels; by default a step apart.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def draw_overlay(
     boxes: Iterable[tuple[float, float, float, float]] = (),
     centres: Centres | None = None,
 ) -> Image.Image:
-    """Draw a heatmap over its image, and an outline around each found window.
+    """Draw a heatmap over its image, and an outline around each detected window.
 
     Parameters
     ----------
@@ -113,20 +112,20 @@ def draw_overlay(
     step : number or (y, x)
         Distance between neighbouring windows in pixels.
     boxes : iterable of (x0, y0, x1, y1)
-        Half-open boxes of the found windows, in pixels.
+        Half-open boxes of the detected windows, in pixels.
     centres : (array, array), optional
         As for `spread_heatmap`.
 
     Returns
     -------
     PIL.Image.Image
-        An RGB image of the scene's size: grey where the score is 0, in colour and tinted from
+        An RGB picture of the image's size: grey where the score is 0, in colour and tinted from
         red to yellow where it is high.
 
     Raises
     ------
     ValueError
-        When the heatmap has not two axes.
+        If the heatmap does not have two axes.
     """
     height, width = image.shape[:2]
     heat = spread_heatmap(heatmap, grid_window, step, (height, width), centres)[..., None]

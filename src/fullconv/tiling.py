@@ -14,15 +14,15 @@ from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.windows import Windows
 
 FEW = 16
-"""Windows that a tile has at least, where smaller ones would fit the cache better."""
+"""Fewest windows of a tile, even where smaller tiles would fit the cache better."""
 
 AGAIN = 1.1
-"""Tiles that fit the cache may multiply so many times what a single one would."""
+"""Most multiply-accumulates of tiles that fit the cache, as a multiple of those of a single one."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Some neighbouring windows, and the pixels that are read to score them.
+    """Neighbouring windows, and the pixels that are read to score them.
 
     Attributes
     ----------
@@ -35,8 +35,9 @@ class Tile:
     skipped : tuple of int
         Windows along every axis that lie in the halo before its own.
     parts : tuple of Tile
-        Where it holds windows that are flush with the border (Note [The border]), the tiles that it
-        is scored in: its windows a step apart, and the others. The pixels are those of the first.
+        The tiles in which a tile with windows flush with the border (Note [The border]) is scored:
+        its windows a step apart, and the flush ones. Its own ``pixels`` are those of the first.
+        Other tiles have none.
     """
 
     index: int
@@ -47,7 +48,7 @@ class Tile:
 
     @property
     def passes(self) -> tuple[Tile, ...]:
-        """What is scored in one pass each: the parts, or itself."""
+        """The tiles that are scored in one pass each: the parts, or the tile itself."""
         return self.parts or (self,)
 
     @property
@@ -57,7 +58,7 @@ class Tile:
 
     @property
     def pixel_count(self) -> int:
-        """Count the pixels it reads; what several parts read counts for each."""
+        """Count the pixels it reads; a pixel that several parts read counts once for each."""
         return sum(prod(one.size) for one in self.passes)
 
     @property
@@ -75,18 +76,18 @@ class Tile:
 
     @property
     def slices(self) -> tuple[slice, ...]:
-        """What cuts the pixels that it reads out of the axes of an image."""
+        """The slices of an image's axes that it reads."""
         return tuple(slice(*span) for span in self.pixels)
 
     @property
     def cells(self) -> tuple[slice, ...]:
-        """What cuts the scores of its windows out of the axes of a heatmap."""
+        """The slices of a heatmap's axes where the scores of its windows lie."""
         return tuple(slice(*span) for span in self.windows)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an image is taken in tiles, each window in exactly one of them.
+    """The division of an image into tiles, each window in exactly one of them.
 
     Attributes
     ----------
@@ -99,7 +100,7 @@ class Plan:
     halo : Halo
         Pixels that a tile reads beyond its windows; by default none.
     cover : str
-        "all", where windows flush with the border come last; see `Windows`.
+        "all" adds windows flush with the border, as the last ones; see `Windows`.
     """
 
     image: Sizes
@@ -116,37 +117,37 @@ class Plan:
     def within(cls, image: Sizes, grid: Grid, halo: Halo, footprint: Footprint, limit: int) -> Plan:
         """Return the plan that reads the fewest pixels, of those within ``limit`` elements.
 
-        Neighbouring tiles overlap by a window less a step, and by their halo. Where even two
-        windows are too much, one window at a time; but where one window is too much because of
-        its halo, tiles take twice what it takes, for its halo would be read again for each.
+        Neighbouring tiles overlap by a window less a step, and by their halo. Where two windows
+        exceed the limit, a tile has one window. Tiles with a halo may take at least twice the
+        elements of the smallest one, whatever the limit: every tile reads its halo again.
         """
         counts = grid.shape(image)
-        lost = _windows_in(grid, halo)
+        in_halo = _windows_in(grid, halo)
 
-        def read(shape: Sequence[int]) -> Sizes:
+        def computed(shape: Sequence[int]) -> Sizes:
             """Return the windows that a tile computes, its halo included."""
-            return tuple(side + more for side, more in zip(shape, lost, strict=True))
+            return tuple(side + more for side, more in zip(shape, in_halo, strict=True))
 
-        def held(*shape: int) -> int:
-            return elements(footprint, tuple(map(min, counts, read(shape))))
+        def needed(*shape: int) -> int:
+            return elements(footprint, tuple(map(min, counts, computed(shape))))
 
-        if held(*counts) <= limit:
+        if needed(*counts) <= limit:
             return cls(image, grid, counts, halo)
-        # What sees the whole image anyway gains nothing from tiles.
+        # An axis along which the halo spans the whole image gains nothing from tiles.
         least = tuple(
             count if min(sides) >= size else 1
             for count, sides, size in zip(counts, halo, image, strict=True)
         )
         if any(map(any, halo)):
-            limit = max(limit, 2 * held(*least))
+            limit = max(limit, 2 * needed(*least))
         best, fewest = least, None
         for leading in product(*map(_divisions, counts[:-1])):
-            widest = _most(counts[-1], partial(held, *leading), limit)
+            widest = _most(counts[-1], partial(needed, *leading), limit)
             if not widest:
                 continue
             shape = (*leading, ceil(counts[-1] / ceil(counts[-1] / widest)))
             tiles = prod(map(_parts, counts, shape))
-            pixels = tiles * prod(map(_span, grid.window, grid.step, read(shape)))
+            pixels = tiles * prod(map(_span, grid.window, grid.step, computed(shape)))
             if fewest is None or pixels < fewest:
                 best, fewest = shape, pixels
         return cls(image, grid, best, halo)
@@ -155,11 +156,11 @@ class Plan:
     def in_cache(
         cls, image: Sizes, grid: Grid, footprint: Footprint, cost: Size, limit: int
     ) -> Plan | None:
-        """Return the plan within ``limit`` elements where its tiles compute hardly more than one.
+        """Return the plan within ``limit`` elements; None if its tiles compute much more than one.
 
-        A tile has `FEW` windows at least, for which matrices are read once. Of multiply-accumulates
-        a window has most for itself where sharing ends early: what tiles compute again then is
-        next to nothing, and one large tile would only fall out of the processor's caches.
+        A tile has at least `FEW` windows, so that matrices are read once for all of them. Where
+        sharing ends early, windows have most multiply-accumulates for themselves. Small tiles then
+        compute next to nothing again, and one large tile would fall out of the processor's caches.
 
         Parameters
         ----------
@@ -200,7 +201,7 @@ class Plan:
 
     @cached_property
     def pixels(self) -> int:
-        """Count the pixels that all tiles read; what several of them read counts for each."""
+        """Count the pixels that all tiles read; a pixel that several read counts once for each."""
         return prod(
             sum(stop - start for n in range(count) for _, (start, stop), _ in self._sides(axis, n))
             for axis, count in enumerate(self.tiles)
@@ -234,9 +235,9 @@ class Plan:
     def _sides(self, axis: int, number: int) -> list[_Side]:
         """Return a tile's windows along one axis: those a step apart, and one at the border.
 
-        It begins a whole number of steps before its own windows, so that all that it computes lies
-        on the same cells as over the whole image. It ends with a whole window, for maps are cut to
-        what the windows of a tile cover: only so does the cut lie beyond the halo.
+        The pixels begin a whole number of steps before the tile's own windows, so that everything
+        computed lies on the same cells as over the whole image. They end with a whole window: maps
+        are cut to what the windows of a tile cover, and the cut must lie beyond the halo.
         """
         along = self.all_windows.axes[axis]
         first = number * self.shape[axis]
@@ -245,13 +246,13 @@ class Plan:
         if first < along.regular:
             sides.append(self._side(axis, first, min(last, along.regular), 0))
         if last > along.regular:
-            # On the image whose first pixels are cut off, it is the last window a step apart.
+            # In the image without as many first pixels as the rest, it is the last regular window.
             flush = self._side(axis, along.regular - 1, along.regular, along.rest)
             sides.append(flush._replace(windows=(along.regular, last)))
         return sides
 
     def _side(self, axis: int, first: int, last: int, begin: int) -> _Side:
-        """Return windows along one axis of the image from some pixel on."""
+        """Return the windows ``first`` to ``last`` of the image from pixel ``begin`` on."""
         step, window = self.grid.step[axis], self.grid.window[axis]
         before, after = self.halo[axis]
         skipped = min(first, ceil(before / step))
@@ -260,7 +261,7 @@ class Plan:
 
 
 class _Side(NamedTuple):
-    """A tile along one axis: its windows, its pixels, and the windows in its halo before."""
+    """A tile along one axis: its windows, its pixels, and the windows in the halo before them."""
 
     windows: Pair
     pixels: Pair
@@ -268,7 +269,7 @@ class _Side(NamedTuple):
 
 
 def _first(counts: Sizes, number: int) -> Sizes:
-    """Return a tile of so many windows, or of all where there are fewer: rows of the last axis."""
+    """Return a tile of at least ``number`` windows, or of all: rows of the last axis."""
     tile: list[int] = []
     for count in reversed(counts):
         tile.append(min(count, number))
@@ -277,7 +278,7 @@ def _first(counts: Sizes, number: int) -> Sizes:
 
 
 def _windows_in(grid: Grid, halo: Halo) -> Sizes:
-    """Return how many windows a halo holds at most along every axis."""
+    """Return the most windows that a halo holds along every axis."""
     return tuple(
         sum(ceil(side / step) for side in sides)
         for sides, step in zip(halo, grid.step, strict=True)
@@ -285,17 +286,17 @@ def _windows_in(grid: Grid, halo: Halo) -> Sizes:
 
 
 def _divisions(windows: int) -> list[int]:
-    """Return the lengths of the longest parts into which so many windows can be divided evenly."""
+    """Return the lengths of parts into which windows are divided evenly, the longest first."""
     parts = sorted({ceil(windows / length) for length in range(1, windows + 1)})
     return [ceil(windows / number) for number in parts]
 
 
-def _most(windows: int, held: Callable[[int], int], limit: int) -> int:
+def _most(windows: int, needed: Callable[[int], int], limit: int) -> int:
     """Return the most windows along an axis that stay within a limit."""
     low, high = 0, windows
     while low < high:
         middle = (low + high + 1) // 2
-        if held(middle) <= limit:
+        if needed(middle) <= limit:
             low = middle
         else:
             high = middle - 1

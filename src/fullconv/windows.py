@@ -1,12 +1,12 @@
-"""All windows of an image, axis by axis: a step apart, and where asked for, flush with its border.
+"""The windows of an image along each axis: a step apart, and optionally one flush with the border.
 
 Note [The border]
 
-The last window that lies a whole number of steps from the first leaves up to a step less one pixel
-uncovered at the image's end. With ``cover="all"`` one more window follows where there is such a
-rest, flush with the border: at ``extent - window``, less than a step from the one before. It is the
-last window of the image from whose beginning as many pixels are cut as make it a whole number of
-steps away, so a network scores it in one pass over that image.
+Windows a step apart leave a rest of up to ``step - 1`` pixels uncovered at the image's end. With
+``cover="all"`` one more window covers such a rest, flush with the border: it begins at
+``extent - window``, less than a step after the one before. If as many pixels as the rest are cut
+off the image's beginning, the flush window lies a whole number of steps from the new beginning, so
+a network scores it in one pass over the cut image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class WindowsAlong:
     window, step : int
         Pixels of a window, and between neighbouring ones.
     is_covered : bool
-        Whether one more window is flush with the border, where the step leaves a rest.
+        Whether a last window is added flush with the border, where the step leaves a rest.
     """
 
     extent: int
@@ -52,12 +52,12 @@ class WindowsAlong:
 
     @property
     def rest(self) -> int:
-        """Pixels behind the last of these."""
+        """Pixels behind the last regular window."""
         return (self.extent - self.window) % self.step
 
     @property
     def has_flush(self) -> bool:
-        """Whether there is one more window, flush with the border."""
+        """Whether there is a window flush with the border."""
         return self.is_covered and self.rest > 0
 
     @property
@@ -67,7 +67,7 @@ class WindowsAlong:
 
     @property
     def uncovered(self) -> int:
-        """Count the pixels that no window holds: the rest, and those between far windows."""
+        """Count the pixels in no window: the rest, and the gaps where a step exceeds a window."""
         between = (self.regular - 1) * max(0, self.step - self.window)
         return between + (max(0, self.rest - self.window) if self.has_flush else self.rest)
 
@@ -76,7 +76,7 @@ class WindowsAlong:
         return number * self.step if number < self.regular else self.extent - self.window
 
     def positions(self, first: int, last: int) -> NDArray[np.int64]:
-        """Return the first pixels of some windows, half-open."""
+        """Return the first pixels of the windows ``first`` to ``last``, half-open."""
         import numpy as np
 
         return self.starts(np.arange(first, last, dtype=np.int64))
@@ -85,8 +85,8 @@ class WindowsAlong:
         """Return the first pixels of windows by their numbers."""
         import numpy as np
 
-        found: NDArray[np.int64] = np.minimum(numbers * self.step, self.extent - self.window)
-        return found
+        begins: NDArray[np.int64] = np.minimum(numbers * self.step, self.extent - self.window)
+        return begins
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Windows:
 
     @classmethod
     def of(cls, grid: Grid, size: Sequence[int], cover: str = "whole") -> Windows:
-        """Return the windows of an image of so many pixels along every axis.
+        """Return the windows of an image of ``size`` pixels along every axis.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class Windows:
 
     @classmethod
     def regular(cls, grid: Grid, counts: Sequence[int]) -> Windows:
-        """Return so many windows a step apart, of an image that they just cover."""
+        """Return ``counts`` windows a step apart, of an image that they cover exactly."""
         extents = [
             (n - 1) * step + window
             for n, step, window in zip(counts, grid.step, grid.window, strict=True)
@@ -168,12 +168,12 @@ class Windows:
 
 
 def check_cover(cover: str) -> None:
-    """Refuse what is no way to cover an image.
+    """Check that ``cover`` is a known way to cover an image.
 
     Raises
     ------
     InputError
-        With those that are known.
+        If it is not; the message names those that are.
     """
     if cover not in COVERS:
         raise InputError(
