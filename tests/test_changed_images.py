@@ -143,8 +143,8 @@ def test_an_image_that_is_rewritten_while_it_is_scanned_is_noticed(
             progress=rewrite,
         )
     assert str(caught.value) == (
-        f"{image} was changed while it was scanned, so that scores are of both what it was and "
-        f"what it is; scan it again, with resume=False (--no-resume)."
+        f"{image} was changed while it was scanned, so that some scores are of its old "
+        f"pixels and some of the new; scan it again, with resume=False (--no-resume)."
     )
     assert not out.exists()
     if where == "disk":

@@ -360,7 +360,7 @@ def test_names_that_others_add_to_the_group_are_no_damage(tmp_path: Path) -> Non
     assert Heatmap.open(out).damage() == ()
 
 
-# What viewers are told
+# The description for viewers
 
 
 def level(told: dict[str, Any]) -> dict[str, Any]:
@@ -405,8 +405,8 @@ def test_what_viewers_are_told_is_compared_and_written_anew(tmp_path: Path, kind
     described.write_text(json.dumps(held))
     (damage,) = Heatmap.open(out).damage()
     assert (damage.tile, damage.is_lost) == (None, False)
-    assert damage.why.startswith(f"what viewers are told of them ({named}")
-    with pytest.raises(DamagedError, match="is not what was scanned"):
+    assert damage.why.startswith(f"their description for viewers ({named}")
+    with pytest.raises(DamagedError, match="does not match the scan"):
         made(out)
     told: list[Progress] = []
     heatmap = made(out, repair=True, progress=told.append)
@@ -423,7 +423,7 @@ def test_verify_exits_with_4_where_viewers_are_told_otherwise(folder: Path) -> N
     described.write_text(json.dumps(held))
     result = call("verify", "heat.zarr")
     assert result.exit_code == 4
-    assert "(path) is not what was scanned\n" in result.stdout
+    assert "(path) does not match the scan\n" in result.stdout
     assert "NOT whole: all scores are there, and viewers show them in another" in result.stdout
     assert call(*SCAN, "--repair").exit_code == 0
     assert call("verify", "heat.zarr").exit_code == 0
@@ -455,7 +455,7 @@ def test_what_a_geotiff_tells_maps_is_compared_too(tmp_path: Path) -> None:
             with rasterio.open(out, "r+") as raster:
                 setattr(raster, name, value)
             (damage,) = Heatmap.open(out).damage()
-            assert damage.why.startswith(f"what viewers are told of them ({name})")
+            assert damage.why.startswith(f"their description for viewers ({name})")
             assert made(out, placed, repair=True).damage() == ()
 
 

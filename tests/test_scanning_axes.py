@@ -364,7 +364,7 @@ def test_viewers_are_told_what_was_scanned(tmp_path: Path) -> None:
         group = zarr.open_group(out, mode="r+")
         group.attrs["ome"] = {"version": "0.5", "multiscales": []}
         (damage,) = Heatmap.open(out).damage()
-        assert damage.why == "what viewers are told of them (ome) is not what was scanned"
+        assert damage.why == "their description for viewers (ome) does not match the scan"
         assert not damage.is_lost
 
 

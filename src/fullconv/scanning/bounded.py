@@ -1,6 +1,6 @@
-"""The files of a heatmap, as zarr is given them: regular ones, of bounded size, and only read.
+"""A zarr store over a heatmap's files: read-only, regular files only, chunks of bounded size.
 
-A heatmap comes from elsewhere as images do. A few kilobytes in the place of a chunk may claim
+A heatmap may come from elsewhere, as images do. A few kilobytes in the place of a chunk may claim
 gigabytes, and a pipe makes its reader wait for ever.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class HeatmapFiles(ZarrFiles):
-    """Reads what is a file, wherever links lead: a digest proves what it holds."""
+    """Reads regular files, and follows links: digests prove the contents."""
 
     def _path(self, key: str) -> str | None:
         path = os.path.join(self.root, key)
@@ -40,12 +40,12 @@ class HeatmapFiles(ZarrFiles):
 
 
 def open_folder(path: Path) -> tuple[dict[str, Any], Callable[[], zarr.Array[Any]]]:
-    """Return the attributes of a heatmap's folder, and what opens its scores.
+    """Return the attributes of a heatmap's folder, and a function that opens its scores.
 
     Raises
     ------
     Exception
-        Whatever zarr raises over what is no group.
+        Whatever zarr raises where the folder is no group.
     """
     files = HeatmapFiles(path)
     group = zarr.open_group(files, mode="r")
@@ -53,18 +53,18 @@ def open_folder(path: Path) -> tuple[dict[str, Any], Callable[[], zarr.Array[Any
 
 
 def open_scores(folder: Path) -> zarr.Array[Any]:
-    """Open the scores of a heatmap that is being written, to be read."""
+    """Open the scores of a heatmap that is being written, for reading."""
     files = HeatmapFiles(folder)
     return _bounded(files, zarr.open_array(files, path="0", mode="r"))
 
 
 def _bounded(files: HeatmapFiles, array: Any) -> zarr.Array[Any]:
-    """Return an array none of whose chunks becomes larger than it should.
+    """Return an array after bounding the size to which its chunks may decode.
 
     Raises
     ------
     ImageError
-        If its chunks are larger than all of it, or stored as no heatmap is.
+        If its chunks are larger than the array, or stored in a way that no heatmap is.
     """
     name = str(files.root)
     limit = limit_of(name, array)

@@ -31,10 +31,10 @@ Scorer = Callable[[NDArray[np.float32]], list[Any]]
 """From crops ``(n, C, *window)`` to every output of a model."""
 
 MANY = 1 << 22
-"""Of more windows than this, those to check are drawn without looking which were scanned."""
+"""Above this many windows, candidates for the check are drawn first, and kept if scanned."""
 
 TRIES = 32
-"""How often a part of such an image is asked for a scanned window before it is passed over."""
+"""Most draws from a part of such an image, until one is a scanned window."""
 
 
 def verify_heatmap(
@@ -54,19 +54,21 @@ def verify_heatmap(
     Parameters
     ----------
     heatmap : Heatmap
-        Any finished one.
+        A finished heatmap.
     model
-        The classifier, as `convert` takes it, or the converted model: it takes crops, too.
+        The classifier, as `convert` takes it, or the converted model, which takes crops, too.
     image : Source
         The image as it was scanned: same level, bands and size.
     windows : int
-        How many windows to compare, spread over what was scanned.
+        Number of windows to compare, spread over those that were scanned.
     seed : int
-        Chooses them.
+        Seed of the choice of windows.
     runtime : Runtime, optional
-        Runs this model already, as its own framework would, and spares opening it once more.
+        An open runtime of this model that scores as its own framework does. By default the model
+        is opened again.
     takes : str, optional
-        What the model takes as a crop; see `fullconv.images.Takes`. By default as the record says.
+        The form in which the model takes a crop; see `fullconv.images.Takes`. By default that of
+        the record.
 
     Raises
     ------
@@ -96,8 +98,8 @@ def verify_heatmap(
     framework = find(model)
     takes = takes or metadata.get("takes") or "map"
     if isinstance(model, str | Path):
-        model, told = framework.open(Path(model))
-        if "fullconv.report" in told:
+        model, attributes = framework.open(Path(model))
+        if "fullconv.report" in attributes:
             takes = in_place_of(takes)
     score = _scorer(framework, model, takes) if runtime is None else runtime.run
 
@@ -143,7 +145,7 @@ def _scorer(framework: Framework, model: Any, takes: Takes) -> Scorer:
 
 
 def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Sizes]:
-    """Return up to so many windows that were scanned, spread over the image: one to each part."""
+    """Return up to ``windows`` scanned windows, spread over the image: one from each part first."""
     rng = np.random.default_rng(seed)
     spans = spans_of(heatmap.metadata["region"], heatmap.grid.dimensions)
     counts = [last - first for first, last in spans]
@@ -163,8 +165,7 @@ def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Sizes]:
 
 
 def _parts(counts: Sequence[int], windows: int) -> Sizes:
-    """Return into how many parts each axis is cut: about as many as windows are wanted, and as
-    long along every axis."""
+    """Return the number of parts along each axis: about ``windows`` in all, of equal sides."""
     parts: list[int] = []
     wanted: float = windows
     for axis, count in enumerate(counts):
@@ -182,14 +183,14 @@ def _drawn(heatmap: Heatmap, rng: np.random.Generator, windows: int, parts: Size
     edges = [
         np.linspace(*span, count + 1).astype(int) for span, count in zip(spans, parts, strict=True)
     ]
-    found: list[Sizes] = []
+    drawn: list[Sizes] = []
     for part in rng.permutation(list(np.ndindex(parts))).tolist():
-        for _ in range(TRIES if len(found) < windows else 0):
+        for _ in range(TRIES if len(drawn) < windows else 0):
             place = tuple(
                 int(rng.integers(along[n], along[n + 1]))
                 for along, n in zip(edges, part, strict=True)
             )
             if not np.isnan(heatmap[(0, *place)]):
-                found.append(place)
+                drawn.append(place)
                 break
-    return sorted(found)
+    return sorted(drawn)

@@ -1,4 +1,4 @@
-"""The chunks of a heatmap, one to a tile, and the two files that say what they are."""
+"""The chunks of a heatmap, one for each tile, and the two metadata files that describe them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ UNFINISHED = "fullconv_run"
 
 
 def create(store: Any, shape: Sizes, tile: Sizes, dtype: str, run: Mapping[str, Any]) -> None:
-    """Make an empty heatmap in a zarr store, one chunk to a tile.
+    """Make an empty heatmap in a zarr store, one chunk for each tile.
 
-    Its axes are the class and those of the image, by the names that OME-Zarr's viewers know.
+    Its axes are the class and those of the image, named as OME-Zarr's viewers expect.
     """
     import zarr
     from zarr.codecs import BytesCodec, ZstdCodec
@@ -47,30 +47,29 @@ def create(store: Any, shape: Sizes, tile: Sizes, dtype: str, run: Mapping[str, 
 def create_folder(
     folder: Path, shape: Sizes, tile: Sizes, dtype: str, run: Mapping[str, Any]
 ) -> bool:
-    """Make the same in a folder, whose chunks stay, and return whether what describes them was
-    amiss.
+    """Make an empty heatmap in a folder, but keep the chunks in it; zarr would empty it first.
 
-    zarr would empty the folder first.
+    Returns whether the metadata of the array was missing or damaged.
     """
     from zarr.storage import MemoryStore
 
-    held: dict[str, Any] = {}
-    create(MemoryStore(held), shape, tile, dtype, run)
-    is_amiss = False
-    for name, written in held.items():
+    files: dict[str, Any] = {}
+    create(MemoryStore(files), shape, tile, dtype, run)
+    is_damaged = False
+    for name, written in files.items():
         place, data = folder / name, written.to_bytes()
         before = b""
         with contextlib.suppress(OSError):
             before = bytes_of(place)
         if before != data:
-            is_amiss |= name != "zarr.json" and _layout(before) != _layout(data)
+            is_damaged |= name != "zarr.json" and _layout(before) != _layout(data)
             place.parent.mkdir(parents=True, exist_ok=True)
             write_whole(place, data)
-    return is_amiss
+    return is_damaged
 
 
 def _layout(described: bytes) -> Any:
-    """Return what is said of an array but for its attributes, which come when it is finished."""
+    """Return the metadata of an array without its attributes, which are added at the end."""
     try:
         return {**json.loads(described), "attributes": None}
     except (ValueError, TypeError, RecursionError):
@@ -80,9 +79,9 @@ def _layout(described: bytes) -> Any:
 def write_chunk(path: Path, scores: NDArray[Any], tile: Sizes) -> None:
     """Write a tile's scores, as they are stored, as a chunk of the array that `create` makes.
 
-    Of two that write the same tile, one has the last word, and neither leaves half a chunk. zarr
-    would do the same, but through an event loop and threads of its own, which wait for a core
-    wherever the network has them all: a seventh of the time of a whole scan, measured.
+    If two processes write the same tile, the later one wins, and neither leaves half a chunk. zarr
+    would do the same, but through an event loop and threads of its own. They wait for a core while
+    the network uses all of them, which took a seventh of the time of a whole scan, measured.
     """
     from numcodecs.zstd import Zstd
 
@@ -94,7 +93,7 @@ def write_chunk(path: Path, scores: NDArray[Any], tile: Sizes) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all, and bring it to the disk."""
+    """Write a small file whole or not at all, and sync it to the disk."""
     with _moved_to(path) as temporary:
         temporary.write_bytes(data)
         to_disk(temporary)
@@ -103,7 +102,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _moved_to(path: Path) -> Any:
-    """Give a name beside a file's, and move to the file's own what was written there."""
+    """Yield a temporary path beside a file, and rename it to the file when it is written."""
     temporary = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
         yield temporary

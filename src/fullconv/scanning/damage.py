@@ -1,4 +1,4 @@
-"""What a finished heatmap has lost, and what an unfinished one must compute again."""
+"""Tiles that a finished heatmap has lost, or that an unfinished one must compute again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
 
 AT_ONCE_BYTES = 1 << 26
-"""So many bytes of scores are read at a time, of tiles beside each other."""
+"""Bytes of scores that are read at a time, of neighbouring tiles."""
 
 NAMED = 3
-"""So many rectangles are named in a line."""
+"""Most rectangles that are named in a line."""
 
 MISSING = "missing"
 OTHER = "not the scores that were scanned"
@@ -39,13 +39,13 @@ class Damage:
     windows : tuple of (int, int)
         The windows along every axis, half-open.
     box : (x0, y0, x1, y1)
-        What they cover, in pixels of the original image.
+        The pixels of the original image that they cover.
     why : str
-        What is amiss.
+        The reason.
     tile : int or None
-        Its number; None where it is no single tile.
+        Number of the tile; None where it is no single tile.
     is_lost : bool
-        Whether scores are; False where only viewers are told otherwise what they are.
+        Whether scores are lost; False where only their description for viewers is wrong.
     """
 
     windows: tuple[Pair, ...]
@@ -65,7 +65,7 @@ class Damage:
         return self.windows[-1]
 
     def __str__(self) -> str:
-        """Return the rectangle and what is amiss."""
+        """Return the rectangle and the reason."""
         return f"{spans(self.windows)} ({corners(self.box)}): {self.why}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,16 +78,16 @@ class Damage:
 
 
 def named(damage: Sequence[Damage]) -> str:
-    """Return the first few, in one line."""
+    """Return the first few rectangles, in one line."""
     more = f"; and {len(damage) - NAMED} more" if len(damage) > NAMED else ""
     return "; ".join(map(str, damage[:NAMED])) + more
 
 
 def find_damage(heatmap: Heatmap) -> tuple[Damage, ...]:
-    """Return which tiles of a finished heatmap are not what was scanned.
+    """Return the tiles of a finished heatmap whose scores are lost or changed.
 
-    Of one that was made before heatmaps had checksums, only those that cannot be read, or are
-    missing where all windows were scanned.
+    In a heatmap without checksums, only tiles are recognised that cannot be read, or are missing
+    where all windows were scanned.
     """
     known = heatmap.checksums
     if known is None:
@@ -104,7 +104,7 @@ def differing(
     dtype: str,
     digests: Mapping[int, str],
 ) -> dict[int, str]:
-    """Return which tiles do not hold what their digests say, and what is amiss with each."""
+    """Return the tiles whose scores do not match their digests, each with the reason."""
     counts = shape[1:]
     across = tiles_of(counts, tile)[-1]
     tile_bytes = shape[0] * prod(tile) * np.dtype(dtype).itemsize
@@ -125,13 +125,13 @@ def differing(
 
 
 def is_nothing(scores: NDArray[Any]) -> bool:
-    """Whether no window of these was scanned."""
+    """Whether none of these windows was scanned."""
     empty = nothing(scores.dtype)
     return bool((np.isnan(scores) if np.isnan(empty) else scores == empty).all())
 
 
 def _scores(array: Any, places: Sequence[tuple[Pair, ...]]) -> list[NDArray[Any] | str]:
-    """Return what is stored of tiles that are neighbours along the last axis, or why it cannot be
+    """Return the scores of tiles that are neighbours along the last axis, or why a tile cannot be
     read."""
     *others, (left, _) = places[0]
     right = places[-1][-1][1]
@@ -140,21 +140,21 @@ def _scores(array: Any, places: Sequence[tuple[Pair, ...]]) -> list[NDArray[Any]
     try:
         with settled():
             beside = (slice(None), *(slice(*span) for span in others))
-            held = np.asarray(array[(*beside, slice(left, right))])
+            stored = np.asarray(array[(*beside, slice(left, right))])
     except Exception as error:  # libraries raise errors of all kinds over damaged chunks
         if len(places) == 1:
             return [f"damaged ({first_line(error)})"]
         return [each for place in places for each in _scores(array, [place])]
-    return [held[..., a - left : b - left] for *_, (a, b) in places]
+    return [stored[..., a - left : b - left] for *_, (a, b) in places]
 
 
 def damage_of(heatmap: Heatmap, tile: Sizes, lost: Mapping[int, str]) -> tuple[Damage, ...]:
-    """Return where tiles lie of which something is amiss."""
-    found = []
+    """Return the damage of tiles, from their numbers and the reasons."""
+    damage = []
     for index, why in sorted(lost.items()):
         windows = rectangle(index, heatmap.shape[1:], tile)
-        found.append(Damage(windows, heatmap.box_of(windows), why, index))
-    return tuple(found)
+        damage.append(Damage(windows, heatmap.box_of(windows), why, index))
+    return tuple(damage)
 
 
 def _tile_of_before(heatmap: Heatmap) -> Sizes:
@@ -164,9 +164,10 @@ def _tile_of_before(heatmap: Heatmap) -> Sizes:
 
 
 def _lost_of_before(heatmap: Heatmap) -> dict[int, str]:
-    """Return which tiles of a heatmap without checksums cannot be read, or hold nothing.
+    """Return the tiles of a heatmap without checksums that cannot be read, or are empty.
 
-    That is no loss where a mask or rectangle has left windows out, or they hold NaN pixels.
+    An empty tile is no loss where a mask or rectangle left its windows out, or where they hold NaN
+    pixels.
     """
     counts, tile = heatmap.shape[1:], _tile_of_before(heatmap)
     region = heatmap.metadata["region"]

@@ -1,6 +1,6 @@
-"""What the file of a heatmap tells programs that know nothing of fullconv: viewers, maps.
+"""The description in a heatmap's file for programs that know nothing of fullconv: viewers, maps.
 
-They place a heatmap by that alone, so it is compared with the record as the scores are.
+They place a heatmap by this description alone, so it is checked against the record.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 ARRAY = "0"
 
 CLOSE = 1e-9
-"""Numbers that another program has written anew may differ by so much of themselves."""
+"""Relative difference of numbers that another program may have written anew."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a file says of its scores.
+    """The description of the scores in a file.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class Told:
     axes : sequence of str or None
         Names of the axes, where they have any.
     empty : number or None
-        What stands for a window that was not scanned, where the file says.
+        The value of a window that was not scanned, where the file names one.
     transform : tuple or None
         The affine transform of a GeoTIFF.
     crs : rasterio.crs.CRS or None
-        Its system of coordinates.
+        The coordinate reference system of a GeoTIFF.
     """
 
     ome: Any = None
@@ -52,62 +52,63 @@ class Told:
 
     @classmethod
     def by_zarr(cls, attributes: Mapping[str, Any], array: Any) -> Told:
-        """Read what a folder says."""
+        """Read the description in a zarr folder."""
         names = getattr(getattr(array, "metadata", None), "dimension_names", None)
         return cls(attributes.get("ome") or {}, names, getattr(array, "fill_value", None))
 
     @classmethod
     def by_geotiff(cls, raster: Any) -> Told:
-        """Read what a GeoTIFF says."""
+        """Read the description in a GeoTIFF."""
         transform: Affine = tuple(raster.transform)[:6]
         return cls(None, None, raster.nodata, transform, raster.crs)
 
 
 def misdescribed(heatmap: Heatmap) -> str | None:
-    """Return what the file of a heatmap says otherwise than its record; None where nothing."""
-    told = heatmap.told
-    if told is None:
+    """Return how the description in a heatmap's file contradicts its record; None if it agrees."""
+    described = heatmap.told
+    if described is None:
         return None
-    wrong = list(_wrong_by_geotiff(heatmap, told) if told.ome is None else _wrong(heatmap, told))
+    differing = _wrong_by_geotiff if described.ome is None else _wrong
+    wrong = differing(heatmap, described)
     if not wrong:
         return None
-    return f"what viewers are told of them ({', '.join(wrong)}) is not what was scanned"
+    return f"their description for viewers ({', '.join(wrong)}) does not match the scan"
 
 
-def _wrong(heatmap: Heatmap, told: Told) -> list[str]:
+def _wrong(heatmap: Heatmap, described: Told) -> list[str]:
     expected = ome(heatmap)
     axes = ["c", *letters(heatmap.grid.dimensions)]
-    named = ("dimension_names", list(told.axes or axes), axes)
+    named = ("dimension_names", list(described.axes or axes), axes)
     try:
         if not expected:
-            untold: tuple[str, Any, Any] = ("ome", dict(told.ome), {})
-            return [*_unlike([untold, named]), *_wrong_empty("fill_value", heatmap, told)]
-        held, scanned = told.ome["multiscales"][0], expected["multiscales"][0]
-        levels = held["datasets"][0], scanned["datasets"][0]
+            without: tuple[str, Any, Any] = ("ome", dict(described.ome), {})
+            return [*_unlike([without, named]), *_wrong_empty("fill_value", heatmap, described)]
+        image, scanned = described.ome["multiscales"][0], expected["multiscales"][0]
+        levels = image["datasets"][0], scanned["datasets"][0]
         pairs: list[tuple[str, Any, Any]] = [
-            ("axes", held["axes"], scanned["axes"]),
+            ("axes", image["axes"], scanned["axes"]),
             ("path", levels[0]["path"], levels[1]["path"]),
             *(
-                (name, _summed(held, name, len(axes)), _summed(scanned, name, len(axes)))
+                (name, _summed(image, name, len(axes)), _summed(scanned, name, len(axes)))
                 for name in ("scale", "translation")
             ),
-            ("channels", _labels(told.ome), _labels(expected)),
+            ("channels", _labels(described.ome), _labels(expected)),
         ]
     except (LookupError, TypeError, ValueError, AttributeError):
         return ["ome"]
-    return [*_unlike([*pairs, named]), *_wrong_empty("fill_value", heatmap, told)]
+    return [*_unlike([*pairs, named]), *_wrong_empty("fill_value", heatmap, described)]
 
 
 def _unlike(pairs: Sequence[tuple[str, Any, Any]]) -> list[str]:
     return [name for name, one, other in pairs if not _same(one, other)]
 
 
-def _labels(described: Mapping[str, Any]) -> list[Any]:
-    return [one["label"] for one in described.get("omero", {}).get("channels", [])]
+def _labels(attributes: Mapping[str, Any]) -> list[Any]:
+    return [one["label"] for one in attributes.get("omero", {}).get("channels", [])]
 
 
 def _summed(image: Mapping[str, Any], kind: str, axes: int) -> list[float]:
-    """Return scale or translation of the first level, with those of the whole image after it."""
+    """Return the scale or translation of the first level, followed by those of the whole image."""
     scale, begin = np.ones(axes), np.zeros(axes)
     for holder in (image["datasets"][0], image):
         for one in holder.get("coordinateTransformations", []):
@@ -120,18 +121,20 @@ def _summed(image: Mapping[str, Any], kind: str, axes: int) -> list[float]:
     return [float(number) for number in (scale if kind == "scale" else begin)]
 
 
-def _wrong_by_geotiff(heatmap: Heatmap, told: Told) -> list[str]:
+def _wrong_by_geotiff(heatmap: Heatmap, described: Told) -> list[str]:
     expected = transform_of(heatmap)
-    wrong = [] if told.transform and _near(told.transform, expected) else ["transform"]
+    wrong = [] if described.transform and _near(described.transform, expected) else ["transform"]
     place = heatmap.georeference
-    if not _is_of(told.crs, place.crs if place else ""):
+    if not _is_of(described.crs, place.crs if place else ""):
         wrong.append("crs")
-    return wrong + _wrong_empty("nodata", heatmap, told)
+    return wrong + _wrong_empty("nodata", heatmap, described)
 
 
 def _is_of(crs: Any, expected: str) -> bool:
-    """Whether a system of coordinates is the expected one, where that has a number by which to
-    tell it: one system has many texts."""
+    """Whether a coordinate reference system is the expected one, by its EPSG number.
+
+    One system has many texts, so an expected system without a number is not compared.
+    """
     if not expected:
         return not crs
     from rasterio.crs import CRS
@@ -140,20 +143,21 @@ def _is_of(crs: Any, expected: str) -> bool:
     return number is None or (bool(crs) and crs.to_epsg() == number)
 
 
-def _wrong_empty(name: str, heatmap: Heatmap, told: Told) -> list[str]:
+def _wrong_empty(name: str, heatmap: Heatmap, described: Told) -> list[str]:
     expected = nothing(heatmap.metadata["dtype"])
-    if told.empty is None:
-        return [] if told.transform is None else [name]
-    return [] if told.empty == expected or (isnan(expected) and isnan(told.empty)) else [name]
+    if described.empty is None:
+        return [] if described.transform is None else [name]
+    is_same = described.empty == expected or (isnan(expected) and isnan(described.empty))
+    return [] if is_same else [name]
 
 
 def _near(one: Affine, other: Affine) -> bool:
-    """Whether two transforms place all but alike: by a part of their own pixels and places."""
+    """Whether two transforms agree, except for the last digits of their numbers."""
     return all(isclose(a, b, rel_tol=CLOSE, abs_tol=CLOSE) for a, b in zip(one, other, strict=True))
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two descriptions are, but for the last digits of numbers."""
+    """Whether two descriptions agree, except for the last digits of numbers."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
@@ -187,13 +191,13 @@ def transform_of(heatmap: Heatmap) -> Affine:
 
 
 def ome(heatmap: Heatmap) -> dict[str, Any]:
-    """Return what viewers are told of a heatmap; nothing of one of recordings.
+    """Return the description of a heatmap for viewers; it is empty for a recording.
 
     OME-NGFF 0.5, 'multiscales': the scale is the distance between neighbouring windows, and the
-    translation is the centre of the first window, both in the coordinates that the image itself
-    has: those of its own OME metadata, micrometres where only its resolution is known, else pixels
-    of the original image, of which the first is centred on 0. It knows two axes of space and three,
-    and none of time alone.
+    translation is the centre of the first window. Both are in the coordinates of the image itself:
+    those of its own OME metadata, micrometres where only its resolution is known, else pixels of
+    the original image, the first of which is centred on 0. The format has two or three axes of
+    space, and no axis of time alone.
     """
     if heatmap.grid.dimensions == 1:
         return {}
@@ -213,7 +217,7 @@ def ome(heatmap: Heatmap) -> dict[str, Any]:
         }
         for index, name in enumerate(heatmap.classes)
     ]
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "version": "0.5",
         "multiscales": [
             {
@@ -235,19 +239,19 @@ def ome(heatmap: Heatmap) -> dict[str, Any]:
         ],
     }
     if channels:
-        told["omero"] = {"channels": channels}
-    return told
+        described["omero"] = {"channels": channels}
+    return described
 
 
 def describe(store: Any, heatmap: Heatmap) -> None:
-    """Write what the heatmap is: OME-Zarr 0.5 for viewers, and fullconv's own record."""
+    """Write a heatmap's attributes: OME-Zarr 0.5 for viewers, and fullconv's own record."""
     import zarr
 
     metadata = heatmap.metadata
-    told = ome(heatmap)
-    attributes: dict[str, Any] = ({"ome": told} if told else {}) | {"fullconv": metadata}
+    described = ome(heatmap)
+    attributes: dict[str, Any] = ({"ome": described} if described else {}) | {"fullconv": metadata}
     zarr.open_group(store, mode="r+").attrs.put(attributes)
     if metadata["dtype"] == "uint8":
-        # As the CF conventions say it, which xarray and others follow.
+        # By the CF conventions, which xarray and others follow.
         packed: dict[str, Any] = {"scale_factor": 1 / LEVELS, "_FillValue": NOT_SCANNED}
         zarr.open_array(store, path=ARRAY, mode="r+").attrs.put(packed)

@@ -1,11 +1,11 @@
-"""What every tile of a heatmap held when it was scanned, whatever it is stored in.
+"""Digests of a heatmap's tiles as they were scanned, independent of how they are stored.
 
 Note [Two kinds of checksum]
 
 Every chunk of a heatmap carries zstd's own checksum of its contents (in GeoTIFF, deflate's), which
-any program that reads it compares. It says that a chunk is whole, not that it is the right one: a
-chunk that is missing reads as not scanned, and two that have changed places are both whole. So the
-record of a heatmap holds a digest of each tile's scores, decoded. They stay the same in another
+any program that reads it compares. It proves that a chunk is whole, not that it is the right one: a
+missing chunk reads as not scanned, and two that have changed places are both whole. So the record
+of a heatmap has a digest of each tile's scores, decoded. The digests stay the same in another
 codec, in shards, in other chunks, or in the other of the two formats.
 """
 
@@ -27,18 +27,18 @@ from fullconv.scanning.storing import nothing
 
 DIGEST_BYTES = 12
 LETTERS = 16
-"""A digest in base64 takes so many letters, with none to fill it up."""
+"""Letters of a digest in base64, without padding."""
 
 KIND = "BLAKE2b, 12 bytes, in base64: 16 letters for each tile, row by row"
-"""What the record says of its digests, to whoever reads it without this file."""
+"""The record's own explanation of its digests, for readers without this file."""
 
 
 def digest(scores: NDArray[Any], dtype: str) -> str:
     """Return the digest of a tile's scores, ``(K, *windows)``, as the heatmap stores them.
 
-    It stands on the shape and on the numbers in the heatmap's own type, little-endian, the last
-    axis fastest, with one NaN for all. Numbers that the type cannot hold, such as a damaged file
-    may have in a wider or another one, have a digest that no tile was given.
+    The digest covers the shape and the numbers in the heatmap's own type, little-endian, the last
+    axis fastest, every NaN alike. Numbers that this type cannot represent, such as a damaged file
+    may have in another type, get a digest that no scanned tile has.
     """
     kind = ""
     with np.errstate(all="ignore"):  # of numbers that the type cannot hold
@@ -52,18 +52,18 @@ def digest(scores: NDArray[Any], dtype: str) -> str:
         if nan.any():
             stored = stored.copy()
             stored[nan] = np.nan
-    found = blake2b(f"{stored.shape}{kind}".encode(), digest_size=DIGEST_BYTES)
-    found.update(stored.data)
-    return base64.urlsafe_b64encode(found.digest()).decode()
+    hashed = blake2b(f"{stored.shape}{kind}".encode(), digest_size=DIGEST_BYTES)
+    hashed.update(stored.data)
+    return base64.urlsafe_b64encode(hashed.digest()).decode()
 
 
 def tiles_of(counts: Sequence[int], tile: Sequence[int]) -> Sizes:
-    """Count the tiles along every axis, of so many windows."""
+    """Count the tiles along every axis of ``counts`` windows."""
     return tuple(ceil(count / side) for count, side in zip(counts, tile, strict=True))
 
 
 def rectangle(index: int, counts: Sequence[int], tile: Sequence[int]) -> tuple[Pair, ...]:
-    """Return the windows of a tile along every axis, by its number, as `tiling.Plan` has it."""
+    """Return the windows of a tile along every axis, by its number in a `tiling.Plan`."""
     place = unraveled(index, tiles_of(counts, tile))
     return tuple(
         (n * side, min((n + 1) * side, count))
@@ -98,10 +98,7 @@ class Checksums:
 
     @classmethod
     def of(cls, shape: Sizes, tile: Sizes, dtype: str, known: Mapping[int, str]) -> Checksums:
-        """Return the digests of a heatmap of which those of some tiles are known.
-
-        All others hold nothing.
-        """
+        """Return the digests of a heatmap from those of some tiles; all other tiles are empty."""
         counts = shape[1:]
         empty: dict[Sizes, str] = {}
         tiles: list[str] = []
@@ -126,34 +123,34 @@ class Checksums:
         }
 
     @classmethod
-    def from_json(cls, held: Mapping[str, Any]) -> Checksums:
-        """Return what `to_json` has written.
+    def from_json(cls, entry: Mapping[str, Any]) -> Checksums:
+        """Return the digests that `to_json` wrote.
 
         Raises
         ------
         ValueError, TypeError or KeyError
             If it is damaged.
         """
-        letters = held["tiles"]
+        letters = entry["tiles"]
         tiles = tuple(letters[k : k + LETTERS] for k in range(0, len(letters), LETTERS))
-        return cls(tuple(held["shape"]), tuple(held["tile"]), held["dtype"], tiles)
+        return cls(tuple(entry["shape"]), tuple(entry["tile"]), entry["dtype"], tiles)
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with a digest of itself."""
-    held = {key: value for key, value in record.items() if key != "seal"}
-    return held | {"seal": _seal(held)}
+    content = {key: value for key, value in record.items() if key != "seal"}
+    return content | {"seal": _seal(content)}
 
 
 def is_sealed(record: Mapping[str, Any]) -> bool:
     """Whether a record is as it was when it was sealed."""
-    held = {key: value for key, value in record.items() if key != "seal"}
-    return record.get("seal") == _seal(held)
+    content = {key: value for key, value in record.items() if key != "seal"}
+    return record.get("seal") == _seal(content)
 
 
-def _seal(held: Mapping[str, Any]) -> str:
-    # Whatever program has written the JSON anew: with the keys in another order, 1 for 1.0.
-    text = json.dumps(_plain(held), sort_keys=True, separators=(",", ":"))
+def _seal(content: Mapping[str, Any]) -> str:
+    # Programs may write the JSON anew with the keys in another order, or 1 for 1.0.
+    text = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 

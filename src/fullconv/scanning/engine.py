@@ -13,7 +13,7 @@ from fullconv.scanning.measure import choose_runtime
 
 
 class Engine(Closing):
-    """What is the same for all images: the weights' hash, and what runs them, opened once.
+    """The parts of a scan that all images share: the weights' hash, and runtimes, opened once.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Engine(Closing):
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all that decides the network's scores."""
+        """A hash of everything that decides the network's scores."""
         fcn = self.fcn
         scored = fcn.framework.digest(fcn.model), fcn.grid.window, fcn.grid.step, fcn.report.exact
         return hashlib.sha256(repr(scored).encode()).hexdigest()
@@ -35,14 +35,14 @@ class Engine(Closing):
     def runtime(
         self, name: str, image: Sizes, precision: str, device: str | None, lanes: int
     ) -> Runtime:
-        """Return what runs the network, opened by the first who asks.
+        """Return a runtime of the network; the first call for one opens it.
 
         Parameters
         ----------
         name, precision, device
             As `scan` takes them.
         lanes : int
-            Tiles that are to be computed at a time.
+            Number of tiles to compute at a time.
         image : tuple of int
             Size of the image for which "auto" is measured.
         """
@@ -55,7 +55,7 @@ class Engine(Closing):
         return self._open[key]
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all runtimes."""
         for runtime in self._open.values():
             runtime.close()
         self._open.clear()

@@ -1,4 +1,4 @@
-"""A heatmap as a GeoTIFF: one band to a class, over the image in any program for maps."""
+"""A heatmap as a GeoTIFF: one band per class, placed over the image in any program for maps."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ RECORD = "FULLCONV"
 def write_geotiff(heatmap: Heatmap, path: Path) -> None:
     """Write a heatmap as a tiled, compressed GeoTIFF, and read it again from beginning to end.
 
-    GDAL raises nothing where the disk is full when it closes the file, with its directory still to
-    be written.
+    The file is read again because GDAL raises nothing if the disk is full when it closes the file
+    and has yet to write the file's directory.
 
     Raises
     ------
     MissingExtraError
         If rasterio is not installed.
     OSError
-        If the file is not whole, for want of room or else.
+        If the file is not whole, as on a full disk.
     """
     rasterio = _rasterio(path)
-    path.unlink(missing_ok=True)  # GDAL reads first what a full disk has left of another try
+    path.unlink(missing_ok=True)  # GDAL would first read the remains of a try on a full disk
     try:
         written = _write(heatmap, path, rasterio)
         to_disk(path)
@@ -113,7 +113,7 @@ class Bands:
         from fullconv.sources.gdal import Opening
 
         check_regular(path)
-        # As GeoTIFF and nothing else: GDAL would follow what a virtual raster of this name names.
+        # As GeoTIFF and nothing else: GDAL would open the files that a virtual raster refers to.
         self._opening = Opening(path, "GTiff")
         with self._opening.environment():
             self.raster = self._opening.open()
@@ -127,7 +127,7 @@ class Bands:
             raise
 
     def __getitem__(self, place: Any) -> NDArray[Any]:
-        """Read what an index asks for, of whole numbers, slices and lists, as NumPy takes them."""
+        """Read the values at an index of whole numbers, slices and lists, as in NumPy."""
         from rasterio.windows import Window
 
         places = place if isinstance(place, tuple) else (place,)
@@ -141,24 +141,24 @@ class Bands:
         sides = [_read_for(p, size) for p, size in zip(places, self.shape, strict=True)]
         bands, rows, columns = (side for side, _ in sides)
         if not all(map(len, (bands, rows, columns))):
-            held = np.empty([len(side) for side, _ in sides], self.dtype)
+            block = np.empty([len(side) for side, _ in sides], self.dtype)
         else:
             window = Window(columns.start, rows.start, len(columns), len(rows))
             with self._opening.environment():
-                held = self.raster.read([band + 1 for band in bands], window=window)
-        found: NDArray[Any] = held[tuple(inside for _, inside in sides)]
-        return found
+                block = self.raster.read([band + 1 for band in bands], window=window)
+        values: NDArray[Any] = block[tuple(inside for _, inside in sides)]
+        return values
 
 
 def _read_for(place: Any, size: int) -> tuple[range, Any]:
-    """Return which part of an axis holds what is asked for, and where it stands in there."""
+    """Return the range of an axis to read for an index, and the index within that range."""
     if isinstance(place, slice):
         wanted = range(size)[place]
         if not wanted:
             return range(0), slice(None)
         first, last = sorted((wanted[0], wanted[-1]))
         return range(first, last + 1), slice(None, None, wanted.step)
-    numbers = np.arange(size)[place]  # which also refuses what is not there
+    numbers = np.arange(size)[place]  # which also refuses numbers out of range
     if numbers.ndim > 1 or numbers.size == 0:
         return range(size), place
     return range(numbers.min(), numbers.max() + 1), numbers - numbers.min()

@@ -37,7 +37,7 @@ class Heatmap(Closing):
     Attributes
     ----------
     path : Path or None
-        Where it lies; None in memory.
+        Its folder or file; None in memory.
     grid : Grid
         Window and step, in pixels of the image that was scanned.
     classes : tuple of str
@@ -45,7 +45,7 @@ class Heatmap(Closing):
     metadata : dict
         Versions, model, image, preprocessing and all else that the scan depended on.
     told : Told or None
-        What its file tells viewers, where it was opened from one.
+        The description for viewers in its file, where it was opened from one.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Heatmap(Closing):
             raise no_heatmap(path, error) from None
 
     def close(self) -> None:
-        """Let go of the file of a GeoTIFF, which Windows would keep in its place; zarr has none."""
-        held = getattr(self.array, "raster", None)
-        if held is not None:
-            held.close()
+        """Close the file of a GeoTIFF, which Windows would keep locked; zarr keeps none open."""
+        raster = getattr(self.array, "raster", None)
+        if raster is not None:
+            raster.close()
 
     @property
     def shape(self) -> Sizes:
@@ -99,12 +99,12 @@ class Heatmap(Closing):
 
     @property
     def verification(self) -> Verification | None:
-        """The comparison with crops at the end of the scan; None where none was wanted."""
-        held = self.metadata.get("verification")
-        if held is None:
+        """The comparison with crops at the end of the scan; None where none was made."""
+        entry = self.metadata.get("verification")
+        if entry is None:
             return None
         fields = Verification.__dataclass_fields__
-        return Verification(**{name: held[name] for name in fields if name in held})
+        return Verification(**{name: entry[name] for name in fields if name in entry})
 
     @cached_property
     def windows(self) -> Windows:
@@ -116,8 +116,8 @@ class Heatmap(Closing):
     @property
     def checksums(self) -> Checksums | None:
         """The digests of its tiles; None where it was made before heatmaps had any."""
-        held = self.metadata.get("checksums")
-        return None if held is None else Checksums.from_json(held)
+        entry = self.metadata.get("checksums")
+        return None if entry is None else Checksums.from_json(entry)
 
     @property
     def is_of_before(self) -> bool:
@@ -125,11 +125,11 @@ class Heatmap(Closing):
         return is_of_before(self.metadata)
 
     def damage(self) -> tuple[Damage, ...]:
-        """Return which of its scores are lost, or are not those that were scanned.
+        """Return the windows whose scores are lost, or are not those that were scanned.
 
-        All tiles are read and compared with their digests, and what viewers are told with the
-        record. Of a heatmap without checksums only
-        those are found that cannot be read, or are missing where all windows were scanned.
+        All tiles are read and compared with their digests, and the description for viewers is
+        compared with the record. In a heatmap without checksums, only tiles are recognised that
+        cannot be read, or are missing where all windows were scanned.
         """
         if not self.is_of_before and (self.checksums is None or not is_sealed(self.metadata)):
             return (self._damaged(RECORD_CHANGED),)
@@ -141,7 +141,7 @@ class Heatmap(Closing):
         spans = tuple((0, count) for count in self.shape[1:])
         try:
             box = self.box_of(spans)
-        except InputError:  # of a record that is changed there
+        except InputError:  # the record was changed in just these entries
             size = [float(n) for n in self.metadata["original_size"]]
             box = (*(0.0 for _ in size), *reversed(size))
         return Damage(spans, box, why, None, is_lost)
@@ -152,7 +152,7 @@ class Heatmap(Closing):
         Raises
         ------
         DamagedError
-            If it has not; its text says where.
+            If it does not; the message says where.
         """
         damage = self.damage()
         if damage:
@@ -164,11 +164,11 @@ class Heatmap(Closing):
 
     @property
     def placement(self) -> Placement:
-        """Where what was scanned lies in the original image."""
-        held = self.metadata.get("placement")
-        if held is None:
+        """The place of the scanned image in the original one."""
+        entry = self.metadata.get("placement")
+        if entry is None:
             return Placement.between(self.metadata["image_size"], self.metadata["original_size"])
-        return Placement.parse(held)
+        return Placement.parse(entry)
 
     @property
     def scale(self) -> tuple[float, ...]:
@@ -177,24 +177,24 @@ class Heatmap(Closing):
 
     @property
     def seen(self) -> Seen | None:
-        """What the network saw of some pixels; None where it was not looked at."""
+        """The range of some pixels as the network saw them; None where it is not recorded."""
         from fullconv.scanning.pixels import Seen
 
-        held = self.metadata.get("pixels")
-        return None if held is None else Seen(**held)
+        entry = self.metadata.get("pixels")
+        return None if entry is None else Seen(**entry)
 
     @property
     def georeference(self) -> Georeference | None:
         """Where the original image lies; None where its file does not say."""
-        held = self.metadata["georeference"]
-        return held and Georeference(tuple(held["transform"]), held["crs"])
+        entry = self.metadata["georeference"]
+        return entry and Georeference(tuple(entry["transform"]), entry["crs"])
 
     @property
     def space(self) -> Space:
         """The coordinates of the original image; its pixels where it has no others."""
-        held = self.metadata.get("space")
-        if held is not None:
-            return Space.parse(held)
+        entry = self.metadata.get("space")
+        if entry is not None:
+            return Space.parse(entry)
         um = self.metadata["um_per_pixel"]
         if um is not None:
             scale = self.placement.scale
@@ -203,7 +203,7 @@ class Heatmap(Closing):
 
     @property
     def foreground(self) -> list[int]:
-        """Numbers of all classes but the background; the only one, whatever it is called."""
+        """Numbers of all classes but the background; a single class counts whatever its name."""
         return foreground(self.classes, self.metadata.get("background"), self.shape[0])
 
     def box(self, *place: int) -> tuple[float, ...]:
@@ -220,7 +220,9 @@ class Heatmap(Closing):
         return self.placement.box(self.windows.box(*place))
 
     def box_of(self, spans: Sequence[Pair]) -> tuple[float, ...]:
-        """Return what some neighbouring windows cover, half-open along every axis, as `box` does.
+        """Return the pixels that neighbouring windows cover, as `box` does.
+
+        ``spans`` are the windows along every axis, half-open.
 
         Raises
         ------
@@ -237,7 +239,7 @@ class Heatmap(Closing):
         Raises
         ------
         DamagedError
-            If they cannot be read. What reads as whole may still be damaged: see `check`.
+            If they cannot be read. Scores that can be read may still be damaged: see `check`.
         """
         try:
             return decoded(np.asarray(self.array[place]))
@@ -266,7 +268,7 @@ class Heatmap(Closing):
 
 
 def no_heatmap(path: Path, error: Exception) -> InputError:
-    """Return what says that no finished heatmap lies at a path, and why it could not be opened."""
+    """Return the error for a path without a finished heatmap, with the reason."""
     return InputError(
         f"{path} is not a heatmap that fullconv has finished ({type(error).__name__}: "
         f"{first_line(error)}); give what 'fullconv scan -o' named."

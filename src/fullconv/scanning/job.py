@@ -1,4 +1,4 @@
-"""One scan: what runs, by which tiles, and all tiles one after the other."""
+"""One scan: the choice of a runtime and of tiles, and the loop over all tiles."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from fullconv.windows import Windows
 
 @dataclass
 class Job:
-    """One image, one network, and what is asked for; run once.
+    """One image, one network, and the options of a scan; run once.
 
     Attributes
     ----------
     odd_windows : int
         Windows that hold NaN or infinite pixels, so far.
     seen : Seen or None
-        What the network sees of some pixels, where it was looked at.
+        The range of some pixels as the network sees them, once it is known.
     """
 
     engine: Engine
@@ -94,7 +94,7 @@ class Job:
         return Heatmap(scores, self.finished(task, scores), None)
 
     def task(self, chosen: Mapping[str, Any]) -> Task:
-        """Choose what runs and by which tiles, or take what an earlier run has chosen."""
+        """Choose the runtime and the tiles, or take those that an earlier run chose."""
         fcn, options, size = self.fcn, self.options, self.image.size
         name = self._runtime(chosen)
         memory_bytes = options.memory(fcn, name)
@@ -128,15 +128,15 @@ class Job:
         return native(self.fcn) if name == "native" else name
 
     def _plan(self, memory_bytes: int, shape: Sizes | None, lanes: int) -> Plan:
-        """Return the largest tiles of so many lanes, or those that are asked for."""
+        """Return a plan of the largest tiles for ``lanes`` lanes, or of the tiles asked for."""
         fcn, size = self.fcn, self.image.size
         if shape is None:
             return largest_plan(fcn, size, memory_bytes // lanes)
-        held = tuple(map(min, shape, fcn.grid.shape(size)))
-        return Plan(size, fcn.grid, held, fcn.halo)
+        tile = tuple(map(min, shape, fcn.grid.shape(size)))
+        return Plan(size, fcn.grid, tile, fcn.halo)
 
     def planned(self) -> tuple[Plan, int, str]:
-        """Return the largest tiles that a scan would take, how many at a time, and what runs them.
+        """Return the largest tiles that a scan would take, its lanes, and its runtime's name.
 
         Nothing is opened or measured.
         """
@@ -157,7 +157,7 @@ class Job:
         write: Callable[[Tile, Scored], None],
         windows: int,
     ) -> None:
-        """Score all tiles that are not done yet, in which so many windows are."""
+        """Score all unfinished tiles; earlier runs have scored ``windows`` windows."""
         meter = Meter(self.image, task.plan.counts, self.region.count(), self.progress)
         meter.before = windows
         meter.tell()
@@ -168,12 +168,13 @@ class Job:
             meter.tell()
         if self.image.has_changed():
             raise ImageError(
-                f"{self.image.name} was changed while it was scanned, so that scores are of both "
-                f"what it was and what it is; scan it again, with resume=False (--no-resume)."
+                f"{self.image.name} was changed while it was scanned, so that some scores are of "
+                f"its old pixels and some of the new; scan it again, with resume=False "
+                f"(--no-resume)."
             )
 
     def finished(self, task: Task, scores: Any) -> dict[str, Any]:
-        """Return all that is to be known of the heatmap, with the check of some windows."""
+        """Return the heatmap's metadata, after a check of some windows."""
         metadata = record.made(self.engine, task, self.options.dtype, scores.shape[0])
         metadata |= {
             "origin": {k: as_text(v) for k, v in self.origin.items()} if self.origin else None,
@@ -185,7 +186,7 @@ class Job:
             model = self.fcn.model if self.classifier is None else self.classifier
             takes = self.fcn.shape.takes
             made = Heatmap(scores, metadata, None)
-            # Another session of the same model would take the weights of a large one once more.
+            # A second session would hold the weights of a large model once more.
             is_own = task.runtime.name == native(self.fcn) == "onnxruntime"
             spared = task.runtime if is_own and self.classifier is None else None
             proof = verify_heatmap(

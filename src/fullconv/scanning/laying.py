@@ -1,4 +1,4 @@
-"""How a mask lies over the image that is scanned."""
+"""The position of a mask over the image that is scanned."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ Across = Callable[..., Sequence[Points]]
 
 @dataclass(frozen=True)
 class Laid:
-    """How positions of the scanned image become those of the mask.
+    """The map from positions in the scanned image to positions in the mask.
 
     Attributes
     ----------
     transform : tuple of float
         As in `Mask`.
-    told : str
-        What lays it.
+    basis : str
+        As in `Mask`.
     across : callable or None
         As in `Mask`.
     remarks : tuple of str
-        What is to be said of it.
+        Warnings about the position.
     """
 
     transform: tuple[float, ...]
-    told: str
+    basis: str
     across: Across | None = None
     remarks: tuple[str, ...] = ()
 
 
 def laid(mask: Source, image: Source) -> Laid:
-    """Return how a mask lies over an image: where both say that they lie, else stretched.
+    """Return the position of a mask over an image: by the locations of both, else stretched.
 
     Raises
     ------
     InputError
-        If both are georeferenced, in systems between which there is no way.
+        If both are georeferenced, and GDAL cannot convert between their systems.
     """
     placed = None
-    if mask.facts.georeference or mask.facts.space:  # which only files of images have
+    if mask.facts.georeference or mask.facts.space:  # only files of images have them
         placed = _placed(mask, image)
     if placed is not None:
         return placed
@@ -61,22 +61,22 @@ def laid(mask: Source, image: Source) -> Laid:
 
 
 def _placed(mask: Source, image: Source) -> Laid | None:
-    """Return how a mask lies where both say that they lie; None where that does not meet."""
+    """Return the position of a mask by the locations of both; None where these do not relate."""
     scanned, back = _of_placement(image), _back(_of_placement(mask))
     here, there = image.facts, mask.facts
     are_maps = here.georeference is not None and there.georeference is not None
     if here.georeference is None and there.georeference is None and here.space and there.space:
-        found = _by_space(here.space, there.space)
-        if found is not None:
-            told = "space" if there.space.is_placed else "resolution"
-            return Laid(_after(back, _after(found, scanned)), told)
+        between = _by_space(here.space, there.space)
+        if between is not None:
+            basis = "space" if there.space.is_placed else "resolution"
+            return Laid(_after(back, _after(between, scanned)), basis)
     ground, own = _system(image, mask), mask.georeference
     if ground is not None and own is not None:
         unit = _unit(ground, own, are_maps)
         if unit is not None:
             to_ground = _after((unit, 0.0, 0.0, 0.0, unit, 0.0), _after(ground.transform, scanned))
-            told = "georeference" if there.georeference else "space"
-            return Laid(_after(back, _after(_back(own.transform), to_ground)), told)
+            basis = "georeference" if there.georeference else "space"
+            return Laid(_after(back, _after(_back(own.transform), to_ground)), basis)
         if are_maps:
             turned = _across(_after(ground.transform, scanned), ground, own)
             _check_way(mask, image, turned)
@@ -87,7 +87,7 @@ def _placed(mask: Source, image: Source) -> Laid | None:
 
 
 def _system(image: Source, mask: Source) -> Georeference | None:
-    """Return where the image lies in a system in which the mask may be."""
+    """Return the image's georeference; its space, where the mask has a local system instead."""
     own, space = mask.georeference, image.facts.space
     if image.georeference is None and space is not None and own and local_system(own.crs):
         return space.as_georeference()
@@ -95,9 +95,9 @@ def _system(image: Source, mask: Source) -> Georeference | None:
 
 
 def _unit(ground: Georeference, own: Georeference, are_maps: bool) -> float | None:
-    """Return by what coordinates of the image are those of the mask; None in another system.
+    """Return the factor from coordinates of the image to those of the mask; None if unrelated.
 
-    A map of which the system is not named is taken for one of the other's.
+    A map without a named system is taken to be in the other's.
     """
     local, mine = local_system(ground.crs), local_system(own.crs)
     if local is None and mine is None:
@@ -111,9 +111,9 @@ def _unit(ground: Georeference, own: Georeference, are_maps: bool) -> float | No
 
 
 def _is_in_pixels(own: Georeference, mask: Source, image: Source) -> bool:
-    """Whether a mask of no named system lies within an image, as it counts its pixels.
+    """Whether the coordinates of a mask without a named system are pixels of the image.
 
-    So do heatmaps of images without a place, and what is made of them.
+    Heatmaps of images without a location are such masks, and so are files made from them.
     """
     a, b, c, d, e, f = own.transform
     if own.crs or b or d or a <= 0 or e <= 0:
@@ -126,16 +126,16 @@ def _is_in_pixels(own: Georeference, mask: Source, image: Source) -> bool:
 
 
 def _stretched(mask: Source, image: Source) -> tuple[str, ...]:
-    """Return the line that says that a mask does not lie where it says; none if it says nothing."""
+    """Return the warning that a mask is stretched despite its location; none if it has none."""
     if mask.georeference is None and (mask.um_per_pixel is None or mask.size == image.size):
         return ()
     return (
-        f"the mask {mask.name} is laid over the whole image by its size: it {_told(mask)}, and "
-        f"{image.name} {_told(image)}.",
+        f"the mask {mask.name} is laid over the whole image by its size: it {_location(mask)}, and "
+        f"{image.name} {_location(image)}.",
     )
 
 
-def _told(source: Source) -> str:
+def _location(source: Source) -> str:
     place, um = source.georeference, source.um_per_pixel
     if place is not None:
         return f"lies in {place}"
@@ -150,9 +150,9 @@ def _of_placement(image: Source) -> Affine:
 
 
 def _by_space(image: Space, mask: Space) -> Affine | None:
-    """Return how positions in one space become those in another; None where units do not meet.
+    """Return the transform from one space to another; None where the units are incompatible.
 
-    A mask of which only the resolution is known begins where the image does: corner on corner.
+    A mask of which only the resolution is known begins at the image's corner.
     """
     if image.unit_um is not None and mask.unit_um is not None:
         units = image.unit_um, mask.unit_um
@@ -164,7 +164,7 @@ def _by_space(image: Space, mask: Space) -> Affine | None:
     for axis in (1, 0):
         a, b = image.scale[axis] * units[0], mask.scale[axis] * units[1]
         begin = image.translation[axis] * units[0], mask.translation[axis] * units[1]
-        # The centres of the first pixels lie at the translations; equal ones mean one corner.
+        # Translations are centres of first pixels; equal ones mean that the corners coincide.
         apart = begin[0] - begin[1] if mask.is_placed else 0.0
         shift = 0.0 if apart == 0 else (apart - a / 2) / b + 0.5
         numbers.append((a / b, shift))
@@ -182,7 +182,7 @@ def _are_one(ground: Georeference, own: Georeference) -> bool:
 
 
 def _across(to_ground: Affine, ground: Georeference, own: Georeference) -> Across:
-    """Return what takes positions of the scanned image to the mask's reference system."""
+    """Return the function from positions of the scanned image to the mask's reference system."""
 
     def turned(x: Points, y: Points) -> tuple[Points, Points]:
         from rasterio.warp import transform
@@ -190,26 +190,26 @@ def _across(to_ground: Affine, ground: Georeference, own: Georeference) -> Acros
         a, b, c, d, e, f = to_ground
         here = (a * x + b * y + c).ravel(), (d * x + e * y + f).ravel()
         there = transform(ground.crs, own.crs, *here)
-        found = [np.asarray(one, np.float64).reshape(x.shape) for one in there]
-        return found[0], found[1]
+        places = [np.asarray(one, np.float64).reshape(x.shape) for one in there]
+        return places[0], places[1]
 
     return turned
 
 
 def _check_way(mask: Source, image: Source, turned: Across) -> None:
-    """Refuse a mask of a system to which none leads from that of the image."""
+    """Refuse a mask if no transform leads from the image's system to the mask's."""
     try:
         turned(np.array([0.0]), np.array([0.0]))
     except Exception as error:  # GDAL's errors have no public class in rasterio
         raise InputError(
-            f"mask {mask.name}: it {_told(mask)}, and {image.name} {_told(image)}, and GDAL knows "
-            f"no way between the two ({first_line(error)}); give the mask in the system of the "
-            f"image (gdalwarp -t_srs)."
+            f"mask {mask.name}: it {_location(mask)}, and {image.name} {_location(image)}, and "
+            f"GDAL knows no way between the two ({first_line(error)}); give the mask in the system "
+            f"of the image (gdalwarp -t_srs)."
         ) from None
 
 
 def _after(outer: Affine, inner: Affine) -> Affine:
-    """Return what does the inner transform first."""
+    """Return the composition of two transforms, the inner one applied first."""
     a, b, c, d, e, f = outer
     p, q, r, s, t, u = inner
     first = a * p + b * s, a * q + b * t, a * r + b * u + c
@@ -217,10 +217,10 @@ def _after(outer: Affine, inner: Affine) -> Affine:
 
 
 def _back(transform: Affine) -> Affine:
-    """Return the inverse."""
+    """Return the inverse of a transform."""
     a, b, c, d, e, f = transform
-    size = a * e - b * d
-    if not size:
+    determinant = a * e - b * d
+    if not determinant:
         raise InputError(f"mask: its georeference {transform} has no inverse; save it again.")
-    p, q, s, t = e / size, -b / size, -d / size, a / size
+    p, q, s, t = e / determinant, -b / determinant, -d / determinant, a / determinant
     return p, q, -(p * c + q * f), s, t, -(s * c + t * f)

@@ -1,7 +1,7 @@
-"""Which files and folders a heatmap consists of, by what it says of itself.
+"""The names of a heatmap's files and folders, derived from its own metadata.
 
-A name alone does not make a file ours: of ``0/c/0/7/7`` in a heatmap of three rows of chunks nobody
-but a user can be the author.
+A name alone does not make a file ours: in a heatmap of three rows of chunks, only a user can have
+made ``0/c/0/7/7``.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass(frozen=True)
 class Chunks:
-    """How the files of an array are called.
+    """The names of the files with an array's chunks.
 
     Attributes
     ----------
     counts : tuple of int
-        How many lie along each axis.
+        Number of chunks along each axis.
     within : str
-        Before the numbers of each.
+        Prefix before the numbers of a chunk.
     separator : str
-        Between these.
+        Text between these numbers.
     """
 
     counts: tuple[int, ...]
@@ -48,7 +48,7 @@ class Chunks:
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Chunks:
-        """Read what describes an array, of zarr 3 or 2.
+        """Derive the names from the metadata of an array, of zarr 3 or 2.
 
         Raises
         ------
@@ -71,25 +71,25 @@ class Chunks:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Chunks:
-        """Read the record of a heatmap, as fullconv stores it.
+        """Derive the names from the record of a heatmap, as fullconv stores it.
 
         Raises
         ------
         LookupError, TypeError, ValueError, ArithmeticError or AttributeError
-            If it does not say, or is damaged.
+            If the record lacks the entries, or is damaged.
         """
         (_, *counts), tile = (record["checksums"][k] for k in ("shape", "tile"))
         return cls((1, *tiles_of(counts, tile)), "0/c/", "/")
 
     def holds(self, name: str) -> bool:
-        """Whether a file is one of them."""
+        """Whether a file of this name is a chunk."""
         numbers = name.removeprefix(self.within).split(self.separator)
         return (
             name.startswith(self.within) and len(numbers) == len(self.counts) and self._in(numbers)
         )
 
     def is_folder(self, name: str) -> bool:
-        """Whether they lie in a folder."""
+        """Whether a folder of this name holds chunks."""
         if self.separator == ".":
             return False
         first = self.within.rstrip("/")
@@ -113,10 +113,10 @@ class Layout:
     ----------
     folder : Path
     metadata : frozenset of str
-        Those that describe it.
+        Names of the metadata.
     chunks : tuple of Chunks
-        Those of its scores: by what describes the array, and by the record, either of which may be
-        damaged; none where both are lost.
+        Names of the scores' chunks: by the metadata of the array, and by the record. Either may be
+        damaged; there are none where both are.
     """
 
     folder: Path
@@ -125,7 +125,7 @@ class Layout:
 
     @classmethod
     def of(cls, folder: Path) -> Layout:
-        """Return that of a heatmap, finished or not, whole or damaged."""
+        """Return the layout of a heatmap, finished or not, whole or damaged."""
         group, array = json_of(folder / GROUP), json_of(folder / ARRAY)
         before = None if array else json_of(folder / "0" / ".zarray")
         chunks = []
@@ -144,7 +144,7 @@ class Layout:
             return True
         if any(one.holds(name) for one in self.chunks):
             return True
-        # Where nothing describes it any more, what a chunk begins with stands in.
+        # Where no metadata is left, chunks are recognised by their first bytes.
         is_called_so = re.fullmatch(r"0/c/0(/\d+){1,3}", name) is not None and not self.chunks
         return is_called_so and starts_with(self.folder / name, ZSTD_MAGIC)
 
@@ -155,7 +155,7 @@ class Layout:
         return not self.chunks and re.fullmatch(r"0/c(/0(/\d+){0,2})?", name) is not None
 
     def own(self) -> Iterator[Path]:
-        """Yield its files, those that describe it last; by them the others are known."""
+        """Yield its files, the metadata last, because the others are recognised by it."""
         last = []
         for path, is_own in self._walk(self.folder):
             if is_own and path.relative_to(self.folder).as_posix() in self.metadata:
@@ -165,7 +165,7 @@ class Layout:
         yield from last
 
     def others(self) -> Iterator[Path]:
-        """Yield the files and folders in it that are of somebody else."""
+        """Yield the files and folders in it that are not the heatmap's."""
         return (path for path, is_own in self._walk(self.folder) if not is_own)
 
     def folders(self) -> Iterator[Path]:
@@ -201,7 +201,7 @@ class Layout:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder that is no link; nothing where there is none."""
+    """Return the entries of a folder; none where it is missing, or a link."""
     if folder.is_symlink():
         return []
     try:

@@ -1,20 +1,19 @@
-"""What survives a killed process: which tiles are written, and which run they belong to.
+"""The ledger of a scan: its finished tiles and its run, on the disk, to survive a killed process.
 
 Note [An unfinished output]
 
 While a scan writes ``heat.zarr``, everything lies in the folder ``heat.zarr.part``: the heatmap,
 ``run.json`` (what the run was asked for and what it chose, written before the first tile, with a
 copy in the heatmap) and ``tiles`` (a line for each finished tile, see `lines`).
-A tile's line is written when its scores are on the disk, so whatever moment the process is killed
-at, every tile with a line is whole, and every other is computed again. Nothing is believed for all
-that: a line proves itself by a checksum, and a tile by the digest of its scores. Lines are only
-ever added, and the last for a tile counts. A last line that is cut short counts for nothing. Of
-tiles that follow fast on each other, those of a second are brought to the disk together: to wait
-for it after each took 3 % of a fast scan. When the heatmap is complete it is moved to its own name
-in one step: what has that name is finished.
+A tile's line is written after its scores are on the disk. So whenever the process is killed, every
+tile with a line is whole, and every other is computed again. Both are verified all the same: a line
+by its checksum, and a tile by the digest of its scores. Lines are only ever added, and the last one
+for a tile counts. A last line that is cut short is ignored. Tiles that follow fast on each other
+are synced to the disk together, once a second: a sync after each took 3 % of a fast scan. The
+complete heatmap is moved to its own name in one step, so a heatmap of that name is finished.
 
-The folder is made with the first line of ``tiles`` in it, in one step: one that has neither that
-nor ``run.json`` is somebody else's, and is not touched.
+The folder is made with the first line of ``tiles`` in it, in one step. A folder that has neither
+that line nor ``run.json`` is somebody else's, and is not touched.
 """
 
 from __future__ import annotations
@@ -56,27 +55,27 @@ from fullconv.system.exchanging import exchange
 from fullconv.system.locking import HeldElsewhereError, Lock
 
 SETTLED_EVERY = 1.0
-"""Seconds for which finished tiles wait for others, with which they are brought to the disk."""
+"""Seconds for which finished tiles wait for others, to be synced to the disk together."""
 
 SLOW = 0.25
-"""A tile does not wait where one takes so many seconds: several lanes may end theirs together, and
-the next to end would come late."""
+"""Seconds of a tile, on average, from which on tiles do not wait: several lanes may end theirs
+together, and the next to end would come late."""
 
 
 class Ledger:
-    """The finished tiles of an unfinished output; one process at a time holds it.
+    """The finished tiles of an unfinished output; one process at a time may lock it.
 
     Attributes
     ----------
     lines : dict of Line
-        The tiles that earlier runs have finished, as far as their lines tell, by number.
+        The lines of finished tiles, by the number of the tile.
     damaged : int
-        How many lines are damaged.
+        Number of damaged lines.
 
     Raises
     ------
     InputError
-        If the unfinished output belongs to nobody knows which run.
+        If the record of the unfinished output's run is lost or damaged.
     OutputError
         If it cannot be written, another process is writing it, or fullconv did not make it.
     """
@@ -119,7 +118,7 @@ class Ledger:
                 stacklevel=2,
             )
             write_whole(self.folder / RUN, json.dumps(record, indent=2).encode())
-        # Killed before the first tile; or when the heatmap had its own name already.
+        # No heatmap: killed before the first tile, or after the heatmap got its own name.
         return record if self.heatmap.exists() else None
 
     def lock(self) -> None:
@@ -147,20 +146,20 @@ class Ledger:
         except HeldElsewhereError as other:
             self._file.close()
             self._file = None
-            told = f" ({other})" if str(other) else ""
+            holder = f" ({other})" if str(other) else ""
             raise OutputError(
-                f"cannot write {self.out}: another process is writing it{told}; wait for it, or "
+                f"cannot write {self.out}: another process is writing it{holder}; wait for it, or "
                 f"choose another name."
             ) from None
-        if not self._is_in_place():  # the process that held it has ended, and removed it
+        if not self._is_in_place():  # the process that had locked it has ended, and removed it
             self.close()
             self.lock()
 
     def begin(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Start from nothing, under a run's record, which is returned as it is kept."""
+        """Start from nothing, and return the record of the run as it is stored."""
         self._is_new = True
-        if self._held() != HEADER:
-            self._file.truncate(0)  # first: no tile may count whose scores are removed
+        if self._content() != HEADER:
+            self._file.truncate(0)  # before the scores are removed, so that no tile lacks them
             self._file.write(HEADER)
             os.fsync(self._file.fileno())
         remove_part(self.folder, kept=(TILES, OWNER))
@@ -169,21 +168,21 @@ class Ledger:
         return whole
 
     def created(self) -> None:
-        """Bring the empty heatmap to the disk, before a tile counts on it."""
+        """Sync the empty heatmap to the disk, before tiles are written into it."""
         for place in (self.heatmap / "zarr.json", self.heatmap / "0" / "zarr.json"):
             to_disk(place)
             to_disk(place.parent)
         to_disk(self.folder)
 
     def resume(self, tiles: int) -> None:
-        """Read which of so many tiles are done, and sweep up what is half-written."""
-        held = self._held()
-        self.lines, self.damaged = lines.read(held, tiles)
-        self._is_cut = not held.endswith(b"\n")
+        """Read which of ``tiles`` tiles are finished, and remove half-written files."""
+        content = self._content()
+        self.lines, self.damaged = lines.read(content, tiles)
+        self._is_cut = not content.endswith(b"\n")
         remove_partial(self.folder)
 
     def add(self, line: Line, chunk: Path) -> None:
-        """Note that a tile's scores are in this file; it counts when that is on the disk."""
+        """Add a tile whose scores are in a file; its line is written once that is on the disk."""
         self._unsettled.append((line.to_bytes(), chunk))
         self._added += 1
         self.lines[line.tile] = line
@@ -193,7 +192,7 @@ class Ledger:
             self.settle()
 
     def settle(self) -> None:
-        """Bring the tiles that were added to the disk, and then a line for each."""
+        """Sync the added tiles to the disk, then write a line for each."""
         if not self._unsettled:
             return
         settled, self._unsettled = self._unsettled, []
@@ -204,20 +203,20 @@ class Ledger:
             for place in parent.relative_to(self.folder).parents:
                 to_disk(self.folder / place)
         self._known |= parents
-        held = (CUT if self._is_cut else b"") + b"".join(line for line, _ in settled)
+        unwritten = (CUT if self._is_cut else b"") + b"".join(line for line, _ in settled)
         self._is_cut = True
-        while held:  # a full disk takes what it can, and refuses only the next byte
-            held = held[self._file.write(held) :]
+        while unwritten:  # a full disk takes what it can, and refuses only the next byte
+            unwritten = unwritten[self._file.write(unwritten) :]
         self._is_cut = False
         os.fsync(self._file.fileno())
         self._settled_at = time.monotonic()
 
     def keeps(self) -> bool:
         """Whether a tile is finished, of this run or an earlier one."""
-        with suppress(OSError):  # of a disk that is full, which has been told already
+        with suppress(OSError):  # of a full disk, which was reported already
             self.settle()
-        # By the file itself: what a run that was refused has not read is another run's work.
-        return any(lines.parsed(line) for line in self._held().split(b"\n"))
+        # The file itself is read: a run that was refused has not read the lines of the other run.
+        return any(lines.parsed(line) for line in self._content().split(b"\n"))
 
     def finish(self, made: Path, overwrite: bool) -> None:
         """Move the finished output to its name, and remove all else."""
@@ -242,9 +241,9 @@ class Ledger:
         self.sweep()
 
     def recover(self) -> None:
-        """Put back what a run has taken away to replace it, which was killed before it did.
+        """Put back the output that a killed run had moved away, but not yet replaced.
 
-        What killed processes have left besides is removed.
+        Everything else that killed processes have left is removed.
         """
         remove_strays(self.folder)
         if os.path.exists(self.folder / REPLACED) and not os.path.lexists(self.out):
@@ -252,12 +251,12 @@ class Ledger:
             (self.folder / REPLACED).rename(self.out)
 
     def is_left_by(self, run: str | None) -> bool:
-        """Whether this is what a run has left here that had its heatmap in place already."""
+        """Whether this folder was left by a run whose heatmap already has its own name."""
         left = record_in(self.folder / RUN)
         return left is not None and run is not None and left.get("id") == run
 
     def sweep(self) -> None:
-        """Remove what a run has left that has its heatmap in place, but for others' files."""
+        """Remove what a run has left whose heatmap has its own name, but keep others' files."""
         self.lock()
         for old in (self.heatmap, self.folder / REPLACED):
             if old.is_dir() and not old.is_symlink():
@@ -272,7 +271,7 @@ class Ledger:
         self._let_go(remove=True)
 
     def close(self) -> None:
-        """Let others write it. What is finished stays; where nothing is, nothing stays."""
+        """Unlock the output. Finished tiles stay; a new output without any is removed."""
         if self._file is not None:
             self._let_go(remove=not self.keeps() and self._is_new)
 
@@ -283,7 +282,7 @@ class Ledger:
         if self._lock is not None and aside is None:
             self._lock.release()
         if remove:
-            aside = aside or set_aside(self.folder)  # which Windows does when the file is closed
+            aside = aside or set_aside(self.folder)  # Windows can, once the file is closed
             with suppress(OSError):  # the output is whole, whatever is left here
                 remove_part(aside or self.folder)
 
@@ -293,13 +292,13 @@ class Ledger:
             return os.path.samestat(os.fstat(self._file.fileno()), place)
         return False
 
-    def _held(self) -> bytes:
+    def _content(self) -> bytes:
         self._file.seek(0)
-        held: bytes = self._file.read()
-        return held
+        content: bytes = self._file.read()
+        return content
 
 
 def _no_link(path: str, flags: int) -> int:
-    """Open a file; not what a link leads to, and without waiting for the other end of a pipe."""
+    """Open a file without following a link, or waiting for the other end of a pipe."""
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     return os.open(path, flags, 0o666)

@@ -1,7 +1,7 @@
-"""The lines of a ledger: each says that a tile is finished, and proves that it is itself whole.
+"""The lines of a ledger: each lists a finished tile, and has a checksum of itself.
 
-A line is ``tile windows odd digest pixels checksum``: the tile's number, how many of its windows
-were to be scored, how many of these hold NaN pixels, the digest of its scores, a checksum of the
+A line is ``tile windows odd digest pixels checksum``: the tile's number, the number of its windows
+to be scored, the number of these that hold NaN pixels, the digest of its scores, a checksum of the
 pixels that were read ("-" where none is kept), and a CRC-32 of all before.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from zlib import crc32
 
 HEADER = b"fullconv: finished tiles, form 2\n"
-"""The first line, by which the folder is known for one of ours."""
+"""The first line, by which the folder is recognised as one of ours."""
 
 CUT = b"#\n"
-"""Ends a line that a killed process has left without its end."""
+"""The end that is added to a line which a killed process left incomplete."""
 
 LONGEST = 100
-"""No line has more bytes."""
+"""Most bytes of a line."""
 
 _LINE = re.compile(rb"((\d{1,18}) (\d{1,18}) (\d{1,18}) ([\w-]{16}) ([0-9a-f]{8}|-)) ([0-9a-f]{8})")
 
@@ -30,11 +30,11 @@ class Line:
     Attributes
     ----------
     tile : int
-        Its number.
+        Number of the tile.
     windows, odd : int
-        How many of its windows were to be scored, and how many of these hold NaN pixels.
+        Number of its windows to be scored, and number of these that hold NaN pixels.
     digest : str
-        Of its scores.
+        Digest of its scores.
     pixels : int or None
         A checksum of the pixels that were read, where one is kept.
     """
@@ -48,33 +48,33 @@ class Line:
     def to_bytes(self) -> bytes:
         """Return the line as it is written."""
         pixels = "-" if self.pixels is None else f"{self.pixels:08x}"
-        held = f"{self.tile} {self.windows} {self.odd} {self.digest} {pixels}".encode()
-        return b"%s %08x\n" % (held, crc32(held))
+        content = f"{self.tile} {self.windows} {self.odd} {self.digest} {pixels}".encode()
+        return b"%s %08x\n" % (content, crc32(content))
 
 
 def parsed(line: bytes) -> Line | None:
-    """Return what a line says; None where it is damaged."""
-    found = _LINE.fullmatch(line)
-    if found is None or int(found[7], 16) != crc32(found[1]):
+    """Return the tile that a line lists; None where the line is damaged."""
+    fields = _LINE.fullmatch(line)
+    if fields is None or int(fields[7], 16) != crc32(fields[1]):
         return None
-    pixels = None if found[6] == b"-" else int(found[6], 16)
-    return Line(int(found[2]), int(found[3]), int(found[4]), found[5].decode(), pixels)
+    pixels = None if fields[6] == b"-" else int(fields[6], 16)
+    return Line(int(fields[2]), int(fields[3]), int(fields[4]), fields[5].decode(), pixels)
 
 
-def read(held: bytes, tiles: int) -> tuple[dict[int, Line], int]:
-    """Return the finished tiles that a ledger lists, of so many, and how many lines are damaged.
+def read(data: bytes, tiles: int) -> tuple[dict[int, Line], int]:
+    """Return the finished ones of ``tiles`` tiles in a ledger, and the number of damaged lines.
 
-    Of two lines for a tile the later one counts: it was computed again. What a killed process has
-    cut short is no damage.
+    Of two lines for a tile the later one counts, since the tile was computed again. A line that a
+    killed process has cut short is no damage.
     """
-    first, rest = (HEADER, held[len(HEADER) :]) if held.startswith(HEADER) else (b"", held)
+    first, rest = (HEADER, data[len(HEADER) :]) if data.startswith(HEADER) else (b"", data)
     *whole, last = rest.split(b"\n")
-    found: dict[int, Line] = {}
+    finished: dict[int, Line] = {}
     damaged = (not first) + (len(last) > LONGEST)
     for text in whole:
         line = parsed(text)
         if line is not None and line.tile < tiles and line.odd <= line.windows:
-            found[line.tile] = line
+            finished[line.tile] = line
         elif text and not text.endswith(CUT.strip()):
             damaged += 1
-    return found, damaged
+    return finished, damaged

@@ -1,4 +1,4 @@
-"""A mask over an image: laid where it says that it lies, else stretched over all of it."""
+"""A mask over an image: placed by its own location, else stretched over the whole image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from fullconv.sources import Source, open_source
 from fullconv.wording import kind, sized, unit
 
 MASK_BYTES = 1 << 30
-"""A mask is held in memory, one byte for each of its pixels; it may be much smaller than its image,
-over which it is laid."""
+"""Most bytes of a mask in memory, one for each pixel; it may be much smaller than its image."""
 
 HAIR = 1e-6
-"""Of a pixel of the mask, by which coordinates may be rounded."""
+"""Fraction of a pixel of the mask by which coordinates may be rounded."""
 
 
 @dataclass(frozen=True)
@@ -33,31 +32,32 @@ class Mask:
     ----------
     name : str
     pixels : NDArray of bool
-        ``(*size)``; what is True is to be scanned.
+        ``(*size)``, True where the image is to be scanned.
     transform : tuple of float
         From (column, row) of the scanned image, or of the ground that it shares with the mask, to
         (column, row) of the mask, as in `Georeference`; with more axes or fewer in the same way.
     across : callable or None
         Takes (columns, rows) of the scanned image to another reference system first.
-    told : str
-        What lays it: "georeference", "space", "resolution", "pixel coordinates" or "size".
+    basis : str
+        The source of its position: "georeference", "space", "resolution", "pixel coordinates" or
+        "size".
     remarks : tuple of str
-        What is to be said of its file.
+        Warnings about its file and its position.
     """
 
     name: str
     pixels: NDArray[np.bool_]
     transform: tuple[float, ...]
-    told: str
+    basis: str
     remarks: tuple[str, ...] = ()
     across: Across | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, mask: Any, image: Source) -> Mask:
-        """Return what an array, path or source marks in an image.
+        """Read a mask from an array, path or source, and place it over an image.
 
-        What is not 0 (nor NaN, nor what the file calls nodata) is marked, transparent or not. Of a
-        palette the number tells, and not the colour in which it is shown.
+        All pixels are marked but 0, NaN and the file's nodata value, transparent or not. In a
+        palette the number counts, not the colour in which it is shown.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Mask:
         """
         with ExitStack() as stack:
             source = open_source(mask, dimensions=len(image.size))
-            if source is not mask:  # what the caller has opened is the caller's to close
+            if source is not mask:  # a source that the caller has opened is the caller's to close
                 stack.callback(source.close)
             numbers = source.numbers()
             if numbers is not source:
@@ -74,14 +74,14 @@ class Mask:
             pixels = _marked(numbers)
             if not pixels.any():
                 raise InputError("mask: it is 0 everywhere, so there is nothing to scan.")
-            found = laid(source, image)
-            remarks = (*source.facts.remarks, *_unlike(source, numbers, pixels), *found.remarks)
-            return cls(source.name, pixels, found.transform, found.told, remarks, found.across)
+            over = laid(source, image)
+            remarks = (*source.facts.remarks, *_unlike(source, numbers, pixels), *over.remarks)
+            return cls(source.name, pixels, over.transform, over.basis, remarks, over.across)
 
     def describe(self) -> list[Any]:
-        """Return what tells this mask from another, as JSON values."""
+        """Return JSON values that identify this mask."""
         checksum = zlib.crc32(np.packbits(self.pixels).tobytes())
-        laid = [] if self.told == "size" else [self.told, *self.transform]
+        laid = [] if self.basis == "size" else [self.basis, *self.transform]
         return [*self.pixels.shape, checksum, *laid]
 
     def at(self, *along: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -93,7 +93,7 @@ class Mask:
         cells = []
         for axis, extent in enumerate(reversed(self.pixels.shape)):
             *factors, shift = self.transform[axis * (count + 1) : (axis + 1) * (count + 1)]
-            # Without turning, each axis is computed by itself, and only then all positions.
+            # Without rotation, each axis is computed by itself, before all positions.
             turned = (a * p for a, p in zip(factors, points, strict=True) if a)
             cells.append(_cell(np.asarray(sum(turned, 0.0) + shift), extent))
         covered = reduce(np.logical_and, [cell >= 0 for cell in cells])
@@ -101,9 +101,9 @@ class Mask:
 
 
 def _cell(position: Points, count: int) -> NDArray[np.int64]:
-    """Return the pixels in which positions lie, along one axis; -1 beside the mask."""
-    held = np.where(np.isfinite(position), position + HAIR, -1.0)
-    cell = np.floor(np.clip(held, -1, count)).astype(np.int64)
+    """Return the pixels in which positions lie, along one axis; -1 outside the mask."""
+    finite = np.where(np.isfinite(position), position + HAIR, -1.0)
+    cell = np.floor(np.clip(finite, -1, count)).astype(np.int64)
     return np.where(cell < count, cell, -1)
 
 
@@ -115,7 +115,7 @@ def _marked(source: Source) -> NDArray[np.bool_]:
             f"mask {source.name}: {sized(source.size)} {things} are more than fit in memory; give "
             f"it smaller, it is laid over the {kind(len(source.size))} all the same."
         )
-    found = np.empty(source.size, np.bool_)
+    mask = np.empty(source.size, np.bool_)
     shown = [n for n, channel in enumerate(source.channels) if channel.colour != "alpha"]
     count, *others = source.size
     band = max(1, 1 << 24 // max(1, prod(others) * source.bands))
@@ -125,12 +125,12 @@ def _marked(source: Source) -> NDArray[np.bool_]:
         marked = (pixels != 0) & (pixels == pixels)
         if source.facts.nodata is not None:
             marked &= pixels != source.facts.nodata
-        found[slice(*rows)] = marked.any(axis=-1)
-    return found
+        mask[slice(*rows)] = marked.any(axis=-1)
+    return mask
 
 
 def _unlike(source: Source, numbers: Source, marked: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Return the line that says that colours would mark something else; none where they do not."""
+    """Return the warning that colours would mark other pixels; none where they would not."""
     if numbers is source or np.array_equal(_marked(source), marked):
         return ()
     return (

@@ -1,7 +1,7 @@
-"""How large a tile should be on this machine: a short measurement, remembered.
+"""The choice of tiles, lanes and runtime on this machine, by short measurements, remembered.
 
 Small tiles read and compute their overlap again and again; large ones fall out of the processor's
-caches. Where the best lies depends on the network and the machine.
+caches. The best size depends on the network and the machine.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from fullconv.tiling import Plan, Tile
 Read = Callable[[Tile], NDArray[np.float32]]
 
 SHARES = (64, 16, 4, 1)
-"""The memory that tiles may take is divided by each of these for a candidate."""
+"""Divisors of the memory budget of tiles, one for each candidate."""
 
 PATIENCE_S = 4.0
-"""A candidate that would take longer is not measured, but told from the one before."""
+"""A candidate that would take longer is not measured, but extrapolated from the one before."""
 
 ENOUGH = 1.05
-"""A larger tile is taken for this much more throughput; less is noise, and costs memory."""
+"""Factor by which a larger tile must raise throughput; a smaller gain is noise, at more memory."""
 
 WRITTEN_S = 0.004
-"""What a tile takes whatever its size: it is written by zarr, brought to the disk, and noted."""
+"""Seconds that a tile of any size takes to be written, synced to the disk, and noted."""
 
 TRIED_BYTES = 64 << 20
-"""Runtimes are compared on a tile of so much memory."""
+"""Memory of the tile on which runtimes are compared."""
 
 MOST_LANES = 4
-"""Tiles that are computed at a time, at most: each takes its share of the memory."""
+"""Most tiles that are computed at a time; each takes its share of the memory."""
 
 REPEATED = {"torch": 2.0}
-"""Lanes whose halos read so many times the pixels of a single lane's lose what they gain.
+"""Lanes gain nothing if their tiles, with halos, read this many times the pixels of a single lane.
 
 PyTorch's cores wait longer on one tile: a one-pass ResNet-18 took 1.3 times as long on two cores as
 on a tile for each, which read 1.5 times the pixels."""
@@ -56,16 +56,16 @@ REPEATED_ELSEWHERE = 1.1
 """The same in other runtimes."""
 
 FEW = 4
-"""An image of at most so many of the largest tiles is not worth a measurement."""
+"""An image of at most this many of the largest tiles is not worth a measurement."""
 
 
 def choose_lanes(plan_for: Callable[[int], Plan], name: str = "") -> int:
-    """Return how many tiles are to be computed at a time.
+    """Return the number of tiles to compute at a time.
 
     Cores that share one tile wait for each other after every layer, and longest for the one that
-    also reads; cores with a tile each do not. But lanes share the memory, too, and where tiles have
-    a wide halo, smaller ones compute most of it again and again. An image of few tiles is computed
-    by all cores at a time, tile after tile.
+    also reads; cores with a tile each do not. But lanes also share the memory, and where tiles have
+    a wide halo, smaller ones compute most of it again and again. In an image of few tiles, all
+    cores compute one tile after the other.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def choose_plan(
     fcn, digest, image
         The network, its hash, and the size of the image.
     memory_bytes : int
-        What the tensors of all tiles that are computed at a time may take.
+        Budget for the tensors of all tiles that are computed at a time.
     runtime : Runtime
-        What scores the tiles.
+        The runtime that scores the tiles.
     read : callable
         Returns a tile's prepared pixels.
     """
@@ -117,7 +117,7 @@ def choose_plan(
     if remembered not in SHARES:
         remembered = shares[_fastest(list(plans.values()), runtime, read)]
         remember(key, remembered)
-    # Not the tile but its memory holds for the next image: a tile of a narrow one is narrow.
+    # The tile's memory holds for the next image, not its shape: a narrow image has narrow tiles.
     return largest_plan(fcn, image, memory_bytes // remembered)
 
 
@@ -130,7 +130,7 @@ def choose_runtime(
     device: str | None,
     lanes: int,
 ) -> Runtime:
-    """Return what runs the network: what is named, or for "auto" the fastest, as measured."""
+    """Return the named runtime of the network, or for "auto" the fastest, as measured."""
     if name != "auto":
         return open_runtime(fcn, name, precision=precision, device=device, lanes=lanes)
     key = _key(digest, "auto", precision, device, lanes)
@@ -163,7 +163,7 @@ def largest_plan(fcn: FullyConvolutional, image: Sizes, memory_bytes: int) -> Pl
 def _fastest(plans: Sequence[Plan], runtime: Runtime, read: Read) -> int:
     """Return the number of the plan whose tile in the middle of the image is scored fastest.
 
-    The second time counts: what neighbouring tiles share of the file is decoded once.
+    The second run is timed, because the blocks that neighbouring tiles share are decoded once.
     """
     best, rate, pace_s = 0, 0.0, 0.0
     for number, plan in enumerate(plans):
@@ -182,16 +182,16 @@ def _fastest(plans: Sequence[Plan], runtime: Runtime, read: Read) -> int:
 
 
 def recall() -> dict[str, Any]:
-    """Return what earlier measurements on this machine have found."""
+    """Return the results of earlier measurements on this machine."""
     try:
-        held = json.loads(_memory().read_bytes())
+        results = json.loads(_memory().read_bytes())
     except (OSError, ValueError, RuntimeError):
         return {}  # none yet; broken; or there is no home to keep it in
-    return held if isinstance(held, dict) else {}
+    return results if isinstance(results, dict) else {}
 
 
 def remember(key: str, value: Any) -> None:
-    """Keep what was measured; where nothing can be kept, it is measured again next time."""
+    """Store a result; where it cannot be stored, it is measured again next time."""
     with contextlib.suppress(OSError, RuntimeError):
         path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,10 +205,10 @@ def _memory() -> Path:
 
 
 def _key(*what: Any) -> str:
-    held = [
+    parts = [
         *what,
         platform.node(),
         platform.processor(),
         os.cpu_count(),
     ]
-    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

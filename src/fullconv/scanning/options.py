@@ -1,4 +1,4 @@
-"""What a scan is asked for, apart from the network, the image and the place of the result."""
+"""The options of a scan: everything except the network, the image and the place of the result."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from fullconv.windows import check_cover
 from fullconv.wording import extent, windows
 
 MEMORY_BYTES = 512_000_000
-"""What the tensors of the tiles that are computed at a time may take. Pixels read ahead, decoded
-blocks, scores that wait to be written, and what a runtime keeps for itself come on top."""
+"""Budget for the tensors of the tiles that are computed at a time. Pixels read ahead, decoded
+blocks, scores that wait to be written, and a runtime's own memory come on top."""
 
 MEMORY_WITH_HALO_BYTES = 1_000_000_000
-"""The same where tiles have a halo, most of which smaller tiles would compute again and again."""
+"""The budget where tiles have a halo, most of which smaller tiles would compute again and again."""
 
 MERGED_WITH_HALO_BYTES = 1_500_000_000
-"""The same in ONNX Runtime, which merges what follows a convolution into it, and holds about half
-of what is estimated: a scan by a one-pass ResNet-18 takes 1.4 GB in all, and 1.2 with the former.
-"""
+"""The same in ONNX Runtime, which merges the operations after a convolution into it, and takes
+about half of the estimate: a scan by a one-pass ResNet-18 takes 1.4 GB in all, and 1.2 with the
+budget before."""
 
 MOST_WINDOWS = 1 << 36
-"""Windows of one scan: their scores take 275 GB for each class, and some file formats let a few
-bytes claim far more pixels than these have."""
+"""Most windows of one scan. Their scores take 275 GB for each class, and some file formats let a
+few bytes claim far more pixels than these have."""
 
 Box = tuple[float, ...]
 
@@ -79,7 +79,7 @@ def check_keywords(verb: str, given: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What the keywords of `scan` say of the scores; `scan` says what each means."""
+    """The keywords of `scan` that decide the scores; `scan` describes each."""
 
     preprocessing: Preprocessing | None = None
     level: int | None = None
@@ -122,10 +122,10 @@ class Options:
                 f"scan(output={self.output!r}): expected the number of one of the model's outputs, "
                 f"from 0."
             )
-        held = self.preprocessing
-        if held is not None and not isinstance(held, Preprocessing):
+        preprocessing = self.preprocessing
+        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
             raise InputError(
-                f"scan(preprocessing={held!r}): expected a fullconv.Preprocessing, as in "
+                f"scan(preprocessing={preprocessing!r}): expected a fullconv.Preprocessing, as in "
                 f"Preprocessing(scale=1 / 255)."
             )
         if not are_whole([self.windows_to_check], 0):
@@ -135,28 +135,28 @@ class Options:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """Return those of some keywords; others are left out."""
+        """Return the options among some keywords; other keywords are ignored."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in known})
 
     def check_tile(self, dimensions: int) -> None:
-        """Check that tiles are asked for along so many axes.
+        """Check that a tile that is asked for has ``dimensions`` axes.
 
         Raises
         ------
         InputError
-            If they are not.
+            If it does not.
         """
         tile: Any = self.tile
         if tile is not None and not (are_whole(tile, 1) and len(tile) == dimensions):
             raise InputError(f"scan(tile={tile}): expected {windows(dimensions)}, at least 1.")
 
     def prepared(self, fcn: FullyConvolutional) -> Preprocessing | None:
-        """Return what is done to pixels: as asked for, else as the model says."""
+        """Return the preparation of pixels: the one asked for, else the model's own."""
         return self.preprocessing or fcn.preprocessing
 
     def memory(self, fcn: FullyConvolutional, runtime: str) -> int:
-        """Return what the tensors of all tiles that are computed at a time may take, in bytes."""
+        """Return the budget for the tensors of all tiles computed at a time, in bytes."""
         if self.memory_bytes is not None:
             return self.memory_bytes
         if not any(map(any, fcn.halo)):
@@ -174,7 +174,7 @@ class Options:
         preprocessing = self.prepared(fcn)
         um_per_pixel = self.um_per_pixel
         if um_per_pixel is None and self.level is None and preprocessing is not None:
-            # What is open already is at the resolution that was chosen for it.
+            # An open source is at the resolution that was chosen for it.
             um_per_pixel = None if isinstance(source, Source) else preprocessing.um_per_pixel
         return open_source(
             source,
@@ -196,7 +196,7 @@ class Options:
 
 
 def _check_count(fcn: FullyConvolutional, image: Source) -> None:
-    """Refuse an image that says it is larger than any could be scanned.
+    """Refuse an image that claims more pixels than can be scanned.
 
     Raises
     ------

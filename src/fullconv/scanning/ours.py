@@ -1,6 +1,6 @@
-"""Which files fullconv has made: no other is ever removed, wherever it lies.
+"""The files that fullconv has made: no other is ever removed, wherever it lies.
 
-What lies in a heatmap that is replaced and is not of the heatmap is moved into the new one.
+Others' files in a heatmap that is replaced are moved into the new one.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _OF_PART = re.compile(rf"{RUN}(\.[0-9a-f]{{32}}\.partial)?|run\.partial|{TILES}|
 
 _ASKED_BEFORE = {"model", "image", "read", "pixels", "region", "output", "dtype", "runtime"}
 _CHOSEN_BEFORE = {"runtime", "device", "tile"}
-"""What every record of a run held before records had seals."""
+"""Entries that every record of a run had before records had seals."""
 
 _TILES_BEFORE = re.compile(rb"(\d+ \d+ \d+\n)*[\d ]*")
-"""What a ledger held then: tile, windows, and windows with NaN pixels."""
+"""The lines of a ledger at that time: tile, windows, and windows with NaN pixels."""
 
 _FRESH = re.compile(r"\.fullconv-([0-9a-f]{8})-(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{16}\.part")
-"""The names that an unfinished output has before it is made, and when it ended: by the name that
-it will have, or had, the machine, and the process."""
+"""Temporary names of an unfinished output, before it is complete and after it has ended: hashes of
+its usual name and of the machine, and the process."""
 
 STRAY_S = 24 * 3600.0
-"""After so long, a folder of such a name is left over, whoever has made it."""
+"""Age after which a folder of such a name is left over, whoever has made it."""
 
 
 _making: set[str] = set()
@@ -84,7 +84,7 @@ def check_places(folder: Path, out: Path) -> None:
 
 
 def refuse_place(out: Path, place: Path, mode: int) -> None:
-    """Say what lies in the place of a file or folder of ours."""
+    """Raise the error that says what lies in the place of a file or folder of ours."""
     raise OutputError(
         f"cannot write {out}: {place} is {kind_of(mode)}, which fullconv did not make; move it "
         f"away, or choose another name."
@@ -115,7 +115,7 @@ def make_part(folder: Path) -> bool:
 def record_in(path: Path) -> dict[str, Any] | None:
     """Return the record of a run; None where it is lost or damaged.
 
-    Those of before have no seal and no form: they are returned, to be refused.
+    Records of earlier versions have no seal and no form: they are returned, to be refused.
     """
     return _whole(json_of(path))
 
@@ -149,7 +149,7 @@ def _is_ledger_of_before(path: Path) -> bool:
 
 
 def remove_heatmap(folder: Path) -> None:
-    """Remove a heatmap, and its folders where they are empty then; all else in it stays."""
+    """Remove a heatmap's files, and its folders where they are empty then; others' files stay."""
     if folder.is_file() and not folder.is_symlink():
         folder.unlink()  # a GeoTIFF
         return
@@ -160,14 +160,14 @@ def remove_heatmap(folder: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     for place in list(layout.folders()):
-        with suppress(OSError):  # what is not ours is left there
+        with suppress(OSError):  # others' files are left there
             place.rmdir()
 
 
 def remove_part(folder: Path, kept: tuple[str, ...] = ()) -> None:
-    """Remove an unfinished output but for files of these names, and for files of others.
+    """Remove an unfinished output except for files named in ``kept``, and others' files.
 
-    The record of the run goes last: by that it is known for one that has ended.
+    The record of the run goes last: it identifies the run that has ended.
     """
     for part in (HEATMAP, REPLACED):
         if (folder / part).is_dir():
@@ -176,14 +176,15 @@ def remove_part(folder: Path, kept: tuple[str, ...] = ()) -> None:
         if entry.name not in kept:
             entry.unlink(missing_ok=True)
     if not kept:
-        with suppress(OSError):  # it holds what is not ours
+        with suppress(OSError):  # others' files are in it
             folder.rmdir()
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Give an unfinished output that has ended a name of its own, in one step, to be removed.
+    """Rename an unfinished output that has ended, in one step, so that it can be removed.
 
-    Returns None where that cannot be done, or others have files in it: these stay where they are.
+    Returns the temporary name; None where it cannot be renamed, or others have files in it, which
+    stay where they are.
     """
     for heatmap in (folder / HEATMAP, folder / REPLACED):
         if any(Layout.of(heatmap).others()):
@@ -200,29 +201,29 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def remove_strays(folder: Path) -> None:
-    """Remove what killed processes have left of an unfinished output under names of its own.
+    """Remove the folders that killed processes have left under temporary names of this output.
 
-    What a process that runs has just made, or is about to remove, is left to it.
+    Folders that a running process has just made, or is about to remove, are left to it.
     """
     with suppress(OSError):
         for entry in list(folder.parent.iterdir()):
-            found = _FRESH.fullmatch(entry.name)
-            if found and found[1] == _number(folder.name) and _is_stray(entry, found):
+            parts = _FRESH.fullmatch(entry.name)
+            if parts and parts[1] == _number(folder.name) and _is_stray(entry, parts):
                 remove_part(entry)
 
 
-def _is_stray(entry: Path, found: re.Match[str]) -> bool:
+def _is_stray(entry: Path, parts: re.Match[str]) -> bool:
     if entry.is_symlink():
         return False
-    if found[2] == _number(platform.node()):
-        process = int(found[3])
+    if parts[2] == _number(platform.node()):
+        process = int(parts[3])
         if entry.name not in _making if process == os.getpid() else not is_running(process):
             return True
     return time.time() - entry.stat().st_mtime > STRAY_S
 
 
 def _own_entries(folder: Path) -> list[Path]:
-    """Return the files in an unfinished output that are ours, but for those of heatmaps."""
+    """Return the files in an unfinished output that are ours, except those of heatmaps."""
     try:
         entries = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -249,7 +250,7 @@ def _number(name: str) -> str:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove files that a killed process has left before they had their names."""
+    """Remove files that a killed process left under temporary names."""
     layout = Layout.of(folder / HEATMAP)
     for path in [*_own_entries(folder), *layout.own()]:
         if PARTIAL.fullmatch(path.name):
@@ -257,9 +258,9 @@ def remove_partial(folder: Path) -> None:
 
 
 def keep_others(old: Path, new: Path) -> list[Path]:
-    """Move what is not of an old heatmap into the new one, and return what it is called there.
+    """Move others' files in an old heatmap into the new one, and return their paths there.
 
-    What cannot be moved stays where it is.
+    Files that cannot be moved stay where they are.
     """
     moved = []
     for path in list(Layout.of(old).others()):

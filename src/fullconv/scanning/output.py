@@ -27,7 +27,7 @@ ENDINGS = (".zarr", ".tif", ".tiff")
 
 
 def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) -> Heatmap:
-    """Scan into a folder or file, going on with what is there of the same run."""
+    """Scan into a folder or file, and continue an unfinished output of the same run."""
     if out.suffix.lower() not in ENDINGS:
         raise InputError(
             f"scan(out={str(out)!r}): the kind of output is told by its ending; use .zarr, or "
@@ -43,11 +43,11 @@ def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) ->
         ledger.recover()
         finished = None
         if os.path.lexists(out):
-            # Also where it is to be replaced: what is no heatmap is never removed.
+            # Opened even if it is to be replaced: nothing but a heatmap is ever removed.
             finished = stack.enter_context(_opened(out))
             before = finished.metadata.get("asked") or {}
             if ledger.is_left_by(finished.metadata.get("run")):
-                ledger.sweep()  # it was killed when its heatmap was in place already
+                ledger.sweep()  # the run was killed when its heatmap was in place already
                 overwrite = overwrite and before != asked
             if not overwrite:
                 _check(finished, asked, repair)
@@ -85,8 +85,11 @@ def _write(
     finished: Heatmap | None,
     overwrite: bool,
 ) -> None:
-    """Begin or go on, and end; but for ``overwrite``, take over what is whole of the
-    finished heatmap that is to be replaced."""
+    """Begin or continue a scan, and finish it.
+
+    The undamaged tiles of a finished heatmap that is to be replaced are taken over, unless
+    ``overwrite`` is set.
+    """
     from fullconv.scanning.bounded import open_scores
 
     ledger.lock()
@@ -98,7 +101,7 @@ def _write(
     chosen = begun["chosen"] if begun is not None else {}
     job.look()
     task = job.task(chosen or (repair.chosen if repair else {}))
-    _ = task.shape  # of an output that the model has, before all is begun
+    _ = task.shape  # refuses an output that the model does not have, before anything is written
     try:
         if begun is None:
             begun = ledger.begin({"asked": asked, "chosen": record.chosen(task)})
@@ -136,12 +139,12 @@ def _write(
 
 
 def _refuse_what_is_in_the_way(out: Path, error: OSError) -> None:
-    """Say so where a file could not be written as something else is in its place.
+    """Refuse an output if a file could not be written because something else is in its place.
 
     Raises
     ------
     OutputError
-        If that is why.
+        If that is the reason.
     """
     for place in (error.filename2, error.filename):
         in_the_way = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
@@ -151,7 +154,7 @@ def _refuse_what_is_in_the_way(out: Path, error: OSError) -> None:
 
 
 def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: str) -> Path:
-    """Check and describe what was scanned, and return it as what was asked for."""
+    """Check and describe the scanned heatmap, and return its path, in the format asked for."""
     from fullconv.scanning.bounded import open_scores
 
     ledger, scores = writer.ledger, open_scores(writer.ledger.heatmap)
@@ -171,7 +174,7 @@ def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: s
 
 
 def _check(finished: Heatmap, asked: Mapping[str, Any], repair: bool) -> None:
-    """Check that a heatmap that has the output's name is what was asked for, and whole.
+    """Check that the heatmap with the output's name is the one asked for, and whole.
 
     Raises
     ------
@@ -184,8 +187,8 @@ def _check(finished: Heatmap, asked: Mapping[str, Any], repair: bool) -> None:
     before = finished.metadata.get("asked") or {}
     is_of_before = finished.is_of_before
     todo = "choose another name, or replace it with overwrite=True (--overwrite)"
-    told = record.as_of_before(asked, before) if is_of_before else asked
-    record.refuse_other(finished.path, before, told, todo)
+    expected = record.as_of_before(asked, before) if is_of_before else asked
+    record.refuse_other(finished.path, before, expected, todo)
     if repair:
         return
     finished.check()

@@ -33,7 +33,7 @@ def save_overlay(
     heatmap, image
         Scores, and the image that was scanned.
     path : Path
-        Any ending that Pillow writes.
+        The picture to write, with any ending that Pillow knows.
     labels : sequence of int, optional
         The classes whose highest score is shown; by default all but the background.
 
@@ -58,7 +58,7 @@ def save_overlay(
 
 
 def _centres(axis: WindowsAlong, count: int) -> NDArray[np.float64]:
-    """Return where cells of ``count`` windows lie: in the middle of theirs."""
+    """Return the centres of cells of ``count`` windows, in pixels."""
     centres = axis.positions(0, axis.count) + axis.window / 2
     first = np.arange(0, axis.count, count)
     middle: NDArray[np.float64] = (
@@ -68,9 +68,9 @@ def _centres(axis: WindowsAlong, count: int) -> NDArray[np.float64]:
 
 
 def reduce_scores(heatmap: Heatmap, labels: Sequence[int]) -> tuple[NDArray[np.float64], int]:
-    """Return the highest score of every square of windows, between 0 and 1, and its side.
+    """Return the highest score of every square of windows, between 0 and 1, and a square's side.
 
-    Scores that lie outside of 0 to 1 are spread over it, the lowest to 0 and the highest to 1.
+    If any of them lies outside of 0 to 1, all are scaled: the lowest to 0 and the highest to 1.
     """
     _, rows, columns = heatmap.shape
     count = ceil(max(rows, columns) / LONGEST)
@@ -87,7 +87,7 @@ def reduce_scores(heatmap: Heatmap, labels: Sequence[int]) -> tuple[NDArray[np.f
 
 
 def reduced_picture(image: Source) -> tuple[NDArray[np.uint8], float]:
-    """Return an image, reduced to at most `LONGEST` pixels, and by how much."""
+    """Return an image, reduced to at most `LONGEST` pixels, and the factor."""
     size = _reduced(image.size)
     return small_picture(image, size), size[1] / image.size[1]
 

@@ -27,12 +27,12 @@ def run(
     write: Callable[[Item, Made], None],
     lanes: int = 1,
 ) -> Iterator[tuple[Item, Made]]:
-    """Take items through three stages, and yield each with what was made when it is written.
+    """Take items through three stages, and yield each with its result when that is written.
 
-    ``read`` runs in threads, ``compute`` in the caller's, ``write`` in one more, so that what was
-    made last is written while the next is computed. With several lanes each is a thread that reads
-    an item and computes it: one reads while another computes, and no core has two things to do.
-    What a stage raises is raised here, after everything computed before it is written.
+    ``read`` runs in threads, ``compute`` in the caller's, ``write`` in one more, so that one result
+    is written while the next is computed. With several lanes each is a thread that reads an item
+    and computes it: one reads while another computes, and no core has two things to do.
+    An error of a stage is raised here, after everything computed before it is written.
     """
     if lanes > 1:
         both = partial(_read_and_computed, read, compute)
@@ -59,7 +59,7 @@ def _run(
     threads: int,
     most: int,
 ) -> Iterator[tuple[Item, Made]]:
-    """Go through the stages with so many threads that read, at most so many items ahead."""
+    """Go through the stages with ``threads`` that read, at most ``most`` items ahead."""
     ahead = iter(items)
     with (
         ThreadPoolExecutor(threads, "read") as readers,
@@ -72,11 +72,11 @@ def _run(
                 pending.append((item, readers.submit(read, item)))
             while pending:
                 item, future = pending.popleft()
-                held = future.result()
+                value = future.result()
                 for later in islice(ahead, 1):
                     pending.append((later, readers.submit(read, later)))
-                made = compute(item, held)
-                del held, future
+                made = compute(item, value)
+                del value, future
                 if writing is not None:
                     writing[2].result()
                     yield writing[:2]

@@ -1,4 +1,4 @@
-"""Which numbers the network sees, from some windows of the image, and whether they can be meant."""
+"""The range of pixels as the network sees them, and a warning where they fit no training."""
 
 from __future__ import annotations
 
@@ -17,45 +17,46 @@ from fullconv.scanning.region import Region
 from fullconv.sources import Source
 
 WHOLE = 1 << 20
-"""An image of at most so many pixels is looked at wholly."""
+"""An image of at most this many pixels is read whole."""
 
 PARTS = 64
-"""Of a larger one, windows from about so many parts of it, as many along each axis."""
+"""A larger image is divided into about this many parts, as many along each axis; one window of each
+is read."""
 
 LOOKED_AT = 8
-"""Rows of windows of a part in which one that is to be scored is looked for."""
+"""About this many rows of windows in a part are searched for a window to be scored."""
 
 FULL = (1, 255, 1023, 4095, 16383, 65535)
-"""What the largest numbers are that cameras, scanners and programs write."""
+"""Largest numbers that cameras, scanners and programs write."""
 
 FAR = 8
-"""Pixels that reach so many times further than what the preprocessing was made for are other ones.
-Of 8 bits and 10, one is 4 times the other, which brightness may be, too."""
+"""The preprocessing was made for other pixels if these reach this many times further than its own
+range. 10 bits reach 4 times as far as 8, but a brighter image may do so, too."""
 
 FAR_BEYOND = 100
 """Preprocessing brings pixels to about 1; where it may bring them further than this, it was made
-for other pixels. Of 16 bits, 10 or 12 may be used, which brings the largest number to 64 or 16."""
+for other pixels. If only 10 or 12 of 16 bits are used, it brings the largest number to 64 or 16."""
 
 DIM = 50
-"""Real numbers that reach only so small a part of it are counted from 0 to 1, not dark."""
+"""Real numbers that reach this many times less far than the range run from 0 to 1, and are not
+dark."""
 
 DEEP = 4095
-"""Whole numbers of more bits than 8, of which the preprocessing is made for at least so many, are
-no 8-bit ones."""
+"""Preprocessing whose range reaches at least this far was not made for 8-bit pixels."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Pixels of some windows, as the file has them and as the network sees them.
+    """The range of some windows' pixels, in the file and as the network sees them.
 
     Attributes
     ----------
     low, mean, high : float
-        As the network sees them.
+        Lowest, mean and highest, as the network sees them.
     least, most : float
-        In the file.
+        Lowest and highest, in the file.
     windows : int or None
-        How many were looked at; None where it was the whole image, or all of the rectangle.
+        Number of windows that were read; None if the whole image or rectangle was.
     """
 
     low: float
@@ -78,7 +79,7 @@ class Seen:
 
 
 def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> Seen | None:
-    """Return what the network sees of an image; None where no pixel is a number that it holds."""
+    """Return the range of an image's pixels; None where no pixel is finite and in the file."""
     whole = tuple(
         (axis.position(first), axis.position(last - 1) + axis.window)
         for axis, (first, last) in zip(region.windows.axes, region.spans, strict=True)
@@ -94,14 +95,14 @@ def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> 
         pixels, known = _known(image, place)
         if not known.any():
             continue
-        held = pixels[:, known]
+        values = pixels[:, known]
         if preprocessing is None:
-            seen = held.astype(np.float32)
+            seen = values.astype(np.float32)
         else:
-            seen = preprocessing.apply(held[:, None, :])
+            seen = preprocessing.apply(values[:, None, :])
         total, number = total + float(seen.sum(dtype=np.float64)), number + seen.size
         low, high = min(low, float(seen.min())), max(high, float(seen.max()))
-        least, most = min(least, float(held.min())), max(most, float(held.max()))
+        least, most = min(least, float(values.min())), max(most, float(values.max()))
     return Seen(low, total / number, high, least, most, count) if number else None
 
 
@@ -116,7 +117,7 @@ def _known(image: Source, place: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[
 
 
 def _windows(region: Region) -> Iterator[tuple[Pair, ...]]:
-    """Yield the pixels of a window that is to be scored from every part of a region."""
+    """Yield the pixels of one window to be scored for every part of a region."""
     side = round(PARTS ** (1 / len(region.spans)))
     edges = [
         np.linspace(first, last, min(side, last - first) + 1).astype(int).tolist()
@@ -132,22 +133,23 @@ def _windows(region: Region) -> Iterator[tuple[Pair, ...]]:
 
 
 def _one(region: Region, part: Sequence[Pair]) -> Sizes | None:
-    """Return a window to be scored near the middle of a part; None where few rows have none."""
+    """Return a window to be scored near the middle of a part; None if no searched row has one."""
     rows, *others = part
     middle = sum(rows) // 2
     step = max(1, (rows[1] - rows[0]) // LOOKED_AT)
     for row in sorted(range(rows[0], rows[1], step), key=lambda row: abs(row - middle)):
-        found = np.argwhere(region.wanted((row, row + 1), *others)[0])
-        if len(found):
-            behind = found[len(found) // 2].tolist()
+        wanted = np.argwhere(region.wanted((row, row + 1), *others)[0])
+        if len(wanted):
+            behind = wanted[len(wanted) // 2].tolist()
             return row, *(first + n for (first, _), n in zip(others, behind, strict=True))
     return None
 
 
 def made_for(preprocessing: Preprocessing | None) -> int | None:
-    """Return up to which number pixels reach that preprocessing brings to about 1.
+    """Return the full range of the pixels that preprocessing brings to about 1, one of `FULL`.
 
-    By the scale; where there is none, by mean and deviation. None where neither says.
+    It is derived from the scale, or where there is none, from mean and deviation. None where
+    neither is set.
     """
     if preprocessing is None:
         return None
@@ -164,7 +166,7 @@ def made_for(preprocessing: Preprocessing | None) -> int | None:
 
 
 def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None) -> str | None:
-    """Return the line that says that pixels cannot be what the model was trained on."""
+    """Return the warning that pixels cannot be like the model's training data; None if they can."""
     if seen is None:
         return (
             f"no pixel of {image.name} that was looked at is a number for the network: they are "
@@ -175,7 +177,7 @@ def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None
         return f"all pixels of {name} are 0 as the network sees them{_where(seen)}."
     is_real = image.dtype.kind == "f"
     if full is None:
-        # What the caller holds as an array, the caller has prepared.
+        # An array was prepared by the caller.
         is_file = image.description.get("path") is not None
         if is_file and is_real and seen.least >= 0 and reach <= 1:
             return (
@@ -203,10 +205,10 @@ def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None
 
 
 def _deeper(seen: Seen, image: Source, preprocessing: Preprocessing | None) -> str | None:
-    """Return the line for whole numbers that may reach far beyond those of the scale.
+    """Return the warning that whole numbers may reach far beyond the range of the scale.
 
-    Of 16 bits, 10 or 12 may be used, so the largest number that there can be tells, if any is of
-    more than 8.
+    Only 10 or 12 of 16 bits may be used, so the largest number of the type decides, if any pixel
+    has more than 8 bits.
     """
     if preprocessing is None or preprocessing.scale == 1 or image.dtype.kind not in "iu":
         return None

@@ -1,4 +1,4 @@
-"""What a long work says of itself while it runs."""
+"""Reports on the progress of a scan while it runs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from fullconv.wording import unit
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a scan is.
+    """The progress of a scan.
 
     Attributes
     ----------
     name : str
-        Of the image.
+        Name of the image.
     windows, all_windows : int
-        Scored so far, by earlier runs too, and in all.
+        Windows scored so far, including those of earlier runs, and in all.
     pixels, all_pixels : int
         The same, in pixels of the image.
     fresh_pixels : int
-        What this run did of them.
+        Those of ``pixels`` that this run has scored.
     seconds : float
-        How long this run has worked.
+        Time since this run began to score.
     unit : str
-        What is counted as pixels: pixels, samples or voxels.
+        The name of a pixel in the image: "pixels", "samples" or "voxels".
     """
 
     name: str
@@ -48,7 +48,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take at this rate; None before the first tile."""
+        """Time that the rest will take at this rate; None before the first tile."""
         if not self.fresh_pixels:
             return None
         return (self.all_pixels - self.pixels) * self.seconds / self.fresh_pixels
@@ -58,7 +58,7 @@ Listener = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts what is done, and tells it.
+    """Counts windows as they are scored, and reports the progress to a listener.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Meter:
         self.progress = progress
 
     def tell(self) -> None:
-        """Tell how far the scan is."""
+        """Report the progress."""
         if self.progress is None:
             return
         windows = self.before + self.fresh

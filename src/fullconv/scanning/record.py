@@ -1,4 +1,4 @@
-"""What is written down of a scan: what it was asked for, what it chose, and what it made."""
+"""The record of a scan: what it was asked for, what it chose, and what it made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fullconv.sources import Source
 from fullconv.wording import sized
 
 FORM = 2
-"""Of what is kept beside the scores: since 2, checksums, and images by their contents."""
+"""Version of the record: since 2 it has checksums, and identifies images by their contents."""
 
 WHAT = {
     "window": "another --window",
@@ -44,10 +44,10 @@ WHAT = {
     "fullconv": "another version of fullconv",
     "form": "an earlier version of fullconv, which kept no checksums",
 }
-"""What the words of a run's record mean to whom it refuses."""
+"""The meaning of a record's entries in the error that refuses another run."""
 
 GRID = ("window", "step")
-"""Words that records of before do not have."""
+"""Entries that older records do not have."""
 
 
 def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], todo: str) -> None:
@@ -59,17 +59,18 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
         If it does.
     """
     other = [word for word in WHAT if begun.get(word) != asked.get(word)]
-    other = [word for word in other if word not in GRID or word in begun]  # else told as the model
+    # An older record has the grid in the model's digest only.
+    other = [word for word in other if word not in GRID or word in begun]
     if set(GRID) & set(other):
         other = [word for word in other if word != "model"]  # its digest holds the grid
     if "cover" in other and _mask(begun) == _mask(asked):
         other = [word for word in other if word != "region"]  # of other windows
     if "form" in other:
-        other = [word for word in other if word != "pixels"]  # told in another way then
+        other = [word for word in other if word != "pixels"]  # identified in another way then
     elif "pixels" not in other:
         other = [word for word in other if word != "image"]  # the same by another name
     if other:
-        # From another model, or other pixels of an image, follows more that differs.
+        # Another model, or other pixels of an image, make further entries differ.
         telling = [word for word in other if word in (*GRID, "model", "image", "read")] or other
         reasons = ", and ".join(f"{WHAT[word]}{_size(begun, word)}" for word in telling)
         raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
@@ -77,11 +78,11 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
 
 def _size(begun: Mapping[str, Any], word: str) -> str:
     """Return the window or step that a run had, as it is written on the command line."""
-    held: Any = begun.get(word)
-    is_told = (
-        word in GRID and isinstance(held, list) and len(held) in NUMBERS and are_whole(held, 1)
+    size: Any = begun.get(word)
+    is_known = (
+        word in GRID and isinstance(size, list) and len(size) in NUMBERS and are_whole(size, 1)
     )
-    return f" ({sized(held)})" if is_told else ""
+    return f" ({sized(size)})" if is_known else ""
 
 
 def _mask(record: Mapping[str, Any]) -> Any:
@@ -90,7 +91,10 @@ def _mask(record: Mapping[str, Any]) -> Any:
 
 
 def as_of_before(asked: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run is asked for as far as a heatmap without checksums can tell it."""
+    """Return what a run is asked for, with a heatmap's own entries where its older record has none.
+
+    A heatmap without checksums cannot be compared in these, nor in its pixels.
+    """
     unknown = {word for word in WHAT if word not in before} | {"pixels"}
     return {**asked, **{word: before.get(word) for word in unknown}}
 
@@ -102,7 +106,7 @@ def asked(
     preprocessing: Preprocessing | None,
     region: Region,
 ) -> dict[str, Any]:
-    """Return what decides the scores, to be compared with that of an earlier run."""
+    """Return everything that decides the scores, to be compared with that of an earlier run."""
     axes = region.windows.axes
     return {
         "window": [axis.window for axis in axes],
@@ -131,7 +135,7 @@ def asked(
 
 
 def chosen(task: Task) -> dict[str, Any]:
-    """Return what an unfinished scan goes on with."""
+    """Return the choices with which an unfinished scan continues."""
     runtime = task.runtime
     return {
         "runtime": runtime.name,
@@ -142,7 +146,7 @@ def chosen(task: Task) -> dict[str, Any]:
 
 
 def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
-    """Return what a heatmap of so many scores for each window is, of what, and by what."""
+    """Return the metadata of a heatmap with ``scores`` scores for each window."""
     fcn, image, runtime, names = engine.fcn, task.image, task.runtime, list(engine.fcn.classes)
     return {
         "versions": {name: version(name) for name in ("fullconv", "numpy", "zarr", runtime.name)},
@@ -155,7 +159,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "cover": task.plan.cover,
         "positions": task.plan.all_windows.describe(),
         "channels": fcn.shape.channels,
-        # Of a model with several outputs, the names are those of one of them.
+        # If a model has several outputs, the names are those of one of them.
         "classes": names if len(names) == scores else [],
         "background": fcn.background,
         "image": _found_again(image),
@@ -178,7 +182,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
 
 
 def _found_again(image: Source) -> dict[str, Any]:
-    """Return how the image is opened again, from whatever folder."""
+    """Return the description by which the image can be opened again, from any folder."""
     described = dict(image.describe())
     if described.get("path"):
         described["path"] = as_text(str(Path(described["path"]).absolute()))

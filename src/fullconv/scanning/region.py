@@ -1,4 +1,4 @@
-"""Which windows are to be scored: all, those inside a rectangle, those that a mask marks."""
+"""The windows to be scored: all, those inside a rectangle, or those that a mask marks."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ AT_ONCE = 1 << 22
 """Windows that are counted at a time."""
 
 HAIR = 1e-6
-"""Of a pixel: edges that were scaled meet windows that they just hold."""
+"""Fraction of a pixel by which scaled edges may miss windows that they just hold."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """What to scan.
+    """The windows to scan.
 
     Attributes
     ----------
     windows : Windows
-        Of the image that is scanned.
+        All windows of the image that is scanned.
     spans : tuple of (int, int)
         The windows that lie wholly inside the rectangle that was asked for, along every axis,
         half-open.
     mask : Mask or None
-        Over the whole image; a window counts where its centre is on it.
+        A mask over the whole image; a window is scanned if its centre is marked.
     """
 
     windows: Windows
@@ -53,11 +53,11 @@ class Region:
         Parameters
         ----------
         windows, image
-            What is scanned.
+            The windows of the image that is scanned, and the image.
         roi : (x0, y0, x1, y1) or None
             In pixels of the original image.
         mask : array, path or None
-            Any image; what is not 0 (nor NaN) is to be scanned, transparent or not.
+            Any image; all pixels but 0 and NaN mark what is to be scanned, transparent or not.
 
         Raises
         ------
@@ -77,35 +77,38 @@ class Region:
                     f"roi={roi}: no window of {window} {unit(axes, many=True)} lies wholly "
                     f"inside; give a larger {part(axes).split()[-1]}."
                 )
-        found = cls(windows, spans, None if mask is None else Mask.read(mask, image))
-        if not any(found._counts()):
+        region = cls(windows, spans, None if mask is None else Mask.read(mask, image))
+        if not any(region._counts()):
             raise InputError(
                 f"mask: it marks no window's centre, so there is nothing to scan; mark more of the "
                 f"{kind(len(spans))} (and of the roi, where there is one), or scan at a smaller "
                 f"step."
             )
-        return found
+        return region
 
     def describe(self) -> dict[str, Any]:
-        """Return what tells this region from another, as JSON values."""
+        """Return JSON values that identify this region."""
         named = zip(windows_named(len(self.spans)), map(list, self.spans), strict=True)
         mask = None if self.mask is None else self.mask.describe()
         return {**dict(named), "mask": mask}
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the mask, in one line each."""
+        """Warnings about the mask, one line each."""
         if self.mask is None:
             return ()
-        if self.mask.told == "size":
+        if self.mask.basis == "size":
             return self.mask.remarks
         covered = sum(int(np.count_nonzero(self._at(band)[1])) for band in self._bands())
         every = prod(last - first for first, last in self.spans)
         if covered == every:
             return self.mask.remarks
         share = f"{100 * covered / every:.3g}"
-        line = f"the mask {self.mask.name} lies by its {self.mask.told} over {share} % of the image"
-        return (*self.mask.remarks, f"{line}; the rest is not scanned.")
+        return (
+            *self.mask.remarks,
+            f"the mask {self.mask.name} lies by its {self.mask.basis} over {share} % of the image; "
+            f"the rest is not scanned.",
+        )
 
     def wanted(self, *windows: Pair) -> NDArray[np.bool_]:
         """Return which windows of a rectangle of windows are to be scored."""
@@ -140,7 +143,7 @@ class Region:
         return sum(self._counts())
 
     def _counts(self) -> Iterator[int]:
-        """Count them band by band."""
+        """Count the windows to be scored, band by band."""
         if self.mask is None:
             yield prod(last - first for first, last in self.spans)
             return
@@ -148,7 +151,7 @@ class Region:
             yield int(np.count_nonzero(self.wanted(*band)))
 
     def _bands(self) -> Iterator[tuple[Pair, ...]]:
-        """Yield bands of windows along the first axis, as many at a time as are looked at."""
+        """Yield bands of windows along the first axis, of about `AT_ONCE` windows each."""
         (first, last), *rest = self.spans
         height = max(1, AT_ONCE // prod(end - begin for begin, end in rest))
         for row in range(first, last, height):
@@ -156,7 +159,7 @@ class Region:
 
 
 def spans_of(region: Mapping[str, Any], dimensions: int) -> tuple[Pair, ...]:
-    """Return the windows along every axis that a record has, as `Region.describe` gave them."""
+    """Return the windows along every axis in a record that `Region.describe` made."""
     return tuple((region[name][0], region[name][1]) for name in windows_named(dimensions))
 
 
@@ -172,9 +175,9 @@ def _sides(roi: Any, dimensions: int) -> tuple[tuple[float, float], ...]:
             return sides
     except (TypeError, ValueError, OverflowError):
         pass  # no list, or not of so many numbers
-    told = " ".join(str(roi).split())
+    text = " ".join(str(roi).split())
     raise InputError(
-        f"roi={told}: expected {', '.join(edges(dimensions))} in {unit(dimensions, many=True)} of "
+        f"roi={text}: expected {', '.join(edges(dimensions))} in {unit(dimensions, many=True)} of "
         f"the {kind(dimensions)}, with {before(dimensions)}."
     )
 

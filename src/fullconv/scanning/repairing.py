@@ -1,4 +1,4 @@
-"""A finished heatmap that has lost scores, of which the rest is kept."""
+"""The repair of a finished heatmap that has lost scores: the others are kept."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fullconv.tiling import Tile
 
 @dataclass(frozen=True)
 class Repair:
-    """What is kept of a finished heatmap, and what is computed again.
+    """A finished heatmap, whose damaged tiles are computed again, and all others kept.
 
     Attributes
     ----------
     finished : Heatmap
     damage : tuple of Damage
-        What it has lost.
+        Its damaged tiles.
     """
 
     finished: Heatmap
@@ -30,20 +30,20 @@ class Repair:
 
     @classmethod
     def of(cls, finished: Heatmap) -> Repair | None:
-        """Return how a heatmap is repaired; None where nobody can tell what is whole of it."""
+        """Return the repair of a heatmap; None where its undamaged tiles cannot be identified."""
         damage = tuple(each for each in finished.damage() if each.is_lost)
-        is_told = finished.checksums is not None and all(each.tile is not None for each in damage)
-        return cls(finished, damage) if is_told else None
+        is_known = finished.checksums is not None and all(each.tile is not None for each in damage)
+        return cls(finished, damage) if is_known else None
 
     @property
     def chosen(self) -> Mapping[str, Any]:
-        """What computed it, and by which tiles."""
+        """The choices of the first scan: its runtime, and its tiles."""
         chosen: Mapping[str, Any] = self.finished.metadata["chosen"]
         return chosen
 
     @property
     def odd_windows(self) -> int:
-        """How many windows hold NaN pixels: as many as when it was scanned first."""
+        """Number of windows that hold NaN pixels, as in the first scan."""
         return int(self.finished.metadata["odd_windows"])
 
     def keeps(self, tile: Tile) -> bool:
@@ -57,7 +57,7 @@ class Repair:
         )
 
     def tell(self, now: Checksums) -> None:
-        """Say so where what was computed again has other scores than when it was first scanned."""
+        """Warn of tiles that have other scores than in the first scan."""
         known = self.finished.checksums
         if known is None or known.tile != now.tile:
             return

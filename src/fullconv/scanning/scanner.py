@@ -47,58 +47,59 @@ def scan(
         Where the model comes from ("model": a path or ``package.module:callable``, "weights"), to
         be kept for those who verify the heatmap later. By default the classifier's path.
     preprocessing : Preprocessing, optional
-        What is done to pixels first; by default what the model says.
+        Preparation of the pixels; by default the model's own.
     level, um_per_pixel, own_um_per_pixel, bands
         Which level or resolution of the image, and which of its bands, as `open_source` takes
         them. By default the resolution that the model's preprocessing names.
     scale : float
-        The image is resized by this much first: 0.5 finds objects of twice the size.
+        Factor by which the image is resized first: 0.5 finds objects of twice the size.
     cover : {"whole", "all"}
-        Windows a step apart; or, where the step leaves a rest, last ones flush with the border as
-        well, which then are the last row and column of the heatmap (`Heatmap.windows`).
+        "whole": windows a step apart. "all": where the step leaves a rest, also windows flush with
+        the border, as the last row and column of the heatmap (`Heatmap.windows`).
     roi : (x0, y0, x1, y1), optional
         In pixels of the original image: only windows that lie wholly inside are scored. Of a
         recording ``(t0, t1)``, of a volume ``(x0, y0, z0, x1, y1, z1)``.
     mask : array, path or Source, optional
-        Any image, which is laid over this one by its georeference, its space or its resolution,
-        and stretched over it where it has none: only windows whose centre falls on a pixel that is
-        not 0 are scored. It has as many axes as what is scanned.
+        Any image with as many axes as the one that is scanned. It is laid over that by its
+        georeference, its space or its resolution, and stretched over it where it has none. Only
+        windows whose centre falls on a pixel that is not 0 are scored.
     output : int
-        Which of several outputs of the model.
+        Number of the model's output, from 0.
     dtype : {"float32", "float16", "uint8"}
         How scores are stored; uint8 is for scores between 0 and 1.
     runtime : str
         "native" (the model's own framework), "torch", "onnxruntime", "openvino", or "auto": the
         fastest of those that are installed, by measurement.
     precision : {"f32", "bf16", "f16"}
-        What is computed with. Less than f32 changes the scores; the check says by how much.
+        Number type of the computation. Less than f32 changes the scores; the check says by how
+        much.
     device : str, optional
         "cpu" or "cuda"; by default where the model is.
     tile : tuple of int, optional
-        Windows in a tile along every axis, (rows, columns); by default what a short measurement
-        finds fastest.
+        Windows in a tile along every axis, (rows, columns); by default the fastest in a short
+        measurement.
     memory_bytes : int, optional
-        What the tensors of the tiles that are computed at a time may take. By default 512 MB, and
-        where tiles have a halo (``exact=False`` of a network that pads) 1 GB, in ONNX Runtime,
-        which holds less than is estimated, 1.5 GB.
+        Budget for the tensors of the tiles that are computed at a time. By default 512 MB; where
+        tiles have a halo (``exact=False`` of a network that pads) 1 GB, and in ONNX Runtime, which
+        takes less than is estimated, 1.5 GB.
     windows_to_check : int
-        How many windows, spread over the image, are computed again from crops at the end.
+        Number of windows, spread over the image, that are computed again from crops at the end.
     resume : bool
-        Go on with an unfinished output of the same run; False starts again.
+        Continue an unfinished output of the same run; False starts again.
     overwrite : bool
         Replace a finished output.
     repair : bool
-        Of a finished output that has lost scores, compute again what is lost.
+        Compute the lost scores of a finished output again.
     progress : callable, optional
-        Is told a `Progress` after every tile.
+        Called with a `Progress` after every tile.
     engine : Engine, optional
-        For many images: ``Engine(fcn)``, which opens the network once.
+        ``Engine(fcn)``, which opens the network once for many images.
 
     Returns
     -------
     Heatmap
-        Scores ``(K, rows, columns)``, or with as many axes of windows as the network has, NaN
-        where nothing was scanned: outside of the region, and in windows that hold a NaN or
+        Scores ``(K, rows, columns)``, or with as many axes of windows as the network has. They are
+        NaN where nothing was scanned: outside of the region, and in windows that hold a NaN or
         infinite pixel.
 
     Raises
@@ -110,19 +111,20 @@ def scan(
     DamagedError
         If ``out`` is finished already and has lost scores, or they have changed.
     OutputError
-        If the heatmap cannot be written. What was written stays; the same call goes on with it.
+        If the heatmap cannot be written. Tiles that were written stay; the same call continues.
 
     Warns
     -----
     HeatmapWarning
-        Of what was lost of an unfinished output, and is computed again.
+        If tiles of an unfinished output were lost, and are computed again.
     ImageWarning
-        Of what is odd about the image, or of a place on the ground that is not used.
+        If the image or the mask is unusual: pixels unlike the model's training data, for example,
+        or a place on the ground that is not used.
 
     Notes
     -----
-    The scores do not depend on the tiles. The same call, made again after the process was killed,
-    goes on where it stopped (Note [An unfinished output]).
+    The scores do not depend on the tiles. After the process was killed, the same call continues
+    where it stopped (Note [An unfinished output]).
     """
     check_keywords("scan", options)
     asked = Options.of({**options, "scale": scale})

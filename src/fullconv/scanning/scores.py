@@ -1,4 +1,4 @@
-"""The array of a heatmap, as its record says that it is."""
+"""The array of a heatmap, checked against its record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fullconv.windows import Windows
 
 
 class Unreadable:
-    """In place of scores that nobody can read: what describes them is lost or damaged."""
+    """A stand-in for scores that cannot be read: their metadata is lost or damaged."""
 
     def __init__(self, shape: Sizes, tile: Sizes, dtype: str, why: str) -> None:
         self.shape, self.chunks = shape, (shape[0], *tile)
@@ -23,17 +23,17 @@ class Unreadable:
         self._why = why
 
     def __getitem__(self, place: Any) -> NDArray[Any]:
-        """Say why."""
+        """Raise the reason."""
         raise OSError(self._why)
 
 
 def checked(scores: Callable[[], Any], metadata: Mapping[str, Any]) -> Any:
-    """Return the scores; where they are none that the record tells of, what says so.
+    """Return the scores; where they do not match the record, an `Unreadable` with the reason.
 
     Raises
     ------
     ValueError or whatever ``scores`` raises
-        Of a heatmap without checksums, if there is no array of windows.
+        If a heatmap without checksums has no array of windows.
     """
     if metadata.get("checksums") is None:
         array = scores()
@@ -58,12 +58,12 @@ def _shape_of_before(array: Any, metadata: Mapping[str, Any]) -> Sizes:
 
 
 def _unlike(array: Any, shape: Sizes, dtype: str) -> str:
-    """Return why an array is not the one that the record tells of; nothing where it is."""
+    """Return why an array does not match the record; an empty text where it does."""
     if tuple(array.shape) != shape:
         return f"an array of {tuple(array.shape)}, and {shape} were scanned"
-    held, scanned = np.dtype(array.dtype), np.dtype(dtype)
-    # A float of more bits holds the same scores; whole numbers are steps of another meaning.
-    is_wider = held.kind == scanned.kind == "f" and held.itemsize >= scanned.itemsize
-    if held.newbyteorder("=") != scanned and not is_wider:
-        return f"an array of {held}, and {scanned} was scanned"
+    stored, scanned = np.dtype(array.dtype), np.dtype(dtype)
+    # A float of more bits holds the same scores; whole numbers have another meaning.
+    is_wider = stored.kind == scanned.kind == "f" and stored.itemsize >= scanned.itemsize
+    if stored.newbyteorder("=") != scanned and not is_wider:
+        return f"an array of {stored}, and {scanned} was scanned"
     return ""

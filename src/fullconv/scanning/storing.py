@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError
 
 LEVELS = 254
-"""A score between 0 and 1 is stored in uint8 as the nearest of so many steps."""
+"""A score between 0 and 1 is stored in uint8 as the nearest of this many steps."""
 
 NOT_SCANNED = 255
-"""What uint8 has in place of NaN."""
+"""The number in uint8 that stands for NaN."""
 
 
 def encoded(scores: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -25,7 +25,7 @@ def encoded(scores: NDArray[Any], dtype: str) -> NDArray[Any]:
         If a score does not fit the type.
     """
     if dtype == "uint8":
-        # Half a step beyond is still stored as 0 or 1: probabilities add up to 1 but for rounding.
+        # Half a step beyond is still stored as 0 or 1: probabilities may exceed them by rounding.
         steps = np.rint(scores * LEVELS)
         known = scores[~np.isnan(scores)]
         if ((steps < 0) | (steps > LEVELS)).any():
@@ -56,12 +56,12 @@ def decoded(stored: NDArray[Any]) -> NDArray[np.floating[Any]]:
 
 
 def rounding(dtype: str) -> tuple[float, float]:
-    """Return how far storing moves a score at most: (absolute, as a share of it)."""
+    """Return the largest change of a score by storing it: (absolute, as a share of it)."""
     absolute = {"uint8": 0.5 / LEVELS, "float16": 2.0**-25, "float32": 0.0}
     share = {"uint8": 0.0, "float16": 2.0**-11, "float32": 2.0**-24}
     return absolute[dtype], share[dtype]
 
 
 def nothing(dtype: Any) -> float:
-    """Return what stands for a window that was not scanned."""
+    """Return the stored number of a window that was not scanned."""
     return NOT_SCANNED if np.dtype(dtype) == np.uint8 else float("nan")

@@ -1,4 +1,4 @@
-"""What happens to one tile: pixels in, scores out."""
+"""The work on one tile: pixels in, scores out."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Scored:
 class Task:
     """One image, one network, one region, tile by tile.
 
-    The room that a tile's pixels took is kept in ``spare`` for another tile: to get as much from
-    the system anew takes about as long as to prepare them.
+    The buffer of a tile's pixels is kept in ``spare`` for another tile: a new one from the system
+    takes about as long as the preparation of the pixels.
     """
 
     image: Source
@@ -74,7 +74,7 @@ class Task:
         return self.plan.grid
 
     def left(self, finished: NDArray[np.bool_]) -> Iterator[Tile]:
-        """Yield the tiles that hold windows to score, but for those that are finished."""
+        """Yield the unfinished tiles that hold windows to score."""
         for index in np.flatnonzero(~finished).tolist():
             tile = self.plan[index]
             if self.region.touches(*tile.windows):
@@ -94,15 +94,15 @@ class Task:
     def read(self, tile: Tile) -> list[Prepared]:
         """Return the pixels of a tile, pass by pass, and which of its windows are left out.
 
-        Those are the windows that hold NaN, infinity, or pixels that the file does not hold.
+        Windows outside of the region are left out, and those with NaN, infinite or missing pixels.
         """
         return [self._read(one) for one in tile.passes]
 
     def _read(self, tile: Tile) -> Prepared:
         room = self._room(self.channels * tile.pixel_count)
-        held = self.image.read(*tile.pixels)
-        kept = checksum(held) if self.image.is_sampled else None
-        pixels, odd = prepare(held, self.preprocessing, room)
+        pixels_read = self.image.read(*tile.pixels)
+        kept = checksum(pixels_read) if self.image.is_sampled else None
+        pixels, odd = prepare(pixels_read, self.preprocessing, room)
         wanted = self.region.wanted(*tile.windows)
         windows, touched = int(np.count_nonzero(wanted)), 0
         missing = self.image.missing(*tile.pixels)
@@ -113,9 +113,9 @@ class Task:
             touched = windows - int(np.count_nonzero(wanted))
         return Prepared(pixels[None], room, ~wanted, windows, touched, kept)
 
-    def compute(self, tile: Tile, held: list[Prepared]) -> Scored:
+    def compute(self, tile: Tile, prepared: list[Prepared]) -> Scored:
         """Return the scores of a tile's own windows, NaN where left out."""
-        passes = [self._compute(one, part) for one, part in zip(tile.passes, held, strict=True)]
+        passes = [self._compute(one, part) for one, part in zip(tile.passes, prepared, strict=True)]
         if len(passes) == 1:
             return passes[0]
         first = passes[0].scores
@@ -134,9 +134,9 @@ class Task:
             combined([one.checksum for one in passes]),
         )
 
-    def _compute(self, tile: Tile, held: Prepared) -> Scored:
-        scores = self._leaf(self.runtime.run(held.pixels))[0]
-        expected = self.grid.shape(held.pixels.shape[2:])
+    def _compute(self, tile: Tile, prepared: Prepared) -> Scored:
+        scores = self._leaf(self.runtime.run(prepared.pixels))[0]
+        expected = self.grid.shape(prepared.pixels.shape[2:])
         if scores.shape[1:] != expected:
             given, wanted = ("x".join(map(str, n)) for n in (scores.shape[1:], expected))
             raise ModelError(
@@ -144,14 +144,14 @@ class Task:
                 f"says another window or step than it has; convert the original model again."
             )
         scores = scores[(..., *tile.own)]
-        if not np.may_share_memory(scores, held.room):  # a network may hand on its input
-            self.spare.put(held.room)
-        if held.left_out.any():
-            scores = np.where(held.left_out, np.float32(np.nan), scores)
-        return Scored(scores, held.windows, held.odd, held.checksum)
+        if not np.may_share_memory(scores, prepared.room):  # a network may hand on its input
+            self.spare.put(prepared.room)
+        if prepared.left_out.any():
+            scores = np.where(prepared.left_out, np.float32(np.nan), scores)
+        return Scored(scores, prepared.windows, prepared.odd, prepared.checksum)
 
     def _room(self, numbers: int) -> NDArray[np.float32]:
-        """Return room for so many numbers or more: what another tile has left, else new."""
+        """Return a buffer of at least ``numbers`` numbers: a spare one, else a new one."""
         try:
             room = self.spare.get_nowait()
         except Empty:
@@ -172,9 +172,9 @@ class Task:
 
     def _leaf(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the wanted output as ``(N, K, *windows)``."""
-        found = leaf(outputs, self.output)
+        output = leaf(outputs, self.output)
         axes = self.grid.dimensions
-        return found.reshape(len(found), -1, *found.shape[found.ndim - axes :])
+        return output.reshape(len(output), -1, *output.shape[output.ndim - axes :])
 
 
 def prepared_pixels(
@@ -191,28 +191,28 @@ def prepare(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Prepare pixels ``(*size, C)``: return ``(C, *size)``, and where they are NaN or infinite.
 
-    Such pixels are 0 in what is returned; the network would spread them, each runtime in its own
-    way. What is returned lies in ``room``, where that is given.
+    Such pixels are 0 in the result, because the network would spread them, each runtime in its own
+    way. The result lies in ``room``, where that is given.
     """
-    held = np.moveaxis(pixels_read, -1, 0)
+    values = np.moveaxis(pixels_read, -1, 0)
     odd = None
-    if held.dtype == np.float64:
+    if values.dtype == np.float64:
         with np.errstate(over="ignore"):  # beyond single precision is as good as infinite
-            held = held.astype(np.float32)
-    if held.dtype.kind == "f" and not np.isfinite(held).all():
-        odd = ~np.isfinite(held).all(axis=0)
-        held = np.where(np.isfinite(held), held, 0)
+            values = values.astype(np.float32)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        odd = ~np.isfinite(values).all(axis=0)
+        values = np.where(np.isfinite(values), values, 0)
     if room is None:
-        room = np.empty(held.size, np.float32)
-    pixels = room[: held.size].reshape(held.shape)
-    rows = max(1, BAND_BYTES * held.shape[1] // pixels.nbytes)
-    for top in range(0, held.shape[1], rows):
-        band = held[:, top : top + rows]
+        room = np.empty(values.size, np.float32)
+    pixels = room[: values.size].reshape(values.shape)
+    rows = max(1, BAND_BYTES * values.shape[1] // pixels.nbytes)
+    for top in range(0, values.shape[1], rows):
+        band = values[:, top : top + rows]
         place = pixels[:, top : top + rows]
         if preprocessing is None:
             place[...] = band
         else:
-            preprocessing.apply(band, place, dimensions=held.ndim - 1)
+            preprocessing.apply(band, place, dimensions=values.ndim - 1)
     return pixels, odd
 
 
@@ -222,7 +222,7 @@ def leaf(outputs: list[NDArray[Any]], wanted: int) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If there are not so many.
+        If there is no such output.
     """
     if not 0 <= wanted < len(outputs):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What the record of a heatmap must be for the rest to read it without a second look."""
+"""Tests of a heatmap's record, after which all other code may rely on its entries."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Test = Callable[[Any], bool]
 
 
 SINCE_CHECKSUMS = ("seal", "run", "windows")
-"""What no record has without checksums, beside the form in which a scan was asked for."""
+"""Entries that no record without checksums has; nor has its entry "asked" a form."""
 
 
 def is_of_before(record: Mapping[str, Any]) -> bool:
     """Whether a heatmap was made before there were checksums.
 
-    One whose checksums were only taken out has kept what came with them.
+    A record whose checksums were only taken out still has the entries that came with them.
     """
     is_newer = any(name in record for name in ("checksums", *SINCE_CHECKSUMS))
     return not is_newer and "form" not in (record.get("asked") or {})
@@ -59,7 +59,7 @@ def valid(record: Any) -> dict[str, Any]:
 def _passes(test: Test, value: Any) -> bool:
     try:
         return test(value)
-    except Exception:  # a test may trip over what it looks at
+    except Exception:  # a test may fail on a value of another type
         return False
 
 
@@ -76,7 +76,7 @@ def _sizes(dimensions: int, least: int = 1) -> Test:
 
 
 def _dimensions(window: Any) -> int | None:
-    """Return along how many axes windows lie; None where that is none that there can be."""
+    """Return the number of axes along which windows lie; None where it is impossible."""
     return len(window) if isinstance(window, list | tuple) and len(window) in NUMBERS else None
 
 
@@ -144,31 +144,32 @@ def _resolution(dimensions: int) -> Test:
 
 def _placement(dimensions: int) -> Test:
     def test(value: Any) -> bool:
-        held, numbers = Placement.parse(value), _numbers(dimensions)
-        return numbers(held.scale) and min(held.scale) > 0 and numbers(held.offset)
+        placement, numbers = Placement.parse(value), _numbers(dimensions)
+        is_scale = numbers(placement.scale) and min(placement.scale) > 0
+        return is_scale and numbers(placement.offset)
 
     return test
 
 
 def _space(dimensions: int) -> Test:
     def test(value: Any) -> bool:
-        held, numbers = Space.parse(value), _numbers(dimensions)
-        is_unit = _text(held.unit) and (held.unit_um is None or isfinite(held.unit_um))
-        return is_unit and numbers(held.scale) and numbers(held.translation)
+        space, numbers = Space.parse(value), _numbers(dimensions)
+        is_unit = _text(space.unit) and (space.unit_um is None or isfinite(space.unit_um))
+        return is_unit and numbers(space.scale) and numbers(space.translation)
 
     return test
 
 
 def _seen(value: Any) -> bool:
-    held = Seen(**value)
-    numbers = held.low, held.mean, held.high, held.least, held.most
-    return _numbers(5)(numbers) and (held.windows is None or _whole(held.windows))
+    seen = Seen(**value)
+    numbers = seen.low, seen.mean, seen.high, seen.least, seen.most
+    return _numbers(5)(numbers) and (seen.windows is None or _whole(seen.windows))
 
 
 def _checksums(dimensions: int) -> Test:
     def test(value: Any) -> bool:
-        held = Checksums.from_json(value)
-        return _sizes(dimensions + 1)(held.shape) and held.dtype in DTYPES
+        checksums = Checksums.from_json(value)
+        return _sizes(dimensions + 1)(checksums.shape) and checksums.dtype in DTYPES
 
     return test
 
@@ -178,7 +179,7 @@ def _or_none(test: Test) -> Test:
 
 
 def _required(dimensions: int) -> dict[str, Test]:
-    """Return what every record has, of windows along so many axes."""
+    """Return tests of the entries that every record has."""
     sizes = _sizes(dimensions)
     return {
         "window": sizes,
@@ -202,7 +203,7 @@ def _required(dimensions: int) -> dict[str, Test]:
 
 
 def _optional(dimensions: int) -> dict[str, Test]:
-    """Return what a record may have besides."""
+    """Return tests of the entries that a record may have besides."""
     return {
         "asked": lambda value: isinstance(value, Mapping),
         "background": _text,

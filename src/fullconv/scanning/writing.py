@@ -28,7 +28,7 @@ from fullconv.tiling import Tile
 from fullconv.wording import corners
 
 COMPARED = 16
-"""So many tiles are read again of an image that is known by a part of its bytes."""
+"""Number of tiles that are read again if an image is identified by a part of its bytes."""
 
 
 class Writer:
@@ -50,9 +50,9 @@ class Writer:
         plan = task.plan
         self.shape = task.shape
         self.tile = plan.shape
-        is_amiss = create_folder(ledger.heatmap, self.shape, self.tile, dtype, run)
+        is_damaged = create_folder(ledger.heatmap, self.shape, self.tile, dtype, run)
         ledger.created()
-        if is_amiss and ledger.lines:
+        if is_damaged and ledger.lines:
             warnings.warn(
                 f"{ledger.heatmap}: what describes the scores was lost or damaged, and is written "
                 f"anew",
@@ -63,53 +63,53 @@ class Writer:
     @property
     def finished(self) -> NDArray[np.bool_]:
         """Which tiles are finished."""
-        found = np.zeros(len(self.task.plan), np.bool_)
-        found[list(self.ledger.lines)] = True
-        return found
+        finished = np.zeros(len(self.task.plan), np.bool_)
+        finished[list(self.ledger.lines)] = True
+        return finished
 
     @property
     def checksums(self) -> Checksums:
-        """The digests of all tiles, where those without a line hold nothing."""
+        """The digests of all tiles; those without a line are empty."""
         known = {index: line.digest for index, line in self.ledger.lines.items()}
         return Checksums.of(self.shape, self.tile, self.dtype, known)
 
     def write(self, tile: Tile, made: Scored) -> None:
-        """Write what was scored of a tile."""
+        """Write the scores of a tile."""
         scores = encoded(made.scores, self.dtype)
         self._write(tile, scores, made.windows, made.odd, made.checksum)
 
     def prove(self, unfinished: Heatmap) -> None:
-        """Look at all tiles that earlier runs have finished, and forget those that are not whole.
+        """Check all tiles that earlier runs have finished, and forget those that are not whole.
 
         Raises
         ------
         ImageError
-            If the image is another one than they were scanned from.
+            If the image is not the one from which they were scanned.
         """
         lines = self.ledger.lines
         digests = {index: line.digest for index, line in lines.items()}
         lost = differing(unfinished.array, self.shape, self.tile, self.dtype, digests)
         for index in lost:
             del lines[index]
-        told = [named(damage_of(unfinished, self.tile, lost))] if lost else []
+        again = [named(damage_of(unfinished, self.tile, lost))] if lost else []
         if self.ledger.damaged:
             count = self.ledger.damaged
-            told.append(f"what {count} damaged line{'s' * (count > 1)} of the ledger listed")
-        if told:
+            again.append(f"what {count} damaged line{'s' * (count > 1)} of the ledger listed")
+        if again:
             warnings.warn(
-                f"{self.ledger.folder}: computed again: {'; and '.join(told)}",
+                f"{self.ledger.folder}: computed again: {'; and '.join(again)}",
                 HeatmapWarning,
                 stacklevel=2,
             )
         self.compare_pixels()
 
     def compare_pixels(self) -> None:
-        """Read some finished tiles again, where the image is known by a part of its bytes.
+        """Read some finished tiles again, if the image is identified by a part of its bytes.
 
         Raises
         ------
         ImageError
-            If their pixels are others than those that were scanned.
+            If their pixels are not those that were scanned.
         """
         known = [line for line in self.ledger.lines.values() if line.pixels is not None]
         if not known:
@@ -122,17 +122,17 @@ class Writer:
                     begin, end = zip(*reversed(tile.pixels), strict=True)
                     raise ImageError(
                         f"{image.name} has changed since a part of it was scanned (its "
-                        f"{corners([*begin, *end])}, as they are read, "
-                        f"are others): {self.ledger.folder} holds scores of both; start again with "
+                        f"{corners([*begin, *end])} read differently now): {self.ledger.folder} "
+                        f"holds scores of the old and the new image; start again with "
                         f"resume=False (--no-resume)."
                     )
 
     def take_over(self, repair: Repair) -> None:
-        """Copy what is whole of a finished heatmap, but for tiles that are done."""
+        """Copy the undamaged tiles of a finished heatmap, except those that are finished here."""
         for tile in self.task.left(self.finished):
             if repair.keeps(tile):
-                held = repair.finished.array[(slice(None), *tile.cells)]
-                scores = np.asarray(held).astype(self.dtype)
+                stored = repair.finished.array[(slice(None), *tile.cells)]
+                scores = np.asarray(stored).astype(self.dtype)
                 windows = int(self.task.region.wanted(*tile.windows).sum())
                 self._write(tile, scores, windows, 0, None)
         self.ledger.settle()
@@ -148,7 +148,7 @@ class Writer:
 
 @contextlib.contextmanager
 def _opened_anew(image: Source) -> Iterator[Source]:
-    """Open an image once more, which has read nothing yet; an array is read as it is."""
+    """Yield an image opened anew, which has cached nothing; an array is yielded as it is."""
     described = image.describe()
     if described.get("path") is None:
         yield image
