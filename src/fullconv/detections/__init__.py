@@ -1,1 +1,1 @@
-"""From heatmaps to boxes: peaks, suppression, files, pictures, and how good they are."""
+"""From heatmaps to boxes: peaks, suppression, files, pictures, and their evaluation."""

@@ -1,4 +1,4 @@
-"""Scores of a heatmap as probabilities, and those of all classes in a few of its windows."""
+"""Scores of a heatmap as probabilities, and the scores of all classes in a few of its windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fullconv.scanning.heatmap import Heatmap
 from fullconv.windows import Windows
 
 FEW_CLASSES = 64
-"""Up to so many classes, the scores of all are kept with each box."""
+"""Most classes for which the scores of all are kept with each box."""
 
 
 class Activated:
@@ -31,31 +31,31 @@ class Activated:
 
     @property
     def windows(self) -> Windows:
-        """Where the scores lie in the image that was scanned."""
+        """The windows of the scores in the image that was scanned."""
         return self.heatmap.windows
 
     @property
     def placement(self) -> Placement:
-        """Where that lies in the original image."""
+        """The place of that image in the original one."""
         return self.heatmap.placement
 
     def __getitem__(self, place: tuple[Any, ...]) -> NDArray[np.floating[Any]]:
-        """Return scores, with their extremes noted."""
+        """Return scores as probabilities; without an activation, keep their extremes."""
         if self.activation == "softmax":
             return self._softmax(*place)
-        found = self.heatmap[place]
+        scores = self.heatmap[place]
         if self.activation == "sigmoid":
             # Without overflow: exp is taken of negative numbers only.
-            small = np.exp(-np.abs(found.astype(np.float64)))
-            logistic: NDArray[np.float64] = np.where(found < 0, small, 1) / (1 + small)
+            small = np.exp(-np.abs(scores.astype(np.float64)))
+            logistic: NDArray[np.float64] = np.where(scores < 0, small, 1) / (1 + small)
             return logistic
-        if found.size:
-            self.low = float(np.fmin(self.low, np.fmin.reduce(found, axis=None)))
-            self.high = float(np.fmax(self.high, np.fmax.reduce(found, axis=None)))
-        return found
+        if scores.size:
+            self.low = float(np.fmin(self.low, np.fmin.reduce(scores, axis=None)))
+            self.high = float(np.fmax(self.high, np.fmax.reduce(scores, axis=None)))
+        return scores
 
     def _softmax(self, labels: slice, *windows: slice) -> NDArray[np.float64]:
-        """Return chances, for which all classes are read: chunk by chunk, to hold few of them."""
+        """Return softmax scores. It reads all classes, chunk by chunk to bound the memory."""
         _, *counts = self.shape
         spans = [part.indices(count)[:2] for part, count in zip(windows, counts, strict=True)]
         chances = np.empty(
@@ -76,7 +76,7 @@ class Activated:
 
 
 def _pieces(start: int, stop: int, chunk: int) -> Iterator[Pair]:
-    """Yield what lies in one chunk after the other, half-open."""
+    """Yield the part of an interval in one chunk after the other, half-open."""
     while start < stop:
         end = min(stop, (start // chunk + 1) * chunk)
         yield start, end
@@ -90,7 +90,7 @@ def all_scores(
     count = arrays[0].shape[0]
     if count > FEW_CLASSES:
         return None
-    found = np.empty((len(kept), count))
+    scores = np.empty((len(kept), count))
     first = 0
     for array, peaks_ in zip(arrays, candidates, strict=True):
         (mine,) = np.nonzero((kept >= first) & (kept < first + len(peaks_)))
@@ -101,6 +101,6 @@ def all_scores(
             (here,) = np.nonzero((chunks == chunk[:, None]).all(axis=0))
             begin = chunk[:, None] * sides
             block = array[(slice(None), *map(slice, begin[:, 0], (begin + sides)[:, 0]))]
-            found[mine[here]] = block[(slice(None), *(places[:, here] - begin))].T
+            scores[mine[here]] = block[(slice(None), *(places[:, here] - begin))].T
         first += len(peaks_)
-    return found
+    return scores

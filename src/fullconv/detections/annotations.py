@@ -25,14 +25,14 @@ class AnnotatedBox(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a file of annotations holds.
+    """The contents of a file of annotations.
 
     Attributes
     ----------
     images : mapping
-        The names of the images' files, by what the annotations call them.
+        Names of the images' files, by their ids in the annotations.
     categories : mapping
-        The names of the classes, likewise.
+        Names of the classes, by their ids in the annotations.
     boxes : tuple of AnnotatedBox
     """
 
@@ -42,7 +42,7 @@ class Annotations:
 
     @classmethod
     def read(cls, path: Path, *, with_boxes: bool = True) -> Annotations:
-        """Return what a file holds; without the boxes, files that have none are read as well.
+        """Read a file of annotations; one without boxes only if ``with_boxes`` is False.
 
         Raises
         ------
@@ -51,11 +51,11 @@ class Annotations:
         """
         text = read_text(path)
         try:
-            held = load_json(text)
-            images = _by_id(held["images"], "file_name", "images")
-            categories = _by_id(held["categories"], "name", "categories")
-            found = cls(images, categories)
-            boxes = [found.box(one) for one in held["annotations"]] if with_boxes else []
+            entries = load_json(text)
+            images = _by_id(entries["images"], "file_name", "images")
+            categories = _by_id(entries["categories"], "name", "categories")
+            known = cls(images, categories)
+            boxes = [known.box(one) for one in entries["annotations"]] if with_boxes else []
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except (KeyError, TypeError, ValueError):
@@ -66,7 +66,7 @@ class Annotations:
         return cls(images, categories, tuple(boxes))
 
     def box(self, one: Mapping[str, Any]) -> AnnotatedBox:
-        """Return one annotation, which must be of an image and a class that are there."""
+        """Return one annotation; its image and its class must be among these."""
         x, y, width, height = (float(value) for value in one["bbox"])
         image, category = one["image_id"], one["category_id"]
         _ = self.images[image], self.categories[category]
@@ -75,11 +75,11 @@ class Annotations:
         )
 
 
-def _by_id(held: Sequence[Mapping[str, Any]], key: str, what: str) -> dict[int | str, str]:
-    """Return names by their ids, of which no two may be the same."""
-    found: dict[int | str, str] = {}
-    for one in held:
+def _by_id(entries: Sequence[Mapping[str, Any]], key: str, what: str) -> dict[int | str, str]:
+    """Return names by their ids; each id must have one name."""
+    names: dict[int | str, str] = {}
+    for one in entries:
         name = str(one[key])
-        if found.setdefault(one["id"], name) != name:
+        if names.setdefault(one["id"], name) != name:
             raise InputError(f"two {what} have the id {one['id']!r}; give each its own.")
-    return found
+    return names

@@ -1,15 +1,15 @@
-"""Boxes sorted into cells, so that neighbours are found without asking everyone.
+"""Boxes sorted into cells, so that neighbours are found without comparing all pairs.
 
 Note [Cells]. Two boxes overlap by more than ``iou`` only where, in each direction, the shorter
 side is more than ``iou`` times the longer one, and the centres lie less than ``(1 - iou)`` times
-the longer side apart: the shared length is at most the shorter side, and at most half of both
-sides less the distance of the centres; and it must exceed ``iou`` times the longer side, or the
-shared area could not exceed ``iou`` times the larger box.
+the longer side apart. For the shared length is at most the shorter side, and at most half the sum
+of both sides less the distance of the centres. And it must exceed ``iou`` times the longer side, or
+the shared area could not exceed ``iou`` times the larger box.
 
-So boxes are grouped into levels of about one size, and within a level sorted by the cell that
-their centre lies in, with cells as wide as centres may lie apart: neighbours are in three by three
-cells. Cells are numbered row by row, so neighbouring cells of one row are one run of the sorted
-boxes. Intervals and cuboids are sorted in the same way, into cells along one axis and three.
+So boxes are grouped into levels of about one size. Within a level they are sorted by the cell of
+their centre. Cells are as wide as centres may lie apart, so neighbours are in three by three cells.
+Cells are numbered row by row, so neighbouring cells of one row are one run of the sorted boxes.
+Intervals and cuboids are sorted in the same way, into cells along one axis and three.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Indices = NDArray[np.int64]
 Sides = NDArray[np.float64]
 
 BITS = 56
-"""Cells from 0 to the farthest box are numbered by so many bits along all axes, and twice as many
-cells on either side of 0 along each are still numbered in 64."""
+"""Bits of the numbers of cells from 0 to the farthest box, along all axes. With twice as many cells
+on either side of 0 along each axis, the numbers still fit into 64 bits."""
 
 MARGIN = 1e-3
-"""Share of a cell that is looked at beyond what Note [Cells] asks for: far more than rounding."""
+"""Share of a cell that is searched beyond the bounds of Note [Cells]: far more than rounding."""
 
 
 class Runs(NamedTuple):
-    """Boxes that may overlap: ``members[start : start + length]`` for each box asked about."""
+    """Boxes that may overlap: ``members[start : start + length]`` for each box of ``asked``."""
 
     asked: Indices
     start: Indices
@@ -45,7 +45,7 @@ class Runs(NamedTuple):
 
 @dataclass(frozen=True)
 class _Level:
-    """The boxes of about one size; all pairs of numbers are (x, y), or along as many axes."""
+    """The boxes of about one size; sides and cells are ``(axes,)`` or ``(n, axes)``, x first."""
 
     cell: Sides
     shortest: Sides
@@ -57,7 +57,7 @@ class _Level:
 
 
 class Cells:
-    """A set of boxes ``(n, 4)`` with an area, to be asked which overlap others by ``iou``."""
+    """A set of boxes ``(n, 4)`` with an area, searched for those that overlap others by ``iou``."""
 
     def __init__(self, boxes: Boxes, iou: float) -> None:
         self.iou = iou
@@ -81,7 +81,7 @@ class Cells:
         return _Level(cell, shortest, longest, first, last, keys[order], members[order])
 
     def near(self, boxes: Boxes) -> Iterator[Runs]:
-        """Yield all that may overlap some boxes by more than ``iou``, and some that do not."""
+        """Yield all that may overlap ``boxes`` by more than ``iou``, and some that do not."""
         sides = _sides(boxes)
         least = (1 - MARGIN) * self.iou
         for level in self.levels:
@@ -96,7 +96,7 @@ class Cells:
         centres = _centres(boxes)
         low = np.maximum(_place(centres - reach, level.cell), level.first)
         high = np.minimum(_place(centres + reach, level.cell), level.last)
-        # In the order of the cells, searches that follow each other find warm memory.
+        # In the order of the cells, successive searches hit the processor's cache.
         order = np.lexsort(low.T)
         low, high = low[order], high[order]
         inside = (high >= low).all(axis=1)
@@ -131,7 +131,7 @@ def pairs(runs: Runs, most: int) -> Iterator[tuple[Indices, Indices]]:
 
 
 def _numbered(place: Indices, first: Indices, last: Indices) -> Indices:
-    """Return the numbers of cells, row by row, of those from the first to the last."""
+    """Return the numbers of cells, counted row by row from ``first`` to ``last``."""
     keys: Indices = np.zeros(len(place), np.int64)
     for axis in reversed(range(len(first))):
         keys = keys * (last[axis] - first[axis] + 1) + place[:, axis] - first[axis]

@@ -1,4 +1,4 @@
-"""Which classes to look for, by name or number."""
+"""The classes to look for, by name or number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wanted_classes(heatmap: Heatmap, classes: Sequence[str | int] | None) -> lis
 
 
 def named_classes(fcn: FullyConvolutional, classes: Sequence[str | int] | None) -> list[str]:
-    """Return what results call the classes to look for, before a scan shows how many there are."""
+    """Return the names of the classes to look for, before a scan shows how many there are."""
     if classes is None:
         classes = foreground(fcn.classes, fcn.background, len(fcn.classes))
     named = dict(enumerate(fcn.classes))
@@ -54,7 +54,7 @@ def check_classes(
 
 
 def _numbers(classes: Sequence[str | int], names: Sequence[str], count: int) -> list[int]:
-    """Return classes that are named or numbered, of so many, by their numbers."""
+    """Return the numbers of classes that are named or numbered, of ``count`` classes."""
     for name in classes:
         is_number = is_whole(name, 0) and int(name) < count
         known = name in names if isinstance(name, str) else is_number

@@ -1,12 +1,12 @@
 """Detections as COCO results (cocodataset.org, "Results Format", 1. Object Detection).
 
 A list of ``{"image_id", "category_id", "bbox": [x, y, width, height], "score"}``. The ids are those
-of the annotations with which the results are to be compared, where these are given; else images and
-classes are counted from 1, in the order of the detections. Every result also holds the names that
-are meant (``file_name``, ``category_name``) and the number of the class in the model (``label``),
-and where rounding would move the second corner of a box, both corners (``corners``). Other programs
-pass over these; by them results read back as they were. COCO knows no intervals and cuboids: of
-these all places stand under ``box``, as in ``[t0, t1]``, and there is no ``bbox``.
+of the annotations with which the results are to be compared, where these are given. Otherwise
+images and classes are counted from 1, in the order of the detections. Every result also has the
+names of its image and class (``file_name``, ``category_name``) and the number of the class in the
+model (``label``), and where rounding would move the second corner of a box, both corners
+(``corners``). Other programs ignore these entries; with them, results read back as they were. COCO
+has no intervals and cuboids: they are written as ``box``, as in ``[t0, t1]``, without a ``bbox``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from fullconv.errors import InputError
 from fullconv.names import as_text, from_text
 
 MOST_CLASSES = 1_000_000
-"""A class has no larger number: the names of all classes before it would fill the memory."""
+"""Bound of class numbers: the names of all classes before a larger one would fill the memory."""
 
 
-def lines(found: Detections, ids: Ids) -> Iterator[str]:
+def lines(detections: Detections, ids: Ids) -> Iterator[str]:
     """Yield the lines of the file, one for each box."""
     yield "["
-    for number, one in enumerate(found):
+    for number, one in enumerate(detections):
         result: dict[str, Any] = {
             "image_id": ids.image(one.image),
             "category_id": ids.category(one.label, one.name),
@@ -46,15 +46,15 @@ def lines(found: Detections, ids: Ids) -> Iterator[str]:
 
 
 def _corners(box: tuple[float, ...], score: float) -> dict[str, Any]:
-    """Return what results say of the place of a box, and its score."""
+    """Return a result's entries for the place of a box, and its score."""
     if len(box) != 4:
         return {"box": list(box), "score": score}
     x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
-    told: dict[str, Any] = {"bbox": [x0, y0, width, height], "score": score}
+    entries: dict[str, Any] = {"bbox": [x0, y0, width, height], "score": score}
     if (x0 + width, y0 + height) != (x1, y1):
-        told["corners"] = list(box)
-    return told
+        entries["corners"] = list(box)
+    return entries
 
 
 @dataclass(frozen=True)
@@ -68,59 +68,59 @@ class _Result:
     label: int | None
 
     @classmethod
-    def parse(cls, held: Mapping[str, Any]) -> _Result:
-        image, category = _id(held["image_id"]), _id(held["category_id"])
-        label = held.get("label")
+    def parse(cls, entries: Mapping[str, Any]) -> _Result:
+        image, category = _id(entries["image_id"]), _id(entries["category_id"])
+        label = entries.get("label")
         if label is not None and not 0 <= int(label) < MOST_CLASSES:
             raise ValueError
         return cls(
-            _box(held),
-            float(held["score"]),
-            _name(held.get("file_name"), f"{image}", image),
-            _name(held.get("category_name"), f"category {category}", category),
+            _box(entries),
+            float(entries["score"]),
+            _name(entries.get("file_name"), f"{image}", image),
+            _name(entries.get("category_name"), f"category {category}", category),
             None if label is None else int(label),
         )
 
 
-def _box(held: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return a box; of another program's corners nothing is known, if they are others."""
-    if "bbox" not in held and len(held["box"]) in (2, 6):
-        return tuple(map(float, held["box"]))
-    x, y, width, height = (float(value) for value in held["bbox"])
+def _box(entries: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return a box, by its corners if they agree with ``bbox``; another program's may differ."""
+    if "bbox" not in entries and len(entries["box"]) in (2, 6):
+        return tuple(map(float, entries["box"]))
+    x, y, width, height = (float(value) for value in entries["bbox"])
     box = (x, y, x + width, y + height)
-    if "corners" in held:
-        x0, y0, x1, y1 = (float(value) for value in held["corners"])
+    if "corners" in entries:
+        x0, y0, x1, y1 = (float(value) for value in entries["corners"])
         if np.allclose((x0, y0, x1, y1), box, rtol=1e-12, atol=0):
             return x0, y0, x1, y1
     return box
 
 
-def _id(held: Any) -> int | str:
+def _id(value: Any) -> int | str:
     """Return an id; some programs write whole numbers as 7.0."""
-    if isinstance(held, str) or type(held) is int:
-        return held
-    if isinstance(held, float) and held.is_integer():
-        return int(held)
+    if isinstance(value, str) or type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     raise ValueError
 
 
-def _name(told: Any, instead: str, key: int | str) -> str:
-    return Numbered(instead, key) if told is None else from_text(str(told))
+def _name(name: Any, instead: str, key: int | str) -> str:
+    return Numbered(instead, key) if name is None else from_text(str(name))
 
 
 def parse(text: str) -> Detections:
     """Return the detections in COCO results.
 
-    Where a file does not name images or classes, they are called by their ids, and `Numbered`.
+    Images and classes that the file does not name are `Numbered` by their ids.
     """
-    held = load_json(text)
-    if not isinstance(held, list):
+    entries = load_json(text)
+    if not isinstance(entries, list):
         raise InputError(
             f"expected COCO results, a list of boxes; got "
-            f"{'an object' if isinstance(held, dict) else 'something else'}."
+            f"{'an object' if isinstance(entries, dict) else 'something else'}."
         )
     results = []
-    for number, one in enumerate(held):
+    for number, one in enumerate(entries):
         try:
             results.append(_Result.parse(one))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
@@ -149,13 +149,13 @@ def parse(text: str) -> Detections:
 def _classes(results: Sequence[_Result]) -> tuple[tuple[str, ...], list[int]]:
     """Return the names of the classes, and the class number of each result.
 
-    In files of ours these are the model's, and a class that was not found has no name.
+    In files of ours the numbers are the model's, and a class without detections has no name.
     """
-    told = {one.label: one.category for one in results if one.label is not None}
-    is_ours = all(one.label is not None and told[one.label] == one.category for one in results)
+    names = {one.label: one.category for one in results if one.label is not None}
+    is_ours = all(one.label is not None and names[one.label] == one.category for one in results)
     if is_ours:
-        classes = list(unnamed_classes(max(told, default=-1) + 1))
-        for label, name in told.items():
+        classes = list(unnamed_classes(max(names, default=-1) + 1))
+        for label, name in names.items():
             classes[label] = name
         return tuple(classes), [one.label or 0 for one in results]
     places = {name: n for n, name in enumerate(dict.fromkeys(one.category for one in results))}

@@ -1,4 +1,4 @@
-"""How well one class was found: the curves over all scores, and their figures."""
+"""The evaluation of one class: curves over all scores, and their figures."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 FALSE_PER_IMAGE = np.logspace(-2, 0, 9)
-"""Where the log-average miss rate reads the curve (Dollar et al. 2012, section 3.1)."""
+"""Rates at which the log-average miss rate reads the curve (Dollar et al. 2012, section 3.1)."""
 
 LEAST_MISS_RATE = 1e-10
-"""What a miss rate of 0 counts as in a mean of logarithms, as in the authors' own evaluation."""
+"""Value of a miss rate of 0 in a mean of logarithms, as in the authors' own evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassEvaluation:
-    """How well one class was found.
+    """The evaluation of one class.
 
     Attributes
     ----------
     name : str
-        Of the class.
+        Name of the class.
     truth : int
-        True boxes; those to be ignored are not counted.
+        Number of true boxes; those to be ignored are not counted.
     scores : numpy.ndarray
-        ``(n,)`` of the detections that count, the best first. The curves below have a point for
-        each: what would be had if it were the last that is kept.
+        ``(n,)`` scores of the detections that count, the best first. The curves below have a point
+        for each: the figure if it were the last detection that is kept.
     hits : numpy.ndarray
-        ``(n,)`` bool: which of them found a true box.
+        ``(n,)`` bool: which of them match a true box.
     images : int
-        How many images were looked at.
+        Number of images.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ClassEvaluation:
 
     @property
     def recalls(self) -> Numbers:
-        """Found share of the true boxes, down to each score."""
+        """Share of the true boxes that are found, down to each score."""
         return np.cumsum(self.hits) / self.truth if self.truth else np.full(len(self.hits), nan)
 
     @property
@@ -64,12 +64,12 @@ class ClassEvaluation:
 
     @property
     def recall(self) -> float:
-        """Found share of the true boxes, by all detections; not a number without true boxes."""
+        """Share of the true boxes that are found by all detections; NaN without true boxes."""
         return float(self.hits.sum() / self.truth) if self.truth else nan
 
     @property
     def precision(self) -> float:
-        """Share of all detections that are true; not a number without detections."""
+        """Share of all detections that are true; NaN without detections."""
         return float(self.hits.mean()) if len(self.hits) else nan
 
     @property
@@ -78,7 +78,7 @@ class ClassEvaluation:
 
         The envelope at a recall is the best precision at that or a higher recall (Everingham and
         Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit"; in use since
-        2010). Not a number without true boxes.
+        2010). NaN without true boxes.
         """
         if not self.truth:
             return nan
@@ -90,9 +90,9 @@ class ClassEvaluation:
     def log_average_miss_rate(self) -> float:
         """Geometric mean of the miss rate at nine rates of false positives per image.
 
-        From 0.01 to 1, evenly in logarithms; where the curve ends before, its last miss rate
-        counts, and 1 where it starts later (Dollar et al., "Pedestrian Detection: An Evaluation
-        of the State of the Art", 2012, section 3.1). Not a number without true boxes.
+        The rates are from 0.01 to 1, evenly in logarithms. Where the curve ends before a rate, its
+        last miss rate counts; where it starts later, 1 (Dollar et al., "Pedestrian Detection: An
+        Evaluation of the State of the Art", 2012, section 3.1). NaN without true boxes.
         """
         if not self.truth:
             return nan

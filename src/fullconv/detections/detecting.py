@@ -1,4 +1,4 @@
-"""The verb: find what a classifier knows, in images of any size."""
+"""The verb: find objects of a classifier's classes, in images of any size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TELLING = (
     *("preprocessing", "cover", "roi", "mask", "output", "dtype", "runtime", "precision"),
     *("device", "tile"),
 )
-"""The options of `scan` that tell one heatmap of an image from another."""
+"""The options of `scan` that distinguish one heatmap of an image from another."""
 
 
 def detect(
@@ -59,8 +59,8 @@ def detect(
 ) -> Detections:
     """Find the windows that score best, in one image or several.
 
-    Every image is scanned at every scale; windows over the threshold that no neighbour outdoes are
-    candidates, and of candidates that overlap, from whatever scale, the best is kept.
+    Every image is scanned at every scale. Windows over the threshold that no neighbour outdoes are
+    candidates. Of candidates that overlap, at whatever scales, the best is kept.
 
     Parameters
     ----------
@@ -76,14 +76,13 @@ def detect(
     scales : sequence of float
         The image is resized by each: 0.5 finds objects of twice the window's size.
     classes : sequence of str or int, optional
-        What to look for; by default every class but the background that the model names.
+        The classes to look for; by default every class but the background that the model names.
     per_class : bool
         Whether boxes of different classes may overlap.
     activation : {"none", "softmax", "sigmoid"}
-        What turns scores into probabilities first, where the model itself does not.
+        The function that turns scores into probabilities, where the model itself does not.
     folder : str or Path, optional
-        Where the heatmaps are kept until all is found; the same call goes on with those that are
-        there. In memory without it.
+        A folder for the heatmaps, where the same call finds them again. In memory without it.
     **options
         The keywords of `ScanOptions`, as `scan` takes them: preprocessing, level, roi, mask,
         runtime, progress and so on.
@@ -98,14 +97,14 @@ def detect(
     ImageError
         If an image cannot be read, or is smaller than a window at every scale.
     InputError
-        If there is no such class, or an option cannot be.
+        If there is no such class, or an option is invalid.
     """
     check_keywords("detect", options)
     place = None if folder is None else check_local("detect(folder)", folder)
     sources = list(source) if isinstance(source, list | tuple) else [source]
     check_classes(fcn, classes, options.get("output", 0))
     with Engine(fcn) as engine:
-        found = [
+        results = [
             detect_in(
                 engine,
                 one,
@@ -120,29 +119,28 @@ def detect(
             )
             for one in sources
         ]
-    held = joined([each.detections for each in found])
+    detections = joined([each.detections for each in results])
     if len(sources) == 1:
-        return held
+        return detections
     names = (
         f"array {number}" if name == "array" and not isinstance(one, str | Path) else name
-        for number, (name, one) in enumerate(zip(held.names, sources, strict=True))
+        for number, (name, one) in enumerate(zip(detections.names, sources, strict=True))
     )
-    return replace(held, names=tuple(names))
+    return replace(detections, names=tuple(names))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one image holds.
+    """The detections in one image, and the heatmaps that they come from.
 
     Attributes
     ----------
     detections : Detections
-        Its boxes.
+        The boxes in the image.
     heatmaps : tuple of Heatmap
         One for each scale at which a window fits into the image.
     beyond : (float, float) or None
-        The least and the greatest score, where some lie outside of 0 to 1: they are no
-        probabilities.
+        The least and the greatest score, if some lie outside of 0 to 1 and so are no probabilities.
     """
 
     detections: Detections
@@ -163,7 +161,7 @@ def detect_in(
     folder: str | Path | None,
     **options: Unpack[ScanOptions],
 ) -> Found:
-    """Find what one image holds; `detect` says what the parameters mean."""
+    """Find the detections in one image; `detect` describes the parameters."""
     check_options(threshold, iou, scales, activation)
     asked: dict[str, Any] = dict(options)
     with ExitStack() as stack:
@@ -210,12 +208,12 @@ def detect_in(
 
 
 def check_options(threshold: float, iou: float, scales: Sequence[float], activation: str) -> None:
-    """Check what can be checked before the work.
+    """Check options before the work.
 
     Raises
     ------
     InputError
-        If an option cannot be.
+        If an option is invalid.
     """
     if not is_number(threshold):
         raise InputError(
@@ -252,10 +250,9 @@ def _scanned(
             None if folder is None else Path(folder) / _name(engine.digest, source, scale, options)
         )
         with warnings.catch_warnings():
-            if heatmaps:  # what is odd about the image has been said
+            if heatmaps:  # the first scan has warned of the image already
                 warnings.simplefilter("ignore", ImageWarning)
-            # What was lost of what is kept there is computed again unasked: it is nobody's result
-            # yet.
+            # Lost scores of a kept heatmap are computed again unasked: it is nobody's result yet.
             repair = options.get("repair", out is not None)
             asked = {**options, "repair": repair}
             made = scan(engine.fcn, source, out, scale=scale, engine=engine, **asked)
@@ -270,8 +267,8 @@ def _scanned(
 
 
 def _name(digest: str, source: Source, scale: float, options: Mapping[str, Any]) -> str:
-    """Return a name for a heatmap that no other model, image or options give."""
+    """Return a name for a heatmap that is unique to the model, the image and the options."""
     telling = sorted((name, repr(value)) for name, value in options.items() if name in TELLING)
-    told = json.dumps([__version__, digest, source.fingerprint(), telling])
+    identity = json.dumps([__version__, digest, source.fingerprint(), telling])
     name = without_ending(Path(source.name).name)
-    return as_file(name, f"-{scale:g}-{zlib.crc32(told.encode()):08x}.zarr")
+    return as_file(name, f"-{scale:g}-{zlib.crc32(identity.encode()):08x}.zarr")

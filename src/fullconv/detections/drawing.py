@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 from fullconv.detections.palette import colour_of
 
 EDGE = (20, 20, 24)
-"""Around every line and caption, so that they read on any ground."""
+"""Colour around every line and caption, so that they stand out on any ground."""
 
 LINE = 400
-"""A line is one pixel wide for so many pixels of the picture's longer side, and at least two."""
+"""Pixels of the picture's longer side per pixel of a line's width, which is at least two."""
 
 
 def draw_boxes(

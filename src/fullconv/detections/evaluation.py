@@ -1,4 +1,4 @@
-"""How good detections are: average precision, and misses against false positives per image."""
+"""The evaluation of detections: average precision, and misses against false positives per image."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from fullconv.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How good detections are, class by class and on the mean.
+    """The evaluation of detections, by class and as a mean.
 
     Attributes
     ----------
     classes : tuple of ClassEvaluation
         In the order of the model's classes.
     images : int
-        Images that the truth knows.
+        Number of images in the truth.
     matched : str
-        What counts as found, in words.
+        The condition under which a true box counts as found, in words.
     left_out : int
-        True boxes without an area, which nothing can find.
+        Number of true boxes without an area, which no detection can match.
     remark : str
-        What is odd about the names; empty where nothing is.
+        A warning about the names; empty where there is none.
     """
 
     classes: tuple[ClassEvaluation, ...]
@@ -106,7 +106,7 @@ class Evaluation:
         return "\n".join([*table, *notes])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values, for JSON; None for what is not a number."""
+        """Return the figures as plain values, for JSON; None for NaN."""
         return {
             "images": self.images,
             "matched": self.matched,
@@ -135,37 +135,36 @@ def evaluate(
     classes: Sequence[str] | None = None,
     images: Sequence[str] | None = None,
 ) -> Evaluation:
-    """Compare detections with what is really in the images.
+    """Compare detections with the true boxes in the images.
 
-    Detections are taken from the best score down; each finds the true box of its class that it
-    overlaps most among those not found yet, and a second one on the same box is false.
+    Detections are taken from the best score down. Each finds the true box of its class that it
+    overlaps most, among those not found yet. A second detection of the same box is false.
 
     Parameters
     ----------
     detections : Detections, str or Path
-        What was found, or the path of a file that `Detections.read` reads.
+        The detections, or the path of a file that `Detections.read` reads.
     truth : Detections, dict, str or Path
         True boxes; or ``{image name: (boxes (n, 4), labels)}`` with x0, y0, x1, y1 in pixels and
         class names or numbers; or the path of COCO annotations (.json), or of a folder of Pascal
-        VOC annotations (.xml), with those in folders below. Images are matched by relative path,
-        then by a name that only one has: Note [How names meet]. Classes are matched by name. Only
-        COCO results that give no names are matched by their ids, with COCO annotations.
+        VOC annotations (.xml), including those in folders below. Images are matched by relative
+        path, then by a name that only one has: Note [How names meet]. Classes are matched by name.
+        Only COCO results that give no names are matched by their ids, with COCO annotations.
     iou : float
-        A box is found where intersection over union is at least this.
+        A box is found if its intersection over union with a detection is at least this.
     match : "iou" or "center"
-        ``"center"``: a box is found where it holds the detection's centre, whatever its size.
+        ``"center"``: a box is found if it holds the detection's centre, whatever its size.
     classes : sequence of str, optional
-        Names of the classes to evaluate; all that the truth or the detections hold by default.
+        Names of the classes to evaluate; by default all in the truth or the detections.
     images : sequence of str, optional
-        Names of the images to evaluate. By default all that the truth knows, also those without
-        a detection: files of detections do not name these.
+        Names of the images to evaluate. By default all in the truth, including those without a
+        detection, which files of detections do not name.
 
     Raises
     ------
     InputError
-        If the detections or the truth cannot be read; if the truth says nothing about an image
-        that holds a detection, or more than one of its images may be that one; or if classes have
-        names on one side only.
+        If the detections or the truth cannot be read; if an image with a detection has no
+        counterpart in the truth, or more than one; or if classes have names on one side only.
     """
     if match not in ("iou", "center"):
         raise InputError(f"evaluate(match={match!r}): expected 'iou' or 'center'.")
@@ -173,11 +172,11 @@ def evaluate(
         raise InputError(
             f"evaluate(iou={iou}): expected an overlap above 0 and at most 1, as in 0.5."
         )
-    given = _found(detections)
+    given = _given(detections)
     detections, real = meet(given, read_truth(truth, given.classes), images)
-    held = [detections.classes[label] for label in np.unique(detections.labels)]
+    detected = [detections.classes[label] for label in np.unique(detections.labels)]
     named = list(dict.fromkeys([*detections.classes, *real.classes]))
-    known = {*held, *real.classes}
+    known = {*detected, *real.classes}
     asked = None if classes is None else [composed(name) for name in classes]
     for name in asked or ():
         if name not in named:
@@ -189,15 +188,15 @@ def evaluate(
     each = tuple(_of_class(detections, real, name, iou, match == "center") for name in wanted)
     how = "the true box holds the centre" if match == "center" else f"IoU of at least {iou:g}"
     remark = ""
-    if held and real.classes and not set(held) & set(real.classes):
+    if detected and real.classes and not set(detected) & set(real.classes):
         remark = (
-            f"no class that was found is one of the truth's: {some(held)} against "
+            f"no class that was found is one of the truth's: {some(detected)} against "
             f"{some(real.classes)}"
         )
     return Evaluation(each, len(real.names), how, int(real.left_out.sum()), remark)
 
 
-def _found(detections: Any) -> Detections:
+def _given(detections: Any) -> Detections:
     """Return detections that are given as themselves, or as a file."""
     if isinstance(detections, str | Path):
         return Detections.read(detections)

@@ -21,7 +21,7 @@ KNOWN = "use .csv (WSInfer's columns), .json (COCO results) or .geojson (QuPath,
 
 
 def check_ending(path: Path) -> None:
-    """Refuse what no format is known for, before anything is computed."""
+    """Refuse an ending without a known format, before anything is computed."""
     if path.suffix.lower() not in (".csv", ".json", ".geojson"):
         raise InputError(
             f"{path}: the format of detections is told by the ending, and {_ending(path)}; {KNOWN}."
@@ -29,7 +29,7 @@ def check_ending(path: Path) -> None:
 
 
 def check_holds(call: str, path: Path, dimensions: int) -> None:
-    """Refuse a format that has no place for boxes along so many axes."""
+    """Refuse a format that has no place for boxes along ``dimensions`` axes."""
     if dimensions != 2 and path.suffix.lower() == ".geojson":
         raise InputError(f"{call}: .geojson is {only_images(dimensions)}; use .csv or .json.")
 
@@ -51,7 +51,7 @@ def write(
     named: bool = False,
     ids: Ids | None = None,
 ) -> None:
-    """Write detections in the format that the ending tells; see `Detections.save`."""
+    """Write detections in the format that the ending names; see `Detections.save`."""
     check_ending(path)
     check_holds(str(path), path, found.dimensions)
     ending = path.suffix.lower()
@@ -66,12 +66,12 @@ def write(
 
 
 def truth_ids(found: Detections, path: Path, truth: Path) -> Ids:
-    """Return the ids that annotations give the images and classes in which something was found.
+    """Return the ids in annotations of the images and classes that have detections.
 
     Raises
     ------
     InputError
-        If ``path`` is none of COCO results, or the annotations do not know an image or class.
+        If ``path`` is not that of COCO results, or the annotations do not know an image or class.
     """
     call = f"save({str(path)!r}, truth={str(truth)!r})"
     check_holds_ids(call, path, found.dimensions)

@@ -1,4 +1,4 @@
-"""What was found: boxes with scores and classes, in one image or many."""
+"""Detections: boxes with scores and classes, in one image or many."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fullconv.files import check_local
 from fullconv.geometry import Sizes
 
 OWN: Final = "own"
-"""Where each image lies by its own file."""
+"""The georeference of each image's own file."""
 
 
 class Georeferenced(Protocol):
-    """Where an image lies on the earth.
+    """The place of an image on the earth.
 
     ``transform`` is (a, b, c, d, e, f), with x = a * column + b * row + c and
     y = d * column + e * row + f; ``crs`` is the coordinate reference system as WKT.
@@ -41,7 +41,7 @@ class Detection:
         x0, y0, x1, y1 in pixels of the original image, half-open; of a recording t0, t1, of a
         volume x0, y0, z0, x1, y1, z1.
     score : float
-        How sure the model is.
+        The model's score.
     label : int
         Class number.
     name : str
@@ -75,14 +75,14 @@ class Detections:
     classes : tuple of str
         Names of all classes of the model; "class 3" where it names none.
     names : tuple of str
-        Of the images; a single image of a file that does not name it is called "".
+        Names of the images; a single image that its file does not name is called "".
     sizes : tuple of tuple of int or None
-        Height and width of the original images, or their size along every axis; None where not
-        known.
+        Height and width of the original images, or their size along every axis; None where
+        unknown.
     probabilities : numpy.ndarray or None
         ``(n, K)``: the scores of all classes in each box, where they are known.
     places : tuple of Georeferenced or None
-        Where each image lies in the world; None where not known. Boxes are in pixels all the same.
+        Place of each image in the world; None where unknown. Boxes are in pixels all the same.
 
     Raises
     ------
@@ -121,18 +121,18 @@ class Detections:
 
     @property
     def dimensions(self) -> int:
-        """Along how many axes the boxes lie: 1 for intervals, 2 for rectangles, 3 for cuboids."""
+        """Number of axes of the boxes: 1 for intervals, 2 for rectangles, 3 for cuboids."""
         return int(self.boxes.shape[1]) // 2
 
     def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
         counts = {name: len(array) for name, array in arrays.items()}
         if len(set(counts.values())) > 1:
             raise InputError(f"Detections: expected as many of each; got {counts}.")
-        for told, what in (("size", self.sizes), ("place", self.places)):
-            if len(self.names) != len(what):
+        for word, entries in (("size", self.sizes), ("place", self.places)):
+            if len(self.names) != len(entries):
                 raise InputError(
-                    f"Detections: expected a {told} for each image; got {len(self.names)} names "
-                    f"and {len(what)} {told}s."
+                    f"Detections: expected a {word} for each image; got {len(self.names)} names "
+                    f"and {len(entries)} {word}s."
                 )
         if not (np.isfinite(arrays["boxes"]).all() and np.isfinite(arrays["scores"]).all()):
             raise InputError("Detections: expected finite boxes and scores.")
@@ -148,10 +148,10 @@ class Detections:
     def read(cls, path: str | Path) -> Detections:
         """Return the detections in a file that `save` wrote: .csv, .json or .geojson.
 
-        Boxes, scores, classes and the names of images come back as they were; files hold no image
-        and .json no class in which nothing was found. The CSV files of WSInfer are read as well:
-        each patch with its most likely class. COCO results of other programs do not name their
-        images and classes; these keep their ids, for `evaluate` with the annotations.
+        Boxes, scores, classes and the names of images come back as they were. Files lack images
+        without a detection, and .json also lacks classes without one. The CSV files of WSInfer are
+        read as well: each patch with its most likely class. COCO results of other programs do not
+        name their images and classes; these keep their ids, for `evaluate` with the annotations.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Detections:
         named: bool = False,
         truth: str | Path | None = None,
     ) -> None:
-        """Write the detections in the format that the ending tells.
+        """Write the detections in the format that the ending names.
 
         Parameters
         ----------
@@ -179,14 +179,14 @@ class Detections:
             QuPath: see `fullconv.detections.formats`. Intervals and cuboids have columns and
             entries of their own in the first two, and the third is for images alone.
         georeference : Georeferenced, "own" or None
-            Whose coordinates ``.geojson`` holds: those of the image, where it has some, or of
-            another raster; None for pixels, as QuPath counts.
+            Coordinates of ``.geojson``: by default those of the image, where it has some, or those
+            of another raster; None for pixels, as in QuPath.
         named : bool
-            Whether ``.csv`` begins with the image of each box also where there is only one image,
-            which else stands behind WSInfer's columns.
+            Whether ``.csv`` begins with the image of each box even if there is only one image. By
+            default a single image comes after WSInfer's columns.
         truth : str or Path, optional
-            COCO annotations, whose ids of images and categories ``.json`` then holds, found by
-            name. Without it both are counted from 1.
+            COCO annotations whose ids of images and categories, by name, are written to ``.json``.
+            Without it both are counted from 1.
 
         Raises
         ------
@@ -225,7 +225,7 @@ class Detections:
         return f"Detections({len(self)} in {_images(len(self.names))}{each and ': ' + each})"
 
     def of_image(self, name: str) -> Detections:
-        """Return what was found in one image.
+        """Return the detections in one image.
 
         Raises
         ------
@@ -251,28 +251,28 @@ class Detections:
         )
 
 
-def joined(found: Sequence[Detections]) -> Detections:
+def joined(parts: Sequence[Detections]) -> Detections:
     """Return the detections of several images as one record."""
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
         raise InputError("detect(source=[]): expected at least one image.")
-    known = [each.probabilities for each in found]
+    known = [each.probabilities for each in parts]
     return Detections(
-        np.concatenate([each.boxes for each in found]),
-        np.concatenate([each.scores for each in found]),
-        np.concatenate([each.labels for each in found]),
-        np.concatenate([np.full(len(each), number) for number, each in enumerate(found)]),
-        found[0].classes,
-        tuple(name for each in found for name in each.names),
-        tuple(size for each in found for size in each.sizes),
+        np.concatenate([each.boxes for each in parts]),
+        np.concatenate([each.scores for each in parts]),
+        np.concatenate([each.labels for each in parts]),
+        np.concatenate([np.full(len(each), number) for number, each in enumerate(parts)]),
+        parts[0].classes,
+        tuple(name for each in parts for name in each.names),
+        tuple(size for each in parts for size in each.sizes),
         None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
-        tuple(place for each in found for place in each.places),
+        tuple(place for each in parts for place in each.places),
     )
 
 
 def _rows(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return boxes one in a row; where they come otherwise, they are rectangles."""
+    """Return boxes one in a row; any other shape is taken for rectangles."""
     is_table = boxes.ndim == 2 and boxes.shape[1] in (2, 4, 6)
     return boxes if is_table else boxes.reshape(-1, 4)
 

@@ -9,9 +9,9 @@ A raster's own coordinate reference system stands in the ``crs`` member of GeoJS
 RFC 7946 has left out and GDAL still writes and reads. Each feature then has the box in pixels, as
 ``box``.
 
-What is of no use to QuPath and GIS stands in a member ``fullconv`` of the collection: the name of
-the image, those of all classes, and whether the corners are in other coordinates than pixels. Names
-are written as Note [Names in files] says.
+A member ``fullconv`` of the collection has the entries that QuPath and GIS do not use: the name of
+the image, the names of all classes, and whether the corners are in other coordinates than pixels.
+Names are written as Note [Names in files] says.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BOX = "box"
 SCORE = "score"
 
 
-def lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str]:
+def lines(detections: Detections, georeference: Georeferenced | None) -> Iterator[str]:
     """Return the lines of the file, one for each box.
 
     Raises
@@ -42,29 +42,29 @@ def lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str
     InputError
         If the detections are of several images: pixels of one are not those of another.
     """
-    if len(found.names) != 1:
+    if len(detections.names) != 1:
         raise InputError(
-            f".geojson holds the boxes of one image, and these are of {len(found.names)}; write "
-            f"a file for each, detections.of_image(name).save(...), or use .csv or .json."
+            f".geojson holds the boxes of one image, and these are of {len(detections.names)}; "
+            f"write a file for each, detections.of_image(name).save(...), or use .csv or .json."
         )
-    return _lines(found, georeference)
+    return _lines(detections, georeference)
 
 
-def _lines(found: Detections, georeference: Georeferenced | None) -> Iterator[str]:
+def _lines(detections: Detections, georeference: Georeferenced | None) -> Iterator[str]:
     transform = NOWHERE if georeference is None else georeference.transform
     yield '{"type": "FeatureCollection",'
-    classes = [as_text(name) for name in found.classes]
-    told: dict[str, Any] = {"image": as_text(found.names[0]), "classes": classes}
+    classes = [as_text(name) for name in detections.classes]
+    own: dict[str, Any] = {"image": as_text(detections.names[0]), "classes": classes}
     if georeference is not None:
-        told["placed"] = True
-    yield f'\n"{OWN}": {dump_json(told)},'
+        own["placed"] = True
+    yield f'\n"{OWN}": {dump_json(own)},'
     if georeference is not None and georeference.crs:
         yield f'\n"crs": {dump_json(crs_member(georeference.crs))},'
     yield '\n"features": ['
-    for number, one in enumerate(found):
+    for number, one in enumerate(detections):
         measurements = {SCORE: one.score}
-        if found.probabilities is not None:
-            chances = found.probabilities[number].tolist()
+        if detections.probabilities is not None:
+            chances = detections.probabilities[number].tolist()
             measurements |= {
                 f"{PREFIX}{name}": chance for name, chance in zip(classes, chances, strict=True)
             }
@@ -89,8 +89,8 @@ def _lines(found: Detections, georeference: Georeferenced | None) -> Iterator[st
 def ring(box: Sequence[float], transform: tuple[float, ...]) -> list[tuple[float, float]]:
     """Return the corners of a box, the first one again at the end.
 
-    Down the left side first: on a map with north up that is counterclockwise, as RFC 7946
-    (section 3.1.6) wants an outer ring.
+    The left side comes first, downwards: on a map with north up that is counterclockwise, as
+    RFC 7946 (section 3.1.6) wants an outer ring.
     """
     x0, y0, x1, y1 = box
     a, b, c, d, e, f = transform
@@ -99,11 +99,11 @@ def ring(box: Sequence[float], transform: tuple[float, ...]) -> list[tuple[float
 
 
 def crs_member(wkt: str) -> dict[str, Any]:
-    """Return how GDAL names a coordinate reference system in GeoJSON.
+    """Return a coordinate reference system as GDAL names it in GeoJSON.
 
-    By its EPSG code where the WKT ends with one, which is then that of the whole system;
-    longitude and latitude on WGS 84 as CRS84, because their order in GeoJSON is that of CRS84.
-    Any other is given as it is, which GDAL reads as well.
+    A system is named by its EPSG code if the WKT ends with one, which is then that of the whole
+    system. Longitude and latitude on WGS 84 are CRS84, because their order in GeoJSON is that of
+    CRS84. Any other system is given as WKT, which GDAL reads as well.
     """
     code = epsg(wkt)
     if code is None:
@@ -116,17 +116,17 @@ def crs_member(wkt: str) -> dict[str, Any]:
 
 
 def parse(text: str) -> Detections:
-    """Return the detections in a collection of polygons, each with the box around it.
+    """Return the detections in a collection of polygons, each as the box around it.
 
-    Where another program has dropped the names, the image is called "", and classes are in the
-    order in which they come.
+    If another program has dropped the names, the image is called "", and classes are in the order
+    of the polygons.
     """
-    held = load_json(text)
+    entries = load_json(text)
     try:
-        features, told = list(held["features"]), held.get(OWN) or {}
-        image = from_text(str(told.get("image", "")))
-        classes = [str(name) for name in told.get("classes", ())]
-        is_placed = "crs" in held or bool(told.get("placed"))
+        features, own = list(entries["features"]), entries.get(OWN) or {}
+        image = from_text(str(own.get("image", "")))
+        classes = [str(name) for name in own.get("classes", ())]
+        is_placed = "crs" in entries or bool(own.get("placed"))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(
             "expected a GeoJSON FeatureCollection, as fullconv writes it; something is missing or "

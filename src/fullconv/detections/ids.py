@@ -1,4 +1,4 @@
-"""What COCO results call images and classes: by the annotations, or counted from 1."""
+"""The ids of images and classes in COCO results: those of the annotations, or counted from 1."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fullconv.errors import InputError
 from fullconv.sources.finding import without_ending
 
 OWN = re.compile(r"(?:COCO_\w+_)?([0-9]{12})")
-"""How COCO calls its own pictures: by their ids."""
+"""Names of COCO's own pictures, which contain their ids."""
 
 
 @dataclass(frozen=True)
 class Ids:
-    """What COCO results call images and classes; those that results have numbered keep theirs.
+    """The ids of images and classes in COCO results; a `Numbered` name keeps its own id.
 
     Attributes
     ----------
     images : mapping
-        By their names.
+        Ids by the names of images.
     categories : mapping or None
-        By their names; None where they are the model's classes, counted from 1.
+        Ids by the names of classes; None for the model's classes, counted from 1.
     """
 
     images: Mapping[str, int | str]
@@ -43,58 +43,59 @@ class Ids:
 
     @classmethod
     def of_truth(cls, call: str, path: Path, names: Sequence[str], classes: Sequence[str]) -> Ids:
-        """Return the ids that a file of annotations gives, all of them found by name.
+        """Return the ids of images and classes in a file of annotations, found by name.
 
         Parameters
         ----------
         call : str
-            What was called, for errors.
+            The caller's call, for errors.
         path : Path
-            Of the annotations.
+            Path of the annotations.
         names, classes : sequence of str
             The images and classes whose ids are needed.
 
         Raises
         ------
         InputError
-            If the file is none of annotations, does not know one of them, or has two for one.
+            If the file holds no annotations, does not know one of the names, or has two ids for it.
         """
-        held = Annotations.read(path, with_boxes=False)
+        annotations = Annotations.read(path, with_boxes=False)
         names = [name for name in names if not isinstance(name, Numbered)]
         classes = [name for name in classes if not isinstance(name, Numbered)]
-        keys = list(held.images)
-        paired = pair(names, list(held.images.values()))
+        keys = list(annotations.images)
+        paired = pair(names, list(annotations.images.values()))
         refuse_unpaired(call, names, [paired[name] for name in names])
         images = {name: keys[place] for name, place in paired.items() if isinstance(place, int)}
-        return cls(images, {name: _category(call, held, name) for name in classes})
+        return cls(images, {name: _category(call, annotations, name) for name in classes})
 
     def image(self, name: str) -> int | str:
-        """Return what an image is called."""
+        """Return the id of an image."""
         return name.id if isinstance(name, Numbered) else self.images[name]
 
     def category(self, label: int, name: str) -> int | str:
-        """Return what a class is called."""
+        """Return the id of a class."""
         if isinstance(name, Numbered):
             return name.id
         return label + 1 if self.categories is None else self.categories[name]
 
 
-def _category(call: str, held: Annotations, name: str) -> int | str:
-    """Return the id of the class of a name."""
-    found = [key for key, other in held.categories.items() if composed(other) == composed(name)]
-    if not found and only_number([name]):
+def _category(call: str, annotations: Annotations, name: str) -> int | str:
+    """Return the id of the class with a name."""
+    categories = annotations.categories
+    keys = [key for key, other in categories.items() if composed(other) == composed(name)]
+    if not keys and only_number([name]):
         raise InputError(
             f"{call}: the model does not name its classes, and ids are found by name; convert it "
             f"with their names: fullconv convert --classes."
         )
-    if len(found) != 1:
-        what = f"{len(found)} categories are" if found else "no category is"
-        known = some(list(held.categories.values()))
+    if len(keys) != 1:
+        what = f"{len(keys)} categories are" if keys else "no category is"
+        known = some(list(categories.values()))
         raise InputError(
             f"{call}: {what} called {name!r}; the file has {known}. Call them alike, or choose "
             f"classes that it knows (--classes)."
         )
-    return found[0]
+    return keys[0]
 
 
 def _last(name: str) -> str:

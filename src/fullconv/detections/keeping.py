@@ -1,4 +1,4 @@
-"""What `detect` keeps in a folder until all is found: heatmaps, and the boxes that are done."""
+"""The files that `detect` keeps in a folder until it ends: heatmaps, and the boxes of images."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from fullconv.errors import OutputError
 from fullconv.scanning.ours import remove_heatmap, remove_part
 
 _HEATMAP = re.compile(r".+-[\d.e+-]+-[0-9a-f]{8}\.zarr(\.part)?", re.DOTALL)
-"""The names that `detecting` gives, finished and not."""
+"""Names that `detecting` gives to heatmaps, finished and not."""
 
 WRITTEN = "written"
-"""The name of the record of what is written; see Note [An unfinished detection]."""
+"""Name of the record of the files that are written; see Note [An unfinished detection]."""
 
 BOXES = ".boxes"
-"""Stands before the ending of the boxes of one image."""
+"""Suffix before the ending of a file with the boxes of one image."""
 
 _FILE = re.compile(r"written|\.written-\w+|.+\.boxes\.(csv|json)|\..+-\w+\.(csv|json)", re.DOTALL)
-"""The record and the boxes; what a killed process was writing begins with a dot."""
+"""The record and the boxes; a file that a killed process was writing begins with a dot."""
 
 
 def check_kept(folder: Path, out: Path) -> None:
-    """Check that a folder is not there, or holds only what `detect` keeps.
+    """Check that a folder does not exist, or holds only files that `detect` keeps.
 
     Raises
     ------
@@ -45,12 +45,12 @@ def check_kept(folder: Path, out: Path) -> None:
 
 
 def remove_kept(folder: Path) -> None:
-    """Remove what `detect` keeps, and the folder where nothing else is in it."""
+    """Remove the files that `detect` keeps, and the folder if nothing else is in it."""
     for entry in list(folder.iterdir()):
         if _HEATMAP.fullmatch(entry.name):
             (remove_part if entry.suffix == ".part" else remove_heatmap)(entry)
         elif _FILE.fullmatch(entry.name):
-            with suppress(OSError):  # a folder of that name is nothing of ours
+            with suppress(OSError):  # a folder of that name is not ours
                 entry.unlink()
     with suppress(OSError):
         folder.rmdir()

@@ -1,4 +1,4 @@
-"""Which detections find which true boxes."""
+"""The matching of detections to true boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAIRS_AT_ONCE = 1 << 20
 
 
 class Verdict(IntEnum):
-    """What a detection is."""
+    """The verdict on a detection."""
 
     FALSE = 0
     TRUE = 1
@@ -22,35 +22,34 @@ class Verdict(IntEnum):
 
 
 def match_boxes(
-    found: Boxes, true: Boxes, ignored: NDArray[np.bool_], iou: float, *, by_center: bool
+    detected: Boxes, true: Boxes, ignored: NDArray[np.bool_], iou: float, *, by_center: bool
 ) -> NDArray[np.int8]:
     """Return the `Verdict` on every detection of one class in one image.
 
-    Detections are taken in the order given, the best first, and each finds the true box that it
-    fits and overlaps most among those that nobody has found yet; a second one on the same box is
-    false. One that finds none, but fits an ignored box, counts neither way, and any number may
-    (Dollar et al., "Pedestrian Detection: An Evaluation of the State of the Art", 2012, section
-    3.2).
+    Detections are taken in the order given, the best first. Each finds the true box that it fits
+    and overlaps most, among those not found yet; a second detection of the same box is false. A
+    detection that finds none, but fits an ignored box, is ignored, and any number may fit one
+    ignored box (Dollar et al., "Pedestrian Detection: An Evaluation of the State of the Art", 2012,
+    section 3.2).
 
     Parameters
     ----------
-    found, true : numpy.ndarray
-        ``(n, 4)`` and ``(m, 4)``.
+    detected, true : numpy.ndarray
+        Boxes ``(n, 4)`` and ``(m, 4)``.
     ignored : numpy.ndarray
-        ``(m,)`` bool.
+        ``(m,)`` bool: which true boxes are to be ignored.
     iou : float
-        A detection fits a true box that it overlaps at least so much; an ignored one, of which
-        only a part may be marked by a detection, where at least that share of the detection is
-        inside.
+        A detection fits a true box if their intersection over union is at least this. It fits an
+        ignored box, which may be larger, if at least this share of the detection is inside.
     by_center : bool
-        Then it fits a box that holds its centre, whatever the overlap.
+        If True, a detection fits a box that holds its centre, whatever the overlap.
     """
-    verdicts = np.full(len(found), Verdict.FALSE, dtype=np.int8)
+    verdicts = np.full(len(detected), Verdict.FALSE, dtype=np.int8)
     real, extra = true[~ignored], true[ignored]
     free = np.ones(len(real), dtype=bool)
     rows = max(1, PAIRS_AT_ONCE // max(len(true), 1))
-    for start in range(0, len(found), rows):
-        some = found[start : start + rows, None]
+    for start in range(0, len(detected), rows):
+        some = detected[start : start + rows, None]
         overlap = overlaps(some, real[None])
         inside = intersections(some, extra[None]) / np.maximum(areas(some), np.finfo(float).tiny)
         fits = holds(real, some) if by_center else np.greater_equal(overlap, iou)
@@ -68,9 +67,9 @@ def match_boxes(
     return verdicts
 
 
-def holds(boxes: Boxes, found: Boxes) -> NDArray[np.bool_]:
+def holds(boxes: Boxes, detected: Boxes) -> NDArray[np.bool_]:
     """Return which boxes ``(m, 4)`` hold the centres of detections ``(n, 1, 4)``: ``(n, m)``."""
-    centre = (found[..., :2] + found[..., 2:]) / 2
+    centre = (detected[..., :2] + detected[..., 2:]) / 2
     inside = (boxes[None, :, :2] <= centre) & (centre < boxes[None, :, 2:])
     holds: NDArray[np.bool_] = np.all(inside, axis=-1)
     return holds

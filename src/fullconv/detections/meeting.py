@@ -1,4 +1,4 @@
-"""Detections and truth brought together: the same images and classes by the same names."""
+"""Detections and truth brought together: images and classes matched by their names."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def meet(
     detections : Detections
     truth : Truth
     images : sequence of str or None
-        The images that are wanted; None for all that the truth knows.
+        The images to evaluate; None for all in the truth.
 
     Raises
     ------
     InputError
-        If it is not clear which image or class of the truth is meant, or the detections are no
+        If an image or class has no clear counterpart in the truth, or the detections are not
         rectangles.
     """
     if detections.dimensions != 2:
@@ -39,7 +39,7 @@ def meet(
 
 
 def _classes(detections: Detections, truth: Truth) -> tuple[str, ...]:
-    """Return what the truth calls the detections' classes."""
+    """Return the names of the detections' classes in the truth."""
     classes = tuple(composed(_by_id(name, truth)) for name in detections.classes)
     known = truth.classes
     if not len(detections) or not known or set(classes) & set(known):
@@ -54,7 +54,7 @@ def _classes(detections: Detections, truth: Truth) -> tuple[str, ...]:
 
 
 def _by_id(name: str, truth: Truth) -> str:
-    """Return the name of a class of which detections only have the number in COCO annotations."""
+    """Return the name of a class; a `Numbered` one has it from the truth's COCO annotations."""
     known = truth.categories
     if not isinstance(name, Numbered) or not known:
         return name
@@ -72,9 +72,9 @@ def _by_id(name: str, truth: Truth) -> str:
 def _of_images(
     detections: Detections, truth: Truth, images: Sequence[str] | None
 ) -> tuple[Detections, Truth]:
-    """Return the detections in the images that are wanted, by their places, and the truth of these.
+    """Return the detections in the images to evaluate, and the truth of these.
 
-    Images in which nothing was found need not be known: files do not name them.
+    Images without a detection need no counterpart in the truth: files do not name them.
     """
     chosen = list(
         range(len(truth.names)) if images is None else dict.fromkeys(truth.places(images))
@@ -93,7 +93,7 @@ def _of_images(
     places = [now.get(one, -1) if isinstance(one, int) else -1 for one in paired]
     moved = np.array(places, dtype=np.int64)[detections.images]
     kept = moved >= 0
-    found = Detections(
+    wanted = Detections(
         detections.boxes[kept],
         detections.scores[kept],
         detections.labels[kept],
@@ -102,4 +102,4 @@ def _of_images(
         tuple(truth.names[place] for place in chosen),
         (None,) * len(chosen),
     )
-    return found, truth if images is None else truth.of_places(chosen)
+    return wanted, truth if images is None else truth.of_places(chosen)

@@ -10,32 +10,32 @@ _UNNAMED = re.compile(r"class \d+")
 
 
 class Numbered(str):
-    """A name that stands for what a COCO file calls an image or a class, mostly a number.
+    """A name that stands for the id of an image or a class in a COCO file, mostly a number.
 
-    Which image or class that is, only the annotations tell for which the file was made.
+    Only the annotations for which the file was made name the image or class of the id.
 
     Attributes
     ----------
     id : int or str
-        The number; some programs call images by texts.
+        The id; some programs use texts for images.
     """
 
     id: int | str
 
     def __new__(cls, name: str, key: int | str | None = None) -> Numbered:
-        """Make a name; without a key it is its own."""
+        """Make a name; without a key, the name is its own id."""
         made = super().__new__(cls, name)
         made.id = name if key is None else key
         return made
 
 
 def composed(name: str) -> str:
-    """Return a class name with its accents in one form (Unicode NFC), of the two that there are."""
+    """Return a class name with its accents in Unicode's composed form (NFC)."""
     return name if isinstance(name, Numbered) else unicodedata.normalize("NFC", name)
 
 
 def unnamed_classes(count: int) -> tuple[str, ...]:
-    """Return the names of so many classes of a model that names none."""
+    """Return the names of ``count`` classes of a model that names none."""
     return tuple(f"class {number}" for number in range(count))
 
 

@@ -1,8 +1,8 @@
-"""How much boxes overlap: intersection over union, one way for all who ask.
+"""The overlap of boxes: intersection over union, in one place for all callers.
 
 A box ``(..., 4)`` is x0, y0, x1, y1; an interval ``(..., 2)`` is t0, t1, and a cuboid ``(..., 6)``
-x0, y0, z0, x1, y1, z1: where it begins along every axis, and then where it ends. What is said of
-areas holds for lengths and volumes.
+x0, y0, z0, x1, y1, z1: its beginnings along every axis, then its ends. Areas are lengths or volumes
+where boxes are intervals or cuboids.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Boxes = NDArray[np.float64]
 
 
 def corners_of(boxes: Boxes) -> tuple[Boxes, Boxes]:
-    """Return where boxes begin and where they end, each ``(..., axes)``."""
+    """Return the beginnings and the ends of boxes, each ``(..., axes)``."""
     axes = boxes.shape[-1] // 2
     return boxes[..., :axes], boxes[..., axes:]
 
@@ -32,7 +32,7 @@ def intersections(first: Boxes, second: Boxes) -> NDArray[np.float64]:
 
 
 def _product(sides: Boxes) -> NDArray[np.float64]:
-    """Return the product along the last axis, of few numbers faster than by NumPy's own."""
+    """Return the product along the last axis, faster than NumPy's own for few numbers."""
     product = sides[..., 0]
     for axis in range(1, sides.shape[-1]):
         product = product * sides[..., axis]

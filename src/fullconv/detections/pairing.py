@@ -1,19 +1,19 @@
-"""Which image of the truth a detection's image is, by their names.
+"""Images of detections paired with images of the truth, by their names.
 
 Note [How names meet]
 
-Two images are the same if their names are, looked at in these ways, one after the other:
+Two images are the same if their names agree in one of these ways, which are tried in this order:
 
 1. the same path;
 2. the same relative path: one ends with the other, folder by folder (``photos/a/1.png`` and
    ``a/1.png``); of several, the longest;
-3. 1 and 2, where one of the two has no ending, as in Pascal VOC (``a/1`` and ``a/1.png``);
+3. as 1 and 2, but one of the two has no ending, as in Pascal VOC (``a/1`` and ``a/1.png``);
 4. the same name in whatever folders, if no other image has it; with the ending, and then as in 3.
 
-Dots belong to names, and so do zeros in front, capitals, and the ending where both have one.
-Accents may be written in either of Unicode's two forms, and folders be parted by ``/`` or ``\\``.
-Two images are never taken for one: where several fit equally well, on either side, or what fits is
-another one's already, an image has no counterpart, and a reason why.
+Dots are a part of names, and so are leading zeros, capitals, and the ending if both have one.
+Accents may be written in either of Unicode's two forms, and folders separated by ``/`` or ``\\``.
+Two images never get the same counterpart. An image has none, and a reason why, where several fit
+equally well, on either side, or the one that fits belongs to another image already.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ Parts = tuple[str, ...]
 HOW = "Images are matched by their relative path, and then by a name that only one of them has."
 
 SHOWN = 3
-"""So many names are shown of many."""
+"""Most names that are shown in a message."""
 
 
 @dataclass(frozen=True)
 class Unpaired:
-    """Why an image has no counterpart.
+    """The reason why an image has no counterpart.
 
     Attributes
     ----------
     reason : str
-        What is known instead.
+        The reason, with images that the truth knows instead.
     candidates : frozenset of int
-        The images of the truth that it could be, and no other image is.
+        Images of the truth that it could be, and that are no other image's counterpart.
     """
 
     reason: str
@@ -52,7 +52,7 @@ class Unpaired:
 
 
 class Compared(Enum):
-    """How much of two paths must be the same."""
+    """The part of two paths that must be the same."""
 
     PATH = "all"
     TAIL = "all of the shorter one"
@@ -61,7 +61,7 @@ class Compared(Enum):
 
 @dataclass(frozen=True)
 class Way:
-    """One way to look at names.
+    """One way to compare names.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ WAYS = (
         for compared in (Compared.PATH, Compared.TAIL)
         for is_composed in (False, True)
     ),
-    # A name that two images have in Unicode's two forms is none that only one has.
+    # Two images with a name in Unicode's two forms share this name: it is not unique.
     *(Way(Compared.NAME, is_endless, True) for is_endless in (False, True)),
 )
 
@@ -92,20 +92,20 @@ WAYS = (
 def pair(
     asked: Sequence[str], known: Sequence[str], *, are_stems: bool = False
 ) -> dict[str, int | Unpaired]:
-    """Return for each name that is asked for its place among the known ones, or why it has none.
+    """Return the place of each asked name among the known ones, or why it has none.
 
-    Note [How names meet] says what is found.
+    The rules are in Note [How names meet].
 
     Parameters
     ----------
     asked : sequence of str
-        Of the detections' images; the same name twice is one image.
+        Names of the detections' images; the same name twice is one image.
     known : sequence of str
-        Of the truth's images; the same name twice is two.
+        Names of the truth's images; the same name twice is two images.
     are_stems : bool
-        The known names have no ending, whatever follows their last dot.
+        Whether the known names have no ending, whatever follows their last dot.
     """
-    found: dict[str, int | Unpaired] = {}
+    paired: dict[str, int | Unpaired] = {}
     owners: dict[int, str] = {}
     open_ = list(dict.fromkeys(asked))
     for way in WAYS:
@@ -117,26 +117,26 @@ def pair(
         wanted = Counter(places[0] for places in chosen.values() if len(places) == 1)
         for name, places in chosen.items():
             if len(places) == 1 and wanted[places[0]] == 1:
-                found[name] = places[0]
-        owners |= {place: name for name, place in found.items() if isinstance(place, int)}
-        for name in chosen.keys() - found.keys():
+                paired[name] = places[0]
+        owners |= {place: name for name, place in paired.items() if isinstance(place, int)}
+        for name in chosen.keys() - paired.keys():
             rivals = [other for other in chosen if other != name and chosen[other] == chosen[name]]
-            found[name] = _unpaired(fitting.places[name], known, owners, rivals)
-        open_ = [name for name in open_ if name not in found]
+            paired[name] = _unpaired(fitting.places[name], known, owners, rivals)
+        open_ = [name for name in open_ if name not in paired]
     for name in open_:
-        found[name] = _unknown(name, known, owners)
-    return found
+        paired[name] = _unknown(name, known, owners)
+    return paired
 
 
-def refuse_unpaired(call: str, names: Sequence[str], found: Sequence[int | Unpaired]) -> None:
-    """Require that every image has its counterpart in the truth.
+def refuse_unpaired(call: str, names: Sequence[str], paired: Sequence[int | Unpaired]) -> None:
+    """Require that every image has a counterpart in the truth.
 
     Raises
     ------
     InputError
-        With the reason of the first that has none.
+        If one has none, with the reason of the first.
     """
-    missing = {n: one for n, one in zip(names, found, strict=True) if isinstance(one, Unpaired)}
+    missing = {n: one for n, one in zip(names, paired, strict=True) if isinstance(one, Unpaired)}
     if missing:
         name, first = next(iter(missing.items()))
         which = (
@@ -149,14 +149,14 @@ def refuse_unpaired(call: str, names: Sequence[str], found: Sequence[int | Unpai
 
 @dataclass(frozen=True)
 class _Fitting:
-    """What fits in one way: for each name how well which place fits, and the best of each place."""
+    """The fits of one way: for each name how well a place fits, and the best fit of each place."""
 
     places: Mapping[str, Mapping[int, int]]
     strongest: Mapping[int, int]
 
 
 def _fitting(asked: Sequence[str], known: Sequence[str], way: Way, are_stems: bool) -> _Fitting:
-    """Return how many parts of the paths are the same, where they fit."""
+    """Return the number of equal parts of the paths, for every name and place that fit."""
     by_name: dict[str, list[tuple[int, Parts, bool]]] = defaultdict(list)
     if asked:
         for place, name in enumerate(known):
@@ -177,7 +177,7 @@ def _fitting(asked: Sequence[str], known: Sequence[str], way: Way, are_stems: bo
 
 
 def _same(a: Parts, b: Parts, compared: Compared) -> int:
-    """Return how many parts agree, and 0 where too few do."""
+    """Return the number of parts that agree, and 0 where too few do."""
     if compared is Compared.NAME:
         return 1
     length = min(len(a), len(b))
@@ -188,9 +188,9 @@ def _same(a: Parts, b: Parts, compared: Compared) -> int:
 def _best(
     places: Mapping[int, int], strongest: Mapping[int, int], owners: Mapping[int, str], way: Way
 ) -> list[int]:
-    """Return the places that fit best, and none of which fits another name better.
+    """Return the places that fit best, without those that fit another name better.
 
-    None is given where one of them is another name's already: the others would be guessed.
+    There are none if one of them is another name's already: the others would be a guess.
     """
     most = max(places.values())
     best = [place for place, same in places.items() if same == most]
@@ -200,7 +200,7 @@ def _best(
 
 
 def _looked_at(name: str, way: Way, is_stem: bool) -> tuple[Parts, bool]:
-    """Return the parts of a name, and whether it has lost its ending."""
+    """Return the parts of a name, and whether its ending was removed."""
     shown = unicodedata.normalize("NFC", name) if way.is_composed else name
     parts = [part for part in shown.replace("\\", "/").split("/") if part not in ("", ".")] or [""]
     last = parts[-1] if is_stem or not way.is_endless else without_ending(parts[-1])
@@ -225,7 +225,7 @@ def _unpaired(
 
 
 def _unknown(name: str, known: Sequence[str], owners: Mapping[int, str]) -> Unpaired:
-    """Return what is known instead, and which names only look like this one."""
+    """Return a reason with names that are known instead, and those that only look like this one."""
     loose = set(_loose(name))
     alike = {place: other for place, other in enumerate(known) if loose & set(_loose(other))}
     reason = f"it knows {some(known)}"
@@ -239,7 +239,7 @@ def _unknown(name: str, known: Sequence[str], owners: Mapping[int, str]) -> Unpa
 
 
 def _loose(name: str) -> Iterator[str | int]:
-    """Yield what a careless comparison makes of a name."""
+    """Yield a name as a careless comparison sees it: without folders, case, zeros or ending."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2].casefold()
     stem = last.rpartition(".")[0] or last
     for text in (last, stem):

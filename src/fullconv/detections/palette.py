@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart with every common colour blindness.
-# Their black is left out, which boxes on dark images would not show.
+# Okabe and Ito, "Color Universal Design" (2008): distinct with every common colour blindness.
+# Their black is left out, because it would not show on dark images.
 COLOURS = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
@@ -16,5 +16,5 @@ COLOURS = (
 
 
 def colour_of(label: int) -> tuple[int, int, int]:
-    """Return the red, green and blue of a class number, 0 to 255; the eighth is the first again."""
+    """Return the red, green and blue of a class, 0 to 255; the eighth class has the first again."""
     return COLOURS[label % len(COLOURS)]

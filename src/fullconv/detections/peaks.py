@@ -26,14 +26,14 @@ UNCHUNKED = 512 * 512
 
 @dataclass(frozen=True, eq=False)
 class Peaks:
-    """The windows found, sorted by class, row and column.
+    """Windows that are peaks, sorted by class, row and column.
 
     Attributes
     ----------
     labels : numpy.ndarray
         ``(n,)`` int64: the class of each window.
     places : numpy.ndarray
-        ``(axes, n)`` int64: where each lies in the heatmap, along every axis.
+        ``(axes, n)`` int64: the place of each in the heatmap, along every axis.
     scores : numpy.ndarray
         ``(n,)`` float64.
     """
@@ -76,19 +76,19 @@ def peaks(
 ) -> Peaks:
     """Return the windows that reach a threshold and that no neighbour outdoes.
 
-    A neighbour is one of the windows around, eight of them in an image, where it overlaps this one
-    by more than ``iou``: at a step near the window, neighbours show other objects. Neighbours of
-    equal score both stay, and suppression settles them. What is not a number was not scanned, and
-    is neither found nor outdoes anyone.
+    A neighbour is one of the adjacent windows, eight of them in an image, if it overlaps this one
+    by more than ``iou``: at a step near the window's size, adjacent windows show other objects.
+    Neighbours of equal score both stay, and suppression settles them. A window whose score is NaN
+    was not scanned: it is no peak, and outdoes no other.
 
     Parameters
     ----------
     scores : array
-        ``(K, *windows)``, of anything that is sliced like an array: NumPy, a memory map, a
-        zarr array. It is read by blocks of whole chunks, where it has chunks; the result does not
+        ``(K, *windows)``, anything that is sliced like an array: NumPy, a memory map, a zarr
+        array. It is read by blocks of whole chunks, where it has chunks; the result does not
         depend on them.
     windows : Windows or Grid
-        Where they lie; by a grid, all a step apart.
+        The windows of the heatmap; a grid stands for windows that are all a step apart.
     threshold : float
         The least score, in the units of ``scores``.
     iou : float
@@ -118,15 +118,15 @@ def peaks(
     if isinstance(windows, Grid):
         windows = Windows.regular(windows, [max(1, count) for count in shape[1:]])
     neighbours = _neighbours(windows, iou)
-    found = [
+    searched = [
         _of_block(scores, block, threshold, neighbours, iou)
         for group in _class_groups(scores, sorted(set(classes)))
         for block in _blocks(scores, group)
     ]
     labels, *places = np.concatenate(
-        [np.zeros((axes + 1, 0), dtype=np.int64)] + [f[0] for f in found], axis=1
+        [np.zeros((axes + 1, 0), dtype=np.int64)] + [f[0] for f in searched], axis=1
     )
-    best = np.concatenate([np.zeros(0)] + [f[1] for f in found])
+    best = np.concatenate([np.zeros(0)] + [f[1] for f in searched])
     order = np.lexsort((*reversed(places), labels))
     return Peaks(labels[order], np.stack(places)[:, order], best[order])
 
@@ -141,10 +141,10 @@ class _Block:
 
 @dataclass(frozen=True, eq=False)
 class _Neighbour:
-    """A place, as windows away along every axis, and how much windows share with theirs.
+    """An adjacent place, ``away`` windows along every axis, and its overlap with each window.
 
-    ``shared`` has the pixels along each axis, for every window along it or one number for all;
-    ``pixels`` are those of a window.
+    ``shared`` has the shared pixels along each axis, for every window along it or one number for
+    all; ``pixels`` are those of a window.
     """
 
     away: Sizes
@@ -152,7 +152,7 @@ class _Neighbour:
     pixels: int
 
     def overlap(self, shared: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-        """Return the intersection over union of windows that share so much along every axis."""
+        """Return the intersection over union of windows that share pixels along every axis."""
         # The same division as in `overlap.py`, so that both agree on what overlaps too much.
         both = reduce(np.multiply.outer, shared)
         ratio: NDArray[np.float64] = both / (2 * self.pixels - both)
@@ -169,22 +169,22 @@ class _Neighbour:
 
 
 def _neighbours(windows: Windows, iou: float) -> list[_Neighbour]:
-    """Return the places where some window overlaps its neighbour by more than ``iou``."""
+    """Return the adjacent places where some window overlaps its neighbour by more than ``iou``."""
     pixels = prod(axis.window for axis in windows.axes)
-    found = []
+    neighbours = []
     for away in product((-1, 0, 1), repeat=len(windows.axes)):
         shared = (_shared(axis, n) for axis, n in zip(windows.axes, away, strict=True))
         neighbour = _Neighbour(away, tuple(shared), pixels)
         most = neighbour.overlap([along.max(keepdims=True) for along in neighbour.shared])
         if any(away) and most > iou:
-            found.append(neighbour)
-    return found
+            neighbours.append(neighbour)
+    return neighbours
 
 
 def _shared(axis: WindowsAlong, away: int) -> NDArray[np.int64]:
-    """Return the pixels that windows along an axis share with the one that is so many further.
+    """Return the pixels that windows along an axis share with the one that is ``away`` further.
 
-    One number for all where they lie a step apart.
+    It is one number for all if they lie a step apart.
     """
     if not axis.has_flush:
         return np.array([max(0, axis.window - abs(away) * axis.step)])
@@ -204,11 +204,11 @@ def _class_groups(scores: Any, classes: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def _blocks(scores: Any, classes: tuple[int, ...]) -> Iterator[_Block]:
-    """Yield blocks of whole chunks that cover the heatmap and are small enough to hold."""
+    """Yield blocks of whole chunks that cover the heatmap, of about `BLOCK_SCORES` scores."""
     _, *counts = scores.shape
     _, *chunk = _chunks(scores)
-    held = (classes[-1] - classes[0] + 1) * prod(chunk)
-    side = max(1, int((BLOCK_SCORES / held) ** (1 / len(chunk))))
+    chunk_scores = (classes[-1] - classes[0] + 1) * prod(chunk)
+    side = max(1, int((BLOCK_SCORES / chunk_scores) ** (1 / len(chunk))))
     along = [
         [(first, min(first + side * length, count)) for first in range(0, count, side * length)]
         for count, length in zip(counts, chunk, strict=True)
@@ -243,14 +243,14 @@ def _of_block(
     for label in block.classes:
         seen = read[label - first]
         good = np.zeros(seen.shape, dtype=bool)
-        # Comparisons with what is not a number are false, which is what is wanted.
+        # Comparisons with NaN are false, as they should be.
         good[inner] = seen[inner] >= threshold
         if good.any():
             _drop_outdone(good, seen, neighbours, iou, at)
-        found = np.nonzero(good)
-        within = [numbers + start for numbers, start in zip(found, at, strict=True)]
-        places.append(np.stack([np.full_like(found[0], label), *within]))
-        best.append(seen[found].astype(np.float64))
+        here = np.nonzero(good)
+        within = [numbers + start for numbers, start in zip(here, at, strict=True)]
+        places.append(np.stack([np.full_like(here[0], label), *within]))
+        best.append(seen[here].astype(np.float64))
     return np.concatenate(places, axis=1), np.concatenate(best)
 
 
@@ -261,7 +261,7 @@ def _drop_outdone(
     iou: float,
     at: Sequence[int],
 ) -> None:
-    """Clear, in place, whatever one of its neighbours outdoes; the block begins ``at``."""
+    """Clear, in place, every window that a neighbour outdoes; the block begins ``at``."""
     for neighbour in neighbours:
         mine, theirs = (
             tuple(

@@ -1,12 +1,12 @@
 """Greedy non-maximum suppression of a million boxes in seconds.
 
 Note [Suppression by blocks]. By definition boxes are taken from the best score down, and one is
-kept unless a kept one overlaps it by more than ``iou``. Here a block of the next best is taken at
-once: those that a kept box overlaps are dropped, then the block's own pairs are settled in order.
-Both look only into neighbouring cells (`cells.py`). Kept boxes lie apart, so each of a block has
-few of them near; only the pairs inside a block could be too many, where boxes lie densely. So a
-block grows while its pairs stay few, and shrinks where they do not; what is kept does not depend
-on it.
+kept unless a kept one overlaps it by more than ``iou``. Here a block of the next best boxes is
+taken at once. Boxes that a kept box overlaps are dropped, then the block's own pairs are settled in
+order. Both steps search only neighbouring cells (`cells.py`). Kept boxes lie apart, so each box of
+a block has few of them near; only pairs inside a block may be too many, where boxes lie densely. So
+a block grows while its pairs stay few, and shrinks where they do not. The result does not depend on
+the blocks.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def suppress(
 ) -> NDArray[np.int64]:
     """Return the indices of the boxes that no better kept box overlaps too much, best first.
 
-    Greedy non-maximum suppression: boxes are taken from the highest score down, ties by the lower
-    index, and one is kept unless a kept one overlaps it by an intersection over union greater
-    than ``iou``. A box without an area overlaps nothing.
+    This is greedy non-maximum suppression: boxes are taken from the highest score down, ties by the
+    lower index, and one is kept unless its intersection over union with a kept one is greater than
+    ``iou``. A box without an area overlaps nothing.
 
     Parameters
     ----------
@@ -48,13 +48,12 @@ def suppress(
     iou : float
         Between 0 and 1.
     per_class : bool
-        Whether boxes of different classes let each other be.
+        Whether a box suppresses only those of its own class.
 
     Raises
     ------
     InputError
-        If the arrays do not belong together, hold numbers that are not finite, or ``iou`` is not
-        between 0 and 1.
+        If the shapes do not fit, numbers are not finite, or ``iou`` is not between 0 and 1.
     """
     boxes, scores, labels = _checked(boxes, scores, labels, iou)
     order = np.argsort(-scores, kind="stable")
@@ -124,7 +123,7 @@ def _kept(boxes: Boxes, iou: float) -> NDArray[np.bool_]:
 
 
 def _overlapped(boxes: Boxes, kept: Boxes, iou: float) -> NDArray[np.bool_]:
-    """Return which boxes some kept box overlaps too much."""
+    """Return which boxes are overlapped too much by a kept box."""
     hit = np.zeros(len(boxes), dtype=bool)
     for runs in Cells(kept, iou).near(boxes):
         for mine, theirs in pairs(runs, PAIRS_AT_ONCE):
@@ -133,7 +132,7 @@ def _overlapped(boxes: Boxes, kept: Boxes, iou: float) -> NDArray[np.bool_]:
 
 
 def _few_pairs(boxes: Boxes, free: Indices, iou: float) -> Indices:
-    """Return as many of the first boxes as have few pairs among them."""
+    """Return the first boxes, halved until they have at most `MOST_PAIRS` pairs."""
     while len(free) > 1:
         block = boxes[free]
         count = sum(int(runs.length.sum()) for runs in Cells(block, iou).near(block))
@@ -161,7 +160,7 @@ def _settled(boxes: Boxes, iou: float) -> NDArray[np.bool_]:
     first, second = first[order], second[order]
     begins = np.flatnonzero(np.diff(first, prepend=-1))
     ends = np.append(begins, len(first))[1:]
-    # One step per box that overlaps another: whether it is kept depends on those before it.
+    # One step for each box that overlaps a later one: the boxes before it decide if it is kept.
     for box, begin, end in zip(first[begins].tolist(), begins.tolist(), ends.tolist(), strict=True):
         if kept[box]:
             kept[second[begin:end]] = False

@@ -1,11 +1,11 @@
 """Detections as a table: CSV with the columns of WSInfer.
 
-``minx,miny,width,height`` in pixels, then ``prob_<class>`` for every class, as in the files that
-WSInfer puts into ``model-outputs-csv``. Where only one score of a box is known, it stands in the
-column of its class and the others are empty. Then come ``label`` (class number) and ``score``. A
-column ``image`` comes first where there are several images, or where it is asked for, and last
-where there is one. Intervals have ``t0,t1`` in the place of WSInfer's four columns, and cuboids
-``x0,y0,z0,x1,y1,z1``, all of them places. Names are written as Note [Names in files] says.
+The columns are ``minx,miny,width,height`` in pixels, then ``prob_<class>`` for every class, as in
+the files that WSInfer puts into ``model-outputs-csv``. If only one score of a box is known, it is
+in the column of its class, and the others are empty. Then come ``label`` (class number) and
+``score``. A column ``image`` comes first if there are several images, or if it is asked for, and
+last if there is one. Intervals have ``t0,t1`` in the place of WSInfer's four columns, and cuboids
+``x0,y0,z0,x1,y1,z1``, beginnings and ends. Names are written as Note [Names in files] says.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ KINDS = (CORNERS, edges(1), edges(3))
 """The columns of rectangles, intervals and cuboids."""
 
 
-def lines(found: Detections, named: bool) -> Iterator[str]:
+def lines(detections: Detections, named: bool) -> Iterator[str]:
     """Yield the lines of the file."""
-    named = named or len(found.names) > 1
+    named = named or len(detections.names) > 1
     first, last = ([IMAGE], []) if named else ([], [IMAGE])
-    chances = [f"{PREFIX}{as_text(name)}" for name in found.classes]
-    corners = CORNERS if found.dimensions == 2 else edges(found.dimensions)
+    chances = [f"{PREFIX}{as_text(name)}" for name in detections.classes]
+    corners = CORNERS if detections.dimensions == 2 else edges(detections.dimensions)
     yield _line([*first, *corners, *chances, "label", "score", *last])
-    names = [as_text(name) for name in found.names]
-    for number, one in enumerate(found):
-        image = [names[found.images[number]]]
+    names = [as_text(name) for name in detections.names]
+    for number, one in enumerate(detections):
+        image = [names[detections.images[number]]]
         row = _corners(one.box)
-        if found.probabilities is not None:
-            row.extend(_number(value) for value in found.probabilities[number].tolist())
+        if detections.probabilities is not None:
+            row.extend(_number(value) for value in detections.probabilities[number].tolist())
         else:
-            known = [""] * len(found.classes)
+            known = [""] * len(detections.classes)
             known[one.label] = _number(one.score)
             row.extend(known)
         row.extend([str(one.label), _number(one.score)])
@@ -52,10 +52,10 @@ def lines(found: Detections, named: bool) -> Iterator[str]:
 
 
 def parse(text: str) -> Detections:
-    """Return the detections that a table holds.
+    """Return the detections in a table.
 
-    Without the columns ``label`` and ``score``, as WSInfer writes it, each box has its most likely
-    class. Images that hold no box are not in a table.
+    Without the columns ``label`` and ``score``, as in WSInfer's tables, each box has its most
+    likely class. A table lacks images without a box.
     """
     rows = list(csv.reader(io.StringIO(text)))
     header = rows[0] if rows else []
@@ -105,7 +105,7 @@ def parse(text: str) -> Detections:
 
 
 def _corners(box: tuple[float, ...]) -> list[str]:
-    """Return the cells of a box: as WSInfer has them, or all of its places."""
+    """Return the cells of a box: WSInfer's columns, or its beginnings and ends."""
     if len(box) != len(CORNERS):
         return list(map(_number, box))
     x0, y0, x1, y1 = box
@@ -113,7 +113,7 @@ def _corners(box: tuple[float, ...]) -> list[str]:
 
 
 def _box(named: tuple[str, ...], cells: list[str]) -> tuple[float, ...]:
-    """Return the box that such cells hold.
+    """Return the box in some cells.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Files of text that hold boxes: reading them, and writing what reads back as it was."""
+"""Text files of boxes: how they are read, and how numbers are written to read back unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from fullconv.errors import InputError, first_line
 
 _EXACT = Context(prec=1000, Emax=MAX_EMAX, Emin=MIN_EMIN)
-"""Holds every sum and difference of two floats: they have digits from 10^308 to 10^-324."""
+"""Exact for every sum and difference of two floats, which have digits from 10^308 to 10^-324."""
 
 
 def read_text(path: Path) -> str:
@@ -33,7 +33,7 @@ def read_text(path: Path) -> str:
 
 
 def load_json(text: str) -> Any:
-    """Return what a JSON file holds.
+    """Return the value in a JSON text.
 
     Raises
     ------
@@ -51,14 +51,14 @@ def load_json(text: str) -> Any:
 
 
 def dump_json(value: Any) -> str:
-    """Return JSON in one line, in the letters that it has."""
+    """Return JSON in one line, without escapes for letters beyond ASCII."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def difference(start: float, stop: float) -> str:
-    """Return how far ``stop`` is from ``start``, with all digits that there are.
+    """Return the distance from ``start`` to ``stop``, with all digits.
 
-    The difference of two numbers is mostly none that a float can hold; `end` needs all digits.
+    A float rarely represents the difference of two others exactly, and `end` needs all digits.
     """
     exact = _EXACT.subtract(Decimal(repr(stop)), Decimal(repr(start)))
     text = f"{exact:f}"
@@ -66,7 +66,7 @@ def difference(start: float, stop: float) -> str:
 
 
 def end(start: str, difference: str) -> float:
-    """Return the number that lies so far from ``start``; of what `difference` wrote, the very one.
+    """Return the number at a distance from ``start``, the inverse of `difference` to the last bit.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is really in the images: given in Python, COCO annotations, or Pascal VOC."""
+"""The true boxes of images: from Python, COCO annotations, or Pascal VOC."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Truth:
     Attributes
     ----------
     names : tuple of str
-        Of all images, also of those without a box.
+        Names of all images, including those without a box.
     classes : tuple of str
         Names of the classes.
     boxes : numpy.ndarray
@@ -52,15 +52,15 @@ class Truth:
     labels, images : numpy.ndarray
         ``(n,)``: place in ``classes``, and in ``names``.
     ignored : numpy.ndarray
-        ``(n,)`` bool: boxes that neither need to be found nor count as false.
+        ``(n,)`` bool: boxes that need not be found, and whose detections are not false.
     left_out : numpy.ndarray
-        How many boxes without an area the truth held, for each image.
+        Number of boxes without an area in the truth, for each image.
     are_stems : bool
         Whether the names of images lack their endings, as in Pascal VOC.
     image_ids : mapping
-        What COCO annotations call each image, with its place in ``names``.
+        Place in ``names`` of each image, by its id in COCO annotations.
     categories : mapping
-        What COCO annotations call each class, with its name.
+        Name of each class, by its id in COCO annotations.
     """
 
     names: tuple[str, ...]
@@ -75,9 +75,9 @@ class Truth:
     categories: Mapping[int | str, str] = field(default_factory=dict)
 
     def paired(self, names: Sequence[str]) -> list[int | Unpaired]:
-        """Return where images are in ``names``, or why one is not.
+        """Return the place of each image in ``names``, or why it has none.
 
-        Images that COCO results number are found by these numbers, all others by their names: Note
+        Images that COCO results number are found by their ids, all others by their names: Note
         [How names meet].
         """
         if tuple(names) == ("",):  # a file that does not name its only image
@@ -90,27 +90,27 @@ class Truth:
             if isinstance(name, Numbered) and name.id in self.image_ids
         }
         by_name = [name for name in names if name not in numbered]
-        found = pair(by_name, self.names, are_stems=self.are_stems)
-        found.update(numbered)
+        places = pair(by_name, self.names, are_stems=self.are_stems)
+        places.update(numbered)
         for name in by_name:
             if isinstance(name, Numbered) and isinstance(name.id, int):
-                found[name] = Unpaired("it has no image of that number")
-        return [found[name] for name in names]
+                places[name] = Unpaired("it has no image of that number")
+        return [places[name] for name in names]
 
     def places(self, names: Sequence[str]) -> list[int]:
-        """Return where images are in ``names``.
+        """Return the place of each image in ``names``.
 
         Raises
         ------
         InputError
             If the truth says nothing about an image, or it is not clear which it is.
         """
-        found = self.paired(names)
-        refuse_unpaired("evaluate", names, found)
-        return [place for place in found if isinstance(place, int)]
+        paired = self.paired(names)
+        refuse_unpaired("evaluate", names, paired)
+        return [place for place in paired if isinstance(place, int)]
 
     def of_places(self, chosen: Sequence[int]) -> Truth:
-        """Return the truth about the images at some places alone."""
+        """Return the truth about some images only, by their places."""
         mine = np.isin(self.images, chosen)
         now = {place: n for n, place in enumerate(chosen)}
         return replace(
@@ -133,12 +133,12 @@ def read_truth(truth: Any, classes: Sequence[str]) -> Truth:
     truth
         Detections, a mapping, or the path of a COCO file or a folder of Pascal VOC files.
     classes : sequence of str
-        Names of the detections' classes: what a class number in the truth means.
+        Names of the detections' classes, which give class numbers in the truth their meaning.
     """
     if isinstance(truth, Detections):
         images = truth.images.tolist()
-        held = [TrueBox(n, d.box, d.name) for n, d in zip(images, truth, strict=True)]
-        return _truth(truth.names, held, classes)
+        true_boxes = [TrueBox(n, d.box, d.name) for n, d in zip(images, truth, strict=True)]
+        return _truth(truth.names, true_boxes, classes)
     if isinstance(truth, Mapping):
         return _truth(list(map(str, truth)), list(_of_mapping(truth)), classes)
     if not isinstance(truth, str | Path):
@@ -158,9 +158,9 @@ def read_truth(truth: Any, classes: Sequence[str]) -> Truth:
 
 
 def _of_mapping(truth: Mapping[str, Any]) -> Iterator[TrueBox]:
-    for place, (name, held) in enumerate(truth.items()):
+    for place, (name, entry) in enumerate(truth.items()):
         try:
-            boxes, labels = held
+            boxes, labels = entry
             corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).tolist()
             pairs = list(zip(corners, list(labels), strict=True))
         except (TypeError, ValueError):
@@ -178,14 +178,14 @@ def _of_mapping(truth: Mapping[str, Any]) -> Iterator[TrueBox]:
 
 def _of_coco(path: Path, classes: Sequence[str]) -> Truth:
     """Return the truth of COCO annotations."""
-    held = Annotations.read(path)
-    places = {key: place for place, key in enumerate(held.images)}
+    file = Annotations.read(path)
+    places = {key: place for place, key in enumerate(file.images)}
     boxes = [
-        TrueBox(places[one.image_id], one.box, held.categories[one.category_id], one.is_crowd)
-        for one in held.boxes
+        TrueBox(places[one.image_id], one.box, file.categories[one.category_id], one.is_crowd)
+        for one in file.boxes
     ]
-    found = _truth(list(held.images.values()), boxes, classes)
-    return replace(found, image_ids=places, categories=held.categories)
+    truth = _truth(list(file.images.values()), boxes, classes)
+    return replace(truth, image_ids=places, categories=file.categories)
 
 
 def _truth(names: Sequence[str], boxes: Sequence[TrueBox], classes: Sequence[str]) -> Truth:

@@ -1,4 +1,4 @@
-"""Truth as Pascal VOC writes it: a folder of XML files, one for each image.
+"""The truth in Pascal VOC's format: a folder of XML files, one for each image.
 
 Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit": pixels are
 counted from 1, and the last one belongs to the box. Here a box is half-open and counted from 0, so
@@ -25,7 +25,7 @@ class VocBox(NamedTuple):
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Builds elements, and refuses what could define entities: they grow without bound."""
+    """Builds elements, and refuses document types: their entities grow without bound."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         """Refuse a document type; annotations have none."""
@@ -36,13 +36,13 @@ def read_voc(folder: Path) -> Iterator[tuple[str, list[VocBox]]]:
     """Yield (name of the image, its objects) for every XML file of a folder and below, by name.
 
     The image is named by its annotation's path in the folder, without ``.xml``, as the VOC
-    development kit does. Where a box is marked without an extent (xmax = xmin), it has no area here
+    development kit does. A box that is marked without an extent (xmax = xmin) has no area here
     either.
 
     Raises
     ------
     InputError
-        If there is no XML file, or one is no annotation.
+        If there is no XML file, or one does not hold an annotation.
     """
     below = files_below(folder, lambda path: not path.name.startswith("."))
     paths = sorted(path for path in below if path.suffix.lower() == ".xml")
