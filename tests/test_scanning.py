@@ -262,9 +262,7 @@ def test_a_check_refuses_an_image_of_other_bands() -> None:
     heatmap.metadata["channels"] = 3
     with pytest.raises(ImageError) as caught:
         verify_heatmap(heatmap, padded_model(), open_source(picture(40, 30)[..., :1]))
-    assert str(caught.value) == (
-        "array has 1 bands, and of the image that was scanned 3 were read; give the same image."
-    )
+    assert str(caught.value) == ("array has 1 bands, and the scan read 3; give the same image.")
 
 
 @pytest.mark.parametrize("windows", [1, 5, 64])

@@ -71,7 +71,7 @@ def _bounded(files: HeatmapFiles, array: Any) -> zarr.Array[Any]:
     chunk_bytes, all_bytes = (prod(n) * array.dtype.itemsize for n in (array.chunks, array.shape))
     if chunk_bytes > max(SPARE_BYTES, ROOM * all_bytes):
         raise ImageError(
-            f"its chunks of {'x'.join(map(str, array.chunks))} numbers are larger than all of it"
+            f"its chunks of {'x'.join(map(str, array.chunks))} numbers are larger than the array"
         )
     files.limits["0"] = limit
     return array  # type: ignore[no-any-return]

@@ -90,8 +90,7 @@ def verify_heatmap(
     bands = metadata.get("channels", image.bands)
     if image.bands != bands:
         raise ImageError(
-            f"{image.name} has {image.bands} bands, and of the image that was scanned {bands} were "
-            f"read; give the same image."
+            f"{image.name} has {image.bands} bands, and the scan read {bands}; give the same image."
         )
     text = metadata["preprocessing"]
     preprocessing = Preprocessing.from_json(text) if text else None

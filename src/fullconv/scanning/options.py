@@ -105,7 +105,7 @@ class Options:
         if not (is_number(self.scale) and 0 < self.scale <= LARGEST_SCALE):
             raise InputError(
                 f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
-                f"0.5 halves the image, and finds what is twice as large."
+                f"0.5 halves the image, and finds objects of twice the size."
             )
         check_cover(self.cover)
         if self.memory_bytes is not None and not (
