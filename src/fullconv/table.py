@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, ItemsView, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from fullconv.graph import Node
+from fullconv.operations import Operation
 
 Key = TypeVar("Key")
 Function = TypeVar("Function")
+State = TypeVar("State")
+Kind = TypeVar("Kind", bound=Operation)
+Result = TypeVar("Result")
 
 
 class Table(Generic[Key, Function]):
@@ -51,3 +57,17 @@ class Table(Generic[Key, Function]):
     def items(self) -> ItemsView[Key, Function]:
         """Return every key with its function, in the order in which they were registered."""
         return self._functions.items()
+
+
+Of = Callable[[State, Node, Kind], Result]
+"""What is done with a node of one kind of operation, given the state that it is done in."""
+
+
+class OperationTable(Table[type[Operation], Of[State, Any, Result]], Generic[State, Result]):
+    """Functions by the operations that they are for, each of which takes its own kind alone."""
+
+    def __call__(
+        self, *operations: type[Kind]
+    ) -> Callable[[Of[State, Kind, Result]], Of[State, Kind, Result]]:
+        """Register a function for exactly these; a second one is refused at import."""
+        return super().__call__(*operations)

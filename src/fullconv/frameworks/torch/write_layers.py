@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.reader import Call
-from fullconv.frameworks.torch.values import FxNode, Values, writes
+from fullconv.frameworks.torch.writing import FxNode, Writing, writes
 from fullconv.geometry import Sizes
 from fullconv.graph import Node
 from fullconv.operations import (
@@ -34,177 +34,187 @@ AVERAGE_POOLS: dict[int, Any] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool
 """Modules by the number of axes that they move over."""
 
 
-class Layers(Values):
-    """What moves over maps."""
+@writes(Convolution)
+def write_convolution(writing: Writing, node: Node, operation: Convolution) -> FxNode:
+    """Write a convolution: a layer where its filters are called in one way only."""
+    weight_name, bias_name = node.inputs[1:3]
+    x = writing.first(node)
+    padding = _symmetric(operation.padding)
+    if padding is None:
+        numbers = tuple(n for pair in reversed(operation.padding) for n in pair)
+        x = writing.function(F.pad, x, numbers)
+        padding = (0,) * operation.dimensions
+    moves = operation.stride, padding, operation.dilation, operation.groups
+    convolve = functional.CONVOLUTIONS[operation.dimensions]
+    if _computed(writing, node):
+        weight, bias = writing.value(weight_name), writing.value(bias_name)
+        return writing.function(convolve, x, weight, bias, *moves)
+    whole, cuts = writing.graph.constants[weight_name or ""].uncut()
+    weight_, bias_ = writing.tensor(whole), writing.constant(bias_name)
+    module = CONVOLUTIONS[operation.dimensions](
+        weight_.shape[1] * operation.groups,
+        weight_.shape[0],
+        whole.shape[2:],
+        *moves,
+        bias=bias_ is not None,
+        device="meta",
+    )
+    held = _holder(writing, weight_, bias_)
+    if held is None:
+        _parametrize(module, weight_, bias_)
+        held = writing.place(_path(writing, node), module)
+    if not cuts and _is_conv(writing, held, operation, padding, bias_ is not None):
+        return writing.fx.call_module(held, (x,))
+    # Another part of the map, or a part of the filters: the same parameters, held once.
+    weight = writing.fx.get_attr(f"{held}.weight")
+    for axis, start, stop in cuts:
+        weight = writing.function(torch.narrow, weight, axis, start, stop - start)
+    bias = None if bias_ is None else writing.fx.get_attr(f"{held}.bias")
+    return writing.function(convolve, x, weight, bias, *moves)
 
-    @writes(Convolution)
-    def write_convolution(self, operation: Convolution, node: Node) -> FxNode:
-        weight_name, bias_name = node.inputs[1:3]
-        x = self._value(node.inputs[0])
-        padding = _symmetric(operation.padding)
-        if padding is None:
-            numbers = tuple(n for pair in reversed(operation.padding) for n in pair)
-            x = self._function(F.pad, x, numbers)
-            padding = (0,) * operation.dimensions
-        moves = operation.stride, padding, operation.dilation, operation.groups
-        convolve = functional.CONVOLUTIONS[operation.dimensions]
-        if self._computed(node):
-            weight, bias = self._value(weight_name), self._value(bias_name)
-            return self._function(convolve, x, weight, bias, *moves)
-        whole, cuts = self.graph.constants[weight_name or ""].uncut()
-        weight_, bias_ = self._tensor(whole), self._constant(bias_name)
-        module = CONVOLUTIONS[operation.dimensions](
-            weight_.shape[1] * operation.groups,
-            weight_.shape[0],
-            whole.shape[2:],
-            *moves,
-            bias=bias_ is not None,
-            device="meta",
-        )
-        held = self._holder(weight_, bias_)
-        if held is None:
-            self._parametrize(module, weight_, bias_)
-            held = self._place(self._path(node), module)
-        if not cuts and self._is_conv(held, operation, padding, bias_ is not None):
-            return self.fx.call_module(held, (x,))
-        # Another part of the map, or a part of the filters: the same parameters, held once.
-        weight = self.fx.get_attr(f"{held}.weight")
-        for axis, start, stop in cuts:
-            weight = self._function(torch.narrow, weight, axis, start, stop - start)
-        bias = None if bias_ is None else self.fx.get_attr(f"{held}.bias")
-        return self._function(convolve, x, weight, bias, *moves)
 
-    def _holder(self, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
-        """Return the convolution written before that holds just these parameters."""
-        for path, module in self.modules.items():
-            if (
-                isinstance(module, tuple(CONVOLUTIONS.values()))
-                and module.weight is weight
-                and (bias is None or module.bias is bias)
-            ):
-                return path
-        return None
+def _holder(writing: Writing, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
+    """Return the convolution written before that holds just these parameters."""
+    for path, module in writing.modules.items():
+        if (
+            isinstance(module, tuple(CONVOLUTIONS.values()))
+            and module.weight is weight
+            and (bias is None or module.bias is bias)
+        ):
+            return path
+    return None
 
-    def _is_conv(self, path: str, operation: Convolution, padding: Sizes, bias: bool) -> bool:
-        """Whether calling a module is this convolution."""
-        held: Any = self.modules[path]
-        if (held.bias is not None) != bias:
-            return False
-        settings = operation.kernel, operation.stride, padding, operation.dilation
-        same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
-        return bool(same and held.groups == operation.groups)
 
-    @writes(TransposedConvolution)
-    def write_transposed_convolution(self, operation: TransposedConvolution, node: Node) -> FxNode:
-        padding = tuple(before for before, _ in operation.padding)
-        if self._computed(node):
-            extra, groups, dilation = operation.output_padding, operation.groups, operation.dilation
-            convolve = functional.TRANSPOSED[operation.dimensions]
-            moves = operation.stride, padding, extra, groups, dilation
-            return self._function(convolve, *self._inputs(node), *moves)
-        weight, bias = (self._constant(name) for name in node.inputs[1:3])
-        assert weight is not None
-        module = TRANSPOSED[operation.dimensions](
-            weight.shape[0],
-            weight.shape[1] * operation.groups,
-            operation.kernel,
-            operation.stride,
-            padding,
-            operation.output_padding,
-            operation.groups,
-            bias is not None,
-            operation.dilation,
-            device="meta",
-        )
-        return self._parametrized(node, self._value(node.inputs[0]), module, weight, bias)
+def _is_conv(
+    writing: Writing, path: str, operation: Convolution, padding: Sizes, bias: bool
+) -> bool:
+    """Whether calling a module is this convolution."""
+    held: Any = writing.modules[path]
+    if (held.bias is not None) != bias:
+        return False
+    settings = operation.kernel, operation.stride, padding, operation.dilation
+    same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
+    return bool(same and held.groups == operation.groups)
 
-    @writes(Linear)
-    def write_linear(self, operation: Linear, node: Node) -> FxNode:
-        if self._computed(node):
-            return self._function(F.linear, *self._inputs(node))
-        weight_, bias_ = (self._constant(name) for name in node.inputs[1:3])
-        assert weight_ is not None
-        outputs, inputs = weight_.shape
-        module = nn.Linear(inputs, outputs, bias_ is not None, device="meta")
-        return self._parametrized(node, self._value(node.inputs[0]), module, weight_, bias_)
 
-    def _computed(self, node: Node) -> bool:
-        """Whether weight or bias are computed, so that no module can hold them."""
-        names = node.inputs[1:3]
-        return any(name is not None and name not in self.graph.constants for name in names)
+@writes(TransposedConvolution)
+def write_transposed_convolution(
+    writing: Writing, node: Node, operation: TransposedConvolution
+) -> FxNode:
+    """Write a transposed convolution."""
+    padding = tuple(before for before, _ in operation.padding)
+    if _computed(writing, node):
+        extra, groups, dilation = operation.output_padding, operation.groups, operation.dilation
+        convolve = functional.TRANSPOSED[operation.dimensions]
+        moves = operation.stride, padding, extra, groups, dilation
+        return writing.apply(node, convolve, *moves)
+    weight, bias = (writing.constant(name) for name in node.inputs[1:3])
+    assert weight is not None
+    module = TRANSPOSED[operation.dimensions](
+        weight.shape[0],
+        weight.shape[1] * operation.groups,
+        operation.kernel,
+        operation.stride,
+        padding,
+        operation.output_padding,
+        operation.groups,
+        bias is not None,
+        operation.dilation,
+        device="meta",
+    )
+    return _parametrized(writing, node, module, weight, bias)
 
-    def _parametrized(
-        self,
-        node: Node,
-        x: FxNode | None,
-        module: nn.Module,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-    ) -> FxNode:
-        self._parametrize(module, weight, bias)
-        return self.fx.call_module(self._place(self._path(node), module), (x,))
 
-    def _parametrize(
-        self, module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> None:
-        for name, tensor in (("weight", weight), ("bias", bias)):
-            if tensor is not None:
-                module._parameters.pop(name, None)
-                if isinstance(tensor, nn.Parameter):
-                    module.register_parameter(name, tensor)
-                else:
-                    module.register_buffer(name, tensor)
+@writes(Linear)
+def write_linear(writing: Writing, node: Node, operation: Linear) -> FxNode:
+    """Write a fully connected layer on one tensor per window."""
+    if _computed(writing, node):
+        return writing.apply(node, F.linear)
+    weight, bias = (writing.constant(name) for name in node.inputs[1:3])
+    assert weight is not None
+    outputs, inputs = weight.shape
+    module = nn.Linear(inputs, outputs, bias is not None, device="meta")
+    return _parametrized(writing, node, module, weight, bias)
 
-    def _path(self, node: Node) -> str:
-        call = node.source
-        if isinstance(call, Call) and call.owner:
-            return call.owner
-        weight = self.graph.constants[node.inputs[1] or ""].source
-        parent, _, leaf = self.source.weights[weight].path.rpartition(".")
-        if leaf != "weight":
-            # A parameter of a module that does more: in_proj_weight of an attention.
-            parent = f"{parent}.{leaf.removesuffix('weight').rstrip('_') or 'layer'}".lstrip(".")
-        return parent or node.name.replace(".", "_")
 
-    @writes(Upsample)
-    def write_upsample(self, operation: Upsample, node: Node) -> FxNode:
-        call, powers = node.source, all(n.bit_count() == 1 for n in operation.factor)
-        if isinstance(call, Call) and call.owner and powers:
-            module = nn.Upsample(scale_factor=tuple(map(float, operation.factor)))
-            return self._call_module(node, call.owner, module)
-        # The module would take cells by numbers that are rounded where they are no powers of two.
-        return self._function(functional.upsample, self._value(node.inputs[0]), operation.factor)
+def _computed(writing: Writing, node: Node) -> bool:
+    """Whether weight or bias are computed, so that no module can hold them."""
+    names = node.inputs[1:3]
+    return any(name is not None and name not in writing.graph.constants for name in names)
 
-    @writes(Pool)
-    def write_pool(self, operation: Pool, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        shape = (operation.kernel, operation.stride)
-        axes, padding = operation.dimensions, tuple(before for before, _ in operation.padding)
-        ceil, divisor = any(operation.overhang), operation.divisor
-        if operation.kind == "sum":
-            return self._function(functional.sum_pool, x, *shape, operation.dilation)
-        dilated = any(n != 1 for n in operation.dilation)
-        if operation.kind == "average" and (dilated or (axes == 1 and divisor is not None)):
-            return self._function(
-                functional.average_pool, x, *shape, operation.dilation, operation.divisor
-            )
-        module: nn.Module
-        if operation.kind == "max":
-            module = MAX_POOLS[axes](*shape, padding, operation.dilation, ceil_mode=ceil)
-        else:
-            given = {} if divisor is None else {"divisor_override": divisor}
-            module = AVERAGE_POOLS[axes](
-                *shape, padding, ceil, operation.count_include_pad, **given
-            )
-        call = node.source
-        path = call.owner if isinstance(call, Call) and call.owner else node.name.replace(".", "_")
-        return self.fx.call_module(self._place(path, module), (x,))
 
-    @writes(AdaptivePool)
-    def write_adaptive_pool(self, operation: AdaptivePool, node: Node) -> FxNode:
-        kind = "avg" if operation.kind == "average" else "max"
-        target = getattr(F, f"adaptive_{kind}_pool{operation.dimensions}d")
-        return self._function(target, self._value(node.inputs[0]), operation.size)
+def _parametrized(
+    writing: Writing,
+    node: Node,
+    module: nn.Module,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> FxNode:
+    _parametrize(module, weight, bias)
+    return writing.call_module(node, _path(writing, node), module)
+
+
+def _parametrize(module: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None:
+            module._parameters.pop(name, None)
+            if isinstance(tensor, nn.Parameter):
+                module.register_parameter(name, tensor)
+            else:
+                module.register_buffer(name, tensor)
+
+
+def _path(writing: Writing, node: Node) -> str:
+    call = node.source
+    if isinstance(call, Call) and call.owner:
+        return call.owner
+    weight = writing.graph.constants[node.inputs[1] or ""].source
+    parent, _, leaf = writing.source.weights[weight].path.rpartition(".")
+    if leaf != "weight":
+        # A parameter of a module that does more: in_proj_weight of an attention.
+        parent = f"{parent}.{leaf.removesuffix('weight').rstrip('_') or 'layer'}".lstrip(".")
+    return parent or node.name.replace(".", "_")
+
+
+@writes(Upsample)
+def write_upsample(writing: Writing, node: Node, operation: Upsample) -> FxNode:
+    """Write a repetition of cells."""
+    call, powers = node.source, all(n.bit_count() == 1 for n in operation.factor)
+    if isinstance(call, Call) and call.owner and powers:
+        module = nn.Upsample(scale_factor=tuple(map(float, operation.factor)))
+        return writing.call_module(node, call.owner, module)
+    # The module would take cells by numbers that are rounded where they are no powers of two.
+    return writing.apply(node, functional.upsample, operation.factor)
+
+
+@writes(Pool)
+def write_pool(writing: Writing, node: Node, operation: Pool) -> FxNode:
+    """Write a pool: a layer of PyTorch where it has such a one."""
+    shape = (operation.kernel, operation.stride)
+    axes, padding = operation.dimensions, tuple(before for before, _ in operation.padding)
+    ceil, divisor = any(operation.overhang), operation.divisor
+    if operation.kind == "sum":
+        return writing.apply(node, functional.sum_pool, *shape, operation.dilation)
+    dilated = any(n != 1 for n in operation.dilation)
+    if operation.kind == "average" and (dilated or (axes == 1 and divisor is not None)):
+        return writing.apply(node, functional.average_pool, *shape, operation.dilation, divisor)
+    module: nn.Module
+    if operation.kind == "max":
+        module = MAX_POOLS[axes](*shape, padding, operation.dilation, ceil_mode=ceil)
+    else:
+        given = {} if divisor is None else {"divisor_override": divisor}
+        module = AVERAGE_POOLS[axes](*shape, padding, ceil, operation.count_include_pad, **given)
+    call = node.source
+    path = call.owner if isinstance(call, Call) and call.owner else node.name.replace(".", "_")
+    return writing.call_module(node, path, module)
+
+
+@writes(AdaptivePool)
+def write_adaptive_pool(writing: Writing, node: Node, operation: AdaptivePool) -> FxNode:
+    """Write a pool to a given size."""
+    kind = "avg" if operation.kind == "average" else "max"
+    target = getattr(F, f"adaptive_{kind}_pool{operation.dimensions}d")
+    return writing.apply(node, target, operation.size)
 
 
 def _symmetric(padding: Padding) -> Sizes | None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fullconv.frameworks.torch import functional
-from fullconv.frameworks.torch.values import FxNode, Values, writes
+from fullconv.frameworks.torch.writing import FxNode, Writing, writes
 from fullconv.graph import Node
 from fullconv.operations import (
     AddAxis,
@@ -35,116 +35,132 @@ from fullconv.operations import (
 )
 
 
-class Maps(Values):
-    """One method per operation that lifting adds; most call a function of `functional`."""
+@writes(Combine)
+def write_combine(writing: Writing, node: Node, operation: Combine) -> FxNode:
+    """Write the sum, or the larger, of two maps."""
+    return writing.apply(node, torch.add if operation.kind == "sum" else torch.maximum)
 
-    @writes(Combine)
-    def write_combine(self, operation: Combine, node: Node) -> FxNode:
-        target = torch.add if operation.kind == "sum" else torch.maximum
-        return self._function(target, *self._inputs(node))
 
-    @writes(TakeChannels)
-    def write_take_channels(self, operation: TakeChannels, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(functional.take_channels, x, operation.indices)
+@writes(TakeChannels)
+def write_take_channels(writing: Writing, node: Node, operation: TakeChannels) -> FxNode:
+    """Write channels that are kept or reordered."""
+    return writing.apply(node, functional.take_channels, operation.indices)
 
-    @writes(Cells)
-    def write_cells(self, operation: Cells, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(
-            functional.cells, x, operation.before, operation.after, operation.stride
-        )
 
-    @writes(Keep)
-    def write_keep(self, operation: Keep, node: Node) -> FxNode:
-        x, image = self._inputs(node)
-        return self._function(functional.keep, x, image, *self.geometry, operation.axes)
+@writes(Cells)
+def write_cells(writing: Writing, node: Node, operation: Cells) -> FxNode:
+    """Write a cut of cells."""
+    ends = operation.before, operation.after
+    return writing.apply(node, functional.cells, *ends, operation.stride)
 
-    @writes(Assemble)
-    def write_assemble(self, operation: Assemble, node: Node) -> FxNode:
-        *parts, image = self._inputs(node)
-        segments = tuple(tuple(map(_segment, axis)) for axis in operation.segments)
-        return self._function(
-            functional.assemble, parts, image, *self.geometry, operation.channels, segments
-        )
 
-    @writes(LayOut)
-    def write_lay_out(self, operation: LayOut, node: Node) -> FxNode:
-        x, image = self._inputs(node)
-        axes = operation.channels, operation.axes, operation.private
-        return self._function(functional.lay_out, x, image, *self.geometry, *axes)
+@writes(Keep)
+def write_keep(writing: Writing, node: Node, operation: Keep) -> FxNode:
+    """Write a cut to the cells of whole windows."""
+    return writing.apply(node, functional.keep, *writing.geometry, operation.axes)
 
-    @writes(DivideCells)
-    def write_divide_cells(self, operation: DivideCells, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(functional.divide_cells, x, operation.axes)
 
-    @writes(AddAxis)
-    def write_add_axis(self, operation: AddAxis, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(functional.add_axis, x, operation.channels, operation.extent)
+@writes(Assemble)
+def write_assemble(writing: Writing, node: Node, operation: Assemble) -> FxNode:
+    """Write a block of parts."""
+    *parts, image = writing.inputs(node)
+    segments = tuple(tuple(map(_segment, axis)) for axis in operation.segments)
+    return writing.function(
+        functional.assemble, parts, image, *writing.geometry, operation.channels, segments
+    )
 
-    @writes(FoldAxes)
-    def write_fold_axes(self, operation: FoldAxes, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(functional.fold_axes, x, operation.dimensions)
 
-    @writes(Interleave)
-    def write_interleave(self, operation: Interleave, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        moves = operation.axis, operation.factor, operation.channels
-        return self._function(functional.interleave, x, *moves)
+@writes(LayOut)
+def write_lay_out(writing: Writing, node: Node, operation: LayOut) -> FxNode:
+    """Write windows of one cell as the cells of a map."""
+    axes = operation.channels, operation.axes, operation.private
+    return writing.apply(node, functional.lay_out, *writing.geometry, *axes)
 
-    @writes(Regroup)
-    def write_regroup(self, operation: Regroup, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(
-            functional.regroup, x, operation.split, operation.order, operation.shape
-        )
 
-    @writes(ForEachWindow)
-    def write_for_each_window(self, operation: ForEachWindow, node: Node) -> FxNode:
-        x, image = self._inputs(node)
-        return self._function(functional.for_each_window, x, image, *self.geometry)
+@writes(DivideCells)
+def write_divide_cells(writing: Writing, node: Node, operation: DivideCells) -> FxNode:
+    """Write cells that are divided by numbers of their own."""
+    return writing.apply(node, functional.divide_cells, operation.axes)
 
-    @writes(FoldWindows)
-    def write_fold_windows(self, operation: FoldWindows, node: Node) -> FxNode:
-        x, image = self._inputs(node)
-        return self._function(functional.fold_windows, x, image, *self.geometry, operation.shape)
 
-    @writes(SplitChannels)
-    def write_split_channels(self, operation: SplitChannels, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(functional.split_channels, x, operation.shape)
+@writes(AddAxis)
+def write_add_axis(writing: Writing, node: Node, operation: AddAxis) -> FxNode:
+    """Write features that become the cells of an axis."""
+    return writing.apply(node, functional.add_axis, operation.channels, operation.extent)
 
-    @writes(Power)
-    def write_power(self, operation: Power, node: Node) -> FxNode:
-        target = torch.square if operation.kind == "square" else torch.sqrt
-        return self._function(target, self._value(node.inputs[0]))
 
-    @writes(SlidingTotal)
-    def write_sliding_total(self, operation: SlidingTotal, node: Node) -> FxNode:
-        x, kind = self._value(node.inputs[0]), operation.kind
-        return self._function(
-            functional.sliding_total, x, kind, operation.kernel, operation.dilation
-        )
+@writes(FoldAxes)
+def write_fold_axes(writing: Writing, node: Node, operation: FoldAxes) -> FxNode:
+    """Write axes of cells that become features."""
+    return writing.apply(node, functional.fold_axes, operation.dimensions)
 
-    @writes(SlidingSpread)
-    def write_sliding_spread(self, operation: SlidingSpread, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        moves = operation.kernel, operation.dilation, operation.together, operation.correction
-        return self._function(functional.sliding_spread, x, operation.kind, *moves)
 
-    @writes(SlidingNormalization)
-    def write_sliding_normalization(self, operation: SlidingNormalization, node: Node) -> FxNode:
-        x, weight, bias = (*self._inputs(node), None, None)[:3]
-        moves = operation.groups, operation.kernel, operation.dilation, operation.epsilon
-        return self._function(functional.sliding_norm, x, weight, bias, *moves)
+@writes(Interleave)
+def write_interleave(writing: Writing, node: Node, operation: Interleave) -> FxNode:
+    """Write features that become cells in their places."""
+    moves = operation.axis, operation.factor, operation.channels
+    return writing.apply(node, functional.interleave, *moves)
 
-    @writes(Stretch)
-    def write_stretch(self, operation: Stretch, node: Node) -> FxNode:
-        x = self._value(node.inputs[0])
-        return self._function(functional.stretch, x, operation.padding, operation.dilation)
+
+@writes(Regroup)
+def write_regroup(writing: Writing, node: Node, operation: Regroup) -> FxNode:
+    """Write two reshapes with axes reordered between them."""
+    moves = operation.split, operation.order, operation.shape
+    return writing.apply(node, functional.regroup, *moves)
+
+
+@writes(ForEachWindow)
+def write_for_each_window(writing: Writing, node: Node, operation: ForEachWindow) -> FxNode:
+    """Write a parameter for every window."""
+    return writing.apply(node, functional.for_each_window, *writing.geometry)
+
+
+@writes(FoldWindows)
+def write_fold_windows(writing: Writing, node: Node, operation: FoldWindows) -> FxNode:
+    """Write the scores of all windows as maps."""
+    return writing.apply(node, functional.fold_windows, *writing.geometry, operation.shape)
+
+
+@writes(SplitChannels)
+def write_split_channels(writing: Writing, node: Node, operation: SplitChannels) -> FxNode:
+    """Write the channels in the shape that scores have."""
+    return writing.apply(node, functional.split_channels, operation.shape)
+
+
+@writes(Power)
+def write_power(writing: Writing, node: Node, operation: Power) -> FxNode:
+    """Write a square or a square root."""
+    return writing.apply(node, torch.square if operation.kind == "square" else torch.sqrt)
+
+
+@writes(SlidingTotal)
+def write_sliding_total(writing: Writing, node: Node, operation: SlidingTotal) -> FxNode:
+    """Write a sum or maximum over every box of cells."""
+    moves = operation.kernel, operation.dilation
+    return writing.apply(node, functional.sliding_total, operation.kind, *moves)
+
+
+@writes(SlidingSpread)
+def write_sliding_spread(writing: Writing, node: Node, operation: SlidingSpread) -> FxNode:
+    """Write a variance or deviation over every box of cells."""
+    moves = operation.kernel, operation.dilation, operation.together, operation.correction
+    return writing.apply(node, functional.sliding_spread, operation.kind, *moves)
+
+
+@writes(SlidingNormalization)
+def write_sliding_normalization(
+    writing: Writing, node: Node, operation: SlidingNormalization
+) -> FxNode:
+    """Write normalization by the statistics around every cell."""
+    x, weight, bias = (*writing.inputs(node), None, None)[:3]
+    moves = operation.groups, operation.kernel, operation.dilation, operation.epsilon
+    return writing.function(functional.sliding_norm, x, weight, bias, *moves)
+
+
+@writes(Stretch)
+def write_stretch(writing: Writing, node: Node, operation: Stretch) -> FxNode:
+    """Write repeated border cells."""
+    return writing.apply(node, functional.stretch, operation.padding, operation.dilation)
 
 
 def _segment(segment: Own | Gathered | Running) -> tuple[Any, ...]:
