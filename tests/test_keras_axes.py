@@ -483,4 +483,4 @@ def test_a_second_writer_is_refused() -> None:
     from fullconv.frameworks.keras.writing import writes
 
     with pytest.raises(RuntimeError, match="Convolution already has a writer, in fullconv"):
-        writes(Convolution)(lambda writing, operation, node: writing.held(node))
+        writes(Convolution)(lambda writing, node, operation: writing.held(node))

@@ -9,19 +9,18 @@ from fullconv.frameworks.keras.onnx_functions import write_function
 from fullconv.frameworks.onnx.foreign import Foreign, Forms
 from fullconv.graph import Node
 from fullconv.operations import PerChannel, Pointwise
-from fullconv.table import Table
 
-forms: Forms = Table("a form in ONNX")
+forms = Forms("a form in ONNX")
 
 
 @forms(Pointwise)
-def write_pointwise(writing: Foreign, operation: Pointwise, node: Node) -> ir.Value | None:
+def write_pointwise(writing: Foreign, node: Node, operation: Pointwise) -> ir.Value | None:
     """Write a function of corresponding numbers."""
     return write_function(writing, node)
 
 
 @forms(PerChannel)
-def write_per_channel(writing: Foreign, operation: PerChannel, node: Node) -> ir.Value:
+def write_per_channel(writing: Foreign, node: Node, operation: PerChannel) -> ir.Value:
     """Write what has parameters for every channel, which stand second."""
     if operation.name == "batch_norm":
         return _batch_norm(writing, node)

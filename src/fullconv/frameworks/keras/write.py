@@ -17,7 +17,7 @@ from fullconv.frameworks.keras.copying import repeat
 from fullconv.frameworks.keras.models import functional, input_name
 from fullconv.frameworks.keras.private import Functional
 from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.keras.writing import Held, Writing, writers
+from fullconv.frameworks.keras.writing import Held, Writing, writes
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
 
@@ -59,10 +59,10 @@ def _write(writing: Writing, node: Node) -> list[Held]:
     taken_in = writing.fused(node)
     if taken_in is not None:
         return [taken_in]
-    call, write_it = node.source, writers.find(type(node.operation))
+    call, write_it = node.source, writes.find(type(node.operation))
     own = isinstance(call, Call) and isinstance(call.target, keras.Layer)
     writing.policy = call.target.dtype_policy if own else writing.held(node).tensor.dtype
     if write_it is None:
         return repeat(writing, node)
-    written = write_it(writing, node.operation, node)
+    written = write_it(writing, node, node.operation)
     return written if isinstance(written, list) else [written]

@@ -14,7 +14,7 @@ from fullconv.graph import Alone, Node
 
 
 @writes(Alone)
-def write_alone(writing: Writing, operation: Alone, node: Node) -> list[Held]:
+def write_alone(writing: Writing, node: Node, operation: Alone) -> list[Held]:
     """Write a call that is made on each window alone; or, of several, the whole model's."""
     named = zip(operation.inputs, node.inputs, strict=True)
     tensors = {name: writing.plain(value) for name, value in named if value in writing.values}

@@ -57,7 +57,7 @@ def cropped(writing: Writing, x: Tensor, ends: Padding) -> Tensor:
 
 
 @writes(Pad)
-def write_pad(writing: Writing, operation: Pad, node: Node) -> Held:
+def write_pad(writing: Writing, node: Node, operation: Pad) -> Held:
     """Write padding as a layer of its own."""
     _, channels, *pads = operation.pads
     how = operation.value, operation.mode, channels, node
@@ -65,7 +65,7 @@ def write_pad(writing: Writing, operation: Pad, node: Node) -> Held:
 
 
 @writes(Cells)
-def write_cells(writing: Writing, operation: Cells, node: Node) -> Held:
+def write_cells(writing: Writing, node: Node, operation: Cells) -> Held:
     """Write a cut of cells."""
     x = writing.map(node.first)
     if set(operation.stride) == {1}:
@@ -77,7 +77,7 @@ def write_cells(writing: Writing, operation: Cells, node: Node) -> Held:
 
 
 @writes(Stretch)
-def write_stretch(writing: Writing, operation: Stretch, node: Node) -> Held:
+def write_stretch(writing: Writing, node: Node, operation: Stretch) -> Held:
     """Write repeated border cells."""
     x = writing.map(node.first)
     if set(operation.dilation) == {1}:

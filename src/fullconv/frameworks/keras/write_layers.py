@@ -57,7 +57,7 @@ ENLARGING = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 
 
 @writes(Convolution)
-def write_convolution(writing: Writing, operation: Convolution, node: Node) -> Held:
+def write_convolution(writing: Writing, node: Node, operation: Convolution) -> Held:
     """Write a convolution: a plain layer where its filters are called in one way only."""
     whole, use = use_of(writing.graph, node)
     uses, axes = writing.uses[whole], operation.dimensions
@@ -165,7 +165,7 @@ def _fused(writing: Writing, node: Node) -> Any:
 
 @writes(TransposedConvolution)
 def write_transposed_convolution(
-    writing: Writing, operation: TransposedConvolution, node: Node
+    writing: Writing, node: Node, operation: TransposedConvolution
 ) -> Held:
     """Write a transposed convolution, and cut what its padding takes away."""
     filters = writing.array(node.inputs[1] or "")
@@ -194,7 +194,7 @@ def write_transposed_convolution(
 
 
 @writes(Linear)
-def write_linear(writing: Writing, operation: Linear, node: Node) -> Held:
+def write_linear(writing: Writing, node: Node, operation: Linear) -> Held:
     """Write a fully connected layer on one tensor per window."""
     weight, bias = (writing.vector(name) for name in node.inputs[1:3])
     assert weight is not None
@@ -207,7 +207,7 @@ def write_linear(writing: Writing, operation: Linear, node: Node) -> Held:
 
 
 @writes(Pool)
-def write_pool(writing: Writing, operation: Pool, node: Node) -> Held:
+def write_pool(writing: Writing, node: Node, operation: Pool) -> Held:
     """Write a pool: a layer of Keras where it has such a one."""
     x = writing.map(node.first)
     if node.per_window:
@@ -236,13 +236,13 @@ def _pool_padding(operation: Pool) -> str | None:
 
 
 @writes(AdaptivePool)
-def write_adaptive_pool(writing: Writing, operation: AdaptivePool, node: Node) -> Held:
+def write_adaptive_pool(writing: Writing, node: Node, operation: AdaptivePool) -> Held:
     """Write an adaptive pool on one tensor per window, as it is."""
     return copied_on_map(writing, node)
 
 
 @writes(Repeat)
-def write_upsample(writing: Writing, operation: Repeat, node: Node) -> Held:
+def write_upsample(writing: Writing, node: Node, operation: Repeat) -> Held:
     """Write what repeats every cell."""
     x, axes = writing.map(node.first), operation.dimensions
     if axes == 1 and not writing.last:

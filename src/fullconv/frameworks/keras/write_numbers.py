@@ -31,7 +31,7 @@ Vectors = Sequence[Array | None]
 
 
 @writes(Identity)
-def write_identity(writing: Writing, operation: Identity, node: Node) -> Held:
+def write_identity(writing: Writing, node: Node, operation: Identity) -> Held:
     """Write what changes nothing in use, if it does something in training."""
     call = node.source
     if isinstance(call, Call) and "Random" not in type(call.target).__name__:
@@ -41,7 +41,7 @@ def write_identity(writing: Writing, operation: Identity, node: Node) -> Held:
 
 
 @writes(Pointwise)
-def write_pointwise(writing: Writing, operation: Pointwise, node: Node) -> Held:
+def write_pointwise(writing: Writing, node: Node, operation: Pointwise) -> Held:
     """Write a function of corresponding numbers; an activation is a layer of its own."""
     call = node.source
     if not isinstance(call, Call) or call.part != "activation":
@@ -56,7 +56,7 @@ def write_pointwise(writing: Writing, operation: Pointwise, node: Node) -> Held:
 
 
 @writes(AlongAxis)
-def write_along_axis(writing: Writing, operation: AlongAxis, node: Node) -> Held:
+def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Held:
     """Write softmax, or log-softmax, which Keras has along the last axis only."""
     held, base = writing.held(node), writing.name(node)
     axis, rank = writing.place(operation.axis, held), len(held.tensor.shape)
@@ -75,7 +75,7 @@ def write_along_axis(writing: Writing, operation: AlongAxis, node: Node) -> Held
 
 
 @writes(PerChannel)
-def write_per_channel(writing: Writing, operation: PerChannel, node: Node) -> Held:
+def write_per_channel(writing: Writing, node: Node, operation: PerChannel) -> Held:
     """Write what has parameters for every channel."""
     held = writing.held(node)
     if not node.per_window:
@@ -153,7 +153,7 @@ PER_CHANNEL = {
 
 @writes(ChannelNormalization)
 def write_channel_normalization(
-    writing: Writing, operation: ChannelNormalization, node: Node
+    writing: Writing, node: Node, operation: ChannelNormalization
 ) -> Held:
     """Write layer normalization over the channels of every cell."""
     x = writing.map(node.first)
@@ -162,7 +162,7 @@ def write_channel_normalization(
 
 
 @writes(LayerNormalization)
-def write_layer_normalization(writing: Writing, operation: LayerNormalization, node: Node) -> Held:
+def write_layer_normalization(writing: Writing, node: Node, operation: LayerNormalization) -> Held:
     """Write layer normalization on one tensor per window."""
     x = writing.plain(node.first)
     rank = len(x.shape)
@@ -184,14 +184,14 @@ def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: A
 
 
 @writes(GroupNormalization)
-def write_group_normalization(writing: Writing, operation: GroupNormalization, node: Node) -> Held:
+def write_group_normalization(writing: Writing, node: Node, operation: GroupNormalization) -> Held:
     """Write group normalization on one tensor per window, as it is."""
     return copied_on_map(writing, node)
 
 
 @writes(SlidingNormalization)
 def write_sliding_normalization(
-    writing: Writing, operation: SlidingNormalization, node: Node
+    writing: Writing, node: Node, operation: SlidingNormalization
 ) -> Held:
     """Write a normalization by the statistics of the window around every cell."""
     x, *parameters = node.inputs

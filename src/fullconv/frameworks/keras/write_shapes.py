@@ -34,7 +34,7 @@ layers = keras.layers
 
 
 @writes(Reduce)
-def write_reduce(writing: Writing, operation: Reduce, node: Node) -> Held:
+def write_reduce(writing: Writing, node: Node, operation: Reduce) -> Held:
     """Write a reduction over axes of a tensor, as they come."""
     held = writing.held(node)
     x, axes, last = held.tensor, operation.axes, held.last
@@ -49,7 +49,7 @@ def write_reduce(writing: Writing, operation: Reduce, node: Node) -> Held:
 
 
 @writes(Concat)
-def write_concat(writing: Writing, operation: Concat, node: Node) -> Held:
+def write_concat(writing: Writing, node: Node, operation: Concat) -> Held:
     """Write a concatenation."""
     # The same map twice is still two inputs; a layer takes a tensor more than once.
     maps = not node.per_window or all(writing.values[name or ""].last for name in node.inputs)
@@ -63,7 +63,7 @@ def write_concat(writing: Writing, operation: Concat, node: Node) -> Held:
 
 
 @writes(Slice)
-def write_slice(writing: Writing, operation: Slice, node: Node) -> Held:
+def write_slice(writing: Writing, node: Node, operation: Slice) -> Held:
     """Write a cut along one axis of a tensor, as it comes."""
     held = writing.held(node)
     numbers = (
@@ -76,7 +76,7 @@ def write_slice(writing: Writing, operation: Slice, node: Node) -> Held:
 
 
 @writes(Reshape)
-def write_reshape(writing: Writing, operation: Reshape, node: Node) -> Held:
+def write_reshape(writing: Writing, node: Node, operation: Reshape) -> Held:
     """Write a reshape of one tensor per window."""
     x, shape = writing.plain(node.first), operation.shape
     inner = x.shape[1:]
@@ -88,7 +88,7 @@ def write_reshape(writing: Writing, operation: Reshape, node: Node) -> Held:
 
 
 @writes(Permute)
-def write_permute(writing: Writing, operation: Permute, node: Node) -> Held:
+def write_permute(writing: Writing, node: Node, operation: Permute) -> Held:
     """Write a permutation of one tensor per window; one between the two orders is none."""
     held, order = writing.held(node), operation.order
     rank = len(order)
@@ -134,7 +134,7 @@ LAYERS = {kind.record: kind for kind in (*ADDED, *NAMED)}
 
 
 @writes(*LAYERS)
-def write_by_its_layer(writing: Writing, operation: Operation, node: Node) -> Held:
+def write_by_its_layer(writing: Writing, node: Node, operation: Operation) -> Held:
     """Write an operation for which there is one layer, with the same settings."""
     kind, x = LAYERS[type(operation)], writing.map(node.first)
     named = node if kind in NAMED else None
@@ -142,7 +142,7 @@ def write_by_its_layer(writing: Writing, operation: Operation, node: Node) -> He
 
 
 @writes(Combine)
-def write_combine(writing: Writing, operation: Combine, node: Node) -> Held:
+def write_combine(writing: Writing, node: Node, operation: Combine) -> Held:
     """Write the sum or maximum of two stored maps."""
     kind = layers.Add if operation.kind == "sum" else layers.Maximum
     base = f"{writing.name(node)}_{operation.kind}"
@@ -151,20 +151,20 @@ def write_combine(writing: Writing, operation: Combine, node: Node) -> Held:
 
 
 @writes(Keep)
-def write_keep(writing: Writing, operation: Keep, node: Node) -> Held:
+def write_keep(writing: Writing, node: Node, operation: Keep) -> Held:
     """Write what keeps the cells of whole windows."""
     return writing.on_map(writing.own(window_layers.Keep, writing.maps(node), kept=operation.axes))
 
 
 @writes(LayOut)
-def write_lay_out(writing: Writing, operation: LayOut, node: Node) -> Held:
+def write_lay_out(writing: Writing, node: Node, operation: LayOut) -> Held:
     """Write windows of one cell as the cells of a map."""
     settings = settings_of(window_layers.LayOut, operation)
     return writing.on_map(writing.own(window_layers.LayOut, writing.maps(node), **settings))
 
 
 @writes(Assemble)
-def write_assemble(writing: Writing, operation: Assemble, node: Node) -> Held:
+def write_assemble(writing: Writing, node: Node, operation: Assemble) -> Held:
     """Write a block of parts."""
     segments = tuple(tuple(map(window_layers.segment_of, axis)) for axis in operation.segments)
     settings: dict[str, Any] = {"channels": operation.channels, "segments": segments}
@@ -173,14 +173,14 @@ def write_assemble(writing: Writing, operation: Assemble, node: Node) -> Held:
 
 
 @writes(Regroup)
-def write_regroup(writing: Writing, operation: Regroup, node: Node) -> Held:
+def write_regroup(writing: Writing, node: Node, operation: Regroup) -> Held:
     """Write one tensor per window, in the network's own arrangement."""
     settings = settings_of(window_layers.Regroup, operation)
     return Held(writing.own(window_layers.Regroup, writing.map(node.first), **settings), False)
 
 
 @writes(FoldWindows)
-def write_fold_windows(writing: Writing, operation: FoldWindows, node: Node) -> Held:
+def write_fold_windows(writing: Writing, node: Node, operation: FoldWindows) -> Held:
     """Write scores on a map of windows."""
     x, image = node.inputs
     tensors = [writing.plain(x), writing.map(image)]

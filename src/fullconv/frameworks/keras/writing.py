@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from fullconv.frameworks import writing
 from fullconv.frameworks.keras.calls import Array, Tensor, numbers
 from fullconv.frameworks.keras.kernels import uses_of
 from fullconv.frameworks.keras.layers import OfWindows, OnMaps
@@ -16,8 +17,7 @@ from fullconv.frameworks.keras.read import Source
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
-from fullconv.operations import Operation
-from fullconv.table import Table
+from fullconv.table import OperationTable
 
 layers = keras.layers
 
@@ -33,32 +33,17 @@ class Held(NamedTuple):
     last: bool
 
 
-Kind = TypeVar("Kind", bound=Operation)
-Write = Callable[["Writing", Kind, Node], Held | list[Held]]
-"""Writes an operation, as one result or several."""
-
-writers: Table[type[Operation], Write[Any]] = Table("a writer")
-"""Filled by `write_alone`, `write_layers`, `write_numbers`, `write_borders` and `write_shapes`."""
+writes = OperationTable["Writing", Held | list[Held]]("a writer")
+"""Registers what writes an operation, as one result or several, in the modules `write` names."""
 
 
-def writes(*operations: type[Kind]) -> Callable[[Write[Kind]], Write[Kind]]:
-    """Register what writes exactly these operations; a second one is refused at import."""
-    return writers(*operations)
-
-
-class Writing:
+class Writing(writing.Writing[Source, Held]):
     """The state of one writing.
 
     Attributes
     ----------
-    graph : Graph
-        The lifted network.
-    source : Source
-        The classifier that it comes from.
     last : bool
         Whether maps have their channels last.
-    values : dict of str to Held
-        What is written.
     uses : dict of Recipe to list of Use
         All calls of all filters.
     policy
@@ -67,16 +52,15 @@ class Writing:
     """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
-        self.graph, self.source = graph, source
+        super().__init__(graph, source, grid)
         self.last = source.channels_last
-        self.values: dict[str, Held] = {}
         self.uses = uses_of(graph)
         self._geometry = {"window": grid.window, "step": grid.step}
         self.policy: Any = None
         self._layers: dict[Hashable, keras.Layer] = {}
-        self._taken: set[str] = set()
         self._fused: dict[str, str] = {}
         self._names = _flat_names(functional(source.model))
+        self._layer_names = writing.Names(self._names.values())
 
     # Values.
 
@@ -163,12 +147,7 @@ class Writing:
 
     def unique(self, base: str) -> str:
         """Return a layer name that is not taken; an original name where it is free."""
-        name, number = base, 1
-        while name in self._taken or (number > 1 and name in self._names.values()):
-            number += 1
-            name = f"{base}_{number}"
-        self._taken.add(name)
-        return name
+        return self._layer_names.give(base)
 
     def layer(
         self,

@@ -6,8 +6,8 @@ framework calls otherwise than ONNX has a form in a table: the framework's own, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -23,20 +23,17 @@ from fullconv.operations import (
     Identity,
     LayerNormalization,
     Linear,
-    Operation,
     Take,
 )
-from fullconv.table import Table
+from fullconv.table import OperationTable
 
 OPSET = 18
 """The operator set of what is written, where nothing else is said."""
 
-Kind = TypeVar("Kind", bound=Operation)
-Form = Callable[[Any, Kind, Node], Results | None]
-"""Writes an operation for a `Foreign`; returns None where ONNX has none such."""
-Forms = Table[type[Operation], Form[Any]]
+Forms = OperationTable[Any, Results | None]
+"""What writes an operation for a `Foreign`; it returns None where ONNX has none such."""
 
-shared: Forms = Table("a form in ONNX")
+shared = Forms("a form in ONNX")
 """What frameworks have in common."""
 
 
@@ -45,7 +42,7 @@ class Foreign(Writing):
 
     Attributes
     ----------
-    forms : Table
+    forms : OperationTable
         What that framework calls otherwise than ONNX; asked ahead of all others.
     remedy : str
         What to do about a layer that has no form, as a message ends.
@@ -55,12 +52,13 @@ class Foreign(Writing):
         super().__init__(graph, source, grid)
         self.forms, self.remedy = forms, remedy
 
-    def operation(self, operation: Operation, node: Node) -> Results:
-        """Write one operation in the form that it has in ONNX."""
-        form = self.forms.find(type(operation)) or shared.find(type(operation))
+    def write(self, node: Node) -> Results:
+        """Write one node in the form that it has in ONNX."""
+        kind = type(node.operation)
+        form = self.forms.find(kind) or shared.find(kind)
         if form is None:
-            return super().operation(operation, node)
-        written = form(self, operation, node)
+            return super().write(node)
+        written = form(self, node, node.operation)
         return self.without_form(node) if written is None else written
 
     def repeat(
@@ -114,20 +112,20 @@ def frame(
 
 
 @shared(Identity)
-def write_identity(writing: Foreign, operation: Identity, node: Node) -> ir.Value:
+def write_identity(writing: Foreign, node: Node, operation: Identity) -> ir.Value:
     """Write what changes nothing."""
     return writing.emit("Identity", writing.inputs(node), name=node.name)
 
 
 @shared(Take)
-def write_take(writing: Foreign, operation: Take, node: Node) -> ir.Value:
+def write_take(writing: Foreign, node: Node, operation: Take) -> ir.Value:
     """Write what leaves out or reorders entries of an axis."""
     given = [*writing.inputs(node), writing.numbers(*operation.indices)]
     return writing.emit("Gather", given, {"axis": operation.axis}, node.name)
 
 
 @shared(Linear)
-def write_linear(writing: Foreign, operation: Linear, node: Node) -> ir.Value:
+def write_linear(writing: Foreign, node: Node, operation: Linear) -> ir.Value:
     """Write a fully connected layer."""
     x, bias = writing.value(node.inputs[0]), writing.value(node.inputs[2])
     name = node.inputs[1]
@@ -143,14 +141,14 @@ def write_linear(writing: Foreign, operation: Linear, node: Node) -> ir.Value:
 
 
 @shared(AlongAxis)
-def write_along_axis(writing: Foreign, operation: AlongAxis, node: Node) -> ir.Value:
+def write_along_axis(writing: Foreign, node: Node, operation: AlongAxis) -> ir.Value:
     """Write softmax or log-softmax."""
     kind = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}[operation.name]
     return writing.emit(kind, writing.inputs(node), {"axis": operation.axis}, node.name)
 
 
 @shared(LayerNormalization)
-def write_layer_norm(writing: Foreign, operation: LayerNormalization, node: Node) -> ir.Value:
+def write_layer_norm(writing: Foreign, node: Node, operation: LayerNormalization) -> ir.Value:
     """Write layer normalization, which in ONNX has a scale always."""
     x, scale, bias = writing.inputs(node)
     if scale is None:
@@ -161,7 +159,7 @@ def write_layer_norm(writing: Foreign, operation: LayerNormalization, node: Node
 
 
 @shared(GroupNormalization)
-def write_group_norm(writing: Foreign, operation: GroupNormalization, node: Node) -> ir.Value:
+def write_group_norm(writing: Foreign, node: Node, operation: GroupNormalization) -> ir.Value:
     """Normalize each window's groups: as rows of an instance normalization."""
     x, scale, bias = writing.inputs(node)
     shape = writing.emit("Shape", [x])

@@ -36,7 +36,7 @@ def written(writing: Writing) -> ir.Model:
     original = model.graph
     image = _image(writing, original)
     for node in writing.graph.nodes:
-        writing.bind(writing.operation(node.operation, node), node)
+        writing.bind(writing.write(node), node)
     outputs: dict[str | None, ir.Value] = {}
     for name, value in zip(writing.graph.outputs, original.outputs, strict=True):
         if value.name not in outputs:

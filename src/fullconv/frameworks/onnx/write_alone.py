@@ -9,7 +9,7 @@ from fullconv.graph import Alone, Node
 
 
 @writes(Alone)
-def write_alone(writing: Writing, operation: Alone, node: Node) -> Results:
+def write_alone(writing: Writing, node: Node, operation: Alone) -> Results:
     """Write a piece of the classifier as a Scan over the windows."""
     outer, held = writing.nodes, dict(writing.values)
     inputs = writing.inputs(node)
@@ -20,7 +20,7 @@ def write_alone(writing: Writing, operation: Alone, node: Node) -> Results:
             windows.append(_native(writing, name))
         writing.values[name] = windows[-1] if one else value  # type: ignore[assignment]
     for part in operation.nodes:
-        writing.bind(writing.operation(part.operation, part), part, inside=True)
+        writing.bind(writing.write(part), part, inside=True)
     results = []
     for name in operation.outputs:
         results.append(writing.emit("Identity", [writing.values[name]]))

@@ -17,7 +17,7 @@ Segment = Own | Gathered | Running
 
 
 @writes(Assemble)
-def write_assemble(writing: Writing, operation: Assemble, node: Node) -> ir.Value:
+def write_assemble(writing: Writing, node: Node, operation: Assemble) -> ir.Value:
     """Write a block of cells, put together from parts of a map."""
     pieces = []
     for name, segments in zip(node.inputs, product(*operation.segments), strict=False):
@@ -145,7 +145,7 @@ def _window_index(writing: Writing, axis: int, segment: Gathered) -> ir.Value:
 
 
 @writes(LayOut)
-def write_lay_out(writing: Writing, operation: LayOut, node: Node) -> ir.Value:
+def write_lay_out(writing: Writing, node: Node, operation: LayOut) -> ir.Value:
     """Write windows that become cells."""
     x = writing.first(node)
     assert x is not None

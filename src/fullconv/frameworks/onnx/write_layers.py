@@ -44,13 +44,13 @@ MODES = {
 
 
 @writes(Identity)
-def write_identity(writing: Writing, operation: Identity, node: Node) -> ir.Value:
+def write_identity(writing: Writing, node: Node, operation: Identity) -> ir.Value:
     """Write what changes nothing."""
     return writing.emit("Identity", [writing.first(node)], name=node.name)
 
 
 @writes(Convolution)
-def write_convolution(writing: Writing, operation: Convolution, node: Node) -> ir.Value:
+def write_convolution(writing: Writing, node: Node, operation: Convolution) -> ir.Value:
     """Write a convolution."""
     attributes = {
         "kernel_shape": operation.kernel,
@@ -64,7 +64,7 @@ def write_convolution(writing: Writing, operation: Convolution, node: Node) -> i
 
 @writes(TransposedConvolution)
 def write_transposed_convolution(
-    writing: Writing, operation: TransposedConvolution, node: Node
+    writing: Writing, node: Node, operation: TransposedConvolution
 ) -> ir.Value:
     """Write a transposed convolution."""
     attributes = {
@@ -79,7 +79,7 @@ def write_transposed_convolution(
 
 
 @writes(Upsample)
-def write_upsample(writing: Writing, operation: Upsample, node: Node) -> ir.Value:
+def write_upsample(writing: Writing, node: Node, operation: Upsample) -> ir.Value:
     """Write cells that are repeated."""
     name = writing.unique("fullconv/factor")
     scales = writing.initializer(name, np.array([1, 1, *operation.factor], np.float32))
@@ -92,7 +92,7 @@ def write_upsample(writing: Writing, operation: Upsample, node: Node) -> ir.Valu
 
 
 @writes(Pool)
-def write_pool(writing: Writing, operation: Pool, node: Node) -> ir.Value:
+def write_pool(writing: Writing, node: Node, operation: Pool) -> ir.Value:
     """Write a pool; what ONNX does not dilate is a convolution with ones."""
     x = writing.first(node)
     dilated = any(n != 1 for n in operation.dilation)
@@ -137,7 +137,7 @@ def _sum(writing: Writing, operation: Pool, x: ir.Value | None, name: str) -> ir
 
 
 @writes(Opaque)
-def write_opaque(writing: Writing, operation: Opaque, node: Node) -> Results:
+def write_opaque(writing: Writing, node: Node, operation: Opaque) -> Results:
     """Write an operation without a rule as it was."""
     call = node.source
     resizes = isinstance(call, Call) and call.node.op_type == "Resize"
@@ -152,7 +152,7 @@ def write_opaque(writing: Writing, operation: Opaque, node: Node) -> Results:
 
 
 @writes(AlongAxis)
-def write_along_axis(writing: Writing, operation: AlongAxis, node: Node) -> Results:
+def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Results:
     """Write softmax and what else mixes along one axis."""
     if operation.name == "LRN":
         return writing.repeat(node)
@@ -161,7 +161,7 @@ def write_along_axis(writing: Writing, operation: AlongAxis, node: Node) -> Resu
 
 @writes(LayerNormalization)
 def write_layer_normalization(
-    writing: Writing, operation: LayerNormalization, node: Node
+    writing: Writing, node: Node, operation: LayerNormalization
 ) -> Results:
     """Write layer normalization over the last axes."""
     return writing.repeat(node, {"axis": -operation.axes})
@@ -169,7 +169,7 @@ def write_layer_normalization(
 
 @writes(GroupNormalization)
 def write_group_normalization(
-    writing: Writing, operation: GroupNormalization, node: Node
+    writing: Writing, node: Node, operation: GroupNormalization
 ) -> Results:
     """Write normalization over groups of channels."""
     kind = node.source.node.op_type if isinstance(node.source, Call) else ""
@@ -188,7 +188,7 @@ def write_group_normalization(
 
 @writes(ChannelNormalization)
 def write_channel_normalization(
-    writing: Writing, operation: ChannelNormalization, node: Node
+    writing: Writing, node: Node, operation: ChannelNormalization
 ) -> ir.Value:
     """Write layer normalization over the channels of every cell."""
     x, scale, bias = writing.inputs(node)
@@ -203,7 +203,7 @@ def write_channel_normalization(
 
 
 @writes(Reduce)
-def write_reduce(writing: Writing, operation: Reduce, node: Node) -> ir.Value:
+def write_reduce(writing: Writing, node: Node, operation: Reduce) -> ir.Value:
     """Write a reduction over whole axes."""
     kind = {"l2": "ReduceL2"}.get(operation.kind, f"Reduce{operation.kind.capitalize()}")
     keepdims = {"keepdims": int(operation.keepdims)}
@@ -216,20 +216,20 @@ def write_reduce(writing: Writing, operation: Reduce, node: Node) -> ir.Value:
 
 
 @writes(Concat)
-def write_concat(writing: Writing, operation: Concat, node: Node) -> ir.Value:
+def write_concat(writing: Writing, node: Node, operation: Concat) -> ir.Value:
     """Write tensors that are joined."""
     return writing.emit("Concat", writing.inputs(node), {"axis": operation.axis}, node.name or None)
 
 
 @writes(Slice)
-def write_slice(writing: Writing, operation: Slice, node: Node) -> ir.Value:
+def write_slice(writing: Writing, node: Node, operation: Slice) -> ir.Value:
     """Write a cut along one axis."""
     numbers = (operation.start, operation.stop, operation.axis, operation.step)
     return writing.emit("Slice", [writing.first(node), *(writing.numbers(n) for n in numbers)])
 
 
 @writes(Pad)
-def write_pad(writing: Writing, operation: Pad, node: Node) -> ir.Value:
+def write_pad(writing: Writing, node: Node, operation: Pad) -> ir.Value:
     """Write padding."""
     pads = (*(a for a, _ in operation.pads), *(b for _, b in operation.pads))
     value = np.array(operation.value, dtype=writing.dtype())
@@ -240,14 +240,14 @@ def write_pad(writing: Writing, operation: Pad, node: Node) -> ir.Value:
 
 
 @writes(Reshape)
-def write_reshape(writing: Writing, operation: Reshape, node: Node) -> ir.Value:
+def write_reshape(writing: Writing, node: Node, operation: Reshape) -> ir.Value:
     """Write elements that are regrouped."""
     shape = writing.numbers(*operation.shape)
     return writing.emit("Reshape", [writing.first(node), shape], name=node.name)
 
 
 @writes(Permute)
-def write_permute(writing: Writing, operation: Permute, node: Node) -> ir.Value:
+def write_permute(writing: Writing, node: Node, operation: Permute) -> ir.Value:
     """Write axes in another order."""
     return writing.emit("Transpose", [writing.first(node)], {"perm": operation.order}, node.name)
 

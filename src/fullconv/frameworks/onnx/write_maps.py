@@ -26,13 +26,13 @@ from fullconv.operations import (
 
 
 @writes(Combine)
-def write_combine(writing: Writing, operation: Combine, node: Node) -> ir.Value:
+def write_combine(writing: Writing, node: Node, operation: Combine) -> ir.Value:
     """Write the sum, or the larger, of two maps."""
     return writing.emit("Add" if operation.kind == "sum" else "Max", writing.inputs(node))
 
 
 @writes(DivideCells)
-def write_divide_cells(writing: Writing, operation: DivideCells, node: Node) -> ir.Value:
+def write_divide_cells(writing: Writing, node: Node, operation: DivideCells) -> ir.Value:
     """Write cells that are divided by numbers of their own."""
     first, *others = (np.array(numbers, writing.dtype()) for numbers in operation.axes)
     numbers = functools.reduce(np.multiply.outer, others, first)
@@ -41,14 +41,14 @@ def write_divide_cells(writing: Writing, operation: DivideCells, node: Node) -> 
 
 
 @writes(TakeChannels)
-def write_take_channels(writing: Writing, operation: TakeChannels, node: Node) -> ir.Value:
+def write_take_channels(writing: Writing, node: Node, operation: TakeChannels) -> ir.Value:
     """Write channels that are kept or reordered."""
     index = writing.numbers(*operation.indices)
     return writing.emit("Gather", [writing.first(node), index], {"axis": 1})
 
 
 @writes(Cells)
-def write_cells(writing: Writing, operation: Cells, node: Node) -> ir.Value:
+def write_cells(writing: Writing, node: Node, operation: Cells) -> ir.Value:
     """Write a cut of cells."""
     end = writing.numbers(*(-n or np.iinfo(np.int64).max for n in operation.after))
     inputs = [
@@ -62,7 +62,7 @@ def write_cells(writing: Writing, operation: Cells, node: Node) -> ir.Value:
 
 
 @writes(Keep)
-def write_keep(writing: Writing, operation: Keep, node: Node) -> ir.Value:
+def write_keep(writing: Writing, node: Node, operation: Keep) -> ir.Value:
     """Write a cut to the cells of whole windows."""
     kept = [(i, k) for i, k in enumerate(operation.axes) if k is not None]
     ends = [writing.needed(i, *k) for i, k in kept]
@@ -72,7 +72,7 @@ def write_keep(writing: Writing, operation: Keep, node: Node) -> ir.Value:
 
 
 @writes(Regroup)
-def write_regroup(writing: Writing, operation: Regroup, node: Node) -> ir.Value:
+def write_regroup(writing: Writing, node: Node, operation: Regroup) -> ir.Value:
     """Write two reshapes with axes reordered between them."""
     x = writing.emit("Reshape", [writing.first(node), writing.numbers(*operation.split)])
     x = writing.emit("Transpose", [x], {"perm": operation.order})
@@ -80,7 +80,7 @@ def write_regroup(writing: Writing, operation: Regroup, node: Node) -> ir.Value:
 
 
 @writes(AddAxis)
-def write_add_axis(writing: Writing, operation: AddAxis, node: Node) -> ir.Value:
+def write_add_axis(writing: Writing, node: Node, operation: AddAxis) -> ir.Value:
     """Write features that become the cells of an axis."""
     x, axes = writing.first(node), writing.axes[node.outputs[0]] - 1
     if operation.extent == 1:
@@ -91,7 +91,7 @@ def write_add_axis(writing: Writing, operation: AddAxis, node: Node) -> ir.Value
 
 
 @writes(FoldAxes)
-def write_fold_axes(writing: Writing, operation: FoldAxes, node: Node) -> ir.Value:
+def write_fold_axes(writing: Writing, node: Node, operation: FoldAxes) -> ir.Value:
     """Write axes of cells that become features."""
     x, first = writing.first(node), 2 + operation.dimensions
     more = range(first, 2 + writing.axes[node.inputs[0] or ""])
@@ -103,7 +103,7 @@ def write_fold_axes(writing: Writing, operation: FoldAxes, node: Node) -> ir.Val
 
 
 @writes(Interleave)
-def write_interleave(writing: Writing, operation: Interleave, node: Node) -> ir.Value:
+def write_interleave(writing: Writing, node: Node, operation: Interleave) -> ir.Value:
     """Write features that become cells in their places."""
     x, axes = writing.first(node), writing.axes[node.outputs[0]]
     wide = _split(writing, x, (operation.channels, operation.factor), axes)
@@ -130,7 +130,7 @@ def _split(writing: Writing, x: ir.Value | None, channels: tuple[int, int], axes
 
 
 @writes(ForEachWindow)
-def write_for_each_window(writing: Writing, operation: ForEachWindow, node: Node) -> ir.Value:
+def write_for_each_window(writing: Writing, node: Node, operation: ForEachWindow) -> ir.Value:
     """Write a parameter for every window."""
     count = writing.emit("Shape", [writing.values[writing.graph.image]], {"start": 0, "end": 1})
     for windows in writing.count():
@@ -143,7 +143,7 @@ def write_for_each_window(writing: Writing, operation: ForEachWindow, node: Node
 
 
 @writes(FoldWindows)
-def write_fold_windows(writing: Writing, operation: FoldWindows, node: Node) -> ir.Value:
+def write_fold_windows(writing: Writing, node: Node, operation: FoldWindows) -> ir.Value:
     """Write the scores of all windows as maps."""
     images = writing.emit("Shape", [writing.values[writing.graph.image]], {"start": 0, "end": 1})
     sizes = [images, *writing.count()]
@@ -157,7 +157,7 @@ def write_fold_windows(writing: Writing, operation: FoldWindows, node: Node) -> 
 
 
 @writes(SplitChannels)
-def write_split_channels(writing: Writing, operation: SplitChannels, node: Node) -> ir.Value:
+def write_split_channels(writing: Writing, node: Node, operation: SplitChannels) -> ir.Value:
     """Write the channels in the shape that scores have."""
     x = writing.first(node)
     if not operation.shape:

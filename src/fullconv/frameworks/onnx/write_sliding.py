@@ -16,14 +16,14 @@ from fullconv.operations import Power, SlidingNormalization, SlidingSpread, Slid
 
 
 @writes(Power)
-def write_power(writing: Writing, operation: Power, node: Node) -> ir.Value:
+def write_power(writing: Writing, node: Node, operation: Power) -> ir.Value:
     """Write a square or a square root."""
     x = writing.first(node)
     return writing.emit("Mul", [x, x]) if operation.kind == "square" else writing.emit("Sqrt", [x])
 
 
 @writes(SlidingTotal)
-def write_sliding_total(writing: Writing, operation: SlidingTotal, node: Node) -> ir.Value:
+def write_sliding_total(writing: Writing, node: Node, operation: SlidingTotal) -> ir.Value:
     """Write a sum or maximum over every box of cells."""
     merge = "Add" if operation.kind == "sum" else "Max"
     x = writing.first(node)
@@ -53,7 +53,7 @@ def _neighbours(
 
 @writes(SlidingNormalization)
 def write_sliding_normalization(
-    writing: Writing, operation: SlidingNormalization, node: Node
+    writing: Writing, node: Node, operation: SlidingNormalization
 ) -> ir.Value:
     """Write normalization by the statistics around every cell."""
     x, scale, bias = (*writing.inputs(node), None, None)[:3]
@@ -78,7 +78,7 @@ def write_sliding_normalization(
 
 
 @writes(SlidingSpread)
-def write_sliding_spread(writing: Writing, operation: SlidingSpread, node: Node) -> ir.Value:
+def write_sliding_spread(writing: Writing, node: Node, operation: SlidingSpread) -> ir.Value:
     """Write a variance or deviation over every box of cells."""
     channels = writing.graph.shapes[node.first or ""][1]
     numbers = prod(operation.kernel) * (channels if operation.together else 1)
@@ -134,7 +134,7 @@ def _mean(writing: Writing, x: ir.Value, axis: int) -> ir.Value:
 
 
 @writes(Stretch)
-def write_stretch(writing: Writing, operation: Stretch, node: Node) -> ir.Value:
+def write_stretch(writing: Writing, node: Node, operation: Stretch) -> ir.Value:
     """Write repeated border cells."""
     x = writing.first(node)
     assert x is not None

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.frameworks import writing
 from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe, axes_of_maps
-from fullconv.operations import Operation
-from fullconv.table import Table
+from fullconv.graph import Graph, Node, Recipe
+from fullconv.table import OperationTable
 
 Results = ir.Value | Sequence[ir.Value]
-Kind = TypeVar("Kind", bound=Operation)
-Write = Callable[["Writing", Kind, Node], Results]
-"""Writes an operation, as one result or several."""
 
-writers: Table[type[Operation], Write[Any]] = Table("a writer")
-"""Filled by the modules that `write` names."""
+writes = OperationTable["Writing", Results]("a writer")
+"""Registers what writes an operation, as one result or several, in the modules `write` names."""
 
 
-def writes(*operations: type[Kind]) -> Callable[[Write[Kind]], Write[Kind]]:
-    """Register what writes exactly these operations; a second one is refused at import."""
-    return writers(*operations)
-
-
-class Writing:
+class Writing(writing.Writing[Source, ir.Value]):
     """The state of one writing.
 
     Attributes
     ----------
-    graph : Graph
-        What is written.
-    source : Source
-        The classifier that it comes from.
     nodes : list of onnx_ir.Node
         What is written so far.
-    values : dict of str to onnx_ir.Value
-        The values that have been written.
-    axes : dict of str to int
-        How many axes of cells the stored map of a value has.
     taken : dict
         Cells that were taken of a map, by what was taken: blocks for neighbouring parts share them.
     reserved : set of str
@@ -52,50 +36,34 @@ class Writing:
     """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
-        self.graph, self.source, self.grid = graph, source, grid
+        super().__init__(graph, source, grid)
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
-        self.values: dict[str, ir.Value] = {}
-        self.axes = axes_of_maps(graph)
         self.opset = source.model.opset_imports.get("", 13)
         self.reserved = {v.name for v in source.model.graph.outputs}
         self.taken: dict[tuple[Any, ...], ir.Value] = {}
         written = {name for node in graph.nodes for name in node.outputs}
         held = {*source.graph.shapes, *source.graph.constants, *graph.constants}
         self._names = {*held, *written, *self.reserved}
-        self._node_names = {node.name for node in source.model.graph if node.name}
-        self._written: set[str] = set()
+        self._node_names = writing.Names({n.name for n in source.model.graph if n.name})
         self._settings: dict[str, ir.Value] = {}
         self._counts: tuple[ir.Value, ...] | None = None
 
-    def operation(self, operation: Operation, node: Node) -> Results:
-        """Write one operation; what has no writer of its own is cloned from its source."""
-        write = writers.find(type(operation))
-        return self.repeat(node) if write is None else write(self, operation, node)
+    def write(self, node: Node) -> Results:
+        """Write one node; what has no writer of its own is cloned from its source."""
+        write = writes.find(type(node.operation))
+        return self.repeat(node) if write is None else write(self, node, node.operation)
 
     # Values.
 
-    def value(self, name: str | None) -> ir.Value | None:
-        """Return a value; a parameter becomes an initializer when it is first asked for."""
-        if name is None:
-            return None
-        if name not in self.values:
-            recipe = self.graph.constants[name]
-            held = self.source.model.graph.initializers.get(recipe.source)
-            if held is not None and recipe == Recipe(recipe.source, recipe.shape):
-                # As it was: the tensor itself, which may still lie in its file.
-                self.values[name] = self._register(name, held.const_value)
-            else:
-                self.values[name] = self.initializer(name, self.array(name))
-        return self.values[name]
-
-    def inputs(self, node: Node) -> list[ir.Value | None]:
-        """Return a node's inputs."""
-        return [self.value(name) for name in node.inputs]
-
-    def first(self, node: Node) -> ir.Value | None:
-        """Return a node's first input."""
-        return self.value(node.inputs[0])
+    def parameter(self, name: str) -> ir.Value:
+        """Write a parameter as an initializer."""
+        recipe = self.graph.constants[name]
+        held = self.source.model.graph.initializers.get(recipe.source)
+        if held is not None and recipe == Recipe(recipe.source, recipe.shape):
+            # As it was: the tensor itself, which may still lie in its file.
+            return self._register(name, held.const_value)
+        return self.initializer(name, self.array(name))
 
     def array(self, name: str | None) -> Any:
         """Return a parameter, rearranged."""
@@ -174,14 +142,7 @@ class Writing:
 
     def _node_name(self, name: str | None) -> str | None:
         """Return a node's own name once, and numbered names for what else it became."""
-        if not name:
-            return None
-        free, number = name, 1
-        while free in self._written or (number > 1 and free in self._node_names):
-            number += 1
-            free = f"{name}_{number}"
-        self._written.add(free)
-        return free
+        return self._node_names.give(name) if name else None
 
     def bind(self, results: Results, node: Node, *, inside: bool = False) -> None:
         """Hold what a node gives; ``inside`` a piece, names of the original are others' already."""

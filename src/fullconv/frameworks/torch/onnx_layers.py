@@ -12,7 +12,7 @@ import torch
 from fullconv.frameworks.onnx.foreign import Foreign, Forms
 from fullconv.frameworks.onnx.foreign import shared as in_common
 from fullconv.frameworks.onnx.read import Source
-from fullconv.frameworks.onnx.writing import Results, writers
+from fullconv.frameworks.onnx.writing import Results, writes
 from fullconv.frameworks.torch.aten import bound
 from fullconv.frameworks.torch.onnx_functions import write_function
 from fullconv.geometry import Grid
@@ -29,9 +29,8 @@ from fullconv.operations import (
     Pool,
     Reduce,
 )
-from fullconv.table import Table
 
-forms: Forms = Table("a form in ONNX")
+forms = Forms("a form in ONNX")
 REMEDY = "save the model as .pt2, or convert the ONNX form of the classifier."
 
 Otherwise = Callable[["TorchWriting", Node], Results]
@@ -83,13 +82,13 @@ def _given(node: Node) -> dict[str, Any]:
 
 
 @forms(Opaque, Pointwise)
-def write_call(writing: TorchWriting, operation: Operation, node: Node) -> ir.Value | None:
+def write_call(writing: TorchWriting, node: Node, operation: Operation) -> ir.Value | None:
     """Write a call that is known by its name."""
     return write_function(writing, node)
 
 
 @forms(PerChannel)
-def write_per_channel(writing: TorchWriting, operation: PerChannel, node: Node) -> ir.Value:
+def write_per_channel(writing: TorchWriting, node: Node, operation: PerChannel) -> ir.Value:
     """Write batch normalization, and slopes of channels."""
     if operation.name == "prelu":
         x, slope = writing.inputs(node)
@@ -105,22 +104,22 @@ def write_per_channel(writing: TorchWriting, operation: PerChannel, node: Node) 
 
 
 @forms(Linear)
-def write_linear(writing: TorchWriting, operation: Linear, node: Node) -> Results | None:
+def write_linear(writing: TorchWriting, node: Node, operation: Linear) -> Results | None:
     """Write a fully connected layer: of vectors one operator, with the filters as they are."""
     if writing.rank(node) == 2:
         given = [value for value in writing.inputs(node) if value is not None]
         return writing.emit("Gemm", given, {"transB": 1}, node.name)
-    return _in_common(writing, operation, node)
+    return _in_common(writing, node)
 
 
-def _in_common(writing: TorchWriting, operation: Operation, node: Node) -> Results | None:
-    form = in_common.find(type(operation))
+def _in_common(writing: TorchWriting, node: Node) -> Results | None:
+    form = in_common.find(type(node.operation))
     assert form is not None
-    return form(writing, operation, node)
+    return form(writing, node, node.operation)
 
 
 @forms(AlongAxis)
-def write_along_axis(writing: TorchWriting, operation: AlongAxis, node: Node) -> Results | None:
+def write_along_axis(writing: TorchWriting, node: Node, operation: AlongAxis) -> Results | None:
     """Write softmax, response normalization, or one entry that a tensor names."""
     if operation.name == "entry":
         x, index = writing.inputs(node)
@@ -131,7 +130,7 @@ def write_along_axis(writing: TorchWriting, operation: AlongAxis, node: Node) ->
         return _response_norm(writing, node)
     if _given(node).get("dtype") is not None:
         return None
-    return _in_common(writing, operation, node)
+    return _in_common(writing, node)
 
 
 def _response_norm(writing: TorchWriting, node: Node) -> ir.Value:
@@ -153,21 +152,21 @@ def _response_norm(writing: TorchWriting, node: Node) -> ir.Value:
 
 
 @forms(Pool)
-def write_pool(writing: TorchWriting, operation: Pool, node: Node) -> Results | None:
+def write_pool(writing: TorchWriting, node: Node, operation: Pool) -> Results | None:
     """Write a pool; one that divides by a number of its own cannot overhang in ONNX."""
     if operation.divisor is not None and any(operation.overhang):
         return None
-    return _as_onnx(writing, operation, node)
+    return _as_onnx(writing, node)
 
 
-def _as_onnx(writing: TorchWriting, operation: Any, node: Node) -> Results:
-    write = writers.find(type(operation))
+def _as_onnx(writing: TorchWriting, node: Node) -> Results:
+    write = writes.find(type(node.operation))
     assert write is not None
-    return write(writing, operation, node)
+    return write(writing, node, node.operation)
 
 
 @forms(AdaptivePool)
-def write_adaptive_pool(writing: TorchWriting, operation: AdaptivePool, node: Node) -> ir.Value:
+def write_adaptive_pool(writing: TorchWriting, node: Node, operation: AdaptivePool) -> ir.Value:
     """Write a pool to a given size: bin by bin where the bins are not even."""
     cells = writing.graph.shapes[node.first or ""][2:]
     average = operation.kind == "average"
@@ -193,12 +192,12 @@ def write_adaptive_pool(writing: TorchWriting, operation: AdaptivePool, node: No
 
 
 @forms(Reduce)
-def write_reduce(writing: TorchWriting, operation: Reduce, node: Node) -> Results | None:
+def write_reduce(writing: TorchWriting, node: Node, operation: Reduce) -> Results | None:
     """Write a reduction; a variance, or deviation, from the squares around the mean."""
     if not operation.axes or not writing.types[node.first or ""].is_floating_point:
         return None
     if operation.kind not in ("var", "std"):
-        return _as_onnx(writing, operation, node)
+        return _as_onnx(writing, node)
     shape = writing.graph.shapes[node.first or ""]
     numbers = prod(shape[axis] for axis in operation.axes)
     x, axes = writing.first(node), writing.numbers(*operation.axes)
@@ -213,7 +212,7 @@ def write_reduce(writing: TorchWriting, operation: Reduce, node: Node) -> Result
 
 
 @forms(Concat)
-def write_concat(writing: TorchWriting, operation: Concat, node: Node) -> Results | None:
+def write_concat(writing: TorchWriting, node: Node, operation: Concat) -> Results | None:
     """Write tensors that are joined, all of which have numbers of one type."""
     kinds = {writing.types[name or ""] for name in node.inputs}
-    return _as_onnx(writing, operation, node) if len(kinds) == 1 else None
+    return _as_onnx(writing, node) if len(kinds) == 1 else None
