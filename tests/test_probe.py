@@ -67,7 +67,7 @@ def wrong_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda _, value: lifting.out.helper((value, value), registry_sum())
         )
 
-    monkeypatch.setitem(registry._rules._functions, Convolution, rule)
+    monkeypatch.setitem(registry.rule._functions, Convolution, rule)
 
 
 def registry_sum() -> Any:
