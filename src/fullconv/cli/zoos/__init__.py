@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from fullconv.errors import MissingExtraError
+
 NAMED = re.compile(r"(timm|torchvision|keras):(\S+)")
 
 
@@ -36,8 +38,12 @@ def build(named: str, trained: bool) -> Any:
         from fullconv.cli.zoos import keras
 
         return keras.build(named, name, trained)
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("A PyTorch model", "torch") from None
     from fullconv.cli.zoos import timm, torchvision
-    from fullconv.cli.zoos.libraries import import_library
+    from fullconv.frameworks.torch.importing import import_library
 
     of = {"timm": timm, "torchvision": torchvision}[library]
     return of.build(import_library(named, library), named, name, trained)

@@ -1,46 +1,14 @@
-"""What the libraries have in common: they are imported, know names, and fetch weights."""
+"""What the libraries have in common: they know names, and fetch weights."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import ModuleType
 
-from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
-
-
-def import_library(named: str, library: str) -> ModuleType:
-    """Return a library of PyTorch models.
-
-    Raises
-    ------
-    ModelError
-        If it is not installed, or does not fit the PyTorch that is.
-    MissingExtraError
-        If PyTorch is not installed.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("A PyTorch model", "torch") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own parts that we do not use
-            return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"{named}: there is no module {error.name!r}; install it with: pip install {library}"
-        ) from None
-    except Exception as error:
-        raise ModelError(
-            f"{named}: importing {library} failed with {type(error).__name__}: "
-            f"{first_line(error)}. Install the torchvision that was built for PyTorch "
-            f"{torch.__version__}."
-        ) from error
+from fullconv.errors import InputError, ModelError, first_line
 
 
 @contextmanager

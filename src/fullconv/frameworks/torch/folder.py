@@ -10,7 +10,7 @@ from torch import nn
 from fullconv.errors import ModelError
 from fullconv.frameworks.described import with_metadata
 from fullconv.frameworks.folders import CONFIG, ModelFolder
-from fullconv.frameworks.torch.importing import building, import_library
+from fullconv.frameworks.torch.importing import building, library_of
 from fullconv.frameworks.torch.state import fill, read_checkpoint, read_state
 from fullconv.frameworks.torch.torchscript import load_script
 from fullconv.frameworks.torch.transformers import of_transformers
@@ -38,7 +38,7 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
     if folder.weights.suffix.lower() == ".pt":
         model: nn.Module = load_script(folder.weights)
     else:
-        timm = import_library(folder, "timm")
+        timm = library_of(folder, "timm")
         state = read_checkpoint(folder.weights, str(folder.weights))
         with building(folder, "timm"):
             model = timm.create_model(config.architecture, num_classes=len(config.classes))
@@ -50,7 +50,7 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
 
 def _of_timm(folder: ModelFolder) -> nn.Module:
     """Let timm build and fill it; of the weights it is given the tensors, and reads no file."""
-    timm = import_library(folder, "timm")
+    timm = library_of(folder, "timm")
     state = dict(read_state(folder.weights, str(folder.weights)))
     given = {"source": "", "state_dict": state, "custom_load": False}
     with building(folder, "timm"):

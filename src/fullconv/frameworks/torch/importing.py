@@ -1,4 +1,4 @@
-"""Libraries that build networks which a folder describes."""
+"""Libraries that build networks of PyTorch: which a folder describes, or which they name."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from fullconv.frameworks.folders import CONFIG, ModelFolder
 from fullconv.frameworks.torch.exporting import quiet
 
 
-def import_library(folder: ModelFolder, library: str) -> Any:
-    """Return a library that a folder's network is of.
+def import_library(named: object, library: str, wanted: str = "") -> Any:
+    """Return a library that builds networks of PyTorch.
+
+    Parameters
+    ----------
+    named : object
+        What was given, as messages begin.
+    wanted : str
+        Why the library is needed, as a message goes on where it is not there.
 
     Raises
     ------
     ModelError
-        If it is not installed, or cannot be imported.
+        If it is not installed, or does not fit the PyTorch that is.
     """
     try:
         with warnings.catch_warnings():
@@ -29,15 +36,21 @@ def import_library(folder: ModelFolder, library: str) -> Any:
             return importlib.import_module(library)
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{folder.path}: {folder.weights.name} holds weights of a network of {library}, and "
-            f"there is no module {error.name!r}; install it with: pip install {library}"
+            f"{named}: {wanted}there is no module {error.name!r}; install it with: pip install "
+            f"{library}"
         ) from None
     except Exception as error:
         raise ModelError(
-            f"{folder.path}: importing {library} failed with {type(error).__name__}: "
+            f"{named}: importing {library} failed with {type(error).__name__}: "
             f"{first_line(error)}. Install the torchvision that was built for PyTorch "
             f"{torch.__version__}."
         ) from error
+
+
+def library_of(folder: ModelFolder, library: str) -> Any:
+    """Return the library that a folder's network is of; raise as `import_library` does."""
+    wanted = f"{folder.weights.name} holds weights of a network of {library}, and "
+    return import_library(folder.path, library, wanted)
 
 
 @contextlib.contextmanager

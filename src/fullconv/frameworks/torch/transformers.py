@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks.described import with_metadata
 from fullconv.frameworks.folders import CLASSIFIES, CONFIG, ModelFolder
-from fullconv.frameworks.torch.importing import building, import_library
+from fullconv.frameworks.torch.importing import building, library_of
 from fullconv.frameworks.torch.state import read_state
 from fullconv.preprocessing import Preprocessing
 from fullconv.wording import few
@@ -49,7 +49,7 @@ def of_transformers(folder: ModelFolder) -> Any:
     name = str(folder.config["architectures"][0])
     prepared = _prepared(folder.path)
     window, preprocessing = _window(prepared, folder.path), _preprocessing(prepared, folder.path)
-    transformers = import_library(folder, "transformers")
+    transformers = library_of(folder, "transformers")
     found = getattr(transformers, name, None) if name.endswith(CLASSIFIES) else None
     if found is None:
         raise ModelError(
