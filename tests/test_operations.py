@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fullconv
 from fullconv import operations as op
 from fullconv.frameworks import find
-from fullconv.lift.registry import rules
+from fullconv.lift.registry import rule, rules
+from fullconv.table import OperationTable
 from networks.checks import assert_shared
 from oracle import assert_same, scores_of_crops, torch_classifier
 
@@ -112,6 +115,23 @@ def test_a_rule_gives_the_scores_of_the_crops(kind: type[op.Operation]) -> None:
 def test_a_rule_says_when_it_is_exact(kind: type[op.Operation]) -> None:
     said = " ".join((inspect.getdoc(rules()[kind]) or "").split())
     assert "Exact always" in said or ("Exact w" in said and "nds sharing" in said), said
+
+
+def test_a_second_function_for_an_operation_is_refused() -> None:
+    pytest.importorskip("onnx_ir")
+    for framework in ("onnx", "torch"):
+        import_module(f"fullconv.frameworks.{framework}.write")  # the writers register
+    from fullconv.frameworks.onnx.writing import writes as in_onnx
+    from fullconv.frameworks.torch.onnx_layers import forms
+    from fullconv.frameworks.torch.writing import writes as in_torch
+
+    tables: tuple[OperationTable[Any, Any], ...] = (rule, in_torch, in_onnx, forms)
+    for table in tables:
+        first = table.find(op.Pool)
+        assert first is not None
+        with pytest.raises(RuntimeError, match=r"Pool already has a .*, in fullconv\."):
+            table(op.Pool)(lambda state, node, operation: None)
+        assert table.find(op.Pool) is first
 
 
 def test_the_page_of_operations_is_current() -> None:
