@@ -34,7 +34,7 @@ class Held(NamedTuple):
 
 
 writes = OperationTable["Writing", Held | list[Held]]("a writer")
-"""Registers what writes an operation, as one result or several, in the modules `write` names."""
+"""Registers what writes an operation, as one result or several."""
 
 
 class Writing(writing.Writing[Source, Held]):

@@ -19,7 +19,7 @@ from fullconv.table import OperationTable
 Results = ir.Value | Sequence[ir.Value]
 
 writes = OperationTable["Writing", Results]("a writer")
-"""Registers what writes an operation, as one result or several, in the modules `write` names."""
+"""Registers what writes an operation, as one result or several."""
 
 
 class Writing(writing.Writing[Source, ir.Value]):

@@ -21,7 +21,7 @@ from fullconv.table import OperationTable
 FxNode = torch.fx.Node
 
 writes = OperationTable["Writing", FxNode]("a writer")
-"""Registers what writes an operation; filled by the modules that `write` names."""
+"""Registers what writes an operation."""
 
 
 class Writing(writing.Writing[Source, FxNode]):
