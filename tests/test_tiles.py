@@ -23,7 +23,7 @@ import fullconv
 from fullconv import converted
 from fullconv.geometry import Halo
 from fullconv.lift.memory import Size, elements
-from fullconv.tiling import AGAIN, Plan
+from fullconv.tiling import Plan
 from fullconv.verification import WHOLE
 from networks.onnx_form import onnx_form
 from networks.padded import PADDED_ONNX, padded_cases_drawn
@@ -109,7 +109,7 @@ def test_windows_that_share_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(converted, "CACHE_BYTES", 1 << 14)
     assert fcn._held(images) > converted.CACHE_BYTES
     assert fcn._plan(images) == (None, converted.MEMORY_BYTES)
-    monkeypatch.setattr("fullconv.tiling.AGAIN", 100.0)
+    monkeypatch.setattr(converted, "AGAIN", 100.0)
     plan, _ = fcn._plan(images)
     assert len(plan) > 1
 
@@ -141,15 +141,17 @@ def tilings(draw: st.DrawFn) -> tuple[fullconv.Grid, tuple[int, ...], Halo, tupl
     return fullconv.Grid(window, step), image, halo, footprint, draw(st.integers(1, 3000))
 
 
-@given(tilings(), st.integers(1, 40))
-def test_tiles_that_fit_the_cache_multiply_hardly_more(tiling: Any, cost: int) -> None:
+@given(tilings(), st.integers(1, 40), st.sampled_from([1.0, 1.1]))
+def test_tiles_that_fit_the_cache_multiply_hardly_more(
+    tiling: Any, cost: int, again: float
+) -> None:
     grid, image, _, footprint, limit = tiling
     each = Size(cost + n for n in footprint[0])
-    plan = Plan.in_cache(image, grid, footprint, each, limit)
+    plan = Plan.in_cache(image, grid, footprint, each, limit, again)
     whole = each.at(grid.shape(image))
     if plan is not None:
         windows = [[stop - start for start, stop in tile.windows] for tile in plan]
-        assert sum(map(each.at, windows)) <= AGAIN * whole
+        assert sum(map(each.at, windows)) <= again * whole
 
 
 @given(tilings())

@@ -25,7 +25,10 @@ MEMORY_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
 
 CACHE_BYTES = 1 << 24
-"""What they had better take where windows share little, so that smaller tiles cost nothing."""
+"""What they had better take where windows share little, so that smaller tiles cost little."""
+
+AGAIN = 1.1
+"""Such tiles may multiply so many times what a single one would."""
 
 
 class FullyConvolutional:
@@ -124,8 +127,9 @@ class FullyConvolutional:
         Notes
         -----
         The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`, or where
-        windows share so little that smaller tiles compute hardly more, within `CACHE_BYTES`; the
-        scores do not depend on the tiles, which the approximate form reads with their halo.
+        windows share so little that smaller tiles compute hardly more, within `CACHE_BYTES`, or
+        the framework's `crops_bytes` where they share nothing; the scores do not depend on the
+        tiles, which the approximate form reads with their halo.
         """
         images = self.framework.inward(self.model, images)
         images = self.shape.as_map(self.framework.check(images, self.shape))
@@ -155,22 +159,23 @@ class FullyConvolutional:
         """Return the tiles of each image and the bytes that they may take; None for one run."""
         held, itemsize = self._held(images), int(images.dtype.itemsize)
         size = tuple(int(length) for length in images.shape[2:])
-        if self._shares_little(images) and held > CACHE_BYTES:
-            assert self.products is not None
-            limit = CACHE_BYTES // itemsize
-            plan = Plan.in_cache(size, self.grid, self.footprint, self.products, limit)
-            if plan is not None:
-                return plan, CACHE_BYTES
+        for limit, again in self._in_cache(images):
+            if held > limit and self.products is not None:
+                most = limit // itemsize
+                plan = Plan.in_cache(size, self.grid, self.footprint, self.products, most, again)
+                if plan is not None:
+                    return plan, limit
         if held <= MEMORY_BYTES:
             return None, MEMORY_BYTES
         limit = MEMORY_BYTES // itemsize
         return Plan.within(size, self.grid, self.halo, self.footprint, limit), MEMORY_BYTES
 
-    def _shares_little(self, images: Any) -> bool:
-        """Whether smaller tiles may cost nothing: windows have something for themselves."""
-        if self.products is None or self.report.one_pass or any(map(any, self.halo)):
-            return False
-        return self.framework.computes_in_cache(self.model, images)
+    def _in_cache(self, images: Any) -> tuple[tuple[int, float], ...]:
+        """Return what smaller tiles may take, and how much more they may compute, if any pay."""
+        if self.report.one_pass or any(map(any, self.halo)):
+            return ()
+        in_cache = self.framework.computes_in_cache(self.model, images)
+        return ((self.framework.crops_bytes, 1.0), (CACHE_BYTES, AGAIN)) if in_cache else ()
 
     def _held(self, images: Any) -> int:
         """Estimate the bytes of tensors that are held at once for some images."""

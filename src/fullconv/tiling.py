@@ -16,9 +16,6 @@ from fullconv.windows import Windows
 FEW = 16
 """Fewest windows of a tile, even where smaller tiles would fit the cache better."""
 
-AGAIN = 1.1
-"""Most multiply-accumulates of tiles that fit the cache, as a multiple of those of a single one."""
-
 
 @dataclass(frozen=True)
 class Tile:
@@ -154,7 +151,7 @@ class Plan:
 
     @classmethod
     def in_cache(
-        cls, image: Sizes, grid: Grid, footprint: Footprint, cost: Size, limit: int
+        cls, image: Sizes, grid: Grid, footprint: Footprint, cost: Size, limit: int, again: float
     ) -> Plan | None:
         """Return the plan within ``limit`` elements; None if its tiles compute much more than one.
 
@@ -166,6 +163,8 @@ class Plan:
         ----------
         cost : Size
             Multiply-accumulates for any number of windows.
+        again : float
+            How many times as many all tiles may compute as a single one would.
         """
         counts = grid.shape(image)
         least = elements(footprint, _first(counts, FEW))
@@ -173,7 +172,7 @@ class Plan:
         whole = cost.at(counts)
         sets = product(*zip(counts, plan.tiles, strict=True))
         tiled = sum(n * prod(chosen) for n, chosen in zip(cost, sets, strict=True))
-        return plan if 0 < tiled <= AGAIN * whole else None
+        return plan if 0 < tiled <= again * whole else None
 
     def covering(self) -> Plan:
         """Return the plan with windows flush with the border, in the last tiles where they fit."""

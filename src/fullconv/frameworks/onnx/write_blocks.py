@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -89,15 +90,19 @@ def _gather(
     Entries stand in the order of the axes. Where windows along a later axis are entries
     already, the new ones go ``inside`` the entries along these axes.
     """
-    index = _window_index(writing, axis, segment)
     # (B, C, *cells) or, with entries to go before, (N, *windows, C, *cells)
     x_, first = x, 1
     if inside:
         first = 1 + axes
         x_ = writing.emit("Reshape", [x, _unfolded(writing, x, inside, axes)])
-    place = first + 1 + axis
-    x_ = writing.emit("Gather", [x_, index], {"axis": place})
-    order = list(range(first + 2 + axes))
+    place, extent = first + 1 + axis, len(segment.cells)
+    many = _together(segment) if axis == axes - 1 else 1
+    if many > 1:
+        x_ = _in_groups(writing, x_, place, axis, segment, many)
+    if many == 1 or (many, segment.stride) != (extent, extent):
+        index = _window_index(writing, axis, segment, many)
+        x_ = writing.emit("Gather", [x_, index], {"axis": place})
+    order = list(range(first + 2 + axes + (1 < many < extent)))
     order.remove(place)
     if first > 1:
         x_ = writing.emit("Squeeze", [x_, writing.numbers(1 + axis)])
@@ -110,7 +115,7 @@ def _gather(
     numbers = [-1, channels]
     for other in range(axes):
         if other == axis:
-            numbers.append(len(segment.cells))
+            numbers.append(extent)
             continue
         if numbers:
             sizes.append(writing.numbers(*numbers))
@@ -131,16 +136,39 @@ def _unfolded(writing: Writing, x: ir.Value, private: frozenset[int], axes: int)
     return writing.emit("Concat", [images, *counts, rest], {"axis": 0})
 
 
-def _window_index(writing: Writing, axis: int, segment: Gathered) -> ir.Value:
-    """Return ``(windows, cells)``: the stored cells of each window along one axis."""
-    key = axis, segment
+def _together(segment: Gathered) -> int:
+    """Count the neighbouring cells that are copied as one: windows begin and end between groups."""
+    first, extent = segment.cells[0], len(segment.cells)
+    in_a_row = segment.cells == tuple(range(first, first + extent))
+    return gcd(segment.stride, extent) if in_a_row else 1
+
+
+def _in_groups(
+    writing: Writing, x: ir.Value, place: int, axis: int, segment: Gathered, many: int
+) -> ir.Value:
+    """Cut the cells that windows take of the last axis into groups of so many."""
+    first = segment.cells[0]
+    end = writing.needed(axis, segment.stride, first + len(segment.cells))
+    x = writing.emit("Slice", [x, writing.numbers(first), end, writing.numbers(place)])
+    return writing.emit("Reshape", [x, writing.numbers(*(0,) * place, -1, many)])
+
+
+def _window_index(writing: Writing, axis: int, segment: Gathered, many: int) -> ir.Value:
+    """Return ``(windows, groups)``: what each window takes along one axis, in groups of so many.
+
+    Of groups as long as the window, ``(windows,)``.
+    """
+    key = axis, segment, many
     if key not in writing.taken:
         scalars = [writing.integer(n) for n in (0, 1)]
         count = writing.emit("Squeeze", [writing.count()[axis], writing.numbers(0)])
-        starts = writing.emit("Range", [scalars[0], count, scalars[1]])
-        starts = writing.emit("Mul", [starts, writing.numbers(segment.stride)])
-        column = writing.emit("Unsqueeze", [starts, writing.numbers(1)])
-        writing.taken[key] = writing.emit("Add", [column, writing.numbers(*segment.cells)])
+        index = writing.emit("Range", [scalars[0], count, scalars[1]])
+        index = writing.emit("Mul", [index, writing.numbers(segment.stride // many)])
+        groups = segment.cells if many == 1 else range(len(segment.cells) // many)
+        if len(groups) > 1 or many == 1:
+            column = writing.emit("Unsqueeze", [index, writing.numbers(1)])
+            index = writing.emit("Add", [column, writing.numbers(*groups)])
+        writing.taken[key] = index
     return writing.taken[key]
 
 
