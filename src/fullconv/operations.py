@@ -538,6 +538,11 @@ class DivideCells(Operation):
 
     axes: tuple[Sizes, ...]
 
+    @classmethod
+    def by(cls, number: int, axes: int) -> DivideCells:
+        """Return the division of all cells along so many axes by one number."""
+        return cls(((number,), *((1,),) * (axes - 1)))
+
 
 @dataclass(frozen=True)
 class Regroup(Operation):

@@ -9,6 +9,7 @@ from math import prod
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fullconv.geometry import Sizes
 from fullconv.graph import Node, Recipe
@@ -33,13 +34,14 @@ def store(lifting: Lifting, x: Field, wanted: Sequence[Atom]) -> Field:
     """Reorder the stored channels."""
     if tuple(wanted) == x.layout.stored:
         return x
-    stored = x.layout.stored
-    index = np.arange(x.layout.channels).reshape(sizes(stored))
-    index = index.transpose(order(stored, tuple(wanted))).reshape(-1)
-    take = TakeChannels(tuple(int(i) for i in index))
-    return x.each(
-        lambda _, value: lifting.out.helper(value, take), replace(x.layout, stored=tuple(wanted))
-    )
+    take = TakeChannels(tuple(places_of(x.layout.stored, wanted).tolist()))
+    return lifting.helped(x, take, replace(x.layout, stored=tuple(wanted)))
+
+
+def places_of(stored: Sequence[Atom], wanted: Sequence[Atom]) -> NDArray[np.int64]:
+    """Return where the channels of one order stand in another: ``(C,)``."""
+    index = np.arange(prod(sizes(stored))).reshape(sizes(stored))
+    return index.transpose(order(stored, wanted)).reshape(-1)
 
 
 def as_feature_map(lifting: Lifting, x: Field, rank: int) -> tuple[Field, Sizes]:
@@ -186,10 +188,8 @@ def fold_axes(lifting: Lifting, x: Field) -> Field:
         atoms = features(axis.extent)
         stored = (*stored, *atoms)
         for place, held in enumerate(layout.axes):
-            kept = tuple(
-                atom for a in held for atom in (atoms if a.spatial and a.key == index else (a,))
-            )
-            layout = replace(layout, axes=(*layout.axes[:place], kept, *layout.axes[place + 1 :]))
+            apart = (atoms if a.spatial and a.key == index else (a,) for a in held)
+            layout = layout.with_axis(place, tuple(atom for each in apart for atom in each))
     layout = replace(layout, stored=stored)
     fold = FoldAxes(dimensions, layout.channels)
     parts = {
@@ -219,7 +219,7 @@ def _interleaved(lifting: Lifting, x: Field, place: int) -> Field:
     longer = x.axes[cell.key].repeated(factor)
     x = store(lifting, x, (*others, *inner))
     interleave = Interleave(cell.key, factor, x.layout.channels // factor)
-    x = x.each(lambda _, value: lifting.out.helper(value, interleave))
+    x = lifting.helped(x, interleave)
     axes = (*x.axes[: cell.key], longer, *x.axes[cell.key + 1 :])
     layout = x.layout.with_axis(place, cells(cell.key, longer.extent))
     return replace(x, axes=axes, layout=replace(layout, stored=others))

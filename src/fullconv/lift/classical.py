@@ -152,7 +152,7 @@ class Classical(Lifting):
         why = "the gate is taken over a window that slides along with the cell"
         self.out.approximate(node, why)
         stretch = Stretch(tuple(padding), main.dilation)
-        stretched = gate.each(lambda _, value: self.out.helper(value, stretch))
+        stretched = self.helped(gate, stretch)
         return replace(stretched, axes=tuple(axes))
 
     def statistics(self, node: Node, *, placed: bool) -> None:

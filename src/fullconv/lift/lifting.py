@@ -144,6 +144,10 @@ class Lifting:
 
         return main.each(write)
 
+    def helped(self, x: Field, operation: Operation, layout: Layout | None = None) -> Field:
+        """Write what the original has not on every part of a field."""
+        return x.each(lambda _, value: self.out.helper(value, operation), layout)
+
     def padded_pool(
         self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read], final: bool
     ) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fullconv.graph import Node
-from fullconv.layout import Kind, Layout, features
+from fullconv.layout import Kind, features
 from fullconv.lift.arranging import align, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
@@ -53,7 +55,5 @@ def _channels(lifting: Lifting, node: Node, fields: list[Field], axis: int) -> F
     arranged = align(lifting, arranged)
     total = features(sum(int(x.layout.shape[axis]) for x in arranged))
     others = tuple(a for a in first.stored if a not in first.axes[axis])
-    axes = list(first.axes)
-    axes[axis] = total
     joined = lifting.each(node, Concat(1), *arranged)
-    return joined.arranged(Layout(tuple(axes), (*total, *others)))
+    return joined.arranged(replace(first.with_axis(axis, total), stored=(*total, *others)))

@@ -79,7 +79,7 @@ def pool_whole(
     result = contract(lifting, node, x, over, x.layout.channels, total, write, final=not divided)
     parts = result.parts
     if divided:
-        divide = DivideCells(((divisor or prod(kernel),), *((1,),) * (len(x.axes) - 1)))
+        divide = DivideCells.by(divisor or prod(kernel), len(x.axes))
         parts = {
             where: lifting.out.emit(node, divide, (value,), final=not index)
             for index, (where, value) in enumerate(parts.items())
@@ -167,6 +167,6 @@ def _pool_bin(
     result = contract(lifting, node, corner, everywhere, channels, total, write, final=False)
     parts = result.parts
     if operation.kind == "average":
-        divide = DivideCells(((prod(map(len, cells)),), *((1,),) * (len(x.axes) - 1)))
+        divide = DivideCells.by(prod(map(len, cells)), len(x.axes))
         parts = {where: lifting.out.helper(value, divide) for where, value in parts.items()}
     return feature_map(x, channels, result.axes, parts)

@@ -56,9 +56,9 @@ def _over_cells(lifting: Lifting, node: Node, kind: str, x: Field, over: Collect
     if not over:
         return x
     if kind == "l2":
-        squares = x.each(lambda _, value: lifting.out.helper(value, Power("square")))
+        squares = lifting.helped(x, Power("square"))
         pooled = pool_whole(lifting, node, squares, "sum", over)
-        return pooled.each(lambda _, value: lifting.out.helper(value, Power("root")))
+        return lifting.helped(pooled, Power("root"))
     pool_kind = cast(PoolKind, "average" if kind == "mean" else kind)
     return pool_whole(lifting, node, x, pool_kind, over)
 
@@ -69,21 +69,18 @@ def _over_both(
     """Reduce over cells first, then over the features; a mean is divided once, at the end."""
     steps: list[Operation] = []
     if operation.kind == "l2":
-        x = x.each(lambda _, value: lifting.out.helper(value, Power("square")))
+        x = lifting.helped(x, Power("square"))
         steps.append(Power("root"))
     total: Literal["sum", "max"] = "max" if operation.kind == "max" else "sum"
     pooled = pool_whole(lifting, node, x, total, over)
     whole = Reduce(total, (1,), True)
     if operation.kind == "mean":
         numbers = x.layout.channels * prod(x.extent[axis] for axis in over)
-        steps.append(DivideCells(((numbers,), *((1,),) * (len(x.axes) - 1))))
+        steps.append(DivideCells.by(numbers, len(x.axes)))
 
-    def write(value: str) -> str:
-        for step in (whole, *steps):
-            value = lifting.out.helper(value, step)
-        return value
-
-    return pooled.each(lambda _, value: write(value))
+    for step in (whole, *steps):
+        pooled = lifting.helped(pooled, step)
+    return pooled
 
 
 def _spread(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 
-import numpy as np
-
 from fullconv.geometry import Sizes
 from fullconv.graph import Node
-from fullconv.layout import Kind, Layout, LayoutError, cells, features, order, sizes
-from fullconv.lift.arranging import align, store
+from fullconv.layout import Kind, Layout, LayoutError, cells, features, sizes
+from fullconv.lift.arranging import align, places_of, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
@@ -122,12 +121,8 @@ def take(lifting: Lifting, node: Node, operation: Take) -> Field:
 def _channels(lifting: Lifting, node: Node, place: int, wanted: Sequence[int], x: Field) -> Field:
     axis = x.layout.axes[place]
     rest = tuple(atom for atom in x.layout.stored if atom not in axis)
-    index = np.arange(x.layout.channels).reshape(sizes(x.layout.stored))
-    index = index.transpose(order(x.layout.stored, (*axis, *rest)))
-    index = index.reshape(prod(sizes(axis)), -1)
+    index = places_of(x.layout.stored, (*axis, *rest)).reshape(prod(sizes(axis)), -1)
     index = index[list(wanted)]
-    taken = TakeChannels(tuple(int(i) for i in index.reshape(-1)))
     kept = features(len(index))
-    axes = list(x.layout.axes)
-    axes[place] = kept
-    return lifting.each(node, taken, x).arranged(Layout(tuple(axes), (*kept, *rest)))
+    taken = lifting.each(node, TakeChannels(tuple(index.reshape(-1).tolist())), x)
+    return taken.arranged(replace(x.layout.with_axis(place, kept), stored=(*kept, *rest)))

@@ -1,16 +1,17 @@
 """In which axis of an operation windows may stand, one behind the other.
 
-One function per family of operations. It brings the tensors of all windows into such an axis, and
-returns the operation with its own axes as they then count; or it raises `MustBeAlone`. Windows
-ahead of all axes, ``(windows, *shape)``, suit whatever counts its axes by numbers that can be
-changed; what takes ``(N, ...)`` by nature wants them in the first axis.
+One function per family of operations, in a table. It brings the tensors of all windows into such an
+axis, and returns the operation with its own axes as they then count; or it raises `MustBeAlone`.
+Windows ahead of all axes, ``(windows, *shape)``, suit whatever counts its axes by numbers that can
+be changed; what takes ``(N, ...)`` by nature wants them in the first axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from fullconv.graph import Node
 from fullconv.lift.field import PerWindow
@@ -37,6 +38,7 @@ from fullconv.operations import (
     TransposedConvolution,
     Upsample,
 )
+from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.lift.windows import Windows
@@ -61,10 +63,19 @@ class Placed(NamedTuple):
 
 def place(windows: Windows, node: Node, given: Given) -> Placed:
     """Bring the inputs of a node, of which some are one per window, to where windows may stand."""
-    family = _FAMILIES.get(type(node.operation))
+    family = _families.find(type(node.operation))
     if family is None:
         raise MustBeAlone("is not known to treat each image of a batch by itself")
-    return family(windows, node, given)
+    return family(windows, node, node.operation, given)
+
+
+_Family = TypeVar("_Family", bound=Callable[..., Placed])
+_families: Table[type[Operation], Callable[..., Placed]] = Table("a place for windows")
+
+
+def _places(*operations: type[Operation]) -> Callable[[_Family], _Family]:
+    """Register the function for exactly these operations; a second one is refused at import."""
+    return cast(Callable[[_Family], _Family], _families(*operations))
 
 
 def _with_parameters(windows: Windows, node: Node, given: Given) -> tuple[str | None, ...]:
@@ -74,16 +85,24 @@ def _with_parameters(windows: Windows, node: Node, given: Given) -> tuple[str | 
     return tuple(name and windows.out.parameter_value(name) for name in node.inputs[1:])
 
 
-def _on_first_axis(windows: Windows, node: Node, given: Given) -> Placed:
+def _outside(windows: Windows, x: PerWindow, axes: Collection[int]) -> PerWindow:
+    """Return an input whose windows stand in none of these axes."""
+    return windows.stand(x, None) if x.axis in axes else x
+
+
+@_places(Convolution, TransposedConvolution, Upsample)
+@_places(Pool, AdaptivePool, PerChannel, GroupNormalization)
+def _on_first_axis(windows: Windows, node: Node, operation: Operation, given: Given) -> Placed:
     """Place what takes ``(N, ...)``: convolutions, pools, normalizations of maps."""
     others = _with_parameters(windows, node, given)
     x = given[node.inputs[0]]
     if x.axis != 0:
         x = windows.stand(x, 0)
-    return Placed(node.operation, (x.value, *others), ((0, x.before),))
+    return Placed(operation, (x.value, *others), ((0, x.before),))
 
 
-def _elementwise(windows: Windows, node: Node, given: Given) -> Placed:
+@_places(Pointwise, Identity)
+def _elementwise(windows: Windows, node: Node, operation: Operation, given: Given) -> Placed:
     """Place what broadcasts: windows stand in an axis that all operands have, or ahead of all."""
     rank = len(windows.shape_of(node.outputs[0]))
     first = next(iter(given.values()))
@@ -102,7 +121,7 @@ def _elementwise(windows: Windows, node: Node, given: Given) -> Placed:
         values[name] if name in values else name and windows.out.parameter_value(name)
         for name in node.inputs
     )
-    return Placed(node.operation, inputs, (at,))
+    return Placed(operation, inputs, (at,))
 
 
 def _in_line(windows: Windows, node: Node, given: Given, first: PerWindow, rank: int) -> bool:
@@ -126,41 +145,40 @@ def _in_line(windows: Windows, node: Node, given: Given, first: PerWindow, rank:
     return windows.shape_of(node.outputs[0])[axis] == first.shape[axis]
 
 
-def _linear(windows: Windows, node: Node, given: Given) -> Placed:
+@_places(Linear)
+def _linear(windows: Windows, node: Node, operation: Linear, given: Given) -> Placed:
     others = _with_parameters(windows, node, given)
     x = given[node.inputs[0]]
     last = len(x.shape) - 1
-    if not last:
-        x = windows.stand(x, None)
-    elif x.axis in (None, last):
-        x = windows.stand(x, 0)
-    return Placed(node.operation, (x.value, *others), ((x.axis, x.before),))
-
-
-def _along_axis(windows: Windows, node: Node, given: Given) -> Placed:
-    operation = cast(AlongAxis, node.operation)
-    if operation.ordered:
-        return _on_first_axis(windows, node, given)
-    x = given[node.inputs[0]]
-    if x.axis == operation.axis:
-        x = windows.stand(x, None)
-    if x.axis is None:
-        operation = replace(operation, axis=operation.axis + 1)
-    return Placed(operation, (x.value,), ((x.axis, x.before),))
-
-
-def _layer_normalization(windows: Windows, node: Node, given: Given) -> Placed:
-    others = _with_parameters(windows, node, given)
-    operation, x = cast(LayerNormalization, node.operation), given[node.inputs[0]]
-    if x.axis is not None and x.axis >= len(x.shape) - operation.axes:
-        x = windows.stand(x, None)
+    if x.axis in (None, last):
+        x = windows.stand(x, 0 if last else None)
     return Placed(operation, (x.value, *others), ((x.axis, x.before),))
 
 
-def _reduce(windows: Windows, node: Node, given: Given) -> Placed:
-    operation, x = cast(Reduce, node.operation), given[node.inputs[0]]
-    if x.axis in operation.axes:
-        x = windows.stand(x, None)
+@_places(AlongAxis, Slice, Take)
+def _on_one_axis(
+    windows: Windows, node: Node, operation: AlongAxis | Slice | Take, given: Given
+) -> Placed:
+    if isinstance(operation, AlongAxis) and operation.ordered:
+        return _on_first_axis(windows, node, operation, given)
+    x = _outside(windows, given[node.inputs[0]], [operation.axis])
+    operation = replace(operation, axis=operation.axis + (x.axis is None))
+    return Placed(operation, (x.value,), ((x.axis, x.before),))
+
+
+@_places(LayerNormalization)
+def _layer_normalization(
+    windows: Windows, node: Node, operation: LayerNormalization, given: Given
+) -> Placed:
+    others, x = _with_parameters(windows, node, given), given[node.inputs[0]]
+    rank = len(x.shape)
+    x = _outside(windows, x, range(rank - operation.axes, rank))
+    return Placed(operation, (x.value, *others), ((x.axis, x.before),))
+
+
+@_places(Reduce)
+def _reduce(windows: Windows, node: Node, operation: Reduce, given: Given) -> Placed:
+    x = _outside(windows, given[node.inputs[0]], operation.axes)
     if x.axis is None:
         axes = tuple(axis + 1 for axis in operation.axes)
         return Placed(replace(operation, axes=axes), (x.value,), (AHEAD,))
@@ -168,8 +186,8 @@ def _reduce(windows: Windows, node: Node, given: Given) -> Placed:
     return Placed(operation, (x.value,), ((x.axis - lost, x.before),))
 
 
-def _concat(windows: Windows, node: Node, given: Given) -> Placed:
-    operation = cast(Concat, node.operation)
+@_places(Concat)
+def _concat(windows: Windows, node: Node, operation: Concat, given: Given) -> Placed:
     first = next(iter(given.values()))
     at: Place = (first.axis, first.before)
     alike = all((x.axis, x.before) == at for x in given.values())
@@ -185,22 +203,15 @@ def _concat(windows: Windows, node: Node, given: Given) -> Placed:
     return Placed(replace(operation, axis=operation.axis + shift), inputs, ((axis, 1),))
 
 
-def _slice(windows: Windows, node: Node, given: Given) -> Placed:
-    operation, x = cast(Slice | Take, node.operation), given[node.inputs[0]]
-    if x.axis == operation.axis:
-        x = windows.stand(x, None)
-    if x.axis is None:
-        operation = replace(operation, axis=operation.axis + 1)
-    return Placed(operation, (x.value,), ((x.axis, x.before),))
-
-
-def _pad(windows: Windows, node: Node, given: Given) -> Placed:
-    if any(cast(Pad, node.operation).pads[0]):
+@_places(Pad)
+def _pad(windows: Windows, node: Node, operation: Pad, given: Given) -> Placed:
+    if any(operation.pads[0]):
         raise MustBeAlone("adds to the axis of the images")
-    return _on_first_axis(windows, node, given)
+    return _on_first_axis(windows, node, operation, given)
 
 
-def _reshape(windows: Windows, node: Node, given: Given) -> Placed:
+@_places(Reshape)
+def _reshape(windows: Windows, node: Node, operation: Reshape, given: Given) -> Placed:
     x, shape = given[node.inputs[0]], windows.shape_of(node.outputs[0])
     found = _after_reshape(x, shape, windows.graph.batch)
     if found is None:
@@ -217,11 +228,7 @@ def _after_reshape(x: PerWindow, shape: tuple[int, ...], batch: int) -> Place | 
 
     Row by row, so many numbers lie outside of the windows; an axis must begin or end there.
     """
-    outside = 1
-    if x.axis is not None:
-        for size in x.shape[: x.axis]:
-            outside *= size
-        outside *= x.before
+    outside = 1 if x.axis is None else prod(x.shape[: x.axis]) * x.before
     if not shape:
         return AHEAD if outside == 1 else None
     ahead = 1
@@ -235,17 +242,19 @@ def _after_reshape(x: PerWindow, shape: tuple[int, ...], batch: int) -> Place | 
     return None
 
 
-def _permute(windows: Windows, node: Node, given: Given) -> Placed:
-    operation, x = cast(Permute, node.operation), given[node.inputs[0]]
+@_places(Permute)
+def _permute(windows: Windows, node: Node, operation: Permute, given: Given) -> Placed:
+    x = given[node.inputs[0]]
     if x.axis is None:
         turned = (0, *(axis + 1 for axis in operation.order))
         return Placed(Permute(turned), (x.value,), (AHEAD,))
     return Placed(operation, (x.value,), ((operation.order.index(x.axis), x.before),))
 
 
-def _opaque(windows: Windows, node: Node, given: Given) -> Placed:
+@_places(Opaque)
+def _opaque(windows: Windows, node: Node, operation: Opaque, given: Given) -> Placed:
     """Place an operation whose reader says in which axes windows may stand."""
-    standing = cast(Opaque, node.operation).standing
+    standing = operation.standing
     if standing is None:
         raise MustBeAlone("is not known to treat each image of a batch by itself")
     inputs: list[str | None] = []
@@ -266,22 +275,4 @@ def _opaque(windows: Windows, node: Node, given: Given) -> Placed:
     lengths.update(windows.shape_of(name)[axis] for name, axis in results)
     if len(lengths) > 1:
         raise MustBeAlone("takes tensors of different length along the axis of the images")
-    return Placed(node.operation, tuple(inputs), tuple((axis, 1) for axis in standing.outputs))
-
-
-_Family = Callable[["Windows", Node, Given], Placed]
-_FAMILIES: dict[type[Operation], _Family] = {
-    **dict.fromkeys((Convolution, TransposedConvolution, Upsample), _on_first_axis),
-    **dict.fromkeys((Pool, AdaptivePool, PerChannel, GroupNormalization), _on_first_axis),
-    **dict.fromkeys((Pointwise, Identity), _elementwise),
-    Linear: _linear,
-    AlongAxis: _along_axis,
-    LayerNormalization: _layer_normalization,
-    Reduce: _reduce,
-    Concat: _concat,
-    **dict.fromkeys((Slice, Take), _slice),
-    Pad: _pad,
-    Reshape: _reshape,
-    Permute: _permute,
-    Opaque: _opaque,
-}
+    return Placed(operation, tuple(inputs), tuple((axis, 1) for axis in standing.outputs))

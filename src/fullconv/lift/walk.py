@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from fullconv.errors import ModelError
 from fullconv.geometry import Grid
 from fullconv.graph import Alone, Graph, Node
 from fullconv.lift import pace as paces
-from fullconv.lift.arranging import fold_axes, store
+from fullconv.lift.answers import scores
+from fullconv.lift.arranging import fold_axes
 from fullconv.lift.classical import Classical
 from fullconv.lift.cost import products
 from fullconv.lift.field import Field, Joined, PerWindow, Shared
@@ -20,7 +20,6 @@ from fullconv.lift.pace import Pace
 from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.split import Part, Split
 from fullconv.lift.windows import Windows
-from fullconv.operations import Cells, FoldWindows, Keep, SplitChannels
 from fullconv.report import GATHERED, Change, Reason
 
 
@@ -139,7 +138,7 @@ class Walk:
             for name in node.outputs:
                 self._measure(name)
         written = self.out.written
-        written.outputs = [self._scores(name) for name in self.graph.outputs]
+        written.outputs = [scores(self.lifting, self.windows, name) for name in self.graph.outputs]
         self.out.drop_unused()
         self._count_parameters()
         return Lifted(
@@ -250,60 +249,6 @@ class Walk:
         count = sum(products(self.out.waiting[node.outputs[0]], self.graph) for node in once)
         cells = ((0, 1),) * self.lifting.grid.dimensions
         self.lifting.products = self.lifting.products.plus(Size.of_cells(count, cells))
-
-    # The results.
-
-    def _scores(self, name: str) -> str:
-        if name not in self.values:
-            raise ModelError(
-                "convert: an output of the model does not depend on the image, so there is "
-                "nothing to answer per window. Check the model's outputs."
-            )
-        value = self.values[name]
-        if isinstance(value, Field) and not any(a.spatial for x in value.layout.axes for a in x):
-            return self._window_map(name, self.lifting.blocks.on_grid(value))
-        x = self.windows.gather(name)
-        if not x.leads:
-            x = self.windows.stand(x, None)
-        shape = self._answer(name, self.lifting.grid.dimensions)
-        return self.out.helper(x.value, FoldWindows(shape), image=True)
-
-    def _answer(self, name: str, axes: int) -> tuple[int, ...]:
-        """Return the shape of one window's scores; of a map of one cell, its channels."""
-        shape = list(self.graph.shapes[name])
-        batch = self.graph.batch
-        if batch > 1:
-            inner = shape.pop(0) // batch
-            shape[:0] = [inner] if inner > 1 else []
-        elif 1 in shape:
-            shape.remove(1)  # the axis of the images: the first where there is more than one
-        if len(shape) == 1 + axes and all(size == 1 for size in shape[1:]):
-            shape = shape[:1]
-        return tuple(shape)
-
-    def _window_map(self, name: str, x: Field) -> str:
-        beyond = len(x.axes)
-        x = fold_axes(self.lifting, x)
-        x = store(self.lifting, x, x.layout.in_order())
-        (value,) = x.parts.values()
-        grid, axes = self.lifting.grid, x.axes
-        strides = tuple(
-            1 if axis.fixed else axis.middle.stride(step)
-            for axis, step in zip(axes, grid.step, strict=True)
-        )
-        if any(stride != 1 for stride in strides):
-            none = (0,) * len(strides)
-            value = self.out.helper(value, Cells(none, none, strides))
-        per_window = [
-            axis.fixed or axis.middle.reach == window or (axis.middle.kept == 1 and stride == 1)
-            for axis, window, stride in zip(axes, grid.window, strides, strict=True)
-        ]
-        if not all(per_window):
-            value = self.out.helper(value, Keep(((1, 1),) * len(axes)), image=True)
-        shape = self._answer(name, beyond)
-        if shape != (x.layout.channels,):
-            value = self.out.helper(value, SplitChannels(shape))
-        return value
 
 
 def _alone(value: Shared | PerWindow) -> bool:
