@@ -70,6 +70,20 @@ def test_windows_that_share_a_cheap_layer_alone_are_gathered(
     assert_same(fcn(images), shared(images))
 
 
+@pytest.mark.parametrize("step", [3, 4, 5, 7, 10, 20])
+def test_onnx_copies_whole_groups_of_neighbouring_pixels(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows side by side are a reshape; else pixels are copied as many at once as can be."""
+    monkeypatch.setattr(pace, "PARTS_PAY", 0.0)
+    model, images = onnx_form(GATED), pixels_of(GATED, 2, (17, 53), seed=1)
+    fcn = fullconv.convert(model, (8, 10), (3, step))
+    assert is_gathered(fcn)
+    nodes = [node for node in fcn.model.graph.node if node.op_type == "Gather"]
+    assert len(nodes) == (1 if step == 10 else 2)
+    assert_same(fcn(images), scores_of_crops(onnx_classifier(model), images, (8, 10), (3, step)))
+
+
 def test_what_shares_in_one_pass_is_never_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Network(
         window=(8, 8),

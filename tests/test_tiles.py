@@ -92,6 +92,17 @@ def test_windows_that_share_little_run_in_batches_that_fit_the_cache(
         assert sum(windows) == count * prod(fcn.grid.shape(size))
 
 
+def test_windows_that_share_nothing_take_less_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fullconv.lift.pace.PARTS_PAY", 0.0)
+    fcn = fullconv.convert(padded_model(), step=1)
+    images = pixels(PADDED, 1, (40, 41), seed=1)
+    monkeypatch.setattr(fcn.framework, "crops_bytes", 1 << 14)
+    plan, limit = fcn._plan(images)
+    assert fcn._held(images) < converted.CACHE_BYTES
+    assert limit == 1 << 14
+    assert len(plan) > 1
+
+
 def windows_of_runs(fcn: Any) -> list[int]:
     """Note from now on how many windows each run of a network computes."""
     run, windows = fcn.framework.runner(fcn.model), []

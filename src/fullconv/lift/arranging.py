@@ -117,18 +117,10 @@ def align(lifting: Lifting, fields: Sequence[Field]) -> list[Field]:
         If the cells of one window lie at different places (approximate form).
     """
     fields = with_as_many_axes(lifting, fields)
-    moved = [
-        _same_margins(lifting, axes, step)
-        for axes, step in zip(
-            zip(*(x.axes for x in fields), strict=True),
-            lifting.blocks.steps(fields[0]),
-            strict=True,
-        )
-    ]
-    alike = [
-        lifting.blocks.moved(x, axes)
-        for x, axes in zip(fields, zip(*moved, strict=True), strict=True)
-    ]
+    along = zip(*(x.axes for x in fields), strict=True)
+    steps = lifting.blocks.steps(fields[0])
+    moved = [_same_margins(lifting, *each) for each in zip(along, steps, strict=True)]
+    alike = list(map(lifting.blocks.moved, fields, zip(*moved, strict=True)))
     unequal = [
         index
         for index, axes in enumerate(zip(*(x.axes for x in alike), strict=True))

@@ -15,7 +15,7 @@ from typing import Literal
 from fullconv.geometry import Sizes, Sliding
 from fullconv.graph import Node
 from fullconv.lift.field import Field, Where
-from fullconv.lift.lifting import Lifting
+from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.split import Part, Split, on_window_grid
 from fullconv.operations import Combine, Keep
 
@@ -45,14 +45,6 @@ WriteTerm = Callable[[Term, bool, bool], str]
 """Writes one term: the term, whether it is the first of its sum, and whether it is the result."""
 
 
-@dataclass(frozen=True)
-class Contracted:
-    """The result: its axes, and the sum over all terms for each part that is left."""
-
-    axes: tuple[Split, ...]
-    parts: dict[Where, str]
-
-
 def covered(x: Field, slidings: Sequence[Sliding], *, dense: bool = False) -> frozenset[int]:
     """Along which axes a kernel covers every cell once, while it leaves the others as they are.
 
@@ -80,7 +72,7 @@ def contract(
     write: WriteTerm,
     *,
     final: bool = True,
-) -> Contracted:
+) -> Field:
     """Sum, or take the maximum, over the cells along some axes.
 
     ``final`` names the result as the node's own.
@@ -111,7 +103,7 @@ def contract(
         target: combined(lifting, node, written, kind, final=final and not index)
         for index, (target, written) in enumerate(terms.items())
     }
-    return Contracted(tuple(left for left, _ in ends), parts)
+    return feature_map(x, channels, tuple(left for left, _ in ends), parts)
 
 
 def combined(

@@ -130,11 +130,9 @@ def contract_filters(
         inputs = (term.value, lifting.out.constant(filters), bias_name if first else None)
         return lifting.out.emit(node, operation, inputs, final=named)
 
-    outputs = weight.shape[0]
-    result = contract(lifting, node, x, over, outputs, "sum", write, final=final)
-    lifted = feature_map(x, outputs, result.axes, result.parts)
-    lifting.count_products(lifted, prod(weight.shape))
-    return lifted
+    result = contract(lifting, node, x, over, weight.shape[0], "sum", write, final=final)
+    lifting.count_products(result, prod(weight.shape))
+    return result
 
 
 def note_step(lifting: Lifting, node: Node, moved: Sequence[Moved], operation: Windowed) -> None:

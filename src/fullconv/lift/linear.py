@@ -10,7 +10,7 @@ from fullconv.graph import Node, Recipe
 from fullconv.layout import Atom, Kind, Layout, features, order, sizes
 from fullconv.lift.arranging import align
 from fullconv.lift.contraction import combined
-from fullconv.lift.convolution import contract_filters
+from fullconv.lift.convolution import contract_filters, parameters
 from fullconv.lift.field import Field, Joined
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing, rule
@@ -29,9 +29,7 @@ def linear(lifting: Lifting, node: Node, operation: Linear) -> Field:
     Exact always. Ends sharing when some of the features stand on another axis.
     """
     x = lifting.shared(node.inputs[0])
-    weight, bias = (lifting.out.parameter(name) for name in node.inputs[1:3])
-    if weight is None:
-        raise EndsSharing("has no weights")
+    weight, bias = parameters(lifting, node)
     if isinstance(x, Field):
         return _contract(lifting, node, x, weight, bias)
     return _sum(lifting, node, x, weight, bias)

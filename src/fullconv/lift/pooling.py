@@ -15,7 +15,7 @@ from fullconv.lift.arranging import align, over_cells
 from fullconv.lift.contraction import Term, Total, contract, covered
 from fullconv.lift.convolution import note_step
 from fullconv.lift.field import Field
-from fullconv.lift.lifting import Lifting, feature_map
+from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import rule
 from fullconv.lift.split import Read
 from fullconv.operations import (
@@ -76,16 +76,12 @@ def pool_whole(
             return lifting.out.emit(node, around, (term.value,), final=named)
         return _write_term(lifting, node, x, term, term_kind, None if divided else divisor, named)
 
-    result = contract(lifting, node, x, over, x.layout.channels, total, write, final=not divided)
-    parts = result.parts
+    pooled = contract(lifting, node, x, over, x.layout.channels, total, write, final=not divided)
     if divided:
         divide = DivideCells.by(divisor or prod(kernel), len(x.axes))
-        parts = {
-            where: lifting.out.emit(node, divide, (value,), final=not index)
-            for index, (where, value) in enumerate(parts.items())
-        }
+        pooled = lifting.each(node, divide, pooled)
     _note(lifting, node, kind, kernel, " around every cell" if slides else "")
-    return feature_map(x, x.layout.channels, result.axes, parts)
+    return pooled
 
 
 def _write_term(
@@ -162,11 +158,8 @@ def _pool_bin(
     def write(term: Term, first: bool, named: bool) -> str:
         return _write_term(lifting, node, x, term, total, None, False)
 
-    everywhere = range(len(x.axes))
-    channels = x.layout.channels
-    result = contract(lifting, node, corner, everywhere, channels, total, write, final=False)
-    parts = result.parts
-    if operation.kind == "average":
-        divide = DivideCells.by(prod(map(len, cells)), len(x.axes))
-        parts = {where: lifting.out.helper(value, divide) for where, value in parts.items()}
-    return feature_map(x, channels, result.axes, parts)
+    everywhere, channels = range(len(x.axes)), x.layout.channels
+    pooled = contract(lifting, node, corner, everywhere, channels, total, write, final=False)
+    if operation.kind != "average":
+        return pooled
+    return lifting.helped(pooled, DivideCells.by(prod(map(len, cells)), len(x.axes)))

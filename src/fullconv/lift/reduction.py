@@ -11,7 +11,7 @@ from fullconv.graph import Node
 from fullconv.layout import Kind, Layout
 from fullconv.lift.contraction import Term, contract
 from fullconv.lift.field import Field
-from fullconv.lift.lifting import Lifting, feature_map
+from fullconv.lift.lifting import Lifting
 from fullconv.lift.pooling import PoolKind, pool_whole
 from fullconv.lift.registry import EndsSharing, rule
 from fullconv.operations import DivideCells, Operation, Power, Reduce, SlidingSpread
@@ -109,4 +109,4 @@ def _spread(
 
     result = contract(lifting, node, x, over, channels, "sum", write)
     lifting.out.change(node, f"{operation.title} around every cell")
-    return feature_map(x, channels, result.axes, result.parts)
+    return result

@@ -237,12 +237,17 @@ class Split:
         kept = range(start, stop, stride)
         low = len([cell for cell in kept if cell < self.low])
         high = len([cell for cell in kept if cell >= self.extent - self.high])
+        return self._keep(kept, low, high, window_step, gather=gather)
+
+    def _keep(
+        self, kept: range, low: int, high: int, window_step: int, *, gather: bool = True
+    ) -> Moved:
+        """Keep some cells, of which every window has so many at the ends for itself."""
         inside = kept[low : len(kept) - high]
         if not inside:
             return self.taken(kept)
-        middle, cut = self.middle.cut(
-            inside[0] - self.low, inside[-1] + 1 - self.low, stride, window_step
-        )
+        start, stop = inside[0] - self.low, inside[-1] + 1 - self.low
+        middle, cut = self.middle.cut(start, stop, kept.step, window_step)
         axis = Split(low, middle, high)
         if gather and not axis.pays(window_step):
             return self.taken(kept)
@@ -290,14 +295,7 @@ class Split:
             return self.gathered()
         if (low, high) == (self.low, self.high):
             return self.as_it_is()
-        middle, cut = self.middle.cut(
-            low - self.low, self.middle.extent - (high - self.high), 1, window_step
-        )
-        axis = Split(low, middle, high)
-        if not axis.pays(window_step):
-            return self.gathered()
-        shared = Read(None, Sliding(1, cut.stride), (cut.before, cut.after))
-        return Moved(axis, axis._reading(range(self.extent), shared))
+        return self._keep(range(self.extent), low, high, window_step)
 
 
 @dataclass(frozen=True)

@@ -106,17 +106,12 @@ def _elementwise(windows: Windows, node: Node, operation: Operation, given: Give
     """Place what broadcasts: windows stand in an axis that all operands have, or ahead of all."""
     rank = len(windows.shape_of(node.outputs[0]))
     first = next(iter(given.values()))
-    if first.axis is not None and _in_line(windows, node, given, first, rank):
+    if first.axis is not None and _in_line(windows, node, given, first, first.axis - rank):
         values: dict[str | None, str] = {name: x.value for name, x in given.items()}
         at: Place = (first.axis, first.before)
     else:
-        values, at = {}, AHEAD
-        for name, x in given.items():
-            ahead = windows.stand(x, None)
-            missing = rank - len(x.shape)
-            wide = (-1, *[1] * missing, *x.shape)
-            value = ahead.value
-            values[name] = windows.out.helper(value, Reshape(wide)) if missing else value
+        values = {name: _ahead(windows, x, rank) for name, x in given.items()}
+        at = AHEAD
     inputs = tuple(
         values[name] if name in values else name and windows.out.parameter_value(name)
         for name in node.inputs
@@ -124,25 +119,28 @@ def _elementwise(windows: Windows, node: Node, operation: Operation, given: Give
     return Placed(operation, inputs, (at,))
 
 
-def _in_line(windows: Windows, node: Node, given: Given, first: PerWindow, rank: int) -> bool:
-    """Whether all operands have the windows in one axis, in which nothing is broadcast."""
-    axis = first.axis
-    assert axis is not None
-    if any(
-        len(x.shape) != rank
-        or (x.axis, x.before) != (axis, first.before)
-        or x.shape[axis] != first.shape[axis]
+def _ahead(windows: Windows, x: PerWindow, rank: int) -> str:
+    """Return the tensors of all windows ahead of so many axes."""
+    value, missing = windows.stand(x, None).value, rank - len(x.shape)
+    wide = Reshape((-1, *(1,) * missing, *x.shape))
+    return windows.out.helper(value, wide) if missing else value
+
+
+def _in_line(windows: Windows, node: Node, given: Given, first: PerWindow, place: int) -> bool:
+    """Whether all operands have the windows in one axis, in which nothing is broadcast.
+
+    ``place`` counts from the last axis, as axes are aligned where they broadcast.
+    """
+    here, result = (first.axis, first.before), windows.shape_of(node.outputs[0])
+    alike = all(
+        len(x.shape) == len(result)
+        and (x.axis, x.before) == here
+        and x.shape[place] == result[place]
         for x in given.values()
-    ):
-        return False
-    for name in node.inputs:
-        if name is None or name in given:
-            continue
-        shape = windows.shape_of(name)
-        here = axis - (rank - len(shape))
-        if here >= 0 and shape[here] != 1:
-            return False
-    return windows.shape_of(node.outputs[0])[axis] == first.shape[axis]
+    )
+    others = [windows.shape_of(name) for name in node.inputs if name and name not in given]
+    single = all(len(shape) < -place or shape[place] == 1 for shape in others)
+    return alike and single
 
 
 @_places(Linear)
