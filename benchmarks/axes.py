@@ -221,23 +221,21 @@ def in_batches(workload: Workload, repeats: int) -> list[str]:
     model = w.network().eval().requires_grad_(False)
     image = torch.randn(1, w.channels, *w.image)
     runs = {"PyTorch": (model, image), "ONNX Runtime": (as_onnx(model, w.window, w.channels), None)}
-    usual, lines = converted.CACHE_BYTES, []
+    usual, lines = (converted.CACHE_BYTES, converted.CROPS_BYTES), []
     for runtime, (classifier, pixels) in runs.items():
         fcn = fullconv.convert(classifier, w.window, w.step, check=False)
         if pixels is None:
             fcn._run, pixels = session(fcn.model, threads=1), image.numpy()
 
         def run(limits: tuple[int, int], fcn: Any = fcn, pixels: Any = pixels) -> None:
-            converted.CACHE_BYTES, fcn.framework.crops_bytes = limits
+            converted.CACHE_BYTES, converted.CROPS_BYTES = limits
             fcn(pixels)
 
-        as_it_is = usual, fcn.framework.crops_bytes
-        limits = {"as it is": as_it_is, "at once": (1 << 40,) * 2}
+        limits = {"as it is": usual, "at once": (1 << 40,) * 2}
         found = turns({name: partial(run, limit) for name, limit in limits.items()}, repeats)
-        del fcn.framework.crops_bytes
         some, all_ = (1000 * found[name] for name in limits)
         lines.append(f"{runtime} | {all_:.0f} | {some:.0f} | {all_ / some:.2f}")
-    converted.CACHE_BYTES = usual
+    converted.CACHE_BYTES, converted.CROPS_BYTES = usual
     return lines
 
 

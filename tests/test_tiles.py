@@ -96,10 +96,10 @@ def test_windows_that_share_nothing_take_less_of_the_cache(monkeypatch: pytest.M
     monkeypatch.setattr("fullconv.lift.pace.PARTS_PAY", 0.0)
     fcn = fullconv.convert(padded_model(), step=1)
     images = pixels(PADDED, 1, (40, 41), seed=1)
-    monkeypatch.setattr(fcn.framework, "crops_bytes", 1 << 14)
+    monkeypatch.setattr(converted, "CROPS_BYTES", 1 << 14)
     plan, limit = fcn._plan(images)
     assert fcn._held(images) < converted.CACHE_BYTES
-    assert limit == 1 << 14
+    assert limit == max(1 << 14, 4 * elements(fcn.footprint, (1, 32)))
     assert len(plan) > 1
 
 

@@ -16,7 +16,7 @@ from fullconv.images import ImageShape
 from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Report
-from fullconv.tiling import Plan, Tile
+from fullconv.tiling import Plan, Tile, first_windows
 
 if TYPE_CHECKING:
     from fullconv.probing import Probe
@@ -29,6 +29,10 @@ CACHE_BYTES = 1 << 24
 
 AGAIN = 1.1
 """Such tiles may multiply so many times what a single one would."""
+
+CROPS_BYTES = 1 << 22
+"""What they may take at least where windows share nothing, so that smaller tiles cost but calls:
+what a framework asks the system for anew in every run takes longer."""
 
 
 class FullyConvolutional:
@@ -128,8 +132,8 @@ class FullyConvolutional:
         -----
         The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`, or where
         windows share so little that smaller tiles compute hardly more, within `CACHE_BYTES`, or
-        the framework's `crops_bytes` where they share nothing; the scores do not depend on the
-        tiles, which the approximate form reads with their halo.
+        in fewer where they share nothing; the scores do not depend on the tiles, which the
+        approximate form reads with their halo.
         """
         images = self.framework.inward(self.model, images)
         images = self.shape.as_map(self.framework.check(images, self.shape))
@@ -159,7 +163,7 @@ class FullyConvolutional:
         """Return the tiles of each image and the bytes that they may take; None for one run."""
         held, itemsize = self._held(images), int(images.dtype.itemsize)
         size = tuple(int(length) for length in images.shape[2:])
-        for limit, again in self._in_cache(images):
+        for limit, again in self._in_cache(images, size, itemsize):
             if held > limit and self.products is not None:
                 most = limit // itemsize
                 plan = Plan.in_cache(size, self.grid, self.footprint, self.products, most, again)
@@ -170,12 +174,17 @@ class FullyConvolutional:
         limit = MEMORY_BYTES // itemsize
         return Plan.within(size, self.grid, self.halo, self.footprint, limit), MEMORY_BYTES
 
-    def _in_cache(self, images: Any) -> tuple[tuple[int, float], ...]:
+    def _in_cache(
+        self, images: Any, size: Sequence[int], itemsize: int
+    ) -> tuple[tuple[int, float], ...]:
         """Return what smaller tiles may take, and how much more they may compute, if any pay."""
         if self.report.one_pass or any(map(any, self.halo)):
             return ()
-        in_cache = self.framework.computes_in_cache(self.model, images)
-        return ((self.framework.crops_bytes, 1.0), (CACHE_BYTES, AGAIN)) if in_cache else ()
+        if not self.framework.computes_in_cache(self.model, images):
+            return ()
+        some = first_windows(self.grid.shape(size), self.framework.crops_at_once)
+        crops = max(CROPS_BYTES, itemsize * elements(self.footprint, some))
+        return (min(crops, CACHE_BYTES), 1.0), (CACHE_BYTES, AGAIN)
 
     def _held(self, images: Any) -> int:
         """Estimate the bytes of tensors that are held at once for some images."""

@@ -167,7 +167,7 @@ class Plan:
             How many times as many all tiles may compute as a single one would.
         """
         counts = grid.shape(image)
-        least = elements(footprint, _first(counts, FEW))
+        least = elements(footprint, first_windows(counts, FEW))
         plan = cls.within(image, grid, no_halo(len(image)), footprint, max(limit, least))
         whole = cost.at(counts)
         sets = product(*zip(counts, plan.tiles, strict=True))
@@ -267,7 +267,7 @@ class _Side(NamedTuple):
     skipped: int
 
 
-def _first(counts: Sizes, number: int) -> Sizes:
+def first_windows(counts: Sizes, number: int) -> Sizes:
     """Return a tile of at least ``number`` windows, or of all: rows of the last axis."""
     tile: list[int] = []
     for count in reversed(counts):

@@ -150,16 +150,10 @@ class Emitter:
         """Rearrange a computed parameter by operations of the graph."""
         name = recipe.source
         for verb, numbers in recipe.steps:
-            operation: Operation
-            if verb == "reshape":
-                operation = Reshape(numbers)
-            elif verb == "permute":
-                operation = Permute(numbers)
-            else:
-                operation = Slice(*numbers[:3])
+            moves = {"reshape": Reshape, "permute": Permute}.get(verb)
+            operation = moves(numbers) if moves else Slice(*numbers[:3])
             result = self.unique(recipe.source)
-            node = Node(operation, (name,), (result,), recipe.source)
-            self.written.nodes.append(node)
+            self.written.nodes.append(Node(operation, (name,), (result,), recipe.source))
             name = result
         return name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -111,6 +111,11 @@ class PerWindow:
     def leads(self) -> bool:
         """Whether a window's numbers lie together, window by window."""
         return self.axis is None or (prod(self.shape[: self.axis]) == 1 and self.before == 1)
+
+
+def free(shape: Sequence[int], axis: int | None) -> Shape:
+    """Return a shape with as many windows as there are, -1, in an axis; None: ahead of all."""
+    return (-1, *shape) if axis is None else (*shape[:axis], -1, *shape[axis + 1 :])
 
 
 Shared = Field | Joined

@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from fullconv.graph import Node
-from fullconv.lift.field import PerWindow
+from fullconv.lift.field import PerWindow, free
 from fullconv.operations import (
     AdaptivePool,
     AlongAxis,
@@ -216,9 +216,7 @@ def _reshape(windows: Windows, node: Node, operation: Reshape, given: Given) -> 
         x = windows.stand(x, None)
         found = _after_reshape(x, shape, windows.graph.batch)
         assert found is not None
-    axis = found[0]
-    free = (-1, *shape) if axis is None else (*shape[:axis], -1, *shape[axis + 1 :])
-    return Placed(Reshape(free), (x.value,), (found,))
+    return Placed(Reshape(free(shape, found[0])), (x.value,), (found,))
 
 
 def _after_reshape(x: PerWindow, shape: tuple[int, ...], batch: int) -> Place | None:

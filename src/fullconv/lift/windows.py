@@ -25,7 +25,7 @@ from fullconv.graph import Alone, Graph, Node
 from fullconv.layout import Atom, Kind, Layout, order, sizes
 from fullconv.lift.blocks import Blocks
 from fullconv.lift.emitter import Emitter
-from fullconv.lift.field import Field, Joined, Lift, PerWindow
+from fullconv.lift.field import Field, Joined, Lift, PerWindow, free
 from fullconv.lift.standing import MustBeAlone, place
 from fullconv.operations import Concat, ForEachWindow, Permute, Regroup, Reshape
 from fullconv.report import Reason
@@ -132,9 +132,8 @@ class Windows:
         before = prod(sizes(layout.axes[axis][: layout.axes[axis].index(batch)]))
         value = taken
         if not layout.is_feature_map(len(x.axes)) or stored != tuple(held):
-            shape = layout.shape
-            free = (*shape[:axis], -1, *shape[axis + 1 :])
-            regroup = Regroup((-1, *sizes(stored[1:])), order(stored, held), free, axis)
+            wanted = free(layout.shape, axis)
+            regroup = Regroup((-1, *sizes(stored[1:])), order(stored, held), wanted, axis)
             value = self.out.helper(taken, regroup)
         if not x.layout.axes:
             return PerWindow(value, (), None)
@@ -154,33 +153,26 @@ class Windows:
             return x
         if self.graph.batch > 1:
             raise MustBeAlone("takes the axis of the images for another")
-        rank = len(x.shape)
-        shape = x.shape
+        value, shape, stored = x.value, x.shape, free(x.shape, x.axis)
         # Apart: (..., before, windows, rest, ...), in which the windows stand at `place`.
-        if x.axis is None:
-            apart: tuple[int, ...] = (-1, *shape)
-            place = 0
-        else:
+        apart, place, at = stored, 0, 0 if axis is None else axis
+        if x.axis is not None:
             ahead = (x.before,) if x.before > 1 else ()
             rest = shape[x.axis] // x.before
             apart = (*shape[: x.axis], *ahead, -1, rest, *shape[x.axis + 1 :])
             place = x.axis + len(ahead)
-        value = x.value
-        stored = apart if x.axis is None else (*shape[: x.axis], -1, *shape[x.axis + 1 :])
+            # The axis in which they stood may be in two pieces.
+            at += bool(ahead) and at > x.axis
         others = [i for i in range(len(apart)) if i != place]
-        at = 0 if axis is None else axis
-        if x.axis is not None and x.before > 1 and axis is not None and axis > x.axis:
-            at += 1  # the axis in which they stood is in two pieces
         turned = (*others[:at], place, *others[at:])
         if turned != tuple(range(len(apart))):
             if apart != stored:
                 value = self.out.helper(value, Reshape(apart))
             value = self.out.helper(value, Permute(turned))
             stored = tuple(apart[i] for i in turned)
-        wanted = (-1, *shape) if axis is None else (*shape[:axis], -1, *shape[axis + 1 :])
+        wanted = free(shape, axis)
         if stored != wanted:
             value = self.out.helper(value, Reshape(wanted))
-        assert axis is None or axis < rank
         return PerWindow(value, shape, axis)
 
     def for_each(self, name: str, shape: Sequence[int], axis: int | None) -> str:

@@ -41,7 +41,7 @@ class OnnxFramework(Framework):
 
     name = "onnx"
     pace = Pace(written=14, moved=330, block=20_000, call=200_000)
-    crops_bytes = 1 << 23
+    crops_at_once = 32
     suffix = ".onnx"
 
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:
