@@ -1,5 +1,6 @@
 """Peaks of a heatmap and suppression give what their plain definitions give, at any size."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fullconv.detections.detecting import detect_in
 from fullconv.detections.found import Detections
 from fullconv.detections.overlap import overlaps
 from fullconv.detections.peaks import peaks
+from fullconv.detections.search import Search
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageWarning, InputError
 from fullconv.geometry import Grid
@@ -364,18 +366,17 @@ def test_arrays_of_a_list_are_told_apart(ending: str, tmp_path) -> None:
 def test_extremes_are_those_of_scores_that_were_given() -> None:
     with Engine(converted((2, 1))) as engine:
         image = picture(60, 50)
-        usual: Any = {"threshold": 0.5, "iou": 0.3, "scales": (1.0,), "classes": [1]}
-        usual |= {"per_class": True, "activation": "none", "folder": None}
+        search = Search(classes=[1])
         small = fullconv.Preprocessing(2**-12)
         with pytest.warns(ImageWarning, match="made for 0 to 4095"):
-            found = detect_in(engine, image, **usual, preprocessing=small)
+            found = detect_in(engine, image, search, preprocessing=small)
         scores = found.heatmaps[0][1]
         assert found.beyond == (scores.min(), scores.max())
         assert scores.max() < 0
         blank = np.full((60, 50, 3), np.nan, np.float32)
         with pytest.warns(ImageWarning, match="no pixel of array"):
-            assert detect_in(engine, blank, **usual).beyond is None
-        assert detect_in(engine, image, **usual | {"activation": "softmax"}).beyond is None
+            assert detect_in(engine, blank, search).beyond is None
+        assert detect_in(engine, image, replace(search, activation="softmax")).beyond is None
 
 
 @pytest.mark.parametrize("wrong", [7, -1, "dog"])

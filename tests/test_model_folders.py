@@ -24,7 +24,7 @@ import fullconv  # noqa: E402
 from data import REPOSITORY  # noqa: E402
 from fullconv.cli.group import commands  # noqa: E402
 from fullconv.cli.models import open_model  # noqa: E402
-from fullconv.cli.options import Conversion  # noqa: E402
+from fullconv.cli.options import Conversion, ModelFlags  # noqa: E402
 from fullconv.preprocessing import Preprocessing  # noqa: E402
 from fullconv.scanning.heatmap import Heatmap  # noqa: E402
 from oracle import assert_close, scores_of_crops, self_difference, torch_classifier  # noqa: E402
@@ -208,7 +208,9 @@ def test_labels_of_imagenet_are_known_to_timm(timm: Any, tmp_path: Path) -> None
     model = timm.create_model("test_resnet").eval()
     timm.models._hub.save_config_for_hf(model, str(tmp_path / "config.json"))
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    found = open_model("scan", str(tmp_path), None, None, (32, 32), True, Conversion())
+    found = open_model(
+        "scan", ModelFlags(str(tmp_path), step=(32, 32), approximate=True), Conversion()
+    )
     assert found.fcn.classes[:2] == ("tench", "goldfish")
 
 

@@ -34,9 +34,10 @@ _HOMES = {
     "Progress": "scanning.progress",
     "Reason": "report",
     "Report": "report",
-    "ScanOptions": "scanning.options",
+    "ScanOptions": "keywords",
     "Source": "sources",
     "TooLargeError": "errors",
+    "TrainOptions": "keywords",
     "Trained": "training.trainer",
     "UnsafeModelError": "errors",
     "Verification": "judging",
@@ -82,6 +83,7 @@ __all__ = [
     "ScanOptions",
     "Source",
     "TooLargeError",
+    "TrainOptions",
     "Trained",
     "UnsafeModelError",
     "Verification",
@@ -126,6 +128,8 @@ if TYPE_CHECKING:
     from fullconv.errors import WindowError as WindowError
     from fullconv.geometry import Grid as Grid
     from fullconv.judging import Verification as Verification
+    from fullconv.keywords import ScanOptions as ScanOptions
+    from fullconv.keywords import TrainOptions as TrainOptions
     from fullconv.preprocessing import Preprocessing as Preprocessing
     from fullconv.probing import Probe as Probe
     from fullconv.report import Change as Change
@@ -133,7 +137,6 @@ if TYPE_CHECKING:
     from fullconv.report import Report as Report
     from fullconv.scanning.engine import Engine as Engine
     from fullconv.scanning.heatmap import Heatmap as Heatmap
-    from fullconv.scanning.options import ScanOptions as ScanOptions
     from fullconv.scanning.progress import Progress as Progress
     from fullconv.scanning.scanner import scan as scan
     from fullconv.sources import Source as Source

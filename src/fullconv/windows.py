@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fullconv.choices import COVERS
 from fullconv.errors import InputError
 from fullconv.geometry import Grid, Sizes
 from fullconv.wording import counted
@@ -22,8 +23,6 @@ from fullconv.wording import counted
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-COVERS = ("whole", "all")
 
 
 @dataclass(frozen=True)

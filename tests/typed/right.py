@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 import fullconv
-from fullconv import Detections, Engine, FullconvError, FullyConvolutional, Heatmap, ScanOptions
+from fullconv import (
+    Detections,
+    Engine,
+    FullconvError,
+    FullyConvolutional,
+    Heatmap,
+    ScanOptions,
+    Trained,
+    TrainOptions,
+)
 
 
 def shown(progress: fullconv.Progress) -> None:
@@ -20,6 +29,19 @@ def scanned(model: Any, photo: Path) -> Heatmap:
     chosen: ScanOptions = {"runtime": "auto", "progress": shown, "roi": (0, 0, 512, 512)}
     with Engine(fcn) as engine:
         return fullconv.scan(fcn, photo, "heat.zarr", engine=engine, scale=0.5, **chosen)
+
+
+def learnt(crops: Path, photos: list[Path]) -> Trained:
+    chosen: TrainOptions = {"epochs": 3, "flips": "h", "negatives": photos, "device": "cpu"}
+    trained = fullconv.train(crops, "dress.onnx", (128, 64), **chosen)
+    again: Trained = fullconv.train(
+        crops, "same.onnx", window=trained.window, rounds=1, resume=True
+    )
+    return again
+
+
+def masked(fcn: FullyConvolutional, image: np.ndarray, mask: np.ndarray) -> Heatmap:
+    return fullconv.scan(fcn, image, mask=mask, dtype="uint8", precision="bf16", cover="all")
 
 
 def found(fcn: FullyConvolutional, photos: list[str | Path]) -> Detections:
@@ -40,6 +62,10 @@ def proved(fcn: FullyConvolutional, model: Any) -> float:
 def judged(boxes: Detections, truth: Path) -> float:
     evaluation = fullconv.evaluate(boxes, truth)
     return evaluation["dress"].average_precision
+
+
+def several(fcn: FullyConvolutional, images: list[np.ndarray]) -> Detections:
+    return fullconv.detect(fcn, images, activation="softmax", device="cuda:0")
 
 
 def pixels(path: str) -> tuple[int, ...]:

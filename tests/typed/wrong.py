@@ -14,6 +14,16 @@ fullconv.convert(model, windw=(128, 64))  # call-arg
 fullconv.detect(fcn, "photo.png", treshold=0.5)  # call-arg
 fullconv.detect(fcn, "photo.png", scale=0.5)  # call-arg
 fullconv.detect(fcn, "photo.png", memory_bytes="1 GB")  # arg-type
+fullconv.detect(fcn, 5)  # arg-type
+fullconv.detect(fcn, "photo.png", activation="sofmax")  # arg-type
 fullconv.scan(fcn, "photo.png", rumtime="auto")  # call-arg
+fullconv.scan(fcn, "photo.png", runtime="auto", dtype="int8")  # arg-type
+fullconv.scan(fcn, 5)  # arg-type
+fullconv.train("crops", "model.onnx", epoch=3)  # call-arg
+fullconv.train("crops", "model.onnx", epochs="3")  # arg-type
+fullconv.train("crops", "model.onnx", flips="v")  # arg-type
+fullconv.train("crops", "model.onnx", level=1)  # call-arg
+fullconv.train("crops")  # call-arg
 number: int = fullconv.WindowError  # assignment
 options: fullconv.ScanOptions = {"runtim": "auto"}  # typeddict-unknown-key
+asked: fullconv.TrainOptions = {"batch": 2.5}  # typeddict-item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.errors import InputError
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Pair
 from fullconv.wording import shortly, sized, unit
 
 LARGEST = 1024
@@ -43,12 +43,8 @@ LARGEST = 1024
 @options.bands
 @options.as_json
 def command(
-    model: str,
+    model: options.ModelFlags,
     image: Path,
-    window: Sizes | None,
-    step: int | Sizes | None,
-    approximate: bool,
-    weights: Path | None,
     size: int,
     rounds: int,
     bands: tuple[int, ...] | None,
@@ -66,14 +62,16 @@ def command(
     from fullconv.sources import fit_channels, open_source
 
     with only_json(as_json):
-        opened = open_model("bench", model, weights, window, step, False, conversion, flags.config)
+        opened = open_model("bench", replace(model, approximate=False), conversion, flags.config)
         if opened.is_converted:
             raise InputError(
-                f"bench {model}: the model is converted already; give the classifier that it was "
-                f"converted from."
+                f"bench {model.named}: the model is converted already; give the classifier that it "
+                f"was converted from."
             )
         exact, found = opened.fcn, opened.classifier
-        near = convert(found, exact.grid.window, exact.grid.step, True, conversion)
+        grid = exact.grid
+        same = replace(model, window=grid.window, step=grid.step, approximate=True)
+        near = convert(found, same, conversion)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image, bands=bands, dimensions=exact.grid.dimensions) as source:
             fitted = fit_channels(source, exact.shape.channels)
@@ -89,7 +87,7 @@ def command(
     if as_json:
         print_json(
             {
-                "model": model,
+                "model": model.named,
                 "image": str(image),
                 "size": measured,
                 "framework": exact.framework.name,
@@ -99,7 +97,7 @@ def command(
             }
         )
         return
-    if approximate:
+    if model.approximate:
         note("both forms are measured; --approximate changes nothing here", as_json)
     often = "one round" if rounds == 1 else f"medians of {rounds} rounds"
     told = f", told from {result.crops_run}" if result.crops_run < result.windows else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -13,7 +13,6 @@ from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Names
 from fullconv.errors import InputError
-from fullconv.geometry import Sizes
 
 ENDINGS = (".onnx", ".pt2", ".keras")
 
@@ -41,11 +40,7 @@ ENDINGS = (".onnx", ".pt2", ".keras")
 @click.pass_context
 def command(
     ctx: click.Context,
-    model: str,
-    window: Sizes | None,
-    step: int | Sizes | None,
-    approximate: bool,
-    weights: Path | None,
+    model: options.ModelFlags,
     output: Path,
     classes: tuple[str, ...] | None,
     background: str | None,
@@ -59,13 +54,13 @@ def command(
     per window. Window, step, class names and what is done to pixels first travel inside the file.
     Exit code 4 says that scores which claim to be the crops' own are not; then nothing is written.
     """
-    _check_output(output, model)
+    _check_output(output, model.named)
     if flags.config is not None:
-        window, classes = window or flags.config.window, classes or flags.config.classes
+        model = replace(model, window=model.window or flags.config.window)
+        classes = classes or flags.config.classes
     with only_json(as_json):
-        found = find_model(model, weights)
-        named = {"classes": classes, "background": background}
-        fcn = convert(found, window, step, approximate, conversion, **named)
+        found = find_model(model.named, model.weights)
+        fcn = convert(found, model, conversion, classes=classes, background=background)
         flags.check_channels("convert", fcn.shape.channels)
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
@@ -74,7 +69,7 @@ def command(
     if as_json:
         print_json(
             {
-                "model": model,
+                "model": model.named,
                 "output": str(output),
                 **fcn.report.as_dict(),
                 "channels": fcn.shape.channels,

@@ -76,20 +76,21 @@ def tell_all(
 
 def _lines(opened: Opened, path: Path, asked: Mapping[str, Any], scales: Sequence[float]) -> Any:
     """Yield the lines of one image, as soon as each is known."""
+    from fullconv.scanning.opening import fitted, read_image
     from fullconv.scanning.options import Options
 
     tile = along(asked["tile"], opened.fcn.grid.dimensions)
     options = Options.of({**asked, "tile": tile})
-    with options.read(opened.fcn, path) as source:
+    with read_image(opened.fcn, path, options) as source:
         yield "image", _image(path, source)
         yield "channels", _channels(source, opened.fcn.shape.channels)
         if source.georeference is not None:
             yield "place", str(source.georeference)
-        fitted = options.fitted(opened.fcn, source)
-        for line in fitted.facts.remarks:
+        image = fitted(opened.fcn, source, options.scale)
+        for line in image.facts.remarks:
             yield "note", line.rstrip(".")
         for scale in scales:
-            yield from _at_scale(opened, options, fitted, scale)
+            yield from _at_scale(opened, options, image, scale)
 
 
 def _image(path: Path, source: Source) -> str:

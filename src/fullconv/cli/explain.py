@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 import fullconv
@@ -26,11 +24,7 @@ from fullconv.geometry import Sizes
 @options.allow_random
 @options.as_json
 def command(
-    model: str,
-    window: Sizes | None,
-    step: int | Sizes | None,
-    approximate: bool,
-    weights: Path | None,
+    model: options.ModelFlags,
     image: Sizes | None,
     allow_random: bool,
     as_json: bool,
@@ -42,16 +36,16 @@ def command(
     where scores would differ from those of the crops.
     """
     with only_json(as_json):
-        found = find_model(model, weights)
+        found = find_model(model.named, model.weights)
         report = fullconv.explain(
             found,
-            window,
-            step,
-            exact=not approximate,
+            model.window,
+            model.step,
+            exact=not model.approximate,
             image=image,
             allow_random=allow_random,
         )
     if as_json:
-        print_json({"model": model, **report.as_dict()})
+        print_json({"model": model.named, **report.as_dict()})
     else:
         click.echo(str(report))

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,10 @@ from fullconv.converted import FullyConvolutional, from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
-from fullconv.geometry import Sizes
 from fullconv.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:
-    from fullconv.cli.options import Conversion
+    from fullconv.cli.options import Conversion, ModelFlags
     from fullconv.scanning.engine import Engine
 
 CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -80,11 +80,7 @@ class Opened:
 
 def open_model(
     command: str,
-    named: str,
-    weights: Path | None,
-    window: Sizes | None,
-    step: int | Sizes | None,
-    approximate: bool,
+    model: ModelFlags,
     conversion: Conversion,
     config: WsinferConfig | None = None,
 ) -> Opened:
@@ -97,6 +93,7 @@ def open_model(
     InputError
         If MODEL is converted already, and is asked for another conversion.
     """
+    named, weights = model.named, model.weights
     found = find_model(named, weights)
     is_path = isinstance(found, Path) or Path(named).exists()
     origin = {"model": str(Path(named).absolute()) if is_path else named}
@@ -106,15 +103,14 @@ def open_model(
         origin["sha256"] = digest
     fcn = _converted(found) if isinstance(found, Path) else None
     if fcn is None:
+        classes = None
         if config is not None:
-            window = window or config.window
-        classes = None if config is None else config.classes
-        fcn = convert(found, window, step, approximate, conversion, classes=classes)
+            model, classes = replace(model, window=model.window or config.window), config.classes
+        fcn = convert(found, model, conversion, classes=classes)
         _tell_unproved(fcn)
         return Opened(fcn, found, False, origin)
-    given = {"--window": window, "--step": step, "--approximate": approximate or None}
-    wrong = ", ".join(name for name, value in given.items() if value is not None)
-    if wrong:
+    if model.given:
+        wrong = ", ".join(model.given)
         raise InputError(
             f"{command} {named} {wrong}: the model is converted already, with its own window and "
             f"step; leave {wrong} out, or give the classifier."
@@ -124,22 +120,23 @@ def open_model(
 
 
 def convert(
-    model: Any,
-    window: Sizes | None,
-    step: int | Sizes | None,
-    approximate: bool,
+    found: Any,
+    model: ModelFlags,
     conversion: Conversion,
-    **others: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    background: str | None = None,
 ) -> FullyConvolutional:
-    """Convert a classifier as the options of a command say; ``others`` are `fullconv.convert`'s."""
+    """Convert a classifier that was found as the options of a command say."""
     fcn = fullconv.convert(
-        model,
-        window,
-        step,
-        exact=not approximate,
+        found,
+        model.window,
+        model.step,
+        exact=not model.approximate,
+        classes=classes,
+        background=background,
         check=conversion.check,
         allow_random=conversion.allow_random,
-        **others,
     )
     if not conversion.check:
         fcn.report = replace(fcn.report, check=UNPROVED)

@@ -13,6 +13,7 @@ import click
 from fullconv.cli.paths import Local, Named, Prepared
 from fullconv.cli.sizes import Bands, Numbers, Step, Window
 from fullconv.errors import InputError
+from fullconv.geometry import Sizes
 from fullconv.preprocessing import CHANNEL_ORDERS, KNOWN, ChannelOrder, Preprocessing
 
 if TYPE_CHECKING:
@@ -69,8 +70,41 @@ def allow_random(command: Decorated) -> Decorated:
     )(command)
 
 
+@dataclass(frozen=True)
+class ModelFlags:
+    """What `model` adds: which model, and which windows it is converted for."""
+
+    named: str
+    weights: Path | None = None
+    window: Sizes | None = None
+    step: int | Sizes | None = None
+    approximate: bool = False
+
+    @property
+    def given(self) -> list[str]:
+        """The flags of conversion that were typed."""
+        flags = {"--window": self.window, "--step": self.step}
+        typed = [flag for flag, value in flags.items() if value is not None]
+        return [*typed, "--approximate"] if self.approximate else typed
+
+
 def model(command: Decorated) -> Decorated:
-    """Add MODEL, and how it is converted."""
+    """Add MODEL, and which windows it is converted for, which the command takes as ``model``."""
+
+    @functools.wraps(command)
+    def gathering(
+        *positional: Any,
+        model: str,
+        weights: Path | None,
+        window: Sizes | None,
+        step: int | Sizes | None,
+        approximate: bool,
+        **others: Any,
+    ) -> Any:
+        flags = ModelFlags(model, weights, window, step, approximate)
+        return command(*positional, model=flags, **others)
+
+    gathered: Decorated = gathering
     for add in (
         click.option(
             "--weights",
@@ -101,8 +135,8 @@ def model(command: Decorated) -> Decorated:
         ),
         click.argument("model", metavar="MODEL", type=Named()),
     ):
-        command = add(command)
-    return command
+        gathered = add(gathered)
+    return gathered
 
 
 def as_json(command: Decorated) -> Decorated:
@@ -193,7 +227,15 @@ def preprocessing(command: Decorated) -> Decorated:
     ) -> Any:
         known = preprocessing if isinstance(preprocessing, Preprocessing) else None
         file = preprocessing if isinstance(preprocessing, Path) else None
-        flags = PreprocessingFlags(scale, mean, std, channel_order, um_per_pixel, file, known)
+        flags = PreprocessingFlags(
+            scale=scale,
+            mean=mean,
+            std=std,
+            channel_order=channel_order,
+            um_per_pixel=um_per_pixel,
+            file=file,
+            known=known,
+        )
         return command(*positional, flags=flags, **others)
 
     gathered: Decorated = gathering

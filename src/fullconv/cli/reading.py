@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.choices import PRECISIONS, RUNTIMES
+from fullconv.choices import COVERS, DEVICES, PRECISIONS, RUNTIME_CHOICES
 from fullconv.cli import options
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
@@ -18,7 +18,7 @@ from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
 from fullconv.errors import InputError
 from fullconv.preprocessing import UNCHANGED, Preprocessing
-from fullconv.windows import COVERS
+from fullconv.scanning.options import Options, OutputOptions
 from fullconv.wording import axis_names, letters, only_images, unit
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ def reading(command: Decorated) -> Decorated:
     """Add which pixels are read, and what computes with them; all go to `scan` as they are."""
     for add in (
         click.option(
+            "--check",
+            "windows_to_check",
+            type=click.IntRange(min=0),
+            default=Options.windows_to_check,
+            show_default=True,
+            help="So many windows of every scan are computed again from crops at its end; 0: none. "
+            "--no-check leaves out another comparison, ahead of the scans.",
+        ),
+        click.option(
             "--memory",
             "memory_bytes",
             type=Memory(),
@@ -53,21 +62,21 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--device",
-            type=click.Choice(["cpu", "cuda"]),
+            type=click.Choice(DEVICES),
             help="Where PyTorch computes. Default: on the CPU.",
         ),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
-            default="f32",
+            default=Options.precision,
             show_default=True,
             help="Less than f32 is faster on some machines, and changes the scores; the check at "
             "the end says by how much.",
         ),
         click.option(
             "--runtime",
-            type=click.Choice(("native", *RUNTIMES, "auto")),
-            default="native",
+            type=click.Choice(RUNTIME_CHOICES),
+            default=Options.runtime,
             show_default=True,
             help="What computes: the model's own framework, another, or the fastest by "
             "measurement (auto).",
@@ -82,7 +91,7 @@ def reading(command: Decorated) -> Decorated:
         click.option(
             "--cover",
             type=click.Choice(COVERS),
-            default="whole",
+            default=Options.cover,
             show_default=True,
             help="Windows a step apart (whole), or last ones flush with the border as well (all).",
         ),
@@ -108,6 +117,14 @@ def reading(command: Decorated) -> Decorated:
     ):
         command = add(command)
     return command
+
+
+def may_overwrite(command: Decorated) -> Decorated:
+    """Add --overwrite."""
+    told = "Replace a finished output."
+    return click.option("--overwrite", is_flag=True, default=OutputOptions.overwrite, help=told)(
+        command
+    )
 
 
 def prepared(
@@ -156,14 +173,14 @@ def opened_image(
     opened: Opened, image: Path, asked: Mapping[str, Any], as_json: bool
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
     """Open an image as the options ask for, and yield it with the options that are left."""
-    from fullconv.scanning.options import Options
+    from fullconv.scanning.opening import open_image
 
     chosen = {name: asked[name] for name in OPENING if name in asked}
     others = {name: value for name, value in asked.items() if name not in chosen}
     others["tile"] = along(asked["tile"], opened.fcn.grid.dimensions)
     with (
         remarks_told(as_json),
-        Options(asked["preprocessing"], **chosen).open(opened.fcn, image) as source,
+        open_image(opened.fcn, image, Options(asked["preprocessing"], **chosen)) as source,
     ):
         yield source, others
 

@@ -20,14 +20,15 @@ from fullconv.cli.reading import (
     border,
     check_drawn,
     comparison,
+    may_overwrite,
     opened_image,
     prepared,
     reading,
 )
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
-from fullconv.geometry import Sizes
 from fullconv.names import as_text
+from fullconv.scanning.options import Options, OutputOptions
 from fullconv.system.disk import file_of
 from fullconv.wording import shortly, sized, unit
 
@@ -55,7 +56,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     "--resize",
     "resize",
     type=Finite(min=0, min_open=True, max=LARGEST_SCALE),
-    default=1.0,
+    default=Options.scale,
     show_default=True,
     help="Resize IMAGE by this much first: 0.5 finds what is twice as large.",
 )
@@ -63,33 +64,24 @@ AGAIN = "The same command tries them again, and skips what is finished."
     "--scores",
     "output_number",
     type=click.IntRange(min=0),
-    default=0,
+    default=Options.output,
     show_default=True,
     help="Which output, of a model that has several.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(DTYPES),
-    default="float32",
+    default=Options.dtype,
     show_default=True,
     help="How scores are stored. uint8 is for scores between 0 and 1.",
 )
 @click.option(
-    "--check",
-    "windows_to_check",
-    type=click.IntRange(min=0),
-    default=64,
-    show_default=True,
-    help="So many windows of IMAGE are computed again from crops at the end; 0: none. --no-check "
-    "leaves out another comparison, ahead of the scan.",
-)
-@click.option(
     "--resume/--no-resume",
-    default=True,
+    default=OutputOptions.resume,
     show_default=True,
     help="Go on with an unfinished output, or start again.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a finished output.")
+@may_overwrite
 @dry.flag
 @click.option(
     "--repair",
@@ -106,12 +98,8 @@ AGAIN = "The same command tries them again, and skips what is finished."
 def command(
     ctx: click.Context,
     /,
-    model: str,
+    model: options.ModelFlags,
     images: tuple[str, ...],
-    window: Sizes | None,
-    step: int | Sizes | None,
-    approximate: bool,
-    weights: Path | None,
     output: Path | None,
     overlay: Path | None,
     dry_run: bool,
@@ -137,9 +125,7 @@ def command(
     outs = places(found, output, (".zarr", ".tif", ".tiff")) if output else []
     pictures = picture_places(found, overlay)
     with only_json(as_json):
-        opened = open_model(
-            "scan", model, weights, window, step, approximate, conversion, flags.config
-        )
+        opened = open_model("scan", model, conversion, flags.config)
         check_drawn(opened, overlay)
         asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
         asked |= {"output": output_number, "scale": resize}

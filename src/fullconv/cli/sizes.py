@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import click
@@ -104,6 +104,11 @@ class Numbers(click.ParamType[tuple[float, ...]]):
                 ctx,
             )
         return numbers
+
+
+def between_commas(numbers: Iterable[float]) -> str:
+    """Return numbers as they are typed."""
+    return ",".join(f"{number:g}" for number in numbers)
 
 
 class Scales(Numbers):

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fullconv.choices import DEVICES, FLIPS
 from fullconv.cli import INTERRUPTED, options
 from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.paths import Local, Named
-from fullconv.cli.sizes import Finite, Scales, Window
+from fullconv.cli.sizes import Finite, Scales, Window, between_commas
 from fullconv.cli.training_lines import shown
 from fullconv.errors import InputError
+from fullconv.training.settings import Settings
 
 if TYPE_CHECKING:
     from fullconv.training.trainer import Trained
@@ -62,20 +64,20 @@ if TYPE_CHECKING:
 @click.option(
     "--scales",
     type=Scales(),
-    default="1",
+    default=between_commas(Settings.scales),
     show_default=True,
     help="Resize the photos of --negatives by each, as detect does.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(min=0),
-    default=2,
+    default=Settings.rounds,
     show_default=True,
     help="How often --negatives are scanned and learnt from.",
 )
 @click.option(
     "--arch",
-    default="auto",
+    default=Settings.arch,
     show_default=True,
     metavar="auto|package.module:callable",
     help="The network: one that fits the window, or your own, from crops to scores before the "
@@ -87,7 +89,11 @@ if TYPE_CHECKING:
     help="Train the same network with a convolutional head instead of a fully connected one.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="At most so many."
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=Settings.epochs,
+    show_default=True,
+    help="At most so many.",
 )
 @click.option(
     "--patience",
@@ -97,21 +103,21 @@ if TYPE_CHECKING:
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
-    default=0,
+    default=Settings.seed,
     show_default=True,
     help="The same seed trains the same network again.",
 )
 @click.option(
     "--flips",
-    type=click.Choice(["none", "h", "hv"]),
-    default="none",
+    type=click.Choice(FLIPS),
+    default=Settings.flips,
     show_default=True,
     help="Mirror images that show the same class: left and right, and also upside down.",
 )
 @click.option(
     "--holdout",
     type=Finite(0, 1, min_open=True, max_open=True),
-    default=0.2,
+    default=Settings.holdout,
     show_default=True,
     help="Share of each class to judge by, where there is no test/.",
 )
@@ -123,13 +129,13 @@ if TYPE_CHECKING:
 @click.option(
     "--learning-rate",
     type=Finite(min=0, min_open=True),
-    default=2e-3,
+    default=Settings.learning_rate,
     show_default=True,
     help="The highest one.",
 )
 @click.option(
     "--device",
-    type=click.Choice(["cpu", "cuda"]),
+    type=click.Choice(DEVICES),
     help="Where PyTorch computes. Default: on CUDA where there is one.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an unfinished training of the same.")
@@ -162,7 +168,7 @@ def command(
             crops,
             output,
             negatives=negatives or None,
-            arch=None if arch == "auto" else _own(arch),
+            arch=None if arch == Settings.arch else _own(arch),
             progress=listener,
             **asked,
         )

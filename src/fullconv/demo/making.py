@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fullconv.choices import Flips
 from fullconv.demo.crops import Drawn
 from fullconv.errors import MissingExtraError
-from fullconv.training.settings import Flips
 from fullconv.training.telling import Listener, unheard
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,24 +14,28 @@ from typing import Any, Unpack
 import numpy as np
 
 from fullconv import __version__
-from fullconv.checking import is_number
-from fullconv.choices import ACTIVATIONS, LARGEST_SCALE
+from fullconv.choices import Activation
 from fullconv.converted import FullyConvolutional
 from fullconv.detections.activated import Activated, all_scores
 from fullconv.detections.classes import check_classes, wanted_classes
 from fullconv.detections.found import Detections, joined
 from fullconv.detections.numbered import unnamed_classes
 from fullconv.detections.peaks import peaks
+from fullconv.detections.search import Search
 from fullconv.detections.suppression import suppress
-from fullconv.errors import ImageError, ImageWarning, InputError, ModelError
+from fullconv.errors import ImageError, ImageWarning, ModelError
 from fullconv.files import check_local
+from fullconv.geometry import Sizes
+from fullconv.keywords import ScanOptions, check_keywords
 from fullconv.names import as_file
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.options import Options, ScanOptions, check_keywords
+from fullconv.scanning.opening import open_image
+from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
-from fullconv.sources import Source
+from fullconv.sources import Georeference, Source
 from fullconv.sources.finding import without_ending
+from fullconv.sources.given import ImageLike
 from fullconv.wording import sized, unit
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
@@ -46,14 +50,14 @@ TELLING = (
 
 def detect(
     fcn: FullyConvolutional,
-    source: Any,
-    threshold: float = 0.5,
-    iou: float = 0.3,
-    scales: Sequence[float] = (1.0,),
+    source: ImageLike | Sequence[ImageLike],
+    threshold: float = Search.threshold,
+    iou: float = Search.iou,
+    scales: Sequence[float] = Search.scales,
     *,
-    classes: Sequence[str | int] | None = None,
-    per_class: bool = True,
-    activation: str = "none",
+    classes: Sequence[str | int] | None = Search.classes,
+    per_class: bool = Search.per_class,
+    activation: Activation = Search.activation,
     folder: str | Path | None = None,
     **options: Unpack[ScanOptions],
 ) -> Detections:
@@ -99,26 +103,20 @@ def detect(
     InputError
         If there is no such class, or an option is invalid.
     """
-    check_keywords("detect", options)
+    check_keywords("detect", ScanOptions, options)
+    search = Search(
+        threshold=threshold,
+        iou=iou,
+        scales=scales,
+        classes=classes,
+        per_class=per_class,
+        activation=activation,
+    )
     place = None if folder is None else check_local("detect(folder)", folder)
-    sources = list(source) if isinstance(source, list | tuple) else [source]
+    sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     check_classes(fcn, classes, options.get("output", 0))
     with Engine(fcn) as engine:
-        results = [
-            detect_in(
-                engine,
-                one,
-                threshold=threshold,
-                iou=iou,
-                scales=scales,
-                classes=classes,
-                per_class=per_class,
-                activation=activation,
-                folder=place,
-                **options,
-            )
-            for one in sources
-        ]
+        results = [detect_in(engine, one, search, place, **options) for one in sources]
     detections = joined([each.detections for each in results])
     if len(sources) == 1:
         return detections
@@ -150,31 +148,41 @@ class Found:
 
 def detect_in(
     engine: Engine,
-    source: Any,
-    *,
-    threshold: float,
-    iou: float,
-    scales: Sequence[float],
-    classes: Sequence[str | int] | None,
-    per_class: bool,
-    activation: str,
-    folder: str | Path | None,
+    source: ImageLike,
+    search: Search,
+    folder: str | Path | None = None,
     **options: Unpack[ScanOptions],
 ) -> Found:
     """Find the detections in one image; `detect` describes the parameters."""
-    check_options(threshold, iou, scales, activation)
     asked: dict[str, Any] = dict(options)
     with ExitStack() as stack:
         if not isinstance(source, Source):
             opening = {name: asked.pop(name) for name in OPENING if name in asked}
             opening["preprocessing"] = asked.get("preprocessing")
-            source = Options.of(opening).open(engine.fcn, source)
+            source = open_image(engine.fcn, source, Options.of(opening))
             stack.callback(source.close)
-        heatmaps = _scanned(engine, source, scales, folder, asked)
+        heatmaps = _scanned(engine, source, search.scales, folder, asked)
         name, size, place = source.name, source.original_size, source.georeference
-    labels = wanted_classes(heatmaps[0], classes)
-    arrays = [Activated(heatmap, activation) for heatmap in heatmaps]
-    candidates = [peaks(each, each.windows, threshold, iou, labels) for each in arrays]
+    arrays = [Activated(heatmap, search.activation) for heatmap in heatmaps]
+    detections = _best(arrays, search, name=name, size=size, place=place)
+    low, high = min(each.low for each in arrays), max(each.high for each in arrays)
+    return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
+
+
+def _best(
+    arrays: Sequence[Activated],
+    search: Search,
+    *,
+    name: str,
+    size: Sizes,
+    place: Georeference | None,
+) -> Detections:
+    """Return the best of the windows that overlap, from the heatmaps of all scales."""
+    first = arrays[0].heatmap
+    labels = wanted_classes(first, search.classes)
+    candidates = [
+        peaks(each, each.windows, search.threshold, search.iou, labels) for each in arrays
+    ]
     boxes, scores, numbers = (
         np.concatenate(parts)
         for parts in zip(
@@ -191,46 +199,18 @@ def detect_in(
             f"for what overflows, or turn scores into probabilities: activation='softmax' "
             f"(--activation softmax)."
         )
-    kept = suppress(boxes, scores, numbers, iou, per_class=per_class)
-    detections = Detections(
-        boxes[kept],
-        scores[kept],
-        numbers[kept],
-        np.zeros(len(kept), np.int64),
-        heatmaps[0].classes or unnamed_classes(heatmaps[0].shape[0]),
-        (name,),
-        (size,),
-        all_scores(arrays, candidates, kept),
-        (place,),
+    kept = suppress(boxes, scores, numbers, search.iou, per_class=search.per_class)
+    return Detections(
+        boxes=boxes[kept],
+        scores=scores[kept],
+        labels=numbers[kept],
+        images=np.zeros(len(kept), np.int64),
+        classes=first.classes or unnamed_classes(first.shape[0]),
+        names=(name,),
+        sizes=(size,),
+        probabilities=all_scores(arrays, candidates, kept),
+        places=(place,),
     )
-    low, high = min(each.low for each in arrays), max(each.high for each in arrays)
-    return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
-
-
-def check_options(threshold: float, iou: float, scales: Sequence[float], activation: str) -> None:
-    """Check options before the work.
-
-    Raises
-    ------
-    InputError
-        If an option is invalid.
-    """
-    if not is_number(threshold):
-        raise InputError(
-            f"detect(threshold={threshold}): expected a number, the least score of a detection."
-        )
-    if not (is_number(iou) and 0 <= iou <= 1):
-        raise InputError(f"detect(iou={iou}): expected a number from 0 to 1.")
-    each = list(scales) if isinstance(scales, Iterable) else []
-    if not each or not all(is_number(n) and 0 < n <= LARGEST_SCALE for n in each):
-        raise InputError(
-            f"detect(scales={scales!r}): expected at least one, each above 0 and up to "
-            f"{LARGEST_SCALE}, as in (1.0, 0.5)."
-        )
-    if str(activation) not in ACTIVATIONS:
-        raise InputError(
-            f"detect(activation={activation!r}): expected one of {', '.join(ACTIVATIONS)}."
-        )
 
 
 def _scanned(

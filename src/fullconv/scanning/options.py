@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import prod
-from typing import Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Self
 
 from fullconv.checking import are_whole, is_number
-from fullconv.choices import DTYPES, LARGEST_SCALE
-from fullconv.converted import FullyConvolutional
-from fullconv.errors import ImageError, InputError
+from fullconv.choices import DTYPES, LARGEST_SCALE, Cover, Dtype, Precision, RuntimeChoice
+from fullconv.errors import InputError
 from fullconv.geometry import Sizes
 from fullconv.preprocessing import Preprocessing
-from fullconv.scanning.progress import Listener
-from fullconv.sources import Source, fit_channels, open_source, resized
 from fullconv.windows import check_cover
-from fullconv.wording import extent, windows
+from fullconv.wording import windows
+
+if TYPE_CHECKING:
+    from fullconv.converted import FullyConvolutional
+    from fullconv.sources.given import ImageLike
 
 MEMORY_BYTES = 512_000_000
 """Budget for the tensors of the tiles that are computed at a time. Pixels read ahead, decoded
@@ -30,52 +30,6 @@ MERGED_WITH_HALO_BYTES = 1_500_000_000
 about half of the estimate: a scan by a one-pass ResNet-18 takes 1.4 GB in all, and 1.2 with the
 budget before."""
 
-MOST_WINDOWS = 1 << 36
-"""Most windows of one scan. Their scores take 275 GB for each class, and some file formats let a
-few bytes claim far more pixels than these have."""
-
-Box = tuple[float, ...]
-
-
-class ScanOptions(TypedDict, total=False):
-    """The keywords that `scan` and `detect` share; `scan` says what each means."""
-
-    classifier: Any
-    origin: Mapping[str, str] | None
-    preprocessing: Preprocessing | None
-    level: int | None
-    um_per_pixel: float | None
-    own_um_per_pixel: float | None
-    bands: Sequence[int] | None
-    cover: str
-    roi: Box | None
-    mask: Any
-    output: int
-    dtype: str
-    runtime: str
-    precision: str
-    device: str | None
-    tile: Sizes | None
-    memory_bytes: int | None
-    windows_to_check: int
-    resume: bool
-    overwrite: bool
-    repair: bool
-    progress: Listener | None
-
-
-def check_keywords(verb: str, given: Mapping[str, Any]) -> None:
-    """Refuse a keyword that is none of `ScanOptions`.
-
-    Raises
-    ------
-    TypeError
-        As Python itself does for the keywords of a function.
-    """
-    for name in given:
-        if name not in ScanOptions.__annotations__:
-            raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -87,13 +41,13 @@ class Options:
     own_um_per_pixel: float | None = None
     bands: Sequence[int] | None = None
     scale: float = 1.0
-    cover: str = "whole"
-    roi: Box | None = None
-    mask: Any = None
+    cover: Cover = "whole"
+    roi: Sequence[float] | None = None
+    mask: ImageLike | None = None
     output: int = 0
-    dtype: str = "float32"
-    runtime: str = "native"
-    precision: str = "f32"
+    dtype: Dtype = "float32"
+    runtime: RuntimeChoice = "native"
+    precision: Precision = "f32"
     device: str | None = None
     tile: Sizes | None = None
     memory_bytes: int | None = None
@@ -136,8 +90,8 @@ class Options:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """Return the options among some keywords; other keywords are ignored."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if name in known})
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: given[name] for name in names if name in given})
 
     def check_tile(self, dimensions: int) -> None:
         """Check that a tile that is asked for has ``dimensions`` axes.
@@ -163,53 +117,17 @@ class Options:
             return MEMORY_BYTES
         return MERGED_WITH_HALO_BYTES if runtime == "onnxruntime" else MEMORY_WITH_HALO_BYTES
 
-    def open(self, fcn: FullyConvolutional, source: Any) -> Source:
-        """Open an image at the level, resolution and scale that is asked for, with the model's
-        channels."""
-        return self.fitted(fcn, self.read(fcn, source))
 
-    def read(self, fcn: FullyConvolutional, source: Any) -> Source:
-        """Open an image at the level and resolution that is asked for, with its own bands."""
-        self.check_tile(fcn.grid.dimensions)
-        preprocessing = self.prepared(fcn)
-        um_per_pixel = self.um_per_pixel
-        if um_per_pixel is None and self.level is None and preprocessing is not None:
-            # An open source is at the resolution that was chosen for it.
-            um_per_pixel = None if isinstance(source, Source) else preprocessing.um_per_pixel
-        return open_source(
-            source,
-            level=self.level,
-            um_per_pixel=um_per_pixel,
-            own_um_per_pixel=self.own_um_per_pixel,
-            bands=self.bands,
-            dimensions=fcn.grid.dimensions,
-        )
+@dataclass(frozen=True)
+class OutputOptions:
+    """What becomes of an output that is there already; `scan` says what each means."""
 
-    def fitted(self, fcn: FullyConvolutional, image: Source) -> Source:
-        """Return an open image with the model's channels, at the scale that is asked for."""
-        image = fit_channels(image, fcn.shape.channels)
-        if self.scale != 1:
-            image = resized(image, [max(1, round(n * self.scale)) for n in image.size])
-        fcn.shape.check_size(image.size)
-        _check_count(fcn, image)
-        return image
+    resume: bool = True
+    overwrite: bool = False
+    repair: bool = False
 
-
-def _check_count(fcn: FullyConvolutional, image: Source) -> None:
-    """Refuse an image that claims more pixels than can be scanned.
-
-    Raises
-    ------
-    ImageError
-        If it has too many windows.
-    """
-    grid = fcn.grid
-    count = prod(
-        max(0, (n - w) // s + 1) for n, w, s in zip(image.size, grid.window, grid.step, strict=True)
-    )
-    if count > MOST_WINDOWS:
-        raise ImageError(
-            f"{image.name} says that it is {extent(image.size)}, which is {count:.2g} windows at "
-            f"this step, and fullconv scans up to {MOST_WINDOWS:.2g} at a time; choose a larger "
-            f"step or a coarser level, or cut out a part."
-        )
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Return the options among some keywords; other keywords are ignored."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: given[name] for name in names if name in given})

@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fullconv.scanning.digests import sealed
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
 from fullconv.scanning.ledger import Ledger
+from fullconv.scanning.options import OutputOptions
 from fullconv.scanning.ours import refuse_place
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.task import Task
@@ -26,7 +28,7 @@ from fullconv.wording import only_images
 ENDINGS = (".zarr", ".tif", ".tiff")
 
 
-def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) -> Heatmap:
+def scan_to(job: Job, out: Path, options: OutputOptions) -> Heatmap:
     """Scan into a folder or file, and continue an unfinished output of the same run."""
     if out.suffix.lower() not in ENDINGS:
         raise InputError(
@@ -48,15 +50,15 @@ def scan_to(job: Job, out: Path, resume: bool, overwrite: bool, repair: bool) ->
             before = finished.metadata.get("asked") or {}
             if ledger.is_left_by(finished.metadata.get("run")):
                 ledger.sweep()  # the run was killed when its heatmap was in place already
-                overwrite = overwrite and before != asked
-            if not overwrite:
-                _check(finished, asked, repair)
-                if not repair or not finished.damage():
+                options = replace(options, overwrite=options.overwrite and before != asked)
+            if not options.overwrite:
+                _check(finished, asked, options.repair)
+                if not options.repair or not finished.damage():
                     stack.pop_all()
                     return finished
         if out.suffix.lower() != ".zarr":
             geotiff.check_installed(out)
-        _write(job, ledger, asked, resume, finished, overwrite)
+        _write(job, ledger, asked, finished, options)
     return Heatmap.open(out)
 
 
@@ -81,49 +83,66 @@ def _write(
     job: Job,
     ledger: Ledger,
     asked: Mapping[str, Any],
-    resume: bool,
     finished: Heatmap | None,
-    overwrite: bool,
+    options: OutputOptions,
 ) -> None:
     """Begin or continue a scan, and finish it.
 
     The undamaged tiles of a finished heatmap that is to be replaced are taken over, unless
     ``overwrite`` is set.
     """
-    from fullconv.scanning.bounded import open_scores
-
     ledger.lock()
-    begun = ledger.begun() if resume else None
+    begun = ledger.begun() if options.resume else None
     if begun is not None:
         todo = "finish it as it was begun, or start again with resume=False (--no-resume)"
         record.refuse_other(ledger.folder, begun["asked"], asked, todo)
-    repair = None if finished is None or overwrite else Repair.of(finished)
+    repair = None if finished is None or options.overwrite else Repair.of(finished)
     chosen = begun["chosen"] if begun is not None else {}
     job.look()
     task = job.task(chosen or (repair.chosen if repair else {}))
     _ = task.shape  # refuses an output that the model does not have, before anything is written
-    try:
+    with _said(ledger):
         if begun is None:
             begun = ledger.begin({"asked": asked, "chosen": record.chosen(task)})
         else:
             ledger.resume(len(task.plan))
         writer = Writer(ledger, task, job.options.dtype, begun)
-        scores = open_scores(ledger.heatmap)
-        metadata = record.made(job.engine, task, job.options.dtype, scores.shape[0])
-        writer.prove(Heatmap(scores, metadata, None))
-        if repair is not None:
-            writer.take_over(repair)
-        before = sum(line.windows for line in ledger.lines.values())
-        job.score(task, writer.finished, writer.write, before)
-        ledger.settle()
-        job.odd_windows = sum(line.odd for line in ledger.lines.values())
-        if repair is not None:
-            job.odd_windows = repair.odd_windows
-            repair.tell(writer.checksums)
+        _score(job, task, writer, repair)
         made = _made(job, task, writer, asked, begun["id"])
         if finished is not None:
             finished.close()
         ledger.finish(made, finished is not None)
+
+
+def _score(job: Job, task: Task, writer: Writer, repair: Repair | None) -> None:
+    """Score what is neither written yet nor taken over from a finished heatmap."""
+    from fullconv.scanning.bounded import open_scores
+
+    ledger, scores = writer.ledger, open_scores(writer.ledger.heatmap)
+    metadata = record.made(job.engine, task, job.options.dtype, scores.shape[0])
+    writer.prove(Heatmap(scores, metadata, None))
+    if repair is not None:
+        writer.take_over(repair)
+    before = sum(line.windows for line in ledger.lines.values())
+    job.score(task, writer.finished, writer.write, before)
+    ledger.settle()
+    job.odd_windows = sum(line.odd for line in ledger.lines.values())
+    if repair is not None:
+        job.odd_windows = repair.odd_windows
+        repair.tell(writer.checksums)
+
+
+@contextlib.contextmanager
+def _said(ledger: Ledger) -> Iterator[None]:
+    """Say what becomes of the scan where the disk refuses to take it.
+
+    Raises
+    ------
+    OutputError
+        If it does.
+    """
+    try:
+        yield
     except OutputError:
         raise
     except OSError as error:

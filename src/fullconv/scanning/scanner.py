@@ -5,22 +5,25 @@ from __future__ import annotations
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageWarning, InputError
 from fullconv.files import check_local
+from fullconv.keywords import ScanOptions, check_keywords
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.job import Job
-from fullconv.scanning.options import Options, ScanOptions, check_keywords
+from fullconv.scanning.opening import open_image
+from fullconv.scanning.options import Options, OutputOptions
 from fullconv.scanning.output import scan_to
 from fullconv.sources import Source
+from fullconv.sources.given import ImageLike
 
 
 def scan(
     fcn: FullyConvolutional,
-    source: Any,
+    source: ImageLike,
     out: str | Path | None = None,
     *,
     scale: float = 1.0,
@@ -126,7 +129,7 @@ def scan(
     The scores do not depend on the tiles. After the process was killed, the same call continues
     where it stopped (Note [An unfinished output]).
     """
-    check_keywords("scan", options)
+    check_keywords("scan", ScanOptions, options)
     asked = Options.of({**options, "scale": scale})
     classifier, origin = options.get("classifier"), options.get("origin")
     progress = options.get("progress")
@@ -141,7 +144,7 @@ def scan(
     if origin is None and isinstance(classifier, str | Path):
         origin = {"model": str(Path(classifier).absolute())}
     with ExitStack() as stack:
-        image = asked.open(fcn, source)
+        image = open_image(fcn, source, asked)
         if not isinstance(source, Source):
             stack.callback(image.close)
         if engine is None:
@@ -151,10 +154,4 @@ def scan(
             warnings.warn(line, ImageWarning, stacklevel=2)
         if place is None:
             return job.in_memory()
-        return scan_to(
-            job,
-            place,
-            resume=options.get("resume", True),
-            overwrite=options.get("overwrite", False),
-            repair=options.get("repair", False),
-        )
+        return scan_to(job, place, OutputOptions.of(options))

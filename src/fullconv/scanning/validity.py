@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from math import isfinite
 from typing import Any, get_args
 
-from fullconv.choices import DTYPES
+from fullconv.choices import COVERS, DTYPES
 from fullconv.geometry import NUMBERS
 from fullconv.images import Takes
 from fullconv.judging import Verification
@@ -15,7 +15,6 @@ from fullconv.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
 from fullconv.scanning.pixels import Seen
-from fullconv.windows import COVERS
 from fullconv.wording import windows_named
 
 Test = Callable[[Any], bool]

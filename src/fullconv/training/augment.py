@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from fullconv.choices import Flips
 from fullconv.geometry import Sizes
-from fullconv.training.settings import Flips
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fullconv.detections.detecting import check_options
 from fullconv.detections.pairing import HOW, Unpaired
+from fullconv.detections.search import check_scales
 from fullconv.detections.truth import Truth, read_truth
 from fullconv.errors import InputError
 from fullconv.names import as_text
@@ -49,7 +49,7 @@ class Photos:
         InputError
             If there are none, or the truth cannot be read, or says nothing about one of them.
         """
-        check_options(0, 0, scales, "none")
+        check_scales(scales)
         if not named:
             for flag, given in (("--truth", truth is not None), ("--scales", scales != (1.0,))):
                 if given:

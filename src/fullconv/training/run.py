@@ -41,6 +41,7 @@ class Run:
 
     def __init__(
         self,
+        *,
         crops: Path,
         out: Path,
         settings: Settings,
@@ -56,7 +57,7 @@ class Run:
         self.checkpoint = checkpoint.checkpoint_of(out)
         self.is_kept = False
 
-    def train(self, resume: bool, overwrite: bool) -> Trained:
+    def train(self, *, resume: bool, overwrite: bool) -> Trained:
         """Train, and write the model."""
         is_begun = self._check_place(resume, overwrite)
         if self.own is None and self.settings.window is not None:
@@ -140,14 +141,14 @@ class Run:
         )
         self.tell(
             Started(
-                material.classes,
-                material.background,
-                training,
-                held_out,
-                material.kind.window,
-                report,
-                sum(weight.numel() for weight in network.parameters()),
-                str(self.device),
+                classes=material.classes,
+                background=material.background,
+                training=training,
+                held_out=held_out,
+                window=material.kind.window,
+                report=report,
+                parameters=sum(weight.numel() for weight in network.parameters()),
+                device=str(self.device),
             )
         )
         if state.history:
@@ -228,18 +229,18 @@ class Run:
         best = state.best_epoch
         assert best is not None
         trained = Trained(
-            self.out,
-            classifier,
-            material.kind.window,
-            material.classes,
-            material.background,
-            material.preprocessing,
-            report,
-            tuple(state.history),
-            best,
-            confusion,
-            tuple(state.rounds),
-            is_interrupted,
+            path=self.out,
+            classifier=classifier,
+            window=material.kind.window,
+            classes=material.classes,
+            background=material.background,
+            preprocessing=material.preprocessing,
+            report=report,
+            history=tuple(state.history),
+            best=best,
+            confusion=confusion,
+            rounds=tuple(state.rounds),
+            is_interrupted=is_interrupted,
         )
         metadata = metadata_of(
             trained.window, trained.classes, trained.background, trained.preprocessing

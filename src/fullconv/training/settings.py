@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from math import ceil, cos, isfinite, pi
-from typing import Any, Literal, get_args
+from typing import Any, Self
 
+from fullconv.choices import FLIPS, Flips
 from fullconv.errors import InputError, WindowError
 from fullconv.geometry import Pair
-
-Flips = Literal["none", "h", "hv"]
-FLIPS: tuple[str, ...] = get_args(Flips)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,19 @@ class Settings:
                 "train(from_scratch_fcn=True): that is for the network that fullconv makes; a "
                 "network of your own (arch) has the head that you gave it. Leave one out."
             )
+
+    @classmethod
+    def of(cls, window: Sequence[int] | None, given: Mapping[str, Any]) -> Self:
+        """Return those of some keywords of `train`; others are left out."""
+        known = {field.name for field in fields(cls)}
+        told = {name: value for name, value in given.items() if name in known}
+        told["window"] = None if window is None else tuple(window)
+        told["arch"] = code_name(given.get("arch"))
+        if "scales" in told:
+            told["scales"] = tuple(float(scale) for scale in told["scales"])
+        if given.get("negatives") is None:
+            told["rounds"] = 0
+        return cls(**told)
 
     def batch_of(self, crops: int) -> int:
         """Return how many of so many crops are in a step: 64, but of few crops a twentieth, so

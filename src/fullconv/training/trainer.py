@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fullconv.errors import MissingExtraError
 from fullconv.files import check_local
-from fullconv.training.settings import Flips, Settings, code_name
-from fullconv.training.telling import Listener, unheard
+from fullconv.keywords import TrainOptions, check_keywords
+from fullconv.training.settings import Settings
+from fullconv.training.telling import unheard
 
 if TYPE_CHECKING:
     from fullconv.converted import FullyConvolutional
@@ -89,25 +90,7 @@ def train(
     crops: str | Path,
     out: str | Path,
     window: Sequence[int] | None = None,
-    *,
-    background: str | None = None,
-    negatives: str | Path | Sequence[str | Path] | None = None,
-    truth: str | Path | None = None,
-    scales: Sequence[float] = (1.0,),
-    arch: Callable[..., Any] | None = None,
-    epochs: int = 30,
-    patience: int | None = None,
-    seed: int = 0,
-    flips: Flips = "none",
-    from_scratch_fcn: bool = False,
-    rounds: int = 2,
-    holdout: float = 0.2,
-    batch: int | None = None,
-    learning_rate: float = 2e-3,
-    device: str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Listener = unheard,
+    **options: Unpack[TrainOptions],
 ) -> Trained:
     """Train a classifier on folders of crops, exact when it is converted, and write it.
 
@@ -138,29 +121,31 @@ def train(
         class. What the truth does not know counts as background. Note [What a window shows] has
         the whole rule.
     scales : sequence of float
-        Each photo is resized by each of these, as `detect` will do it.
+        Each photo is resized by each of these, as `detect` will do it. By default none is.
     arch : callable, optional
         Returns the network, from crops to scores before the softmax. It may take ``classes``,
         ``channels`` and ``window`` by name. By default one is made for the window, by the rule
         that `fullconv.training.fitting.fit` documents.
     epochs : int
-        At most so many, and half as many after each round of negatives.
+        At most so many, 30 by default, and half as many after each round of negatives.
     patience : int, optional
         A phase ends when so many epochs brought no better one: by default a third, at least 5.
     seed : int
-        The same seed gives the same weights, on the same machine with as many threads.
+        The same seed gives the same weights, on the same machine with as many threads. By
+        default 0.
     flips : {"none", "h", "hv"}
-        Mirror images that show the same class: left and right, and also upside down.
+        Mirror images that show the same class: left and right, and also upside down. By default
+        "none".
     from_scratch_fcn : bool
         Train the same network with a convolutional head, instead of a fully connected one.
     rounds : int
-        Of hard negatives.
+        Of hard negatives; 2 by default.
     holdout : float
-        Share of each class to judge by, where there is no ``test`` folder.
+        Share of each class to judge by, where there is no ``test`` folder; 0.2 by default.
     batch : int, optional
         Crops in a step; by default 64, and of few crops a twentieth, at least 16.
     learning_rate : float
-        The highest one.
+        The highest one, 0.002 by default.
     device : {"cpu", "cuda"}, optional
         By default CUDA where there is one.
     resume : bool
@@ -187,6 +172,7 @@ def train(
     MissingExtraError
         If PyTorch is not installed.
     """
+    check_keywords("train", TrainOptions, options)
     crops = check_local("train(crops)", crops, reads=True)
     out = check_local("train(out)", out)
     try:
@@ -200,22 +186,17 @@ def train(
     from fullconv.training.photos import Photos
     from fullconv.training.run import Run
 
-    settings = Settings(
-        window=None if window is None else tuple(window),  # type: ignore[arg-type]
-        background=background,
-        arch=code_name(arch),
-        epochs=epochs,
-        patience=patience,
-        seed=seed,
-        flips=flips,
-        from_scratch_fcn=from_scratch_fcn,
-        rounds=rounds if negatives is not None else 0,
-        holdout=holdout,
-        batch=batch,
-        learning_rate=learning_rate,
-        scales=tuple(float(scale) for scale in scales),
-    )
+    settings = Settings.of(window, options)
+    negatives = options.get("negatives")
     named = [negatives] if isinstance(negatives, str | Path) else list(negatives or ())
-    photos = Photos.find(named, truth, settings.scales)
-    run = Run(crops, out, settings, photos, arch, device, progress)
-    return run.train(resume, overwrite)
+    photos = Photos.find(named, options.get("truth"), settings.scales)
+    run = Run(
+        crops=crops,
+        out=out,
+        settings=settings,
+        photos=photos,
+        own=options.get("arch"),
+        device=options.get("device"),
+        tell=options.get("progress", unheard),
+    )
+    return run.train(resume=options.get("resume", False), overwrite=options.get("overwrite", False))

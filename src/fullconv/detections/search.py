@@ -1,0 +1,65 @@
+"""What counts as a detection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from fullconv.checking import is_number
+from fullconv.choices import ACTIVATIONS, LARGEST_SCALE, Activation
+from fullconv.errors import InputError
+
+
+@dataclass(frozen=True)
+class Search:
+    """The keywords by which `detect` looks for objects; `detect` says what each means.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be.
+    """
+
+    threshold: float = 0.5
+    iou: float = 0.3
+    scales: Sequence[float] = (1.0,)
+    classes: Sequence[str | int] | None = None
+    per_class: bool = True
+    activation: Activation = "none"
+
+    def __post_init__(self) -> None:
+        if not is_number(self.threshold):
+            raise InputError(
+                f"detect(threshold={self.threshold}): expected a number, the least score of a "
+                f"detection."
+            )
+        if not (is_number(self.iou) and 0 <= self.iou <= 1):
+            raise InputError(f"detect(iou={self.iou}): expected a number from 0 to 1.")
+        check_scales(self.scales)
+        if str(self.activation) not in ACTIVATIONS:
+            raise InputError(
+                f"detect(activation={self.activation!r}): expected one of {', '.join(ACTIVATIONS)}."
+            )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Return the options among some keywords; other keywords are ignored."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: given[name] for name in names if name in given})
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Check by what images are to be resized.
+
+    Raises
+    ------
+    InputError
+        If there is no factor, or one that cannot be.
+    """
+    each = list(scales) if isinstance(scales, Iterable) else []
+    if not each or not all(is_number(n) and 0 < n <= LARGEST_SCALE for n in each):
+        raise InputError(
+            f"detect(scales={scales!r}): expected at least one, each above 0 and up to "
+            f"{LARGEST_SCALE}, as in (1.0, 0.5)."
+        )
