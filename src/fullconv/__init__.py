@@ -38,7 +38,7 @@ _HOMES = {
     "Source": "sources",
     "TooLargeError": "errors",
     "TrainOptions": "keywords",
-    "Trained": "training.trainer",
+    "Trained": "training.trained",
     "UnsafeModelError": "errors",
     "Verification": "judging",
     "WindowError": "errors",
@@ -141,7 +141,7 @@ if TYPE_CHECKING:
     from fullconv.scanning.scanner import scan as scan
     from fullconv.sources import Source as Source
     from fullconv.sources import open_source as open_source
-    from fullconv.training.trainer import Trained as Trained
+    from fullconv.training.trained import Trained as Trained
     from fullconv.training.trainer import train as train
     from fullconv.verification import verify as verify
 else:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli import DIFFERS, INTERRUPTED, options
+from fullconv.cli import options
+from fullconv.cli.exit_codes import DIFFERS, INTERRUPTED
 from fullconv.cli.output import print_json
 from fullconv.cli.paths import Local
 

@@ -14,7 +14,7 @@ from fullconv.cli.training_lines import shown
 
 if TYPE_CHECKING:
     from fullconv.demo.crops import Drawn
-    from fullconv.training.trainer import Trained
+    from fullconv.training.trained import Trained
 
 TITLE = "0. Where a classifier comes from"
 

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from fullconv.choices import ACTIVATIONS
-from fullconv.cli import DIFFERS, dry, options
+from fullconv.cli import dry, options
 from fullconv.cli.detect_lines import print_found
 from fullconv.cli.detect_work import Results, Work
+from fullconv.cli.exit_codes import DIFFERS
 from fullconv.cli.many import all_failed, each, find_inputs, folder
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags

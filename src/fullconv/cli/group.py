@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from fullconv import __version__
-from fullconv.cli import CANNOT, INTERRUPTED, USAGE
+from fullconv.cli.exit_codes import CANNOT, INTERRUPTED, USAGE
 from fullconv.errors import FullconvError
 
 SURROGATE = re.compile("[\udc80-\udcff]")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import DTYPES, LARGEST_SCALE
-from fullconv.cli import DIFFERS, dry, options
+from fullconv.cli import dry, options
+from fullconv.cli.exit_codes import DIFFERS
 from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_places, places
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import PreprocessingFlags

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-from fullconv.cli import CANNOT
+from fullconv.cli.exit_codes import CANNOT
 
 NAMES = "fullconv-names"
 """How the streams write what their encoding lacks (`_write_name`)."""

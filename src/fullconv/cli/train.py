@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fullconv.choices import DEVICES, FLIPS
-from fullconv.cli import INTERRUPTED, options
+from fullconv.cli import options
+from fullconv.cli.exit_codes import INTERRUPTED
 from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.paths import Local, Named
 from fullconv.cli.sizes import Finite, Scales, Window, between_commas
@@ -19,7 +20,7 @@ from fullconv.errors import InputError
 from fullconv.training.settings import Settings
 
 if TYPE_CHECKING:
-    from fullconv.training.trainer import Trained
+    from fullconv.training.trained import Trained
 
 
 @click.command("train")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli import DIFFERS, options
+from fullconv.cli import options
+from fullconv.cli.exit_codes import DIFFERS
 from fullconv.cli.heatmap_checks import Asked, of_heatmap
 from fullconv.cli.models import find_model, open_model
 from fullconv.cli.output import note, only_json, print_json

@@ -12,7 +12,7 @@ from fullconv.errors import MissingExtraError
 from fullconv.training.telling import Listener, unheard
 
 if TYPE_CHECKING:
-    from fullconv.training.trainer import Trained
+    from fullconv.training.trained import Trained
 
 MODEL = "dress.onnx"
 

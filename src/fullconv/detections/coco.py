@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fullconv.detections.found import Detections
+from fullconv.detections.columns import Columns
 from fullconv.detections.ids import Ids
 from fullconv.detections.numbered import Numbered, unnamed_classes
 from fullconv.detections.text import dump_json, load_json
 from fullconv.errors import InputError
 from fullconv.names import as_text, from_text
+
+if TYPE_CHECKING:
+    from fullconv.detections.found import Detections
 
 MOST_CLASSES = 1_000_000
 """Bound of class numbers: the names of all classes before a larger one would fill the memory."""
@@ -108,7 +111,7 @@ def _name(name: Any, instead: str, key: int | str) -> str:
     return Numbered(instead, key) if name is None else from_text(str(name))
 
 
-def parse(text: str) -> Detections:
+def parse(text: str) -> Columns:
     """Return the detections in COCO results.
 
     Images and classes that the file does not name are `Numbered` by their ids.
@@ -135,14 +138,15 @@ def parse(text: str) -> Detections:
         raise InputError(
             "some boxes are of images, and others of recordings or volumes; part them."
         )
-    return Detections(
-        np.array([one.box for one in results], dtype=np.float64).reshape(-1, *sides),
-        np.array([one.score for one in results], dtype=np.float64),
-        np.array(labels, dtype=np.int64),
-        np.array([places[one.image] for one in results], dtype=np.int64),
-        classes,
-        tuple(places),
-        (None,) * len(places),
+    return Columns(
+        boxes=np.array([one.box for one in results], dtype=np.float64).reshape(-1, *sides),
+        scores=np.array([one.score for one in results], dtype=np.float64),
+        labels=np.array(labels, dtype=np.int64),
+        images=np.array([places[one.image] for one in results], dtype=np.int64),
+        classes=classes,
+        names=tuple(places),
+        sizes=(None,) * len(places),
+        probabilities=None,
     )
 
 

@@ -5,17 +5,21 @@ Each format has a file of its own; all are written whole or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fullconv.detections import coco, geojson, table
-from fullconv.detections.found import Detections, Georeferenced
+from fullconv.detections.columns import Columns
 from fullconv.detections.ids import Ids
-from fullconv.detections.text import read_text
 from fullconv.errors import InputError
 from fullconv.files import whole
 from fullconv.wording import only_images
+
+if TYPE_CHECKING:
+    from fullconv.detections.found import Detections, Georeferenced
 
 KNOWN = "use .csv (WSInfer's columns), .json (COCO results) or .geojson (QuPath, GIS)"
 
@@ -93,8 +97,14 @@ def check_holds_ids(call: str, path: Path, dimensions: int = 2) -> None:
         )
 
 
-def read(path: Path) -> Detections:
-    """Return the detections in a file; see `Detections.read`."""
+def reader(path: Path) -> Callable[[str], Columns]:
+    """Return what reads the text of a file; see `Detections.read`.
+
+    Raises
+    ------
+    InputError
+        If files of this ending are not read.
+    """
     readers = {".csv": table.parse, ".json": coco.parse, ".geojson": geojson.parse}
     ending = path.suffix.lower()
     if ending not in readers:
@@ -102,11 +112,7 @@ def read(path: Path) -> Detections:
             f"{path}: detections are read from .csv, .json (COCO results) or .geojson, and "
             f"{_ending(path)}."
         )
-    text = read_text(path)
-    try:
-        return readers[ending](text)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return readers[ending]
 
 
 def _ending(path: Path) -> str:

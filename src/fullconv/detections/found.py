@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.detections.formats import check_place, reader, truth_ids, write
+from fullconv.detections.text import read_text
 from fullconv.errors import InputError
 from fullconv.files import check_local
 from fullconv.geometry import Sizes
@@ -158,9 +160,12 @@ class Detections:
         InputError
             If the file is missing, has another ending, or does not hold detections.
         """
-        from fullconv.detections.formats import read
-
-        return read(check_local("Detections.read(path)", path, reads=True))
+        place = check_local("Detections.read(path)", path, reads=True)
+        read, text = reader(place), read_text(place)
+        try:
+            return cls(**read(text))
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
 
     def save(
         self,
@@ -196,8 +201,6 @@ class Detections:
         OutputError
             If the file cannot be written; nothing is left half-written.
         """
-        from fullconv.detections.formats import check_place, truth_ids, write
-
         place = check_local("save(path)", path)
         if georeference == OWN:
             georeference = self.places[0] if len(self.places) == 1 else None

@@ -17,17 +17,20 @@ Names are written as Note [Names in files] says.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fullconv.detections.found import Detections, Georeferenced
+from fullconv.detections.columns import Columns
 from fullconv.detections.palette import colour_of
 from fullconv.detections.table import PREFIX
 from fullconv.detections.text import dump_json, load_json
 from fullconv.errors import InputError
 from fullconv.names import as_text, from_text
 from fullconv.placement import NOWHERE, epsg
+
+if TYPE_CHECKING:
+    from fullconv.detections.found import Detections, Georeferenced
 
 OWN = "fullconv"
 BOX = "box"
@@ -115,7 +118,7 @@ def crs_member(wkt: str) -> dict[str, Any]:
     return {"type": "name", "properties": {"name": name}}
 
 
-def parse(text: str) -> Detections:
+def parse(text: str) -> Columns:
     """Return the detections in a collection of polygons, each as the box around it.
 
     If another program has dropped the names, the image is called "", and classes are in the order
@@ -156,15 +159,15 @@ def parse(text: str) -> Detections:
             ) from None
     chances = [[one.get(f"{PREFIX}{name}", np.nan) for name in classes] for one in every]
     probabilities = np.array(chances, dtype=np.float64).reshape(len(every), len(classes))
-    return Detections(
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        np.array(scores, dtype=np.float64),
-        np.array(labels, dtype=np.int64),
-        np.zeros(len(boxes), dtype=np.int64),
-        tuple(from_text(name) for name in classes),
-        (image,),
-        (None,),
-        None if np.isnan(probabilities).any() or not len(every) else probabilities,
+    return Columns(
+        boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        scores=np.array(scores, dtype=np.float64),
+        labels=np.array(labels, dtype=np.int64),
+        images=np.zeros(len(boxes), dtype=np.int64),
+        classes=tuple(from_text(name) for name in classes),
+        names=(image,),
+        sizes=(None,),
+        probabilities=None if np.isnan(probabilities).any() or not len(every) else probabilities,
     )
 
 

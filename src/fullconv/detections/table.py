@@ -13,14 +13,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fullconv.detections.found import Detections
+from fullconv.detections.columns import Columns
 from fullconv.detections.text import difference, end
 from fullconv.errors import InputError
 from fullconv.names import as_text, from_text
 from fullconv.wording import edges
+
+if TYPE_CHECKING:
+    from fullconv.detections.found import Detections
 
 IMAGE = "image"
 CORNERS = ("minx", "miny", "width", "height")
@@ -51,7 +55,7 @@ def lines(detections: Detections, named: bool) -> Iterator[str]:
         yield _line([*image, *row] if named else [*row, *image])
 
 
-def parse(text: str) -> Detections:
+def parse(text: str) -> Columns:
     """Return the detections in a table.
 
     Without the columns ``label`` and ``score``, as in WSInfer's tables, each box has its most
@@ -92,15 +96,15 @@ def parse(text: str) -> Detections:
         every.append(chance)
     places = {image: place for place, image in enumerate(dict.fromkeys(images or [""]))}
     probabilities = np.array(every, dtype=np.float64).reshape(len(every), len(classes))
-    return Detections(
-        np.array(boxes, dtype=np.float64).reshape(-1, len(named)),
-        np.array(scores, dtype=np.float64),
-        np.array(labels, dtype=np.int64),
-        np.array([places[image] for image in images], dtype=np.int64),
-        classes,
-        tuple(from_text(image) for image in places),
-        (None,) * len(places),
-        None if np.isnan(probabilities).any() or not len(every) else probabilities,
+    return Columns(
+        boxes=np.array(boxes, dtype=np.float64).reshape(-1, len(named)),
+        scores=np.array(scores, dtype=np.float64),
+        labels=np.array(labels, dtype=np.int64),
+        images=np.array([places[image] for image in images], dtype=np.int64),
+        classes=classes,
+        names=tuple(from_text(image) for image in places),
+        sizes=(None,) * len(places),
+        probabilities=None if np.isnan(probabilities).any() or not len(every) else probabilities,
     )
 
 

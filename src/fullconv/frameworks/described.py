@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fullconv.frameworks import METADATA
+from fullconv.frameworks.framework import METADATA
 from fullconv.preprocessing import Preprocessing
 
 

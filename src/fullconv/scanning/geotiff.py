@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from fullconv.errors import ImageError, InputError, MissingExtraError
 from fullconv.placement import NOWHERE, Georeference
 from fullconv.scanning.describing import transform_of
-from fullconv.scanning.heatmap import Heatmap, no_heatmap
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
-from fullconv.scanning.validity import valid
+from fullconv.scanning.validity import no_heatmap, valid
 from fullconv.sources.trouble import check_block, check_regular
 from fullconv.system.disk import to_disk
+
+if TYPE_CHECKING:
+    from fullconv.scanning.heatmap import Heatmap
 
 BLOCK = 256
 """Rows and columns of a block of the file, a multiple of 16 as TIFF demands."""

@@ -21,7 +21,7 @@ from fullconv.scanning.describing import Told, misdescribed
 from fullconv.scanning.digests import Checksums, is_sealed
 from fullconv.scanning.scores import checked
 from fullconv.scanning.storing import decoded
-from fullconv.scanning.validity import is_of_before, valid
+from fullconv.scanning.validity import is_of_before, no_heatmap, valid
 from fullconv.windows import Windows
 from fullconv.wording import windows_named
 
@@ -265,11 +265,3 @@ class Heatmap(Closing):
         named = zip(counts, windows_named(len(counts)), strict=True)
         windows = " x ".join(f"{count} {name}" for count, name in named)
         return f"Heatmap({where}{classes} scores x {windows}, {self.grid!r})"
-
-
-def no_heatmap(path: Path, error: Exception) -> InputError:
-    """Return the error for a path without a finished heatmap, with the reason."""
-    return InputError(
-        f"{path} is not a heatmap that fullconv has finished ({type(error).__name__}: "
-        f"{first_line(error)}); give what 'fullconv scan -o' named."
-    )

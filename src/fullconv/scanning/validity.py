@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from math import isfinite
+from pathlib import Path
 from typing import Any, get_args
 
 from fullconv.choices import COVERS, DTYPES
+from fullconv.errors import InputError, first_line
 from fullconv.geometry import NUMBERS
 from fullconv.images import Takes
 from fullconv.judging import Verification
@@ -219,3 +221,11 @@ def _optional(dimensions: int) -> dict[str, Test]:
         "verification": _verification,
         "windows": _whole,
     }
+
+
+def no_heatmap(path: Path, error: Exception) -> InputError:
+    """Return the error for a path without a finished heatmap, with the reason."""
+    return InputError(
+        f"{path} is not a heatmap that fullconv has finished ({type(error).__name__}: "
+        f"{first_line(error)}); give what 'fullconv scan -o' named."
+    )

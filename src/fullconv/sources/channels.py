@@ -24,18 +24,6 @@ from fullconv.sources.colours import (
 from fullconv.sources.source import Source, View
 
 
-class Selected(View):
-    """Some bands of a source, counted from 0, in any order."""
-
-    def __init__(self, of: Source, bands: Sequence[int]) -> None:
-        step = {"bands": [band + 1 for band in bands]}
-        super().__init__(of, step, bands=len(bands), facts=of.facts_of(bands))
-        self._bands = list(bands)
-
-    def _read(self, *spans: Pair) -> NDArray[Any]:
-        return self.of.read(*spans)[..., self._bands]
-
-
 class Converted(View):
     """A source converted to other colours."""
 

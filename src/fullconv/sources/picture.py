@@ -19,9 +19,9 @@ from fullconv.sources.coded import CODINGS, Coding, coding_of
 from fullconv.sources.colours import GREY, of_picture
 from fullconv.sources.contents import Contents, contents_of, contents_of_bytes, signature_of
 from fullconv.sources.encoded import is_complete, jpeg_frame, png_pixels
+from fullconv.sources.ground import find_place
 from fullconv.sources.palettes import reduced
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.sidecars import find_place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.trouble import DECODED_LIMIT_BYTES, check_whole, damaged, quiet, reading
 

@@ -21,7 +21,7 @@ from fullconv.sources.colours import GREY, RGB, Channels, of_gdal
 from fullconv.sources.gdal import RasterioError, find_opening
 from fullconv.sources.palettes import Table, look_up, reduced, slope
 from fullconv.sources.starts import TIFF_STARTS
-from fullconv.sources.tiff_pixels import GREY_INVERTED, as_stored, finish
+from fullconv.sources.tiff_pixels import GREY_INVERTED, as_stored, check_colours, finish
 from fullconv.sources.trouble import UnreadableKindError
 
 PARTS = 1024
@@ -143,8 +143,6 @@ def _is_tiff(path: Path) -> bool:
 
 def _tiff_alone(part: Path, meaning: Meaning, is_plain: bool) -> str | None:
     """Return why the pixels of a TIFF differ in a mosaic; None where they are equal."""
-    from fullconv.sources.tiff import check_colours
-
     try:
         with tifffile.TiffFile(part, _multifile=False) as tiff:
             page: Any = tiff.pages.first

@@ -220,8 +220,6 @@ class Source(Closing, ABC):
 
         Formats that store each band by itself read only these.
         """
-        from fullconv.sources.channels import Selected
-
         return Selected(self, bands)
 
     def facts_of(self, bands: Sequence[int]) -> Facts:
@@ -282,3 +280,15 @@ class View(Source):
 
     def close(self) -> None:
         self.of.close()
+
+
+class Selected(View):
+    """Some bands of a source, counted from 0, in any order."""
+
+    def __init__(self, of: Source, bands: Sequence[int]) -> None:
+        step = {"bands": [band + 1 for band in bands]}
+        super().__init__(of, step, bands=len(bands), facts=of.facts_of(bands))
+        self._bands = list(bands)
+
+    def _read(self, *spans: Pair) -> NDArray[Any]:
+        return self.of.read(*spans)[..., self._bands]

@@ -11,19 +11,15 @@ import tifffile
 
 from fullconv.errors import ImageError, first_line
 from fullconv.geometry import Pair
-from fullconv.sources.encoded import JPEG_XR
+from fullconv.sources.encoded_blocks import JPEG_XR
+from fullconv.sources.ground import find_place
 from fullconv.sources.pyramid import Pyramid
-from fullconv.sources.sidecars import Place, find_place
+from fullconv.sources.sidecars import Place
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
 from fullconv.sources.tiff_channels import channels_of
 from fullconv.sources.tiff_pixels import (
-    GREY,
-    GREY_INVERTED,
-    JPEG,
-    PALETTE,
-    RGB,
-    YCBCR,
+    check_colours,
     nodata_of,
 )
 from fullconv.sources.tiff_resolution import space_of
@@ -174,29 +170,6 @@ def _planes(page: TiffPage) -> int:
 
 def _strip(page: TiffPage) -> Pair:
     return min(page.rowsperstrip, page.imagelength), page.imagewidth
-
-
-def check_colours(name: str, page: TiffPage) -> None:
-    """Refuse colour spaces that are not read.
-
-    Raises
-    ------
-    UnreadableKindError
-        If the colours are neither grey, RGB, a palette, nor YCbCr in JPEG.
-    ImageError
-        If a palette is missing.
-    """
-    colours = getattr(page.photometric, "name", str(page.photometric))
-    is_luma = page.photometric == YCBCR
-    is_bare_luma = is_luma and (page.compression not in JPEG or page.planarconfig == 2)
-    if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or is_bare_luma:
-        raise UnreadableKindError(
-            f"{name} is in the colour space {colours}"
-            f"{' without JPEG compression' if is_bare_luma else ''}, which fullconv does not "
-            f"read; save it in RGB or grey."
-        )
-    if page.photometric == PALETTE and (page.samplesperpixel > 1 or page.colormap is None):
-        raise damaged(name, "its palette is missing or does not fit")
 
 
 def _place_of(path: Path, tiff: Any, level: Level) -> Place:

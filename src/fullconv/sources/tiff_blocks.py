@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fullconv.geometry import Pair, Sizes
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import GREY as GREY_BAND
-from fullconv.sources.encoded import check_encoded
+from fullconv.sources.encoded_blocks import check_encoded
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_pixels import (
     bands_of,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.sources.palettes import Table, look_up, reduced
+from fullconv.sources.trouble import UnreadableKindError, damaged
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -35,6 +36,29 @@ def photometric_of(page: TiffPage) -> int:
         and np.dtype(page.dtype).kind in "bu"
     )
     return PALETTE if is_palette else tag
+
+
+def check_colours(name: str, page: TiffPage) -> None:
+    """Refuse colour spaces that are not read.
+
+    Raises
+    ------
+    UnreadableKindError
+        If the colours are neither grey, RGB, a palette, nor YCbCr in JPEG.
+    ImageError
+        If a palette is missing.
+    """
+    colours = getattr(page.photometric, "name", str(page.photometric))
+    is_luma = page.photometric == YCBCR
+    is_bare_luma = is_luma and (page.compression not in JPEG or page.planarconfig == 2)
+    if page.photometric not in (GREY_INVERTED, GREY, RGB, PALETTE, YCBCR) or is_bare_luma:
+        raise UnreadableKindError(
+            f"{name} is in the colour space {colours}"
+            f"{' without JPEG compression' if is_bare_luma else ''}, which fullconv does not "
+            f"read; save it in RGB or grey."
+        )
+    if page.photometric == PALETTE and (page.samplesperpixel > 1 or page.colormap is None):
+        raise damaged(name, "its palette is missing or does not fit")
 
 
 def has_colours(page: TiffPage) -> bool:

@@ -14,7 +14,7 @@ from fullconv.files import whole
 if TYPE_CHECKING:
     from fullconv.training.material import Material
     from fullconv.training.settings import Settings
-    from fullconv.training.trainer import Trained
+    from fullconv.training.trained import Trained
 
 
 def beside(model: Path) -> tuple[Path, Path, Path]:

@@ -30,7 +30,7 @@ from fullconv.training.saving import check_ending, metadata_of, save_classifier
 from fullconv.training.settings import Settings
 from fullconv.training.state import State, new_optimiser, weights_of
 from fullconv.training.telling import Ended, Listener, Note, Started
-from fullconv.training.trainer import Trained
+from fullconv.training.trained import Trained
 
 LEAST_LEARNT = 100
 """A round adds up to so many false alarms, or up to half as many as there are crops."""

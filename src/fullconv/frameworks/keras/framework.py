@@ -14,7 +14,7 @@ import numpy as np
 
 from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
-from fullconv.frameworks import METADATA, Framework, Held, nothing_held
+from fullconv.frameworks.framework import METADATA, Framework, Held, nothing_held
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
 from fullconv.frameworks.keras.calls import Array, numbers
 from fullconv.frameworks.keras.double import in_double

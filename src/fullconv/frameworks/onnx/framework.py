@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from fullconv.errors import ExportError, ImageError
 from fullconv.files import whole
-from fullconv.frameworks import Framework, Held, nothing_held
+from fullconv.frameworks.framework import Framework, Held, nothing_held
 from fullconv.frameworks.onnx.channels import (
     channels_first,
     channels_last,

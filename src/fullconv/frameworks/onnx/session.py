@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto
 
 from fullconv.errors import ModelError, first_line
-from fullconv.frameworks import Held, nothing_held
+from fullconv.frameworks.framework import Held, nothing_held
 from fullconv.frameworks.onnx.light import set_aside
 
 WRONG_OPTIMIZERS = ["Pad_Fusion"]

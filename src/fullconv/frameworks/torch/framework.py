@@ -18,10 +18,10 @@ from torch.export import ExportedProgram
 
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
-from fullconv.frameworks import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
 from fullconv.frameworks.archives import check_archive as check_zip
 from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
+from fullconv.frameworks.framework import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import (
