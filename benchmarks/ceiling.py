@@ -2,18 +2,14 @@
 
 Nothing here uses fullconv: a network is traced by `torch.fx`, and integers go through its layers.
 
-A crop sees zeros at its own border, so that the first `lo` and the last `hi` cells of a map depend
-on where the window ends; the cells between them do not, and windows that overlap share them. A
-convolution or pool of kernel `k`, stride `t` and padding `p` computes its cell `o` from the cells
-`o*t - p ... o*t - p + k - 1` of a map of `a` cells. `o` is in `lo` if these start below `lo`, and
-in `hi` if they end at or beyond `a - hi`. Where maps are added or joined, the wider border counts.
-
-Along one axis, a map then has for each window `lo + hi` cells of its own, and neighbouring windows
-that lie `s` cells apart share the others: one window more is `lo + s + hi` cells more, but never
-more than the `a` cells of its crop. The cells of a map are the product over both axes (the part
-that is `lo` in rows and shared in columns is stored for each row of windows, and so on), and a
-convolution costs its multiply-accumulates for one cell times its cells. From the first global pool
-or dense layer on, everything is computed for every window.
+Along one axis, `docs/figures/margins.py` says which cells of a map depend on where the window ends:
+the first `lo` and the last `hi`. The cells between them do not, and windows that overlap share
+them: a map has for each window `lo + hi` cells of its own, and neighbouring windows that lie `s`
+cells apart share the others, so that one window more is `lo + s + hi` cells more, but never more
+than all cells of its crop. The cells of a map are the product over both axes (the part that is `lo`
+in rows and shared in columns is stored for each row of windows, and so on), and a convolution costs
+its multiply-accumulates for one cell times its cells. From the first global pool or dense layer on,
+everything is computed for every window.
 
 The ceiling is the crops' number over this one: of one window among endlessly many, or of the
 windows of one image, at whose ends there is nobody to share with. Only multiply-accumulates of
@@ -24,56 +20,20 @@ from __future__ import annotations
 
 import argparse
 import operator
+import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a map: its cells in one window, how many of them its borders reach, its pitch."""
-
-    cells: int
-    lo: int = 0
-    hi: int = 0
-    pitch: int = 1
-
-    def slid(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> Axis:
-        """Return the axis after a convolution or pool."""
-        reach = dilation * (kernel - 1) + 1
-        cells = (self.cells + 2 * padding - reach) // stride + 1
-        starts = [o * stride - padding for o in range(cells)]
-        lo = sum(start < self.lo for start in starts)
-        hi = sum(start + reach > self.cells - self.hi for start in starts)
-        if lo + hi > cells:  # a cell that both borders reach belongs to the first
-            hi = cells - lo
-        return Axis(cells, lo, hi, self.pitch * stride)
-
-    def joined(self, other: Axis) -> Axis:
-        """Return the axis of a sum of two maps, or of both side by side."""
-        if (self.cells, self.pitch) != (other.cells, other.pitch):
-            raise ValueError(f"{self} and {other} do not lie on each other")
-        lo = max(self.lo, other.lo)
-        return replace(self, lo=lo, hi=min(max(self.hi, other.hi), self.cells - lo))
-
-    def stored(self, step: int, windows: int) -> int:
-        """Return how many cells the axis has for some neighbouring windows together."""
-        if step % self.pitch:
-            raise ValueError(f"a step of {step} lies between cells {self.pitch} pixels apart")
-        shared = self.cells - self.lo - self.hi
-        more = min(step // self.pitch, shared)
-        return windows * (self.lo + self.hi) + shared + (windows - 1) * more
-
-    def more(self, step: int) -> int:
-        """Return how many cells one window more adds: ``lo + s + hi``, or all of its cells."""
-        return self.stored(step, 2) - self.stored(step, 1)
-
+sys.path.append(str(Path(__file__).resolve().parent.parent / "docs/figures"))
+from margins import Axis
 
 OWN = (Axis(1, lo=1), Axis(1, lo=1))
 """The axes of a vector: one cell, of which every window has its own."""

@@ -85,7 +85,7 @@ def draw_margins(sheet: Sheet, left: int) -> None:
         sheet.text(left, middle, name, SMALL)
         parts = f"{axis.lo} + {axis.mid} + {axis.hi}"
         sheet.text(columns[0], middle, parts, SMALL, anchor="mm")
-        sheet.text(columns[1], middle, f"{axis.computed(STEP)} of {axis.cells}", SMALL, anchor="mm")
+        sheet.text(columns[1], middle, f"{axis.more(STEP)} of {axis.cells}", SMALL, anchor="mm")
 
 
 def draw_bar(sheet: Sheet, axis: Axis, x0: float, y0: float, length: int, height: int) -> None:

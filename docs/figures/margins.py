@@ -10,7 +10,7 @@ Run it for the tables of crops.md: ``python docs/figures/margins.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import gcd
 
@@ -51,33 +51,62 @@ class Axis:
         """Count the cells that padding has not touched."""
         return self.cells - self.lo - self.hi
 
-    def computed(self, step: int) -> int:
-        """Return how many cells a further window costs, `step` pixels from the last one.
+    def slid(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Axis:
+        """Return the axis after a convolution or pool.
+
+        Output cell ``o`` reads the input cells ``o * stride - padding`` to
+        ``o * stride - padding + reach - 1``, where the reach is ``dilation * (kernel - 1) + 1``. It
+        is in `lo` where that range starts below the `lo` of the input, and in `hi` where it ends at
+        or beyond the input's ``cells - hi``. A cell that is in both counts in `lo`.
+        """
+        reach = dilation * (kernel - 1) + 1
+        cells = (self.cells + 2 * padding - reach) // stride + 1
+        starts = [o * stride - padding for o in range(cells)]
+        lo = sum(start < self.lo for start in starts)
+        hi = sum(start + reach > self.cells - self.hi for start in starts[lo:])
+        return Axis(cells, lo, hi, self.pitch * stride)
+
+    def joined(self, other: Axis) -> Axis:
+        """Return the axis of a sum of two maps, or of both side by side: the wider margins count.
+
+        Raises
+        ------
+        ValueError
+            If the maps do not lie on each other.
+        """
+        if (self.cells, self.pitch) != (other.cells, other.pitch):
+            raise ValueError(f"{self} and {other} do not lie on each other")
+        lo = max(self.lo, other.lo)
+        return replace(self, lo=lo, hi=min(max(self.hi, other.hi), self.cells - lo))
+
+    def more(self, step: int) -> int:
+        """Return how many cells one window more adds, `step` pixels from the last one.
 
         Its own margins and what it adds to the shared middle; at most all of its cells, because
         then the window is gathered and computed alone.
         """
-        return min(self.cells, self.lo + step // gcd(step, self.pitch) + self.hi)
+        return self.lo + min(step // gcd(step, self.pitch), self.mid) + self.hi
 
+    def stored(self, step: int, windows: int) -> int:
+        """Return how many cells the axis has for some neighbouring windows together.
 
-def after(axis: Axis, layer: Layer) -> Axis:
-    """Return the axis of a layer's output.
-
-    Output cell ``o`` reads the input cells ``o * stride - padding`` to
-    ``o * stride - padding + kernel - 1``. It is in `lo` where that range starts below the `lo` of
-    the input, and in `hi` where it ends at or beyond the input's ``cells - hi``. A cell that is in
-    both counts in `lo`.
-    """
-    cells = (axis.cells + 2 * layer.padding - layer.kernel) // layer.stride + 1
-    starts = [o * layer.stride - layer.padding for o in range(cells)]
-    lo = sum(start < axis.lo for start in starts)
-    hi = sum(start + layer.kernel - 1 >= axis.cells - axis.hi for start in starts[lo:])
-    return Axis(cells, lo, hi, axis.pitch * layer.stride)
+        Raises
+        ------
+        ValueError
+            If a step lies between cells.
+        """
+        if step % self.pitch:
+            raise ValueError(f"a step of {step} lies between cells {self.pitch} pixels apart")
+        return self.cells + (windows - 1) * self.more(step)
 
 
 def through(layers: Sequence[Layer], window: int) -> list[Axis]:
     """Return the axis of the image, and of every layer's output."""
-    return list(accumulate(layers, after, initial=Axis(window)))
+    return list(accumulate(layers, _after, initial=Axis(window)))
+
+
+def _after(axis: Axis, layer: Layer) -> Axis:
+    return axis.slid(layer.kernel, layer.stride, layer.padding)
 
 
 def vgg16() -> Iterator[Layer]:
@@ -138,7 +167,7 @@ def cost_table() -> Iterator[str]:
     axes = through(layers, WINDOW)[1:]
     for layer, axis, following in zip(layers, axes, layers[1:], strict=False):
         if following.name.startswith("pool"):
-            computed = axis.computed(STEP)
+            computed = axis.more(STEP)
             yield (
                 f"| {layer.name} | {axis.lo}, {axis.mid}, {axis.hi} | {computed} of {axis.cells} | "
                 f"{100 * (computed / axis.cells) ** 2:.1f} % |"
