@@ -1,6 +1,7 @@
 """Training: the same seed gives the same, what stops goes on, and false alarms are unlearnt."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from drawn_crops import write_crops, write_photos
 from fullconv.errors import InputError, ModelError, OutputError
 from fullconv.training.augment import Variation
 from fullconv.training.checkpoint import checkpoint_of
+from fullconv.training.curves import draw_curves
 from fullconv.training.loop import class_weights
-from fullconv.training.telling import Batch, Ended, Note, Round, Started
+from fullconv.training.telling import Batch, Ended, Epoch, Note, Round, Started
 from fullconv.training.trainer import train
 from networks.checks import assert_shared
 
@@ -506,3 +508,33 @@ def test_shifts_are_up_to_half_the_stride_and_the_seed_decides_them():
     assert not torch.equal(found, varied(spot, seed=1, shift=(0.0, 3.0)))
     assert Variation.for_stride((8, 2), (64, 16), "none").shift == (4, 1)
     assert Variation.for_stride((64, 64), (64, 16), "none").shift == (8, 2)
+
+
+def drawn_epochs() -> list[Epoch]:
+    """Return six epochs in two phases, of which the fourth was best."""
+    return [
+        Epoch(
+            phase=number // 4,
+            number=number,
+            loss=1 / number,
+            held_out_loss=1.5 / number,
+            accuracy=0.5 + 0.05 * number - 0.1 * (number > 4),
+            seconds=1.0,
+        )
+        for number in range(1, 7)
+    ]
+
+
+@pytest.mark.parametrize("by", ["matplotlib", "Pillow"])
+def test_curves_are_drawn_with_matplotlib_and_without(by, monkeypatch):
+    if by == "Pillow":
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    else:
+        pytest.importorskip("matplotlib")
+    picture = draw_curves(drawn_epochs(), best=4)
+    assert (picture.size, picture.mode) == ((760, 480), "RGB")
+    assert len(picture.getcolors(1 << 20)) > 20
+    assert picture.tobytes() != draw_curves(drawn_epochs(), best=3).tobytes()
+    assert picture.tobytes() != draw_curves(drawn_epochs()[:5], best=4).tobytes()
+    one = draw_curves(drawn_epochs()[:1], best=1)
+    assert one.size == picture.size

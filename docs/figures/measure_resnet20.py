@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 try:
     import torch
     from safetensors.torch import load_file
+    from scipy.stats import spearmanr
 
     import fullconv
     from data import data_root, mosaic
@@ -115,17 +115,6 @@ def read_pictures(folder: Path) -> Pictures:
     return Pictures(PREPROCESSING.apply(images.transpose(0, 3, 1, 2)), labels)
 
 
-def ranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the rank of each value, from 1; equal values share the mean of their ranks."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
-
-
-def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return Spearman's rank correlation of two arrays ``(N,)``."""
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
-
-
 def compare(scores: Scores, crops: Scores, classes: NDArray[np.int64] | None) -> Comparison:
     """Compare the scores ``(K, N)`` of N windows with those of their crops."""
     best = scores.argmax(axis=0)
@@ -135,7 +124,7 @@ def compare(scores: Scores, crops: Scores, classes: NDArray[np.int64] | None) ->
         windows=scores.shape[1],
         largest=float(np.abs(scores.astype(np.float64) - crops).max()),
         deviation=float(crops.std()),
-        ranks=np.array([rank_correlation(a, b) for a, b in zip(scores, crops, strict=True)]),
+        ranks=np.array([spearmanr(a, b).statistic for a, b in zip(scores, crops, strict=True)]),
     )
 
 

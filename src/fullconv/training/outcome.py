@@ -53,7 +53,8 @@ def write(trained: Trained, material: Material, settings: Settings, device: str)
     OutputError
         If one cannot be written.
     """
-    from fullconv.training.pictures import draw_confusion, draw_curves
+    from fullconv.training.curves import draw_curves
+    from fullconv.training.pictures import draw_confusion
 
     confusion, curves, report = beside(trained.path)
     pictures = (
