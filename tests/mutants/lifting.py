@@ -60,7 +60,7 @@ LIFTING = (
     ),
     Defect(
         "an average divides by the padding that is not counted",
-        "operations.py",
+        "operations",
         "if self.count_include_pad else (0, 0)",
         "if not self.count_include_pad else (0, 0)",
         ("test_padded_families.py",),

@@ -1,0 +1,246 @@
+"""What lifting adds: operations on stored maps ``(N, C, *cells)`` whose sizes are free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fullconv.geometry import Pair, Sizes
+from fullconv.operations.base import Operation, Padding
+
+
+@dataclass(frozen=True)
+class ChannelNormalization(Operation):
+    """Layer normalization over the channels of every cell; inputs: x, scale, bias or None."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Combine(Operation):
+    """Adds two stored maps, or takes the larger of each two numbers: terms of a sum or maximum."""
+
+    kind: Literal["sum", "max"]
+
+
+@dataclass(frozen=True)
+class TakeChannels(Operation):
+    """Keeps or reorders channels."""
+
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cells(Operation):
+    """Drops cells at both ends of each axis, then keeps every ``stride``-th."""
+
+    before: Sizes
+    after: Sizes
+    stride: Sizes
+
+
+@dataclass(frozen=True)
+class Keep(Operation):
+    """Keeps the cells that whole windows own; inputs: x, image.
+
+    Per axis ``(stride, span)``: with ``r`` windows along the axis, the first
+    ``stride * (r - 1) + span`` cells are kept; all where None.
+    """
+
+    axes: tuple[Pair | None, ...]
+
+
+@dataclass(frozen=True)
+class Own:
+    """Some cells of a part that every window has for itself, which holds ``of`` cells."""
+
+    cells: tuple[int, ...]
+    of: int
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Stored cells of a shared part for every window: those of the first, then ``stride`` on."""
+
+    cells: tuple[int, ...]
+    stride: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A shared part that stays shared, without some stored cells at its start and end."""
+
+    skip: Pair
+
+
+Segments = tuple[Own | Gathered, ...] | tuple[Running]
+
+
+@dataclass(frozen=True)
+class Assemble(Operation):
+    """Puts a block together from parts of a field; inputs: the parts, row-major, then the image.
+
+    A part gives what one segment of every axis takes of it. Where `Own` or `Gathered` cells stand
+    along an axis its windows are entries of the batch, else the axis is shared (see Note [Parts of
+    a window] in `fullconv.lift.split`). A block gathered along all axes is one tensor per window.
+    """
+
+    channels: int
+    segments: tuple[Segments, ...]
+
+
+@dataclass(frozen=True)
+class AddAxis(Operation):
+    """``(N, channels * extent, *cells)`` to ``(N, channels, *cells, extent)``."""
+
+    channels: int
+    extent: int
+
+
+@dataclass(frozen=True)
+class FoldAxes(Operation):
+    """Makes features of the axes behind the first ``dimensions`` axes of cells.
+
+    ``(N, C, *cells, *more)`` to ``(N, C * prod(more), *cells)``, which has so many ``channels``.
+    """
+
+    dimensions: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Interleave(Operation):
+    """Puts the innermost ``factor`` features of every cell in its place along an axis of cells.
+
+    ``(N, channels * factor, ..., a, ...)`` to ``(N, channels, ..., a * factor, ...)``: depth to
+    space, along one axis (PyTorch, PixelShuffle).
+    """
+
+    axis: int
+    factor: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class LayOut(Operation):
+    """Lays windows out as cells; inputs: x, image.
+
+    Along each axis that is true, x holds one cell of every window, and the windows in its batch;
+    in the result they are the cells: ``(N * rows * columns, C, 1, 1)`` to ``(N, C, rows,
+    columns)``. ``private`` says along which axes the windows are in the batch.
+    """
+
+    channels: int
+    axes: tuple[bool, ...]
+    private: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class DivideCells(Operation):
+    """Divides every cell by the product of its numbers along every axis.
+
+    A single number stands for all cells along an axis.
+    """
+
+    axes: tuple[Sizes, ...]
+
+    @classmethod
+    def by(cls, number: int, axes: int) -> DivideCells:
+        """Return the division of all cells along so many axes by one number."""
+        return cls(((number,), *((1,),) * (axes - 1)))
+
+
+@dataclass(frozen=True)
+class Regroup(Operation):
+    """Of one tensor per window: reshape to ``split``, permute, reshape to ``shape``.
+
+    The first entry of ``split`` is the windows, -1; ``batch_axis`` of ``shape`` holds them.
+    """
+
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    batch_axis: int
+
+
+@dataclass(frozen=True)
+class ForEachWindow(Operation):
+    """Repeats a parameter for every window; inputs: x, image. Output ``(windows, *shape)``."""
+
+
+@dataclass(frozen=True)
+class FoldWindows(Operation):
+    """The scores' own shape back; inputs: x ``(N * windows, *shape)``, image.
+
+    Output ``(N, *shape, *windows)``: ``(N, K, rows, columns)`` of an image.
+    """
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SplitChannels(Operation):
+    """``(N, C, *cells)`` to ``(N, *shape, *cells)``; an empty shape drops the one channel."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Power(Operation):
+    """The square or the square root of every element."""
+
+    kind: Literal["square", "root"]
+
+
+@dataclass(frozen=True)
+class SlidingTotal(Operation):
+    """Sum or maximum over every box of ``kernel`` stored cells.
+
+    ``(N, C, *cells)`` loses ``dilation * (kernel - 1)`` cells along each axis. See Note [Totals of
+    a sliding window] in `fullconv.doubling`.
+    """
+
+    kind: Literal["sum", "max"]
+    kernel: Sizes
+    dilation: Sizes
+
+
+@dataclass(frozen=True)
+class SlidingSpread(Operation):
+    """Variance, or standard deviation, over every box of ``kernel`` stored cells.
+
+    Of each channel, or of all together; ``(N, C, *cells)`` becomes as small as by `SlidingTotal`,
+    with 1 channel where ``together``.
+    """
+
+    kind: Literal["var", "std"]
+    kernel: Sizes
+    dilation: Sizes
+    together: bool
+    correction: int
+
+
+@dataclass(frozen=True)
+class SlidingNormalization(Operation):
+    """Group normalization whose window of ``kernel`` stored cells slides along with the cell.
+
+    Beyond the border of the map stands the last window inside (`Stretch`). Inputs: x, scale or
+    None, bias or None, one number per channel or one per group; as large as x.
+    """
+
+    groups: int
+    kernel: Sizes
+    dilation: Sizes
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Stretch(Operation):
+    """Repeats the border cells of a sliding statistic, (before, after) along every axis.
+
+    Where every ``dilation``-th stored cell is one of the same windows, a cell beyond the border
+    is the last one inside of those.
+    """
+
+    padding: Padding
+    dilation: Sizes
