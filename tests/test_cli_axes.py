@@ -146,7 +146,7 @@ def test_verify_and_bench_read_arrays(axes: int) -> None:
 
 
 def test_one_number_is_the_step_of_all_axes_and_a_window_of_one(axes: int) -> None:
-    from fullconv.converted import load
+    from fullconv.loading import load
 
     window = sized(converted(axes).grid.window)
     result = call(

@@ -156,11 +156,11 @@ def test_a_wrong_rule_is_found_and_each_window_runs_alone(
 @QUIETLY
 @pytest.mark.parametrize("make", [onnx_model, keras_model])
 def test_any_framework_runs_a_whole_classifier_on_each_window_alone(make: Any) -> None:
-    from fullconv.conversion import _plan
+    from fullconv.planning import plan_conversion
 
     model = make()
     fcn = fullconv.convert(model, step=(2, 1))
-    plan = _plan(model, None, (2, 1), True, None, False)
+    plan = plan_conversion(model, None, (2, 1), exact=True, image=None, allow_random=False)
     alone = plan.one_by_one()
     written = plan.framework.write(alone.lifted.graph, plan.source, alone.report.grid)
     run = plan.framework.runner(written)

@@ -40,14 +40,14 @@ _HOMES = {
     "TrainOptions": "keywords",
     "Trained": "training.trained",
     "UnsafeModelError": "errors",
-    "Verification": "judging",
+    "Verification": "verified",
     "WindowError": "errors",
     "convert": "conversion",
     "dense_to_conv": "dense",
     "detect": "detections.detecting",
     "evaluate": "detections.evaluation",
     "explain": "conversion",
-    "load": "converted",
+    "load": "loading",
     "open_source": "sources",
     "scan": "scanning.scanner",
     "train": "training.trainer",
@@ -105,7 +105,6 @@ if TYPE_CHECKING:
     from fullconv.conversion import convert as convert
     from fullconv.conversion import explain as explain
     from fullconv.converted import FullyConvolutional as FullyConvolutional
-    from fullconv.converted import load as load
     from fullconv.dense import dense_to_conv as dense_to_conv
     from fullconv.detections.detecting import detect as detect
     from fullconv.detections.evaluation import Evaluation as Evaluation
@@ -127,9 +126,9 @@ if TYPE_CHECKING:
     from fullconv.errors import UnsafeModelError as UnsafeModelError
     from fullconv.errors import WindowError as WindowError
     from fullconv.geometry import Grid as Grid
-    from fullconv.judging import Verification as Verification
     from fullconv.keywords import ScanOptions as ScanOptions
     from fullconv.keywords import TrainOptions as TrainOptions
+    from fullconv.loading import load as load
     from fullconv.preprocessing import Preprocessing as Preprocessing
     from fullconv.probing import Probe as Probe
     from fullconv.report import Change as Change
@@ -144,6 +143,7 @@ if TYPE_CHECKING:
     from fullconv.training.trained import Trained as Trained
     from fullconv.training.trainer import train as train
     from fullconv.verification import verify as verify
+    from fullconv.verified import Verification as Verification
 else:
     # Type checkers do not see it: by it any name would be right.
     def __getattr__(name: str) -> Any:

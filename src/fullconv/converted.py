@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from fullconv import stored
-from fullconv.errors import FullconvError, InputError, ModelError, first_line
+from fullconv.errors import InputError
 from fullconv.files import check_local
-from fullconv.frameworks import Framework, find
+from fullconv.frameworks import Framework
 from fullconv.geometry import Grid, Halo, no_halo
 from fullconv.images import ImageShape
 from fullconv.lift.memory import Footprint, Size, elements
@@ -270,119 +269,3 @@ def _map(function: Callable[..., Any], results: Sequence[Any]) -> Any:
         items = [_map(function, list(parts)) for parts in zip(*results, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return function(*results)
-
-
-def load(path: str | Path) -> FullyConvolutional:
-    """Load a converted model that `FullyConvolutional.save` wrote.
-
-    Raises
-    ------
-    ModelError
-        If the file is broken, or holds a model that fullconv has not converted.
-    """
-    path = check_local("load(path)", path, reads=True)
-    framework = find(path)
-    model, metadata = framework.open(path)
-    if "fullconv.report" not in metadata:
-        raise ModelError(
-            f"load({str(path)!r}): the file holds a model that is not converted yet; use "
-            f"fullconv.convert({str(path)!r})."
-        )
-    return from_metadata(framework, model, metadata, path)
-
-
-def from_metadata(
-    framework: Framework, model: Any, metadata: Mapping[str, str], path: Path
-) -> FullyConvolutional:
-    """Return the converted model that a file's metadata describes."""
-    try:
-        report = stored.report(_value(metadata, "report"))
-        dimensions = report.grid.dimensions
-        shape = stored.shape(metadata, report.grid)
-        footprint = stored.items(
-            _value(metadata, "footprint"),
-            lambda size: Size(stored.items(size, stored.count, 2**dimensions)),
-        )
-        products = stored.products(metadata.get("fullconv.products", "null"), dimensions)
-        halo = stored.halo(_value(metadata, "halo"), dimensions)
-        settings = stored_settings(metadata)
-    except (KeyError, ValueError, FullconvError) as error:
-        raise ModelError(
-            f"load({str(path)!r}): its fullconv metadata cannot be read ({first_line(error)}); "
-            f"convert the original model again."
-        ) from None
-    # Whatever the file says, a run holds its image.
-    image = _of_image(shape)
-    if not any(all(a >= b for a, b in zip(size, image, strict=True)) for size in footprint):
-        footprint = (*footprint, image)
-    return FullyConvolutional(
-        framework.loaded(model, shape),
-        shape,
-        report,
-        framework,
-        classes=settings.classes,
-        background=settings.background,
-        preprocessing=settings.preprocessing,
-        footprint=footprint,
-        products=products,
-        halo=halo,
-    )
-
-
-def _of_image(shape: ImageShape) -> Size:
-    """Return the elements of an image, whose sides are ``step * (windows - 1) + window``."""
-    sides = zip(shape.grid.window, shape.grid.step, strict=True)
-    return Size.of_cells(shape.channels, [(step, window - step) for window, step in sides])
-
-
-class Settings(NamedTuple):
-    """What a model file says beside the network."""
-
-    classes: tuple[str, ...]
-    background: str | None
-    preprocessing: Preprocessing | None
-
-
-BACKGROUNDS = ("background", "negative", "negatives", "other")
-"""Names of classes that are taken for the background, in any case of letters."""
-
-
-def usual_background(classes: Sequence[str]) -> str | None:
-    """Return the one class whose name says that it is the background; None where none or two do."""
-    named = [name for name in classes if name.casefold() in BACKGROUNDS]
-    return named[0] if len(named) == 1 else None
-
-
-def foreground(classes: Sequence[str], background: str | None, count: int) -> list[int]:
-    """Return the numbers of all of so many classes but the background; the only one, if it is that.
-
-    Classes behind those that have names are none of them the background.
-    """
-    numbers = range(count)
-    return [k for k in numbers if k >= len(classes) or classes[k] != background] or [0]
-
-
-def stored_settings(metadata: Mapping[str, str]) -> Settings:
-    """Return the class names, background and preprocessing that a model file carries.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be.
-    """
-    classes: tuple[str, ...] = ()
-    if "fullconv.classes" in metadata:
-        classes = stored.items(_value(metadata, "classes"), stored.text)
-    held = metadata.get("fullconv.preprocessing")
-    return Settings(
-        classes,
-        metadata.get("fullconv.background", usual_background(classes)),
-        Preprocessing.from_json(held) if held else None,
-    )
-
-
-def _value(metadata: Mapping[str, str], name: str) -> Any:
-    try:
-        return stored.value_of(metadata[f"fullconv.{name}"])
-    except KeyError:
-        raise ValueError(f"fullconv.{name} is missing") from None

@@ -18,8 +18,9 @@ from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Sizes, unraveled
 from fullconv.images import Takes
-from fullconv.judging import ROUNDINGS, Crops, Scores, Verification, judge
+from fullconv.judging import ROUNDINGS, Crops, Scores, judge
 from fullconv.verification import arrays, scores_at
+from fullconv.verified import Verification
 from fullconv.wording import extent
 
 CONTRASTS = (0.1, 1.0, 10.0)

@@ -18,7 +18,8 @@ from fullconv.errors import InputError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import unraveled
 from fullconv.images import Takes
-from fullconv.judging import RANDOM, Crops, Scores, Verification, judge
+from fullconv.judging import Crops, Scores, judge
+from fullconv.verified import RANDOM, Verification
 
 Place = tuple[int, ...]
 """A window: the number of its image, and its index along every axis."""

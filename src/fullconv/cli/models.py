@@ -16,10 +16,11 @@ import click
 
 import fullconv
 from fullconv.cli import zoos
-from fullconv.converted import FullyConvolutional, from_metadata
+from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
+from fullconv.loading import from_metadata
 from fullconv.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from fullconv.scanning.options import Options, OutputOptions
 from fullconv.wording import axis_names, letters, only_images, unit
 
 if TYPE_CHECKING:
-    from fullconv.judging import Verification
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
+    from fullconv.verified import Verification
 
 Decorated = Callable[..., Any]
 

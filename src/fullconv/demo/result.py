@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fullconv.demo.pen import Box
 from fullconv.geometry import Grid
-from fullconv.judging import Verification
 from fullconv.report import Report
+from fullconv.verified import Verification
 
 
 @dataclass(frozen=True)

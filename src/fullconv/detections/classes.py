@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from fullconv.backgrounds import foreground
 from fullconv.checking import is_whole
-from fullconv.converted import FullyConvolutional, foreground
+from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.images import in_place_of
 from fullconv.scanning.heatmap import Heatmap

@@ -16,7 +16,7 @@ from fullconv.errors import ImageError
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Sizes
 from fullconv.images import Takes, in_place_of, taken_as
-from fullconv.judging import RANDOM, Crops, Verification, judge
+from fullconv.judging import Crops, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.heatmap import Heatmap
@@ -25,6 +25,7 @@ from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
 from fullconv.verification import arrays
+from fullconv.verified import RANDOM, Verification
 from fullconv.wording import kind, sized, unit
 
 Scorer = Callable[[NDArray[np.float32]], list[Any]]

@@ -12,11 +12,11 @@ from fullconv.choices import COVERS, DTYPES
 from fullconv.errors import InputError, first_line
 from fullconv.geometry import NUMBERS
 from fullconv.images import Takes
-from fullconv.judging import Verification
 from fullconv.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
 from fullconv.scanning.pixels import Seen
+from fullconv.verified import Verification
 from fullconv.wording import windows_named
 
 Test = Callable[[Any], bool]

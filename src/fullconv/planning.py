@@ -1,0 +1,214 @@
+"""What a conversion will be: the model read, its network lifted, and the report on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullconv.errors import ModelError, first_line
+from fullconv.frameworks import Framework, find
+from fullconv.geometry import Grid, Sizes
+from fullconv.graph import Graph, Node
+from fullconv.lift import Lifted, lift, network_stride, products
+from fullconv.lift.memory import elements
+from fullconv.lift.pace import Pace
+from fullconv.loading import Settings, stored_settings
+from fullconv.operations import Random
+from fullconv.report import Cost, Reason, Report
+from fullconv.requested import (
+    check_memory,
+    check_window,
+    image_given,
+    step_given,
+    window_given,
+)
+from fullconv.stored import items, value_of, whole
+
+if TYPE_CHECKING:
+    pass
+
+
+WAY_OUT = (
+    "switch it off (model.eval() in PyTorch; dropout is off without training=True), or convert it "
+    "with allow_random=True "
+    "(--allow-random), after which nothing is called exact."
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A lifted network, and what is said of it."""
+
+    lifted: Lifted
+    report: Report
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """A model that was read, and the network that it becomes.
+
+    Attributes
+    ----------
+    framework : Framework
+    model
+        The classifier in memory.
+    source
+        What the framework has read of it.
+    form : Form
+        What it is lifted to.
+    settings : Settings
+        What its file says beside the network.
+    """
+
+    framework: Framework
+    model: Any
+    source: Any
+    form: Form
+    settings: Settings
+
+    def one_by_one(self) -> Form:
+        """Return the form that runs the whole classifier on each window alone."""
+        report = self.form.report
+        lifted = lift(self.source.graph, report.grid, exact=True, alone=True)
+        why = "mixes windows that run together, as a probe has shown; it runs on each alone"
+        reason = Reason("the classifier", "", why)
+        changed = replace(
+            report,
+            reasons=(reason,),
+            changes=(),
+            per_window=True,
+            one_pass=False,
+            cost=Cost(report.cost.crops, report.cost.crops, lambda: report.cost.approximate),
+        )
+        return Form(lifted, changed)
+
+
+def plan_conversion(
+    model: Any,
+    window: Sequence[int] | None,
+    step: int | Sequence[int] | None,
+    *,
+    exact: bool,
+    image: Sequence[int] | None,
+    allow_random: bool,
+) -> ConversionPlan:
+    """Read a model and lift its network, as `fullconv.convert` is asked to.
+
+    Raises
+    ------
+    WindowError
+        If the window, the step or the image's size contradicts the model.
+    ModelError
+        If the model cannot be read, or draws random numbers.
+    """
+    wanted = window_given(window)
+    if wanted is not None or not (isinstance(step, Sequence) and len(step) in (1, 3)):
+        step_given(step, len(wanted or (1, 1)))  # before any work
+    framework = find(model)
+    model, settings, wanted = _opened(framework, model, wanted)
+    check_window(wanted)
+    source = framework.read(model, wanted)
+    if not source.graph.outputs:
+        raise ModelError("convert: the model has no output; let it return scores.")
+    drawing = _drawing(source.graph)
+    if drawing is not None and not allow_random:
+        raise ModelError(
+            f"convert: {drawing.kind or drawing.operation.title} {drawing.name!r} draws random "
+            f"numbers when the model is in use, so a window has no score of its own; {WAY_OUT}"
+        )
+    stride = network_stride(source.graph)
+    grid = Grid(source.graph.window, step_given(step, len(source.graph.window)) or stride)
+    size = image_given(image, grid)
+    fixed = [axis for axis, length in enumerate(size) if length == grid.window[axis]]
+    windows = grid.shape(size) if size else ()
+    pace = framework.pace
+    lifted = lift(source.graph, grid, exact=exact, fixed=fixed, pace=pace, windows=windows)
+    numbers = prod(source.graph.shapes[source.graph.image][1:])
+    check_memory(grid.window, 4 * elements(lifted.footprint, (1,) * grid.dimensions), numbers)
+    report = Report(
+        grid=grid,
+        stride=stride,
+        exact=exact or not lifted.approximate,
+        reasons=lifted.reasons,
+        changes=lifted.changes,
+        per_window=lifted.per_window,
+        one_pass=lifted.one_pass,
+        cost=_cost(source.graph, grid, lifted, exact, windows, pace),
+        warnings=tuple(_warnings(framework.odd_weights(source))),
+        images=framework.order(source),
+        image=size,
+    )
+    if drawing is not None:
+        report = report.of_random(drawing.kind or drawing.operation.title, drawing.name)
+    return ConversionPlan(framework, model, source, Form(lifted, report), settings)
+
+
+def _opened(
+    framework: Framework, model: Any, window: Sizes | None
+) -> tuple[Any, Settings, Sizes | None]:
+    """Return a model in memory, what its file says beside the network, and its window."""
+    if isinstance(model, str | Path):
+        model, metadata = framework.open(Path(model))
+    else:
+        metadata = framework.metadata(model)
+    if "fullconv.report" in metadata:
+        raise ModelError(
+            "convert: the model is already fully convolutional, converted by fullconv; load it "
+            "with fullconv.load, or give the classifier that it was converted from."
+        )
+    try:
+        settings = stored_settings(metadata)
+        if window is None and "fullconv.window" in metadata:
+            held = items(value_of(metadata["fullconv.window"]), lambda size: whole(size, 1))
+            window = window_given(held)
+    except ValueError as error:
+        raise ModelError(
+            f"convert: what the model file says beside the network cannot be read "
+            f"({first_line(error)}); save or export it again."
+        ) from None
+    return model, settings, window
+
+
+def _drawing(graph: Graph) -> Node | None:
+    """Return the first operation that draws random numbers which an output depends on."""
+    needed, found = set(graph.outputs), None
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            needed.update(name for name in node.inputs if name is not None)
+            found = node if isinstance(node.operation, Random) else found
+    return found
+
+
+def _cost(
+    graph: Graph, grid: Grid, lifted: Lifted, exact: bool, windows: Sizes, pace: Pace
+) -> Cost:
+    """Return what windows cost; the form that was not asked for is lifted when its cost is."""
+
+    def per_window(form: Lifted) -> int:
+        if not windows:
+            return form.products[0]
+        return round(form.products.at(windows) / prod(windows))
+
+    bare = replace(graph, nodes=[replace(node, source=None) for node in graph.nodes])
+    fixed = lifted.graph.fixed
+
+    def other() -> int:
+        return per_window(
+            lift(bare, grid, exact=not exact, fixed=fixed, pace=pace, windows=windows)
+        )
+
+    own, crops = per_window(lifted), sum(products(node, graph) for node in graph.nodes)
+    return Cost(crops, own, other) if exact else Cost(crops, other, own)
+
+
+def _warnings(odd: Sequence[str]) -> list[str]:
+    if not odd:
+        return []
+    named = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+    return [
+        f"NaN or infinite weights in {named}: every score they touch is meaningless; check the "
+        f"file they came from"
+    ]

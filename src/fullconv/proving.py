@@ -1,0 +1,96 @@
+"""A converted network compared with crops of random pixels, before anybody uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+from fullconv.converted import FullyConvolutional
+from fullconv.errors import DifferenceError, ModelError
+from fullconv.planning import WAY_OUT, ConversionPlan, Form
+from fullconv.probing import Probe, probe
+
+
+def checked(
+    fcn: FullyConvolutional,
+    plan: ConversionPlan,
+    written: Callable[[Form], FullyConvolutional],
+    name: str,
+    allow_random: bool,
+) -> FullyConvolutional:
+    """Return the converted network when it has the crops' scores, else one that runs them alone.
+
+    Raises
+    ------
+    ModelError
+        If the classifier's scores are random, or it cannot be run.
+    DifferenceError
+        If no form has the crops' scores.
+    """
+    failure: ModelError | None = None
+    try:
+        result = _probed(fcn, plan)
+    except ModelError as error:
+        failure = error
+    else:
+        if result.varies and not allow_random:
+            raise ModelError(
+                f"convert: {name} gives other scores for a crop each time that it is scored: it "
+                f"{result.reason}; {WAY_OUT}"
+            )
+        if result.varies or fcn.report.random:
+            fcn.report = fcn.report.of_random(name)
+            return fcn
+        if result.proof.passed:
+            return _noted(fcn, result)
+        failure = _differs(name, result)
+    if plan.source.graph.batch > 1:
+        raise ModelError(
+            f"convert: the model was exported for exactly {plan.source.graph.batch} images, and "
+            f"that number is built into its operations ({failure}). Export it again with a free "
+            f"batch: dynamic_shapes=({{0: torch.export.Dim.DYNAMIC}},) in PyTorch, a named first "
+            f"dimension in ONNX."
+        )
+    if not plan.form.report.exact:
+        raise failure
+    try:
+        fcn = written(plan.one_by_one())
+        result = _probed(fcn, plan)
+    except ModelError:
+        raise failure from None
+    if not result.proof.passed:
+        raise failure
+    return _noted(fcn, result)
+
+
+def _probed(fcn: FullyConvolutional, plan: ConversionPlan) -> Probe:
+    # torch.fx prints the traceback of its own call beside raising it.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return probe(fcn, plan.model)
+
+
+def _differs(name: str, result: Probe) -> DifferenceError:
+    return DifferenceError(
+        f"convert: {name} gives other scores for crops of random pixels than the converted "
+        f"network (by up to {result.proof.max_error:.3g}; more than {result.proof.allowed:.3g} is "
+        f"no rounding), and no way was found to have them. Please report this model; check=False "
+        f"(--no-check) converts it all the same."
+    )
+
+
+def _noted(fcn: FullyConvolutional, result: Probe) -> FullyConvolutional:
+    """Say in the report what the probe has shown."""
+    fcn.probe, report = result, replace(fcn.report, check=f"checked  {result}")
+    if result.alike and not report.warnings:
+        report = replace(
+            report,
+            warnings=(
+                *report.warnings,
+                "all windows of random pixels have the same scores, so comparing them with crops "
+                "proved nothing; compare windows of a picture: fullconv.verify, 'fullconv verify'",
+            ),
+        )
+    fcn.report = report
+    return fcn
