@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_pipe_is_refused_at_once(folder, name):
     with pytest.raises(FullconvError, match="is a pipe, and fullconv reads files and folders"):
         open_source(name)
-    from fullconv.sources.opening import open_path
+    from fullconv.sources.formats import open_path
 
     with pytest.raises(ImageError) as caught:  # where a list named it
         open_path(Path(name))

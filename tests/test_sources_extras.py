@@ -61,7 +61,7 @@ def test_what_a_slide_does_not_show_is_its_background():
 
 def test_a_slide_is_asked_for_with_its_extra(slide, monkeypatch):
     path, _ = slide
-    monkeypatch.setattr("fullconv.sources.opening._installed", lambda module: False)
+    monkeypatch.setattr("fullconv.sources.formats._installed", lambda module: False)
     with pytest.raises(MissingExtraError) as caught:
         open_source(path)
     assert str(caught.value) == (
@@ -166,7 +166,7 @@ def test_a_virtual_raster_is_read(tmp_path):
 
 def test_a_raster_is_asked_for_with_its_extra(tmp_path, monkeypatch):
     (tmp_path / "r.img").write_bytes(b"anything")
-    monkeypatch.setattr("fullconv.sources.opening._installed", lambda module: False)
+    monkeypatch.setattr("fullconv.sources.formats._installed", lambda module: False)
     with pytest.raises(MissingExtraError) as caught:
         open_source(tmp_path / "r.img")
     assert str(caught.value).startswith(
@@ -181,7 +181,7 @@ def test_jpeg_2000_is_alike_with_and_without_gdal(tmp_path, monkeypatch):
     pixels = noise(70, 101, 3)
     (tmp_path / "p.jp2").write_bytes(imagecodecs.jpeg2k_encode(pixels, level=0))
     check_pixels(open_source(tmp_path / "p.jp2"), pixels)
-    monkeypatch.setattr("fullconv.sources.opening._installed", lambda module: False)
+    monkeypatch.setattr("fullconv.sources.formats._installed", lambda module: False)
     check_pixels(open_source(tmp_path / "p.jp2"), pixels)
     check_pixels(fit_channels(open_source(tmp_path / "p.jp2"), 3), pixels)
 

@@ -32,7 +32,7 @@ def without_geo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rasterio", None)
     for module in ("gdal", "raster"):
         monkeypatch.delitem(sys.modules, f"fullconv.sources.{module}", raising=False)
-    monkeypatch.setattr("fullconv.sources.opening._installed", lambda module: False)
+    monkeypatch.setattr("fullconv.sources.formats._installed", lambda module: False)
 
 
 @pytest.mark.parametrize("ending", [".pgw", ".PGW", ".pngw", ".wld"])

@@ -264,13 +264,13 @@ def _merged(proofs: Sequence[Verification]) -> Verification:
     worst = max(proofs, key=lambda proof: (not proof.passed, proof.max_error))
     windows = sum(proof.windows for proof in proofs)
     return Verification(
-        worst.max_error,
-        max(proof.self_error for proof in proofs),
-        sum(proof.agreement * proof.windows for proof in proofs) / windows,
-        windows,
-        worst.allowed,
-        worst.exact,
-        all(proof.passed for proof in proofs),
-        worst.rounding,
-        worst.undecided,
+        max_error=worst.max_error,
+        self_error=max(proof.self_error for proof in proofs),
+        agreement=sum(proof.agreement * proof.windows for proof in proofs) / windows,
+        windows=windows,
+        allowed=worst.allowed,
+        exact=worst.exact,
+        passed=all(proof.passed for proof in proofs),
+        rounding=worst.rounding,
+        undecided=worst.undecided,
     )

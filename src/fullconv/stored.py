@@ -106,18 +106,22 @@ def report(held: Any) -> Report:
     grid = Grid(sizes(window, 1), sizes(step, 1))
     image = held.get("image", [])
     return Report(
-        grid,
-        sizes(stride, 1, grid.dimensions),
-        flag(exact),
-        items(reasons, lambda r: Reason(*map(text, entries(r, ("operation", "layer", "why"))))),
-        items(changes, lambda c: Change(*map(text, entries(c, ("layer", "before", "after"))))),
-        flag(per_window),
-        flag(one_pass),
-        Cost(*(whole(number, 0, LARGEST_COUNT) for number in costs)),
-        items(warnings, text),
-        text(held.get("images", "")),
-        text(held.get("check", "")),
-        sizes(image, 1, grid.dimensions) if image != [] else (),
+        grid=grid,
+        stride=sizes(stride, 1, grid.dimensions),
+        exact=flag(exact),
+        reasons=items(
+            reasons, lambda r: Reason(*map(text, entries(r, ("operation", "layer", "why"))))
+        ),
+        changes=items(
+            changes, lambda c: Change(*map(text, entries(c, ("layer", "before", "after"))))
+        ),
+        per_window=flag(per_window),
+        one_pass=flag(one_pass),
+        cost=Cost(*(whole(number, 0, LARGEST_COUNT) for number in costs)),
+        warnings=items(warnings, text),
+        images=text(held.get("images", "")),
+        check=text(held.get("check", "")),
+        image=sizes(image, 1, grid.dimensions) if image != [] else (),
     )
 
 

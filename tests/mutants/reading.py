@@ -18,8 +18,8 @@ READING = (
     Defect(
         "what a pool of ONNX reads beyond its map is forgotten",
         "frameworks/onnx/read_maps.py",
-        "        overhang,\n",
-        "        (0,) * len(overhang),\n",
+        "        overhang=overhang,\n",
+        "        overhang=(0,) * len(overhang),\n",
         (
             "test_families.py",
             "test_padded_families.py",

@@ -108,21 +108,21 @@ def run(folder: Path, seed: int = 0, model: Path | None = None) -> Result:
     _save_picture(_boxes(scene.image, scene.dresses, detections), folder / "boxes.png")
     fcn.save(folder / "dress-fcn.onnx")
     return Result(
-        seed,
-        (scene.image.shape[0], scene.image.shape[1]),
-        scene.dresses,
-        len(classifier.graph.node),
-        fcn.report,
-        fcn.grid,
-        heatmap,
-        verification,
-        max(float(np.abs(np.diff(heatmap, axis=axis)).max()) for axis in (0, 1)),
-        one_pass_s,
-        crops_s,
-        found,
-        evaluation.average_precision,
-        folder,
-        (SCENE, "overlay.png", "boxes.png", "dress-fcn.onnx"),
+        seed=seed,
+        size=(scene.image.shape[0], scene.image.shape[1]),
+        dresses=scene.dresses,
+        operations=len(classifier.graph.node),
+        report=fcn.report,
+        grid=fcn.grid,
+        heatmap=heatmap,
+        verification=verification,
+        contrast=max(float(np.abs(np.diff(heatmap, axis=axis)).max()) for axis in (0, 1)),
+        one_pass_s=one_pass_s,
+        crops_s=crops_s,
+        found=found,
+        average_precision=evaluation.average_precision,
+        folder=folder,
+        files=(SCENE, "overlay.png", "boxes.png", "dress-fcn.onnx"),
     )
 
 

@@ -78,7 +78,15 @@ class Cells:
         keys = _numbered(place, first, last)
         order = np.argsort(keys, kind="stable")
         shortest = sides[members].min(axis=0)
-        return _Level(cell, shortest, longest, first, last, keys[order], members[order])
+        return _Level(
+            cell=cell,
+            shortest=shortest,
+            longest=longest,
+            first=first,
+            last=last,
+            keys=keys[order],
+            members=members[order],
+        )
 
     def near(self, boxes: Boxes) -> Iterator[Runs]:
         """Yield all that may overlap ``boxes`` by more than ``iou``, and some that do not."""

@@ -262,15 +262,15 @@ def joined(parts: Sequence[Detections]) -> Detections:
         raise InputError("detect(source=[]): expected at least one image.")
     known = [each.probabilities for each in parts]
     return Detections(
-        np.concatenate([each.boxes for each in parts]),
-        np.concatenate([each.scores for each in parts]),
-        np.concatenate([each.labels for each in parts]),
-        np.concatenate([np.full(len(each), number) for number, each in enumerate(parts)]),
-        parts[0].classes,
-        tuple(name for each in parts for name in each.names),
-        tuple(size for each in parts for size in each.sizes),
-        None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
-        tuple(place for each in parts for place in each.places),
+        boxes=np.concatenate([each.boxes for each in parts]),
+        scores=np.concatenate([each.scores for each in parts]),
+        labels=np.concatenate([each.labels for each in parts]),
+        images=np.concatenate([np.full(len(each), number) for number, each in enumerate(parts)]),
+        classes=parts[0].classes,
+        names=tuple(name for each in parts for name in each.names),
+        sizes=tuple(size for each in parts for size in each.sizes),
+        probabilities=None if any(each is None for each in known) else np.concatenate(known),  # type: ignore[arg-type]
+        places=tuple(place for each in parts for place in each.places),
     )
 
 

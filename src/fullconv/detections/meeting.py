@@ -94,12 +94,12 @@ def _of_images(
     moved = np.array(places, dtype=np.int64)[detections.images]
     kept = moved >= 0
     wanted = Detections(
-        detections.boxes[kept],
-        detections.scores[kept],
-        detections.labels[kept],
-        moved[kept],
-        detections.classes,
-        tuple(truth.names[place] for place in chosen),
-        (None,) * len(chosen),
+        boxes=detections.boxes[kept],
+        scores=detections.scores[kept],
+        labels=detections.labels[kept],
+        images=moved[kept],
+        classes=detections.classes,
+        names=tuple(truth.names[place] for place in chosen),
+        sizes=(None,) * len(chosen),
     )
     return wanted, truth if images is None else truth.of_places(chosen)

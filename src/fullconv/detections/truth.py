@@ -195,13 +195,13 @@ def _truth(names: Sequence[str], boxes: Sequence[TrueBox], classes: Sequence[str
     known = {name: number for number, name in enumerate(dict.fromkeys(labels))}
     empty = np.array([each.image for each in boxes if not each.solid], dtype=np.int64)
     return Truth(
-        tuple(names),
-        tuple(known),
-        np.array([each.box for each in solid], dtype=np.float64).reshape(-1, 4),
-        np.array([known[label] for label in labels], dtype=np.int64),
-        np.array([each.image for each in solid], dtype=np.int64),
-        np.array([each.ignored for each in solid], dtype=bool),
-        np.bincount(empty, minlength=len(names)).astype(np.int64),
+        names=tuple(names),
+        classes=tuple(known),
+        boxes=np.array([each.box for each in solid], dtype=np.float64).reshape(-1, 4),
+        labels=np.array([known[label] for label in labels], dtype=np.int64),
+        images=np.array([each.image for each in solid], dtype=np.int64),
+        ignored=np.array([each.ignored for each in solid], dtype=bool),
+        left_out=np.bincount(empty, minlength=len(names)).astype(np.int64),
     )
 
 

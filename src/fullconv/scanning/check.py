@@ -78,21 +78,8 @@ def verify_heatmap(
     DamagedError
         If the heatmap has lost scores, or they have changed.
     """
-    if heatmap.path is not None:
-        heatmap.check()
+    _check_same(heatmap, image)
     metadata = heatmap.metadata
-    if list(image.size) != metadata["image_size"]:
-        axes = len(image.size)
-        raise ImageError(
-            f"{image.name} is {sized(image.size)} {unit(axes, many=True)}, and the {kind(axes)} "
-            f"that was scanned was {sized(metadata['image_size'])}; give the same {kind(axes)}, "
-            f"at the same level."
-        )
-    bands = metadata.get("channels", image.bands)
-    if image.bands != bands:
-        raise ImageError(
-            f"{image.name} has {image.bands} bands, and the scan read {bands}; give the same image."
-        )
     text = metadata["preprocessing"]
     preprocessing = Preprocessing.from_json(text) if text else None
     framework = find(model)
@@ -134,6 +121,25 @@ def verify_heatmap(
     epsilon = framework.epsilon(model)
     proof = judge([kept], crops, exact, rounding(metadata["dtype"]), epsilon)
     return replace(proof, of=RANDOM if metadata.get("random") else "")
+
+
+def _check_same(heatmap: Heatmap, image: Source) -> None:
+    """Check that scores are whole, and that an image can be the one that was scanned."""
+    if heatmap.path is not None:
+        heatmap.check()
+    metadata = heatmap.metadata
+    if list(image.size) != metadata["image_size"]:
+        axes = len(image.size)
+        raise ImageError(
+            f"{image.name} is {sized(image.size)} {unit(axes, many=True)}, and the {kind(axes)} "
+            f"that was scanned was {sized(metadata['image_size'])}; give the same {kind(axes)}, "
+            f"at the same level."
+        )
+    bands = metadata.get("channels", image.bands)
+    if image.bands != bands:
+        raise ImageError(
+            f"{image.name} has {image.bands} bands, and the scan read {bands}; give the same image."
+        )
 
 
 def _scorer(framework: Framework, model: Any, takes: Takes) -> Scorer:

@@ -50,7 +50,13 @@ class Engine(Closing):
         if key not in self._open:
             self.fcn.idle()
             self._open[key] = choose_runtime(
-                self.fcn, self.digest, name, image, precision, device, lanes
+                fcn=self.fcn,
+                digest=self.digest,
+                name=name,
+                image=image,
+                precision=precision,
+                device=device,
+                lanes=lanes,
             )
         return self._open[key]
 

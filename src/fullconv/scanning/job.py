@@ -114,13 +114,13 @@ class Job:
         if options.cover == "all":
             plan = plan.covering()
         return Task(
-            self.image,
-            self.preprocessing,
-            self.region,
-            plan,
-            runtime,
-            options.output,
-            fcn.shape.channels,
+            image=self.image,
+            preprocessing=self.preprocessing,
+            region=self.region,
+            plan=plan,
+            runtime=runtime,
+            output=options.output,
+            channels=fcn.shape.channels,
         )
 
     def _runtime(self, chosen: Mapping[str, Any]) -> str:

@@ -84,13 +84,13 @@ class Meter:
         windows = self.before + self.fresh
         self.progress(
             Progress(
-                self.name,
-                windows,
-                self.all,
-                int(windows * self.pixels),
-                int(self.all * self.pixels),
-                int(self.fresh * self.pixels),
-                time.monotonic() - self.start,
-                self.unit,
+                name=self.name,
+                windows=windows,
+                all_windows=self.all,
+                pixels=int(windows * self.pixels),
+                all_pixels=int(self.all * self.pixels),
+                fresh_pixels=int(self.fresh * self.pixels),
+                seconds=time.monotonic() - self.start,
+                unit=self.unit,
             )
         )

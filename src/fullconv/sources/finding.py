@@ -14,8 +14,8 @@ from pathlib import Path
 from fullconv.errors import ImageError, InputError
 from fullconv.files import check_local
 from fullconv.sources.folders import files_below
+from fullconv.sources.formats import RASTERS, SLIDES
 from fullconv.sources.ome_collection import images_in, is_zarr
-from fullconv.sources.opening import RASTERS, SLIDES
 from fullconv.sources.trouble import check_regular, reading
 
 ENDINGS = frozenset(

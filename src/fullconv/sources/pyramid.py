@@ -82,14 +82,14 @@ class Pyramid:
         if own is not None:
             return self.with_resolution(own).at(level)
         facts = Facts(
-            self.sizes[0],
-            self.placements[level],
-            self.space,
-            self.georeference,
-            self.channels,
-            self.remarks,
-            (level, len(self.sizes)),
-            self.nodata,
+            original_size=self.sizes[0],
+            placement=self.placements[level],
+            space=self.space,
+            georeference=self.georeference,
+            channels=self.channels,
+            remarks=self.remarks,
+            level=(level, len(self.sizes)),
+            nodata=self.nodata,
         )
         return self.open_level(level, facts)
 

@@ -80,14 +80,14 @@ class RasterSource(Source):
     def select(self, bands: Sequence[int]) -> Source:
         """Return a source that reads only these bands."""
         chosen = RasterSource(
-            self._path,
-            self._opening,
-            self._parts,
-            [self._bands[band] for band in bands],
-            self._meaning,
-            self.size,
-            self.block,
-            self.facts_of(bands),
+            path=self._path,
+            opening=self._opening,
+            parts=self._parts,
+            bands=[self._bands[band] for band in bands],
+            meaning=self._meaning,
+            size=self.size,
+            block=self.block,
+            facts=self.facts_of(bands),
         )
         chosen.description = self.description | {"bands": [band + 1 for band in bands]}
         self.close()

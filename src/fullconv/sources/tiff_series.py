@@ -159,7 +159,15 @@ class Level:
             if offset + prod(shape) * stored.itemsize > path.stat().st_size:
                 raise damaged(self.name, "pixels are missing at its end")
             axes = self.series.axes
-            return lambda facts: NumbersSource(path, stored, offset, shape, axes, key, facts)
+            return lambda facts: NumbersSource(
+                path=path,
+                stored=stored,
+                offset=offset,
+                shape=shape,
+                axes=axes,
+                page=key,
+                facts=facts,
+            )
         samples = self.lengths.get("S", 1) if self.series.axes.endswith("S") else 1
         pages = list(self.series.pages)
         if None in pages or len(pages) * prod(layout.size) * samples != prod(shape):

@@ -91,13 +91,13 @@ def read(path: Path, network: nn.Module, asked: Mapping[str, Any]) -> State:
             held["state"].setdefault(int(number), {})[moment] = tensor
         optimiser.load_state_dict(held)
         return State(
-            network,
-            optimiser,
-            _below("best.", tensors),
-            Pixels(tensors["mined.pixels"].numpy(), tensors["mined.labels"].numpy()),
-            header["phase"],
-            [Epoch(**epoch) for epoch in header["history"]],
-            [Round(**one) for one in header["rounds"]],
+            network=network,
+            optimiser=optimiser,
+            best=_below("best.", tensors),
+            mined=Pixels(tensors["mined.pixels"].numpy(), tensors["mined.labels"].numpy()),
+            phase=header["phase"],
+            history=[Epoch(**epoch) for epoch in header["history"]],
+            rounds=[Round(**one) for one in header["rounds"]],
         )
     except Exception as error:
         raise _damaged(path, error) from None

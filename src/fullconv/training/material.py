@@ -91,13 +91,13 @@ def gather(
     training, held_out = hold_out(kept, settings.holdout, settings.seed)
     pixels = read(training, looked.kind)
     return Material(
-        looked.kind,
-        found.classes,
-        background,
-        preprocessing_of(pixels.pixels),
-        pixels,
-        read(held_out, looked.kind),
-        len(looked.left_out),
+        kind=looked.kind,
+        classes=found.classes,
+        background=background,
+        preprocessing=preprocessing_of(pixels.pixels),
+        training=pixels,
+        held_out=read(held_out, looked.kind),
+        left_out=len(looked.left_out),
     )
 
 

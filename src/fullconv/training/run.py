@@ -186,7 +186,15 @@ class Run:
             preprocessing=material.preprocessing,
             check=False,
         )
-        crops, told = mine(fcn, self.photos, material.kind, number, most, begun, self.tell)
+        crops, told = mine(
+            fcn=fcn,
+            photos=self.photos,
+            kind=material.kind,
+            number=number,
+            most=most,
+            begun=begun,
+            note=self.tell,
+        )
         state.rounds.append(told)
         self.tell(told)
         if not is_last:

@@ -83,7 +83,16 @@ def _conv(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tens
     source = reader.map(x, layer.data_format)
     made, finish = read_activation(reader, layer, path, result, layer.data_format)
     bias = _bias(reader, layer, path)
-    _convolve(reader, layer, path, source, weight, bias, layer.groups, made)
+    _convolve(
+        reader=reader,
+        layer=layer,
+        path=path,
+        x=source,
+        weight=weight,
+        bias=bias,
+        groups=layer.groups,
+        output=made,
+    )
     finish()
     return True
 
@@ -98,7 +107,17 @@ def _depthwise(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result:
         as_depthwise_filters(kernel),
         kernel.shape[-2],
     )
-    _convolve(reader, layer, path, source, weight, bias, groups, made, "depthwise")
+    _convolve(
+        reader=reader,
+        layer=layer,
+        path=path,
+        x=source,
+        weight=weight,
+        bias=bias,
+        groups=groups,
+        output=made,
+        part="depthwise",
+    )
     finish()
     return True
 
@@ -113,7 +132,17 @@ def _separable(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result:
     batch, _, *cells = reader.shapes[made]
     reader.shapes[between] = (batch, mixing.shape[-2], *cells)
     weight, groups = as_depthwise_filters(kernel), kernel.shape[-2]
-    _convolve(reader, layer, path, source, weight, None, groups, between, "depthwise")
+    _convolve(
+        reader=reader,
+        layer=layer,
+        path=path,
+        x=source,
+        weight=weight,
+        bias=None,
+        groups=groups,
+        output=between,
+        part="depthwise",
+    )
     filters = reader.constant(as_filters(mixing), "filters")
     bias = _bias(reader, layer, path)
     operation = Convolution((1,) * len(cells))

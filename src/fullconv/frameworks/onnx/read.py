@@ -79,13 +79,13 @@ def read(model: ir.Model, window: Sizes | None) -> Source:
     if last:
         outputs = [reader.vector(name, 2 + len(window)) for name in outputs]
     graph = Graph(
-        image,
-        reader.nodes,
-        outputs,
-        reader.recipes,
-        inference.shapes,
-        batch,
-        window,
+        image=image,
+        nodes=reader.nodes,
+        outputs=outputs,
+        constants=reader.recipes,
+        shapes=inference.shapes,
+        batch=batch,
+        window=window,
     )
     return Source(graph, model, inference.constants, inference.types, last)
 

@@ -140,13 +140,13 @@ def _pool(node: ir.Node, reader: Reader) -> None:
         )
     )
     operation = Pool(
-        kernel,
-        stride,
-        padding,
-        dilation,
-        "max" if node.op_type == "MaxPool" else "average",
-        overhang,
-        bool(node.attributes.get_int("count_include_pad", 0)),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        kind="max" if node.op_type == "MaxPool" else "average",
+        overhang=overhang,
+        count_include_pad=bool(node.attributes.get_int("count_include_pad", 0)),
     )
     reader.add(node, operation, (node.inputs[0],), node.outputs[0].name)
 

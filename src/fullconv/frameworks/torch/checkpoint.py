@@ -177,12 +177,30 @@ def _named(keys: tuple[str, ...], tensors: State, others: list[str], own: State)
         state = {n: t for n in own if (t := under.get(prefix + n)) is not None}
         unknown = [n for n in under if n[len(prefix) :] not in own and _last(n) not in COUNTED]
         left = [*(n for n in tensors if n not in under), *others]
-        yield Found(keys, prefix, "", state, cut, unknown, left, own)
+        yield Found(
+            keys=keys,
+            prefix=prefix,
+            lacking="",
+            state=state,
+            cut=cut,
+            unknown=unknown,
+            left=left,
+            own=own,
+        )
     for lacking in _prefixes(tensors, own):
         if lacking:
             state = {lacking + n: t for n, t in tensors.items() if lacking + n in own}
             unknown = [n for n in tensors if lacking + n not in own and _last(n) not in COUNTED]
-            yield Found(keys, "", lacking, state, cut, unknown, others, own)
+            yield Found(
+                keys=keys,
+                prefix="",
+                lacking=lacking,
+                state=state,
+                cut=cut,
+                unknown=unknown,
+                left=others,
+                own=own,
+            )
 
 
 def _prefixes(names: Iterable[str], longer: Iterable[str]) -> list[str]:

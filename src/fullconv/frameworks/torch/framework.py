@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import functools
 import io
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -19,13 +17,11 @@ from torch.export import ExportedProgram
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
 from fullconv.files import whole
 from fullconv.frameworks.archives import check_archive as check_zip
-from fullconv.frameworks.bounds import LARGEST, too_large
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.framework import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import (
-    blank,
     check_exportable,
     computes_sizes,
     evaluating,
@@ -34,7 +30,9 @@ from fullconv.frameworks.torch.exporting import (
     quiet,
 )
 from fullconv.frameworks.torch.filled import check_filled, tensors_of
+from fullconv.frameworks.torch.programs import check_sizes, image_of, image_size
 from fullconv.frameworks.torch.read import Source, read
+from fullconv.frameworks.torch.running import in_batches, plain, scripted
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
@@ -86,7 +84,7 @@ class TorchFramework(Framework):
                 f"{path} cannot be read as a .pt2 file ({first_line(error)}); save the model "
                 f"again with torch.export.save, in this or a newer version of PyTorch."
             ) from None
-        _check_sizes(program, path)
+        check_sizes(program, path)
         # Guards are Python code of the file, run on every call; they only check sizes, as we do.
         program._guards_code = []
         text = extra[METADATA_FILE]
@@ -116,7 +114,7 @@ class TorchFramework(Framework):
         return read(program, window, model)
 
     def _read_program(self, program: ExportedProgram, window: Sizes | None) -> Source:
-        sizes = _image_size(program, None if window is None else len(window))
+        sizes = image_size(program, None if window is None else len(window))
         fixed = [int(n) if isinstance(n, int) else None for n in sizes]
         if window is None:
             if None in fixed:
@@ -128,7 +126,7 @@ class TorchFramework(Framework):
                 f"no other; leave the window out, or give {native}."
             )
         size = window or tuple(int(n) for n in sizes)
-        shape = _image(program)
+        shape = image_of(program)
         if all(isinstance(n, int) for n in shape):
             return read(program, size)
         # Its sizes are symbols, of which the classifier of one image has none; a trace of two
@@ -147,10 +145,10 @@ class TorchFramework(Framework):
     def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run the module on crops, in eval mode and without gradients."""
         if isinstance(model, ExportedProgram):
-            first = _image(model)[0]
+            first = image_of(model)[0]
             module = model.module()
-            return _in_batches(module, int(first)) if isinstance(first, int) else _plain(module)
-        return _scripted(model) if isinstance(model, torch.jit.ScriptModule) else _plain(model)
+            return in_batches(module, int(first)) if isinstance(first, int) else plain(module)
+        return scripted(model) if isinstance(model, torch.jit.ScriptModule) else plain(model)
 
     def in_double(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
         """Run a copy in double precision."""
@@ -283,106 +281,3 @@ class TorchFramework(Framework):
 def _finite(tensor: torch.Tensor) -> bool:
     """Whether all numbers are finite; without `isfinite`, which copies the tensor on its way."""
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
-
-
-def _check_sizes(program: ExportedProgram, path: Path) -> None:
-    """Refuse a program with a tensor whose fixed sizes alone take gigabytes."""
-    for node in program.graph.nodes:
-        value = node.meta.get("val")
-        for part in value if isinstance(value, tuple | list) else [value]:
-            if isinstance(part, torch.Tensor):
-                fixed = [size for size in part.shape if isinstance(size, int)]
-                if node.op == "call_function" and prod(fixed) > LARGEST:
-                    raise too_large(f"{path}: {node.name}", fixed, LARGEST)
-
-
-def _image(program: ExportedProgram) -> Sequence[Any]:
-    """Return the shape of the one image that a program takes."""
-    images = [
-        node.meta["val"]
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
-    ]
-    tensors = [value for value in images if isinstance(value, torch.Tensor)]
-    if len(images) != 1 or len(tensors) != 1 or not 2 <= tensors[0].dim() <= 5:
-        shapes = ", ".join(str(tuple(v.shape)) for v in tensors)
-        raise ModelError(
-            f"convert: expected a program with one image input (N, C, H, W); it has "
-            f"{len(images)} inputs: {shapes or 'none of them a tensor'}. Export the classifier "
-            f"with the image as its only input."
-        )
-    return cast(Sequence[Any], tensors[0].shape)
-
-
-def _image_size(program: ExportedProgram, dimensions: int | None) -> Sequence[Any]:
-    """Return the size of a program's image along every axis.
-
-    Where the number of axes is not given, those are what stands behind channels. A vector of
-    features is an image of one pixel.
-    """
-    shape = _image(program)
-    axes = max(1, len(shape) - 2) if dimensions is None else dimensions
-    sizes = shape[len(shape) - axes :] if len(shape) > axes else ()
-    if len(shape) == 2 and dimensions is None:
-        return (1, 1)
-    if not len(shape) - 2 <= axes <= len(shape) - 1:
-        return (1,) * axes if len(shape) == 2 else _wrong_rank(shape, axes)
-    return sizes
-
-
-def _wrong_rank(shape: Sequence[Any], axes: int) -> Sequence[Any]:
-    raise WindowError(
-        f"convert: the program takes images {tuple(shape)}, of {len(shape)} axes, and a window of "
-        f"{axes} was given; give {len(shape) - 2} numbers, or {len(shape) - 1} where no axis of "
-        f"the image is one of channels."
-    )
-
-
-def _plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:
-    def classify(crops: torch.Tensor) -> Any:
-        with evaluating(model), torch.no_grad():
-            return model(crops)
-
-    # An exported program has no eval mode, and refuses to be put into one.
-    def run(crops: torch.Tensor) -> Any:
-        with torch.no_grad():
-            return model(crops)
-
-    return run if isinstance(model, torch.fx.GraphModule) else classify
-
-
-def _scripted(model: torch.jit.ScriptModule) -> Callable[[torch.Tensor], Any]:
-    """Run a TorchScript module, which does not say whether it takes one image or any number."""
-    from fullconv.frameworks.torch.torchscript import takes_any_number
-
-    @functools.cache
-    def run(shape: torch.Size) -> Callable[[torch.Tensor], Any]:
-        with evaluating(model):
-            free = takes_any_number(model, blank((1, *shape), model))
-        return _plain(model) if free else _in_batches(model, 1)
-
-    def classify(crops: torch.Tensor) -> Any:
-        with evaluating(model):
-            return run(crops.shape[1:])(crops)
-
-    return classify
-
-
-def _in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
-    """Run a model that takes a fixed number of images; the last batch is filled up."""
-    from torch.utils import _pytree as pytree
-
-    def classify(crops: torch.Tensor) -> Any:
-        if len(crops) == size:
-            with torch.no_grad():
-                return model(crops)
-        results = []
-        for start in range(0, len(crops), size):
-            batch = crops[start : start + size]
-            filled = torch.cat([batch, batch[-1:].expand(size - len(batch), *batch.shape[1:])])
-            with torch.no_grad():
-                result = model(filled)
-            results.append(pytree.tree_map(operator.itemgetter(slice(len(batch))), result))
-        return pytree.tree_map(lambda *parts: torch.cat(parts), *results)
-
-    return classify

@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 import torch
 
-from fullconv.frameworks.onnx.formulas import gelu
+from fullconv.frameworks.torch import onnx_activations  # noqa: F401 - they register
 from fullconv.frameworks.torch.aten import base_name, bound
-from fullconv.frameworks.torch.reader import Slot
+from fullconv.frameworks.torch.onnx_calling import Calling, Function, functions
 from fullconv.graph import Node
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.onnx_layers import TorchWriting
-
-
-@dataclass(frozen=True)
-class Calling:
-    """One call that is being written.
-
-    Attributes
-    ----------
-    given : dict of str to object
-        Its arguments by name, with a `Slot` for every tensor.
-    result : torch.dtype
-        What numbers it gives.
-    """
-
-    writing: TorchWriting
-    node: Node
-    given: dict[str, Any]
-    result: torch.dtype
-
-    def emit(self, kind: str, *inputs: ir.Value | None, **settings: Any) -> ir.Value:
-        """Write one operator."""
-        return self.writing.emit(kind, inputs, settings, self.node.name)
-
-    def type(self, name: str) -> torch.dtype | None:
-        """Return what numbers an argument holds; None for a plain number."""
-        argument = self.given[name]
-        if not isinstance(argument, Slot):
-            return None
-        return self.writing.types[self.node.inputs[argument.index] or ""]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the size of a tensor among the arguments, in an example."""
-        return self.writing.graph.shapes[self.node.inputs[self.given[name].index] or ""]
-
-    def operand(self, name: str, kind: torch.dtype | None = None) -> ir.Value:
-        """Return an argument as numbers of a type: by default that of the result."""
-        argument, kind = self.given[name], kind or self.result
-        if not isinstance(argument, Slot):
-            return self.number(argument, kind)
-        value = self.writing.value(self.node.inputs[argument.index])
-        assert value is not None
-        own = self.type(name)
-        return value if own == kind else self.cast(value, kind)
-
-    def operands(self, *names: str) -> list[ir.Value]:
-        """Return arguments as numbers of the result's type."""
-        return [self.operand(name) for name in names]
-
-    def number(self, value: Any, kind: torch.dtype | None = None) -> ir.Value:
-        """Return a plain number as a constant."""
-        numbers = np.array(value).astype(self.writing.kind(kind or self.result).numpy())
-        return self.writing.held("fullconv/number", numbers)
-
-    def cast(self, value: ir.Value, kind: torch.dtype) -> ir.Value:
-        """Return numbers of another type."""
-        return self.writing.emit("Cast", [value], {"to": self.writing.kind(kind)})
-
-
-Function = Callable[[Calling], ir.Value | None]
-"""Writes a call; None where ONNX has none such."""
-
-functions = Table[str, Function]("a form in ONNX")
-"""By the names of ATen."""
 
 
 def write_function(writing: TorchWriting, node: Node) -> ir.Value | None:
@@ -208,86 +141,6 @@ def _square(c: Calling) -> ir.Value:
 @functions("rsqrt")
 def _rsqrt(c: Calling) -> ir.Value:
     return c.emit("Reciprocal", c.writing.emit("Sqrt", [c.operand("self")]))
-
-
-@functions("silu")
-def _silu(c: Calling) -> ir.Value:
-    x = c.operand("self")
-    return c.emit("Mul", x, c.writing.emit("Sigmoid", [x]))
-
-
-@functions("gelu")
-def _gelu(c: Calling) -> ir.Value:
-    return gelu(c.writing, c.operand("self"), c.given["approximate"] == "tanh")
-
-
-@functions("elu", "celu")
-def _elu(c: Calling) -> ir.Value | None:
-    if c.given.get("scale", 1) != 1 or c.given.get("input_scale", 1) != 1:
-        return None
-    kind = base_name(c.node.source.target).capitalize()
-    return c.emit(kind, c.operand("self"), alpha=float(c.given["alpha"]))
-
-
-@functions("leaky_relu")
-def _leaky_relu(c: Calling) -> ir.Value:
-    return c.emit("LeakyRelu", c.operand("self"), alpha=float(c.given["negative_slope"]))
-
-
-@functions("hardsigmoid")
-def _hard_sigmoid(c: Calling) -> ir.Value:
-    return c.emit("HardSigmoid", c.operand("self"), alpha=1 / 6, beta=0.5)
-
-
-@functions("hardshrink", "softshrink")
-def _shrink(c: Calling) -> ir.Value:
-    limit = float(c.given["lambd"])
-    soft = base_name(c.node.source.target) == "softshrink"
-    return c.emit("Shrink", c.operand("self"), lambd=limit, bias=limit if soft else 0.0)
-
-
-@functions("softplus")
-def _softplus(c: Calling) -> ir.Value:
-    # Beyond its threshold PyTorch's is the identity, which the sum of x and exp(-x) rounds to.
-    x, beta = c.operand("self"), c.given["beta"]
-    if beta == 1:
-        return c.emit("Softplus", x)
-    scaled = c.writing.emit("Mul", [x, c.number(beta)])
-    return c.emit("Div", c.writing.emit("Softplus", [scaled]), c.number(beta))
-
-
-@functions("log_sigmoid")
-def _log_sigmoid(c: Calling) -> ir.Value:
-    away = c.writing.emit("Neg", [c.operand("self")])
-    return c.emit("Neg", c.writing.emit("Softplus", [away]))
-
-
-@functions("threshold")
-def _threshold(c: Calling) -> ir.Value:
-    x = c.operand("self")
-    beyond = c.writing.emit("Greater", [x, c.operand("threshold")])
-    return c.emit("Where", beyond, x, c.operand("value"))
-
-
-@functions("clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6")
-def _clamp(c: Calling) -> ir.Value:
-    """Cut numbers at both ends: PyTorch cuts at the lower one first."""
-    x = c.operand("self")
-    ends = {"Max": ("min", "min_val"), "Min": ("max", "max_val")}
-    if base_name(c.node.source.target) == "relu6":
-        return c.emit("Clip", x, c.number(0), c.number(6))
-    found = {
-        kind: name
-        for kind, names in ends.items()
-        for name in names
-        if c.given.get(name) is not None
-    }
-    if not any(isinstance(c.given[name], Slot) for name in found.values()):
-        bounds = [c.operand(found[kind]) if kind in found else None for kind in ends]
-        return c.emit("Clip", x, *(bounds if bounds[1] is not None else bounds[:1]))
-    for kind, name in found.items():
-        x = c.emit(kind, x, c.operand(name))
-    return x
 
 
 @functions("addcmul", "addcdiv")

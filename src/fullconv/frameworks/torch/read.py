@@ -89,13 +89,13 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
         )
     outputs = [reader.names[node] for node in results]
     graph = Graph(
-        image.name,
-        needed(reader.nodes, outputs),
-        outputs,
-        reader.recipes,
-        reader.shapes,
-        reader.shapes[image.name][0],
-        window,
+        image=image.name,
+        nodes=needed(reader.nodes, outputs),
+        outputs=outputs,
+        constants=reader.recipes,
+        shapes=reader.shapes,
+        batch=reader.shapes[image.name][0],
+        window=window,
     )
     for name, tensor in reader.constants.items():
         weights.setdefault(name, Weight(name, tensor, False))

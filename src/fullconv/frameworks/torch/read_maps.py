@@ -142,14 +142,14 @@ def pool(kind: Literal["max", "average"], node: FxNode, reader: Reader, a: dict[
             span = Sliding(kernel[i], dilation=dilation[i]).span
             overhang[i] = (outputs[i] - 1) * stride[i] + span - cells[i] - 2 * padding[i]
     return Pool(
-        kernel,
-        stride,
-        _both(padding),
-        dilation,
-        kind,
-        tuple(max(0, cells) for cells in overhang),
-        bool(a.get("count_include_pad", False)),
-        a.get("divisor_override"),
+        kernel=kernel,
+        stride=stride,
+        padding=_both(padding),
+        dilation=dilation,
+        kind=kind,
+        overhang=tuple(max(0, cells) for cells in overhang),
+        count_include_pad=bool(a.get("count_include_pad", False)),
+        divisor=a.get("divisor_override"),
     )
 
 

@@ -1,103 +1,30 @@
-"""Read a module that lifting wrote back into the vocabulary, with its weights as they are now.
-
-Note [Sizes that are free]
-A flat graph is read twice, for images of two sizes. Everything that has another size the second
-time is free: the end of a slice, a size that a reshape gives. An operation that needs such a
-number otherwise has no form for images of every size, and is refused.
-"""
+"""Read a module that lifting wrote back into the vocabulary, with its weights as they are now."""
 
 from __future__ import annotations
 
-import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from math import prod
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
 from fullconv.errors import ExportError, first_line
-from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.aten import FxNode, base_name, bound, draws
 from fullconv.frameworks.torch.flat import LAYER, Flat, flat, sized
 from fullconv.frameworks.torch.folding import folded
+from fullconv.frameworks.torch.free_sizes import freed
 from fullconv.frameworks.torch.read import needed, read_call
-from fullconv.frameworks.torch.reader import Call, Reader
+from fullconv.frameworks.torch.read_functions import Again, drawing, handles, read_function
+from fullconv.frameworks.torch.reader import Call
 from fullconv.graph import Alone, Graph, Node, Recipe
 from fullconv.images import ImageShape
 from fullconv.operations import (
-    AddAxis,
-    AlongAxis,
-    Assemble,
-    Cells,
-    ChannelNormalization,
-    DivideCells,
-    FoldAxes,
-    FoldWindows,
-    ForEachWindow,
-    Gathered,
-    Interleave,
-    Keep,
-    LayOut,
-    Opaque,
-    Operation,
-    Own,
-    PerChannel,
-    Pointwise,
     Pool,
-    Regroup,
-    Reshape,
-    Running,
-    Slice,
-    SlidingNormalization,
-    SlidingSpread,
-    SlidingTotal,
-    SplitChannels,
-    Stretch,
-    Take,
-    TakeChannels,
-    Upsample,
 )
-from fullconv.table import Table
 
 IMAGE = "images"
-END = torch.iinfo(torch.int64).max
-"""The end of a slice that takes everything, however much there is."""
-
-Handler = Callable[[FxNode, "Again", dict[str, Any]], Operation]
-"""Returns what a call of a function is, whose arguments it is given by name."""
-
-handles = Table[Any, Handler]("a reader")
-
-
-@dataclass
-class Again(Reader):
-    """What reads calls of ATen that lifting wrote.
-
-    Attributes
-    ----------
-    types : dict of str to torch.dtype
-        What numbers each value holds.
-    results : dict of torch.fx.Node to list of str
-        The values that a piece gives which runs on each window alone.
-    """
-
-    types: dict[str, torch.dtype] = field(default_factory=dict)
-    results: dict[FxNode, list[str]] = field(default_factory=dict)
-
-    def owner(self, node: FxNode) -> tuple[str, str, str]:
-        """Return the layer's name and what it is called; no module is meant."""
-        return node.meta[LAYER], base_name(node.target), ""
-
-    def rearrange(self, name: str | None, operation: Operation, output: str) -> bool:
-        """Take a part of a parameter for a parameter, too."""
-        if name not in self.recipes or not isinstance(operation, Slice) or operation.step != 1:
-            return super().rearrange(name, operation, output)
-        cut = operation.axis, operation.start, operation.stop
-        self.recipes[output] = self.recipes[name].take(*cut)
-        return True
 
 
 @dataclass(frozen=True)
@@ -146,7 +73,7 @@ def read_written(model: torch.fx.GraphModule, shape: ImageShape, dtype: torch.dt
         ) from None
     (one, results), (other, _) = readers
     nodes = [
-        _freed(a, b, one.shapes, other.shapes) for a, b in zip(one.nodes, other.nodes, strict=True)
+        freed(a, b, one.shapes, other.shapes) for a, b in zip(one.nodes, other.nodes, strict=True)
     ]
     paths, outputs = zip(*results, strict=True)
     graph = Graph(IMAGE, nodes, list(outputs), one.recipes, one.shapes)
@@ -227,7 +154,7 @@ def _call(node: FxNode, reader: Again, calls: Flat) -> None:
     elif node.target is operator.getitem and parent in reader.results:
         reader.names[node] = reader.results[parent][node.args[1]]  # type: ignore[index]
     elif (handler := handles.find(node.target)) is not None:
-        _read_function(node, reader, handler)
+        read_function(node, reader, handler)
     elif draws(node):
         raise drawing(base_name(node.target))
     elif not node.all_input_nodes:
@@ -249,14 +176,6 @@ def _constant(node: FxNode, reader: Again, calls: Flat) -> None:
     reader.types[node.name] = node.meta["val"].dtype
 
 
-def drawing(name: str) -> ExportError:
-    """Return the refusal of a model that draws: its ONNX form could not be compared with it."""
-    return ExportError(
-        f"save: this model draws random numbers ({name}), so that nobody can tell whether the ONNX "
-        f"of it is right. Save it as .pt2."
-    )
-
-
 def _refined(reader: Again, node: Node) -> Node:
     """Return a pool with its channels, and an overhang wherever there may be one."""
     pool, call = node.operation, node.source
@@ -266,126 +185,6 @@ def _refined(reader: Again, node: Node) -> Node:
     ceil = isinstance(call, Call) and bound(call.target, call.args, call.kwargs).get("ceil_mode")
     overhang = (int(bool(ceil)),) * pool.dimensions
     return replace(node, operation=replace(pool, channels=channels, overhang=overhang))
-
-
-# Functions that lifting adds.
-
-
-def _read_function(node: FxNode, reader: Again, handler: Handler) -> None:
-    given = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
-    given.apply_defaults()
-    reader.name(node)
-    operation = handler(node, reader, given.arguments)
-    inputs = [
-        None if x is None else reader.names[x]
-        for name, value in given.arguments.items()
-        for x in (value if name == "parts" else [value])
-        if isinstance(x, FxNode) or (x is None and name in ("weight", "bias"))
-    ]
-    call = Call(operation, node.target, _settings(given.arguments), {})  # type: ignore[arg-type]
-    kind = base_name(node.target)
-    reader.append(Node(operation, tuple(inputs), (node.name,), node.meta[LAYER], kind, call))
-
-
-def _settings(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what a function is given beside tensors, in the order of its arguments."""
-    return tuple(_plain(x) for x in given.values() if not isinstance(x, FxNode | list))
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting with tuples for lists, as operations have them."""
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
-
-
-def _same(kind: type[Operation]) -> Handler:
-    """Return the handler of a function whose arguments are called as what the operation holds."""
-    held = {entry.name for entry in fields(kind)}
-
-    def handler(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-        return kind(**{name: _plain(value) for name, value in a.items() if name in held})
-
-    return handler
-
-
-for _function, _kind in {
-    functional.keep: Keep,
-    functional.cells: Cells,
-    functional.lay_out: LayOut,
-    functional.divide_cells: DivideCells,
-    functional.add_axis: AddAxis,
-    functional.interleave: Interleave,
-    functional.for_each_window: ForEachWindow,
-    functional.fold_windows: FoldWindows,
-    functional.split_channels: SplitChannels,
-    functional.take_channels: TakeChannels,
-    functional.sliding_total: SlidingTotal,
-    functional.sliding_spread: SlidingSpread,
-    functional.sliding_norm: SlidingNormalization,
-    functional.stretch: Stretch,
-    functional.channel_norm: ChannelNormalization,
-    functional.upsample: Upsample,
-}.items():
-    handles(_function)(_same(_kind))
-
-
-@handles(functional.assemble)
-def _assemble(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    counts = [len(along) for along in a["segments"]]
-    segments = []
-    for axis, along in enumerate(a["segments"]):
-        each = prod(counts[axis + 1 :])
-        # The parts are row-major: the first that a segment takes of stands there.
-        of = [reader.shape(a["parts"][i * each].meta["val"])[2 + axis] for i in range(len(along))]
-        segments.append(tuple(map(_segment, along, of)))
-    return Assemble(a["channels"], tuple(segments))  # type: ignore[arg-type]
-
-
-def _segment(given: Sequence[Any], of: int) -> Own | Gathered | Running:
-    kind, *numbers = _plain(given)
-    if kind == "own":
-        return Own(numbers[0], of)
-    return Gathered(*numbers) if kind == "gathered" else Running(numbers[0])
-
-
-@handles(functional.fold_axes)
-def _fold_axes(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    return FoldAxes(a["dimensions"], reader.shapes[node.name][1])
-
-
-@handles(functional.regroup)
-def _regroup(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    shape = _plain(a["shape"])
-    return Regroup(_plain(a["split"]), _plain(a["order"]), shape, shape.index(-1))
-
-
-@handles(functional.sum_pool, functional.average_pool)
-def _pool(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    kernel, stride, dilation = (_plain(a[name]) for name in ("kernel", "stride", "dilation"))
-    none = (0,) * len(kernel)
-    average, divisor = "divisor" in a, a.get("divisor")
-    kind: Literal["average", "sum"] = "average" if average else "sum"
-    padding = ((0, 0),) * len(kernel)
-    return Pool(kernel, stride, padding, dilation, kind, none, False, divisor or prod(kernel))
-
-
-@handles(functional.entries)
-def _entries(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    return Take(a["axis"] % len(reader.shapes[node.name]), _plain(a["places"]))
-
-
-@handles(functional.entry)
-def _entry(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    return AlongAxis("entry", a["axis"])
-
-
-@handles(torch.nn.functional.local_response_norm)
-def _response_norm(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    return AlongAxis("local_response_norm", 1, ordered=True)
-
-
-@handles(functional.on_a_copy)
-def _on_a_copy(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-    raise drawing(base_name(a["overwrite"]))
 
 
 # Pieces that run on each window alone.
@@ -438,46 +237,3 @@ def _read_alone(node: FxNode, reader: Again, calls: Flat) -> None:
     reader.names[node], reader.results[node] = outputs[0], outputs
     arguments = tuple(reader.names[x] for x in node.args)  # type: ignore[index]
     reader.append(Node(operation, arguments, tuple(outputs), node.meta[LAYER], per_window=True))
-
-
-# Sizes that are free.
-
-
-def _freed(one: Node, other: Node, shapes: Any, larger: Any) -> Node:
-    """Return a node for images of every size, from what it is for two of them."""
-    a, b = one.operation, other.operation
-    if isinstance(a, Alone) and isinstance(b, Alone):
-        return one
-    name = one.first or ""
-    if isinstance(a, Reshape) and isinstance(b, Reshape):
-        a = b = Reshape(_free_shape(a.shape, b.shape, shapes[name], larger[name]))
-    elif isinstance(a, Slice) and isinstance(b, Slice) and a.stop != b.stop:
-        sizes = shapes[name][a.axis], larger[name][a.axis]
-        if (a.stop, b.stop) == sizes:
-            a = b = replace(a, stop=END)
-        elif a.stop - sizes[0] == b.stop - sizes[1]:
-            a, b = replace(a, stop=a.stop - sizes[0]), replace(b, stop=b.stop - sizes[1])
-    elif isinstance(a, Opaque) and isinstance(b, Opaque):
-        a, b = replace(a, products=0), replace(b, products=0)  # which grow with the images
-    by_call = isinstance(a, AlongAxis | Opaque | PerChannel | Pointwise)
-    if a != b or (by_call and one.source.args != other.source.args):
-        raise ExportError(
-            f"save: {one.kind or a.title} {one.name!r} is made for images of one size; save the "
-            f"model as .pt2."
-        )
-    return replace(one, operation=a)
-
-
-def _free_shape(
-    one: Sequence[int], other: Sequence[int], given: Sequence[int], larger: Sequence[int]
-) -> tuple[int, ...]:
-    """Return sizes with 0 for those of the input in the same place, and -1 for one that is free."""
-    found = list(one)
-    differ = [axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
-    for axis in differ if len(differ) > 1 else ():
-        if axis < len(given) and (one[axis], other[axis]) == (given[axis], larger[axis]):
-            found[axis] = 0
-    for axis in differ:
-        if found[axis]:
-            found[axis] = -1
-    return tuple(found)

@@ -125,7 +125,15 @@ class Reader:
         whole = bool(owner) and self.owners[owner] == 1 and len(tensors) == 1
         target = aten.out_of_place(node.target)
         owned = owner if whole and item is None else ""
-        call = Call(operation, target, args, kwargs, owned, item, node.name)
+        call = Call(
+            operation=operation,
+            target=target,
+            args=args,
+            kwargs=kwargs,
+            owner=owned,
+            item=item,
+            several=node.name,
+        )
         self.append(Node(operation, tuple(found), (output or node.name,), name, kind, call))
 
     def append(self, node: Node) -> None:
