@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from fullconv.errors import InputError
 
+Weights = TypeVar("Weights")
+"""An array of NumPy, or a tensor of PyTorch."""
 
-def dense_to_conv(weight: Any, shape: Sequence[int], order: str = "CHW") -> Any:
+
+def dense_to_conv(
+    weight: Weights, shape: Sequence[int], order: Literal["CHW", "HWC"] = "CHW"
+) -> Weights:
     """Return fully connected weights as the filters of the equivalent convolution.
 
     Parameters
@@ -40,19 +45,20 @@ def dense_to_conv(weight: Any, shape: Sequence[int], order: str = "CHW") -> Any:
     if order not in ("CHW", "HWC"):
         raise InputError(f"dense_to_conv(order={order!r}): expected 'CHW' or 'HWC'.")
     numbers = tuple(int(n) for n in shape)
-    if weight.ndim != 2 or len(numbers) != 3:
+    array: Any = weight
+    if array.ndim != 2 or len(numbers) != 3:
         raise InputError(
             f"dense_to_conv: expected weights with two axes and a shape of three numbers; got "
-            f"weights {tuple(weight.shape)} and shape {numbers}."
+            f"weights {tuple(array.shape)} and shape {numbers}."
         )
-    inputs = int(weight.shape[1 if order == "CHW" else 0])
+    inputs = int(array.shape[1 if order == "CHW" else 0])
     if inputs != numbers[0] * numbers[1] * numbers[2]:
         layout = "(out, in)" if order == "CHW" else "(in, out)"
         raise InputError(
-            f"dense_to_conv: weights {tuple(weight.shape)}, read as {layout}, have {inputs} "
+            f"dense_to_conv: weights {tuple(array.shape)}, read as {layout}, have {inputs} "
             f"inputs, and shape {numbers} has {numbers[0] * numbers[1] * numbers[2]} elements; "
             f"check the order ({order}) and the shape."
         )
-    if order == "CHW":
-        return weight.reshape(int(weight.shape[0]), *numbers)
-    return weight.reshape(*numbers, int(weight.shape[1]))
+    filters = (array.shape[0], *numbers) if order == "CHW" else (*numbers, array.shape[1])
+    reshaped: Weights = array.reshape(*map(int, filters))
+    return reshaped

@@ -68,6 +68,15 @@ def several(fcn: FullyConvolutional, images: list[np.ndarray]) -> Detections:
     return fullconv.detect(fcn, images, activation="softmax", device="cuda:0")
 
 
+def filters(weights: np.ndarray) -> np.ndarray:
+    return fullconv.dense_to_conv(weights, (3, 4, 5), order="CHW")
+
+
+def drawn(boxes: Detections) -> float:
+    truth = {"photo.png": (np.zeros((1, 4)), ["dress"])}
+    return fullconv.evaluate(boxes, truth).average_precision
+
+
 def pixels(path: str) -> tuple[int, ...]:
     with fullconv.open_source(path, level=0) as source:
         return source.size

@@ -24,6 +24,8 @@ fullconv.train("crops", "model.onnx", epochs="3")  # arg-type
 fullconv.train("crops", "model.onnx", flips="v")  # arg-type
 fullconv.train("crops", "model.onnx", level=1)  # call-arg
 fullconv.train("crops")  # call-arg
+fullconv.evaluate("boxes.csv", truth=5)  # arg-type
+fullconv.dense_to_conv(model, (3, 4, 5), "WHC")  # arg-type
 number: int = fullconv.WindowError  # assignment
 options: fullconv.ScanOptions = {"runtim": "auto"}  # typeddict-unknown-key
 asked: fullconv.TrainOptions = {"batch": 2.5}  # typeddict-item

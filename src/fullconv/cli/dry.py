@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,6 +11,7 @@ import click
 
 from fullconv.cli.many import Failed
 from fullconv.cli.models import Opened
+from fullconv.cli.options import Decorated
 from fullconv.cli.output import print_json, remarks_told
 from fullconv.cli.reading import border
 from fullconv.cli.sizes import along
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from fullconv.scanning.options import Options
     from fullconv.sources import Source
 
-Lines = list[tuple[str, str]]
+Line = tuple[str, str]
+"""What is said, and of what."""
 
 
-def flag(command: Any) -> Any:
+def flag(command: Decorated) -> Decorated:
     """Add --dry-run."""
     return click.option(
         "--dry-run",
@@ -56,7 +58,7 @@ def tell_all(
     told: list[dict[str, Any]] = []
     failed: list[Failed] = []
     for image in images:
-        lines: Lines = []
+        lines: list[Line] = []
         try:
             with remarks_told(as_json):
                 for name, line in _lines(opened, image, asked, scales):
@@ -74,7 +76,9 @@ def tell_all(
     return failed
 
 
-def _lines(opened: Opened, path: Path, asked: Mapping[str, Any], scales: Sequence[float]) -> Any:
+def _lines(
+    opened: Opened, path: Path, asked: Mapping[str, Any], scales: Sequence[float]
+) -> Iterator[Line]:
     """Yield the lines of one image, as soon as each is known."""
     from fullconv.scanning.opening import fitted, read_image
     from fullconv.scanning.options import Options
@@ -114,7 +118,7 @@ def _channels(source: Source, channels: int) -> str:
     return f"{listed(source.channels)}; the model takes {channels}"
 
 
-def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) -> Any:
+def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) -> Iterator[Line]:
     """Yield what is said of the windows at one scale."""
     from fullconv.report import thousands
     from fullconv.scanning.heatmap import Heatmap

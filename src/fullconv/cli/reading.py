@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import click
 from fullconv.choices import COVERS, DEVICES, PRECISIONS, RUNTIME_CHOICES
 from fullconv.cli import options
 from fullconv.cli.models import Opened
-from fullconv.cli.options import PreprocessingFlags, preprocessing_of
+from fullconv.cli.options import Decorated, PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, remarks_told
 from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
     from fullconv.verified import Verification
-
-Decorated = Callable[..., Any]
 
 OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""

@@ -16,7 +16,7 @@ from fullconv.detections.matching import Verdict, match_boxes
 from fullconv.detections.meeting import meet
 from fullconv.detections.numbered import composed
 from fullconv.detections.pairing import some
-from fullconv.detections.truth import Truth, read_truth
+from fullconv.detections.truth import Truth, TruthLike, read_truth
 from fullconv.errors import InputError
 
 
@@ -128,7 +128,7 @@ class Evaluation:
 
 def evaluate(
     detections: Detections | str | Path,
-    truth: Any,
+    truth: TruthLike,
     *,
     iou: float = 0.5,
     match: Literal["iou", "center"] = "iou",
@@ -196,7 +196,7 @@ def evaluate(
     return Evaluation(each, len(real.names), how, int(real.left_out.sum()), remark)
 
 
-def _given(detections: Any) -> Detections:
+def _given(detections: Detections | str | Path) -> Detections:
     """Return detections that are given as themselves, or as a file."""
     if isinstance(detections, str | Path):
         return Detections.read(detections)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fullconv.detections.annotations import Annotations
 from fullconv.detections.found import Detections
@@ -35,6 +35,13 @@ class TrueBox(NamedTuple):
     def solid(self) -> bool:
         """Whether it has an area."""
         return self.box[2] > self.box[0] and self.box[3] > self.box[1]
+
+
+Labelled = tuple[ArrayLike, Sequence[int | str]]
+"""Boxes ``(n, 4)`` of an image, and the number or name of the class of each."""
+
+TruthLike = Detections | Mapping[str, Labelled] | str | Path
+"""What `fullconv.evaluate` takes for the truth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +132,7 @@ class Truth:
         )
 
 
-def read_truth(truth: Any, classes: Sequence[str]) -> Truth:
+def read_truth(truth: TruthLike, classes: Sequence[str]) -> Truth:
     """Return the truth in whatever form it is given; see `evaluate`.
 
     Parameters

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fullconv.errors import InputError
 from fullconv.scanning.laying import Across, Points, laid
 from fullconv.sources import Source, open_source
+from fullconv.sources.given import ImageLike
 from fullconv.wording import kind, sized, unit
 
 MASK_BYTES = 1 << 30
@@ -53,7 +54,7 @@ class Mask:
     across: Across | None = field(default=None, compare=False)
 
     @classmethod
-    def read(cls, mask: Any, image: Source) -> Mask:
+    def read(cls, mask: ImageLike, image: Source) -> Mask:
         """Read a mask from an array, path or source, and place it over an image.
 
         All pixels are marked but 0, NaN and the file's nodata value, transparent or not. In a

@@ -15,6 +15,7 @@ from fullconv.errors import InputError
 from fullconv.geometry import Pair
 from fullconv.scanning.mask import Mask
 from fullconv.sources import Source
+from fullconv.sources.given import ImageLike
 from fullconv.windows import Windows, WindowsAlong
 from fullconv.wording import before, edges, kind, part, sized, unit, windows_named
 
@@ -46,7 +47,11 @@ class Region:
 
     @classmethod
     def of(
-        cls, windows: Windows, image: Source, roi: Sequence[float] | None = None, mask: Any = None
+        cls,
+        windows: Windows,
+        image: Source,
+        roi: Sequence[float] | None = None,
+        mask: ImageLike | None = None,
     ) -> Region:
         """Return the region that a rectangle of the original image and a mask leave.
 
