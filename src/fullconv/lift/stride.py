@@ -123,9 +123,9 @@ def _native_factors(node: Node, before: Sequence[int], graph: Graph) -> tuple[Fr
     dimensions = len(graph.window)
     if isinstance(operation, Reshape):
         # Apart, and together again, as transformers put their groups of cells.
-        apart = blocks(before, operation.shape) if len(cells) == dimensions else None
+        apart = _groups(before, operation.shape) if len(cells) == dimensions else None
         joined = len(operation.shape) == 2 + dimensions
-        together = blocks(operation.shape, before) if joined else None
+        together = _groups(operation.shape, before) if joined else None
         ones = (1,) * dimensions
         split = zip(apart or ones, together or ones, strict=True)
         return tuple(Fraction(a, b) for a, b in split) if apart or together else ()
@@ -134,6 +134,17 @@ def _native_factors(node: Node, before: Sequence[int], graph: Graph) -> tuple[Fr
     if resizes and len(cells) == len(after) == dimensions:
         return tuple(_whole_ratio(a, b) for a, b in zip(cells, after, strict=True))
     return ()
+
+
+def _groups(shape: Sequence[int], wanted: Sequence[int]) -> Sizes | None:
+    """Return how many cells are in a group that a reshape puts apart, along every axis.
+
+    Where all cells would be one group, the reshape adds an axis of length one and groups none.
+    """
+    groups = blocks(shape, wanted)
+    if groups is None:
+        return None
+    return tuple(1 if size == n else size for size, n in zip(groups, shape[2:], strict=True))
 
 
 def _whole_ratio(before: int, after: int) -> Fraction:
