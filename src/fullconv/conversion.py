@@ -10,10 +10,9 @@ from typing import Any
 from fullconv.backgrounds import usual_background
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
+from fullconv.forms import Writing
 from fullconv.graph import Graph
-from fullconv.images import ImageShape
-from fullconv.lift import halo
-from fullconv.planning import Form, plan_conversion
+from fullconv.planning import plan_conversion
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Report
 
@@ -98,22 +97,15 @@ def convert(
     _check_classes(classes, plan.source.graph)
     named = _background(background, stored.background, names)
 
-    def written(form: Form) -> FullyConvolutional:
-        graph, grid = plan.source.graph, form.report.grid
-        return FullyConvolutional(
-            plan.framework.write(form.lifted.graph, plan.source, grid),
-            ImageShape.of(graph, grid, form.lifted.graph.fixed),
-            form.report,
-            plan.framework,
-            classes=names,
-            background=named,
-            preprocessing=preprocessing or stored.preprocessing,
-            footprint=form.lifted.footprint,
-            products=form.lifted.products,
-            halo=() if exact else halo(graph, grid, form.lifted.graph.fixed),
-        )
-
-    fcn = written(plan.form)
+    writing = Writing(
+        framework=plan.framework,
+        source=plan.source,
+        exact=exact,
+        classes=names,
+        background=named,
+        preprocessing=preprocessing or stored.preprocessing,
+    )
+    fcn = writing.written_for_files(plan.form)
     if preprocessing is not None:
         preprocessing.check_channels(fcn.shape.channels)
     if not check:
@@ -122,7 +114,7 @@ def convert(
         return fcn
     from fullconv.proving import checked
 
-    return checked(fcn, plan, written, _named(model), allow_random)
+    return checked(fcn, plan, writing, _named(model), allow_random)
 
 
 def _check_classes(classes: Sequence[str] | None, graph: Graph) -> None:

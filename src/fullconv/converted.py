@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +78,7 @@ class FullyConvolutional:
         footprint: Footprint = (),
         products: Size | None = None,
         halo: Halo = (),
+        in_onnx: Callable[[], FullyConvolutional | None] | None = None,
     ) -> None:
         self.model = model
         self.shape = shape
@@ -88,6 +91,7 @@ class FullyConvolutional:
         self.products = products
         self.halo = halo or no_halo(shape.grid.dimensions)
         self.probe: Probe | None = None
+        self._in_onnx = in_onnx
         self._run: Callable[[Any], Any] | None = None
 
     @property
@@ -104,8 +108,8 @@ class FullyConvolutional:
         self._run = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied and pickled: all but what runs the model in this process."""
-        return {**self.__dict__, "_run": None}
+        """Return what is copied and pickled: not what runs the model, or writes it again."""
+        return {**self.__dict__, "_in_onnx": None, "_run": None}
 
     def __call__(self, images: Any) -> Any:
         """Score every window of some images.
@@ -235,7 +239,26 @@ class FullyConvolutional:
                 f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, .pt2 for "
                 f"PyTorch, or .keras for Keras."
             )
-        self.framework.save(self.model, self.shape, path, self._metadata())
+        form = self.as_saved(path)
+        form.framework.save(form.model, form.shape, path, form._metadata())
+
+    def as_saved(self, path: str | Path) -> FullyConvolutional:
+        """Return the form of this network that a file holds, by its ending; mostly itself.
+
+        Where windows share little, it depends on the framework whether parts of windows take less
+        time than windows one by one. An ``.onnx`` has what ONNX Runtime is faster with. A network
+        whose weights or layers were changed since its conversion is written as it is.
+        """
+        if Path(path).suffix != ".onnx" or self._in_onnx is None:
+            return self
+        other = self._in_onnx()
+        if other is None or not self.framework.alike(self.model, other.model, self.shape):
+            return self
+        told, form = self.report, copy(self)
+        form.model = other.model
+        form.report = replace(other.report, check=told.check, warnings=told.warnings)
+        form.footprint, form.products = other.footprint, other.products
+        return form
 
     def _metadata(self) -> dict[str, str]:
         from fullconv import __version__

@@ -146,6 +146,24 @@ def judge(
     )
 
 
+def nearly_same(found: Scores, wanted: Scores, epsilon: float) -> bool:
+    """Whether what was written twice from one model is it: the same numbers, but for roundings.
+
+    Half the digits of the largest score are more than roundings take, and a slip leaves none.
+    """
+    if [scores.shape for scores in found] != [scores.shape for scores in wanted]:
+        return False
+    return all(_near(a, b, epsilon**0.5) for a, b in zip(found, wanted, strict=True))
+
+
+def _near(found: NDArray[Any], wanted: NDArray[Any], share: float) -> bool:
+    """Whether no number differs by more than that share of the largest; none, if not fractions."""
+    fractions = np.issubdtype(wanted.dtype, np.floating)
+    finite = np.abs(wanted[np.isfinite(wanted)]) if fractions else wanted
+    allowed = share * float(finite.max(initial=0.0)) if fractions else 0.0
+    return np.allclose(found, wanted, rtol=0, atol=allowed, equal_nan=bool(fractions))
+
+
 class _Output:
     """One output of a model, ``(windows, numbers)``, of crops alone and of the converted network.
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fullconv.errors import ModelError, first_line
+from fullconv.forms import Form, cost
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph, Node
-from fullconv.lift import Lifted, lift, network_stride, products
+from fullconv.lift import lift, network_stride
 from fullconv.lift.memory import elements
-from fullconv.lift.pace import Pace
 from fullconv.loading import Settings, stored_settings
 from fullconv.operations import Random
 from fullconv.report import Cost, Reason, Report
@@ -27,23 +27,11 @@ from fullconv.requested import (
 )
 from fullconv.stored import items, value_of, whole
 
-if TYPE_CHECKING:
-    pass
-
-
 WAY_OUT = (
     "switch it off (model.eval() in PyTorch; dropout is off without training=True), or convert it "
     "with allow_random=True "
     "(--allow-random), after which nothing is called exact."
 )
-
-
-@dataclass(frozen=True)
-class Form:
-    """A lifted network, and what is said of it."""
-
-    lifted: Lifted
-    report: Report
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ def plan_conversion(
         changes=lifted.changes,
         per_window=lifted.per_window,
         one_pass=lifted.one_pass,
-        cost=_cost(source.graph, grid, lifted, exact, windows, pace),
+        cost=cost(source.graph, grid, lifted, exact, windows, pace),
         warnings=tuple(_warnings(framework.odd_weights(source))),
         images=framework.order(source),
         image=size,
@@ -180,28 +168,6 @@ def _drawing(graph: Graph) -> Node | None:
             needed.update(name for name in node.inputs if name is not None)
             found = node if isinstance(node.operation, Random) else found
     return found
-
-
-def _cost(
-    graph: Graph, grid: Grid, lifted: Lifted, exact: bool, windows: Sizes, pace: Pace
-) -> Cost:
-    """Return what windows cost; the form that was not asked for is lifted when its cost is."""
-
-    def per_window(form: Lifted) -> int:
-        if not windows:
-            return form.products[0]
-        return round(form.products.at(windows) / prod(windows))
-
-    bare = replace(graph, nodes=[replace(node, source=None) for node in graph.nodes])
-    fixed = lifted.graph.fixed
-
-    def other() -> int:
-        return per_window(
-            lift(bare, grid, exact=not exact, fixed=fixed, pace=pace, windows=windows)
-        )
-
-    own, crops = per_window(lifted), sum(products(node, graph) for node in graph.nodes)
-    return Cost(crops, own, other) if exact else Cost(crops, other, own)
 
 
 def _warnings(odd: Sequence[str]) -> list[str]:

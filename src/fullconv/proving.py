@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
 from dataclasses import replace
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import DifferenceError, ModelError
-from fullconv.planning import WAY_OUT, ConversionPlan, Form
+from fullconv.forms import Writing
+from fullconv.planning import WAY_OUT, ConversionPlan
 from fullconv.probing import Probe, probe
 
 
 def checked(
     fcn: FullyConvolutional,
     plan: ConversionPlan,
-    written: Callable[[Form], FullyConvolutional],
+    writing: Writing,
     name: str,
     allow_random: bool,
 ) -> FullyConvolutional:
@@ -56,7 +56,7 @@ def checked(
     if not plan.form.report.exact:
         raise failure
     try:
-        fcn = written(plan.one_by_one())
+        fcn = writing.written(plan.one_by_one())
         result = _probed(fcn, plan)
     except ModelError:
         raise failure from None

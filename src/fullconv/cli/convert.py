@@ -65,6 +65,7 @@ def command(
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
             fcn.preprocessing.check_channels(fcn.shape.channels)
+        fcn = fcn.as_saved(output)
         fcn.save(output)
     if as_json:
         print_json(

@@ -143,6 +143,10 @@ class Framework(ABC):
     def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
         """Write a converted model with free height and width, whole or not at all."""
 
+    def alike(self, model: Any, other: Any, shape: ImageShape) -> bool:
+        """Whether another form of a converted model holds the same weights, and scores alike."""
+        return False
+
     @abstractmethod
     def digest(self, model: Any) -> str:
         """Return a hash of all that decides a converted model's scores."""

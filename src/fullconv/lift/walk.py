@@ -59,6 +59,11 @@ class Lifted:
     footprint: Footprint
     time: Size
 
+    @property
+    def gathered(self) -> bool:
+        """Whether every window is given its own pixels, to be faster."""
+        return any(change.after == GATHERED for change in self.changes)
+
 
 def lift(
     graph: Graph,

@@ -15,6 +15,7 @@ import numpy as np
 from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
 from fullconv.frameworks.framework import METADATA, Framework, Held, nothing_held
+from fullconv.frameworks.keras.alike import same_weights
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
 from fullconv.frameworks.keras.calls import Array, numbers
 from fullconv.frameworks.keras.double import in_double
@@ -26,6 +27,7 @@ from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, t
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape, Takes
+from fullconv.judging import nearly_same
 
 Scores = Any
 """Arrays of scores, in the structure in which a model returns them."""
@@ -159,6 +161,18 @@ class KerasFramework(Framework):
     def to_numpy(self, array: Array) -> Array:
         """Return the array itself."""
         return np.asarray(array)
+
+    def alike(self, model: keras.Model, other: keras.Model, shape: ImageShape) -> bool:
+        """Whether another form holds the same weights, and scores random pixels alike."""
+        if not same_weights(model, other):
+            return False
+        pixels = np.random.default_rng(0).random((1, shape.channels, *shape.two_windows))
+        given = shape.from_map(pixels.astype(np.float32))
+        found, wanted = (
+            [self.to_numpy(x) for x in keras.tree.flatten(self.runner(form)(given))]
+            for form in (other, model)
+        )
+        return nearly_same(found, wanted, self.epsilon(model))
 
     def save(
         self, model: keras.Model, shape: ImageShape, path: Path, metadata: Mapping[str, str]

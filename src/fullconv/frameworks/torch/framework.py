@@ -19,6 +19,7 @@ from fullconv.files import whole
 from fullconv.frameworks.archives import check_archive as check_zip
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.framework import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.torch.alike import alike
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import (
@@ -242,6 +243,10 @@ class TorchFramework(Framework):
             )
         with whole(path) as temporary:
             temporary.write_bytes(held.getbuffer())
+
+    def alike(self, model: Any, other: Any, shape: ImageShape) -> bool:
+        """Whether another form holds the same weights, and scores random pixels alike."""
+        return isinstance(model, nn.Module) and alike(model, other, shape)
 
     def _save_onnx(
         self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
-from torch.utils._pytree import tree_leaves
 
 from fullconv.errors import ExportError, first_line
 from fullconv.frameworks.onnx.foreign import frame
@@ -24,11 +22,13 @@ from fullconv.frameworks.onnx.read import Source
 from fullconv.frameworks.onnx.session import session
 from fullconv.frameworks.onnx.write import written as as_model
 from fullconv.frameworks.onnx.writing import Results
+from fullconv.frameworks.torch.alike import scores_of
 from fullconv.frameworks.torch.exporting import blank, evaluating, quiet
 from fullconv.frameworks.torch.onnx_layers import TorchWriting, kind_of
 from fullconv.frameworks.torch.read_written import IMAGE, Written, read_written
 from fullconv.graph import Node
 from fullconv.images import ImageShape
+from fullconv.judging import nearly_same
 
 OPSET = 20
 RUN = (torch.float32, torch.float64)
@@ -104,7 +104,7 @@ def _array(tensor: torch.Tensor) -> Any:
 def check_same(proto: onnx.ModelProto, model: torch.nn.Module, image: torch.Tensor) -> None:
     """Check that an ONNX model scores random pixels as the module does, but for roundings.
 
-    Half the digits of the largest score are more than roundings take. Types of numbers that ONNX
+    Types of numbers that ONNX
     Runtime may not compute in are left alone.
 
     Raises
@@ -117,7 +117,7 @@ def check_same(proto: onnx.ModelProto, model: torch.nn.Module, image: torch.Tens
     draw = torch.Generator().manual_seed(0)
     pixels = torch.rand(image.shape, generator=draw).to(image)
     with torch.no_grad():
-        wanted = [leaf for leaf in tree_leaves(model(pixels)) if isinstance(leaf, torch.Tensor)]
+        wanted = scores_of(model(pixels))
     try:
         found = session(proto)(pixels.cpu().numpy())
     except Exception as error:
@@ -127,18 +127,8 @@ def check_same(proto: onnx.ModelProto, model: torch.nn.Module, image: torch.Tens
     else:
         why = "its scores are others"
         found = found if isinstance(found, tuple) else (found,)
-    if found is None or not all(
-        own.shape == tuple(leaf.shape) and _close(own, leaf.cpu())
-        for own, leaf in zip(found, wanted, strict=True)
-    ):
+    if found is None or not nearly_same(list(found), wanted, torch.finfo(image.dtype).eps):
         raise ExportError(
             f"save: the ONNX of this model is not right ({why}). Save it as .pt2, or run it in "
             f"PyTorch."
         )
-
-
-def _close(own: np.ndarray[Any, Any], leaf: torch.Tensor) -> bool:
-    allowed = 0.0
-    if leaf.is_floating_point():
-        allowed = float(torch.finfo(leaf.dtype).eps ** 0.5 * leaf.abs().nan_to_num(0.0).max())
-    return torch.allclose(torch.from_numpy(own), leaf, rtol=0, atol=allowed, equal_nan=True)
