@@ -92,6 +92,22 @@ def test_a_saved_model_answers_at_every_size(
         assert_same(np.asarray(scores), expected.numpy())
 
 
+def test_max_pools_over_one_axis_are_saved_with_a_free_length(tmp_path: Path) -> None:
+    """A trace of ``torch.max_pool1d`` is for maps of one length (PyTorch 2.13)."""
+    layers = nn.Conv1d(1, 4, 3, padding=1), nn.MaxPool1d(3, 2, 1, ceil_mode=True)
+    model = with_integers(
+        nn.Sequential(*layers, nn.ReLU(), nn.Conv1d(4, 4, 3), nn.MaxPool1d(2), nn.Flatten())
+    )
+    fcn, path = fullconv.convert(model, window=(18,)), tmp_path / "fcn.pt2"
+    fcn.save(path)
+    saved = fullconv.load(path)
+    draw = torch.Generator().manual_seed(0)
+    for length in (18, 22, 23, 61):
+        images = torch.randint(-3, 4, (2, 1, length), generator=draw).float()
+        assert_same(saved(images), fcn(images))
+    assert any(isinstance(module, nn.MaxPool1d) for module in fcn.model.modules())
+
+
 def test_pytorch_writes_it_as_onnx(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")

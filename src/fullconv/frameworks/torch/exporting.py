@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from fullconv.errors import ExportError, ModelError, WindowError, first_line
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.filled import finish_lazy
+from fullconv.frameworks.torch.one_axis import with_free_lengths
 from fullconv.frameworks.torch.places import depends_on_pixels, where
 from fullconv.geometry import Sizes
 from fullconv.images import ImageShape
@@ -260,7 +261,8 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
         # No size is special to a converted model; the tracer must not assume that 1 is.
         any_size: Any = torch.fx.experimental._config
         with quiet(), any_size.patch(backed_size_oblivious=True):
-            return torch.export.export(model, (image,), dynamic_shapes=(free,))
+            traced = with_free_lengths(model)
+            return torch.export.export(traced, (image,), dynamic_shapes=(free,))
     except Exception as error:
         raise ExportError(
             f"save: this converted model cannot be exported with free height and width "
