@@ -6,6 +6,7 @@ Weights and pixels are small whole numbers, so that equal means equal (see `orac
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,10 @@ from torch.utils._pytree import tree_leaves
 
 import fullconv
 from fullconv.errors import ExportError
+from fullconv.frameworks.onnx.session import session
 from fullconv.frameworks.torch.onnx_functions import functions
 from fullconv.frameworks.torch.to_onnx import to_onnx
+from fullconv.judging import nearly_same
 from models import Normed, Padded, Several, Valid, integer_images, with_integers
 from networks.axes import Classifier, classifiers, pixels
 from networks.axes_onnx import onnx_form
@@ -211,6 +214,47 @@ def test_other_types_of_numbers_are_kept(dtype: torch.dtype, tmp_path: Path) -> 
     floats = {w.data_type for w in graph.initializer if w.name.endswith(("weight", "bias"))}
     assert floats == {kind}
     assert {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)} == {kind}
+
+
+@pytest.mark.parametrize("network", [Normed, Padded])
+def test_files_in_half_precision_are_compared_with_the_module(network: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = network().eval().to(torch.float16)
+    fcn = fullconv.convert(model, network.window, check=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", fullconv.ModelWarning)
+        fcn.save(tmp_path / "model.onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fullconv.frameworks.torch.to_onnx.session", slipped)
+        with pytest.raises(ExportError, match="its scores are others"):
+            fcn.save(tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
+
+
+def slipped(proto: onnx.ModelProto) -> Callable[[Any], Any]:
+    """Run an ONNX model of which one filter in eight is left out."""
+    for weight in proto.graph.initializer:
+        if weight.name.endswith("weight") and len(weight.dims) > 2:
+            numbers = onnx.numpy_helper.to_array(weight).copy()
+            numbers[::8] = 0
+            weight.CopyFrom(onnx.numpy_helper.from_array(numbers, weight.name))
+    return session(proto)
+
+
+def test_what_a_model_rounds_itself_says_how_far_half_precision_may_be_off() -> None:
+    wanted, found, epsilon = [np.float16([1, 2])], [np.float16([1, 2.2])], 2.0**-10
+    assert nearly_same(found, wanted, epsilon, own=0.02)
+    assert not nearly_same(found, wanted, epsilon, own=0.01)
+    assert nearly_same([np.float16([1, 2.03])], wanted, epsilon, own=0.0)  # as a rounding of 2
+
+
+def test_a_line_says_what_is_not_compared_with_the_module(tmp_path: Path) -> None:
+    fcn = fullconv.convert(with_integers(Valid()).bfloat16(), Valid.window, check=False)
+    said = (
+        "computes in bfloat16, in which ONNX Runtime does not run it here, so it was not compared"
+    )
+    with pytest.warns(fullconv.ModelWarning, match=said):
+        fcn.save(tmp_path / "model.onnx")
 
 
 class Applied(nn.Module):

@@ -146,22 +146,28 @@ def judge(
     )
 
 
-def nearly_same(found: Scores, wanted: Scores, epsilon: float) -> bool:
+def nearly_same(found: Scores, wanted: Scores, epsilon: float, own: float | None = None) -> bool:
     """Whether what was written twice from one model is it: the same numbers, but for roundings.
 
-    Half the digits of the largest score are more than roundings take, and a slip leaves none.
+    Half the digits of the largest score are more than roundings take, and a slip leaves none. Where
+    a type has few digits, or a model magnifies its roundings, ``own`` says what they come to: how
+    far its scores are from those of double precision. `MULTIPLE` times that is allowed, which is no
+    less than a rounding of the largest score.
     """
     if [scores.shape for scores in found] != [scores.shape for scores in wanted]:
         return False
-    return all(_near(a, b, epsilon**0.5) for a, b in zip(found, wanted, strict=True))
+    share = epsilon**0.5 if own is None else MULTIPLE * epsilon
+    pairs = zip(found, wanted, strict=True)
+    return all(_near(a, b, share, MULTIPLE * (own or 0.0)) for a, b in pairs)
 
 
-def _near(found: NDArray[Any], wanted: NDArray[Any], share: float) -> bool:
+def _near(found: NDArray[Any], wanted: NDArray[Any], share: float, own: float) -> bool:
     """Whether no number differs by more than that share of the largest; none, if not fractions."""
-    fractions = np.issubdtype(wanted.dtype, np.floating)
-    finite = np.abs(wanted[np.isfinite(wanted)]) if fractions else wanted
-    allowed = share * float(finite.max(initial=0.0)) if fractions else 0.0
-    return np.allclose(found, wanted, rtol=0, atol=allowed, equal_nan=bool(fractions))
+    if not np.issubdtype(wanted.dtype, np.floating):
+        return np.array_equal(found, wanted)
+    found, wanted = found.astype(np.float64), wanted.astype(np.float64)
+    largest = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
+    return np.allclose(found, wanted, rtol=0, atol=max(share * largest, own), equal_nan=True)
 
 
 class _Output:
