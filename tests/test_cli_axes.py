@@ -17,7 +17,7 @@ import fullconv
 from axes_scans import SIZE, STEP, TILE, array, classifier, converted, crops_scores
 from fullconv.cli.group import commands
 from fullconv.frameworks.onnx.session import session
-from fullconv.preprocessing import UNCHANGED
+from fullconv.preprocessing import unchanged
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.wording import sized
 
@@ -31,7 +31,7 @@ border   2 of 203 samples are in no window; --cover all adds windows flush with 
 check    8 windows compared with crops: largest difference 0 (the model's own: 0), same best class \
 in 100.0 %
          equal: the scores are the crops' own
-pixels   0 to 3, mean {mean:.4g}, as the network sees them
+samples  0 to 3, mean {mean:.4g}, as the network sees them
 wrote    heat.zarr
 """,
     3: """\
@@ -42,7 +42,7 @@ flush with the border
 check    8 windows compared with crops: largest difference 0 (the model's own: 0), same best class \
 in 100.0 %
          equal: the scores are the crops' own
-pixels   0 to 3, mean {mean:.4g}, as the network sees them
+voxels   0 to 3, mean {mean:.4g}, as the network sees them
 wrote    heat.zarr
 """,
 }
@@ -74,7 +74,7 @@ def test_scan_tells_the_story_and_verify_finds_it_true(axes: int) -> None:
     grid = converted(axes).grid
     last = grid.box(*(n - 1 for n in grid.shape(SIZE[axes])))[axes:]
     seen = array(axes)[tuple(map(slice, reversed(last)))]
-    assert result.output == f"note     {UNCHANGED}\n{STORY[axes].format(mean=seen.mean())}"
+    assert result.output == f"note     {unchanged(axes)}\n{STORY[axes].format(mean=seen.mean())}"
     expected = crops_scores(session(classifier(axes)), array(axes), grid)
     assert np.array_equal(np.asarray(Heatmap.open("heat.zarr")), expected)
     result = call("verify", "heat.zarr", "--windows", "9")
@@ -143,6 +143,35 @@ def test_verify_and_bench_read_arrays(axes: int) -> None:
         held = json.loads(result.stdout)
         assert held["step"] == list(STEP[axes])
     assert held["size"] == list(SIZE[axes])
+
+
+def test_nothing_speaks_of_pixels_that_are_none(axes: int) -> None:
+    numbers = array(axes).astype(np.float32)
+    numbers[(5,) * axes] = np.nan
+    np.save("a.npy", numbers)
+    options = ("--step", sized(STEP[axes]))
+    convert = ("convert", "model.onnx", "-o", "fcn.onnx", *options)
+    scan = ("scan", "fcn.onnx", "a.npy", "-o", "heat.zarr")
+    said = [
+        call(*command).output
+        for command in (
+            convert,
+            ("explain", "model.onnx", *options),
+            (*scan, "--dry-run"),
+            scan,
+            ("scan", "fcn.onnx", "a.npy", "-o", "heat.zarr", "--scale", 2),
+            ("verify", "model.onnx", "a.npy", *options),
+            ("detect", "fcn.onnx", "a.npy", "-o", "boxes.csv"),
+        )
+    ]
+    things = {1: "samples", 3: "voxels"}[axes]
+    assert f"windows of random {things}: " in said[0]
+    assert f"hold NaN or infinite {things}" in said[3]
+    assert f"another run: {things} prepared in another way" in said[4]
+    for text in said:
+        assert "fullconv: internal" not in text
+        assert "pixel" not in text
+        assert "255" not in text
 
 
 def test_one_number_is_the_step_of_all_axes_and_a_window_of_one(axes: int) -> None:

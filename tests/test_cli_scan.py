@@ -25,7 +25,7 @@ from bad_files import listing
 from fullconv.cli import progress
 from fullconv.cli.group import commands
 from fullconv.demo.scene import draw_scene
-from fullconv.preprocessing import UNCHANGED, Preprocessing
+from fullconv.preprocessing import Preprocessing, unchanged
 from fullconv.scanning import writing
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.progress import Progress
@@ -39,7 +39,7 @@ STEP = (2, 1)
 
 DRESS = Path("src/fullconv/demo/dress.onnx").absolute()
 
-NOTE = f"note     {UNCHANGED}\n"
+NOTE = f"note     {unchanged(2)}\n"
 
 STORY = """\
 image    {0}, 50x60 pixels: 42x25 windows of 9x12, step 1x2, 2 scores each

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from fullconv.checking import is_number
 from fullconv.errors import ImageError, InputError
 from fullconv.images import LETTERS, check_numbers
-from fullconv.wording import kind
+from fullconv.wording import kind, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 ChannelOrder = Literal["RGB", "BGR"]
 CHANNEL_ORDERS: tuple[str, ...] = get_args(ChannelOrder)
 
-UNCHANGED = (
-    "the model does not say how pixels are prepared for it, so they stay as they are, 0 to 255; "
-    "'fullconv convert --scale/--mean/--std', or --preprocessing imagenet, stores it"
-)
-"""The line that says what happens where a model has no preprocessing."""
+
+def unchanged(dimensions: int) -> str:
+    """Return the line that says what happens where a model has no preprocessing."""
+    things, images = unit(dimensions, many=True), dimensions == 2
+    return (
+        f"the model does not say how {things} are prepared for it, so they stay as they are"
+        f"{', 0 to 255' if images else ''}; 'fullconv convert --scale/--mean/--std'"
+        f"{', or --preprocessing imagenet,' if images else ''} stores it"
+    )
 
 
 EXPECTED = {"scale": "a number", "mean": "one number or more", "std": "one number or more"}

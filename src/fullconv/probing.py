@@ -21,7 +21,7 @@ from fullconv.images import Takes
 from fullconv.judging import ROUNDINGS, Crops, Scores, judge
 from fullconv.verification import arrays, scores_at
 from fullconv.verified import Verification
-from fullconv.wording import extent
+from fullconv.wording import extent, unit
 
 CONTRASTS = (0.1, 1.0, 10.0)
 """Random pixels cover so many times the range of what the classifier is given, image by image."""
@@ -54,12 +54,15 @@ class Probe:
     changed : tuple of str
         What the classifier overwrites when it scores a crop, or operations that may do so; looked
         at with ``varies``.
+    dimensions : int
+        How many axes the windows have.
     """
 
     proof: Verification
     alike: bool
     varies: bool
     changed: tuple[str, ...] = ()
+    dimensions: int = 2
 
     @property
     def reason(self) -> str:
@@ -71,8 +74,9 @@ class Probe:
 
     def __str__(self) -> str:
         """Return what was compared, and by how much it differs."""
+        things = unit(self.dimensions, many=True)
         return (
-            f"{self.proof.windows} windows of random pixels: largest difference from their crops "
+            f"{self.proof.windows} windows of random {things}: largest difference from their crops "
             f"{self.proof.max_error:.3g}, the model's own {self.proof.self_error:.3g}"
         )
 
@@ -106,7 +110,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
 
     crops = [crop(pixels, n, place) for n, *place in places]
     classifier, converted = (
-        _Classifier(framework, model, crops, fcn.shape.takes),
+        _Classifier(framework, model, crops, fcn.shape.takes, fcn.grid.dimensions),
         _Converted(fcn, pixels, places),
     )
     alone = [classifier.scores(crop) for crop in crops]
@@ -129,7 +133,8 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         pairs = zip(alone, again, strict=True)
         varies = not all(_coincide(pair) for one in pairs for pair in zip(*one, strict=True))
         changed = _changed(before, framework.kept(model)) or tuple(framework.overwriting(model))
-    return Probe(proof, all(map(_coincide, zip(*alone, strict=True))), varies, changed)
+    same = all(map(_coincide, zip(*alone, strict=True)))
+    return Probe(proof, same, varies, changed, fcn.grid.dimensions)
 
 
 class _Converted:
@@ -163,10 +168,16 @@ class _Classifier:
     """The classifier that was converted, and crops for it, each a batch of one."""
 
     def __init__(
-        self, framework: Framework, model: Any, crops: Sequence[Any], takes: Takes
+        self,
+        framework: Framework,
+        model: Any,
+        crops: Sequence[Any],
+        takes: Takes,
+        dimensions: int,
     ) -> None:
         self.framework, self.model, self.crops, self.takes = framework, model, crops, takes
         self._classify = framework.classifier(model, takes)
+        self._things = unit(dimensions, many=True)
 
     def scores(self, crop: Any) -> Scores:
         """Return every output for a crop alone."""
@@ -174,8 +185,8 @@ class _Classifier:
             return arrays(self.framework, self._classify(crop))
         except Exception as error:
             raise ModelError(
-                f"convert: the classifier itself fails on a crop of random pixels, a batch of one "
-                f"({first_line(error)}); check that it scores single crops."
+                f"convert: the classifier itself fails on a crop of random {self._things}, a batch "
+                f"of one ({first_line(error)}); check that it scores single crops."
             ) from None
 
     @cached_property

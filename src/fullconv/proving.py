@@ -11,6 +11,7 @@ from fullconv.errors import DifferenceError, ModelError
 from fullconv.forms import Writing
 from fullconv.planning import WAY_OUT, ConversionPlan
 from fullconv.probing import Probe, probe
+from fullconv.wording import kind, unit
 
 
 def checked(
@@ -45,7 +46,7 @@ def checked(
             return fcn
         if result.proof.passed:
             return _noted(fcn, result)
-        failure = _differs(name, result)
+        failure = _differs(name, result, unit(fcn.grid.dimensions, many=True))
     if plan.source.graph.batch > 1:
         raise ModelError(
             f"convert: the model was exported for exactly {plan.source.graph.batch} images, and "
@@ -71,9 +72,9 @@ def _probed(fcn: FullyConvolutional, plan: ConversionPlan) -> Probe:
         return probe(fcn, plan.model)
 
 
-def _differs(name: str, result: Probe) -> DifferenceError:
+def _differs(name: str, result: Probe, things: str) -> DifferenceError:
     return DifferenceError(
-        f"convert: {name} gives other scores for crops of random pixels than the converted "
+        f"convert: {name} gives other scores for crops of random {things} than the converted "
         f"network (by up to {result.proof.max_error:.3g}; more than {result.proof.allowed:.3g} is "
         f"no rounding), and no way was found to have them. Please report this model; check=False "
         f"(--no-check) converts it all the same."
@@ -84,12 +85,16 @@ def _noted(fcn: FullyConvolutional, result: Probe) -> FullyConvolutional:
     """Say in the report what the probe has shown."""
     fcn.probe, report = result, replace(fcn.report, check=f"checked  {result}")
     if result.alike and not report.warnings:
+        dimensions = fcn.grid.dimensions
+        things = unit(dimensions, many=True)
+        picture = "a picture" if dimensions == 2 else f"a {kind(dimensions)}"
         report = replace(
             report,
             warnings=(
                 *report.warnings,
-                "all windows of random pixels have the same scores, so comparing them with crops "
-                "proved nothing; compare windows of a picture: fullconv.verify, 'fullconv verify'",
+                f"all windows of random {things} have the same scores, so comparing them with "
+                f"crops proved nothing; compare windows of {picture}: fullconv.verify, 'fullconv "
+                f"verify'",
             ),
         )
     fcn.report = report

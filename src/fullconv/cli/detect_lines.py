@@ -11,6 +11,7 @@ import click
 from fullconv.cli.output import note, print_json
 from fullconv.cli.reading import border, comparison
 from fullconv.names import as_text
+from fullconv.wording import unit
 
 if TYPE_CHECKING:
     from fullconv.cli.many import Failed
@@ -40,7 +41,7 @@ def tell(found: Found, image: Path, threshold: float) -> None:
             else:
                 click.echo("\n".join(comparison(proof, at)))
     if first.seen is not None:
-        click.echo(f"pixels   {first.seen}")
+        click.echo(f"{unit(first.grid.dimensions, many=True):<8} {first.seen}")
     if found.beyond is not None:
         note(beyond(found.beyond, threshold), False)
 

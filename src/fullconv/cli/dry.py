@@ -152,7 +152,7 @@ def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) ->
         yield "note", line.rstrip(".")
     job.look()
     if job.seen is not None:
-        yield "pixels", str(job.seen)
+        yield unit(grid.dimensions, many=True), str(job.seen)
     tiles = "1 tile" if len(plan) == 1 else f"{len(plan)} tiles"
     size = f"{sized(plan.shape)} windows"
     if options.tile is None:

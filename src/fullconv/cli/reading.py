@@ -17,7 +17,7 @@ from fullconv.cli.output import note, remarks_told
 from fullconv.cli.paths import Local
 from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
 from fullconv.errors import InputError
-from fullconv.preprocessing import UNCHANGED, Preprocessing
+from fullconv.preprocessing import Preprocessing, unchanged
 from fullconv.scanning.options import Options, OutputOptions
 from fullconv.wording import axis_names, letters, only_images, unit
 
@@ -145,7 +145,7 @@ def prepared(
     found = preprocessing_of(flags, stored)
     said = (stored, flags.file, flags.known, flags.scale, flags.mean, flags.std)
     if all(one is None for one in said):
-        note(UNCHANGED, as_json)
+        note(unchanged(opened.fcn.grid.dimensions), as_json)
     if found is not None:
         found.check_channels(opened.fcn.shape.channels)
     return found

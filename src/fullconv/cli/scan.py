@@ -220,14 +220,14 @@ def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
         lines.append(f"place    {heatmap.georeference}")
     if metadata["odd_windows"]:
         lacking = "lie on tiles that the file does not hold"
-        why = lacking if metadata.get("lacks_pixels") else "hold NaN or infinite pixels"
+        why = lacking if metadata.get("lacks_pixels") else f"hold NaN or infinite {things}"
         told = f"{metadata['odd_windows']} windows {why}, and are left as not scanned"
         lines.append(f"note     {told}")
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
     if heatmap.seen is not None:
-        lines.append(f"pixels   {heatmap.seen}")
+        lines.append(f"{things:<8} {heatmap.seen}")
     return [*lines, ending]
 
 

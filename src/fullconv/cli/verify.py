@@ -17,7 +17,7 @@ from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import Local
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
-from fullconv.preprocessing import UNCHANGED
+from fullconv.preprocessing import unchanged
 from fullconv.verification import verify_prepared
 from fullconv.wording import sized, unit
 
@@ -95,7 +95,7 @@ def command(
         verification = verify_prepared(fcn, classifier, images, windows, seed=seed)
 
     if fcn.preprocessing is None:
-        note(UNCHANGED, as_json)
+        note(unchanged(fcn.grid.dimensions), as_json)
     if against is None:
         note(
             f"checked against itself, run on crops of its native size "

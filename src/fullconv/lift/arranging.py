@@ -19,6 +19,7 @@ from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing
 from fullconv.lift.split import Moved, Part, Split
 from fullconv.operations import AddAxis, FoldAxes, Interleave, OverCells, TakeChannels
+from fullconv.wording import unit
 
 MOST = 3
 """Axes that frameworks convolve and pool over, at most."""
@@ -190,11 +191,12 @@ def fold_axes(lifting: Lifting, x: Field) -> Field:
     return Field(layout, x.axes[:dimensions], parts)
 
 
-def must_lie_apart(axis: Split, verb: str) -> None:
+def must_lie_apart(lifting: Lifting, axis: Split, verb: str) -> None:
     """End sharing where cells are spread over finer ones, and windows lie between each other's."""
     if not axis.apart:
+        things = unit(lifting.grid.dimensions, many=True)
         raise EndsSharing(
-            f"{verb} cells that lie {axis.middle.pitch} pixels apart, so only windows a multiple "
+            f"{verb} cells that lie {axis.middle.pitch} {things} apart, so only windows a multiple "
             f"of that apart can share it"
         )
 
@@ -207,7 +209,7 @@ def _interleaved(lifting: Lifting, x: Field, place: int) -> Field:
     if any(atom.kind is not Kind.FEATURES for atom in inner):
         return x
     factor, others = prod(sizes(inner)), tuple(a for a in x.layout.stored if a not in inner)
-    must_lie_apart(x.axes[cell.key], "interleaves")
+    must_lie_apart(lifting, x.axes[cell.key], "interleaves")
     longer = x.axes[cell.key].repeated(factor)
     x = store(lifting, x, (*others, *inner))
     interleave = Interleave(cell.key, factor, x.layout.channels // factor)

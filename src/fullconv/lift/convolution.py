@@ -192,7 +192,7 @@ def _spread(
     if _reads_neighbours(operation, index, axis.extent, extent):
         lifting.spreads_in(node)
     if stride > 1:
-        must_lie_apart(axis, "spreads")
+        must_lie_apart(lifting, axis, "spreads")
     middle = axis.middle
     return Split(0, Axis(extent, middle.pitch / stride, middle.step / stride, None))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fullconv.graph import Node
 from fullconv.operations import Operation
 from fullconv.table import Of, OperationTable
+from fullconv.wording import unit
 
 if TYPE_CHECKING:
     from fullconv.lift.field import Shared
@@ -33,7 +34,8 @@ def find(operation: Operation) -> Rule:
 
 
 def _no_rule(lifting: Lifting, node: Node, operation: Operation) -> Shared:
-    raise EndsSharing("has no rule for windows that share their pixels")
+    shared = unit(lifting.grid.dimensions, many=True)
+    raise EndsSharing(f"has no rule for windows that share their {shared}")
 
 
 def supported() -> dict[str, str]:

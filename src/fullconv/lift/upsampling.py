@@ -22,7 +22,7 @@ def upsample(lifting: Lifting, node: Node, operation: Upsample, axes: Sizes, x: 
     moved = []
     for axis, factor in zip(x.axes, operation.factor, strict=True):
         if factor > 1:
-            must_lie_apart(axis, "repeats")
+            must_lie_apart(lifting, axis, "repeats")
         moved.append(Moved(axis.repeated(factor), axis.as_it_is().reads))
 
     def write(block: str, reads: tuple[Read, ...], final: bool) -> str:

@@ -15,6 +15,7 @@ from fullconv.geometry import Pair, Sizes
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
+from fullconv.wording import unit
 
 WHOLE = 1 << 20
 """An image of at most this many pixels is read whole."""
@@ -167,19 +168,21 @@ def made_for(preprocessing: Preprocessing | None) -> int | None:
 
 def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None) -> str | None:
     """Return the warning that pixels cannot be like the model's training data; None if they can."""
+    one = unit(len(image.size))
     if seen is None:
         return (
-            f"no pixel of {image.name} that was looked at is a number for the network: they are "
+            f"no {one} of {image.name} that was looked at is a number for the network: they are "
             f"NaN, infinite, or not in the file."
         )
     name, reach, full = image.name, max(-seen.least, seen.most), made_for(preprocessing)
     if seen.least == seen.most == 0 or seen.low == seen.high == 0:
-        return f"all pixels of {name} are 0 as the network sees them{_where(seen)}."
+        return f"all {one}s of {name} are 0 as the network sees them{_where(seen)}."
     is_real = image.dtype.kind == "f"
     if full is None:
         # An array was prepared by the caller.
         is_file = image.description.get("path") is not None
-        if is_file and is_real and seen.least >= 0 and reach <= 1:
+        of_bytes = is_file and len(image.size) == 2  # what is no image is seldom made of bytes
+        if of_bytes and is_real and seen.least >= 0 and reach <= 1:
             return (
                 f"the pixels of {name} reach from {seen.least:.3g} to {seen.most:.3g}; if the "
                 f"model was trained on 0 to 255, --scale 255 makes them alike."
@@ -197,7 +200,7 @@ def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None
     assert preprocessing is not None, "made for something"
     alike = preprocessing.scale * full / next((n for n in FULL if reach <= n), reach)
     return (
-        f"the pixels of {name} reach from {seen.least:.6g} to {seen.most:.6g}, and the model's "
+        f"the {one}s of {name} reach from {seen.least:.6g} to {seen.most:.6g}, and the model's "
         f"preprocessing is made for 0 to {full}, so that the network sees {seen.low:.3g} to "
         f"{seen.high:.3g}{_where(seen)}; --scale {alike:.6g} makes them alike, if they show the "
         f"same."
@@ -213,11 +216,12 @@ def _deeper(seen: Seen, image: Source, preprocessing: Preprocessing | None) -> s
     if preprocessing is None or preprocessing.scale == 1 or image.dtype.kind not in "iu":
         return None
     most, scale = int(np.iinfo(image.dtype).max), preprocessing.scale
+    things = unit(len(image.size), many=True)
     if seen.most <= 255 or abs(scale) * most <= FAR_BEYOND:
         return None
     return (
-        f"the pixels of {image.name} are {image.dtype}, up to {most}, which the scale {scale:.6g} "
-        f"makes {scale * most:.3g}; if the model was trained on 8 bits, --scale "
+        f"the {things} of {image.name} are {image.dtype}, up to {most}, which the scale "
+        f"{scale:.6g} makes {scale * most:.3g}; if the model was trained on 8 bits, --scale "
         f"{scale * 255 / most:.6g} makes them alike."
     )
 

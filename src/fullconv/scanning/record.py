@@ -19,7 +19,7 @@ from fullconv.scanning.options import Options
 from fullconv.scanning.region import Region
 from fullconv.scanning.task import Task
 from fullconv.sources import Source
-from fullconv.wording import sized
+from fullconv.wording import kind, sized, unit
 
 FORM = 2
 """Version of the record: since 2 it has checksums, and identifies images by their contents."""
@@ -72,8 +72,17 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
     if other:
         # Another model, or other pixels of an image, make further entries differ.
         telling = [word for word in other if word in (*GRID, "model", "image", "read")] or other
-        reasons = ", and ".join(f"{WHAT[word]}{_size(begun, word)}" for word in telling)
+        reasons = ", and ".join(f"{_told(begun, word)}{_size(begun, word)}" for word in telling)
         raise InputError(f"{out} belongs to another run: {reasons}; {todo}.")
+
+
+def _told(begun: Mapping[str, Any], word: str) -> str:
+    """Return what a word means to whom it refuses, by the axes of the window that a run had."""
+    held: Any = begun.get("window")
+    dimensions = len(held) if isinstance(held, list) else 2
+    return (
+        WHAT[word].replace("pixels", unit(dimensions, many=True)).replace("image", kind(dimensions))
+    )
 
 
 def _size(begun: Mapping[str, Any], word: str) -> str:

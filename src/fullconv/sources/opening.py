@@ -111,8 +111,8 @@ def _pyramid_of(source: ImageLike, dimensions: int) -> tuple[Pyramid, str | None
         return open_path(Path(path), dimensions), path
     if np.ma.is_masked(source):
         raise ImageError(
-            "open_source(array): some of its pixels are masked, and a masked array's numbers would "
-            "be read without its mask; fill them (array.filled(0)), and give scan(mask=...) what "
+            "open_source(array): some of its numbers are masked, and a masked array would be read "
+            "without its mask; fill them (array.filled(0)), and give scan(mask=...) what "
             "is to be scanned."
         )
     if _is_zarr_array(source):

@@ -20,6 +20,7 @@ from fullconv.frameworks.onnx.session import said_by_runtime
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 from fullconv.frameworks.onnx.unrolling import Unrolling
 from fullconv.geometry import Sizes
+from fullconv.wording import measured
 
 Array = NDArray[Any]
 
@@ -227,12 +228,10 @@ class Inference:
                 f"convert: {_told(node)} cannot be computed ({reason}); the model is damaged: "
                 f"export or copy it again."
             )
-        height, width = self.window
         return WindowError(
-            f"convert(window=({height}, {width})): the model does not take images of "
-            f"{width}x{height} pixels (width x height): {node.op_type} "
-            f"{node.name or node.outputs[0].name!r} says {reason}. Give the size it was "
-            f"trained on."
+            f"convert(window={self.window}): the model does not take {measured(self.window)}: "
+            f"{node.op_type} {node.name or node.outputs[0].name!r} says {reason}. "
+            f"Give the size it was trained on."
         )
 
 

@@ -25,7 +25,7 @@ from fullconv.frameworks.torch.one_axis import with_free_lengths
 from fullconv.frameworks.torch.places import depends_on_pixels, where
 from fullconv.geometry import Sizes
 from fullconv.images import ImageShape
-from fullconv.wording import measured
+from fullconv.wording import measured, unit
 
 LARGEST_TRIED = 1 << 21
 """Pixels of a window on which a module is run for its own words of refusal."""
@@ -168,7 +168,7 @@ def _export_failed(
     place = where(error)
     if depends_on_pixels(error):
         return ModelError(
-            f"convert: the model decides by the pixels what to compute"
+            f"convert: the model decides by the {unit(len(window), many=True)} what to compute"
             f"{f' ({place})' if place else ''}, and windows would go different ways. Keep it in "
             f"tensors: torch.where in the place of an if, a mask in the place of a list."
         )
