@@ -147,16 +147,10 @@ ONNX = [
         for size in ("16x", "0x16", "1x2x3x4")
     ],
     (
-        "explain fixed.onnx --window 16",
+        "explain fixed.onnx --image 40x40x40",
         2,
-        "convert(window=(16,)): expected two whole numbers, (rows, columns), for the model takes x "
-        "(N, 3, 16, 16); or 3 where none of its axes is one of channels.",
-    ),
-    (
-        "explain fixed.onnx --image 40",
-        2,
-        "convert(image=(40,)): expected two whole numbers of at least 1 pixel, (rows, columns); "
-        "got numbers for 1 axis.",
+        "convert(image=(40, 40, 40)): expected two whole numbers of at least 1 pixel, (rows, "
+        "columns); got numbers for 3 axes.",
     ),
     (
         "explain fixed.onnx --image 40x8",

@@ -19,11 +19,11 @@ from fullconv.report import Report
 
 def convert(
     model: Any,
-    window: Sequence[int] | None = None,
+    window: int | Sequence[int] | None = None,
     step: int | Sequence[int] | None = None,
     exact: bool = True,
     *,
-    image: Sequence[int] | None = None,
+    image: int | Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
     background: str | None = None,
     preprocessing: Preprocessing | None = None,
@@ -39,15 +39,16 @@ def convert(
         ``(N, h, w, C) -> (N, K)``), or the path of a ``.pt2``, ``.onnx``, ``.keras``, ``.h5``,
         ``.hdf5`` or TorchScript ``.pt`` file, of Keras' architecture (``.json``) with weights
         beside it, or of a folder of WSInfer, timm or transformers.
-    window : (int, int), optional
-        Height and width that it was trained on; may be left out where the model fixes it.
+    window : int or (int, int), optional
+        Height and width that it was trained on; may be left out where the model fixes it. One
+        number is the length along every axis that the model has, by its input or its layers.
     step : int or (int, int), optional
         Pixels between neighbouring windows, one number or (rows, columns); by default the
         network's own stride. Its divisors and multiples are the cheapest; any other works too.
     exact : bool
         True: every window's scores are those of its crop. False: the classical conversion, which
         pads at the image's border only; one pass, and other scores wherever the network pads.
-    image : tuple of int, optional
+    image : int or tuple of int, optional
         Size of the images that it is for, along every axis. Along an axis on which that is the
         window, nothing is shared, for there is one window: the converted network is simpler, and
         takes images of that length only. The report's cost is that of such an image.
@@ -151,11 +152,11 @@ def _background(named: str | None, stored: str | None, classes: Sequence[str]) -
 
 def explain(
     model: Any,
-    window: Sequence[int] | None = None,
+    window: int | Sequence[int] | None = None,
     step: int | Sequence[int] | None = None,
     exact: bool = True,
     *,
-    image: Sequence[int] | None = None,
+    image: int | Sequence[int] | None = None,
     allow_random: bool = False,
 ) -> Report:
     """Say what `convert` would do, without converting. Takes the same arguments.

@@ -76,11 +76,11 @@ class ConversionPlan:
 
 def plan_conversion(
     model: Any,
-    window: Sequence[int] | None,
+    window: int | Sequence[int] | None,
     step: int | Sequence[int] | None,
     *,
     exact: bool,
-    image: Sequence[int] | None,
+    image: int | Sequence[int] | None,
     allow_random: bool,
 ) -> ConversionPlan:
     """Read a model and lift its network, as `fullconv.convert` is asked to.
@@ -92,11 +92,12 @@ def plan_conversion(
     ModelError
         If the model cannot be read, or draws random numbers.
     """
-    wanted = window_given(window)
-    if wanted is not None or not (isinstance(step, Sequence) and len(step) in (1, 3)):
-        step_given(step, len(wanted or (1, 1)))  # before any work
+    given = window_given(window)
+    if isinstance(given, tuple) or not (isinstance(step, Sequence) and len(step) in (1, 3)):
+        step_given(step, len(given) if isinstance(given, tuple) else 2)  # before any work
     framework = find(model)
-    model, settings, wanted = _opened(framework, model, wanted)
+    model, settings, given = _opened(framework, model, given)
+    wanted = (given,) * (framework.axes(model, given) or 2) if isinstance(given, int) else given
     check_window(wanted)
     source = framework.read(model, wanted)
     if not source.graph.outputs:
@@ -135,8 +136,8 @@ def plan_conversion(
 
 
 def _opened(
-    framework: Framework, model: Any, window: Sizes | None
-) -> tuple[Any, Settings, Sizes | None]:
+    framework: Framework, model: Any, window: int | Sizes | None
+) -> tuple[Any, Settings, int | Sizes | None]:
     """Return a model in memory, what its file says beside the network, and its window."""
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -150,8 +151,7 @@ def _opened(
     try:
         settings = stored_settings(metadata)
         if window is None and "fullconv.window" in metadata:
-            held = items(value_of(metadata["fullconv.window"]), lambda size: whole(size, 1))
-            window = window_given(held)
+            window = items(value_of(metadata["fullconv.window"]), lambda size: whole(size, 1))
     except ValueError as error:
         raise ModelError(
             f"convert: what the model file says beside the network cannot be read "

@@ -27,11 +27,13 @@ GROWTH_BYTES = 1 << 14
 """Otherwise, what they may take for each number of the window: 48 times what VGG16 does."""
 
 
-def window_given(value: int | Sequence[int] | None) -> Sizes | None:
-    """Read a window: a size along every axis; one number is both of an image's."""
+def window_given(value: int | Sequence[int] | None) -> int | Sizes | None:
+    """Read a window: a size along every axis, or one number for all that the model has."""
     if value is None:
         return None
-    sizes = tuple(value) if isinstance(value, Iterable) else (value, value)
+    if _is_size(value):
+        return int(value)  # type: ignore[arg-type]
+    sizes = tuple(value) if isinstance(value, Iterable) else (value,)
     if sizes == ():
         sizes = (1, 1)  # a vector of features: a window of one pixel
     if len(sizes) not in NUMBERS or not all(map(_is_size, sizes)):
@@ -64,11 +66,22 @@ def step_given(value: int | Sequence[int] | None, dimensions: int) -> Sizes | No
     return tuple(int(size) for size in sizes)
 
 
-def image_given(image: Sequence[int] | None, grid: Grid) -> Sizes:
-    """Read the size of an image; none where none is given."""
+def axes_of_rank(rank: int, length: int) -> int:
+    """Return how many axes of an image have that length, where a model takes images of a rank.
+
+    ``(N, A, B)`` is channels and one axis, as convolutions over one axis have it. Of ``(N, A)``, a
+    window of one pixel is a vector of features, and any other an interval without channels.
+    """
+    if rank == 2:
+        return 2 if length == 1 else 1
+    return max(1, rank - 2)
+
+
+def image_given(image: int | Sequence[int] | None, grid: Grid) -> Sizes:
+    """Read the size of an image, one number for all axes; none where none is given."""
     if image is None:
         return ()
-    sizes = tuple(image) if isinstance(image, Iterable) else (image,)
+    sizes = tuple(image) if isinstance(image, Iterable) else (image,) * grid.dimensions
     if len(sizes) != grid.dimensions or not all(map(_is_size, sizes)):
         raise InputError(
             f"convert(image={image!r}): expected {_expected(grid.dimensions)}"

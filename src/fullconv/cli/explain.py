@@ -17,7 +17,7 @@ from fullconv.geometry import Sizes
 @click.option(
     "--image",
     type=Window(),
-    metavar="WIDTHxHEIGHT",
+    metavar="N|WIDTHxHEIGHT",
     help="Count the cost for an image of this size, written as --window is. Along an axis on which "
     "it is as long as the window there is one window, and nothing is shared.",
 )
@@ -25,7 +25,7 @@ from fullconv.geometry import Sizes
 @options.as_json
 def command(
     model: options.ModelFlags,
-    image: Sizes | None,
+    image: int | Sizes | None,
     allow_random: bool,
     as_json: bool,
 ) -> None:

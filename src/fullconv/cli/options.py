@@ -76,7 +76,7 @@ class ModelFlags:
 
     named: str
     weights: Path | None = None
-    window: Sizes | None = None
+    window: int | Sizes | None = None
     step: int | Sizes | None = None
     approximate: bool = False
 
@@ -96,7 +96,7 @@ def model(command: Decorated) -> Decorated:
         *positional: Any,
         model: str,
         weights: Path | None,
-        window: Sizes | None,
+        window: int | Sizes | None,
         step: int | Sizes | None,
         approximate: bool,
         **others: Any,
@@ -129,9 +129,10 @@ def model(command: Decorated) -> Decorated:
         click.option(
             "--window",
             type=Window(),
-            metavar="WIDTHxHEIGHT",
-            help="Size of the crops it was trained on, as in 64x128; of recordings LENGTH, as in "
-            "3000, of volumes WIDTHxHEIGHTxDEPTH. May be left out where the model fixes it.",
+            metavar="N|WIDTHxHEIGHT",
+            help="Size of the crops it was trained on, as in 64x128, of volumes "
+            "WIDTHxHEIGHTxDEPTH; one number, as in 64, or 3000 of recordings, is the length along "
+            "every axis that the model has. May be left out where the model fixes it.",
         ),
         click.argument("model", metavar="MODEL", type=Named()),
     ):

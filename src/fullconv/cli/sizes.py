@@ -18,25 +18,27 @@ DIGITS = r"[0-9]{1,18}"
 NOT_FINITE = "{} is not a finite number"
 
 
-class Window(click.ParamType[Sizes]):
+class Window(click.ParamType[int | Sizes]):
     """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width).
 
-    A recording has a ``LENGTH``, a volume ``WIDTHxHEIGHTxDEPTH``: the last axis of arrays stands
-    first.
+    A volume has ``WIDTHxHEIGHTxDEPTH``: the last axis of arrays stands first. One number is the
+    length along every axis.
     """
 
-    name = "WIDTHxHEIGHT"
+    name = "N|WIDTHxHEIGHT"
 
     def __init__(self, dimensions: Collection[int] = NUMBERS) -> None:
         self.dimensions = dimensions
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Sizes:
+    ) -> int | Sizes:
         """Read the text."""
-        if isinstance(value, tuple):
+        if isinstance(value, int | tuple):
             return value
         sizes = _sizes(value)
+        if sizes is not None and len(sizes) == 1:
+            return sizes[0] if len(self.dimensions) > 1 else sizes * min(self.dimensions)
         if sizes is None or len(sizes) not in self.dimensions:
             self.fail(
                 f"expected WIDTHxHEIGHT in whole pixels of at least 1, as in 64x128; got {value!r}",

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     "--window",
     type=Window([2]),
     metavar="WIDTHxHEIGHT",
-    help="Size of the window, as in 64x128. Default: that of the crops. Crops of another size are "
-    "resized to cover it, and cut at the centre.",
+    help="Size of the window, as in 64x128, or 64 of a square. Default: that of the crops. "
+    "Crops of another size are resized to cover it, and cut at the centre.",
 )
 @click.option(
     "--background",

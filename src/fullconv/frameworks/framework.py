@@ -49,6 +49,13 @@ class Framework(ABC):
     def read(self, model: Any, window: Sizes | None) -> Any:
         """Return the model's source: its vocabulary graph as ``.graph``, and what writing needs."""
 
+    def axes(self, model: Any, length: int) -> int | None:
+        """Return over how many axes the windows of a model lie, which are so long along each.
+
+        None where nothing tells.
+        """
+        return None
+
     def order(self, source: Any) -> str:
         """Return how a model takes its images, where that is not the framework's usual order."""
         return ""

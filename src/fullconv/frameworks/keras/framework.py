@@ -28,6 +28,7 @@ from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape, Takes
 from fullconv.judging import nearly_same
+from fullconv.requested import axes_of_rank
 
 Scores = Any
 """Arrays of scores, in the structure in which a model returns them."""
@@ -55,6 +56,10 @@ class KerasFramework(Framework):
     def read(self, model: keras.Model, window: Sizes | None) -> Source:
         """Read the model at its native size."""
         return read(model, window)
+
+    def axes(self, model: keras.Model, length: int) -> int:
+        """Return the axes of the input's rank."""
+        return axes_of_rank(len(functional(model).inputs[0].shape), length)
 
     def write(self, graph: Graph, source: Source, grid: Grid) -> keras.Model:
         """Write a `keras.Model`."""

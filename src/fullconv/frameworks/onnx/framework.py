@@ -34,6 +34,7 @@ from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import LETTERS, ImageShape, Takes
 from fullconv.lift.pace import Pace
+from fullconv.requested import axes_of_rank
 
 
 class OnnxFramework(Framework):
@@ -56,6 +57,10 @@ class OnnxFramework(Framework):
     def read(self, model: Any, window: Sizes | None) -> Source:
         """Read the model, brought to a current operator set first where it is old."""
         return read(prepared(proto_of(model)).whole(), window)
+
+    def axes(self, model: Any, length: int) -> int:
+        """Return the axes of the input's rank."""
+        return axes_of_rank(len(image_of(proto_of(model)).type.tensor_type.shape.dim), length)
 
     def write(self, graph: Graph, source: Any, grid: Grid) -> onnx.ModelProto:
         """Write a checked model."""

@@ -115,10 +115,10 @@ def other_crops(model: nn.Module, window: Sizes) -> list[tuple[int, ...]]:
     if prod(window) == 1:
         dense = [m.in_features for m in model.modules() if isinstance(m, nn.Linear)]
         crops += [(n,) for n in dense[:1]]
-    return [crop for crop in crops if _takes(model, crop)]
+    return [crop for crop in crops if takes(model, crop)]
 
 
-def _takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
+def takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
     """Whether a model scores crops of this shape, each for itself; or one, and no other number."""
     for images in (2, 1):
         with contextlib.suppress(Exception), torch.no_grad(), quiet():

@@ -21,6 +21,7 @@ from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.framework import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
 from fullconv.frameworks.torch.alike import alike
 from fullconv.frameworks.torch.archive import check_archive
+from fullconv.frameworks.torch.axes import axes_of
 from fullconv.frameworks.torch.digest import digest
 from fullconv.frameworks.torch.exporting import (
     check_exportable,
@@ -38,7 +39,7 @@ from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph
 from fullconv.images import ImageShape, Takes
-from fullconv.requested import window_missing
+from fullconv.requested import axes_of_rank, window_missing
 from fullconv.wording import measured
 
 METADATA_FILE = "fullconv.json"
@@ -113,6 +114,12 @@ class TorchFramework(Framework):
         with evaluating(model):
             program = export(model, window)
         return read(program, window, model)
+
+    def axes(self, model: Any, length: int) -> int | None:
+        """Return the axes of a program's input, or those that a module's layers have."""
+        if isinstance(model, ExportedProgram):
+            return axes_of_rank(len(image_of(model)), length)
+        return axes_of(model, length)
 
     def _read_program(self, program: ExportedProgram, window: Sizes | None) -> Source:
         sizes = image_size(program, None if window is None else len(window))
