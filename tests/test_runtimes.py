@@ -18,7 +18,9 @@ from onnx import helper, numpy_helper
 
 import fullconv
 from fullconv.errors import FullconvError, InputError, MissingExtraError, ModelError
+from fullconv.frameworks.onnx.session import session
 from fullconv.runtimes import choosing, fastest, open_runtime, runtimes_for
+from fullconv.runtimes.in_openvino import InOpenvino
 from networks.checks import convert, images_for, in_onnx, in_torch
 from networks.weights import pixels
 from on_this_machine import need_openvino
@@ -185,6 +187,48 @@ def test_openvino_is_right_where_a_flat_kernels_result_is_added_to(channels, pre
         images = integers((7, channels, rows, columns), seed=6)
         expected = open_runtime(fcn, "onnxruntime").run(images)
         assert_equal(open_runtime(fcn, "openvino", precision=precision).run(images), expected)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "strides"),
+    [
+        (1, (3,), (3,)),
+        (2, (3,), (3,)),
+        (2, (2, 1), (2, 3)),
+        (1, (1, 1, 3), (3, 1, 3)),
+        (2, (2, 1, 3), (1, 2, 2)),
+    ],
+)
+def test_openvino_is_right_over_any_number_of_axes(
+    channels: int, kernel: tuple[int, ...], strides: tuple[int, ...], precision: str
+) -> None:
+    """A sum of two convolutions that leave a single column; OpenVINO adds in the same pass."""
+    need_openvino(precision)
+    axes, shape = len(kernel), (3, channels, *kernel)
+    nodes = [
+        *(
+            helper.make_node("Conv", ["image", name], [f"by {name}"], strides=strides)
+            for name in ("v", "w")
+        ),
+        helper.make_node("Add", ["by v", "by w"], ["sum"]),
+    ]
+    weights = {"v": integers(shape, seed=1, limit=1), "w": integers(shape, seed=2, limit=1)}
+    floats = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "sum",
+        [helper.make_tensor_value_info("image", floats, ["n", channels, *(None,) * axes])],
+        [helper.make_tensor_value_info("sum", floats, None)],
+        [numpy_helper.from_array(held, name) for name, held in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    runtime = InOpenvino(model, precision)
+    for cells in ((1,) * axes, (*(3,) * (axes - 1), 1), (4,) * axes):
+        size = [k + (n - 1) * by for n, k, by in zip(cells, kernel, strides, strict=True)]
+        images = integers((2, channels, *size), seed=3, limit=1)
+        assert_equal(runtime.run(images), [session(model)(images)])
 
 
 # ---------------------------------------------------------------------------------------------

@@ -110,10 +110,12 @@ def _openvino() -> Any:
 #   added to is computed in the same pass. With a second row or column of zeros it is right.
 #   (Not so in groups, which can still be wrong where they are added to right away: bfloat16 here
 #   is for networks whose agreement is looked at, as a scan does.)
-# - of any channels, in bfloat16: where its stride leaves a single column of outputs. With one
+# - of any channels: where its stride leaves a single column of outputs, in bfloat16, and in float32
+#   where its kernel is flat and what it is added to is computed in the same pass. With one
 #   column more, which is then cut off, it is right. What is added to the input are ones: zeros
 #   would be folded into the convolution's padding, and a kernel that lies in padding alone can
 #   crash the process.
+# Over one axis and three it is so as well: a kernel over one axis is one row high.
 # Where a model pads "SAME" by rule no column is added; converted models say their padding in
 # numbers.
 
@@ -130,6 +132,8 @@ def _mend(model: Any, precision: str) -> None:
             _refuse_padding_alone(node, precision)
             _thicken(node)
             _add_column(node)
+        elif kind in ("Convolution", "GroupConvolution") and _is_flat(node):
+            _add_column(node)
     model.validate_nodes_and_infer_types()
 
 
@@ -142,11 +146,11 @@ def _refuse_padding_alone(node: Any, precision: str) -> None:
     """Refuse a convolution that would crash the process: one whose kernel can lie in padding."""
     how = node.get_attributes()
     kernel = node.input(1).get_partial_shape()
-    if len(how["strides"]) != 2 or any(kernel[axis].is_dynamic for axis in (-2, -1)):
+    axes = range(-len(how["strides"]), 0)
+    if any(kernel[axis].is_dynamic for axis in axes):
         return
     spans = [
-        d * (kernel[axis].get_length() - 1)
-        for axis, d in zip((-2, -1), how["dilations"], strict=True)
+        d * (kernel[axis].get_length() - 1) for axis, d in zip(axes, how["dilations"], strict=True)
     ]
     pads = [list(how["pads_begin"]), list(how["pads_end"])]
     source = node.input_value(0).get_node()
@@ -155,7 +159,7 @@ def _refuse_padding_alone(node: Any, precision: str) -> None:
             pads, (source.input_value(1), source.input_value(2)), strict=True
         ):
             if given.get_node().get_type_name() == "Constant":
-                amounts[:] = np.add(amounts, given.get_node().data[-2:]).tolist()
+                amounts[:] = np.add(amounts, given.get_node().data[-len(axes) :]).tolist()
     if any(pad > span for amounts in pads for pad, span in zip(amounts, spans, strict=True)):
         raise ModelError(
             f"openvino computes convolutions that are padded by more than their kernel wrong in "
@@ -163,21 +167,31 @@ def _refuse_padding_alone(node: Any, precision: str) -> None:
         )
 
 
+def _kernel(node: Any) -> list[int]:
+    """Return the size of a kernel along every axis that it moves over; 0 where it is not known."""
+    shape = node.input(1).get_partial_shape()
+    axes = range(-len(node.get_attributes()["strides"]), 0)
+    return [shape[axis].get_length() if shape[axis].is_static else 0 for axis in axes]
+
+
+def _is_flat(node: Any) -> bool:
+    """Whether a kernel is one cell wide along some axis, as one over a single axis is."""
+    sizes = _kernel(node)
+    return len(sizes) == 1 or 1 in sizes
+
+
 def _thicken(node: Any) -> None:
-    """Give a kernel that is one cell high or wide, and longer the other way, a second one."""
-    kernel = node.input(1).get_partial_shape()
-    rank = kernel.rank.get_length()
-    if rank - 4 != (node.get_type_name() == "GroupConvolution"):
+    """Give a kernel a second cell along axes where it has one, unless it has one along all."""
+    sizes, dilations = _kernel(node), node.get_attributes()["dilations"]
+    if max(sizes) <= 1:
         return
-    sizes = [kernel[axis].get_length() if kernel[axis].is_static else 0 for axis in (-2, -1)]
-    if sorted(sizes)[0] != 1 or sorted(sizes)[1] == 1:
-        return
-    axis = sizes.index(1)
-    span = node.get_attributes()["dilations"][axis]
-    image = _padded(node.input_value(0), axis=2 + axis, count=span, value=0.0)
-    weights = _padded(node.input_value(1), axis=rank - 2 + axis, count=1, value=0.0)
-    node.input(0).replace_source_output(image)
-    node.input(1).replace_source_output(weights)
+    first = node.input(1).get_partial_shape().rank.get_length() - len(sizes)
+    for axis, (size, span) in enumerate(zip(sizes, dilations, strict=True)):
+        if size == 1:
+            image = _padded(node.input_value(0), axis=2 + axis, count=span, value=0.0)
+            weights = _padded(node.input_value(1), axis=first + axis, count=1, value=0.0)
+            node.input(0).replace_source_output(image)
+            node.input(1).replace_source_output(weights)
 
 
 def _add_column(node: Any) -> None:
@@ -186,22 +200,23 @@ def _add_column(node: Any) -> None:
     how = node.get_attributes()
     stride, behind = how["strides"][-1], how["pads_end"][-1]
     by_rule = str(how.get("auto_pad", "explicit")).startswith("same")
-    if stride == 1 or len(how["strides"]) != 2 or by_rule:
+    if stride == 1 or by_rule:
         return
+    last = 1 + len(how["strides"])
     image = node.input_value(0)
     if behind:
-        image = _padded(image, axis=3, count=behind, value=0.0)
+        image = _padded(image, axis=last, count=behind, value=0.0)
     make = ops.convolution if node.get_type_name() == "Convolution" else ops.group_convolution
     users = node.output(0).get_target_inputs()
     wider = make(
-        _padded(image, axis=3, count=stride, value=1.0),
+        _padded(image, axis=last, count=stride, value=1.0),
         node.input_value(1),
         how["strides"],
         how["pads_begin"],
         [*how["pads_end"][:-1], 0],
         how["dilations"],
     )
-    start, stop, by, axis = (ops.constant(np.array([n], np.int64)) for n in (0, -1, 1, 3))
+    start, stop, by, axis = (ops.constant(np.array([n], np.int64)) for n in (0, -1, 1, last))
     cut = ops.slice(wider, start, stop, by, axis)
     for user in users:
         user.replace_source_output(cut.output(0))
