@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,13 +69,12 @@ def _by_matplotlib(
 
     Nothing of matplotlib's own state is touched: a notebook may be drawing, too.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     dpi = 100
     size = WIDTH / dpi, len(charts) * HEIGHT / dpi
     figure = Figure(figsize=size, dpi=dpi, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     panes: Sequence[Axes] = figure.subplots(len(charts), sharex=True)
     for pane, chart in zip(panes, charts, strict=True):
         pane.set_title(chart.title, loc="left")
@@ -87,12 +87,11 @@ def _by_matplotlib(
         for between in phases:
             pane.axvline(between, color="black", linewidth=1)
         pane.grid(alpha=0.4)
-        pane.xaxis.get_major_locator().set_params(integer=True)
+        pane.xaxis.set_major_locator(MaxNLocator(integer=True))
     panes[-1].set_xlabel("epoch")
-    canvas.draw()
-    width, height = canvas.get_width_height()
-    pixels = bytes(canvas.buffer_rgba())
-    return Image.frombytes("RGBA", (width, height), pixels).convert("RGB")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    return Image.open(drawn).convert("RGB")
 
 
 def _plain(
