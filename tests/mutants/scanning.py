@@ -50,8 +50,8 @@ SCANNING = (
     Defect(
         "lines of another run stay when a scan starts again",
         "scanning/ledger.py",
-        "self._file.truncate(0)  # first",
-        "pass  # first",
+        "self._file.truncate(0)  # before",
+        "pass  # before",
         ("test_resume.py::test_a_scan_that_starts_again_and_is_killed_goes_on_from_its_own_tiles",),
     ),
     Defect(
@@ -64,7 +64,7 @@ SCANNING = (
     Defect(
         "a line whose checksum is wrong counts",
         "scanning/lines.py",
-        "int(found[7], 16) != crc32(found[1])",
+        "int(fields[7], 16) != crc32(fields[1])",
         "False",
         ("test_damaged_ledgers.py",),
     ),
@@ -128,7 +128,7 @@ SCANNING = (
     Defect(
         "a record that was changed is believed",
         "scanning/digests.py",
-        'return record.get("seal") == _seal(held)',
+        'return record.get("seal") == _seal(content)',
         'return "seal" in record',
         (
             "test_damaged_heatmaps.py",
