@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import fullconv
-from fullconv import conversion
+from fullconv import forms, planning
 from fullconv.cli.group import commands
 
 torch = pytest.importorskip("torch")
@@ -142,8 +142,9 @@ def test_a_model_is_lifted_once_for_what_is_asked(monkeypatch):
         lifted.append(exact)
         return lift(*arguments, exact=exact, **others)
 
-    lift = conversion.lift
-    monkeypatch.setattr(conversion, "lift", counting)
+    lift = planning.lift
+    monkeypatch.setattr(planning, "lift", counting)
+    monkeypatch.setattr(forms, "lift", counting)
     case = counted.CASES["gate"]
     model, image = case.network().eval(), torch.randn(1, case.channels, *case.image)
     fcn = fullconv.convert(model, case.window, case.step)
