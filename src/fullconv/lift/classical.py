@@ -79,7 +79,7 @@ class Classical(Lifting):
         ]
 
     def padded_pool(
-        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read], final: bool
+        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read]
     ) -> str:
         """Write a pool that covers padding at the border of the image."""
         moves = [read.sliding for read in reads]
@@ -87,12 +87,12 @@ class Classical(Lifting):
             zip(operation.stride, operation.dilation, strict=True)
         )
         if same:
-            return self.out.emit(node, operation, (block,), final=final)
+            return self.out.emit(node, operation, (block,))
         if operation.kind == "average":
             raise EndsSharing("averages over padding at a step finer than its own")
         pads = ((0, 0), (0, 0), *(sliding.padding for sliding in moves))
         block = self.out.helper(block, Pad(pads, value=float("-inf")))
-        return self.out.emit(node, operation.plain(moves, x.layout.channels), (block,), final=final)
+        return self.out.emit(node, operation.plain(moves, x.layout.channels), (block,))
 
     def cut_axis(self, axis: Split, kept: range, step: int) -> Moved:
         """Keep some of the cells of an axis."""

@@ -41,8 +41,8 @@ class Term:
         return tuple(s.dilation for s in self.slidings)
 
 
-WriteTerm = Callable[[Term, bool, bool], str]
-"""Writes one term: the term, whether it is the first of its sum, and whether it is the result."""
+WriteTerm = Callable[[Term, bool], str]
+"""Writes one term: the term, and whether it is the first of its sum."""
 
 
 def covered(x: Field, slidings: Sequence[Sliding], *, dense: bool = False) -> frozenset[int]:
@@ -70,13 +70,8 @@ def contract(
     channels: int,
     kind: Total,
     write: WriteTerm,
-    *,
-    final: bool = True,
 ) -> Field:
-    """Sum, or take the maximum, over the cells along some axes.
-
-    ``final`` names the result as the node's own.
-    """
+    """Sum, or take the maximum, over the cells along some axes."""
     ends = [_end(lifting, node, axis, index in over, index) for index, axis in enumerate(x.axes)]
     several = [index in over and len(axis.parts) > 1 for index, axis in enumerate(x.axes)]
     terms: dict[Where, list[str]] = {}
@@ -91,29 +86,21 @@ def contract(
             tuple(axis.parts[part] for axis, part in zip(x.axes, where, strict=True)),
             tuple(covering[part] for (_, covering), part in zip(ends, where, strict=True)),
         )
-        named = final and not any(several) and len(terms) == 1
-        result = write(term, not written, named)
-        result, _ = lifting.blocks.lay_out(result, x, channels, where, over)
+        result, _ = lifting.blocks.lay_out(write(term, not written), x, channels, where, over)
         cut = tuple(
             (1, 1) if many and part is Part.MIDDLE else None
             for many, part in zip(several, where, strict=True)
         )
         written.append(lifting.out.helper(result, Keep(cut), image=True) if any(cut) else result)
-    parts = {
-        target: combined(lifting, node, written, kind, final=final and not index)
-        for index, (target, written) in enumerate(terms.items())
-    }
+    parts = {target: combined(lifting, node, written, kind) for target, written in terms.items()}
     return feature_map(x, channels, tuple(left for left, _ in ends), parts)
 
 
-def combined(
-    lifting: Lifting, node: Node, terms: Sequence[str], kind: Total, *, final: bool = True
-) -> str:
-    """Write the sum or maximum of some maps; ``final`` names it as the node's own."""
+def combined(lifting: Lifting, node: Node, terms: Sequence[str], kind: Total) -> str:
+    """Write the sum or maximum of some maps."""
     total = terms[0]
-    for index, term in enumerate(terms[1:], start=2):
-        last = final and index == len(terms)
-        total = lifting.out.emit(node, Combine(kind), (total, term), final=last)
+    for term in terms[1:]:
+        total = lifting.out.emit(node, Combine(kind), (total, term))
     return total
 
 

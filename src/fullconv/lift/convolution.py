@@ -85,9 +85,9 @@ def _convolve(
     moved = lifting.slide(node, x, operation.slidings)
     numbers = lifting.out.constant(weight), lifting.out.constant(bias)
 
-    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+    def write(block: str, reads: tuple[Read, ...]) -> str:
         lifted = operation.moving([read.sliding for read in reads])
-        return lifting.out.emit(node, lifted, (block, *numbers), final=final)
+        return lifting.out.emit(node, lifted, (block, *numbers))
 
     result = lifting.write(x, moved, weight.shape[0], write)
     lifting.count_products(result, prod(weight.shape))
@@ -111,8 +111,6 @@ def contract_filters(
     weight: Recipe,
     bias: Recipe | None,
     groups: int = 1,
-    *,
-    final: bool = True,
 ) -> Field:
     """Apply filters ``(out, C // groups, *kernel)`` that cover every cell along some axes.
 
@@ -120,7 +118,7 @@ def contract_filters(
     """
     bias_name = lifting.out.constant(bias)
 
-    def write(term: Term, first: bool, named: bool) -> str:
+    def write(term: Term, first: bool) -> str:
         filters = weight
         for axis in sorted(over):
             cells = term.cells[axis]
@@ -128,9 +126,9 @@ def contract_filters(
                 filters = filters.take(2 + axis, cells.start, cells.stop)
         operation = Convolution(term.kernel, groups=groups).moving(term.slidings)
         inputs = (term.value, lifting.out.constant(filters), bias_name if first else None)
-        return lifting.out.emit(node, operation, inputs, final=named)
+        return lifting.out.emit(node, operation, inputs)
 
-    result = contract(lifting, node, x, over, weight.shape[0], "sum", write, final=final)
+    result = contract(lifting, node, x, over, weight.shape[0], "sum", write)
     lifting.count_products(result, prod(weight.shape))
     return result
 

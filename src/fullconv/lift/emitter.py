@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fullconv.graph import Graph, Node, Recipe
+from fullconv.lift.field import Field, Shared
 from fullconv.lift.registry import EndsSharing
 from fullconv.operations import Operation, Permute, Reshape, Slice
 from fullconv.report import Change, Reason
@@ -42,14 +43,15 @@ class Emitter:
         self._constants: dict[Recipe, str] = {}
         self._computed: dict[str, Recipe] = {}
         self._helpers: dict[tuple[Operation, tuple[str | None, ...]], str] = {}
+        self._emitted: set[str] = set()
 
     @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Take back what was written when the block ends sharing."""
+    def attempt(self) -> Iterator[int]:
+        """Give the number of operations before the block; take back its own when sharing ends."""
         logs: tuple[list[Any], ...] = (self.written.nodes, self.reasons, self.changes)
         marks, differed = [len(log) for log in logs], self.differs
         try:
-            yield
+            yield marks[0]
         except EndsSharing:
             for log, mark in zip(logs, marks, strict=True):
                 del log[mark:]
@@ -76,24 +78,43 @@ class Emitter:
 
     # Operations.
 
-    def emit(
-        self,
-        node: Node,
-        operation: Operation,
-        inputs: Sequence[str | None],
-        *,
-        final: bool = True,
-    ) -> str:
+    def emit(self, node: Node, operation: Operation, inputs: Sequence[str | None]) -> str:
         """Write one operation on stored maps; return the name of its result.
 
-        ``final`` names the result as the original node does. Where the operation is the node's
-        own, unchanged, the framework clones its own node.
+        Where the operation is the node's own, unchanged, the framework clones its own node.
         """
-        name = self.unique(node.outputs[0]) if not final else node.outputs[0]
+        name = self.unique(node.outputs[0])
+        self._emitted.add(name)
         self.written.nodes.append(
             replace(node, operation=operation, inputs=tuple(inputs), outputs=(name,))
         )
         return name
+
+    def named(self, node: Node, x: Shared, begun: int) -> Shared:
+        """Let the first part of a node's result have the name of the node's own output.
+
+        It must be the result of an operation among those that were written since ``begun``.
+        """
+        own = node.outputs[0]
+        if not isinstance(x, Field):
+            return x
+        first = next(iter(x.parts.values()))
+        nodes = self.written.nodes[begun:]
+        if first not in self._emitted or not any(first in other.outputs for other in nodes):
+            return x
+
+        def renamed(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(own if value == first else value for value in values)
+
+        self.written.nodes[begun:] = [
+            replace(other, inputs=renamed(other.inputs), outputs=renamed(other.outputs))
+            for other in nodes
+        ]
+        self._helpers = {
+            (operation, renamed(inputs)): result
+            for (operation, inputs), result in self._helpers.items()
+        }
+        return x.each(lambda _, value: own if value == first else value)
 
     def helper(self, value: str | Sequence[str], operation: Operation, image: bool = False) -> str:
         """Write what the original has not; the same thing is written once."""

@@ -26,9 +26,8 @@ from fullconv.operations import (
 )
 from fullconv.wording import axis_names
 
-Write = Callable[[str, tuple[Read, ...], bool], str]
-"""Writes an operation on a block: the block, what it holds along every axis, and whether the result
-takes the name of the node's own."""
+Write = Callable[[str, tuple[Read, ...]], str]
+"""Writes an operation on a block: the block, and what it holds along every axis."""
 
 
 class Lifting:
@@ -125,22 +124,19 @@ class Lifting:
         """Write an operation on every part of its result; return ``(N, channels, *cells)``."""
         parts: dict[Where, str] = {}
         for where, reads in reading(moved).items():
-            parts[where] = write(self.blocks.block(x, reads), reads, not parts)
+            parts[where] = write(self.blocks.block(x, reads), reads)
         return feature_map(x, channels, tuple(m.axis for m in moved), parts)
 
-    def each(
-        self, node: Node, operation: Operation, *operands: Field | str | None, named: bool = True
-    ) -> Field:
+    def each(self, node: Node, operation: Operation, *operands: Field | str | None) -> Field:
         """Write an operation that treats every cell alike, on every part of some fields.
 
         The fields have the same parts; the result has the geometry and layout of the first.
         """
         main = next(x for x in operands if isinstance(x, Field))
-        first = next(iter(main.parts))
 
         def write(where: Where, _: str) -> str:
             inputs = [x.parts[where] if isinstance(x, Field) else x for x in operands]
-            return self.out.emit(node, operation, inputs, final=named and where == first)
+            return self.out.emit(node, operation, inputs)
 
         return main.each(write)
 
@@ -149,7 +145,7 @@ class Lifting:
         return x.each(lambda _, value: self.out.helper(value, operation), layout)
 
     def padded_pool(
-        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read], final: bool
+        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read]
     ) -> str:
         """Write a pool that covers padding, on a block whose windows have their own."""
         moves = [read.sliding for read in reads]
@@ -158,8 +154,8 @@ class Lifting:
         pads = ((0, 0), (0, 0), *(sliding.padding for sliding in moves))
         block = self.out.helper(block, Pad(pads, value=empty))
         if operation.kind != "average" or operation.divisor is not None:
-            return self.out.emit(node, lifted, (block,), final=final)
-        total = self.out.emit(node, replace(lifted, kind="sum"), (block,), final=False)
+            return self.out.emit(node, lifted, (block,))
+        total = self.out.emit(node, replace(lifted, kind="sum"), (block,))
         counts: list[Sizes] = []
         for axis, (extent, read) in enumerate(zip(x.extent, reads, strict=True)):
             if read.cells is None:
@@ -168,7 +164,7 @@ class Lifting:
             first = read.cells[0] - read.sliding.before
             outputs = read.sliding.output(len(read.cells))
             counts.append(operation.covered(axis, extent, first, read.sliding, outputs))
-        return self.out.emit(node, DivideCells(tuple(counts)), (total,), final=final)
+        return self.out.emit(node, DivideCells(tuple(counts)), (total,))
 
     def dense(self, node: Node) -> bool:
         """Whether a statistic of the window is kept at every cell, to gate the map around it."""

@@ -41,8 +41,6 @@ def _contract(
     x: Field,
     weight: Recipe,
     bias: Recipe | None,
-    *,
-    final: bool = True,
 ) -> Field:
     axis = x.layout.axes[-1]
     if any(atom.kind is Kind.BATCH for atom in axis):
@@ -53,7 +51,7 @@ def _contract(
     kernel = tuple(cells[index].size if index in cells else 1 for index in range(len(x.axes)))
     stored = (*x.layout.stored, *(cells[index] for index in sorted(cells)))
     filters = _filters(weight, axis, stored, kernel)
-    result = contract_filters(lifting, node, x, cells, filters, bias, final=final)
+    result = contract_filters(lifting, node, x, cells, filters, bias)
     outputs = filters.shape[0]
     size = "x".join(map(str, (*kernel, filters.shape[1])))
     lifting.out.change(node, f"Conv{len(kernel)}d, {outputs} filters of {size}")
@@ -83,7 +81,7 @@ def _sum(lifting: Lifting, node: Node, x: Joined, weight: Recipe, bias: Recipe |
     for part in x.fields:
         size = part.layout.shape[x.axis]
         piece = weight.take(1, start, start + size)
-        terms.append(_contract(lifting, node, part, piece, None if terms else bias, final=False))
+        terms.append(_contract(lifting, node, part, piece, None if terms else bias))
         start += size
     terms = align(lifting, terms)
     return terms[0].each(

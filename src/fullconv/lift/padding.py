@@ -50,11 +50,11 @@ def _pad(lifting: Lifting, node: Node, operation: Pad, x: Field) -> Field:
     else:
         x, moved = lifting.extended(node, x, added, operation.mode)
 
-    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+    def write(block: str, reads: tuple[Read, ...]) -> str:
         pads = ((0, 0), channels, *(read.sliding.padding for read in reads))
         if not any(map(any, pads)):
             return block
-        return lifting.out.emit(node, replace(operation, pads=pads), (block,), final=final)
+        return lifting.out.emit(node, replace(operation, pads=pads), (block,))
 
     result = lifting.write(x, moved, x.layout.channels + sum(channels), write)
     return in_native_order(result, axes)

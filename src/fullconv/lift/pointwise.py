@@ -29,9 +29,7 @@ def pointwise(lifting: Lifting, node: Node, operation: Operation) -> Shared:
         joined = operands[0]
         return replace(
             joined,
-            fields=tuple(
-                lifting.each(node, operation, part, named=False) for part in joined.fields
-            ),
+            fields=tuple(lifting.each(node, operation, part) for part in joined.fields),
         )
     fields = _conform(lifting, node, [lifting.field(i) for i in node.inputs if i in lifting.values])
     main = max(fields, key=lambda x: prod(x.layout.shape))

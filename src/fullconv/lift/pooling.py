@@ -44,12 +44,12 @@ def pool(lifting: Lifting, node: Node, operation: Pool, axes: Sizes, x: Field) -
     note_step(lifting, node, moved, operation)
     channels = x.layout.channels
 
-    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+    def write(block: str, reads: tuple[Read, ...]) -> str:
         if any(any(read.sliding.padding) for read in reads):
-            return lifting.padded_pool(node, x, operation, block, reads, final)
+            return lifting.padded_pool(node, x, operation, block, reads)
         lifted = operation.plain([read.sliding for read in reads], channels)
         same = replace(lifted, channels=operation.channels) == operation
-        return lifting.out.emit(node, operation if same else lifted, (block,), final=final)
+        return lifting.out.emit(node, operation if same else lifted, (block,))
 
     return lifting.write(x, moved, channels, write)
 
@@ -70,13 +70,13 @@ def pool_whole(
     term_kind: PoolKind = "sum" if divided else kind
     total: Total = "max" if kind == "max" else "sum"
 
-    def write(term: Term, first: bool, named: bool) -> str:
+    def write(term: Term, first: bool) -> str:
         if slides:
             around = SlidingTotal(total, term.kernel, term.dilation)
-            return lifting.out.emit(node, around, (term.value,), final=named)
-        return _write_term(lifting, node, x, term, term_kind, None if divided else divisor, named)
+            return lifting.out.emit(node, around, (term.value,))
+        return _write_term(lifting, node, x, term, term_kind, None if divided else divisor)
 
-    pooled = contract(lifting, node, x, over, x.layout.channels, total, write, final=not divided)
+    pooled = contract(lifting, node, x, over, x.layout.channels, total, write)
     if divided:
         divide = DivideCells.by(divisor or prod(kernel), len(x.axes))
         pooled = lifting.each(node, divide, pooled)
@@ -91,10 +91,9 @@ def _write_term(
     term: Term,
     kind: PoolKind,
     divisor: int | None,
-    final: bool,
 ) -> str:
     box = Pool(term.kernel, kind=kind, divisor=divisor, channels=x.layout.channels)
-    return lifting.out.emit(node, box.moving(term.slidings), (term.value,), final=final)
+    return lifting.out.emit(node, box.moving(term.slidings), (term.value,))
 
 
 def _note(lifting: Lifting, node: Node, kind: str, kernel: Sizes, along: str = "") -> None:
@@ -125,9 +124,9 @@ def adaptive_pool(
     moved = lifting.slide(node, x, [Sliding(n, n) for n in kernel])
     box = Pool(kernel, kind=operation.kind, channels=x.layout.channels)
 
-    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
+    def write(block: str, reads: tuple[Read, ...]) -> str:
         lifted = box.moving([read.sliding for read in reads])
-        return lifting.out.emit(node, lifted, (block,), final=final)
+        return lifting.out.emit(node, lifted, (block,))
 
     _note(lifting, node, operation.kind, kernel)
     return lifting.write(x, moved, x.layout.channels, write)
@@ -155,11 +154,11 @@ def _pool_bin(
     corner = lifting.cut(x, cells)
     total: Total = "max" if operation.kind == "max" else "sum"
 
-    def write(term: Term, first: bool, named: bool) -> str:
-        return _write_term(lifting, node, x, term, total, None, False)
+    def write(term: Term, first: bool) -> str:
+        return _write_term(lifting, node, x, term, total, None)
 
     everywhere, channels = range(len(x.axes)), x.layout.channels
-    pooled = contract(lifting, node, corner, everywhere, channels, total, write, final=False)
+    pooled = contract(lifting, node, corner, everywhere, channels, total, write)
     if operation.kind != "average":
         return pooled
     return lifting.helped(pooled, DivideCells.by(prod(map(len, cells)), len(x.axes)))

@@ -97,7 +97,7 @@ def _spread(
         raise EndsSharing("takes statistics over the window")
     channels = 1 if together else x.layout.channels
 
-    def write(term: Term, first: bool, named: bool) -> str:
+    def write(term: Term, first: bool) -> str:
         spread = SlidingSpread(
             cast(Literal["var", "std"], operation.kind),
             term.kernel,
@@ -105,7 +105,7 @@ def _spread(
             together,
             operation.correction,
         )
-        return lifting.out.emit(node, spread, (term.value,), final=named)
+        return lifting.out.emit(node, spread, (term.value,))
 
     result = contract(lifting, node, x, over, channels, "sum", write)
     lifting.out.change(node, f"{operation.title} around every cell")

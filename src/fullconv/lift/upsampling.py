@@ -25,7 +25,7 @@ def upsample(lifting: Lifting, node: Node, operation: Upsample, axes: Sizes, x: 
             must_lie_apart(lifting, axis, "repeats")
         moved.append(Moved(axis.repeated(factor), axis.as_it_is().reads))
 
-    def write(block: str, reads: tuple[Read, ...], final: bool) -> str:
-        return lifting.out.emit(node, operation, (block,), final=final)
+    def write(block: str, reads: tuple[Read, ...]) -> str:
+        return lifting.out.emit(node, operation, (block,))
 
     return lifting.write(x, moved, x.layout.channels, write)

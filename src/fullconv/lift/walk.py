@@ -221,10 +221,11 @@ class Walk:
                 raise
 
     def _apply(self, node: Node) -> None:
-        with self.out.attempt():
+        with self.out.attempt() as begun:
             known = len(self.out.reasons)
             rule = find(node.operation)
-            self.values[node.outputs[0]] = rule(self.lifting, node, node.operation)
+            result = rule(self.lifting, node, node.operation)
+            self.values[node.outputs[0]] = self.out.named(node, result, begun)
             if len(self.out.reasons) == known:
                 self._note_gathering(node)
 
