@@ -159,6 +159,22 @@ def test_a_file_has_the_form_that_onnx_runtime_is_faster_with(tmp_path: Path) ->
     assert fcn.as_saved(tmp_path / "fcn.pt2") is fcn
 
 
+@pytest.mark.usefixtures("parts_in_torch_alone")
+def test_a_deployed_model_has_the_form_that_onnx_runtime_is_faster_with(tmp_path: Path) -> None:
+    halved = fullconv.Preprocessing(scale=0.5, mean=(1,))
+    plain = fullconv.convert(padded(), window=(16,), preprocessing=halved)
+    fcn = fullconv.convert(padded(), window=(16,), preprocessing=halved, embed_preprocessing=True)
+    other = plain.as_saved(tmp_path / "fcn.onnx")
+    assert not is_gathered(plain)
+    assert is_gathered(fcn)
+    assert fcn.report.cost.exact == other.report.cost.exact
+    assert (fcn.footprint, fcn.products) == (other.footprint, other.products)
+    pixels = np.random.default_rng(0).integers(0, 9, (2, 40, 2), np.uint8)
+    prepared = halved.apply(np.moveaxis(pixels, -1, 1), dimensions=1)
+    scores = plain(torch.from_numpy(prepared)).detach().numpy()
+    assert_same(fcn(pixels), np.moveaxis(scores, 1, -1))
+
+
 def trained(fcn: fullconv.FullyConvolutional) -> None:
     fcn.model = copy.deepcopy(fcn.model)
     with torch.no_grad():

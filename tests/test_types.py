@@ -38,5 +38,5 @@ def test_what_a_user_mistypes_is_refused() -> None:
     lines = (TYPED / "wrong.py").read_text(encoding="utf-8").splitlines()
     marked = [(n, line.split("  # ")) for n, line in enumerate(lines, 1)]
     expected = [(n, parts[1]) for n, parts in marked if len(parts) == 2]
-    assert len(expected) == 20
+    assert len(expected) == 21
     assert errors("wrong.py") == expected

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fullconv.backgrounds import usual_background
+from fullconv.choices import Activation
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.forms import Writing
@@ -15,6 +16,7 @@ from fullconv.graph import Graph
 from fullconv.planning import plan_conversion
 from fullconv.preprocessing import Preprocessing
 from fullconv.report import Report
+from fullconv.requested import check_activation
 
 
 def convert(
@@ -29,6 +31,8 @@ def convert(
     preprocessing: Preprocessing | None = None,
     check: bool = True,
     allow_random: bool = False,
+    activation: Activation = "none",
+    embed_preprocessing: bool = False,
 ) -> FullyConvolutional:
     """Convert a window classifier into a network that answers for every window of an image.
 
@@ -65,6 +69,13 @@ def convert(
         range, a fifth of the range of bytes. The report says what came of it.
     allow_random : bool
         Convert a classifier that draws random numbers, too. Nothing is then called exact.
+    activation : {"none", "softmax", "sigmoid"}
+        The function to put behind the scores of every window, for programs that read
+        probabilities. The converted model is then an ``onnx.ModelProto``, whatever the classifier
+        is. An activation that ends the classifier is not added again.
+    embed_preprocessing : bool
+        Put the preprocessing into the model, which then takes bytes as image libraries give them,
+        ``(N, H, W, C)`` in uint8, and gives ``(N, rows, columns, K)``; an ``onnx.ModelProto``, too.
 
     Returns
     -------
@@ -82,6 +93,8 @@ def convert(
     DifferenceError
         If the converted network has other scores than the classifier has for crops, and that also
         where it runs on each window alone.
+    ExportError
+        If an activation or preprocessing goes into a model that has no form in ONNX.
 
     Examples
     --------
@@ -92,11 +105,19 @@ def convert(
         raise InputError(
             f"convert(preprocessing={preprocessing!r}): expected a fullconv.Preprocessing."
         )
+    check_activation(activation)
     plan = plan_conversion(model, window, step, exact=exact, image=image, allow_random=allow_random)
     stored = plan.settings
     names = tuple(classes) if classes is not None else stored.classes
     _check_classes(classes, plan.source.graph)
     named = _background(background, stored.background, names)
+
+    def finished(fcn: FullyConvolutional) -> FullyConvolutional:
+        if activation == "none" and not embed_preprocessing:
+            return fcn
+        from fullconv.deploying import deployable
+
+        return deployable(fcn, activation, embed_preprocessing, plan.model if check else None)
 
     writing = Writing(
         framework=plan.framework,
@@ -112,10 +133,10 @@ def convert(
     if not check:
         note = "unproved nothing was compared with crops (check=False)"
         fcn.report = replace(fcn.report, check=note)
-        return fcn
+        return finished(fcn)
     from fullconv.proving import checked
 
-    return checked(fcn, plan, writing, _named(model), allow_random)
+    return finished(checked(fcn, plan, writing, _named(model), allow_random))
 
 
 def _check_classes(classes: Sequence[str] | None, graph: Graph) -> None:

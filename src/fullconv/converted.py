@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fullconv.choices import Activation
+from fullconv.embedded import KEY, Embedded
 from fullconv.errors import InputError
 from fullconv.files import check_local
 from fullconv.frameworks import Framework
@@ -55,6 +57,9 @@ class FullyConvolutional:
     preprocessing : Preprocessing or None
         What must be done to pixels first; None where nothing says. Calling the converted model
         does not apply it: it takes what the classifier took.
+    embedded : Embedded
+        The preprocessing and activation inside the converted model; `preprocessing` then holds the
+        steps that are left to do.
     footprint : Footprint
         The elements that a run holds at once, for any number of windows.
     products : Size or None
@@ -75,6 +80,7 @@ class FullyConvolutional:
         classes: Sequence[str] = (),
         background: str | None = None,
         preprocessing: Preprocessing | None = None,
+        embedded: Embedded | None = None,
         footprint: Footprint = (),
         products: Size | None = None,
         halo: Halo = (),
@@ -87,6 +93,7 @@ class FullyConvolutional:
         self.classes = tuple(classes)
         self.background = background
         self.preprocessing = preprocessing
+        self.embedded = embedded or Embedded()
         self.footprint = footprint
         self.products = products
         self.halo = halo or no_halo(shape.grid.dimensions)
@@ -98,6 +105,11 @@ class FullyConvolutional:
     def grid(self) -> Grid:
         """Window and step."""
         return self.shape.grid
+
+    def activation(self, output: int = 0) -> Activation:
+        """Return the activation behind an output, the classifier's own or an added one; or none."""
+        own = self.report.activations[output : output + 1]
+        return self.embedded.activation if self.embedded.activation != "none" else (*own, "none")[0]
 
     def __repr__(self) -> str:
         kind = "exact" if self.report.exact else "approximate"
@@ -140,6 +152,7 @@ class FullyConvolutional:
         """
         images = self.framework.inward(self.model, images)
         images = self.shape.as_map(self.framework.check(images, self.shape))
+        self.embedded.check_pixels("fcn(images)", images.dtype)
         return self.framework.outward(self.model, self.scores(images))
 
     def scores(self, images: Any) -> Any:
@@ -164,7 +177,7 @@ class FullyConvolutional:
 
     def _plan(self, images: Any) -> tuple[Plan | None, int]:
         """Return the tiles of each image and the bytes that they may take; None for one run."""
-        held, itemsize = self._held(images), int(images.dtype.itemsize)
+        held, itemsize = self._held(images), _itemsize(images)
         size = tuple(int(length) for length in images.shape[2:])
         for limit, again in self._in_cache(images, size, itemsize):
             if held > limit and self.products is not None:
@@ -193,7 +206,7 @@ class FullyConvolutional:
         """Estimate the bytes of tensors that are held at once for some images."""
         size = images.shape[len(images.shape) - self.grid.dimensions :]
         held = elements(self.footprint, self.grid.shape(size))
-        return int(images.shape[0]) * held * int(images.dtype.itemsize)
+        return int(images.shape[0]) * held * _itemsize(images)
 
     def _run_tiles(self, image: Any, plan: Plan) -> Any:
         """Score one image tile by tile."""
@@ -280,7 +293,15 @@ class FullyConvolutional:
             metadata["fullconv.background"] = self.background
         if self.preprocessing is not None:
             metadata["fullconv.preprocessing"] = self.preprocessing.to_json()
+        if self.embedded:
+            metadata[KEY] = self.embedded.to_json()
         return metadata
+
+
+def _itemsize(images: Any) -> int:
+    """Return the bytes of a number that a network computes with; of bytes it makes float32."""
+    is_whole = "int" in str(images.dtype) or "bool" in str(images.dtype)
+    return 4 if is_whole else int(images.dtype.itemsize)
 
 
 def _map(function: Callable[..., Any], results: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fullconv import stored
+from fullconv.embedded import Embedded
 from fullconv.errors import FullconvError, ModelError, first_line
 from fullconv.files import check_local
 from fullconv.frameworks import Framework, find
@@ -54,11 +55,17 @@ def from_metadata(
         products = stored.products(metadata.get("fullconv.products", "null"), dimensions)
         halo = stored.halo(_value(metadata, "halo"), dimensions)
         settings = stored_settings(metadata)
+        embedded = Embedded.of(metadata)
     except (KeyError, ValueError, FullconvError) as error:
         raise ModelError(
             f"load({str(path)!r}): its fullconv metadata cannot be read ({first_line(error)}); "
             f"convert the original model again."
         ) from None
+    if embedded and framework.name != "onnx":
+        raise ModelError(
+            f"load({str(path)!r}): only ONNX models hold an activation or preprocessing; convert "
+            f"the original model again."
+        )
     # Whatever the file says, a run holds its image.
     image = _of_image(shape)
     if not any(all(a >= b for a, b in zip(size, image, strict=True)) for size in footprint):
@@ -71,6 +78,7 @@ def from_metadata(
         classes=settings.classes,
         background=settings.background,
         preprocessing=settings.preprocessing,
+        embedded=embedded,
         footprint=footprint,
         products=products,
         halo=halo,

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from fullconv.ending import endings
 from fullconv.errors import ModelError, first_line
 from fullconv.forms import Form, cost
 from fullconv.frameworks import Framework, find
@@ -129,6 +130,7 @@ def plan_conversion(
         warnings=tuple(_warnings(framework.odd_weights(source))),
         images=framework.order(source),
         image=size,
+        activations=endings(source.graph),
     )
     if drawing is not None:
         report = report.of_random(drawing.kind or drawing.operation.title, drawing.name)

@@ -87,6 +87,21 @@ class Preprocessing:
                 f"as in 0.5."
             )
 
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether anything but the resolution is chosen."""
+        plain = not any(self.mean) and all(number == 1 for number in self.std)
+        return not (plain and self.scale == 1 and self.channel_order == "RGB")
+
+    @property
+    def formula(self) -> str:
+        """What happens to a pixel, as people read it."""
+        mean, std = (
+            f"{n[0]:.6g}" if len(n) == 1 else f"({', '.join(f'{x:.6g}' for x in n)})"
+            for n in (self.mean, self.std)
+        )
+        return f"(x * {self.scale:.6g} - {mean}) / {std}"
+
     def check_channels(self, channels: int) -> None:
         """Check that this can be done to images of so many channels.
 

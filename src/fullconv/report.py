@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fullconv.choices import Activation
 from fullconv.geometry import Grid, Sizes
 from fullconv.wording import listed, sized, unit
 
@@ -174,6 +175,11 @@ class Report:
         What the probe at the conversion has compared; empty where there was none.
     image : tuple of int
         The size of image that the cost is counted for; empty where it is one of many windows.
+    activations : tuple of str
+        For every output the activation that ends the classifier itself: softmax or sigmoid, whose
+        scores are probabilities, or none. Empty where nothing says.
+    inside : tuple of str
+        Lines on the preprocessing and activation inside the converted model.
     """
 
     grid: Grid
@@ -188,6 +194,8 @@ class Report:
     images: str = ""
     check: str = ""
     image: Sizes = ()
+    activations: tuple[Activation, ...] = ()
+    inside: tuple[str, ...] = ()
 
     @property
     def random(self) -> bool:
@@ -242,6 +250,8 @@ class Report:
             f"step     {sized(self.grid.step)} {things} (the network's own stride is "
             f"{sized(self.stride)})",
             *([f"images   {self.images}, as the classifier takes them"] if self.images else []),
+            *(f"inside   {line}" for line in self.inside),
+            *([f"scores   {self._scores}"] if self._scores else []),
             f"result   {self.verdict}",
             f"cost     {self.cost} (multiply-accumulates {counted})",
         ]
@@ -259,6 +269,16 @@ class Report:
         if self.check:
             lines.append(self.check)
         return "\n".join(lines)
+
+    @property
+    def _scores(self) -> str:
+        """Whether scores are probabilities already, in words; empty where none are."""
+        ends = [f"with {name}" for name in self.activations]
+        if not set(self.activations) - {"none"}:
+            return ""
+        if len(ends) == 1:
+            return f"probabilities, for the classifier itself ends {ends[0]}"
+        return f"its outputs end {', '.join(ends)}".replace("with none", "without activation")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON; sizes are (rows, columns)."""
@@ -279,4 +299,6 @@ class Report:
             "changes": [vars(c) for c in self.changes],
             "warnings": list(self.warnings),
             "check": self.check,
+            "activations": list(self.activations),
+            "inside": list(self.inside),
         }

@@ -7,6 +7,7 @@ from math import isfinite, prod
 from numbers import Real
 from typing import Any
 
+from fullconv.choices import ACTIVATIONS
 from fullconv.errors import InputError, WindowError
 from fullconv.geometry import NUMBERS, Grid, Sizes
 from fullconv.wording import names, size_names, unit
@@ -90,6 +91,14 @@ def image_given(image: int | Sequence[int] | None, grid: Grid) -> Sizes:
     size = tuple(int(length) for length in sizes)
     grid.shape(size)
     return size
+
+
+def check_activation(activation: str) -> None:
+    """Refuse a name that is no activation."""
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"convert(activation={activation!r}): expected one of {', '.join(ACTIVATIONS)}."
+        )
 
 
 def check_window(window: Sizes | None) -> None:

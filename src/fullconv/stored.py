@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 from fullconv.checking import is_number
+from fullconv.choices import ACTIVATIONS, Activation
 from fullconv.geometry import Grid, Halo, Sizes
 from fullconv.images import ImageShape, Takes
 from fullconv.lift.memory import Size
@@ -76,6 +77,14 @@ def text(value: Any) -> str:
     return value
 
 
+def activation(value: Any) -> Activation:
+    """Read the name of an activation."""
+    for known in ACTIVATIONS:
+        if value == known:
+            return known
+    raise ValueError(f"{_shown(value)} is no activation")
+
+
 def flag(value: Any) -> bool:
     """Read true or false."""
     if not isinstance(value, bool):
@@ -122,6 +131,8 @@ def report(held: Any) -> Report:
         images=text(held.get("images", "")),
         check=text(held.get("check", "")),
         image=sizes(image, 1, grid.dimensions) if image != [] else (),
+        activations=items(held.get("activations", []), activation),
+        inside=items(held.get("inside", []), text),
     )
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from fullconv.checking import is_whole
 from fullconv.converted import FullyConvolutional
-from fullconv.errors import InputError
+from fullconv.embedded import NOTHING, Embedded
+from fullconv.errors import FullconvError, InputError, ModelError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry import unraveled
-from fullconv.images import Takes
+from fullconv.images import Takes, taken_as
 from fullconv.judging import Crops, Scores, judge
 from fullconv.verified import RANDOM, Verification
 
@@ -42,8 +43,9 @@ def verify(
     model
         The original classifier, as `convert` takes it. Its crops are the definition.
     images : torch.Tensor, numpy.ndarray or tensor of Keras' backend
-        As the classifier takes them, and prepared as for it: ``(N, C, H, W)``, or
-        ``(N, H, W, C)`` where its channels come last.
+        As the converted network takes them: ``(N, C, H, W)``, or ``(N, H, W, C)`` where its
+        channels come last, and prepared as for the classifier; bytes where the preprocessing is
+        inside. Crops are then prepared for the classifier, and its scores activated as inside.
     windows : int
         How many windows to compare; all of them where there are fewer.
     seed : int
@@ -55,6 +57,7 @@ def verify(
         If the images do not fit the network.
     """
     images = fcn.shape.as_map(fcn.framework.inward(fcn.model, images))
+    fcn.embedded.check_pixels("verify(images)", images.dtype)
     return verify_prepared(fcn, model, images, windows, seed=seed)
 
 
@@ -72,15 +75,20 @@ def verify_prepared(
     places = [unraveled(k, counts) for k in sorted(chosen.tolist())]
 
     framework, model = opened(fcn, model)
+    in_double = _in_double(fcn, images, places)
     crops = [  # joined, though it is one: a view of an image is none that every model takes
-        fcn.shape.as_crops(framework.join([_cut(images, n, fcn.grid.slices(*place))], 0))
-        for n, *place in places
+        fcn.framework.join([_cut(images, n, fcn.grid.slices(*place))], 0) for n, *place in places
     ]
+    if fcn.embedded:
+        scored = _crops_outside(fcn.embedded, framework, model, fcn.shape.takes, crops, in_double)
+    else:
+        crops = [fcn.shape.as_crops(crop) for crop in crops]
+        scored = crops_of(framework, model, fcn.shape.takes, crops, in_double)
     verification = judge(
         _lifted(fcn, images, places),
-        crops_of(framework, model, fcn.shape.takes, crops, _in_double(fcn, images, places)),
+        scored,
         fcn.report.exact,
-        epsilon=framework.epsilon(fcn.model),
+        epsilon=fcn.framework.epsilon(fcn.model),
     )
     return replace(verification, of=RANDOM) if fcn.report.random else verification
 
@@ -105,6 +113,58 @@ def crops_of(
         lambda k: arrays(framework, double()(crops[k])),
         converted_in_double,
     )
+
+
+def _crops_outside(
+    embedded: Embedded,
+    framework: Framework,
+    model: Any,
+    takes: Takes,
+    crops: Sequence[NDArray[Any]],
+    converted_in_double: Callable[[int], Scores],
+) -> Crops:
+    """Return how crops are scored for a converted network that prepares and activates itself."""
+    score = scorer(framework, model, takes, embedded)
+
+    @cache
+    def double() -> Callable[[NDArray[Any]], Scores]:
+        return scorer(framework, model, takes, embedded, double=True)
+
+    return Crops(
+        lambda k: score(crops[k]),
+        lambda n: score(np.concatenate(crops[:n])),
+        lambda k: double()(crops[k]),
+        converted_in_double,
+    )
+
+
+def scorer(
+    framework: Framework,
+    model: Any,
+    takes: Takes,
+    embedded: Embedded = NOTHING,
+    *,
+    double: bool = False,
+) -> Callable[[NDArray[Any]], Scores]:
+    """Return a function from crops ``(n, C, *window)`` to every output of a model.
+
+    The function does outside of the model the steps that are ``embedded`` in the converted network
+    and not in the model itself; see Note [Embedded].
+    """
+    try:
+        left = embedded.without(Embedded.of(framework.metadata(model)))
+    except (ValueError, FullconvError) as error:
+        raise ModelError(
+            f"verify: what the model file says of its preprocessing and activation cannot be read "
+            f"({first_line(error)}); convert the original model again."
+        ) from None
+    classify = (framework.in_double if double else framework.classifier)(model, takes)
+
+    def scores(crops: NDArray[Any]) -> Scores:
+        given = framework.images(model, taken_as(left.prepared(crops), takes))
+        return [left.activated(held) for held in arrays(framework, classify(given))]
+
+    return scores
 
 
 def _in_double(
@@ -170,9 +230,12 @@ def scores_at(maps: Scores, n: int, place: Sequence[int]) -> Scores:
 
 
 def opened(fcn: FullyConvolutional, model: Any) -> tuple[Framework, Any]:
-    """Return the framework of the original classifier, and the classifier in memory."""
+    """Return the framework of the original classifier, and the classifier in memory.
+
+    They may differ where the converted network is ONNX for the steps it holds; Note [Embedded].
+    """
     framework = find(model)
-    if framework.name != fcn.framework.name:
+    if framework.name != fcn.framework.name and not fcn.embedded:
         raise InputError(
             f"verify: the converted network is of {fcn.framework.name} and the classifier of "
             f"{framework.name}; give the classifier that it was converted from."

@@ -31,6 +31,13 @@ def scanned(model: Any, photo: Path) -> Heatmap:
         return fullconv.scan(fcn, photo, "heat.zarr", engine=engine, scale=0.5, **chosen)
 
 
+def deployed(model: Any) -> FullyConvolutional:
+    pixels = fullconv.Preprocessing(scale=1 / 255)
+    return fullconv.convert(
+        model, 64, preprocessing=pixels, activation="softmax", embed_preprocessing=True
+    )
+
+
 def learnt(crops: Path, photos: list[Path]) -> Trained:
     chosen: TrainOptions = {"epochs": 3, "flips": "h", "negatives": photos, "device": "cpu"}
     trained = fullconv.train(crops, "dress.onnx", (128, 64), **chosen)

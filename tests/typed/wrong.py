@@ -11,6 +11,7 @@ model: Any = None
 
 fullconv.covnert(model, window=(128, 64))  # attr-defined
 fullconv.convert(model, windw=(128, 64))  # call-arg
+fullconv.convert(model, activation="sofmax")  # arg-type
 fullconv.detect(fcn, "photo.png", treshold=0.5)  # call-arg
 fullconv.detect(fcn, "photo.png", scale=0.5)  # call-arg
 fullconv.detect(fcn, "photo.png", memory_bytes="1 GB")  # arg-type

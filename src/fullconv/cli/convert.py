@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from fullconv.choices import ACTIVATIONS, Activation
 from fullconv.cli import options
 from fullconv.cli.models import convert, find_model
 from fullconv.cli.output import megabytes, only_json, print_json
@@ -34,6 +35,20 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     help="The class that is none of what is looked for. Default: the one called background, "
     "negative, negatives or other.",
 )
+@click.option(
+    "--activation",
+    type=click.Choice(ACTIVATIONS),
+    default="none",
+    show_default=True,
+    help="Put this function into the model, so that it gives probabilities; .onnx only.",
+)
+@click.option(
+    "--embed-preprocessing",
+    is_flag=True,
+    help="Put the preprocessing into the model, so that it takes bytes as image libraries give "
+    "them, (N, H, W, C), and gives (N, rows, columns, classes); .onnx only. Resizing stays "
+    "outside.",
+)
 @options.conversion
 @options.preprocessing
 @options.as_json
@@ -44,6 +59,8 @@ def command(
     output: Path,
     classes: tuple[str, ...] | None,
     background: str | None,
+    activation: Activation,
+    embed_preprocessing: bool,
     conversion: options.Conversion,
     flags: options.PreprocessingFlags,
     as_json: bool,
@@ -52,9 +69,11 @@ def command(
 
     The converted model takes images of any size from the window up, and gives one set of scores
     per window. Window, step, class names and what is done to pixels first travel inside the file.
+    With --activation and --embed-preprocessing the model needs nothing else: a program feeds bytes
+    to ONNX Runtime and reads probabilities, and 'scan' and 'detect' do neither twice.
     Exit code 4 says that scores which claim to be the crops' own are not; then nothing is written.
     """
-    _check_output(output, model.named)
+    _check_output(output, model.named, activation, embed_preprocessing)
     if flags.config is not None:
         model = replace(model, window=model.window or flags.config.window)
         classes = classes or flags.config.classes
@@ -65,6 +84,11 @@ def command(
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
             fcn.preprocessing.check_channels(fcn.shape.channels)
+        if activation != "none" or embed_preprocessing:
+            from fullconv.deploying import deployable
+
+            against = found if conversion.check else None
+            fcn = deployable(fcn, activation, embed_preprocessing, against)
         fcn = fcn.as_saved(output)
         fcn.save(output)
     if as_json:
@@ -77,6 +101,7 @@ def command(
                 "classes": list(fcn.classes),
                 "background": fcn.background,
                 "preprocessing": asdict(fcn.preprocessing) if fcn.preprocessing else None,
+                "embedded": fcn.embedded.as_dict(),
                 "verification": fcn.probe.proof.as_dict() if fcn.probe else None,
             }
         )
@@ -85,12 +110,23 @@ def command(
     click.echo(f"wrote    {output} ({megabytes(output.stat().st_size)})")
 
 
-def _check_output(output: Path, model: str) -> None:
+def _check_output(
+    output: Path, model: str, activation: Activation, embed_preprocessing: bool
+) -> None:
     """Refuse what saving would refuse, before the work and not after it."""
     if output.suffix not in ENDINGS:
         raise InputError(
             f"convert -o {output}: the kind of file is told by its ending; use .onnx, .pt2 for "
             f"PyTorch, or .keras for Keras."
+        )
+    inside = [
+        *([f"--activation {activation}"] if activation != "none" else []),
+        *(["--embed-preprocessing"] if embed_preprocessing else []),
+    ]
+    if inside and output.suffix != ".onnx":
+        raise InputError(
+            f"convert {' '.join(inside)} -o {output}: only ONNX files hold these, for whichever "
+            f"program runs them; name it {output.with_suffix('.onnx')}."
         )
     if output.exists() and Path(model).exists() and output.samefile(model):
         raise InputError(

@@ -77,7 +77,8 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
     type=click.Choice(ACTIVATIONS),
     default=Search.activation,
     show_default=True,
-    help="What turns scores into probabilities, where the model itself does not.",
+    help="The function that turns scores into probabilities. One that the model holds is not "
+    "applied again.",
 )
 @options.conversion
 @options.preprocessing

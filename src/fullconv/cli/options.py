@@ -177,6 +177,18 @@ class PreprocessingFlags:
 
         return read_wsinfer(self.file)
 
+    @property
+    def given(self) -> list[str]:
+        """Name the flags that were given and that change pixels."""
+        held = {
+            "--scale": self.scale,
+            "--mean": self.mean,
+            "--std": self.std,
+            "--channel-order": self.channel_order,
+            "--preprocessing": self.file or self.known,
+        }
+        return [name for name, value in held.items() if value is not None]
+
     def check_channels(self, command: str, channels: int) -> None:
         """Check the numbers that were typed against the model's channels.
 

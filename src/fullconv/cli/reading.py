@@ -133,7 +133,8 @@ def prepared(
     Raises
     ------
     InputError
-        If a flag does not fit the model, or --level and --um-per-pixel are both given.
+        If a flag does not fit the model, or would prepare pixels that it prepares itself, or
+        --level and --um-per-pixel are both given.
     """
     if level is not None and flags.um_per_pixel is not None:
         raise InputError(
@@ -141,9 +142,15 @@ def prepared(
             f"chooses a resolution; give one."
         )
     flags.check_channels(command, opened.fcn.shape.channels)
-    stored = opened.fcn.preprocessing
+    stored, inside = opened.fcn.preprocessing, opened.fcn.embedded.preprocessing
+    if inside is not None and flags.given:
+        raise InputError(
+            f"{command} {' '.join(flags.given)}: the model holds its preprocessing, "
+            f"{inside.formula}, and takes bytes; leave {'them' if len(flags.given) > 1 else 'it'} "
+            f"out, or convert the classifier without --embed-preprocessing."
+        )
     found = preprocessing_of(flags, stored)
-    said = (stored, flags.file, flags.known, flags.scale, flags.mean, flags.std)
+    said = (inside, stored, flags.file, flags.known, flags.scale, flags.mean, flags.std)
     if all(one is None for one in said):
         note(unchanged(opened.fcn.grid.dimensions), as_json)
     if found is not None:

@@ -94,7 +94,7 @@ def command(
         images = _prepared(fcn, image, bands)
         verification = verify_prepared(fcn, classifier, images, windows, seed=seed)
 
-    if fcn.preprocessing is None:
+    if fcn.preprocessing is None and fcn.embedded.preprocessing is None:
         note(unchanged(fcn.grid.dimensions), as_json)
     if against is None:
         note(
@@ -125,6 +125,7 @@ def _prepared(fcn: FullyConvolutional, path: Path, bands: tuple[int, ...] | None
                 f"takes it in tiles, and compares them with crops at its end."
             )
         image = fit_channels(source, fcn.shape.channels)
+        fcn.embedded.check_pixels(image.name, image.dtype)
         pixels, _ = prepared_pixels(image, fcn.preprocessing, *((0, n) for n in size))
     return fcn.framework.images(fcn.model, pixels[None])
 
@@ -148,4 +149,5 @@ def _record(
         "window": list(fcn.grid.window),
         "step": list(fcn.grid.step),
         "preprocessing": asdict(fcn.preprocessing) if fcn.preprocessing else None,
+        "embedded": fcn.embedded.as_dict(),
     }

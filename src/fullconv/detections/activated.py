@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.activations import sigmoid, softmax
 from fullconv.detections.peaks import Peaks
 from fullconv.geometry import Pair, Sizes
 from fullconv.placement import Placement
@@ -45,10 +46,7 @@ class Activated:
             return self._softmax(*place)
         scores = self.heatmap[place]
         if self.activation == "sigmoid":
-            # Without overflow: exp is taken of negative numbers only.
-            small = np.exp(-np.abs(scores.astype(np.float64)))
-            logistic: NDArray[np.float64] = np.where(scores < 0, small, 1) / (1 + small)
-            return logistic
+            return sigmoid(scores)
         if scores.size:
             self.low = float(np.fmin(self.low, np.fmin.reduce(scores, axis=None)))
             self.high = float(np.fmax(self.high, np.fmax.reduce(scores, axis=None)))
@@ -64,14 +62,11 @@ class Activated:
         along = (_pieces(*span, chunk) for span, chunk in zip(spans, self.chunks[1:], strict=True))
         for place in product(*along):
             here = (slice(None), *(slice(*span) for span in place))
-            scores = self.heatmap[here].astype(np.float64)
-            with np.errstate(invalid="ignore"):  # an infinite score gives no chances
-                scores = np.exp(scores - scores.max(axis=0))
             within = (
                 slice(first - start, last - start)
                 for (first, last), (start, _) in zip(place, spans, strict=True)
             )
-            chances[(slice(None), *within)] = scores[labels] / scores.sum(axis=0)
+            chances[(slice(None), *within)] = softmax(self.heatmap[here], axis=0)[labels]
         return chances
 
 

@@ -23,7 +23,7 @@ from fullconv.detections.numbered import unnamed_classes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.search import Search
 from fullconv.detections.suppression import suppress
-from fullconv.errors import ImageError, ImageWarning, ModelError
+from fullconv.errors import ImageError, ImageWarning, InputError, ModelError
 from fullconv.files import check_local
 from fullconv.geometry import Sizes
 from fullconv.keywords import ScanOptions, check_keywords
@@ -84,7 +84,8 @@ def detect(
     per_class : bool
         Whether boxes of different classes may overlap.
     activation : {"none", "softmax", "sigmoid"}
-        The function that turns scores into probabilities, where the model itself does not.
+        The function that turns scores into probabilities. One that the classifier ends with, or
+        that the converted model holds, is not applied again.
     folder : str or Path, optional
         A folder for the heatmaps, where the same call finds them again. In memory without it.
     **options
@@ -155,6 +156,7 @@ def detect_in(
 ) -> Found:
     """Find the detections in one image; `detect` describes the parameters."""
     asked: dict[str, Any] = dict(options)
+    left = _left(engine.fcn.activation(asked.get("output", 0)), search.activation)
     with ExitStack() as stack:
         if not isinstance(source, Source):
             opening = {name: asked.pop(name) for name in OPENING if name in asked}
@@ -163,10 +165,26 @@ def detect_in(
             stack.callback(source.close)
         heatmaps = _scanned(engine, source, search.scales, folder, asked)
         name, size, place = source.name, source.original_size, source.georeference
-    arrays = [Activated(heatmap, search.activation) for heatmap in heatmaps]
+    arrays = [Activated(heatmap, left) for heatmap in heatmaps]
     detections = _best(arrays, search, name=name, size=size, place=place)
     low, high = min(each.low for each in arrays), max(each.high for each in arrays)
     return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
+
+
+def _left(inside: Activation, activation: Activation) -> Activation:
+    """Return the activation that is left to apply to scores; one inside is not applied twice.
+
+    Raises
+    ------
+    InputError
+        If the model holds another one.
+    """
+    if activation not in ("none", inside) and inside != "none":
+        raise InputError(
+            f"detect(activation={activation!r}): the scores are probabilities already, by a "
+            f"{inside} inside the model; leave the activation out (--activation)."
+        )
+    return "none" if activation == inside else activation
 
 
 def _best(

@@ -60,7 +60,7 @@ def open_runtime(
     MissingExtraError
         If an optional package is needed and not installed.
     """
-    return _taking(fcn, _open(fcn, name, precision, device, lanes, lambda: _in_onnx(fcn)))
+    return _taking(fcn, _open(fcn, name, precision, device, lanes, lambda: in_onnx(fcn)))
 
 
 def native(fcn: FullyConvolutional) -> str:
@@ -120,7 +120,7 @@ def fastest(
         If none can run it: what the first one said.
     """
     image = np.random.default_rng(0).random(tuple(image_shape), dtype=np.float32)
-    exported = cache(lambda: _in_onnx(fcn))
+    exported = cache(lambda: in_onnx(fcn))
     best: tuple[float, Runtime] | None = None
     refusals: list[FullconvError] = []
     for name in candidates or runtimes_for(fcn):
@@ -200,7 +200,7 @@ def _open(
     return InOnnxRuntime(in_onnx(), precision, lanes)
 
 
-def _in_onnx(fcn: FullyConvolutional) -> FullyConvolutional:
+def in_onnx(fcn: FullyConvolutional) -> FullyConvolutional:
     """Return a converted model in ONNX."""
     if fcn.framework.name == "onnx":
         return fcn

@@ -36,7 +36,8 @@ class InOpenvino(Runtime):
                 "precision 'f16': openvino computes in f32 or bf16 here; choose bf16, or the "
                 "runtime torch."
             )
-        if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.DOUBLE:
+        ends = (model.graph.input[0], *model.graph.output)  # images of bytes are made double inside
+        if any(end.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE for end in ends):
             raise ModelError(
                 "openvino computes in single precision, and the model is written in double; "
                 "choose the runtime onnxruntime."

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.embedded import NOTHING, Embedded
 from fullconv.errors import ImageError
-from fullconv.frameworks import Framework, find
+from fullconv.frameworks import find
 from fullconv.geometry import Sizes
-from fullconv.images import Takes, in_place_of, taken_as
+from fullconv.images import Takes, in_place_of
 from fullconv.judging import Crops, judge
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
@@ -24,7 +25,7 @@ from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
-from fullconv.verification import arrays
+from fullconv.verification import scorer
 from fullconv.verified import RANDOM, Verification
 from fullconv.wording import kind, sized, unit
 
@@ -88,7 +89,9 @@ def verify_heatmap(
         model, attributes = framework.open(Path(model))
         if "fullconv.report" in attributes:
             takes = in_place_of(takes)
-    score = _scorer(framework, model, takes) if runtime is None else runtime.run
+    text = metadata.get("embedded")
+    embedded = Embedded.from_json(text) if text else NOTHING
+    score = scorer(framework, model, takes, embedded) if runtime is None else runtime.run
 
     places = sample(heatmap, windows, seed)
     if not places:
@@ -106,8 +109,7 @@ def verify_heatmap(
 
     @cache
     def double() -> Scorer:
-        run = framework.in_double(model, takes)
-        return lambda crops: arrays(framework, run(framework.images(model, taken_as(crops, takes))))
+        return scorer(framework, model, takes, embedded, double=True)
 
     crops = Crops(
         lambda k: scored(score, 1, k),
@@ -140,14 +142,6 @@ def _check_same(heatmap: Heatmap, image: Source) -> None:
         raise ImageError(
             f"{image.name} has {image.bands} bands, and the scan read {bands}; give the same image."
         )
-
-
-def _scorer(framework: Framework, model: Any, takes: Takes) -> Scorer:
-    """Return a function that scores crops as the model itself does."""
-    classify = framework.classifier(model, takes)
-    return lambda crops: arrays(
-        framework, classify(framework.images(model, taken_as(crops, takes)))
-    )
 
 
 def sample(heatmap: Heatmap, windows: int, seed: int = 0) -> list[Sizes]:

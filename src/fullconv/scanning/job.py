@@ -64,8 +64,10 @@ class Job:
 
     def look(self) -> None:
         """Look at some pixels, and warn of those that cannot be what the model was trained on."""
-        self.seen = look(self.image, self.region, self.preprocessing)
-        line = remark(self.seen, self.image, self.preprocessing)
+        # Bytes are all that a model takes which prepares them itself.
+        inside = self.fcn.embedded.preprocessing
+        self.seen = look(self.image, self.region, inside or self.preprocessing)
+        line = remark(self.seen, self.image, None if inside else self.preprocessing)
         if line is not None:
             warnings.warn(line, ImageWarning, stacklevel=2)
 

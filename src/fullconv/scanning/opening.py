@@ -43,6 +43,7 @@ def read_image(fcn: FullyConvolutional, source: ImageLike, options: Options) -> 
 def fitted(fcn: FullyConvolutional, image: Source, scale: float) -> Source:
     """Return an open image with the model's channels, resized by a factor."""
     image = fit_channels(image, fcn.shape.channels)
+    fcn.embedded.check_pixels(image.name, image.dtype)
     if scale != 1:
         image = resized(image, [max(1, round(n * scale)) for n in image.size])
     fcn.shape.check_size(image.size)

@@ -106,8 +106,21 @@ class Options:
             raise InputError(f"scan(tile={tile}): expected {windows(dimensions)}, at least 1.")
 
     def prepared(self, fcn: FullyConvolutional) -> Preprocessing | None:
-        """Return the preparation of pixels: the one asked for, else the model's own."""
-        return self.preprocessing or fcn.preprocessing
+        """Return the preparation of pixels: the one asked for, else the model's own.
+
+        Raises
+        ------
+        InputError
+            If the model holds its preprocessing, and pixels would be prepared twice.
+        """
+        held = self.preprocessing
+        if fcn.embedded.preprocessing is not None and held is not None and held.changes_pixels:
+            raise InputError(
+                f"scan(preprocessing={held!r}): the model holds its preprocessing, "
+                f"{fcn.embedded.preprocessing.formula}, and takes bytes; leave it out, or convert "
+                f"the classifier without embedded preprocessing."
+            )
+        return held or fcn.preprocessing
 
     def memory(self, fcn: FullyConvolutional, runtime: str) -> int:
         """Return the budget for the tensors of all tiles computed at a time, in bytes."""

@@ -157,6 +157,7 @@ def chosen(task: Task) -> dict[str, Any]:
 def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
     """Return the metadata of a heatmap with ``scores`` scores for each window."""
     fcn, image, runtime, names = engine.fcn, task.image, task.runtime, list(engine.fcn.classes)
+    activation = fcn.activation(task.output)
     return {
         "versions": {name: version(name) for name in ("fullconv", "numpy", "zarr", runtime.name)},
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -187,6 +188,8 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "precision": runtime.precision,
         "verification": None,
         **({} if fcn.shape.takes == "map" else {"takes": fcn.shape.takes}),
+        **({"embedded": fcn.embedded.to_json()} if fcn.embedded else {}),
+        **({} if activation == "none" else {"activation": activation}),
     }
 
 

@@ -8,7 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
-from fullconv.choices import COVERS, DTYPES
+from fullconv.choices import ACTIVATIONS, COVERS, DTYPES
+from fullconv.embedded import Embedded
 from fullconv.errors import InputError, first_line
 from fullconv.geometry import NUMBERS
 from fullconv.images import Takes
@@ -127,6 +128,10 @@ def _preprocessing(value: Any) -> bool:
     return value is None or isinstance(Preprocessing.from_json(value), Preprocessing)
 
 
+def _embedded(value: Any) -> bool:
+    return isinstance(Embedded.from_json(value), Embedded)
+
+
 def _verification(value: Any) -> bool:
     return all(field.name in value for field in fields(Verification) if field.default is MISSING)
 
@@ -206,11 +211,13 @@ def _required(dimensions: int) -> dict[str, Test]:
 def _optional(dimensions: int) -> dict[str, Test]:
     """Return tests of the entries that a record may have besides."""
     return {
+        "activation": lambda value: value in ACTIVATIONS,
         "asked": lambda value: isinstance(value, Mapping),
         "background": _text,
         "channels": lambda value: _whole(value, 1),
         "checksums": _checksums(dimensions),
         "cover": lambda value: value in COVERS,
+        "embedded": _embedded,
         "lacks_pixels": _truth,
         "pixels": _seen,
         "placement": _placement(dimensions),

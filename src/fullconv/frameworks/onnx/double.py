@@ -21,6 +21,10 @@ SINGLE = frozenset([TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 TYPES = ("to", "dtype", "stash_type")
 """Attributes that name a type of numbers."""
 
+PIXELS = "fullconv/pixels/"
+"""The first part of the names of nodes and numbers that prepare pixels inside a converted model.
+They stay in single precision, which `Preprocessing` defines, as the pixels of crops do."""
+
 
 def in_double(model: onnx.ModelProto) -> Callable[[Any], Any]:
     """Return a model as a function of images that computes in double precision.
@@ -66,12 +70,15 @@ def _double_graph(graph: GraphProto) -> None:
         if value.type.tensor_type.elem_type in SINGLE:
             value.type.tensor_type.elem_type = TensorProto.DOUBLE
     for tensor in graph.initializer:
-        _double(tensor)
+        if not tensor.name.startswith(PIXELS):
+            _double(tensor)
     _double_nodes(graph.node)
 
 
 def _double_nodes(nodes: Iterable[NodeProto]) -> None:
     for node in nodes:
+        if node.name.startswith(PIXELS):
+            continue
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:
                 _double_graph(attribute.g)

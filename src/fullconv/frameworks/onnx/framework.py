@@ -15,6 +15,7 @@ from fullconv.errors import ExportError, ImageError
 from fullconv.files import whole
 from fullconv.frameworks.framework import Framework, Held, nothing_held
 from fullconv.frameworks.onnx.channels import (
+    AXES_KEY,
     channels_first,
     channels_last,
     image_of,
@@ -82,9 +83,10 @@ class OnnxFramework(Framework):
         graph = ir.serde.deserialize_model(light.model).graph
         weights = {*light.weights, *graph.initializers}
         image = next(v for v in graph.inputs if v.name not in weights)
+        is_converted = AXES_KEY in self.metadata(proto)
 
         def classify(crops: Any) -> Any:
-            if channels_last(image, crops.shape[2:]):
+            if is_last(proto) if is_converted else channels_last(image, crops.shape[2:]):
                 crops = to_last(crops)
             if not fixed or fixed == len(crops):
                 return run(crops)
@@ -193,12 +195,10 @@ class OnnxFramework(Framework):
             )
         proto = onnx.ModelProto()
         proto.CopyFrom(model)
-        held = {entry.key for entry in proto.metadata_props} & set(metadata)
-        kept = [entry for entry in proto.metadata_props if entry.key not in held]
-        del proto.metadata_props[:]
-        proto.metadata_props.extend(kept)
-        for key, value in metadata.items():
-            proto.metadata_props.add(key=key, value=value)
+        # The new entries replace all that the classifier's file said for fullconv.
+        others = self.metadata(proto).items()
+        kept = {k: v for k, v in others if k == AXES_KEY or not k.startswith("fullconv.")}
+        onnx.helper.set_model_props(proto, kept | dict(metadata))
         with whole(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
 

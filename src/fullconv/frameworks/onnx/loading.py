@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from fullconv.embedded import Embedded
 from fullconv.errors import FullconvError, ModelError, TooLargeError
 from fullconv.frameworks.onnx.channels import image_of, is_last
 from fullconv.frameworks.onnx.infer import Inference
@@ -24,6 +25,14 @@ def check_converted(model: onnx.ModelProto, shape: ImageShape) -> None:
         If the model is not what its metadata says, or is damaged.
     """
     image = image_of(model)
+    prepares = Embedded.of({entry.key: entry.value for entry in model.metadata_props})
+    if prepares.preprocessing is not None and (
+        image.type.tensor_type.elem_type != onnx.TensorProto.UINT8
+    ):
+        raise ModelError(
+            "load: the metadata says that the model takes bytes, and it does not; the file is "
+            "damaged: convert the original model again."
+        )
     sizes = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     window = shape.grid.window
     free = [window[axis] if axis in shape.fixed else 0 for axis in range(len(window))]

@@ -104,8 +104,8 @@ def _output(writing: Writing, name: str, original: ir.Value) -> ir.Value:
 
 
 def _answer_rank(graph: Graph, name: str) -> int:
-    node = next(n for n in graph.nodes if name in n.outputs)
+    node = next((n for n in graph.nodes if name in n.outputs), None)
     dimensions = len(graph.window)
-    if isinstance(node.operation, FoldWindows | SplitChannels):
+    if node is not None and isinstance(node.operation, FoldWindows | SplitChannels):
         return 1 + dimensions + len(node.operation.shape)
     return 2 + dimensions
