@@ -5,7 +5,7 @@ FULL := .venv
 HOG := .venv-hog
 PIP_FLAGS := -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo operations test test-slow fuzz mutants lint format fashion hog bccd dress bench zoo clean
+.PHONY: demo operations test test-slow fuzz mutants lint format fashion hog bccd dress deploy-example bench zoo clean
 
 demo: $(LIGHT)/.ready  ## run the dress detector end to end, without torch
 	$(LIGHT)/bin/fullconv demo -o fullconv-demo
@@ -47,6 +47,10 @@ dress: $(FULL)/.ready  ## draw crops, train the packaged dress classifier on the
 	$(FULL)/bin/fullconv demo --train -o dress-out
 	$(FULL)/bin/python examples/judge_dress_classifier.py dress-out/dress.onnx
 	cp dress-out/dress.onnx src/fullconv/demo/dress.onnx
+
+deploy-example: $(FULL)/.ready  ## the boxes of a deployed detector in Python, and in Node from npm
+	cd examples/deploy && npm install
+	$(FULL)/bin/pytest tests/test_deploy_example.py
 
 zoo: $(FULL)/.ready  ## convert every architecture of three libraries, and write docs/zoo.md
 	OMP_NUM_THREADS=1 $(FULL)/bin/python benchmarks/zoo/sweep.py
