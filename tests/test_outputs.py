@@ -47,7 +47,7 @@ def interrupted(out: Path, tiles: int = 4, **options: Any) -> None:
         scan(converted(STEP), IMAGE, out, tile=(4, 5), progress=listener, **options)
 
 
-def pull(*_: Any) -> None:
+def pull(*_: Any, **__: Any) -> None:
     raise PulledError
 
 
