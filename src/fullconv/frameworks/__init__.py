@@ -1,4 +1,4 @@
-"""The seam between the core and the frameworks: one small class each, imported when needed."""
+"""The interface between the core and the frameworks: one class each, imported when needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which file lies beside another: an architecture of Keras, ``.json``, and its weights."""
+"""Find the weights beside an architecture of Keras (``.json``), and the other way round."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fullconv.wording import few
 
 WEIGHTS = (".h5", ".hdf5")
 NAMED = ("", ".weights", "_weights", "-weights", "_model", "-model")
-"""What may stand between the name of an architecture and the ending of its weights."""
+"""Text between the name of an architecture and the ending of its weights."""
 
 
 def weights_beside(path: Path) -> Path:
@@ -20,10 +20,10 @@ def weights_beside(path: Path) -> Path:
     ModelError
         If there is none, or there are several and none has the architecture's name.
     """
-    found = _beside(path, WEIGHTS)
-    if len(found) == 1:
-        return found[0]
-    fault = f"several weights ({few([p.name for p in found])})" if found else "no weights"
+    candidates = _beside(path, WEIGHTS)
+    if len(candidates) == 1:
+        return candidates[0]
+    fault = f"several weights ({few([p.name for p in candidates])})" if candidates else "no weights"
     raise ModelError(
         f"{path} is an architecture, and {fault} lie beside it; name them with --weights, or call "
         f"them {path.stem}.h5."
@@ -38,9 +38,9 @@ def architecture_beside(path: Path) -> Path:
     ModelError
         If there is none, or there are several and none has the name of the weights.
     """
-    found = _beside(path, (".json",))
-    if len(found) == 1:
-        return found[0]
+    candidates = _beside(path, (".json",))
+    if len(candidates) == 1:
+        return candidates[0]
     raise ModelError(
         f"{path} holds weights alone, without the model; put its architecture beside it, as "
         f"{path.name.partition('.')[0]}.json from model.to_json(), or save the whole model: "
@@ -49,7 +49,7 @@ def architecture_beside(path: Path) -> Path:
 
 
 def _beside(path: Path, endings: tuple[str, ...]) -> list[Path]:
-    """Return the files with these endings that have a file's name; else all in its folder."""
+    """Return the files with these endings and the name of ``path``; else all with these endings."""
     others = sorted(
         file
         for file in path.parent.iterdir()

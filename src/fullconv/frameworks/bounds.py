@@ -1,7 +1,7 @@
-"""How much memory a model may ask for.
+"""Limits on the memory that a model may ask for.
 
-A file of a kilobyte may say that a constant has terabytes. Every size is computed before anything
-is made of it, and compared with what the image and the weights, which are there, let one expect.
+A file of a kilobyte can declare a constant of terabytes. So every size is computed before its
+tensor is made, and compared with the sizes of the image and the weights, which are known to exist.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MOST_NODES = 50_000
 """Operators in one model, with functions, branches and loops written out."""
 
 MOST_WRITTEN = 10_000
-"""Operators that branches, loops and lists may become; each takes a fraction of a millisecond."""
+"""Operators that replace branches, loops and lists; each takes a fraction of a millisecond."""
 
 MOST_TURNS = 1000
 """Turns of one loop, or pieces of one list, that are written out."""
@@ -24,17 +24,17 @@ LARGEST = 1 << 28
 """Numbers in one tensor of one window: one gigabyte in single precision."""
 
 FEW = 1 << 24
-"""Numbers that a tensor may always have, however small the image and the weights."""
+"""Numbers that a tensor may always have, even when the image and the weights are smaller."""
 
 GROWTH = 1024
-"""How many numbers of a tensor may come of each number of the image."""
+"""Numbers that a tensor may have for each number of the image."""
 
 FOLDED = 1 << 25
-"""Numbers of all constants together that are computed while a model is read."""
+"""Numbers in all constants together that are computed while a model is read."""
 
 
 class Bounds:
-    """What a model has asked for so far, in numbers (not bytes).
+    """The memory that a model has asked for so far, in numbers (not bytes).
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ class Bounds:
             raise _too_many(MOST_WRITTEN, "branches, loops and lists")
 
     def most(self, of_image: bool) -> int:
-        """Return how many numbers a tensor may have, by what it is made from."""
+        """Return the most numbers that a tensor made from the image, or from weights, may have."""
         return self.of_image if of_image else self.of_weights
 
     def check(self, what: str, shape: Sequence[int], of_image: bool) -> None:
-        """Refuse a tensor that is larger than what it is made from lets one expect."""
+        """Refuse a tensor that is far larger than the image or the weights it is made from."""
         limit = self.most(of_image)
         if any(size < 0 for size in shape) or prod(shape) > limit:
             raise too_large(what, shape, limit)
@@ -87,7 +87,7 @@ def _too_many(most: int, written: str) -> ModelError:
 
 
 def too_large(what: str, shape: Sequence[int], limit: int) -> TooLargeError:
-    """Return the line that refuses a tensor for its size."""
+    """Return the error for a tensor with too many numbers."""
     return TooLargeError(
         f"convert: {what} would have {'x'.join(map(str, shape))} numbers, and fullconv makes at "
         f"most {limit} for one window of this model; check the sizes in the model, or give a "

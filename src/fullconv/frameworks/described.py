@@ -1,4 +1,4 @@
-"""What is known of a classifier beside its network, in the words that our model files use."""
+"""The window, preprocessing and class names of a classifier, as our model files store them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fullconv.preprocessing import Preprocessing
 def with_metadata(
     model: Any, window: tuple[int, int], preprocessing: Preprocessing, classes: Sequence[str]
 ) -> Any:
-    """Return the model, which now carries its window, preprocessing and class names."""
+    """Attach window, preprocessing and class names to a model, and return it."""
     metadata = {
         "fullconv.window": json.dumps(window),
         "fullconv.classes": json.dumps(list(classes)),

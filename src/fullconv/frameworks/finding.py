@@ -1,4 +1,4 @@
-"""Which framework a model or model file belongs to."""
+"""Find the framework of a model or model file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find(model: Any) -> Framework:
             raise InputError("expected a model, or the path of one; got an empty name.")
         return _of_path(Path(model))
     keras = sys.modules.get("keras")
-    # On the backend of PyTorch, a model of Keras is a module of PyTorch as well.
+    # With the PyTorch backend, a Keras model is also a torch.nn.Module, so Keras comes first.
     if keras is not None and isinstance(model, keras.Model):
         return _keras()
     torch = sys.modules.get("torch")

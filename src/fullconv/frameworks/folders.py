@@ -1,4 +1,4 @@
-"""Folders of a model: a ``config.json`` of WSInfer, timm or transformers, beside the weights."""
+"""Model folders of WSInfer, timm and transformers: a ``config.json`` beside the weights."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from fullconv.frameworks.beside import weights_beside
 
 CONFIG = "config.json"
 NAMES = ("torchscript_model.pt", "model.safetensors", "pytorch_model.bin")
-"""What WSInfer's zoo and the hubs call the weights; where a folder holds several of these, they are
-the same weights in several forms, and the first is taken."""
+"""Names of the weights in WSInfer's zoo and on the hubs, the preferred one first.
+
+A folder with several of these files has the same weights in several forms.
+"""
 
 CLASSIFIES = "ForImageClassification"
-"""How the classes of transformers end that classify images."""
+"""End of the names of the image classifiers in transformers."""
 
 Kind = Literal["WSInfer", "timm", "transformers"]
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder that holds a model.
+    """A folder with a model.
 
     Attributes
     ----------
     path : Path
     kind : {"WSInfer", "timm", "transformers"}
-        Whose configuration it is.
+        The library that the configuration is for.
     config : dict
-        What ``config.json`` holds.
+        The content of ``config.json``.
     weights : Path
         The file of the weights.
     """
@@ -44,12 +46,12 @@ class ModelFolder:
 
 
 def read_folder(path: Path) -> ModelFolder:
-    """Return what a folder says of its model; no weights are loaded.
+    """Return the description of the model in a folder; no weights are loaded.
 
     Raises
     ------
     ModelError
-        If it holds no such model, or does not tell which of several files it is.
+        If it holds no such model, or several files that may be the weights.
     """
     config = _config(path)
     if "pretrained_cfg" in config or {"architecture", "input_size"} <= config.keys():
@@ -70,12 +72,12 @@ def read_folder(path: Path) -> ModelFolder:
 
 
 def _classifies(architectures: Any) -> bool:
-    one = isinstance(architectures, list) and len(architectures) == 1
-    return one and str(architectures[0]).endswith(CLASSIFIES)
+    single = isinstance(architectures, list) and len(architectures) == 1
+    return single and str(architectures[0]).endswith(CLASSIFIES)
 
 
 def weights_of(path: Path) -> Path:
-    """Return the file that holds a model's weights: itself, or the one in its folder or beside."""
+    """Return the file of a model's weights: the file itself, or one in its folder or beside it."""
     if path.suffix.lower() == ".json" and path.is_file():
         return weights_beside(path)
     return read_folder(path).weights if path.is_dir() else path
@@ -107,7 +109,7 @@ def _weights(path: Path, kind: Kind, names: tuple[str, ...]) -> Path:
     others = sorted(
         file
         for file in path.iterdir()
-        # Such as macOS leaves beside every file that it copies.
+        # macOS leaves a hidden file, "._name", beside every file that it copies.
         if not file.name.startswith(".") and file.suffix.lower() in endings and file.is_file()
     )
     if len(others) == 1:

@@ -1,4 +1,4 @@
-"""What a framework does for the core."""
+"""The interface of a framework to the core."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from fullconv.images import ImageShape, Takes
 from fullconv.lift.pace import Pace
 
 METADATA = "fullconv_metadata"
-"""Attribute by which a module in memory may carry what a model file says beside the network."""
+"""Attribute of a module in memory with the metadata that a model file would have."""
 
 TORCHSCRIPT = (".pt", ".torchscript", ".ts")
 """Endings of TorchScript files; a ``.pt`` may also be a pickle."""
 
 Held = Callable[[Any], int]
-"""Bytes that a run holds at once, from its images."""
+"""Estimates the bytes of tensors that a run on these images holds at once."""
 
 
 def nothing_held(images: Any) -> int:
-    """Say nothing about what a run holds."""
+    """Return 0: the memory of a run is not estimated."""
     return 0
 
 
 class Framework(ABC):
-    """What a framework does for the core: read, write, run, save."""
+    """A framework, as the core uses it: reads, writes, runs and saves models."""
 
     name: str
     suffix: str
     pace = Pace()
-    """What it takes for other things than multiplying; the usual is PyTorch's, as measured."""
+    """Costs of work other than multiplications; the default was measured with PyTorch."""
     crops_at_once = 64
-    """Windows that it computes fastest at once where they share nothing, as measured."""
+    """Windows per batch that are fastest where windows share nothing, as measured."""
 
     @abstractmethod
     def open(self, path: Path) -> tuple[Any, dict[str, str]]:
-        """Load a model file without running code from it; return it with its metadata."""
+        """Return the model in a file and its metadata, without running code from the file."""
 
     @abstractmethod
     def metadata(self, model: Any) -> dict[str, str]:
@@ -47,17 +47,17 @@ class Framework(ABC):
 
     @abstractmethod
     def read(self, model: Any, window: Sizes | None) -> Any:
-        """Return the model's source: its vocabulary graph as ``.graph``, and what writing needs."""
+        """Return the model's vocabulary graph, as ``.graph``, with all that `write` needs."""
 
     def axes(self, model: Any, length: int) -> int | None:
-        """Return over how many axes the windows of a model lie, which are so long along each.
+        """Return the number of axes of a model's windows, which have this length along each.
 
-        None where nothing tells.
+        None where it is not known.
         """
         return None
 
     def order(self, source: Any) -> str:
-        """Return how a model takes its images, where that is not the framework's usual order."""
+        """Return the order of the axes of a model's images; empty for the framework's usual one."""
         return ""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Framework(ABC):
         Raises
         ------
         Exception
-            Whatever the framework says where it cannot; so may the function, when it is called.
+            The framework's own error where it cannot; the function may raise it when called.
         """
         raise NotImplementedError(f"{self.name} has no double precision here")
 
@@ -92,42 +92,43 @@ class Framework(ABC):
         raise NotImplementedError(f"{self.name} has no double precision here")
 
     def epsilon(self, model: Any) -> float:
-        """Return the distance from 1 to the next number of the type that a model's images have.
+        """Return the distance from 1 to the next number, in the type of a model's images.
 
-        0 where they are whole numbers.
+        0 for integer types.
         """
         return 0.0
 
     def loaded(self, model: Any, shape: ImageShape) -> Any:
-        """Return a converted model as `open` gives it in the form that `write` gives it.
+        """Turn a converted model from the form that `open` returns into the form of `write`.
 
         Raises
         ------
         ModelError
-            If it is not the converted model that its file says.
+            If it does not fit what its file says of it.
         """
         return model
 
     @abstractmethod
-    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
+    def runner(self, model: Any, run_bytes: Held = nothing_held) -> Callable[[Any], Any]:
         """Return a converted model as a function from images to scores.
 
-        ``held`` estimates how many bytes of tensors a run holds at once.
+        ``run_bytes`` estimates how many bytes of tensors a run holds at once.
         """
 
     def computes_in_cache(self, model: Any, images: Any) -> bool:
-        """Whether a model computes images by the caches of this processor, part after part.
+        """Whether a model may compute images in parts that fit the caches of this processor.
 
-        Not on another device, nor while it trains, when images of a batch may belong together.
+        Not on another device, and not in training, where the images of a batch may depend on one
+        another.
         """
         return "cpu" in str(getattr(images, "device", "cpu")).lower()
 
     def inward(self, model: Any, images: Any) -> Any:
-        """Return a caller's images for a converted model with their axes as `check` wants them."""
+        """Return a caller's images with their axes in the order that `check` expects."""
         return images
 
     def outward(self, model: Any, scores: Any) -> Any:
-        """Return scores ``(N, K, rows, columns)`` with their axes as the model gives them."""
+        """Return scores ``(N, K, rows, columns)`` with their axes in the order of the model."""
         return scores
 
     @abstractmethod
@@ -136,7 +137,7 @@ class Framework(ABC):
 
     @abstractmethod
     def images(self, model: Any, pixels: Any) -> Any:
-        """Return prepared pixels ``(N, C, H, W)``, NumPy's float32, as a model takes them."""
+        """Return prepared pixels, float32 ``(N, C, H, W)`` of NumPy, in the form a model takes."""
 
     @abstractmethod
     def join(self, arrays: Sequence[Any], axis: int) -> Any:
@@ -148,24 +149,24 @@ class Framework(ABC):
 
     @abstractmethod
     def save(self, model: Any, shape: ImageShape, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write a converted model with free height and width, whole or not at all."""
+        """Write a converted model with free height and width; no partial file is left."""
 
     def alike(self, model: Any, other: Any, shape: ImageShape) -> bool:
-        """Whether another form of a converted model holds the same weights, and scores alike."""
+        """Whether another form of a converted model has the same weights and the same scores."""
         return False
 
     @abstractmethod
     def digest(self, model: Any) -> str:
-        """Return a hash of all that decides a converted model's scores."""
+        """Return a hash of everything that a converted model's scores depend on."""
 
     @abstractmethod
     def odd_weights(self, source: Any) -> list[str]:
-        """Name the parameters that hold NaN or infinity."""
+        """Return the names of the parameters with NaN or infinity."""
 
     def kept(self, model: Any) -> Mapping[str, Any]:
-        """Return copies of what a classifier in memory may overwrite when it is called, by name."""
+        """Return copies, by name, of the tensors that a classifier may overwrite when called."""
         return {}
 
     def overwriting(self, model: Any) -> list[str]:
-        """Name operations of a classifier in memory that may overwrite its weights."""
+        """Return the names of a classifier's operations that may overwrite its weights."""
         return []

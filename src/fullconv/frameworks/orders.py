@@ -1,4 +1,4 @@
-"""Where channels stand: second, as everywhere inside, or last, as in Keras and what it exports."""
+"""The axis of the channels: second in our own code, last in Keras and in its exports."""
 
 from __future__ import annotations
 

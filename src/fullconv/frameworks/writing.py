@@ -1,4 +1,4 @@
-"""One writing of a lifted network in a framework: what every framework holds of it."""
+"""The state of writing a lifted network, as far as all frameworks share it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Value = TypeVar("Value")
 
 
 class Writing(Generic[Source, Value]):
-    """The state of one writing.
+    """The state of writing one lifted network.
 
     Attributes
     ----------
     graph : Graph
-        What is written.
+        The lifted network.
     source : Source
-        The classifier that it comes from, as its framework reads it.
+        The original classifier, as its framework reads it.
     grid : Grid
-        The windows that it is written for.
+        The windows of the lifted network.
     values : dict of str to Value
-        What has been written of the graph's values.
+        The values written so far, by their names in the graph.
     axes : dict of str to int
-        How many axes of cells the stored map of a value has.
+        Number of axes of cells in the stored map of each value.
     """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
@@ -35,11 +35,11 @@ class Writing(Generic[Source, Value]):
         self.axes = axes_of_maps(graph)
 
     def parameter(self, name: str) -> Value:
-        """Write a parameter as a value; a framework whose layers hold their own has none such."""
+        """Write a parameter as a value; some frameworks keep parameters in their layers alone."""
         raise KeyError(name)
 
     def value(self, name: str | None) -> Value | None:
-        """Return a value; a parameter becomes one when it is first asked for."""
+        """Return a value; a parameter is written as one at its first use."""
         if name is None:
             return None
         if name not in self.values:
@@ -56,16 +56,16 @@ class Writing(Generic[Source, Value]):
 
 
 class Names:
-    """Names that are given once each: the original's where it is free, else with a number.
+    """Unique names: the original's name where it is free, else the name with a number.
 
-    A name with a number is none that the original gives to anything.
+    A name with a number is never one of the original's names.
     """
 
     def __init__(self, original: Collection[str]) -> None:
         self._original, self._given = frozenset(original), set[str]()
 
     def give(self, base: str) -> str:
-        """Return a name that is not given yet, which is given from now on."""
+        """Return a name that was not given before, and mark it as given."""
         name, number = base, 1
         while name in self._given or (number > 1 and name in self._original):
             number += 1
