@@ -11,27 +11,27 @@ from fullconv.images import ImageShape
 from fullconv.judging import Scores, nearly_same
 
 COUNTER = "num_batches_tracked"
-"""How the name ends of what a norm counts while it trains, and no score depends on."""
+"""Name of the counter of a norm in training, on which no score depends."""
 
 
 def alike(model: nn.Module, other: nn.Module, shape: ImageShape) -> bool:
-    """Whether a model has the weights of another form of it, and the scores but for roundings.
+    """Whether two forms of a model have the same weights, and the same scores up to rounding.
 
-    Its weights are others if it was moved to another type, or trained after it was moved to another
-    device; its scores are others if layers were changed.
+    Weights differ if the model was moved to another type, or trained after it was moved to another
+    device. Scores differ if layers were changed.
     """
     if not _same_weights(model, other):
         return False
     image = shape.from_map(blank((1, shape.channels, *shape.two_windows), other))
     pixels = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
     with evaluating(model), torch.no_grad():
-        wanted = scores_of(model(pixels.to(blank((), model))))
-        found = scores_of(other(pixels))
-    return nearly_same(found, wanted, torch.finfo(image.dtype).eps)
+        expected = scores_of(model(pixels.to(blank((), model))))
+        actual = scores_of(other(pixels))
+    return nearly_same(actual, expected, torch.finfo(image.dtype).eps)
 
 
 def scores_of(result: object) -> Scores:
-    """Return every output of a model as an array, of numbers that NumPy has."""
+    """Return every output of a model as a NumPy array; bfloat16 as float32."""
     leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
     return [
         (leaf.float() if leaf.dtype is torch.bfloat16 else leaf).detach().cpu().numpy()
@@ -40,15 +40,15 @@ def scores_of(result: object) -> Scores:
 
 
 def _same_weights(model: nn.Module, other: nn.Module) -> bool:
-    held = model.state_dict()
+    state = model.state_dict()
     needed = {name: x for name, x in other.state_dict().items() if not name.endswith(COUNTER)}
     if any(name not in needed for name, _ in model.named_parameters()):
         return False
-    return all(name in held and _same(held[name], tensor) for name, tensor in needed.items())
+    return all(name in state and _same(state[name], tensor) for name, tensor in needed.items())
 
 
 def _same(one: torch.Tensor, two: torch.Tensor) -> bool:
-    """Whether numbers and type are the same, in filters of another shape as well."""
+    """Whether two tensors have the same type and numbers; their shapes may differ."""
     if one.dtype != two.dtype or one.numel() != two.numel():
         return False
     return torch.equal(one.reshape(two.shape).to(two.device), two)

@@ -1,11 +1,10 @@
-"""What a ``.pt2`` file may hold to be loaded without running code from it.
+"""Checks of a ``.pt2`` file that must hold before it is loaded, so that it runs no code.
 
 ``torch.export.load`` trusts its file: tensors may be pickles (``use_pickle``), sizes are strings
 that SymPy evaluates as Python, an operator is any dotted name below ``torch``, names are written
 into Python code between quotes, and compiled libraries are loaded at once. An exported classifier
-needs none of that, so a file that uses it is
-refused before PyTorch reads it (torch 2.13, ``torch/export/pt2_archive/_package.py`` and
-``torch/_export/serde/serialize.py``).
+needs none of that, so a file that uses any of it is refused before PyTorch reads it (torch 2.13,
+``torch/export/pt2_archive/_package.py`` and ``torch/_export/serde/serialize.py``).
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def check_archive(path: Path) -> None:
     Raises
     ------
     UnsafeModelError
-        If it would.
+        If loading it would run code.
     Exception
         If the file is no such archive.
     """
@@ -93,30 +92,30 @@ def _is_plain(data: bytes) -> bool:
 
 def _payload_faults(reader: PT2ArchiveReader, config: str) -> Iterator[str]:
     folder = config.rpartition("/")[0]
-    for held, payload in json.loads(reader.read_string(config))["config"].items():
+    for name, payload in json.loads(reader.read_string(config))["config"].items():
         file = str(payload["path_name"])
         if not re.fullmatch(r"(weight|tensor)_\d+", file):
-            yield f"the object {held!r}, which is no tensor"
+            yield f"the object {name!r}, which is no tensor"
         elif payload["use_pickle"] and not _is_plain(reader.read_bytes(f"{folder}/{file}")):
-            yield f"a pickle of more than tensors as {held!r}"
+            yield f"a pickle of more than tensors as {name!r}"
 
 
 def _check_sizes(reader: PT2ArchiveReader, config: str) -> None:
     """Refuse a record that is shorter than its tensor; PyTorch makes zeros of an empty one."""
     folder = config.rpartition("/")[0]
-    for held, payload in json.loads(reader.read_string(config))["config"].items():
+    for name, payload in json.loads(reader.read_string(config))["config"].items():
         if not payload["use_pickle"]:
             meta = payload["tensor_meta"]
             size, stride = ([n["as_int"] for n in meta[key]] for key in ("sizes", "strides"))
             numbers = reach(meta["storage_offset"]["as_int"], size, stride)
             needed = numbers * deserialize_scalar_type(meta["dtype"]).itemsize
-            found = reader.archive_file.get_record_size(f"{folder}/{payload['path_name']}")
-            if found < needed:
-                raise ValueError(f"it holds {found} bytes of {held!r}, which takes {needed}")
+            stored = reader.archive_file.get_record_size(f"{folder}/{payload['path_name']}")
+            if stored < needed:
+                raise ValueError(f"it holds {stored} bytes of {name!r}, which takes {needed}")
 
 
 def _program_faults(value: Any) -> Iterator[str]:
-    """Look through a program's JSON for what is evaluated."""
+    """Yield the faults of a program's JSON: strings that PyTorch would run as code."""
     if isinstance(value, list):
         for item in value:
             yield from _program_faults(item)
@@ -133,7 +132,7 @@ def _program_faults(value: Any) -> Iterator[str]:
 
 
 def _is_code(key: str, name: str) -> bool:
-    """Whether a name would be more than one in the code that PyTorch writes of a program."""
+    """Whether a name would become code in the Python source that PyTorch makes of a program."""
     if key == "name":
         return bool(NO_VARIABLE.search(name))
     return (key == "nn_module_stack" or key.endswith("_name")) and bool(ENDS_QUOTES.search(name))

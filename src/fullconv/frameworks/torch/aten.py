@@ -1,4 +1,4 @@
-"""The table of ATen operators, and what is asked of their calls: arguments, views, overwriting.
+"""The table of ATen operators, and properties of their calls: arguments, views, overwriting.
 
 Written for the operators that ``torch.export`` of PyTorch 2.13 leaves in its training dialect.
 Arguments are bound by the operator's own schema, so a default is never guessed.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FxNode = torch.fx.Node
 Handler = Callable[[FxNode, "Reader", dict[str, Any]], None]
-"""Reads a call, whose arguments it is given by name."""
+"""Reads a call, given its arguments by name."""
 
 POINTWISE = frozenset(
     """
@@ -42,7 +42,7 @@ IDENTITY = frozenset(
     """.split()
 )
 ALIASES = IDENTITY - frozenset(["clone", "contiguous", "lift_fresh_copy"])
-"""What hands its argument on in eval mode, and no copy of it."""
+"""Operators that return their argument itself in eval mode, not a copy."""
 RESHAPE = frozenset("_unsafe_view flatten reshape squeeze unflatten unsqueeze view view_as".split())
 
 handles = Table[str, Handler]("a reader", POINTWISE | IDENTITY | RESHAPE)
@@ -50,7 +50,7 @@ handles = Table[str, Handler]("a reader", POINTWISE | IDENTITY | RESHAPE)
 
 
 def read(node: FxNode, reader: Reader) -> None:
-    """Read one call; what has no handler becomes `Opaque`."""
+    """Read one call; one without a handler becomes `Opaque`."""
     name = base_name(out_of_place(node.target))
     handler = handles.find(name)
     known = isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten"
@@ -74,11 +74,11 @@ GATES = (("train", False), ("training", False), ("dropout_p", 0), ("dropout", 0)
 
 
 UNINITIALIZED = frozenset("empty empty_like empty_permuted empty_strided new_empty".split())
-"""Operators that give memory as they find it."""
+"""Operators that return uninitialized memory."""
 
 
 def draws(node: FxNode) -> bool:
-    """Whether a call draws random numbers, or gives memory that is read before it is written."""
+    """Whether a call draws random numbers, or returns memory that is read before it is written."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return False
     if base_name(node.target) in UNINITIALIZED:
@@ -99,18 +99,18 @@ def arguments(node: FxNode) -> dict[str, Any]:
 
 
 def bound(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Bind arguments to the names in an operator's schema; no name for what has no schema."""
-    found: dict[str, Any] = {}
+    """Bind arguments to the names in an operator's schema; an empty dict if it has none."""
+    by_name: dict[str, Any] = {}
     for index, argument in enumerate(
         target._schema.arguments if hasattr(target, "_schema") else ()
     ):
         if index < len(args):
-            found[argument.name] = args[index]
+            by_name[argument.name] = args[index]
         elif argument.name in kwargs:
-            found[argument.name] = kwargs[argument.name]
+            by_name[argument.name] = kwargs[argument.name]
         else:
-            found[argument.name] = argument.default_value
-    return found
+            by_name[argument.name] = argument.default_value
+    return by_name
 
 
 def base_name(target: Any) -> str:
@@ -127,10 +127,10 @@ def overwrites(target: Any) -> bool:
 
 
 def out_of_place(target: Any) -> Any:
-    """Return the operator that gives a new tensor instead of overwriting its first argument.
+    """Return the operator that returns a new tensor instead of overwriting its first argument.
 
-    An operator that overwrites nothing is returned as it is, and so is one that overwrites
-    something else, or has no such twin.
+    An operator is returned unchanged if it overwrites nothing, overwrites another argument, or has
+    no such twin.
     """
     if not overwrites(target):
         return target
@@ -144,7 +144,7 @@ def out_of_place(target: Any) -> Any:
 
 
 def base_of_view(node: FxNode) -> FxNode | None:
-    """Return what a call's result shares its memory with; None where it has its own."""
+    """Return the node that a call's result shares memory with; None where it has its own."""
     if node.target is operator.getitem:
         parent = node.args[0]
         return base_of_view(parent) if isinstance(parent, FxNode) else None
@@ -157,7 +157,7 @@ def base_of_view(node: FxNode) -> FxNode | None:
     if first.alias_info is None or first.alias_info.is_write:
         return None
     before, after = base.meta["val"], node.meta["val"]
-    if name in ("contiguous", "to", "flatten", "reshape"):  # those copy where they must
+    if name in ("contiguous", "to", "flatten", "reshape"):  # these copy where no view is possible
         if arguments(node).get("copy"):
             return None
         return base if before.dtype == after.dtype and _is_viewed(before, after) else None

@@ -1,4 +1,4 @@
-"""Over how many axes a module slides its windows, where a window is given as one number."""
+"""Find the number of axes of a module's windows, where a window is given as one number."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from fullconv.frameworks.torch.exporting import (
 )
 
 LAYER = re.compile(r"(?:Conv|ConvTranspose|Pool|BatchNorm|InstanceNorm)([123])d$")
-"""How the names of layers end that move over so many axes."""
+"""End of the names of layers that move over 1, 2 or 3 axes, with that number."""
 
 USUAL = (2, 1, 3)
-"""In this order numbers of axes are tried where layers do not say, or not all say the same."""
+"""Numbers of axes in the order in which they are tried, where the layers do not agree on one."""
 
 
 def axes_of(model: nn.Module, length: int) -> int | None:
-    """Return the axes of the windows that a module takes; None where nothing tells.
+    """Return the number of axes of a module's windows; None where it cannot be found.
 
-    Its layers tell, where all say the same. Otherwise it is run on crops of this length, over two
-    axes first, one and three.
+    The layers decide, where all of them move over the same number of axes. Otherwise the module is
+    run on crops of this length along each axis: over two axes first, then one, then three.
     """
-    said = {int(found[1]) for name in _names(model) if (found := LAYER.search(name))}
-    if len(said) == 1:
-        return said.pop()
+    named = {int(match[1]) for name in _names(model) if (match := LAYER.search(name))}
+    if len(named) == 1:
+        return named.pop()
     if any(isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in model.modules()):
-        return None  # a try would settle its sizes
+        return None  # running it would fix the sizes of its lazy layers
     with evaluating(model), quiet(), torch.no_grad():
         for axes in USUAL:
             window = (length,) * axes
-            if (axes in said or not said) and length**axes <= LARGEST_TRIED:
+            if (axes in named or not named) and length**axes <= LARGEST_TRIED:
                 crops = [(count, *window) for count in likely_channels(model, window)]
                 if any(takes(model, crop) for crop in (*crops, window)):
                     return axes

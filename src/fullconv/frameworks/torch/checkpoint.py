@@ -1,9 +1,9 @@
-"""Which tensors of a checkpoint are a model's: out of what wraps them, and under which names.
+"""Find the tensors of a model in a checkpoint, under whatever keys and prefixes they are stored.
 
 Repositories ship more than a state dict: ``{"state_dict": ..., "epoch": 3}``, the averaged weights
 beside the last ones, names that begin with ``module.`` (DataParallel), ``model.`` (Lightning) or
-hold ``_orig_mod.`` (torch.compile). The model's own names and sizes decide: what fits it whole is
-taken.
+contain ``_orig_mod.`` (torch.compile). The model's own names and sizes decide: the state dict that
+fits it completely is taken.
 """
 
 from __future__ import annotations
@@ -21,40 +21,42 @@ from fullconv.wording import few
 State = Mapping[str, torch.Tensor]
 
 DEPTH = 3
-"""How deep in a checkpoint a state dict may lie."""
+"""Deepest level of nesting at which a state dict is looked for."""
 
 WRAPPED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What PyTorch puts into names where it wraps a module."""
+"""Parts that PyTorch inserts into names when it wraps a module."""
 
 COUNTED = ("num_batches_tracked", "n_averaged")
-"""The last part of names of counters, which decide no score; older files lack them."""
+"""Last part of the names of counters. No score depends on them, and older files lack them."""
 
 AVERAGED = ("ema", "averaged", "shadow", "swa", "teacher")
-"""Words in the names of weights that were averaged beside those that were trained."""
+"""Words in the names of averaged weights, which some files store beside the trained ones."""
 
 USUAL = ("state_dict", "model_state_dict", "model", "net")
 
 
 @dataclass(frozen=True)
 class Found:
-    """Tensors in a checkpoint, as they fit a model.
+    """A state dict in a checkpoint, matched to the names of a model.
 
     Attributes
     ----------
     keys : tuple of str
-        Where they lie in the checkpoint; none where it is a state dict itself.
+        Path of the state dict in the checkpoint; empty where the checkpoint is one itself.
     prefix : str
-        What stands before the model's names there.
+        Prefix of the names in the file that the model's names do not have.
     lacking : str
-        What stands before the names of the model, and does not there.
+        Prefix of the model's names that the names in the file do not have.
     state : dict
-        By the model's names.
+        The tensors, by the model's names.
     cut : list of str
-        What PyTorch had put into the names, and is left out of them.
+        Parts that PyTorch had inserted into the names, removed here.
     unknown : list of str
-        Names under the prefix, as there, that the model does not have.
+        Names under the prefix, as in the file, that the model does not have.
     left : list of str
-        What else lies beside them.
+        Names of everything else in the checkpoint.
+    own : dict
+        The model's own tensors, by name.
     """
 
     keys: tuple[str, ...]
@@ -68,17 +70,17 @@ class Found:
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """How likely these are the weights that are meant, least first."""
+        """Sort key; the likeliest weights sort first."""
         return _rank(self.keys, self.prefix)
 
     @cached_property
     def missing(self) -> list[str]:
-        """The model's names that are not there."""
+        """The model's names that the file lacks."""
         return [n for n in self.own if n not in self.state and _last(n) not in COUNTED]
 
     @cached_property
     def resized(self) -> list[str]:
-        """Names of another size than the model's."""
+        """Names of tensors whose size differs from the model's."""
         return [
             name
             for name, tensor in self.state.items()
@@ -87,17 +89,17 @@ class Found:
 
     @property
     def likely(self) -> int:
-        """How many are the model's, where it is half of them: fewer may meet by chance."""
+        """Number of tensors that fit the model; 0 below half of them, which may match by chance."""
         fitting = len(self.state) - len(self.resized)
         return fitting if 2 * fitting >= len(self.own) else 0
 
     @property
     def fits(self) -> bool:
-        """Whether they are all of the model's, and no more."""
+        """Whether the names and sizes are exactly the model's."""
         return not (self.missing or self.resized or self.unknown)
 
-    def told(self) -> str:
-        """Return what was unwrapped, in words; empty where nothing was."""
+    def unwrapping(self) -> str:
+        """Return in words how the tensors were unwrapped; empty where they were not wrapped."""
         parts = []
         if self.keys:
             parts.append(f"its {'.'.join(self.keys)!r} is taken")
@@ -114,25 +116,25 @@ class Found:
 
 
 def find(checkpoint: Mapping[Any, Any], own: State) -> list[Found]:
-    """Return what fits a model whole, the likeliest first; else the one that comes nearest.
+    """Return the state dicts that fit a model completely, likeliest first; else the nearest one.
 
     Trained weights come before averaged ones, and usual names before others.
     """
-    found = [
+    matches = [
         one
         for keys, tensors, others in state_dicts(checkpoint)
         for one in _named(keys, tensors, others, own)
     ]
-    whole = [one for one in found if one.fits]
+    whole = [one for one in matches if one.fits]
     if whole:
         return sorted(whole, key=lambda one: (one.rank, one.prefix))
-    return [min(found, key=lambda one: (-one.likely, one.prefix + one.lacking != "", one.rank))]
+    return [min(matches, key=lambda one: (-one.likely, one.prefix + one.lacking != "", one.rank))]
 
 
 def state_dicts(
     checkpoint: Mapping[Any, Any], keys: tuple[str, ...] = (), beside: Sequence[str] = ()
 ) -> Iterator[tuple[tuple[str, ...], State, list[str]]]:
-    """Yield what may be state dicts in a checkpoint: their keys, tensors, and what lies beside."""
+    """Yield the keys, tensors and other names of everything that may be a state dict."""
     tensors = {k: v for k, v in checkpoint.items() if isinstance(v, torch.Tensor)}
     others = [str(k) for k in checkpoint if k not in tensors]
     if tensors and all(isinstance(key, str) for key in tensors):
@@ -144,7 +146,9 @@ def state_dicts(
 
 
 def alone(checkpoint: Mapping[Any, Any]) -> State:
-    """Return the state dict in a checkpoint whose model is not known: the largest, then the usual.
+    """Return the largest state dict in a checkpoint; of several, the one with the usual keys.
+
+    For checkpoints whose model is not known.
 
     Raises
     ------
@@ -159,7 +163,7 @@ def alone(checkpoint: Mapping[Any, Any]) -> State:
 
 
 def _rank(keys: tuple[str, ...], prefix: str = "") -> tuple[bool, int, int]:
-    """Return how likely weights are those that are meant, least first."""
+    """Return a sort key; the likeliest weights sort first."""
     words = ".".join((*keys, prefix)).lower()
     last = keys[-1] if keys else ""
     usual = USUAL.index(last) if last in USUAL else len(USUAL)
@@ -167,7 +171,7 @@ def _rank(keys: tuple[str, ...], prefix: str = "") -> tuple[bool, int, int]:
 
 
 def _named(keys: tuple[str, ...], tensors: State, others: list[str], own: State) -> Iterator[Found]:
-    """Yield the ways in which tensors may meet a model's names."""
+    """Yield the ways in which the names of tensors may match a model's."""
     cut = []
     if not any(part in name for name in own for part in WRAPPED):
         cut = [part for part in WRAPPED if any(part in name for name in tensors)]
@@ -204,16 +208,16 @@ def _named(keys: tuple[str, ...], tensors: State, others: list[str], own: State)
 
 
 def _prefixes(names: Iterable[str], longer: Iterable[str]) -> list[str]:
-    """Return what may stand before some names where they are longer, the shortest first.
+    """Return the prefixes by which ``longer`` names may differ from ``names``, shortest first.
 
-    Any of a few names shows it: one of the first, or the last.
+    Prefixes are searched for the first two names and the last one alone.
     """
     listed = list(names)
-    shown = [*listed[:2], *listed[-1:]]
-    found = {
-        name.removesuffix(end) for end in shown for name in longer if f".{name}".endswith(f".{end}")
+    some = [*listed[:2], *listed[-1:]]
+    prefixes = {
+        name.removesuffix(end) for end in some for name in longer if f".{name}".endswith(f".{end}")
     }
-    return sorted({"", *found}, key=lambda prefix: (len(prefix), prefix))
+    return sorted({"", *prefixes}, key=lambda prefix: (len(prefix), prefix))
 
 
 def _unwrapped(name: str) -> str:

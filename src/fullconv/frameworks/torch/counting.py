@@ -1,6 +1,7 @@
-"""How many multiply-accumulates ATen's operators without a record take, on native tensors.
+"""Count the multiply-accumulates of ATen operators that have no record of their own.
 
-What is in no table multiplies no matrices that we know of, and counts nothing.
+The shapes are native. An operator that is not in the table counts as 0: as far as we know, it
+multiplies no matrices.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 ShapeOf = Callable[[Any], Shape]
 Count = Callable[[ShapeOf, dict[str, Any], Shape], int]
-"""From the shape of an argument, the arguments by name, and the shape of the result."""
+"""Counts, given a function from an argument to its shape, the arguments, and the result's shape."""
 
 counts = Table[str, Count]("a count of products")
 
 
 def products(node: FxNode, reader: Reader) -> int:
-    """Count the multiply-accumulates of a call, for all images of its native tensors."""
+    """Count the multiply-accumulates of a call, over all images of its native tensors."""
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return 0

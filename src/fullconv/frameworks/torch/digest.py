@@ -1,4 +1,4 @@
-"""What tells one PyTorch network from another."""
+"""A hash that distinguishes PyTorch networks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 
 
 def digest(model: Any) -> str:
-    """Hash the traced code, what its modules are and are set to, and the weights.
+    """Hash the traced code, the types and settings of the modules, and the weights.
 
-    The code alone says ``self.act(x)``, whatever the activation.
+    The code alone is not enough: it says ``self.act(x)`` for every activation.
     """
-    held = hashlib.sha256(str(getattr(model, "code", "")).encode())
+    hash_ = hashlib.sha256(str(getattr(model, "code", "")).encode())
     for path, module in model.named_modules():
-        held.update(f"{path} {type(module).__qualname__} {_settings(module)}".encode())
+        hash_.update(f"{path} {type(module).__qualname__} {_settings(module)}".encode())
     for name, tensor in sorted(model.state_dict().items()):
-        held.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        held.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return held.hexdigest()
+        hash_.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hash_.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return hash_.hexdigest()
 
 
 def _settings(module: torch.nn.Module) -> dict[str, str]:
-    """Return a module's own attributes that print alike in every process: kernel, slope, ..."""
+    """Return a module's settings whose repr is the same in every process: kernel, slope, ..."""
     return {
         name: repr(value)
         for name, value in sorted(vars(module).items())

@@ -1,4 +1,4 @@
-"""Exporting modules: classifiers at their native size, converted models at any size."""
+"""Export modules: classifiers at their native size, converted models at any size."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from fullconv.images import ImageShape
 from fullconv.wording import measured, unit
 
 LARGEST_TRIED = 1 << 21
-"""Pixels of a window on which a module is run for its own words of refusal."""
+"""Largest window, in pixels, on which a module is run to see whether it takes it."""
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode, and back as it was.
+    """Put a model into eval mode, and restore its mode afterwards.
 
-    A model that is in eval mode itself stays as it is: a layer that trains in it was left so on
-    purpose, and is part of the classifier. What such a layer keeps is given back, too.
+    A model in eval mode is not changed: a layer that is in training mode within it was left so on
+    purpose, and is part of the classifier. The buffers of such layers are restored, too.
     """
     # A frozen module of TorchScript has no mode.
     training = [module for module in model.modules() if getattr(module, "training", False)]
@@ -44,8 +44,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     if getattr(model, "training", False):
         model.eval()
     else:
-        held = {id(b): b for module in training for b in module.buffers(recurse=False)}
-        kept = [(buffer, buffer.clone()) for buffer in held.values()]
+        buffers = {id(b): b for module in training for b in module.buffers(recurse=False)}
+        kept = [(buffer, buffer.clone()) for buffer in buffers.values()]
     try:
         yield
     finally:
@@ -58,7 +58,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporter warns of, logs and prints, on its own behalf."""
+    """Silence the warnings, logs and standard error of PyTorch's exporter."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -72,10 +72,10 @@ def quiet() -> Iterator[None]:
 def export(
     model: nn.Module, window: Sizes, channels: int | None = None, crop: Sizes | None = None
 ) -> ExportedProgram:
-    """Export for one image of the native size: what a classifier is of a crop alone.
+    """Export a classifier for one image of the native size.
 
-    ``channels`` are those of the image, where they are known, and ``crop`` is its shape where that
-    is known to have no axis of channels, or none of cells.
+    ``channels`` is the number of channels of the image, where it is known. ``crop`` is the shape of
+    one image, where it is known to lack the axis of channels, or the axes of cells.
     """
     failures: list[Exception] = []
     if crop is not None:
@@ -105,10 +105,10 @@ def export(
 
 
 def other_crops(model: nn.Module, window: Sizes) -> list[tuple[int, ...]]:
-    """Return what a crop may look like, beside ``(C, *window)`` with the usual channels.
+    """Return shapes of crops that a model takes, other than ``(C, *window)`` with usual channels.
 
-    Without an axis of channels; with as many as some weights have entries along an axis, as the
-    first layers of networks for electrodes do; of one pixel, a vector of features.
+    These are tried: no axis of channels; as many channels as some weight has entries along an axis,
+    as in networks for electrodes; and, for a window of one pixel, a vector of features.
     """
     sizes = [size for p in model.parameters() if p.dim() > 1 for size in p.shape[1:]]
     crops = [window, *((n, *window) for n in dict.fromkeys(sizes) if n > 1)]
@@ -119,7 +119,7 @@ def other_crops(model: nn.Module, window: Sizes) -> list[tuple[int, ...]]:
 
 
 def takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
-    """Whether a model scores crops of this shape, each for itself; or one, and no other number."""
+    """Whether a model scores batches of two crops of this shape; or, failing that, of one."""
     for images in (2, 1):
         with contextlib.suppress(Exception), torch.no_grad(), quiet():
             scores = pytree.tree_leaves(model(blank((images, *crop), model)))
@@ -130,12 +130,12 @@ def takes(model: nn.Module, crop: tuple[int, ...]) -> bool:
 
 
 def trace(model: nn.Module, image: torch.Tensor, *others: Any) -> ExportedProgram:
-    """Export for images like these, and as many."""
+    """Export for images of this shape and number."""
     return torch.export.export(model, (image, *others))
 
 
 def channels_wanted(error: Exception) -> int | None:
-    """Return how many channels the first convolution wants, if that is what PyTorch says."""
+    """Return how many channels the first convolution expects, if PyTorch's error says so."""
     wanted = re.search(r"to have (\d+) channels", str(error))
     return None if wanted is None else int(wanted[1])
 
@@ -143,13 +143,13 @@ def channels_wanted(error: Exception) -> int | None:
 def likely_channels(model: nn.Module, window: Sizes) -> list[int]:
     """Guess the image's channels: from the first weights, else the usual ones."""
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    found = [m.in_channels for m in model.modules() if isinstance(m, convolutions)][:1]
-    found += [p.shape[1] for p in model.parameters() if p.dim() == 2 + len(window)][:1]
-    if not found:
+    counts = [m.in_channels for m in model.modules() if isinstance(m, convolutions)][:1]
+    counts += [p.shape[1] for p in model.parameters() if p.dim() == 2 + len(window)][:1]
+    if not counts:
         pixels = prod(window)
         dense = [p.shape[1] for p in model.parameters() if p.dim() == 2][:1]
-        found += [n // pixels for n in dense if n % pixels == 0]
-    return list(dict.fromkeys([*(n for n in found if n), 3, 1, 2, 4]))
+        counts += [n // pixels for n in dense if n % pixels == 0]
+    return list(dict.fromkeys([*(n for n in counts if n), 3, 1, 2, 4]))
 
 
 def _export_failed(
@@ -157,8 +157,8 @@ def _export_failed(
 ) -> Exception:
     import inspect
 
-    takes = list(inspect.signature(model.forward).parameters.values())
-    needed = [p for p in takes if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    needed = [p for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     if len(needed) != 1:
         names = ", ".join(p.name for p in needed) or "none"
         return ModelError(
@@ -187,9 +187,9 @@ def _export_failed(
 
 
 def _refusal(model: nn.Module, window: Sizes, channels: Sequence[int]) -> Exception | None:
-    """Return what the model itself says to images of this size; None where it takes them.
+    """Return the error that the model raises on images of this size; None where it takes them.
 
-    It says it more plainly than its trace does, whose sizes are symbols.
+    It is clearer than the error of a trace, whose sizes are symbols.
     """
     refusals: list[Exception] = []
     for count in channels if prod(window) <= LARGEST_TRIED else ():
@@ -205,27 +205,27 @@ def _refusal(model: nn.Module, window: Sizes, channels: Sequence[int]) -> Except
 
 
 def blank(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
-    """Return an empty image where the model is, of its kind of numbers."""
+    """Return zeros of this shape, with the type and on the device of the model."""
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     return torch.zeros(shape, dtype=dtype, device=parameter.device)
 
 
 def computes_sizes(model: nn.Module) -> bool:
-    """Whether a converted model computes sizes by calls of its own, as an exported program does."""
+    """Whether a converted model computes sizes in its graph, as an exported program does."""
     calls = model.graph.nodes if isinstance(model, torch.fx.GraphModule) else None
     return calls is None or any(node.target is torch.ops.aten.sym_size.int for node in calls)
 
 
 MOST_GATHERED = 64
-"""Places in which windows may be gathered in a network that is exported with free sizes.
+"""Most places where windows are gathered in a network that is exported with free sizes.
 
-Each takes PyTorch 2.13 a quarter to half a second.
+PyTorch 2.13 takes a quarter to half a second for each.
 """
 
 
 def check_exportable(model: nn.Module, path: Path) -> None:
-    """Refuse to export what would take minutes.
+    """Refuse to export a model that would take minutes.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def export_free(model: nn.Module, shape: ImageShape) -> ExportedProgram:
     """Export a converted model with the number of images, height and width free."""
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
-    # An example with several windows along every axis, so that no size looks like a constant.
+    # The example has several windows along every axis, so that no size looks like a constant.
     sizes = [
         window if axis in shape.fixed else window + (2 + axis) * step + 1
         for axis, (window, step) in enumerate(zip(shape.grid.window, shape.grid.step, strict=True))

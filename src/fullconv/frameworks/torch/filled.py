@@ -1,4 +1,4 @@
-"""Modules whose parameters do not hold the numbers that they claim: of no size, on no device."""
+"""Find parameters without the numbers that they claim: uninitialized, or on the meta device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ UNKNOWN = (UninitializedParameter, UninitializedBuffer)
 
 
 def check_filled(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a model of which a parameter or buffer does not hold its numbers.
+    """Refuse a model with a parameter or buffer that does not have its numbers.
 
     Raises
     ------
     ModelError
-        If a lazy layer has not seen an image yet, something is on the meta device, or a few numbers
-        are repeated to far more.
+        If a lazy layer has not seen an image yet, a tensor is on the meta device, or a few numbers
+        are expanded to many more.
     """
     lazy = [name for name, tensor in tensors.items() if isinstance(tensor, UNKNOWN)]
     if lazy:
@@ -50,7 +50,7 @@ def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def finish_lazy(model: nn.Module, image: torch.Tensor) -> None:
-    """Let lazy layers whose weights are loaded become ordinary ones, as they do when they run."""
+    """Run a model with lazy layers once, which turns them into ordinary layers."""
     if any(isinstance(m, nn.modules.lazy.LazyModuleMixin) for m in model.modules()):
         with torch.no_grad():
             model(image)
@@ -69,9 +69,9 @@ def _few(names: list[str]) -> str:
 def _check_claim(name: str, tensor: torch.Tensor) -> None:
     if tensor.layout != torch.strided or tensor.numel() <= FEW:
         return
-    held = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
-    if tensor.numel() > held:
+    stored = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
+    if tensor.numel() > stored:
         raise ModelError(
-            f"convert: {name!r} claims {tensor.numel()} numbers and holds {held}, repeated; save "
+            f"convert: {name!r} claims {tensor.numel()} numbers and holds {stored}, repeated; save "
             f"the model with the numbers alone, and let it expand them."
         )

@@ -1,4 +1,4 @@
-"""Modules out of model folders: WSInfer's, timm's and Hugging Face's."""
+"""Build modules from model folders of WSInfer, timm and Hugging Face."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fullconv.wsinfer import read_wsinfer
 
 
 def build(folder: ModelFolder) -> nn.Module:
-    """Return the module that a folder holds; what its configuration says goes with it.
+    """Return the module in a folder, with the metadata of its configuration attached.
 
     Raises
     ------
     InputError
-        If the configuration of WSInfer is not understood.
+        If a configuration of WSInfer is invalid.
     ModelError
         If the weights cannot be read or do not fit, or timm or transformers is needed and cannot
         build the network.
@@ -49,7 +49,7 @@ def _of_wsinfer(folder: ModelFolder) -> nn.Module:
 
 
 def _of_timm(folder: ModelFolder) -> nn.Module:
-    """Let timm build and fill it; of the weights it is given the tensors, and reads no file."""
+    """Let timm build and fill the network; it gets the tensors, and reads no file of weights."""
     timm = library_of(folder, "timm")
     state = dict(read_state(folder.weights, str(folder.weights)))
     given = {"source": "", "state_dict": state, "custom_load": False}
@@ -66,23 +66,23 @@ def _of_timm(folder: ModelFolder) -> nn.Module:
 
 
 def _classes(timm: Any, model: Any, count: int, folder: ModelFolder) -> list[str]:
-    """Return the names of a network's classes, as its configuration or timm's ImageNet has them."""
-    held = model.pretrained_cfg.get("label_names")
-    if held is not None and held != []:
-        # timm also takes names by number.
-        names = [held.get(str(n)) for n in range(count)] if isinstance(held, dict) else held
+    """Return the names of a network's classes, from its configuration or timm's ImageNet."""
+    given = model.pretrained_cfg.get("label_names")
+    if given is not None and given != []:
+        # timm also takes a dict from the number of a class to its name.
+        names = [given.get(str(n)) for n in range(count)] if isinstance(given, dict) else given
         listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        if not listed or len(held) != count:
+        if not listed or len(given) != count:
             raise ModelError(
                 f"{folder.path / CONFIG}: expected names of {count} classes in 'label_names', a "
-                f"list of strings, got {_shown(held)}; correct it, or leave 'label_names' out."
+                f"list of strings, got {_shown(given)}; correct it, or leave 'label_names' out."
             )
         return cast(list[str], names)
     return imagenet_classes(timm, model)
 
 
 def imagenet_classes(timm: Any, model: Any) -> list[str]:
-    """Return the names of ImageNet's classes, of which timm knows; none for other networks."""
+    """Return the names of ImageNet's classes, from timm; an empty list for other networks."""
     subset = timm.data.infer_imagenet_subset(model)
     labels = timm.data.ImageNetInfo(subset).label_descriptions() if subset else []
     return [label.partition(",")[0] for label in labels]  # "tench, Tinca tinca"

@@ -1,4 +1,4 @@
-"""PyTorch behind the seam."""
+"""PyTorch as a framework for the core."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class TorchFramework(Framework):
         return program, json.loads(text) if text else {}
 
     def metadata(self, model: Any) -> dict[str, str]:
-        """Return what a module carries under the name of `METADATA`, mostly nothing."""
+        """Return the metadata attached to a module; most modules have none."""
         return dict(getattr(model, METADATA, {}))
 
     def read(self, model: Any, window: Sizes | None) -> Source:
@@ -116,7 +116,7 @@ class TorchFramework(Framework):
         return read(program, window, model)
 
     def axes(self, model: Any, length: int) -> int | None:
-        """Return the axes of a program's input, or those that a module's layers have."""
+        """Return the number of axes from a program's input, or from a module's layers."""
         if isinstance(model, ExportedProgram):
             return axes_of_rank(len(image_of(model)), length)
         return axes_of(model, length)
@@ -137,8 +137,8 @@ class TorchFramework(Framework):
         shape = image_of(program)
         if all(isinstance(n, int) for n in shape):
             return read(program, size)
-        # Its sizes are symbols, of which the classifier of one image has none; a trace of two
-        # images or more is guarded against one, which the program takes all the same.
+        # Some sizes of the program are symbols, so it is exported again for one image. A trace of
+        # two or more images has a guard against one, which the program takes nevertheless.
         module, (first, *others) = program.module(check_guards=False), shape[1:]
         if len(others) == len(size):
             channels = int(first) if isinstance(first, int) else None
@@ -170,20 +170,20 @@ class TorchFramework(Framework):
         return lambda images: run(images.double())
 
     def epsilon(self, model: Any) -> float:
-        """Return that of the model's first floating-point parameter."""
+        """Return the epsilon of the type of the model's first floating-point parameter."""
         return float(torch.finfo(self.images(model, np.zeros((1, 1, 1, 1), np.float32)).dtype).eps)
 
     def loaded(self, model: Any, shape: ImageShape) -> nn.Module:
         """Return an exported program as a module."""
-        # The guards of a trace refuse sizes that the program itself answers for: one row of
-        # windows looks like a special case to the tracer, and is not.
+        # The guards of a trace refuse sizes that the program computes correctly: to the tracer, one
+        # row of windows looks like a special case.
         module = cast(nn.Module, model.module(check_guards=False))
         for part in module.modules():
-            part.training = False  # its trace is that of eval mode; it has no other
+            part.training = False  # it was traced in eval mode, and has no other
         return module
 
-    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
-        """Run the converted module; gradients only in training mode or where images ask."""
+    def runner(self, model: Any, run_bytes: Held = nothing_held) -> Callable[[Any], Any]:
+        """Run the converted module; gradients only in training, or where images require them."""
 
         def run(images: torch.Tensor) -> Any:
             weight = next((p for p in model.parameters() if p.is_floating_point()), images)
@@ -201,7 +201,7 @@ class TorchFramework(Framework):
         return run
 
     def computes_in_cache(self, model: Any, images: Any) -> bool:
-        """Whether it is on the processor, and neither trains nor is differentiated."""
+        """Whether images are on the CPU, and the model neither trains nor is differentiated."""
         still = not (model.training or (images.requires_grad and torch.is_grad_enabled()))
         return still and super().computes_in_cache(model, images)
 
@@ -216,12 +216,12 @@ class TorchFramework(Framework):
         return images
 
     def images(self, model: Any, pixels: Any) -> torch.Tensor:
-        """Return the pixels as a tensor of the model's type, where the model is."""
+        """Return the pixels as a tensor of the model's type, on its device."""
         tensor = torch.from_numpy(np.ascontiguousarray(pixels))
         if not isinstance(model, nn.Module | ExportedProgram):
             return tensor
-        held = (*model.parameters(), *model.buffers())
-        like = next((p for p in held if p.is_floating_point()), tensor)
+        tensors = (*model.parameters(), *model.buffers())
+        like = next((p for p in tensors if p.is_floating_point()), tensor)
         return tensor.to(like.device, like.dtype)
 
     def join(self, arrays: Sequence[Any], axis: int) -> Any:
@@ -242,17 +242,17 @@ class TorchFramework(Framework):
 
         check_exportable(model, path)
         program = export_free(model, shape)
-        # In memory: where a disk is full, PyTorch's own writer ends the whole process.
-        held = io.BytesIO()
+        # Saved in memory first: PyTorch's own writer ends the whole process where a disk is full.
+        buffer = io.BytesIO()
         with quiet():
             torch.export.save(
-                program, held, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
+                program, buffer, extra_files={METADATA_FILE: json.dumps(dict(metadata))}
             )
         with whole(path) as temporary:
-            temporary.write_bytes(held.getbuffer())
+            temporary.write_bytes(buffer.getbuffer())
 
     def alike(self, model: Any, other: Any, shape: ImageShape) -> bool:
-        """Whether another form holds the same weights, and scores random pixels alike."""
+        """Whether another form has the same weights, and the same scores of random pixels."""
         return isinstance(model, nn.Module) and alike(model, other, shape)
 
     def _save_onnx(
@@ -272,17 +272,17 @@ class TorchFramework(Framework):
             temporary.write_bytes(proto.SerializeToString())
 
     def digest(self, model: Any) -> str:
-        """Hash the traced code, what its modules are and are set to, and the weights."""
+        """Hash the traced code, the types and settings of the modules, and the weights."""
         return digest(model)
 
     def kept(self, model: Any) -> Mapping[str, Any]:
-        """Return copies of the buffers."""
+        """Return copies of the buffers, by name."""
         if not isinstance(model, nn.Module):
             return {}
         return {name: self.to_numpy(buffer).copy() for name, buffer in model.named_buffers()}
 
     def odd_weights(self, source: Any) -> list[str]:
-        """Name the parameters that hold NaN or infinity."""
+        """Return the names of the parameters with NaN or infinity."""
         return [
             weight.path
             for weight in source.weights.values()
@@ -291,5 +291,5 @@ class TorchFramework(Framework):
 
 
 def _finite(tensor: torch.Tensor) -> bool:
-    """Whether all numbers are finite; without `isfinite`, which copies the tensor on its way."""
+    """Whether all numbers are finite; `isfinite` of the tensor itself would copy it."""
     return not tensor.numel() or bool(torch.stack(torch.aminmax(tensor)).isfinite().all())

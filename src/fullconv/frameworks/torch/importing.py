@@ -1,4 +1,4 @@
-"""Libraries that build networks of PyTorch: which a folder describes, or which they name."""
+"""Import libraries that build PyTorch networks, and report their errors in one line."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from fullconv.frameworks.torch.exporting import quiet
 
 
 def import_library(named: object, library: str, wanted: str = "") -> Any:
-    """Return a library that builds networks of PyTorch.
+    """Import and return a library that builds PyTorch networks.
 
     Parameters
     ----------
     named : object
-        What was given, as messages begin.
+        The user's own words for the model, with which messages begin.
     wanted : str
-        Why the library is needed, as a message goes on where it is not there.
+        Why the library is needed, for the message when it is missing; ends with ``, and``.
 
     Raises
     ------
     ModelError
-        If it is not installed, or does not fit the PyTorch that is.
+        If it is not installed, or does not fit the installed PyTorch.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own parts that we do not use
+            warnings.simplefilter("ignore")  # about its own parts that are not used here
             return importlib.import_module(library)
     except ModuleNotFoundError as error:
         raise ModelError(
@@ -48,14 +48,14 @@ def import_library(named: object, library: str, wanted: str = "") -> Any:
 
 
 def library_of(folder: ModelFolder, library: str) -> Any:
-    """Return the library that a folder's network is of; raise as `import_library` does."""
+    """Return the library of a folder's network; raise as `import_library` does."""
     wanted = f"{folder.weights.name} holds weights of a network of {library}, and "
     return import_library(folder.path, library, wanted)
 
 
 @contextlib.contextmanager
 def building(folder: ModelFolder, library: str) -> Iterator[None]:
-    """Let whatever fails while a library builds a network be one line."""
+    """Turn any error while a library builds a network into a `ModelError` of one line."""
     try:
         with quiet():
             yield

@@ -1,9 +1,9 @@
-"""Pickles of checkpoints, of which tensors alone are loaded: settings beside them stay unmade.
+"""Load the tensors of a pickled checkpoint; empty objects replace the settings beside them.
 
-Training scripts store what they were called with beside the weights, a `Namespace` or numbers of
-NumPy, and ``torch.load(weights_only=True)`` refuses the whole file for it. Their classes are known
-to hold nothing but settings, so PyTorch is given an empty class of ours in place of each: it makes
-that, and imports nothing. Whatever else a file names is refused, as PyTorch does.
+Training scripts store settings beside the weights, such as a `Namespace` or NumPy numbers, and
+``torch.load(weights_only=True)`` then refuses the whole file. These classes are known to hold only
+settings, so PyTorch is given an empty class of ours in place of each, and imports nothing. Any
+other class in the file is refused, as PyTorch does.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ INERT = re.compile(
     r"|(lightning|lightning_fabric|pytorch_lightning|torchmetrics)\.[\w.]+"
     r"|torch\.(optim|nn\.modules\.loss|utils\.data)\.[\w.]+"
 )
-"""Classes that hold settings, numbers, or what only training needs."""
+"""Classes of settings, of numbers, or of objects that only training needs."""
 
 MAPPINGS = re.compile(
     r"addict\.addict\.Dict|box\.box\.Box|easydict\.EasyDict|munch\.Munch|yacs\.config\.CfgNode"
     r"|ml_collections\.[\w.]*ConfigDict|[\w.]+\.AttributeDict|collections\.Counter"
 )
-"""Settings that are mappings: a pickle fills them entry by entry."""
+"""Classes of settings that are mappings, which a pickle fills entry by entry."""
 
 MOST = 200
-"""Classes of settings in one file."""
+"""Most classes of settings in one file."""
 
 NAMED = re.compile(r"GLOBAL ([\w.]+)")
 
 
 class Inert:
-    """Stands for settings that are not made; whatever it is given, it leaves."""
+    """An empty object in place of settings; it ignores everything that it is given."""
 
     def __new__(cls, *_: Any, **__: Any) -> Inert:
-        """Make one of any arguments."""
+        """Make an object, whatever the arguments."""
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     def __setstate__(self, _: Any) -> None:
-        """Leave what it would hold."""
+        """Ignore the state."""
 
 
 def _mapping(*_: Any) -> OrderedDict[Any, Any]:
@@ -60,28 +60,28 @@ def load(path: Path) -> Any:
     Raises
     ------
     pickle.UnpicklingError
-        If it holds anything else than tensors, plain values and settings; `refused` says what.
+        If it holds anything but tensors, plain values and settings; `refused` returns its name.
     Exception
         If it is no such file.
     """
     known: dict[str, Any] = {}
     while True:
-        held: list[Any] = [(value, name) for name, value in known.items()]
+        stand_ins: list[Any] = [(value, name) for name, value in known.items()]
         try:
-            with torch.serialization.safe_globals(held):
+            with torch.serialization.safe_globals(stand_ins):
                 return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             name = refused(error)
-            stands = _standing_for(name) if name and len(known) < MOST else None
-            if stands is None or name in known:
+            stand_in = _standing_for(name) if name and len(known) < MOST else None
+            if stand_in is None or name in known:
                 raise
-            known[name if "." in name else f"builtins.{name}"] = stands
+            known[name if "." in name else f"builtins.{name}"] = stand_in
 
 
 def refused(error: Exception) -> str:
-    """Return the name of what PyTorch refuses in a pickle; empty for other errors."""
-    found = NAMED.search(str(error))
-    return found[1] if found else ""
+    """Return the name of the class that PyTorch refuses in a pickle; empty for other errors."""
+    match = NAMED.search(str(error))
+    return match[1] if match else ""
 
 
 def _standing_for(name: str) -> Any:

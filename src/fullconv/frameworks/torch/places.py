@@ -1,4 +1,4 @@
-"""Where in somebody's code a trace ended."""
+"""Find the place in the user's code where a trace failed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LIBRARIES = tuple(
 
 
 def where(error: Exception) -> str:
-    """Return the last line of the model's own code that an error came through; empty for none."""
+    """Return the last line of the model's own code in an error's traceback; empty for none."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
         for frame in frames
         if not os.path.abspath(frame.filename).startswith(LIBRARIES) and frame.name != "<lambda>"
     ]
-    # Ahead of the first frame of PyTorch lies who called us, and not the model.
+    # Frames before the first one of PyTorch are the caller's, not the model's.
     begun = next((n for n, f in enumerate(frames) if f.filename.startswith(LIBRARIES[0])), None)
     if begun is None or not own or frames.index(own[-1]) < begun:
         return ""
@@ -34,6 +34,6 @@ def where(error: Exception) -> str:
 
 
 def depends_on_pixels(error: Exception) -> bool:
-    """Whether a trace ended because the model took a decision by what the pixels are."""
+    """Whether a trace failed because the model branches on the values of pixels."""
     kind = type(error).__name__
     return kind.startswith("GuardOnDataDependent") or "data-dependent" in str(error)

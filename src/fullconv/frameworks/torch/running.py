@@ -1,4 +1,4 @@
-"""Running a classifier of PyTorch on crops."""
+"""Run a classifier of PyTorch on crops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain(model: nn.Module) -> Callable[[torch.Tensor], Any]:
 
 
 def scripted(model: torch.jit.ScriptModule) -> Callable[[torch.Tensor], Any]:
-    """Run a TorchScript module, which does not say whether it takes one image or any number."""
+    """Run a TorchScript module on crops, one by one if it takes only one image at once."""
     from fullconv.frameworks.torch.torchscript import takes_any_number
 
     @functools.cache
@@ -47,7 +47,7 @@ def scripted(model: torch.jit.ScriptModule) -> Callable[[torch.Tensor], Any]:
 
 
 def in_batches(model: nn.Module, size: int) -> Callable[[torch.Tensor], Any]:
-    """Run a model that takes a fixed number of images; the last batch is filled up."""
+    """Run a model that takes a fixed number of images; the last batch is padded by repetition."""
     from torch.utils import _pytree as pytree
 
     def classify(crops: torch.Tensor) -> Any:

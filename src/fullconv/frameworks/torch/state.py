@@ -1,4 +1,4 @@
-"""State dicts: read as tensors and nothing else, and filled into a module name by name."""
+"""Read state dicts as tensors and nothing else, and load them into modules name by name."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from fullconv.frameworks.torch.inert import load, refused
 from fullconv.wording import few
 
 ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pickle")
-"""Endings of what ``torch.save`` writes."""
+"""Endings of files that ``torch.save`` writes."""
 
 
-def read_checkpoint(weights: Path, told: str) -> Mapping[Any, Any]:
-    """Return a state dict, or what holds one, without running code from the file.
+def read_checkpoint(weights: Path, label: str) -> Mapping[Any, Any]:
+    """Return a state dict, or a checkpoint that contains one, without running code from the file.
 
     Parameters
     ----------
-    told : str
-        What a message calls the file, as in ``--weights file.pt``.
+    label : str
+        The name of the file in messages, as in ``--weights file.pt``.
 
     Raises
     ------
     InputError
-        If the ending is of no such file.
+        If the file has another ending.
     UnsafeModelError
         If it holds more than tensors and settings.
     ModelError
@@ -48,46 +48,46 @@ def read_checkpoint(weights: Path, told: str) -> Mapping[Any, Any]:
     """
     suffix = weights.suffix.lower()
     if suffix == ".safetensors":
-        checkpoint = _read_safetensors(weights, told)
+        checkpoint = _read_safetensors(weights, label)
     elif suffix in ENDINGS:
-        checkpoint = _read_pickle(weights, told)
+        checkpoint = _read_pickle(weights, label)
     else:
         raise InputError(
-            f"{told}: the kind of file is told by its ending; give a state dict or checkpoint as "
+            f"{label}: the kind of file is told by its ending; give a state dict or checkpoint as "
             f".safetensors, .pt, .pth or .ckpt."
         )
     if not isinstance(checkpoint, Mapping):
         raise ModelError(
-            f"{told}: expected a state dict, names with tensors; it holds {_kind(checkpoint)}. "
+            f"{label}: expected a state dict, names with tensors; it holds {_kind(checkpoint)}. "
             f"Save it with torch.save(model.state_dict(), ...)."
         )
     if not any(True for _ in state_dicts(checkpoint)):
         raise ModelError(
-            f"{told}: expected a state dict, names with tensors; it holds "
+            f"{label}: expected a state dict, names with tensors; it holds "
             f"{few([repr(str(key)) for key in checkpoint]) or 'nothing'}. Save the state dict "
             f"alone, with torch.save(model.state_dict(), ...)."
         )
     return checkpoint
 
 
-def read_state(weights: Path, told: str) -> State:
-    """Return a state dict, out of what holds it: the trained weights, not the averaged ones.
+def read_state(weights: Path, label: str) -> State:
+    """Return the state dict in a file: of a checkpoint, the trained weights, not the averaged ones.
 
     Raises
     ------
     InputError, UnsafeModelError, ModelError
         As `read_checkpoint`.
     """
-    return alone(read_checkpoint(weights, told))
+    return alone(read_checkpoint(weights, label))
 
 
-def fill(model: nn.Module, checkpoint: Mapping[Any, Any], named: str, told: str) -> None:
-    """Load what fits a module name by name and size by size; what was unwrapped is warned of.
+def fill(model: nn.Module, checkpoint: Mapping[Any, Any], named: str, label: str) -> None:
+    """Load the state dict that fits a module in names and sizes; warn if it had to be unwrapped.
 
     Parameters
     ----------
-    named, told : str
-        What a message calls the model and the file.
+    named, label : str
+        The names of the model and of the file in messages.
 
     Raises
     ------
@@ -97,36 +97,36 @@ def fill(model: nn.Module, checkpoint: Mapping[Any, Any], named: str, told: str)
     own = model.state_dict()
     best, *others = find(checkpoint, own)
     if not best.fits:
-        raise ModelError(f"{told} does not fit {named}: {_faults(best)}.")
+        raise ModelError(f"{label} does not fit {named}: {_faults(best)}.")
     alike = [one for one in others if one.rank == best.rank]
     if alike:
         places = few([repr(".".join((*one.keys, one.prefix))) for one in (best, *alike)])
         raise ModelError(
-            f"{told}: several of its state dicts fit {named} ({places}); save the one that is "
+            f"{label}: several of its state dicts fit {named} ({places}); save the one that is "
             f"meant alone, with torch.save(model.state_dict(), ...)."
         )
-    if line := best.told():
-        warnings.warn(f"{told}: {line}", ModelWarning, stacklevel=2)
-    # What is on the meta device cannot be copied to.
+    if line := best.unwrapping():
+        warnings.warn(f"{label}: {line}", ModelWarning, stacklevel=2)
+    # Nothing can be copied to a tensor on the meta device, so it is replaced.
     model.load_state_dict(own | dict(best.state), assign=is_empty(own.values()))
 
 
-def _faults(found: Found) -> str:
-    """Return what does not fit, and what to do."""
+def _faults(match: Found) -> str:
+    """Return in words what does not fit, and what to do."""
     faults = []
-    if found.missing:
-        faults.append(f"it lacks {few(list(map(repr, found.missing)))}")
-    if found.unknown:
-        faults.append(f"the model has no {few(list(map(repr, found.unknown)))}")
+    if match.missing:
+        faults.append(f"it lacks {few(list(map(repr, match.missing)))}")
+    if match.unknown:
+        faults.append(f"the model has no {few(list(map(repr, match.unknown)))}")
     faults += [
-        f"{name} is {_size(found.state[name])} and the model's is {_size(found.own[name])}"
-        for name in found.resized
+        f"{name} is {_size(match.state[name])} and the model's is {_size(match.own[name])}"
+        for name in match.resized
     ][:3]
-    unwrapped = f" ({line})" if (line := found.told()) else ""
+    unwrapped = f" ({line})" if (line := match.unwrapping()) else ""
     return f"{'; '.join(faults)}{unwrapped}. Give the weights that were trained with this code"
 
 
-def _read_safetensors(weights: Path, told: str) -> Any:
+def _read_safetensors(weights: Path, label: str) -> Any:
     try:
         from safetensors.torch import load_file
     except ImportError:
@@ -135,15 +135,15 @@ def _read_safetensors(weights: Path, told: str) -> Any:
         return load_file(weights)
     except Exception as error:
         raise ModelError(
-            f"{told}: not a .safetensors file, or cut short ({first_line(error)}); save or copy it "
-            f"again."
+            f"{label}: not a .safetensors file, or cut short ({first_line(error)}); save or copy "
+            f"it again."
         ) from None
 
 
-def _read_pickle(weights: Path, told: str) -> Any:
+def _read_pickle(weights: Path, label: str) -> Any:
     if zipfile.is_zipfile(weights):
         again = "save it again with torch.save(model.state_dict(), ...)"
-        check_archive(weights, f"{told}: it", again, packed=1)
+        check_archive(weights, f"{label}: it", again, packed=1)
     try:
         return load(weights)
     except Exception as error:
@@ -151,11 +151,11 @@ def _read_pickle(weights: Path, told: str) -> Any:
         name = refused(error)
         if not name:
             raise ModelError(
-                f"{told}: not a PyTorch state dict, or cut short; save it again with "
+                f"{label}: not a PyTorch state dict, or cut short; save it again with "
                 f"torch.save(model.state_dict(), ...), or as .safetensors."
             ) from None
         raise UnsafeModelError(
-            f"{told}: it holds more than tensors ({name}), and loading that would run code "
+            f"{label}: it holds more than tensors ({name}), and loading that would run code "
             f"from the file; fullconv does not. Save the state dict alone, with "
             f"torch.save(model.state_dict(), ...), or as .safetensors."
         ) from None

@@ -1,4 +1,4 @@
-"""Image classifiers out of folders of Hugging Face's transformers."""
+"""Build image classifiers from folders of Hugging Face's transformers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fullconv.preprocessing import Preprocessing
 from fullconv.wording import few
 
 PREPARES = "preprocessor_config.json"
-"""Says how large crops are, and what is done to pixels."""
+"""File with the size of crops and the preprocessing of pixels."""
 
 UNNAMED = re.compile(r"LABEL_\d+")
 
 
 class Logits(nn.Module):
-    """A classifier of transformers, whose answer is its scores alone."""
+    """A classifier of transformers that returns its scores alone."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -38,20 +38,20 @@ class Logits(nn.Module):
 
 
 def of_transformers(folder: ModelFolder) -> Any:
-    """Let transformers build and fill the network; it is given tensors, and reads no weights.
+    """Let transformers build and fill the network; it gets the tensors, and reads no weights.
 
     Raises
     ------
     ModelError
         If transformers is not installed or does not have the network, the weights do not fit it, or
-        how pixels are prepared is not known.
+        the preprocessing of pixels is not known.
     """
     name = str(folder.config["architectures"][0])
     prepared = _prepared(folder.path)
     window, preprocessing = _window(prepared, folder.path), _preprocessing(prepared, folder.path)
     transformers = library_of(folder, "transformers")
-    found = getattr(transformers, name, None) if name.endswith(CLASSIFIES) else None
-    if found is None:
+    network = getattr(transformers, name, None) if name.endswith(CLASSIFIES) else None
+    if network is None:
         raise ModelError(
             f"{folder.path / CONFIG}: transformers {transformers.__version__} has no {name!r}; "
             f"install a version that has, or name the model's code: package.module:callable."
@@ -60,12 +60,12 @@ def of_transformers(folder: ModelFolder) -> Any:
     with building(folder, "transformers"):
         local = {"local_files_only": True, "trust_remote_code": False}
         config = transformers.AutoConfig.from_pretrained(folder.path, **local)
-        model, info = found.from_pretrained(
+        model, info = network.from_pretrained(
             None,
             config=config,
             state_dict=state,
             output_loading_info=True,
-            attn_implementation="eager",  # what torch.export reads
+            attn_implementation="eager",  # torch.export can trace it
         )
     _check(info, folder, name)
     classes = _classes(folder.config.get("id2label"))
@@ -73,7 +73,7 @@ def of_transformers(folder: ModelFolder) -> Any:
 
 
 def _check(info: Mapping[str, Any], folder: ModelFolder, name: str) -> None:
-    """Refuse weights that transformers has filled in, or left."""
+    """Refuse weights if some are missing, left over, or of another size."""
     missing, others = (sorted(map(repr, info[key])) for key in ("missing_keys", "unexpected_keys"))
     faults = [f"it lacks {few(missing)}"] if missing else []
     faults += [f"the model has no {few(others)}"] if others else []
@@ -94,16 +94,16 @@ def _prepared(path: Path) -> Mapping[str, Any]:
             f"crops are and what is done to pixels; copy it from where the model is from."
         )
     try:
-        held = json.loads(file.read_text(encoding="utf-8-sig"))
+        settings = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{file} cannot be read ({first_line(error)}); copy or download it again."
         ) from None
-    return held if isinstance(held, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _window(prepared: Mapping[str, Any], path: Path) -> tuple[int, int]:
-    """Return the size of what the network takes: cropped, or resized to."""
+    """Return the size of the network's crops: of the center crop, or of the resized image."""
     key = "crop_size" if prepared.get("do_center_crop") and "crop_size" in prepared else "size"
     size = prepared.get(key)
     if isinstance(size, dict):
@@ -136,7 +136,7 @@ def _preprocessing(prepared: Mapping[str, Any], path: Path) -> Preprocessing:
 
 
 def _classes(labels: Any) -> list[str]:
-    """Return the names of classes, in the order of their numbers; none where they are made up."""
+    """Return the names of classes by number; an empty list where they are generated or missing."""
     if not isinstance(labels, dict):
         return []
     names = [str(labels.get(str(n), "")) for n in range(len(labels))]
