@@ -14,15 +14,15 @@ CALLS = (F.max_pool1d, torch.max_pool1d)
 def with_free_lengths(model: nn.Module) -> nn.Module:
     """Return a module whose max pools over one axis can be traced for maps of any length.
 
-    ``torch.max_pool1d`` computes with sizes that are plain numbers, so a trace holds for the length
-    of its example alone (PyTorch 2.13). The pool that returns indices as well does not, and its
+    ``torch.max_pool1d`` computes with sizes as plain numbers, so a trace holds only for the length
+    of its example (PyTorch 2.13). The pool that also returns indices keeps sizes free, and its
     values are the same.
     """
     if not isinstance(model, torch.fx.GraphModule):
         return model
     modules = dict(model.named_modules())
-    found = [node for node in model.graph.nodes if _is_pool(node, modules)]
-    if not found:
+    pools = [node for node in model.graph.nodes if _is_pool(node, modules)]
+    if not pools:
         return model
     changed = _Indexed(model).transform()
     changed.training = model.training
@@ -36,7 +36,7 @@ def _is_pool(node: torch.fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 class _Indexed(torch.fx.Transformer):
-    """Writes a module again, with other calls for its max pools over one axis."""
+    """Copies a module, and replaces its max pools over one axis by pools with indices."""
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         pool = self.fetch_attr(target)

@@ -1,4 +1,4 @@
-"""What an exported program says of the image that it takes."""
+"""The shape of the image that an exported program takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fullconv.frameworks.bounds import LARGEST, too_large
 
 
 def check_sizes(program: ExportedProgram, path: Path) -> None:
-    """Refuse a program with a tensor whose fixed sizes alone take gigabytes."""
+    """Refuse a program with a tensor of more than `LARGEST` numbers, by its fixed sizes alone."""
     for node in program.graph.nodes:
         value = node.meta.get("val")
         for part in value if isinstance(value, tuple | list) else [value]:
@@ -46,8 +46,8 @@ def image_of(program: ExportedProgram) -> Sequence[Any]:
 def image_size(program: ExportedProgram, dimensions: int | None) -> Sequence[Any]:
     """Return the size of a program's image along every axis.
 
-    Where the number of axes is not given, those are what stands behind channels. A vector of
-    features is an image of one pixel.
+    Where ``dimensions`` is not given, these are the axes after the channels. A vector of features
+    is an image of one pixel.
     """
     shape = image_of(program)
     axes = max(1, len(shape) - 2) if dimensions is None else dimensions

@@ -1,10 +1,10 @@
-"""What a TorchScript file may hold to be loaded without running code from it.
+"""Checks of a TorchScript file that must hold before it is loaded, so that it runs no foreign code.
 
 Note [When TorchScript runs]: ``torch.jit.load`` runs no Python, but parts of the file's own
-program: ``__setstate__`` of whatever has one, the default values of arguments, and the constants of
-classes. An operator of PyTorch can write files (``save``), map them into memory (``from_file``), or
-be one that a library has added. So the program is looked at as text before it is loaded, and its
-operators again, compiled, before it is run (torch 2.13, ``torch/csrc/jit/serialization``).
+program: ``__setstate__`` methods, the default values of arguments, and the constants of classes. An
+operator of PyTorch can write files (``save``), map them into memory (``from_file``), or come from
+another library. So the program is checked as text before it is loaded, and its compiled operators
+before it is run (torch 2.13, ``torch/csrc/jit/serialization``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAULTS = {
     re.compile(rb"__setstate__"): "a __setstate__ method",
     CPP_CLASS: "objects of C++ classes, as quantized models do",
     re.compile(rb"from_file|\bsave\b|\brpc_\w+"): "a call that reaches files or other machines",
-    # PyTorch itself writes getattr(self, "0"), with nothing between; a name may be put together.
+    # PyTorch itself writes getattr(self, "0"), without spaces. Other forms could compute a name.
     re.compile(rb"getattr(?!\((?!torch\b|ops\b)\w)"): "an operator whose name is looked up",
     re.compile(rb"(?<![.\w])ops\b(?!\.(?:prim|aten|profiler)\.)"): "operators of other libraries",
 }
@@ -33,7 +33,7 @@ OPERATOR = re.compile(
     r"|prim::(?!rpc_|CallMethod$|CallFunction$|PythonOp$|IgnoredPythonOp$)\w+"
 )
 ENDS_QUOTES = re.compile(r'["\\\x00-\x1f]')
-"""What a name may not hold that PyTorch writes into Python code, between quotes."""
+"""Characters that may not be in a name that PyTorch writes into Python code, between quotes."""
 
 
 def is_torchscript(path: Path) -> bool:
@@ -41,13 +41,13 @@ def is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile, ValueError):  # names that are no text
+    except (OSError, zipfile.BadZipFile, ValueError):  # names that are not text
         return False
     return "constants.pkl" in names and any(name.startswith("code/") for name in names)
 
 
 def is_cut(path: Path) -> bool:
-    """Whether a file begins as an archive, and does not end as one."""
+    """Whether a file begins as an archive but does not end as one."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path)
@@ -61,14 +61,14 @@ def check_script(path: Path) -> None:
     Raises
     ------
     UnsafeModelError
-        If it would; see Note [When TorchScript runs].
+        If loading it would run code; see Note [When TorchScript runs].
     ModelError
         If it is damaged, or unpacks to far more than its own size.
     """
     import torch
 
     check_archive(path, str(path), "save it again with torch.jit.save", packed=1)
-    # PyTorch's own reader finds entries in its own way, by names in any case.
+    # PyTorch's own reader is used, as it ignores upper and lower case in the names of entries.
     reader = torch._C.PyTorchFileReader(str(path))
     for name in reader.get_all_records():
         fault = _fault(name.lower(), reader)
@@ -88,13 +88,13 @@ def _fault(name: str, reader: Any) -> str | None:
 
 
 def check_operators(path: Path, model: Any) -> None:
-    """Refuse a loaded module whose forward calls what reaches beyond its tensors.
+    """Refuse a loaded module whose forward calls an operator that reaches beyond its tensors.
 
     Raises
     ------
     UnsafeModelError
-        If it does, or if a layer has a name that would end the quotes it is written between:
-        PyTorch makes Python code of what it converts.
+        If it does, or if the name of a layer would end the quotes around it in the Python code
+        that PyTorch makes of a converted module.
     """
     for node in _nodes(model.forward.inlined_graph):
         kind = node.kind()
@@ -105,7 +105,7 @@ def check_operators(path: Path, model: Any) -> None:
 
 
 def _nodes(block: Any) -> Iterator[Any]:
-    """Return the nodes of a graph, of its branches and loops, and of what it runs beside."""
+    """Yield the nodes of a graph, of its branches and loops, and of graphs in its attributes."""
     for node in block.nodes():
         yield node
         for inner in node.blocks():
@@ -116,7 +116,7 @@ def _nodes(block: Any) -> Iterator[Any]:
 
 
 def unsafe(path: Path, fault: str) -> UnsafeModelError:
-    """Return the line that refuses a file for what it holds."""
+    """Return the error for a file that could run code."""
     return UnsafeModelError(
         f"{path}: it holds {fault}, and loading that could run code from the file; fullconv does "
         f"not. Export the model with torch.export.save, or as .onnx."

@@ -1,7 +1,7 @@
-"""Whether a program that was converted from TorchScript may be taken for it.
+"""Check that a program converted from TorchScript computes the same as the original.
 
 PyTorch's converter is silently wrong in places: a ``.to()`` that changes nothing becomes a copy, so
-what is written into it afterwards is lost (torch 2.13, ``torch/_export/converter.py``).
+later writes into it are lost (torch 2.13, ``torch/_export/converter.py``).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from fullconv.frameworks.torch.exporting import quiet
 
 
 def check_calls(program: ExportedProgram) -> None:
-    """Refuse a program that computes otherwise than image by image.
+    """Refuse a program that does not compute each image by itself.
 
     Raises
     ------
     ModelError
-        If it is a trace made in training mode, which no eval() undoes, or decides by the numbers
-        of an image what to compute.
+        If it was traced in training mode, which eval() does not undo, or if it branches on the
+        numbers of an image.
     """
     parts = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
     for node in (node for part in parts for node in part.graph.nodes):
@@ -46,18 +46,18 @@ def check_calls(program: ExportedProgram) -> None:
 def same_scores(
     program: ExportedProgram, model: torch.jit.ScriptModule, image: torch.Tensor, *others: Any
 ) -> bool:
-    """Whether both score two random crops alike, but for rounding.
+    """Whether both give the same scores of two random crops, up to rounding.
 
-    Both run the same operators on the same weights, mostly to the last bit. Half the digits of the
-    image's numbers is more than rounding takes from the largest score, and a score that lacks a
-    step of its computation is off by far more than that.
+    Both run the same operators on the same weights, so most scores are equal to the last bit. The
+    bound is half the digits of the image's type, relative to the largest score: rounding stays
+    below it, and a missing step of the computation is far above.
 
     Parameters
     ----------
     image : Tensor, shape (N, C, height, width)
-        Images as the module takes them, of a number that both take.
+        Images in the shape and number that both take.
     *others
-        What both take beside the image.
+        The other inputs of both.
     """
     bound = torch.finfo(image.dtype).eps ** 0.5
     run = program.module(check_guards=False)

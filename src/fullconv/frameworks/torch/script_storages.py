@@ -1,8 +1,8 @@
-"""Whether a TorchScript file holds all that its tensors take.
+"""Check that the records of a TorchScript file are as long as its tensors need.
 
 ``torch.jit.load`` takes the sizes of storages and tensors from the file's pickles, and trusts them:
 where a record is shorter, a tensor reads memory that is not its own (torch 2.13,
-``torch/csrc/jit/serialization/unpickler.cpp``). ``torch.load`` compares them by itself.
+``torch/csrc/jit/serialization/unpickler.cpp``). ``torch.load`` compares them itself.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 from fullconv.errors import FullconvError, ModelError
 
 PICKLES = ("data", "constants")
-"""The pickles with tensors that are read; the records of each are in a folder of its name."""
+"""The pickles that contain tensors; the records of each are in a folder of its name."""
 
 
 def check_storages(path: Path) -> None:
-    """Refuse a TorchScript archive in which a tensor reaches beyond what the file holds of it.
+    """Refuse a TorchScript archive in which a tensor reaches beyond its record.
 
     Raises
     ------
     ModelError
-        If one does.
+        If a tensor does, or a record is shorter than its storage.
     ValueError
         If its pickles cannot be read.
     """
@@ -44,7 +44,7 @@ def check_storages(path: Path) -> None:
 
 
 def reach(start: int, size: Sequence[int], stride: Sequence[int]) -> int:
-    """Return how many numbers a storage must hold for a tensor in it; 0 for an empty one."""
+    """Return how many numbers a storage needs for a tensor in it; 0 for an empty tensor."""
     steps = zip(size, stride, strict=True)
     return start + 1 + sum((n - 1) * step for n, step in steps) if math.prod(size) else 0
 
@@ -56,7 +56,7 @@ class _Storage:
 
 
 class _Inert:
-    """Stands for every other object of a pickle; it runs nothing, and takes what it is given."""
+    """An empty object in place of all others in a pickle; it ignores its arguments."""
 
     def __init__(self, *given: object) -> None:
         pass
@@ -69,7 +69,7 @@ class _Inert:
 
 
 class _Layout(pickle.Unpickler):
-    """Reads of a pickle where its tensors lie, and nothing else."""
+    """Reads the storages and sizes of the tensors in a pickle, and nothing else."""
 
     def __init__(self, path: Path, reader: Any, name: str) -> None:
         super().__init__(io.BytesIO(reader.get_record(f"{name}.pkl")))
@@ -80,17 +80,17 @@ class _Layout(pickle.Unpickler):
             return self._tensor
         if name.startswith("_rebuild"):
             raise ValueError(f"{name} is not known")
-        # The kind of a storage says how many bytes a number takes.
+        # The class of a storage gives the number of bytes per number.
         return name if module == "torch" and name.endswith("Storage") else _Inert
 
     def persistent_load(self, pid: Any) -> _Storage:
         _, kind, key, _, numel = pid
         record = f"{self.folder}/{key}"
         needed = numel * getattr(torch, kind).dtype.itemsize
-        held = self.reader.get_record_size(record) if numel else 0
-        if not 0 <= needed <= held:
+        stored = self.reader.get_record_size(record) if numel else 0
+        if not 0 <= needed <= stored:
             raise self._damaged(
-                f"{record} in it is of {held} bytes, and the tensors there take {needed}"
+                f"{record} in it is of {stored} bytes, and the tensors there take {needed}"
             )
         return _Storage(record, numel)
 

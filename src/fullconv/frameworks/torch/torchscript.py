@@ -1,6 +1,6 @@
-"""TorchScript, through PyTorch's own converter to exported programs.
+"""Read TorchScript through PyTorch's own converter to exported programs.
 
-The converter is private in PyTorch 2.13 and has no public name; it is used here and nowhere else.
+The converter is private in PyTorch 2.13 and has no public name. It is used only in this file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ADVICE = re.compile(
     r"Use tlparse |Original traceback:|None$|[\^~ ]+$|Set TORCH|For (?:even )?more|Please file "
     r"|The (?:above|following) (?:error|operation) "
 )
-"""How lines begin that give no reason at the end of an error."""
+"""Lines at the end of an error that do not give its reason."""
 STOPPED = re.compile(r"While executing .*\[target=([\w.]+)\].*")
 
 
@@ -82,15 +82,14 @@ def read_script(model: torch.jit.ScriptModule, window: Sizes) -> Source:
     WindowError
         If the module does not take images of this size.
     ModelError
-        If it cannot be converted, or scores differently when it is.
+        If it cannot be converted, or its scores differ after the conversion.
     """
     others = _other_inputs(model)
     with evaluating(model):
         image, result = _taken(model, window)
         _check_scores(result)
         with _converting():
-            # It puts functions in the places of their calls, in the module's own graph: the module
-            # computes what it did.
+            # It inlines functions into the module's own graph; the module computes the same.
             program = _Converter(model, (image, *others)).convert()
         check_calls(program)
         with _converting():
@@ -103,9 +102,9 @@ def read_script(model: torch.jit.ScriptModule, window: Sizes) -> Source:
     parts = dict(model.named_modules())
     _name_layers(program, parts)
     source = read(program, window)
-    held = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
     weights = {
-        name: Weight(w.path, held[w.path], True) if w.path in held else w
+        name: Weight(w.path, parameters[w.path], True) if w.path in parameters else w
         for name, w in source.weights.items()
     }
     # The converter returns tuples as lists.
@@ -114,7 +113,7 @@ def read_script(model: torch.jit.ScriptModule, window: Sizes) -> Source:
 
 
 class _Converter(TS2EPConverter):
-    """Converts at one size, for one image; PyTorch's own frees every size."""
+    """Converts for one image of one size; PyTorch's own converter frees every size."""
 
     def retrace_as_exported_program(
         self, gm: torch.fx.GraphModule, name_to_constant: dict[str, Any]
@@ -123,7 +122,7 @@ class _Converter(TS2EPConverter):
 
 
 def takes_any_number(model: nn.Module, crops: torch.Tensor) -> bool:
-    """Whether a module scores two images at once; a trace may have kept the number 1."""
+    """Whether a module scores two images at once; a trace may have fixed the number at 1."""
     try:
         result = _run(model, crops[:1].expand(2, *crops.shape[1:]))
     except RAISED:
@@ -133,13 +132,13 @@ def takes_any_number(model: nn.Module, crops: torch.Tensor) -> bool:
 
 
 def _run(model: nn.Module, crops: torch.Tensor) -> Any:
-    """Run a module to see what it does with crops; what it prints is not what was asked for."""
+    """Run a module to see what it does with crops; its prints are dropped."""
     with torch.no_grad(), quiet(), contextlib.redirect_stdout(io.StringIO()):
         return model(crops)
 
 
 def _other_inputs(model: torch.jit.ScriptModule) -> list[Any]:
-    """Return the default values of what a module takes beside the image."""
+    """Return the default values of a module's inputs other than the image."""
     forward: Any = model.forward
     takes = forward.schema.arguments[1:]
     needed = [argument.name for argument in takes if not argument.has_default_value()]
@@ -180,7 +179,7 @@ def _taken(model: torch.jit.ScriptModule, window: Sizes) -> tuple[torch.Tensor, 
 
 @contextlib.contextmanager
 def _converting() -> Iterator[None]:
-    """Say in one line what the converter could not do; it prints what it works on."""
+    """Turn an error of the converter into one line, and drop its prints."""
     aside = io.StringIO()
     try:
         with quiet(), contextlib.redirect_stdout(aside), contextlib.redirect_stderr(aside):
@@ -195,7 +194,7 @@ def _converting() -> Iterator[None]:
 
 
 def _check_scores(result: Any) -> None:
-    """Refuse a module that returns something else than scores of its images."""
+    """Refuse a module that returns anything but scores of its images."""
     leaves = pytree.tree_leaves(result)
     others = [x for x in leaves if not isinstance(x, torch.Tensor)]
     if others or not leaves:
@@ -209,7 +208,7 @@ def _check_scores(result: Any) -> None:
 
 
 def _without_names(result: Any) -> Any:
-    """Return a result with plain tuples for named ones, whose classes exist in the file alone."""
+    """Return a result with plain tuples for named ones, whose classes exist only in the file."""
     if isinstance(result, dict):
         return {key: _without_names(value) for key, value in result.items()}
     if isinstance(result, tuple | list):
@@ -218,9 +217,9 @@ def _without_names(result: Any) -> Any:
 
 
 def _name_layers(program: ExportedProgram, parts: dict[str, nn.Module]) -> None:
-    """Say of every call on the weights of one layer that it is that layer.
+    """Mark every call on the weights of a single layer as a call of that layer.
 
-    The converter keeps no names of modules, but those of weights, which begin with them.
+    The converter drops the names of modules, but the names of weights begin with them.
     """
     signature = program.graph_signature
     paths = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -235,7 +234,7 @@ def _name_layers(program: ExportedProgram, parts: dict[str, nn.Module]) -> None:
 
 
 def _said(error: BaseException) -> str:
-    """Return what an error says at its end, where TorchScript puts the reason."""
+    """Return the reason of an error, which TorchScript puts at its end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not ADVICE.match(line)] or [type(error).__name__]
     line = STOPPED.sub(r"it stops at \1", reasons[-1]).removeprefix("RuntimeError: ")

@@ -1,4 +1,4 @@
-"""Regions that PyTorch wraps to say how they run: under autocast, with or without gradients."""
+"""Unwrap the regions of a program under autocast, or with gradients switched on or off."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unwrapped(module: torch.fx.GraphModule) -> torch.fx.Graph:
 
 
 def _append(graph: torch.fx.Graph, module: Any, known: dict[FxNode, Any]) -> Any:
-    """Copy a module's nodes, but for what is known of them; return what the module returns."""
+    """Copy the nodes of a module that are not yet known; return the module's result."""
     for node in module.graph.nodes:
         region = _region(node)
         if region is not None:
@@ -54,7 +54,7 @@ def _is_body(node: FxNode) -> bool:
 
 
 def _region(node: FxNode) -> tuple[FxNode, Sequence[Any]] | None:
-    """Return the body of a wrapped region and what it is given; None for other nodes."""
+    """Return the body of a wrapped region and its inputs; None for other nodes."""
     if node.target is torch.ops.higher_order.wrap_with_set_grad_enabled:
         _, body, *inputs = node.args
     elif node.target is torch.ops.higher_order.wrap_with_autocast:
