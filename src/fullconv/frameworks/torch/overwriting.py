@@ -1,12 +1,12 @@
-"""What a PyTorch model overwrites, as values that are never overwritten.
+"""Express the in-place operations of a PyTorch model as new values.
 
 Note [Views]
-A view shares its memory with what it is taken of, its base: what is written into the one is read in
-the other. The vocabulary has no memory, so every call that overwrites gives a value of its own, and
-from then on that value is read by whoever reads the overwritten tensor. A base gets it by the way
-back: what a slice took is put between the cells around it, what was reshaped or permuted is turned
-back. All other views of the same base are then taken again, of its new value. What nobody reads
-afterwards is dropped when the program has been read.
+A view shares its memory with its base: numbers written into one are read in the other. The
+vocabulary has no memory, so every call that overwrites a tensor gives a new value, and later
+readers of the tensor read that value. The base of an overwritten view gets a new value by undoing
+the steps of the view: a slice is concatenated with the cells around it, a reshape or permutation is
+reversed. All other views of the same base are then taken again, from its new value. Nodes whose
+results nobody reads are dropped after the program has been read.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ FxNode = torch.fx.Node
 
 
 MAY_SHARE = frozenset("einsum unsafe_chunk unsafe_split unsafe_split_with_sizes".split())
-"""Operators whose results may share memory with an argument, and do not say so."""
+"""Operators whose results may share memory with an argument, unlike their schemas say."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a view is taken of, and the nodes that take it; None where that is not known."""
+    """The base of a view, and the nodes from base to view; None where they are not known."""
 
     base: FxNode
     steps: tuple[Node, ...] | None
@@ -47,7 +47,7 @@ def check_written(call: FxNode) -> None:
     Raises
     ------
     ModelError
-        If it does, or if the numbers would have another type without overwriting.
+        If it does, or if its result would have another type without overwriting.
     """
     target: Any = call.target
     written = [a.alias_info is not None and a.alias_info.is_write for a in target._schema.arguments]
@@ -68,7 +68,7 @@ def check_written(call: FxNode) -> None:
 
 
 def _alike(node: FxNode) -> Any:
-    """Return an argument of the size that it has at the native size, without numbers."""
+    """Return an argument at its native size, on the meta device."""
     value = node.meta["val"]
     if not isinstance(value, torch.Tensor):
         return hint(value) if isinstance(value, torch.SymInt) else value
@@ -76,7 +76,7 @@ def _alike(node: FxNode) -> Any:
 
 
 def hint(size: int | torch.SymInt) -> int:
-    """Return a traced size as it is at the native size.
+    """Return the value of a traced size for images of the native size.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _refused(call: FxNode, why: str) -> ModelError:
 
 
 class Overwriting:
-    """The views of a program that is being read, and which of its calls give one tensor."""
+    """The views of a program that is being read, and the calls that return the same tensor."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -110,10 +110,10 @@ class Overwriting:
         self.same: dict[FxNode, FxNode] = {}
 
     def note_view(self, view: FxNode, base: FxNode) -> None:
-        """Note that a call has given a view."""
+        """Note that a call returned a view."""
         base = self.same.get(base, base)
         names = self.reader.names
-        made = {node.outputs[0]: node for node in self.reader.nodes[-2:]}  # no view takes more
+        made = {node.outputs[0]: node for node in self.reader.nodes[-2:]}  # at most two per view
         steps: list[Node] = []
         name = names[view]
         while name != names[base] and name in made:
@@ -122,7 +122,7 @@ class Overwriting:
         self.views[view] = View(base, tuple(steps) if name == names[base] else None)
 
     def note_written(self, call: FxNode) -> None:
-        """Let later readers of what a call has overwritten read the value that it gave."""
+        """Let later readers of the tensor that a call overwrote read the new value."""
         target = call.args[0]
         assert isinstance(target, FxNode)
         root = target = self.same.get(target, target)
@@ -146,7 +146,7 @@ class Overwriting:
             names[other] = names[target]
 
     def _check_shared(self, call: FxNode, target: FxNode) -> None:
-        """Refuse to overwrite what may share memory in a way that is not known."""
+        """Refuse to overwrite a tensor that may share memory with others in an unknown way."""
         root = self._root(target)
         family = [root, *(v for v in self.views if self._root(v) is root)]
         read = [u for x in family for u in x.users if u in self.reader.names]
@@ -161,7 +161,7 @@ class Overwriting:
         return view
 
     def _taken(self, call: FxNode, view: View, steps: Sequence[Node]) -> list[str]:
-        """Take a view of what its base is now; return the base and the value of every step."""
+        """Take a view of its base's present value; return the names of base and all steps."""
         values = [self.reader.names[view.base]]
         for step in steps:
             again = f"{step.outputs[0]}_after_{call.name}"
@@ -172,7 +172,7 @@ class Overwriting:
         return values
 
     def _put_back(self, call: FxNode, view: View, value: str) -> str:
-        """Return the value of a view's base in which the view has a new value."""
+        """Return the name of a new value of a view's base, given the view's new value."""
         if view.steps is None:
             raise _refused(call, "a part of which cannot be followed")
         if not view.steps:
@@ -214,5 +214,5 @@ class Overwriting:
         self.reader.add(call, Concat(cut.axis), tuple(filter(None, parts)), output=result)
 
     def _like(self, name: str, other: str) -> None:
-        """Note a value that has the size of another."""
+        """Note that a value has the shape of another."""
         self.reader.shapes[name] = self.reader.shapes[other]

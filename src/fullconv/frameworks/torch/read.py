@@ -29,7 +29,7 @@ from fullconv.graph import Graph, Node, Recipe
 from fullconv.operations import Random
 
 DECIDES = ("cond", "while_loop")
-"""What runs one graph or another, or one several times."""
+"""Operators that choose between graphs, or repeat one, depending on the values of tensors."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Source:
-    """A program in the vocabulary, with what its writer needs beside it."""
+    """A program in the vocabulary, with its weights and modules for the writer."""
 
     graph: Graph
     weights: dict[str, Weight]
@@ -61,7 +61,7 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
     window : tuple of int
         The native size.
     root : torch.nn.Module, optional
-        The module that it was exported from, for the modules that stay themselves.
+        The module that it was exported from; some of its modules are written unchanged.
     """
     traced = unwrapped(program.graph_module)
     image, weights = _inputs(program, traced)
@@ -106,7 +106,7 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
 
 
 def _evaluates(module: torch.nn.Module, root: torch.nn.Module) -> bool:
-    """Whether a module is in eval mode when its model is converted, and in what that becomes."""
+    """Whether a module is in eval mode when its model is converted."""
     return bool(root.training or not module.training)
 
 
@@ -121,9 +121,9 @@ def _inputs(program: ExportedProgram, traced: torch.fx.Graph) -> tuple[FxNode, d
             continue
         if node.name in paths:
             path = paths[node.name]
-            held = {**program.constants, **program.state_dict}[path]
+            tensor = {**program.constants, **program.state_dict}[path]
             trains = node.name in signature.inputs_to_parameters
-            weights[node.name] = Weight(path, held, trains)
+            weights[node.name] = Weight(path, tensor, trains)
         elif node.name in constants:
             path = constants[node.name]
             weights[node.name] = Weight(path, program.constants[path], False)
@@ -159,7 +159,7 @@ def read_call(node: FxNode, reader: Reader) -> None:
     if aten.overwrites(node.target) and not drawn:
         check_written(node)
     if not isinstance(node.meta.get("val"), torch.Tensor | tuple | list):
-        return  # a size; it is read where it is used
+        return  # a size, which is read where it is used
     reader.check_numbers(node)
     if node.target is operator.getitem:
         read_several.read_item(node, reader)
@@ -177,7 +177,7 @@ def read_call(node: FxNode, reader: Reader) -> None:
 
 
 def _fill_by_chance(node: FxNode, reader: Reader) -> None:
-    """Read a call that overwrites a tensor with random numbers as one that fills a copy."""
+    """Read a call that overwrites a tensor with random numbers as one that overwrites a copy."""
     reader.name(node)
     reader.add(node, Random(aten.base_name(node.target)), (node.args[0],))
     arguments = tuple(x for x in node.args[1:] if not isinstance(x, FxNode))
@@ -185,7 +185,7 @@ def _fill_by_chance(node: FxNode, reader: Reader) -> None:
 
 
 def needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
-    """Return the nodes that the outputs are made by."""
+    """Return the nodes that the outputs depend on."""
     needed, kept = set(outputs), []
     for node in reversed(list(nodes)):
         if needed & set(node.outputs):

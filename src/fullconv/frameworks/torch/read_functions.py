@@ -48,32 +48,32 @@ from fullconv.operations import (
 from fullconv.table import Table
 
 Handler = Callable[[FxNode, "Again", dict[str, Any]], Operation]
-"""Returns what a call of a function is, whose arguments it is given by name."""
+"""Returns the operation of a call of a function, given its arguments by name."""
 
 handles = Table[Any, Handler]("a reader")
 
 
 @dataclass
 class Again(Reader):
-    """What reads calls of ATen that lifting wrote.
+    """Reads the calls of ATen in a module that lifting wrote.
 
     Attributes
     ----------
     types : dict of str to torch.dtype
-        What numbers each value holds.
+        The type of each value.
     results : dict of torch.fx.Node to list of str
-        The values that a piece gives which runs on each window alone.
+        The names of the results of a piece that runs on each window alone.
     """
 
     types: dict[str, torch.dtype] = field(default_factory=dict)
     results: dict[FxNode, list[str]] = field(default_factory=dict)
 
     def owner(self, node: FxNode) -> tuple[str, str, str]:
-        """Return the layer's name and what it is called; no module is meant."""
+        """Return the layer's name and the name of the function; the path of the module is empty."""
         return node.meta[LAYER], base_name(node.target), ""
 
     def rearrange(self, name: str | None, operation: Operation, output: str) -> bool:
-        """Take a part of a parameter for a parameter, too."""
+        """Treat a slice of a parameter as a parameter, too."""
         if name not in self.recipes or not isinstance(operation, Slice) or operation.step != 1:
             return super().rearrange(name, operation, output)
         cut = operation.axis, operation.start, operation.stop
@@ -82,7 +82,7 @@ class Again(Reader):
 
 
 def drawing(name: str) -> ExportError:
-    """Return the refusal of a model that draws: its ONNX form could not be compared with it."""
+    """Return the error for a model that draws random numbers: no ONNX can be compared with it."""
     return ExportError(
         f"save: this model draws random numbers ({name}), so that nobody can tell whether the ONNX "
         f"of it is right. Save it as .pt2."
@@ -106,21 +106,21 @@ def read_function(node: FxNode, reader: Again, handler: Handler) -> None:
 
 
 def _settings(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what a function is given beside tensors, in the order of its arguments."""
+    """Return the arguments of a function that are not tensors, in order."""
     return tuple(_plain(x) for x in given.values() if not isinstance(x, FxNode | list))
 
 
 def _plain(value: Any) -> Any:
-    """Return a setting with tuples for lists, as operations have them."""
+    """Return a setting with tuples in place of lists, as operations have them."""
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _same(kind: type[Operation]) -> Handler:
-    """Return the handler of a function whose arguments are called as what the operation holds."""
-    held = {entry.name for entry in fields(kind)}
+    """Return the handler of a function whose arguments have the names of the operation's fields."""
+    names = {entry.name for entry in fields(kind)}
 
     def handler(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
-        return kind(**{name: _plain(value) for name, value in a.items() if name in held})
+        return kind(**{name: _plain(value) for name, value in a.items() if name in names})
 
     return handler
 
@@ -152,7 +152,7 @@ def _assemble(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
     segments = []
     for axis, along in enumerate(a["segments"]):
         each = prod(counts[axis + 1 :])
-        # The parts are row-major: the first that a segment takes of stands there.
+        # The parts are row-major, so the first part of segment i is at i * each.
         of = [reader.shape(a["parts"][i * each].meta["val"])[2 + axis] for i in range(len(along))]
         segments.append(tuple(map(_segment, along, of)))
     return Assemble(a["channels"], tuple(segments))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How ATen's operators on maps read: convolutions, pools and upsampling, over 1 to 3 axes."""
+"""Read ATen operators on maps: convolutions, pools and upsampling, over 1 to 3 axes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def _both(padding: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def map_axes(node: FxNode, reader: Reader, axes: int | None = None) -> int:
-    """Return over how many axes of cells a call runs; 0 where it has no rule for what it takes.
+    """Return the number of axes of cells of a call's first argument.
 
-    ``axes`` is how many it must be.
+    Where it is not 1 to 3, or is not ``axes``, the call is added as opaque, and 0 is returned.
     """
     rank = len(reader.shapes.get(reader.names.get(node.args[0]), ()))  # type: ignore[arg-type]
     if 3 <= rank <= 5 and axes in (None, rank - 2):
@@ -85,7 +85,7 @@ def _transposed(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 
 @handles("convolution")
 def _either(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    # What a trace records for both kinds, with the arguments of either.
+    # A trace records both kinds as this operator, with the arguments of both.
     (_transposed if a["transposed"] else _convolution)(node, reader, a)
 
 
@@ -102,7 +102,7 @@ def _upsample(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     before = reader.shapes[reader.names[image]][2:]  # type: ignore[index]
     after = reader.shapes[node.name][2:]
     factor = tuple(n // m for n, m in zip(after, before, strict=True))
-    # Which cell is the nearest is a matter of rounding, so PyTorch itself is asked.
+    # The nearest cell depends on rounding, so PyTorch itself computes it.
     cells = torch.arange(prod(before), dtype=torch.float64).reshape(1, 1, *before)
     nearest = node.target(cells, *settings, **node.kwargs)  # type: ignore[operator]
     if torch.equal(nearest, functional.upsample(cells, factor)):
@@ -129,7 +129,7 @@ def _digit(node: FxNode) -> int:
 
 
 def pool(kind: Literal["max", "average"], node: FxNode, reader: Reader, a: dict[str, Any]) -> Pool:
-    """Return what a pool with these arguments does."""
+    """Return the operation of a pool with these arguments."""
     outputs, cells = reader.shapes[node.name][2:], reader.shapes[reader.names[a["self"]]][2:]
     axes = len(cells)
     kernel = _each(a["kernel_size"], axes)

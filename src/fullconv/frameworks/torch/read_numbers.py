@@ -1,4 +1,4 @@
-"""How ATen's operators on numbers read: linear layers, normalization, reductions."""
+"""Read ATen operators on numbers: linear layers, normalization and reductions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _batch_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 
 
 def _statistics_of_the_batch(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    """Read a batch normalization by the statistics of the batch itself: of one image."""
+    """Read a batch normalization by the statistics of its batch, if the batch is one image."""
     images, channels = reader.shapes[reader.names[a["input"]]][:2]
     if images > 1 or not reader.is_of_image(a["input"]):
         reader.opaque(node, "batch_norm without running statistics")
@@ -111,7 +111,7 @@ def _vector_norm(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 
 
 def _axes(dims: Any, x: Any, reader: Reader) -> tuple[int, ...]:
-    """Return the axes that a reduction names; all of them where it names none."""
+    """Return the axes of a reduction; all axes where it names none."""
     rank = len(reader.shapes[reader.names[x]])
     if dims is None or dims == []:
         return tuple(range(rank))
@@ -148,7 +148,7 @@ def _reduce(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
 
 @handles("masked_fill")
 def _masked_fill(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
-    """Read it as a choice, where the number is a tensor's: this may be another in every window."""
+    """Read as `where` if the number is a tensor from the image: it may differ between windows."""
     if not reader.is_of_image(a["value"]):
         reader.add(node, Pointwise("masked_fill"))
     elif a["value"].meta["val"].dtype == node.meta["val"].dtype:

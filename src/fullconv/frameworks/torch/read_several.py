@@ -1,4 +1,4 @@
-"""How calls with several results read, and one function that is traced as several calls."""
+"""Read calls with several results, and one function that is traced as several calls."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ WITH_INDICES = (
     "max_pool2d_with_indices",
     "max_pool3d_with_indices",
 )
-"""Pools that give the places of their maxima, too."""
+"""Pools that also return the places of their maxima."""
 
 SPLITS = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
-"""What cuts an axis to pieces."""
+"""Operators that cut an axis into pieces."""
 
 
 def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | None:
@@ -35,23 +35,23 @@ def pieces(node: FxNode, reader: Reader) -> list[tuple[int, int, int, bool]] | N
     axis = arguments(node)["dim"] % len(reader.shapes[reader.names[node.args[0]]])  # type: ignore[index]
     if name == "unbind":
         return [(axis, i, i + 1, True) for i in range(len(values))]
-    found, start = [], 0
+    bounds, start = [], 0
     for value in values:
         size = reader.shape(value)[axis]
-        found.append((axis, start, start + size, False))
+        bounds.append((axis, start, start + size, False))
         start += size
-    return found
+    return bounds
 
 
 def only_first_used(node: FxNode) -> bool:
-    """Whether a call gives values with indices, and the indices are not used."""
+    """Whether a call returns values and indices, and the indices are not used."""
     name, overload = base_name(node.target), getattr(node.target, "_overloadname", "")
     with_indices = name in (*ADAPTIVE_MAX, *WITH_INDICES) or (name == "max" and overload == "dim")
     return with_indices and not any(user.args[1] != 0 and user.users for user in node.users)
 
 
 def read_tuple(node: FxNode, reader: Reader) -> None:
-    """Read a call of whose results only the first is used; of others, every item is read."""
+    """Read a call if only the first of its results is used; else `read_item` reads each item."""
     if pieces(node, reader) is not None or not only_first_used(node):
         return
     a, name = arguments(node), base_name(node.target)
@@ -74,9 +74,9 @@ def read_item(node: FxNode, reader: Reader) -> None:
     """Read one item of a tuple."""
     parent, index = node.args
     assert isinstance(parent, FxNode)
-    found = pieces(parent, reader)
-    if found is not None:
-        axis, start, stop, drop = found[index]  # type: ignore[index]
+    bounds = pieces(parent, reader)
+    if bounds is not None:
+        axis, start, stop, drop = bounds[index]  # type: ignore[index]
         reader.piece(node, parent.args[0], axis, start, stop, drop)
     elif parent in reader.names:
         reader.names[node] = reader.names[parent]
@@ -86,7 +86,7 @@ def read_item(node: FxNode, reader: Reader) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Several operators that are one function of the library."""
+    """Several calls of operators that are one function of PyTorch."""
 
     first: FxNode
     last: FxNode
@@ -103,12 +103,12 @@ def groups(calls: Iterable[FxNode]) -> dict[FxNode, Group]:
         label = (node.meta.get("torch_fn") or ("",))[0]
         if label.startswith("local_response_norm"):
             members.setdefault(label, []).append(node)
-    found: dict[FxNode, Group] = {}
+    by_member: dict[FxNode, Group] = {}
     for nodes in members.values():
         group = _local_response_norm(nodes)
         if group is not None:
-            found.update(dict.fromkeys(nodes, group))
-    return found
+            by_member.update(dict.fromkeys(nodes, group))
+    return by_member
 
 
 def _local_response_norm(nodes: Sequence[FxNode]) -> Group | None:

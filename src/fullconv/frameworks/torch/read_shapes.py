@@ -1,4 +1,4 @@
-"""How ATen's operators that rearrange or cut read."""
+"""Read ATen operators that rearrange, join, cut or pad."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _reordered(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     shape = reader.shapes[reader.names[a["self"]]]
     axes, moved = a["dims"], a.get("shifts")
     axis = axes[0] % len(shape) if len(axes) == 1 else 0
-    if axis == 0:  # images among one another
+    if axis == 0:  # it mixes images
         reader.opaque(node, base_name(node.target))
         return
     entries = range(shape[axis])
@@ -91,12 +91,12 @@ def _index(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     if numbers[0].dtype == torch.bool:
         numbers[0] = numbers[0].nonzero()[:, 0]
     indices = tuple(int(i) % shape[axis] for i in numbers[0])
-    if axis == 0 and reader.names[a["self"]] not in reader.recipes:  # other images
+    if axis == 0 and reader.names[a["self"]] not in reader.recipes:  # it selects images
         reader.opaque(node, base_name(node.target))
         return
     count = len(reader.nodes)
     reader.add(node, Take(axis, indices), (a["self"],))
-    if len(reader.nodes) > count:  # else it is of a parameter
+    if len(reader.nodes) > count:  # else it took a part of a parameter
         reader.instead(functional.entries, (Slot(0), axis, list(indices)))
 
 
@@ -185,12 +185,12 @@ def _expand(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
         reader.opaque(node, "expand")
         operation = reader.nodes[-1].operation
         if isinstance(operation, Opaque) and operation.standing is not None:
-            sizes = (-1, *reader.shapes[node.name][1:])  # the first axis as long as it is
+            sizes = (-1, *reader.shapes[node.name][1:])  # the first axis keeps its size
             reader.instead(torch.ops.aten.expand.default, (Slot(0), sizes))
 
 
 def _broadcasts(user: FxNode, operand: FxNode, reader: Reader) -> bool:
-    """Whether an operation would enlarge an operand by itself, beside another of full size."""
+    """Whether an operation broadcasts an operand itself, to the size of its other operand."""
     name = base_name(out_of_place(user.target))
     others = [x for x in user.all_input_nodes if x is not operand and x in reader.names]
     return name in POINTWISE and any(

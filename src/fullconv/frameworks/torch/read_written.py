@@ -1,4 +1,4 @@
-"""Read a module that lifting wrote back into the vocabulary, with its weights as they are now."""
+"""Read a module that lifting wrote back into the vocabulary, with its present weights."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Written:
     graph : Graph
         The lifted graph; its ``shapes`` are those of an example.
     tensors : dict of str to Tensor
-        What stands behind the constants.
+        The tensors of the constants' recipes.
     types : dict of str to torch.dtype
-        What numbers each value holds.
+        The type of each value.
     free : dict of str to set of int
-        The axes of each value that have another size in another image.
+        The axes of each value whose size depends on the size of the image.
     names : list of str
-        What the outputs are called.
+        The names of the outputs.
     """
 
     graph: Graph
@@ -53,12 +53,12 @@ class Written:
 
 
 def read_written(model: torch.fx.GraphModule, shape: ImageShape, dtype: torch.dtype) -> Written:
-    """Return what lifting wrote, for images of any size.
+    """Return the graph of a lifted module, for images of any size.
 
     Raises
     ------
     ExportError
-        If the module draws random numbers, or holds what only images of one size have.
+        If the module draws random numbers, or has operations for images of one size alone.
     """
     first, second = (_image(shape, dtype, larger) for larger in (0, 1))
     try:
@@ -87,7 +87,7 @@ def read_written(model: torch.fx.GraphModule, shape: ImageShape, dtype: torch.dt
 
 
 def _image(shape: ImageShape, dtype: torch.dtype, larger: int) -> torch.Tensor:
-    """Return images of one of two sizes, no two of which are the same."""
+    """Return images on the meta device, in one of two sizes that differ along every free axis."""
     sizes = [
         window if axis in shape.fixed else window + (2 * axis + larger + 1) * step
         for axis, (window, step) in enumerate(zip(shape.grid.window, shape.grid.step, strict=True))
@@ -97,19 +97,19 @@ def _image(shape: ImageShape, dtype: torch.dtype, larger: int) -> torch.Tensor:
 
 
 def _names(paths: Sequence[Any]) -> list[str]:
-    """Return what outputs are called: as the model names them, else scores."""
-    found: list[str] = []
+    """Return the names of the outputs: the model's own, else ``scores``."""
+    names: list[str] = []
     for number, path in enumerate(paths):
         key = getattr(path[-1], "key", getattr(path[-1], "name", None)) if path else None
         name = key if isinstance(key, str) and key else "scores"
-        if name in (*found, IMAGE):
+        if name in (*names, IMAGE):
             name = f"{name}_{number}"
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _read(calls: Flat, shape: ImageShape, image: torch.Tensor) -> tuple[Again, list[Any]]:
-    """Read all calls for images of this size; return the reader, and the results by their paths."""
+    """Read all calls for images of this size; return the reader, and each result with its path."""
     calls.measure(image)
     reader = Again({}, {})
     results: list[Any] = []
@@ -127,7 +127,7 @@ def _read(calls: Flat, shape: ImageShape, image: torch.Tensor) -> tuple[Again, l
         elif node.op == "get_attr":
             _parameter(node, reader, calls)
         elif plain and isinstance(first, FxNode) and first.op == "placeholder":
-            # With an axis for the one channel, as a writer has it.
+            # The first call adds the axis of the one channel, which the graph's image has.
             reader.names[node] = IMAGE
             reader.shapes[IMAGE] = reader.shape(node.meta["val"])
         else:
@@ -169,7 +169,7 @@ def _call(node: FxNode, reader: Again, calls: Flat) -> None:
 
 
 def _constant(node: FxNode, reader: Again, calls: Flat) -> None:
-    """Read a call that is given no tensor: what it gives is a constant."""
+    """Read a call without tensor arguments: its result is a constant."""
     reader.name(node)
     calls.tensors[node.name] = node.target(*node.args, **node.kwargs)  # type: ignore[operator]
     reader.recipes[node.name] = Recipe(node.name, reader.shapes[node.name])
@@ -177,7 +177,7 @@ def _constant(node: FxNode, reader: Again, calls: Flat) -> None:
 
 
 def _refined(reader: Again, node: Node) -> Node:
-    """Return a pool with its channels, and an overhang wherever there may be one."""
+    """Return a pool with its channels, and an overhang of 1 where ``ceil_mode`` is set."""
     pool, call = node.operation, node.source
     if not isinstance(pool, Pool):
         return node
@@ -210,13 +210,13 @@ def _read_alone(node: FxNode, reader: Again, calls: Flat) -> None:
             results = [inside.names[x] for x in part.args[0]]
         else:
             _call(part, inside, inner)
-    held = {id(tensor): name for name, tensor in calls.tensors.items()}
+    sources = {id(tensor): name for name, tensor in calls.tensors.items()}
     names = {name: f"{node.name}/{name}" for name in inside.shapes}
     for name, tensor in inner.tensors.items():
-        source = held.setdefault(id(tensor), f"{path}.{name}")
+        source = sources.setdefault(id(tensor), f"{path}.{name}")
         calls.tensors[source] = tensor
     for name, recipe in inside.recipes.items():
-        source = held[id(inner.tensors[recipe.source])]
+        source = sources[id(inner.tensors[recipe.source])]
         names[name] = f"{node.name}/{name}"
         reader.recipes[names[name]] = replace(recipe, source=source)
     reader.shapes.update((names[name], shape) for name, shape in inside.shapes.items())
@@ -229,9 +229,9 @@ def _read_alone(node: FxNode, reader: Again, calls: Flat) -> None:
         )
         for part in needed(inside.nodes, results)
     )
-    given, found = ([names[name] for name in part] for part in (inputs, results))
-    operation = Alone(nodes, tuple(given), tuple(found), module.each)
-    outputs = [node.name] if len(found) == 1 else [f"{node.name}_{i}" for i in range(len(found))]
+    given, ends = ([names[name] for name in part] for part in (inputs, results))
+    operation = Alone(nodes, tuple(given), tuple(ends), module.each)
+    outputs = [node.name] if len(ends) == 1 else [f"{node.name}_{i}" for i in range(len(ends))]
     for name, value in zip(outputs, pytree.tree_leaves(node.meta["val"]), strict=True):
         reader.shapes[name], reader.types[name] = tuple(value.shape), value.dtype
     reader.names[node], reader.results[node] = outputs[0], outputs

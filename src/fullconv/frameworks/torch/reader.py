@@ -1,4 +1,4 @@
-"""What is known of an exported program while its calls are read, and what is read so far."""
+"""The state of reading an exported program: its values and shapes, and the nodes read so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fullconv.operations import Opaque, Operation, Permute, Random, Reshape, Sli
 
 @dataclass(frozen=True)
 class Slot:
-    """Stands in a call's arguments for one input of the vocabulary's node."""
+    """A placeholder in a call's arguments for one input of the node."""
 
     index: int
 
@@ -32,17 +32,17 @@ class Call:
     Attributes
     ----------
     operation : Operation
-        What it was read as.
+        The operation as which it was read.
     target : callable
         The operator.
     args, kwargs
         Its arguments, with a `Slot` for every tensor.
     owner : str
-        Path of the ``torch.nn`` module that does just this; empty where there is none.
+        Path of the ``torch.nn`` module that makes this call alone; empty where there is none.
     item : int or None
-        Which of several results is meant.
+        Index of the result, of a call with several.
     several : str
-        Names the call that gives several results, so that it is repeated once for all of them.
+        Name of the original call, so that one with several results is repeated only once.
     """
 
     operation: Operation
@@ -56,20 +56,20 @@ class Call:
 
 @dataclass
 class Reader:
-    """What the table of operators reads from and appends to.
+    """The state that the handlers of operators read from and append to.
 
     Attributes
     ----------
     recipes : dict of str to Recipe
-        Parameters and buffers by name, with what they have been rearranged into.
+        Parameters and buffers by name, also those that were rearranged.
     owners : dict of str to int
-        How many calls every module makes, by its path.
+        Number of calls of each module, by its path.
     names : dict of torch.fx.Node to str
-        The value that holds what a call gave; another one after an overwriting.
+        The name of a call's present value; it changes when the tensor is overwritten.
     of_image : set of str
-        The values that are made from the image.
+        The names of values that depend on the image.
     constants : dict of str to Tensor
-        Tensors that are no parameters: the program's own, and those that reading adds.
+        Tensors that are not parameters: the program's own, and those that the reader adds.
     """
 
     recipes: dict[str, Recipe]
@@ -84,7 +84,7 @@ class Reader:
         self.overwriting = Overwriting(self)
 
     def name(self, node: FxNode) -> None:
-        """Note a call's or input's name, and its native shape."""
+        """Store the name of a call or input, and its native shape."""
         self.names[node] = node.name
         value = node.meta.get("val")
         if isinstance(value, tuple | list):
@@ -93,7 +93,7 @@ class Reader:
             self.shapes[node.name] = self.shape(value)
 
     def is_of_image(self, node: Any) -> bool:
-        """Whether an argument of a call is made from the image."""
+        """Whether an argument of a call depends on the image."""
         return isinstance(node, FxNode) and self.names.get(node) in self.of_image
 
     def shape(self, value: torch.Tensor) -> tuple[int, ...]:
@@ -111,17 +111,17 @@ class Reader:
         """Append a node; without ``inputs``, every tensor argument is one.
 
         Tensor arguments and ``inputs`` must agree where the call is to be cloned. ``item`` is the
-        one of several results that is meant.
+        index of the result, of a call with several.
         """
         given = None if inputs is None else [self._input(i) for i in inputs]
         if given and self.rearrange(given[0], operation, output or node.name):
             return
-        found: list[str | None] = [] if given is None else given
+        names: list[str | None] = [] if given is None else given
         args, kwargs = torch.fx.node.map_aggregate(
-            (node.args, dict(node.kwargs)), lambda a: self._slot(a, found, given is None)
+            (node.args, dict(node.kwargs)), lambda a: self._slot(a, names, given is None)
         )
         name, kind, owner = self.owner(node)
-        tensors = [i for i in found if i is not None and i not in self.recipes]
+        tensors = [i for i in names if i is not None and i not in self.recipes]
         whole = bool(owner) and self.owners[owner] == 1 and len(tensors) == 1
         target = aten.out_of_place(node.target)
         owned = owner if whole and item is None else ""
@@ -134,31 +134,31 @@ class Reader:
             item=item,
             several=node.name,
         )
-        self.append(Node(operation, tuple(found), (output or node.name,), name, kind, call))
+        self.append(Node(operation, tuple(names), (output or node.name,), name, kind, call))
 
     def append(self, node: Node) -> None:
-        """Append a node that is made already."""
+        """Append a finished node."""
         self.nodes.append(node)
         if self.of_image.intersection(name for name in node.inputs if name is not None):
             self.of_image.update(node.outputs)
 
     def opaque(self, node: FxNode, name: str) -> None:
-        """Append a call that has no rule, with what is known of where windows may stand in it."""
+        """Append a call without a rule, with the axes in which its windows may stand."""
         self.add(node, Opaque(name, standing(node, self), products(node, self)))
 
     def item(self, node: FxNode, parent: FxNode, index: int) -> None:
-        """Append one of the several results of a call that has no rule."""
+        """Append one of the several results of a call without a rule."""
         self.name(node)
         name = aten.base_name(parent.target)
         counted = any(getattr(n.source, "several", "") == parent.name for n in self.nodes)
-        count = 0 if counted else products(parent, self)  # one call gives all of them
+        count = 0 if counted else products(parent, self)  # counted once for all results
         operation: Operation = Opaque(name, standing(parent, self, node, index), count)
         if aten.draws(parent):
             operation = Random(name)
         self.add(parent, operation, output=node.name, item=index)
 
     def instead(self, target: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Let the last node be written as another call, which computes the same."""
+        """Replace the call of the last node by another that computes the same."""
         last = self.nodes[-1]
         call = replace(last.source, target=target, args=args, kwargs={}, owner="")
         self.nodes[-1] = replace(last, source=call)
@@ -170,41 +170,41 @@ class Reader:
         return argument
 
     def check_numbers(self, node: FxNode) -> None:
-        """Refuse a call that is given a number which was taken out of a tensor.
+        """Refuse a call with an argument that is a number taken out of a tensor.
 
         Raises
         ------
         ModelError
-            If it is, and is no ``select``, which takes a tensor as well (`number_of`).
+            If there is such an argument, except in ``select``, which `number_of` handles.
         """
         if aten.base_name(node.target) != "select":
             for x in filter(_is_number, node.all_input_nodes):
                 raise _taken_out(x)
 
     def number_of(self, taken: FxNode) -> FxNode:
-        """Return the tensor out of which a number was taken.
+        """Return the tensor that a number was taken out of.
 
         Raises
         ------
         ModelError
-            If more was done to it since.
+            If the number was computed with since.
         """
-        held = taken.args[0] if aten.base_name(taken.target) == "item" else None
-        if not isinstance(held, FxNode) or held not in self.names:
+        tensor = taken.args[0] if aten.base_name(taken.target) == "item" else None
+        if not isinstance(tensor, FxNode) or tensor not in self.names:
             raise _taken_out(taken)
-        return held
+        return tensor
 
-    def _slot(self, argument: Any, found: list[str | None], grow: bool) -> Any:
+    def _slot(self, argument: Any, names: list[str | None], grow: bool) -> Any:
         if not isinstance(argument, FxNode):
             return argument
         name = self.names.get(argument)
         if grow:
-            found.append(name)
-            return Slot(len(found) - 1)
-        return Slot(found.index(name)) if name in found else None
+            names.append(name)
+            return Slot(len(names) - 1)
+        return Slot(names.index(name)) if name in names else None
 
     def owner(self, node: FxNode) -> tuple[str, str, str]:
-        """Return the layer's name, what it is called, and its ``torch.nn`` module's path."""
+        """Return the layer's name, its kind, and the path of its ``torch.nn`` module."""
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, kind = stack[-1] if stack else ("", "")
         kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
@@ -215,7 +215,7 @@ class Reader:
         return own, aten.base_name(node.target), ""
 
     def piece(self, node: FxNode, x: Any, axis: int, start: int, stop: int, drop: bool) -> None:
-        """Read ``start:stop`` of one axis, and leave the axis out where ``drop``."""
+        """Read ``start:stop`` of one axis, and remove the axis if ``drop``."""
         self.name(node)
         if not drop:
             self.add(node, Slice(axis, start, stop), (x,))
@@ -228,14 +228,14 @@ class Reader:
         self.add(node, Reshape(self.shapes[node.name]), (kept,))
 
     def rearrange(self, name: str | None, operation: Operation, output: str) -> bool:
-        """Take a reshaped or permuted parameter for a parameter; return whether it was one."""
+        """Treat a reshaped or permuted parameter as a parameter; return whether it is one."""
         if name not in self.recipes or not isinstance(operation, Reshape | Permute):
             return False
         self.recipes[output] = self.recipes[name].rearranged(operation)
         return True
 
     def numbers(self, node: Any) -> torch.Tensor | None:
-        """Return a constant of the program; None for what depends on images or is trained."""
+        """Return a constant of the program; None for parameters and values from images."""
         while isinstance(node, FxNode) and aten.base_name(node.target) in aten.IDENTITY:
             node = node.args[0]
         return self.constants.get(self.names.get(node, "")) if isinstance(node, FxNode) else None

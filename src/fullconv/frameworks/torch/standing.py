@@ -1,7 +1,7 @@
-"""In which axes of ATen's operators windows may stand.
+"""The axes of ATen operators in which windows may stand.
 
-One function per family; it answers for a call on batches of native tensors. What is not in the
-table may mix the entries of any axis, and runs on each window alone.
+There is one function per family of operators, for calls on batches of native tensors. An operator
+that is not in the table may mix the entries of any axis, and runs on each window alone.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ families = Table[str, Family]("a place for its windows")
 def standing(
     node: FxNode, reader: Reader, result: FxNode | None = None, item: int | None = None
 ) -> Standing | None:
-    """Return where windows may stand in a call, whose tensors are the vocabulary's inputs in order.
+    """Return the axes in which windows may stand in a call, for its tensors in order.
 
-    ``result`` is the ``item`` of several results that is meant.
+    ``result`` and ``item`` are the node and the index of the result, of a call with several.
     """
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return None
     family = families.find(base_name(target))
     given = arguments(node)
-    found = family and family(node, reader, given)
-    if not found:
+    placed = family and family(node, reader, given)
+    if not placed:
         return None
-    axes, axis_of_result = found
+    axes, axis_of_result = placed
     if item and "hx" in axes:
         axis_of_result = 1  # the last states, layer by layer
     if axis_of_result >= len(reader.shapes[(result or node).name]):
@@ -61,7 +61,7 @@ def _rank(reader: Reader, x: Any) -> int:
 
 
 def _on_maps(rank: int) -> Family:
-    """Take the first argument with so many axes: batch, channels and those that it moves over."""
+    """Return the family of operators on maps of this rank: batch, channels, and moving axes."""
 
     def family(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
         first = next(iter(a))
@@ -100,7 +100,7 @@ def _convolution(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes,
     """.split()
 )
 def _along_dims(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what mixes along named axes alone, none of which is the first."""
+    """Place windows in the first axis, if the call mixes along other, named axes alone."""
     named = next((a[name] for name in ("dim", "dims", "dimension", "axis") if name in a), None)
     dims = [named] if isinstance(named, int) else named
     rank = _rank(reader, a["self"])
@@ -113,13 +113,13 @@ def _along_dims(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, 
 
 @families("renorm")
 def _renorm(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what treats each entry of its axis alone: it takes norms over all *other* axes."""
+    """Place windows in the first axis, if each of its entries has a norm of its own."""
     return ({"self": 0}, 0) if a["dim"] % max(1, _rank(reader, a["self"])) == 0 else None
 
 
 @families("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
 def _along_index(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what finds its places along another axis than the first."""
+    """Place windows in the first axis, if the indices are along another one."""
     dim = a["dim"]
     if dim is None or dim % _rank(reader, a["self"]) == 0:
         return None
@@ -128,7 +128,7 @@ def _along_index(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes,
 
 @families("bmm", "cdist", "grid_sampler", "baddbmm")
 def _batches(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what treats batches of pairs, all with the same number of axes."""
+    """Place windows in the batch of pairs, if all tensors have the same number of axes."""
     tensors = [name for name, value in a.items() if isinstance(value, FxNode)]
     ranks = {_rank(reader, a[name]) for name in tensors}
     if len(ranks) > 1 or min(ranks) < 3:
@@ -138,7 +138,7 @@ def _batches(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int
 
 @families("matmul", "linear", "mm")
 def _matmul(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take matrix products: of rows with a parameter, or of batches of matrices."""
+    """Place windows among the rows, for a product with a parameter; else among the matrices."""
     left, right = (name for name in a if name != "bias")
     rank, shape = len(reader.shapes[node.name]), reader.shapes[reader.names[a[right]]]
     alike = len(shape) < max(3, rank) or shape[0] == 1
@@ -156,7 +156,7 @@ def _attention(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, i
 def _broadcasting(
     node: FxNode, reader: Reader, a: dict[str, Any], names: Sequence[str]
 ) -> tuple[Axes, int] | None:
-    """Take what broadcasts over the axes ahead of the last two."""
+    """Place windows in the first axis, if the call broadcasts over the axes before the last two."""
     axes = in_first_axis(
         [reader.shapes[reader.names[a[name]]] for name in names],
         [reader.is_of_image(a[name]) for name in names],
@@ -167,14 +167,14 @@ def _broadcasting(
 
 @families("einsum")
 def _einsum(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take a letter that all tensors of the image have, and the result."""
-    found = by_letter(a["equation"], [reader.is_of_image(x) for x in a["tensors"]])
-    return found and ({"tensors": found[0]}, found[1])
+    """Place windows in a letter that the result has, and all tensors from the image."""
+    placed = by_letter(a["equation"], [reader.is_of_image(x) for x in a["tensors"]])
+    return placed and ({"tensors": placed[0]}, placed[1])
 
 
 @families("index")
 def _index(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take an index by parameters behind the first axis, or of a table by the image's numbers."""
+    """Place windows in the first axis, or in the indices if the image selects from a table."""
     indices = a["indices"]
     places = [place for place, index in enumerate(indices) if index is not None]
     of_image = any(reader.is_of_image(index) for index in indices if index is not None)
@@ -191,7 +191,7 @@ def _embedding(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, i
 
 @families("one_hot", "bucketize", "view_as_real", "view_as_complex", "tril", "triu", "diagonal")
 def _entries(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what treats the last axes, or every number, by itself."""
+    """Place windows in the first axis, if the call treats the last axes, or numbers, alone."""
     rank = _rank(reader, a["self"])
     least = 3 if base_name(node.target) in ("tril", "triu", "diagonal") else 2
     planes = (a.get("dim1", 1) % max(1, rank), a.get("dim2", 1) % max(1, rank))
@@ -223,7 +223,7 @@ def _repeat(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int]
 
 @families("expand")
 def _expand(node: FxNode, reader: Reader, a: dict[str, Any]) -> tuple[Axes, int] | None:
-    """Take what stretches other axes than the first; its size is then left as it is."""
+    """Place windows in the first axis, if the call expands other axes alone."""
     before, after = reader.shapes[reader.names[a["self"]]], reader.shapes[node.name]
     return ({"self": 0}, 0) if len(before) == len(after) and before[0] == after[0] else None
 
