@@ -1,8 +1,8 @@
-"""What lifting adds to PyTorch: functions on stored maps ``(N, C, *cells)`` with free sizes.
+"""Functions that lifted models call, on stored maps ``(N, C, *cells)`` with free sizes.
 
-Sizes are taken from the image, so that a traced or exported model answers for any size. ``window``
-and ``step`` are pixels along every axis of the image; a map may have further axes, along which
-there is one window.
+Sizes are computed from the image, so that a traced or exported model is right for any size.
+``window`` and ``step`` are in pixels along every axis of the image. A map may have further axes,
+along which there is one window.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fullconv.doubling import around, doublings
 
 Numbers = Sequence[int]
 Segment = Any
-"""A tuple of a name and numbers: what `assemble` takes along one axis."""
+"""A tuple of a name and numbers, which `assemble` describes."""
 Totals = Sequence[Tensor]
 Merge = Callable[[Totals, Totals, float], Totals]
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -36,7 +36,7 @@ def count(image: Tensor, window: Numbers, step: Numbers) -> tuple[int, ...]:
 
 
 def _count_for(x_axes: int, image: Tensor, window: Numbers, step: Numbers) -> tuple[int, ...]:
-    """Count the windows along so many axes of a map; 1 along those that the image lacks."""
+    """Count the windows along ``x_axes`` axes of a map; 1 along axes that the image lacks."""
     counts = count(image, window, step)
     return (*counts, *(1,) * (x_axes - len(counts)))
 
@@ -47,7 +47,7 @@ def window_count(image: Tensor, window: Numbers, step: Numbers) -> int:
 
 
 def on_a_copy(x: Tensor, overwrite: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """Return a copy of a tensor that has been overwritten."""
+    """Overwrite a copy of a tensor, and return it."""
     return overwrite(x.clone(), *arguments)
 
 
@@ -57,7 +57,7 @@ def entries(x: Tensor, axis: int, places: Sequence[int]) -> Tensor:
 
 
 def entry(x: Tensor, axis: int, index: Tensor) -> Tensor:
-    """Return one entry along an axis, which is gone; ``index`` is a tensor of one number."""
+    """Return one entry along an axis, without that axis; ``index`` is a tensor of one number."""
     counted = torch.where(index < 0, index + x.shape[axis], index)
     return x.index_select(axis, counted.reshape(1)).squeeze(axis)
 
@@ -70,7 +70,10 @@ def for_each_window(x: Tensor, image: Tensor, window: Numbers, step: Numbers) ->
 def keep(
     x: Tensor, image: Tensor, window: Numbers, step: Numbers, axes: Sequence[Numbers | None]
 ) -> Tensor:
-    """Keep the cells that whole windows own: ``stride * (count - 1) + span`` of each axis."""
+    """Keep the cells of whole windows: ``stride * (count - 1) + span`` along each axis.
+
+    ``axes`` has ``(stride, span)`` for every axis, or None for one that is not cut.
+    """
     counts = _count_for(len(axes), image, window, step)
     for axis, (kept, windows) in enumerate(zip(axes, counts, strict=True)):
         if kept is not None:
@@ -85,9 +88,9 @@ def cells(x: Tensor, before: Numbers, after: Numbers, stride: Numbers) -> Tensor
 
 
 def upsample(x: Tensor, factor: Numbers) -> Tensor:
-    """Repeat every cell ``factor`` times along its axis.
+    """Repeat every cell ``factor`` times along each axis.
 
-    By copying alone: `F.interpolate` would compute in rounded numbers which cell it copies.
+    The cells are copied, as `F.interpolate` computes the index of the cell in rounded numbers.
     """
     n, c, *size = x.shape
     apart = x.reshape(n, c, *(m for length in size for m in (length, 1)))
@@ -104,18 +107,18 @@ def assemble(
     channels: int,
     segments: Sequence[Sequence[Segment]],
 ) -> Tensor:
-    """Put a block together: each part gives what one segment of every axis takes of it.
+    """Assemble a block of cells from parts, one for each combination of segments of the axes.
 
     A segment is ``("own", cells)``, ``("gathered", cells, stride)`` or ``("running", (before,
-    after))``; see `fullconv.operations.Assemble`. Everything is a view until it is concatenated.
+    after))``; see `fullconv.operations.Assemble`. The pieces are views until they are concatenated.
     """
     axes = len(segments)
     counts = _count_for(axes, image, window, step)
     pieces = []
     for x, chosen in zip(parts, product(*segments), strict=True):
-        held = [n if s[0] == "own" else 1 for n, s in zip(counts, chosen, strict=True)]
+        private = [n if s[0] == "own" else 1 for n, s in zip(counts, chosen, strict=True)]
         # (N, windows or 1 along every axis, C, *cells)
-        piece = x.reshape(image.shape[0], *held, channels, *x.shape[2:])
+        piece = x.reshape(image.shape[0], *private, channels, *x.shape[2:])
         for axis, segment in enumerate(chosen):
             piece = _take(piece, axes, axis, counts[axis], segment)
         pieces.append(piece)
@@ -131,7 +134,7 @@ def assemble(
 
 
 def _take(x: Tensor, axes: int, axis: int, windows: int, segment: Segment) -> Tensor:
-    """Take cells along one of so many axes of ``(N, *windows, C, *cells)``."""
+    """Take a segment's cells along one of the ``axes`` axes of ``(N, *windows, C, *cells)``."""
     kind, cells = segment[:2]
     place, axis = 2 + axes + axis, 1 + axis
     if kind == "running":
@@ -153,7 +156,7 @@ def _take(x: Tensor, axes: int, axis: int, windows: int, segment: Segment) -> Te
         x = x.index_select(place, index.reshape(-1))
         x = x.reshape(*x.shape[:place], windows, len(cells), *x.shape[place + 1 :])
         x = x.movedim(place + 1, -1)
-    # The windows stand where the cells stood, and the cells at the end.
+    # The axis of windows is now in the place of the cells, and the cells are the last axis.
     return x.squeeze(axis).movedim(-1, place).movedim(place - 1, axis)
 
 
@@ -166,10 +169,10 @@ def lay_out(
     axes: Sequence[bool],
     private: Sequence[bool],
 ) -> Tensor:
-    """Lay windows with one cell along some axes out as the cells of those axes."""
+    """Lay out windows with a single cell along some axes as the cells of those axes."""
     counts = _count_for(len(axes), image, window, step)
-    held = [n if p else 1 for n, p in zip(counts, private, strict=True)]
-    x = x.reshape(image.shape[0], *held, channels, *x.shape[2:])
+    repeats = [n if p else 1 for n, p in zip(counts, private, strict=True)]
+    x = x.reshape(image.shape[0], *repeats, channels, *x.shape[2:])
     # Where windows are laid out, their axis changes places with the single cell's.
     for axis, laid in enumerate(axes):
         if laid:
@@ -178,7 +181,7 @@ def lay_out(
 
 
 def divide_cells(x: Tensor, axes: Sequence[Numbers]) -> Tensor:
-    """Divide every cell by the product of its numbers along every axis."""
+    """Divide every cell by the product of the numbers of its places along the axes."""
     if all(len(numbers) == 1 for numbers in axes):
         return x / prod(numbers[0] for numbers in axes)
     first, *others = (torch.tensor(n, dtype=x.dtype, device=x.device) for n in axes)
@@ -204,14 +207,14 @@ def add_axis(x: Tensor, channels: int, extent: int) -> Tensor:
 
 
 def fold_axes(x: Tensor, dimensions: int) -> Tensor:
-    """Make features of the axes behind the first so many axes of cells."""
+    """Turn the axes of cells after the first ``dimensions`` into features."""
     while x.dim() > 2 + dimensions:
         x = x.movedim(2 + dimensions, 2).flatten(1, 2)
     return x
 
 
 def interleave(x: Tensor, axis: int, factor: int, channels: int) -> Tensor:
-    """Put the innermost features of every cell in its place along an axis of cells."""
+    """Turn the innermost ``factor`` features of every cell into neighbours along an axis."""
     wide = x.reshape(x.shape[0], channels, factor, *x.shape[2:])
     return wide.movedim(2, 3 + axis).flatten(2 + axis, 3 + axis)
 
@@ -222,7 +225,7 @@ def regroup(x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequen
 
 
 def sliding_total(x: Tensor, kind: str, kernel: Numbers, dilation: Numbers) -> Tensor:
-    """Sum or maximum over every box of so many cells."""
+    """Return the sum or maximum over every box of ``kernel`` cells."""
     merge = torch.add if kind == "sum" else torch.maximum
     for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=2):
         (x,) = _totals((x,), axis, cells, distance, lambda a, b, _: (merge(a[0], b[0]),))
@@ -238,7 +241,7 @@ def sliding_norm(
     dilation: Numbers,
     epsilon: float,
 ) -> Tensor:
-    """Normalize the channels of every group by their mean and variance around every cell."""
+    """Normalize the channels of each group by their mean and variance around every cell."""
     wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
     mean, variance = _moments(wide, kernel, dilation)
     border = [around(cells, distance) for cells, distance in zip(kernel, dilation, strict=True)]
@@ -255,7 +258,7 @@ def sliding_norm(
 def sliding_spread(
     x: Tensor, kind: str, kernel: Numbers, dilation: Numbers, together: bool, correction: int
 ) -> Tensor:
-    """Variance or standard deviation over every box of so many cells."""
+    """Return the variance or standard deviation over every box of ``kernel`` cells."""
     groups = 1 if together else x.shape[1]
     wide = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
     _, variance = _moments(wide, kernel, dilation)
@@ -265,9 +268,9 @@ def sliding_spread(
 
 
 def _moments(wide: Tensor, kernel: Numbers, dilation: Numbers) -> Totals:
-    """Return mean and variance of ``(N, groups, channels of each, *cells)`` over every box."""
+    """Return mean and variance of ``(N, groups, channels per group, *cells)`` over every box."""
     mean = wide.mean(2)
-    # Over a short axis, `torch.var_mean` takes ten times as long.
+    # `torch.var_mean` takes ten times as long over a short axis.
     moments: Totals = mean, (wide - mean.unsqueeze(2)).square().mean(2)
     for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True), start=2):
         moments = _totals(moments, axis, cells, distance, _merge_moments)
@@ -275,28 +278,28 @@ def _moments(wide: Tensor, kernel: Numbers, dilation: Numbers) -> Totals:
 
 
 def _totals(single: Totals, axis: int, cells: int, distance: int, merge: Merge) -> Totals:
-    """Merge ``cells`` neighbours ``distance`` apart, at every place along an axis where they are.
+    """Merge ``cells`` neighbours ``distance`` apart, at every place where all of them exist.
 
     See Note [Totals of a sliding window] in `fullconv.doubling`.
     """
     total = single
-    for held, more in doublings(cells):
-        further = total if more == held else single
+    for merged, more in doublings(cells):
+        further = total if more == merged else single
         if torch.compiler.is_exporting():
-            # An exporter takes seconds for every size that it has not met, and so the size stays:
-            # what is rolled round the end is cut off with it below.
-            first, second = total, [t.roll(-held * distance, axis) for t in further]
+            # The exporter takes seconds for every new size, so the size stays the same here. The
+            # cells that are rolled round the end are cut off below.
+            first, second = total, [t.roll(-merged * distance, axis) for t in further]
         else:
             first = [t.narrow(axis, 0, t.shape[axis] - more * distance) for t in total]
-            lost = held * distance
+            lost = merged * distance
             second = [t.narrow(axis, lost, t.shape[axis] - lost) for t in further]
-        total = merge(first, second, more / (held + more))
+        total = merge(first, second, more / (merged + more))
     length = single[0].shape[axis] - (cells - 1) * distance
     return tuple(t.narrow(axis, 0, length) for t in total)
 
 
 def _merge_moments(a: Totals, b: Totals, share: float) -> Totals:
-    """Merge mean and variance of two sets, of which the second holds this share of all."""
+    """Merge mean and variance of two sets; ``share`` is the second set's share of the numbers."""
     apart = b[0] - a[0]
     within = torch.lerp(a[1], b[1], share)
     variance = within.addcmul_(apart, apart, value=share * (1 - share))
@@ -304,7 +307,10 @@ def _merge_moments(a: Totals, b: Totals, share: float) -> Totals:
 
 
 def stretch(x: Tensor, padding: Sequence[Numbers], dilation: Numbers) -> Tensor:
-    """Repeat the border cells, or of ``dilation`` cells each its own; a pair for every axis."""
+    """Pad by repeating the border cell; with a dilation, the cells at the border in turn.
+
+    ``padding`` has a pair, before and after, for every axis.
+    """
     if all(distance == 1 for distance in dilation):
         return F.pad(x, [n for pair in reversed(padding) for n in pair], mode="replicate")
     sides = enumerate(zip(padding, dilation, strict=True), start=2)
@@ -318,7 +324,7 @@ def stretch(x: Tensor, padding: Sequence[Numbers], dilation: Numbers) -> Tensor:
 
 
 def split_channels(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``(N, C, *cells)`` to ``(N, *shape, *cells)``."""
+    """Turn ``(N, C, *cells)`` into ``(N, *shape, *cells)``."""
     return x.reshape(x.shape[0], *shape, *x.shape[2:]) if shape else x.squeeze(1)
 
 
@@ -331,22 +337,22 @@ def take_channels(x: Tensor, indices: Sequence[int]) -> Tensor:
 
 
 def channel_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
-    """Layer normalization over the channels of every cell."""
+    """Apply layer normalization over the channels of every cell."""
     last = x.permute(0, *range(2, x.dim()), 1)
     normal = F.layer_norm(last, last.shape[-1:], weight, bias, epsilon)
     return normal.permute(0, x.dim() - 1, *range(1, x.dim() - 1))
 
 
 def sum_pool(x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers) -> Tensor:
-    """Sum over a moving box."""
-    # To ONNX goes the filter of ones: the exporter drops a divisor (`program_to_onnx`).
+    """Return the sum over a moving box."""
+    # An export to ONNX uses the filter of ones: the exporter drops a divisor (`program_to_onnx`).
     if all(n == 1 for n in dilation) and not torch.compiler.is_exporting():
         if len(kernel) == 1:  # PyTorch's pool over one axis takes no divisor
             wide = F.avg_pool2d(x[..., None], (*kernel, 1), (*stride, 1), divisor_override=1)
             return wide[..., 0]
         pool = F.avg_pool2d if len(kernel) == 2 else F.avg_pool3d
         return pool(x, tuple(kernel), tuple(stride), divisor_override=1)
-    # No framework dilates an average: a filter of ones adds the same numbers.
+    # No framework has a dilated average. A filter of ones adds the same numbers.
     channels = x.shape[1]
     ones = x.new_ones((channels, 1, *kernel))
     convolve = CONVOLUTIONS[len(kernel)]
@@ -356,5 +362,5 @@ def sum_pool(x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers) -> 
 def average_pool(
     x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers, divisor: int | None
 ) -> Tensor:
-    """Average over a moving box with dilation."""
+    """Return the average over a moving box with dilation."""
     return sum_pool(x, kernel, stride, dilation) / (divisor or prod(kernel))

@@ -23,10 +23,10 @@ from fullconv.graph import Graph
 def write(graph: Graph, source: Source, grid: Grid) -> torch.fx.GraphModule:
     """Return a module from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
 
-    Parameters share the storage of the original's, under their original names where the layer
-    lives on; they are `torch.nn.Parameter` objects of their own, so that moving the converted
-    model to another device or type leaves the original where it is. The outputs are in the
-    structure in which the classifier returns them.
+    Parameters share their storage with the original's, and keep their names where the layer is
+    kept. They are `torch.nn.Parameter` objects of their own, so that moving the converted model to
+    another device or type does not move the original. The outputs have the structure of the
+    classifier's.
     """
     writing = Writing(graph, source, grid)
     image = writing.fx.placeholder("images")

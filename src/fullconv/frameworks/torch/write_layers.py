@@ -36,7 +36,7 @@ AVERAGE_POOLS: dict[int, Any] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool
 
 @writes(Convolution)
 def write_convolution(writing: Writing, node: Node, operation: Convolution) -> FxNode:
-    """Write a convolution: a layer where its filters are called in one way only."""
+    """Write a convolution: as a layer, or as a function of filters from elsewhere."""
     weight_name, bias_name = node.inputs[1:3]
     x = writing.first(node)
     padding = _symmetric(operation.padding)
@@ -59,22 +59,22 @@ def write_convolution(writing: Writing, node: Node, operation: Convolution) -> F
         bias=bias_ is not None,
         device="meta",
     )
-    held = _holder(writing, weight_, bias_)
-    if held is None:
+    path = _holder(writing, weight_, bias_)
+    if path is None:
         _parametrize(module, weight_, bias_)
-        held = writing.place(_path(writing, node), module)
-    if not cuts and _is_conv(writing, held, operation, padding, bias_ is not None):
-        return writing.fx.call_module(held, (x,))
-    # Another part of the map, or a part of the filters: the same parameters, held once.
-    weight = writing.fx.get_attr(f"{held}.weight")
+        path = writing.place(_path(writing, node), module)
+    if not cuts and _is_conv(writing, path, operation, padding, bias_ is not None):
+        return writing.fx.call_module(path, (x,))
+    # Another part of the map, or a part of the filters, uses the parameters of the same layer.
+    weight = writing.fx.get_attr(f"{path}.weight")
     for axis, start, stop in cuts:
         weight = writing.function(torch.narrow, weight, axis, start, stop - start)
-    bias = None if bias_ is None else writing.fx.get_attr(f"{held}.bias")
+    bias = None if bias_ is None else writing.fx.get_attr(f"{path}.bias")
     return writing.function(convolve, x, weight, bias, *moves)
 
 
 def _holder(writing: Writing, weight: torch.Tensor, bias: torch.Tensor | None) -> str | None:
-    """Return the convolution written before that holds just these parameters."""
+    """Return the path of the written convolution that has these parameters; None without one."""
     for path, module in writing.modules.items():
         if (
             isinstance(module, tuple(CONVOLUTIONS.values()))
@@ -88,13 +88,13 @@ def _holder(writing: Writing, weight: torch.Tensor, bias: torch.Tensor | None) -
 def _is_conv(
     writing: Writing, path: str, operation: Convolution, padding: Sizes, bias: bool
 ) -> bool:
-    """Whether calling a module is this convolution."""
-    held: Any = writing.modules[path]
-    if (held.bias is not None) != bias:
+    """Whether the module at a path computes this convolution."""
+    module: Any = writing.modules[path]
+    if (module.bias is not None) != bias:
         return False
     settings = operation.kernel, operation.stride, padding, operation.dilation
-    same = (held.kernel_size, held.stride, held.padding, held.dilation) == settings
-    return bool(same and held.groups == operation.groups)
+    same = (module.kernel_size, module.stride, module.padding, module.dilation) == settings
+    return bool(same and module.groups == operation.groups)
 
 
 @writes(TransposedConvolution)
@@ -138,7 +138,7 @@ def write_linear(writing: Writing, node: Node, operation: Linear) -> FxNode:
 
 
 def _computed(writing: Writing, node: Node) -> bool:
-    """Whether weight or bias are computed, so that no module can hold them."""
+    """Whether weight or bias are computed, so that they cannot be parameters of a module."""
     names = node.inputs[1:3]
     return any(name is not None and name not in writing.graph.constants for name in names)
 
@@ -171,7 +171,7 @@ def _path(writing: Writing, node: Node) -> str:
     weight = writing.graph.constants[node.inputs[1] or ""].source
     parent, _, leaf = writing.source.weights[weight].path.rpartition(".")
     if leaf != "weight":
-        # A parameter of a module that does more: in_proj_weight of an attention.
+        # A parameter of a larger module, such as in_proj_weight of an attention.
         parent = f"{parent}.{leaf.removesuffix('weight').rstrip('_') or 'layer'}".lstrip(".")
     return parent or node.name.replace(".", "_")
 
@@ -183,13 +183,13 @@ def write_upsample(writing: Writing, node: Node, operation: Upsample) -> FxNode:
     if isinstance(call, Call) and call.owner and powers:
         module = nn.Upsample(scale_factor=tuple(map(float, operation.factor)))
         return writing.call_module(node, call.owner, module)
-    # The module would take cells by numbers that are rounded where they are no powers of two.
+    # For other factors the module would compute the index of a cell in rounded numbers.
     return writing.apply(node, functional.upsample, operation.factor)
 
 
 @writes(Pool)
 def write_pool(writing: Writing, node: Node, operation: Pool) -> FxNode:
-    """Write a pool: a layer of PyTorch where it has such a one."""
+    """Write a pool: as a layer where PyTorch has one, else as a function."""
     shape = (operation.kernel, operation.stride)
     axes, padding = operation.dimensions, tuple(before for before, _ in operation.padding)
     ceil, divisor = any(operation.overhang), operation.divisor
@@ -218,6 +218,6 @@ def write_adaptive_pool(writing: Writing, node: Node, operation: AdaptivePool) -
 
 
 def _symmetric(padding: Padding) -> Sizes | None:
-    """Return padding that is the same on both sides; None where it is not."""
+    """Return the padding of one side along every axis; None where the sides differ."""
     same = all(before == after for before, after in padding)
     return tuple(before for before, _ in padding) if same else None

@@ -1,4 +1,4 @@
-"""Write what lifting adds: how stored maps are taken, joined and folded, and sliding windows."""
+"""Write the operations that lifting adds: parts of stored maps, and sliding statistics."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from fullconv.operations import (
 
 @writes(Combine)
 def write_combine(writing: Writing, node: Node, operation: Combine) -> FxNode:
-    """Write the sum, or the larger, of two maps."""
+    """Write the sum or the maximum of two maps."""
     return writing.apply(node, torch.add if operation.kind == "sum" else torch.maximum)
 
 
 @writes(TakeChannels)
 def write_take_channels(writing: Writing, node: Node, operation: TakeChannels) -> FxNode:
-    """Write channels that are kept or reordered."""
+    """Write a selection of channels."""
     return writing.apply(node, functional.take_channels, operation.indices)
 
 
@@ -62,7 +62,7 @@ def write_keep(writing: Writing, node: Node, operation: Keep) -> FxNode:
 
 @writes(Assemble)
 def write_assemble(writing: Writing, node: Node, operation: Assemble) -> FxNode:
-    """Write a block of parts."""
+    """Write a block of cells, assembled from parts."""
     *parts, image = writing.inputs(node)
     segments = tuple(tuple(map(_segment, axis)) for axis in operation.segments)
     return writing.function(
@@ -79,39 +79,39 @@ def write_lay_out(writing: Writing, node: Node, operation: LayOut) -> FxNode:
 
 @writes(DivideCells)
 def write_divide_cells(writing: Writing, node: Node, operation: DivideCells) -> FxNode:
-    """Write cells that are divided by numbers of their own."""
+    """Write a division of every cell by a number of its own."""
     return writing.apply(node, functional.divide_cells, operation.axes)
 
 
 @writes(AddAxis)
 def write_add_axis(writing: Writing, node: Node, operation: AddAxis) -> FxNode:
-    """Write features that become the cells of an axis."""
+    """Write features as the cells of a new axis."""
     return writing.apply(node, functional.add_axis, operation.channels, operation.extent)
 
 
 @writes(FoldAxes)
 def write_fold_axes(writing: Writing, node: Node, operation: FoldAxes) -> FxNode:
-    """Write axes of cells that become features."""
+    """Write axes of cells as features."""
     return writing.apply(node, functional.fold_axes, operation.dimensions)
 
 
 @writes(Interleave)
 def write_interleave(writing: Writing, node: Node, operation: Interleave) -> FxNode:
-    """Write features that become cells in their places."""
+    """Write features as neighbouring cells along an axis."""
     moves = operation.axis, operation.factor, operation.channels
     return writing.apply(node, functional.interleave, *moves)
 
 
 @writes(Regroup)
 def write_regroup(writing: Writing, node: Node, operation: Regroup) -> FxNode:
-    """Write two reshapes with axes reordered between them."""
+    """Write a reshape, a permutation and another reshape."""
     moves = operation.split, operation.order, operation.shape
     return writing.apply(node, functional.regroup, *moves)
 
 
 @writes(ForEachWindow)
 def write_for_each_window(writing: Writing, node: Node, operation: ForEachWindow) -> FxNode:
-    """Write a parameter for every window."""
+    """Write a parameter, repeated for every window."""
     return writing.apply(node, functional.for_each_window, *writing.geometry)
 
 
@@ -164,7 +164,7 @@ def write_stretch(writing: Writing, node: Node, operation: Stretch) -> FxNode:
 
 
 def _segment(segment: Own | Gathered | Running) -> tuple[Any, ...]:
-    """Return what one part gives to a block along one axis, as `functional.assemble` takes it."""
+    """Return a segment of a block in the form that `functional.assemble` takes."""
     if isinstance(segment, Own):
         return ("own", segment.cells)
     if isinstance(segment, Gathered):

@@ -1,4 +1,4 @@
-"""Write normalizations, softmax, and what scales channels."""
+"""Write normalizations, softmax, and operations with a parameter per channel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d
 
 @writes(Identity)
 def write_identity(writing: Writing, node: Node, operation: Identity) -> FxNode:
-    """Write what changes nothing as what it is given."""
+    """Write nothing: return the value of the input."""
     value = writing.first(node)
     assert value is not None
     return value
@@ -27,7 +27,7 @@ def write_identity(writing: Writing, node: Node, operation: Identity) -> FxNode:
 
 @writes(PerChannel)
 def write_per_channel(writing: Writing, node: Node, operation: PerChannel) -> FxNode:
-    """Write batch normalization as a layer; slopes of channels as they were."""
+    """Write batch normalization as a layer, and other calls as in the original."""
     call = node.source
     constant = all(n is None or n in writing.graph.constants for n in node.inputs[1:])
     if operation.name != "batch_norm" or node.per_window or not constant:
@@ -45,7 +45,7 @@ def write_per_channel(writing: Writing, node: Node, operation: PerChannel) -> Fx
     path = call.owner or node.name.replace(".", "_")
     if writing.written[id(call)] == 1:
         return writing.call_module(node, path, module)
-    # Called for every part, a module in training mode would take each part's own statistics.
+    # A module that is called for every part would, in training, use each part's own statistics.
     path = writing.place(path, module)
     names = ("running_mean", "running_var", "weight", "bias")
     tensors = [
@@ -68,7 +68,7 @@ def _batches_tracked(writing: Writing, mean_name: str, mean: torch.Tensor) -> to
 
 @writes(AlongAxis)
 def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> FxNode:
-    """Write softmax and its like along the axis where its features are now."""
+    """Write softmax, or a similar operation, along the present axis of its features."""
     call = node.source
     as_it_is = node.per_window and operation == call.operation
     if as_it_is or not hasattr(call.target, "_schema"):

@@ -1,4 +1,4 @@
-"""Write what reduces, joins, cuts, pads and moves axes."""
+"""Write reductions, concatenations, slices, padding, reshapes and permutations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_slice(writing: Writing, node: Node, operation: Slice) -> FxNode:
 def write_pad(writing: Writing, node: Node, operation: Pad) -> FxNode:
     """Write padding."""
     numbers = tuple(n for pair in reversed(operation.pads) for n in pair)
-    # PyTorch takes two axes at least where it mirrors or repeats.
+    # At least two axes are kept, as PyTorch needs where it mirrors or repeats cells.
     while numbers[-2:] == (0, 0) and len(numbers) > 4:
         numbers = numbers[:-2]
     value = operation.value if operation.mode == "constant" else None
