@@ -1,8 +1,8 @@
-"""A converted module as one flat graph: calls of ATen, and of the functions that lifting adds.
+"""A converted module as one flat graph: calls of ATen and of the functions that lifting adds.
 
-Modules, and functions of PyTorch, are taken apart into the calls of ATen that they make. What a
-window is gathered or folded with (`fullconv.frameworks.torch.functional`) stays one call, and so
-does a piece of the classifier that runs on each window alone.
+Modules, and functions of PyTorch, are replaced by the calls of ATen that they make. A function
+that gathers or folds windows (`fullconv.frameworks.torch.functional`) stays one call, and so does a
+piece of the classifier that runs on each window alone.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from fullconv.frameworks.torch.one_by_one import OneByOne
 
 FxNode = torch.fx.Node
 LAYER = "fullconv_layer"
-"""Where a node of a flat graph keeps the name of the layer that it belongs to."""
+"""Key in the ``meta`` of a flat graph's node, for the name of the layer that it belongs to."""
 
 LEAVES = frozenset(
     function
     for name, function in vars(functional).items()
     if callable(function) and getattr(function, "__module__", "") == functional.__name__
 ) | {torch.nn.functional.local_response_norm}
-"""Functions that stay one call: the last is taken apart with the sizes of its image."""
+"""Functions that stay one call; a trace of the last one would hold for one size of image."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Flat:
     alone: dict[str, OneByOne] = field(default_factory=dict)
 
     def measure(self, *inputs: torch.Tensor) -> None:
-        """Note in every node what it gives for these inputs, as tensors without numbers."""
+        """Store in every node its result for these inputs, as tensors on the meta device."""
         given = iter(inputs)
 
         def value(node: FxNode, args: Any, kwargs: Any) -> Any:
@@ -65,12 +65,12 @@ class Flat:
                 return _without_numbers(self.alone[str(node.target)], args, kwargs)
             return _called(node.target, args, kwargs)
 
-        for node, found in _walk(self.graph, value).items():
-            node.meta["val"] = found
+        for node, result in _walk(self.graph, value).items():
+            node.meta["val"] = result
 
 
 def flat(model: torch.fx.GraphModule, *inputs: torch.Tensor) -> Flat:
-    """Return a module that lifting wrote as a flat graph; ``inputs`` are without numbers."""
+    """Return the flat graph of a module that lifting wrote; ``inputs`` are on the meta device."""
     taking = _Taking(model)
     given = iter(inputs)
 
@@ -78,22 +78,22 @@ def flat(model: torch.fx.GraphModule, *inputs: torch.Tensor) -> Flat:
         if node.op == "output":
             return taking.output(node)
         if node.op == "placeholder":
-            found = next(given)
+            result = next(given)
         elif node.op == "call_function":
-            found = _called(node.target, args, kwargs)
+            result = _called(node.target, args, kwargs)
         elif node.op == "get_attr":
-            found = sized(taking.at(node))
+            result = sized(taking.at(node))
         else:
-            found = _without_numbers(taking.at(node), args, kwargs)
-        taking.take(node, (args, kwargs), found)
-        return found
+            result = _without_numbers(taking.at(node), args, kwargs)
+        taking.take(node, (args, kwargs), result)
+        return result
 
     _walk(model.graph, value)
     return taking.made
 
 
 def _walk(graph: torch.fx.Graph, value: Callable[[FxNode, Any, Any], Any]) -> dict[FxNode, Any]:
-    """Return what every node gives; ``value`` is asked with the values of its arguments."""
+    """Return the result of every node: ``value`` of the node and the results of its arguments."""
     values: dict[FxNode, Any] = {}
     with torch.no_grad():
         for node in graph.nodes:
@@ -103,22 +103,22 @@ def _walk(graph: torch.fx.Graph, value: Callable[[FxNode, Any, Any], Any]) -> di
 
 
 def sized(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of this size and type without numbers."""
+    """Return a tensor of this shape and type on the meta device, without numbers."""
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
 def _called(target: Any, args: Any, kwargs: Any) -> Any:
-    """Call a function on tensors without numbers; those that it makes itself have none either."""
+    """Call a function on meta tensors; tensors that it makes itself become meta tensors, too."""
     given = {**kwargs, "device": torch.device("meta")} if "device" in kwargs else kwargs
-    found = target(*args, **given)
-    return pytree.tree_map_only(torch.Tensor, lambda x: x.to("meta"), found)
+    result = target(*args, **given)
+    return pytree.tree_map_only(torch.Tensor, lambda x: x.to("meta"), result)
 
 
 def _without_numbers(module: nn.Module, args: Any, kwargs: Any) -> Any:
-    return torch.func.functional_call(module, _held(module), args, kwargs)
+    return torch.func.functional_call(module, _on_meta(module), args, kwargs)
 
 
-def _held(module: nn.Module) -> dict[str, torch.Tensor]:
+def _on_meta(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: sized(tensor) for name, tensor in _tensors(module)}
 
 
@@ -128,31 +128,31 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 class _Taking:
-    """The state of taking one module apart."""
+    """The state of flattening one module."""
 
     def __init__(self, model: torch.fx.GraphModule) -> None:
         self.model, self.made = model, Flat()
         self.known: dict[FxNode, Any] = {}
         self.paths: dict[int, str] = {}
         self.traced: dict[Any, torch.fx.GraphModule] = {}
-        # No call may be named as a parameter is, so those without a dot in their names come first.
+        # No call may get the name of a parameter, so parameters without a dot are named first.
         for path, tensor in _tensors(model):
             if "." not in path:
                 self._attribute(path, tensor)
 
     def at(self, node: FxNode) -> Any:
         """Return the module or tensor that a node names."""
-        found: Any = self.model
+        target: Any = self.model
         for part in str(node.target).split("."):
-            found = getattr(found, part)
-        return found
+            target = getattr(target, part)
+        return target
 
     def output(self, node: FxNode) -> None:
-        """Add the results, in the structure in which they are returned."""
+        """Add the outputs, in the structure that the module returns."""
         self.made.graph.output(torch.fx.map_arg(node.args[0], self.known.__getitem__))
 
     def take(self, node: FxNode, values: Any, result: Any) -> None:
-        """Add what a node is, whose arguments have these values, and which gives this result."""
+        """Add the calls of a node, given the values of its arguments and its result."""
         target: Any = node.target
         given: Any = torch.fx.map_arg((node.args, node.kwargs), self.known.__getitem__)
         module = self.at(node) if node.op == "call_module" else None
@@ -182,31 +182,31 @@ class _Taking:
         return self.made.graph.get_attr(path)
 
     def _apart(self, node: FxNode, module: nn.Module | None, values: Any, given: Any) -> list[Any]:
-        """Add the calls of ATen that a module or function makes; return its results."""
+        """Add the calls of ATen that a module or function makes; return its results' nodes."""
         leaves, structure = pytree.tree_flatten(values)
         places = [place for place, x in enumerate(leaves) if isinstance(x, torch.Tensor)]
         tensors = [leaves[place] for place in places]
-        held = {} if module is None else _held(module)
+        state = {} if module is None else _on_meta(module)
 
-        def run(tensors: Sequence[torch.Tensor], held: Mapping[str, torch.Tensor]) -> Any:
+        def run(tensors: Sequence[torch.Tensor], state: Mapping[str, torch.Tensor]) -> Any:
             filled = list(leaves)
             for place, tensor in zip(places, tensors, strict=True):
                 filled[place] = tensor
             args, kwargs = pytree.tree_unflatten(filled, structure)
             if module is None:
                 return node.target(*args, **kwargs)  # type: ignore[operator]
-            return torch.func.functional_call(module, dict(held), args, kwargs)
+            return torch.func.functional_call(module, dict(state), args, kwargs)
 
         settings = tuple(repr(x) for place, x in enumerate(leaves) if place not in places)
         kinds = tuple((x.dim(), x.shape[1:2], x.dtype) for x in tensors)
         key = module or node.target, str(structure), settings, kinds
         if key not in self.traced:
-            self.traced[key] = make_fx(run, pre_dispatch=True)(tensors, held)
+            self.traced[key] = make_fx(run, pre_dispatch=True)(tensors, state)
         inputs = pytree.tree_leaves(given)
-        found = [inputs[place] for place in places]
+        arguments = [inputs[place] for place in places]
         for name, tensor in _tensors(module) if module is not None else ():
-            found.append(self._attribute(f"{node.target}.{name}", tensor))
-        return self._append(node, self.traced[key], iter(found))
+            arguments.append(self._attribute(f"{node.target}.{name}", tensor))
+        return self._append(node, self.traced[key], iter(arguments))
 
     def _append(self, of: FxNode, traced: torch.fx.GraphModule, given: Iterator[Any]) -> list[Any]:
         known: dict[FxNode, Any] = {}
@@ -228,5 +228,5 @@ def _layer(node: FxNode) -> str:
     """Return the layer that a node belongs to: its module, or the owner of its first parameter."""
     if node.op == "call_module":
         return str(node.target)
-    held = [str(x.target) for x in node.all_input_nodes if x.op == "get_attr"]
-    return held[0].rpartition(".")[0] or node.name if held else node.name
+    parameters = [str(x.target) for x in node.all_input_nodes if x.op == "get_attr"]
+    return parameters[0].rpartition(".")[0] or node.name if parameters else node.name

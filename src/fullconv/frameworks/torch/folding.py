@@ -1,4 +1,4 @@
-"""What PyTorch has as two layers and ONNX as one: padding, and batch normalization."""
+"""Fold padding and batch normalization into convolutions, which ONNX writes as one operator."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fullconv.operations import Convolution, Pad, PerChannel
 
 
 def folded(graph: Graph, tensors: dict[str, torch.Tensor]) -> list[Node]:
-    """Return a graph's nodes with convolutions that pad, and normalize, by themselves.
+    """Return a graph's nodes, with padding and batch normalization folded into convolutions.
 
-    Both as PyTorch's exporter writes them. What was folded is still there, and read by nobody;
-    filters that normalize are added to the graph's constants, and to ``tensors`` behind them.
+    PyTorch's own exporter writes both in this form. The folded nodes stay in the list, and nothing
+    reads them. New filters are added to the graph's constants, and their numbers to ``tensors``.
     """
     return _normalizing(graph, _padding(graph.nodes), tensors)
 
 
 def _padding(nodes: Sequence[Node]) -> list[Node]:
-    """Let convolutions pad unevenly, as PyTorch's do not."""
+    """Fold padding into convolutions, also uneven padding, which PyTorch's do not have."""
     pads = {node.outputs[0]: (node.operation, node.first) for node in nodes}
-    found = []
+    padded = []
     for node in nodes:
         pad, first = pads.get(node.first or "", (None, None))
         moved = node.operation
@@ -35,12 +35,12 @@ def _padding(nodes: Sequence[Node]) -> list[Node]:
             padding = tuple((a + c, b + d) for (a, b), (c, d) in around)
             given = (first, *node.inputs[1:])
             node = replace(node, operation=replace(moved, padding=padding), inputs=given)
-        found.append(node)
-    return found
+        padded.append(node)
+    return padded
 
 
 def _is_plain(pad: Pad) -> bool:
-    """Whether it adds zeros around cells, and nothing else."""
+    """Whether padding adds zeros around the cells, and nothing else."""
     zeros = (pad.mode, pad.value) == ("constant", 0.0) and min(map(min, pad.pads)) >= 0
     return zeros and not any(map(any, pad.pads[:2]))
 
@@ -48,22 +48,22 @@ def _is_plain(pad: Pad) -> bool:
 def _normalizing(
     graph: Graph, nodes: Sequence[Node], tensors: dict[str, torch.Tensor]
 ) -> list[Node]:
-    """Let convolutions have filters that normalize, where nobody reads what they give without."""
+    """Fold batch normalization into a convolution whose own result no other node reads."""
     readers = Counter(name for node in nodes for name in {*node.inputs})
     readers.update(graph.outputs)
     makers = {name: node for node in nodes for name in node.outputs}
     made: dict[tuple[Any, ...], str] = {}
-    found = []
+    normalized = []
     for node in nodes:
         before = makers.get(node.first or "")
         norm = isinstance(node.operation, PerChannel) and node.operation.name == "batch_norm"
         if norm and before is not None and isinstance(before.operation, Convolution):
-            held = (*before.inputs[1:], *node.inputs[1:])
-            constant = all(name is None or name in graph.constants for name in held)
+            parameters = (*before.inputs[1:], *node.inputs[1:])
+            constant = all(name is None or name in graph.constants for name in parameters)
             if constant and readers[node.first] == 1:
                 node = _normalized(graph, before, node, tensors, made)
-        found.append(node)
-    return found
+        normalized.append(node)
+    return normalized
 
 
 def _normalized(
@@ -73,31 +73,31 @@ def _normalized(
     tensors: dict[str, torch.Tensor],
     made: dict[tuple[Any, ...], str],
 ) -> Node:
-    """Return a convolution whose filters normalize: ``(W x + b - mean) scale / sqrt(var + eps)``.
+    """Return a convolution that normalizes: ``(W x + b - mean) scale / sqrt(var + eps) + shift``.
 
-    Its filters are computed in double precision, rounded once, and held once for all parts of a
-    map (``made``).
+    Its filters are computed in double precision, rounded once, and stored once for all parts of a
+    map (in ``made``).
     """
     call = norm.source
     epsilon = float(bound(call.target, call.args, call.kwargs)["eps"])
     given = (*moved.inputs[1:], *norm.inputs[1:])
-    held = [None if name is None else graph.constants[name] for name in given]
+    recipes = [None if name is None else graph.constants[name] for name in given]
 
     def numbers(recipe: Recipe | None, default: float) -> torch.Tensor:
         if recipe is None:
             return torch.tensor(default, dtype=torch.float64)
-        found: torch.Tensor = recipe.apply(tensors[recipe.source].detach().cpu())
-        return found.double()
+        tensor: torch.Tensor = recipe.apply(tensors[recipe.source].detach().cpu())
+        return tensor.double()
 
-    weight, bias, scale, shift, mean, variance = map(numbers, held, (0, 0, 1, 0, 0, 1))
+    weight, bias, scale, shift, mean, variance = map(numbers, recipes, (0, 0, 1, 0, 0, 1))
     times = scale / torch.sqrt(variance + epsilon)
     filters = weight * times.reshape(-1, *[1] * (weight.dim() - 1))
     start = (bias - mean) * times + shift
-    first = held[0]
+    first = recipes[0]
     assert first
     dtype, names = tensors[first.source].dtype, []
     for kind, values in (("weight", filters), ("bias", start)):
-        key = (kind, epsilon, *held[int(kind == "bias") :])
+        key = (kind, epsilon, *recipes[int(kind == "bias") :])
         if key not in made:
             name = made[key] = _free(f"{norm.name}/{first.source.rpartition('.')[0]}.{kind}", graph)
             tensors[name] = values.to(dtype)
@@ -107,7 +107,7 @@ def _normalized(
 
 
 def _free(name: str, graph: Graph) -> str:
-    """Return a name that no constant has."""
+    """Return a name that is not yet that of a constant."""
     free, number = name, 1
     while free in graph.constants:
         number += 1

@@ -1,9 +1,9 @@
-"""What an operation is for images of every size, from what it is for images of two.
+"""Derive an operation for images of every size from the same operation for two sizes.
 
 Note [Sizes that are free]
-A flat graph is read twice, for images of two sizes. Everything that has another size the second
-time is free: the end of a slice, a size that a reshape gives. An operation that needs such a
-number otherwise has no form for images of every size, and is refused.
+A flat graph is read twice, for images of two sizes. A number that differs between the two readings
+is a free size: the end of a slice, or a size in a reshape. An operation with a free size anywhere
+else has no form for images of every size, and is refused.
 """
 
 from __future__ import annotations
@@ -26,11 +26,17 @@ from fullconv.operations import (
 )
 
 END = torch.iinfo(torch.int64).max
-"""The end of a slice that takes everything, however much there is."""
+"""End of a slice that goes to the end of its axis, whatever the size."""
 
 
 def freed(one: Node, other: Node, shapes: Any, larger: Any) -> Node:
-    """Return a node for images of every size, from what it is for two of them."""
+    """Return a node for images of every size, from the nodes for two sizes.
+
+    Raises
+    ------
+    ExportError
+        If there is none; see Note [Sizes that are free].
+    """
     a, b = one.operation, other.operation
     if isinstance(a, Alone) and isinstance(b, Alone):
         return one
@@ -57,13 +63,13 @@ def freed(one: Node, other: Node, shapes: Any, larger: Any) -> Node:
 def _free_shape(
     one: Sequence[int], other: Sequence[int], given: Sequence[int], larger: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return sizes with 0 for those of the input in the same place, and -1 for one that is free."""
-    found = list(one)
+    """Return a shape with 0 for sizes copied from the input's same axis, and -1 for a free size."""
+    sizes = list(one)
     differ = [axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
     for axis in differ if len(differ) > 1 else ():
         if axis < len(given) and (one[axis], other[axis]) == (given[axis], larger[axis]):
-            found[axis] = 0
+            sizes[axis] = 0
     for axis in differ:
-        if found[axis]:
-            found[axis] = -1
-    return tuple(found)
+        if sizes[axis]:
+            sizes[axis] = -1
+    return tuple(sizes)

@@ -1,4 +1,4 @@
-"""What ATen's activations are in ONNX, those that have a setting or none of their own there."""
+"""Write ATen's activations as ONNX: those with settings, and those without an operator there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _shrink(c: Calling) -> ir.Value:
 
 @functions("softplus")
 def _softplus(c: Calling) -> ir.Value:
-    # Beyond its threshold PyTorch's is the identity, which the sum of x and exp(-x) rounds to.
+    # Beyond its threshold PyTorch's softplus is x, to which x + exp(-x) rounds there.
     x, beta = c.operand("self"), c.given["beta"]
     if beta == 1:
         return c.emit("Softplus", x)
@@ -76,20 +76,20 @@ def _threshold(c: Calling) -> ir.Value:
 
 @functions("clamp", "clip", "clamp_min", "clamp_max", "hardtanh", "relu6")
 def _clamp(c: Calling) -> ir.Value:
-    """Cut numbers at both ends: PyTorch cuts at the lower one first."""
+    """Clamp numbers: PyTorch applies the lower bound first."""
     x = c.operand("self")
     ends = {"Max": ("min", "min_val"), "Min": ("max", "max_val")}
     if base_name(c.node.source.target) == "relu6":
         return c.emit("Clip", x, c.number(0), c.number(6))
-    found = {
+    given = {
         kind: name
         for kind, names in ends.items()
         for name in names
         if c.given.get(name) is not None
     }
-    if not any(isinstance(c.given[name], Slot) for name in found.values()):
-        bounds = [c.operand(found[kind]) if kind in found else None for kind in ends]
+    if not any(isinstance(c.given[name], Slot) for name in given.values()):
+        bounds = [c.operand(given[kind]) if kind in given else None for kind in ends]
         return c.emit("Clip", x, *(bounds if bounds[1] is not None else bounds[:1]))
-    for kind, name in found.items():
+    for kind, name in given.items():
         x = c.emit(kind, x, c.operand(name))
     return x

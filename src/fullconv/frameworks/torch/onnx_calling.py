@@ -1,4 +1,4 @@
-"""A call of one of ATen's functions, while it is written as ONNX."""
+"""A call of an ATen function that is being written as ONNX."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Calling:
     given : dict of str to object
         Its arguments by name, with a `Slot` for every tensor.
     result : torch.dtype
-        What numbers it gives.
+        The type of its result.
     """
 
     writing: TorchWriting
@@ -40,18 +40,18 @@ class Calling:
         return self.writing.emit(kind, inputs, settings, self.node.name)
 
     def type(self, name: str) -> torch.dtype | None:
-        """Return what numbers an argument holds; None for a plain number."""
+        """Return the type of a tensor argument; None for a plain number."""
         argument = self.given[name]
         if not isinstance(argument, Slot):
             return None
         return self.writing.types[self.node.inputs[argument.index] or ""]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the size of a tensor among the arguments, in an example."""
+        """Return the shape of a tensor argument, for the example image."""
         return self.writing.graph.shapes[self.node.inputs[self.given[name].index] or ""]
 
     def operand(self, name: str, kind: torch.dtype | None = None) -> ir.Value:
-        """Return an argument as numbers of a type: by default that of the result."""
+        """Return an argument, cast to a type; by default to the type of the result."""
         argument, kind = self.given[name], kind or self.result
         if not isinstance(argument, Slot):
             return self.number(argument, kind)
@@ -61,21 +61,21 @@ class Calling:
         return value if own == kind else self.cast(value, kind)
 
     def operands(self, *names: str) -> list[ir.Value]:
-        """Return arguments as numbers of the result's type."""
+        """Return arguments, cast to the type of the result."""
         return [self.operand(name) for name in names]
 
     def number(self, value: Any, kind: torch.dtype | None = None) -> ir.Value:
-        """Return a plain number as a constant."""
+        """Return a plain number as a constant of a type; by default of the result's."""
         numbers = np.array(value).astype(self.writing.kind(kind or self.result).numpy())
         return self.writing.held("fullconv/number", numbers)
 
     def cast(self, value: ir.Value, kind: torch.dtype) -> ir.Value:
-        """Return numbers of another type."""
+        """Cast a value to another type."""
         return self.writing.emit("Cast", [value], {"to": self.writing.kind(kind)})
 
 
 Function = Callable[[Calling], ir.Value | None]
-"""Writes a call; None where ONNX has none such."""
+"""Writes a call; returns None where ONNX has no form for it."""
 
 functions = Table[str, Function]("a form in ONNX")
-"""By the names of ATen."""
+"""By the names of the ATen functions."""

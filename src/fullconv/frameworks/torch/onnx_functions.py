@@ -1,4 +1,4 @@
-"""What ATen's functions are called in ONNX that have no record of their own in the vocabulary."""
+"""Write as ONNX the ATen functions that have no record of their own in the vocabulary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 import torch
 
-from fullconv.frameworks.torch import onnx_activations  # noqa: F401 - they register
+from fullconv.frameworks.torch import onnx_activations  # noqa: F401 - registers them
 from fullconv.frameworks.torch.aten import base_name, bound
 from fullconv.frameworks.torch.onnx_calling import Calling, Function, functions
 from fullconv.graph import Node
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_function(writing: TorchWriting, node: Node) -> ir.Value | None:
-    """Write a call of a function; return None where ONNX has none such here."""
+    """Write a call of a function; return None where it has no form in ONNX here."""
     call = node.source
     function = functions.find(base_name(call.target))
     if function is None or call.item is not None:
@@ -27,7 +27,7 @@ def write_function(writing: TorchWriting, node: Node) -> ir.Value | None:
 
 
 def _alike(kind: str) -> Function:
-    """Return the function of one tensor that ONNX has by itself."""
+    """Return the writer of a function of one tensor that ONNX has as an operator."""
     return lambda c: c.emit(kind, c.operand("self"))
 
 
@@ -53,7 +53,7 @@ COMPARISONS = {"eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater"
 @functions(*BINARY)
 def _binary(c: Calling) -> ir.Value | None:
     other = "exponent" if "exponent" in c.given else "other"
-    if other not in c.given:  # of all numbers of a tensor
+    if other not in c.given:  # a reduction of one tensor
         return None
     if c.given.get("rounding_mode") is not None or c.result == torch.bool:
         return None
@@ -78,7 +78,7 @@ def _sum(c: Calling) -> ir.Value | None:
 
 
 def _compared(c: Calling, kind: str) -> ir.Value:
-    """Compare numbers of the type that holds both."""
+    """Compare two operands in their common type."""
     one, other = c.type("self"), c.type("other")
     assert one is not None
     if other is not None:
@@ -153,7 +153,7 @@ def _scaled_sum(c: Calling) -> ir.Value:
     return c.emit("Add", x, term)
 
 
-# What runs on one tensor per window.
+# Functions that run on one tensor per window.
 
 
 @functions("matmul", "bmm", "mm")
@@ -171,7 +171,7 @@ def _minimum(c: Calling) -> ir.Value:
 
 @functions("scaled_dot_product_attention")
 def _attention(c: Calling) -> ir.Value | None:
-    """Write ``softmax(q k^T scale) v``, without a mask; each of q and k takes a root of the scale.
+    """Write ``softmax(q k^T scale) v``, without a mask; q and k each get the root of the scale.
 
     See ``torch.nn.functional.scaled_dot_product_attention``.
     """

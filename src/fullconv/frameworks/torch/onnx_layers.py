@@ -1,4 +1,4 @@
-"""What operations that were read from PyTorch are in ONNX, where it calls them otherwise."""
+"""Write operations that were read from PyTorch as ONNX, where the two differ."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ forms = Forms("a form in ONNX")
 REMEDY = "save the model as .pt2, or convert the ONNX form of the classifier."
 
 Otherwise = Callable[["TorchWriting", Node], Results]
-"""Writes what has no form here."""
+"""Writes an operation that has no form here."""
 
 
 class TorchWriting(Foreign):
-    """The state of one writing of a network from PyTorch.
+    """The state of writing one network from PyTorch as ONNX.
 
     Attributes
     ----------
     types : dict of str to torch.dtype
-        What numbers each value holds.
+        The type of each value.
     otherwise : callable
-        What writes an operation that has no form here.
+        Writes an operation that has no form here.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class TorchWriting(Foreign):
         self.axes = {name: len(shape) - 2 for name, shape in graph.shapes.items()}
 
     def kind(self, dtype: torch.dtype) -> ir.DataType:
-        """Return what ONNX calls a type of numbers."""
+        """Return the ONNX type of a PyTorch type."""
         return kind_of(dtype)
 
     def without_form(self, node: Node) -> Results:
-        """Write what has no form here as PyTorch's own exporter does."""
+        """Write an operation that has no form here."""
         return self.otherwise(self, node)
 
 
 def kind_of(dtype: torch.dtype) -> ir.DataType:
-    """Return what ONNX calls a type of numbers."""
+    """Return the ONNX type of a PyTorch type."""
     name = {torch.float16: "float16", torch.float32: "float", torch.float64: "double"}.get(dtype)
-    found: ir.DataType = getattr(ir.DataType, (name or str(dtype).rpartition(".")[2]).upper())
-    return found
+    kind: ir.DataType = getattr(ir.DataType, (name or str(dtype).rpartition(".")[2]).upper())
+    return kind
 
 
 def _given(node: Node) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _given(node: Node) -> dict[str, Any]:
 
 @forms(Opaque, Pointwise)
 def write_call(writing: TorchWriting, node: Node, operation: Operation) -> ir.Value | None:
-    """Write a call that is known by its name."""
+    """Write a call by the name of its function."""
     return write_function(writing, node)
 
 
@@ -105,7 +105,7 @@ def write_per_channel(writing: TorchWriting, node: Node, operation: PerChannel) 
 
 @forms(Linear)
 def write_linear(writing: TorchWriting, node: Node, operation: Linear) -> Results | None:
-    """Write a fully connected layer: of vectors one operator, with the filters as they are."""
+    """Write a fully connected layer: one operator on vectors, with the filters as they are."""
     if writing.rank(node) == 2:
         given = [value for value in writing.inputs(node) if value is not None]
         return writing.emit("Gemm", given, {"transB": 1}, node.name)
@@ -120,7 +120,7 @@ def _in_common(writing: TorchWriting, node: Node) -> Results | None:
 
 @forms(AlongAxis)
 def write_along_axis(writing: TorchWriting, node: Node, operation: AlongAxis) -> Results | None:
-    """Write softmax, response normalization, or one entry that a tensor names."""
+    """Write softmax, response normalization, or the selection of one entry by a tensor."""
     if operation.name == "entry":
         x, index = writing.inputs(node)
         index = writing.emit("Reshape", [index, writing.numbers(1)])
@@ -134,7 +134,7 @@ def write_along_axis(writing: TorchWriting, node: Node, operation: AlongAxis) ->
 
 
 def _response_norm(writing: TorchWriting, node: Node) -> ir.Value:
-    """Write ``x / (k + alpha mean(x^2))^beta`` over channels; ONNX' LRN puts even windows aside.
+    """Write ``x / (k + alpha mean(x^2))^beta`` over channels; LRN of ONNX shifts even sizes.
 
     See ``torch.nn.functional.local_response_norm``.
     """
@@ -153,7 +153,7 @@ def _response_norm(writing: TorchWriting, node: Node) -> ir.Value:
 
 @forms(Pool)
 def write_pool(writing: TorchWriting, node: Node, operation: Pool) -> Results | None:
-    """Write a pool; one that divides by a number of its own cannot overhang in ONNX."""
+    """Write a pool; in ONNX, a pool with a divisor of its own cannot overhang."""
     if operation.divisor is not None and any(operation.overhang):
         return None
     return _as_onnx(writing, node)
@@ -167,7 +167,7 @@ def _as_onnx(writing: TorchWriting, node: Node) -> Results:
 
 @forms(AdaptivePool)
 def write_adaptive_pool(writing: TorchWriting, node: Node, operation: AdaptivePool) -> ir.Value:
-    """Write a pool to a given size: bin by bin where the bins are not even."""
+    """Write a pool to a given size: bin by bin where the bins differ in size."""
     cells = writing.graph.shapes[node.first or ""][2:]
     average = operation.kind == "average"
     if all(n % size == 0 for n, size in zip(cells, operation.size, strict=True)):
@@ -193,7 +193,7 @@ def write_adaptive_pool(writing: TorchWriting, node: Node, operation: AdaptivePo
 
 @forms(Reduce)
 def write_reduce(writing: TorchWriting, node: Node, operation: Reduce) -> Results | None:
-    """Write a reduction; a variance, or deviation, from the squares around the mean."""
+    """Write a reduction; variance and deviation are computed from the squares around the mean."""
     if not operation.axes or not writing.types[node.first or ""].is_floating_point:
         return None
     if operation.kind not in ("var", "std"):
@@ -213,6 +213,6 @@ def write_reduce(writing: TorchWriting, node: Node, operation: Reduce) -> Result
 
 @forms(Concat)
 def write_concat(writing: TorchWriting, node: Node, operation: Concat) -> Results | None:
-    """Write tensors that are joined, all of which have numbers of one type."""
+    """Write a concatenation of tensors, all of one type."""
     kinds = {writing.types[name or ""] for name in node.inputs}
     return _as_onnx(writing, node) if len(kinds) == 1 else None

@@ -1,6 +1,6 @@
-"""Operations that have no form in ONNX of our own, as PyTorch's exporter writes them.
+"""Write operations without a form in ONNX of our own by PyTorch's exporter.
 
-All of them go through it at once, each with inputs of its own, for a call of it takes seconds.
+The exporter takes seconds per call, so it is called once for all of them, each with its own inputs.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from fullconv.graph import Node
 
 
 class Pieces:
-    """What some nodes are in ONNX.
+    """The ONNX form of some nodes, from PyTorch's exporter.
 
     Raises
     ------
     ExportError
-        If PyTorch cannot write one of them; it is named.
+        If PyTorch cannot write them; the message names the nodes.
     """
 
     def __init__(self, nodes: Sequence[Node], written: Written, opset: int) -> None:
@@ -65,7 +65,7 @@ class Pieces:
         return len(self._given) - 1
 
     def write(self, writing: Writing, node: Node) -> Results:
-        """Write a node as the operators that it is."""
+        """Write a node as its operators of ONNX."""
         number, places = self.places[node.outputs]
         result = self.graph.outputs[number]
         given = [value for value in writing.inputs(node) if value is not None]
@@ -76,14 +76,14 @@ class Pieces:
 
 
 def _why(error: BaseException) -> str:
-    """Return the first line of what began it all: PyTorch's own begins with advice."""
+    """Return the first line of the first cause; PyTorch's own error begins with advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)
 
 
 class _Calls(nn.Module):
-    """Makes some calls, each on tensors of its own."""
+    """Runs several calls, each on its own tensors."""
 
     def __init__(self, calls: Sequence[tuple[Node, list[int]]]) -> None:
         super().__init__()
@@ -113,43 +113,43 @@ class _Embedding(Cloning):
         self.writing = writing
 
     def name(self, base: str) -> str:
-        """Return a name that is not taken in what is being written."""
+        """Return a name that is free in the model being written."""
         return self.writing.unique(f"fullconv/{base or 'inner'}")
 
     def add(
         self, graph: ir.Graph, result: ir.Value, known: dict[ir.Value, ir.Value | None]
     ) -> ir.Value:
-        """Copy all that a result is made of, from values that are known; return the result."""
+        """Copy the nodes that compute a result from known values; return the copied result."""
         wanted = _ancestors(result)
         needed = [node for node in graph if node in wanted]
         for value in (*(value for node in needed for value in _read(node)), result):
             if value is not None and value not in known and value.const_value is not None:
                 known[value] = self._weight(value.name or "", value.const_value)
         self.writing.nodes += [self._node(node, known) for node in needed]
-        found = known[result]
-        assert found is not None
-        return found
+        copied = known[result]
+        assert copied is not None
+        return copied
 
     def _weight(self, base: str, tensor: Any) -> ir.Value:
-        """Return a constant of what is being written."""
+        """Add a constant to the model being written, and return it."""
         return self.writing.initializer(self.name(base), tensor.numpy())
 
 
 def _ancestors(result: ir.Value) -> set[ir.Node]:
-    found: set[ir.Node] = set()
+    ancestors: set[ir.Node] = set()
     waiting: list[ir.Node | None] = [result.producer()]
     while waiting:
         node = waiting.pop()
-        if node is not None and node not in found:
-            found.add(node)
+        if node is not None and node not in ancestors:
+            ancestors.add(node)
             waiting += [value.producer() for value in _read(node) if value is not None]
-    return found
+    return ancestors
 
 
 def _read(node: ir.Node) -> Iterable[ir.Value | None]:
-    """Yield what a node reads, also inside the graphs that it holds."""
+    """Yield the values that a node reads, also in the subgraphs among its attributes."""
     yield from node.inputs
-    for held in node.attributes.values():
-        if held.type == ir.AttributeType.GRAPH:
-            for inner in held.value:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            for inner in attribute.value:
                 yield from _read(inner)

@@ -1,4 +1,4 @@
-"""A converted PyTorch model that was loaded from a program, as ONNX, by PyTorch's own exporter."""
+"""Write a converted model that was loaded from a ``.pt2`` as ONNX, by PyTorch's exporter."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fullconv.frameworks.torch.aten import base_name, draws
 MOST_CALLS = 400
 """Calls of a program that PyTorch's exporter writes in half a minute.
 
-It simplifies the size of every map, which is a term in the size of the image: with PyTorch 2.13,
-six padded convolutions, a program of 800, took two minutes.
+The exporter simplifies the size of every map, an expression in the size of the image. With PyTorch
+2.13, six padded convolutions, a program of 800 calls, took two minutes.
 """
 
 
 def check_short(program: ExportedProgram) -> None:
-    """Refuse a converted network, loaded as a program, that takes minutes to write.
+    """Refuse a converted network, loaded as a program, that would take minutes to write.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def exported(program: ExportedProgram, opset: int | None = None) -> Any:
     MissingExtraError
         If a package is missing that PyTorch needs.
     Exception
-        Whatever the exporter says where it cannot.
+        The exporter's own error where it cannot write the program.
     """
     try:
         import onnxscript  # noqa: F401
@@ -87,15 +87,15 @@ def exported(program: ExportedProgram, opset: int | None = None) -> Any:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            found = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=opset)
+            written = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=opset)
     finally:
         logger.setLevel(level)
-    assert found is not None
-    return found
+    assert written is not None
+    return written
 
 
 def _refuse_random(program: ExportedProgram) -> None:
-    """Refuse a program that draws: its ONNX form could not be compared with it."""
+    """Refuse a program that draws random numbers: its ONNX form could not be compared with it."""
     drawn = (node for node in program.graph.nodes if node.op == "call_function" and draws(node))
     if (node := next(drawn, None)) is not None:
         raise ExportError(
@@ -105,9 +105,9 @@ def _refuse_random(program: ExportedProgram) -> None:
 
 
 def _divide_outside(program: ExportedProgram) -> None:
-    """Turn averages with a divisor of their own, which the exporter drops, into plain ones, scaled.
+    """Replace averages that have a divisor of their own by plain averages and a multiplication.
 
-    Measured with PyTorch 2.13: ``divisor_override`` is not written, and nothing says so.
+    The exporter drops ``divisor_override`` without a warning (measured with PyTorch 2.13).
     """
     graph = program.graph
     average, times = torch.ops.aten.avg_pool2d.default, torch.ops.aten.mul.Tensor

@@ -1,8 +1,8 @@
-"""A converted PyTorch model as ONNX, by our own writer.
+"""Write a converted PyTorch model as ONNX, by our own writer.
 
-The module is read back as the graph that it was written from, with its weights as they are now.
-PyTorch's own exporter is asked for operations alone that have no form here: of a whole network it
-simplifies the sizes of every map, which are terms in the size of the image, and takes minutes.
+The module is read back as the graph that it was written from, with its present weights. PyTorch's
+own exporter writes only the operations that have no form here. For a whole network it takes
+minutes, as it simplifies the sizes of all maps, which are expressions in the size of the image.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from fullconv.judging import Scores, nearly_same
 
 OPSET = 20
 FEW_DIGITS = 1e-4
-"""Half the digits of a type whose numbers lie further apart than that at 1 could hide a slip."""
+"""Largest epsilon of a type at which half of its digits are enough to show a wrong score."""
 
 
 def to_onnx(
@@ -46,15 +46,15 @@ def to_onnx(
     Raises
     ------
     ExportError
-        If it draws random numbers, if an operation has no form in ONNX, or if ONNX Runtime gives
-        other scores.
+        If it draws random numbers, if an operation has no form in ONNX, or if the scores of ONNX
+        Runtime differ.
     MissingExtraError
         If a package is missing that PyTorch's exporter needs.
     """
     dtype = blank((), model).dtype
     with quiet(), evaluating(model):
-        found = read_written(model, shape, dtype)
-        proto = _written(found, shape, dtype)
+        module = read_written(model, shape, dtype)
+        proto = _written(module, shape, dtype)
         image = shape.from_map(blank((1, shape.channels, *shape.two_windows), model))
         compared = check_same(proto, model, image)
     if not compared:
@@ -70,16 +70,16 @@ def to_onnx(
     return proto
 
 
-def _written(found: Written, shape: ImageShape, dtype: torch.dtype) -> onnx.ModelProto:
-    graph = found.graph
-    constants = {name: _array(tensor) for name, tensor in found.tensors.items()}
+def _written(module: Written, shape: ImageShape, dtype: torch.dtype) -> onnx.ModelProto:
+    graph = module.graph
+    constants = {name: _array(tensor) for name, tensor in module.tensors.items()}
     given = graph.shapes[IMAGE]
     if shape.takes == "cells":
         given = (given[0], *given[2:])
-    empty = frame(IMAGE, len(given), kind_of(dtype), found.names, OPSET)
+    empty = frame(IMAGE, len(given), kind_of(dtype), module.names, OPSET)
     for value, name in zip(empty.graph.outputs, graph.outputs, strict=True):
-        value.type = ir.TensorType(kind_of(found.types[name]))
-    types = {name: kind_of(kind) for name, kind in found.types.items()}
+        value.type = ir.TensorType(kind_of(module.types[name]))
+    types = {name: kind_of(kind) for name, kind in module.types.items()}
     classifier = replace(graph, shapes={**graph.shapes, IMAGE: given})
     source = Source(classifier, empty, constants, types)
     missing: list[Node] = []
@@ -88,12 +88,12 @@ def _written(found: Written, shape: ImageShape, dtype: torch.dtype) -> onnx.Mode
         missing.append(node)
         return writing.emit("Identity", writing.inputs(node)[:1])
 
-    model = as_model(TorchWriting(graph, source, shape.grid, found.types, noted))
+    model = as_model(TorchWriting(graph, source, shape.grid, module.types, noted))
     if missing:
         from fullconv.frameworks.torch.onnx_pieces import Pieces
 
-        pieces = Pieces(missing, found, OPSET)
-        model = as_model(TorchWriting(graph, source, shape.grid, found.types, pieces.write))
+        pieces = Pieces(missing, module, OPSET)
+        model = as_model(TorchWriting(graph, source, shape.grid, module.types, pieces.write))
     proto = ir.serde.serialize_model(model)
     try:
         onnx.checker.check_model(set_aside(proto).model)
@@ -105,42 +105,41 @@ def _written(found: Written, shape: ImageShape, dtype: torch.dtype) -> onnx.Mode
 
 
 def _array(tensor: torch.Tensor) -> Any:
-    """Return a tensor as an array that shares its memory, where it can."""
-    held = tensor.detach().cpu().contiguous()
-    if held.dtype != torch.bfloat16:
-        return held.numpy()
-    return held.view(torch.int16).numpy().view(ir.DataType.BFLOAT16.numpy())
+    """Return a tensor as an array that shares its memory, where that is possible."""
+    plain = tensor.detach().cpu().contiguous()
+    if plain.dtype != torch.bfloat16:
+        return plain.numpy()
+    return plain.view(torch.int16).numpy().view(ir.DataType.BFLOAT16.numpy())
 
 
 def check_same(proto: onnx.ModelProto, model: torch.nn.Module, image: torch.Tensor) -> bool:
-    """Check that an ONNX model scores random pixels as the module does, but for roundings.
+    """Check that an ONNX model and the module give random pixels the same scores, up to rounding.
 
     Returns
     -------
     bool
-        Whether it was compared. ONNX Runtime has not every operator in every type of numbers, but
-        in single precision.
+        Whether they were compared. ONNX Runtime has some operators in single precision alone.
 
     Raises
     ------
     ExportError
-        If it has other scores, or cannot run in single precision.
+        If the scores differ, or the ONNX model cannot run in single precision.
     """
     draw = torch.Generator().manual_seed(0)
     pixels = torch.rand(image.shape, generator=draw).to(image)
     with torch.no_grad():
-        wanted = scores_of(model(pixels))
+        expected = scores_of(model(pixels))
     try:
-        found = session(proto)(_array(pixels))
+        scores = session(proto)(_array(pixels))
     except Exception as error:
         if image.dtype is not torch.float32:
             return False
         raise _wrong(first_line(error)) from None
-    outputs = list(found) if isinstance(found, tuple) else [found]
+    outputs = list(scores) if isinstance(scores, tuple) else [scores]
     epsilon = torch.finfo(image.dtype).eps
-    if epsilon < FEW_DIGITS and nearly_same(outputs, wanted, epsilon):
+    if epsilon < FEW_DIGITS and nearly_same(outputs, expected, epsilon):
         return True
-    if not nearly_same(outputs, wanted, epsilon, _own_rounding(model, pixels, wanted)):
+    if not nearly_same(outputs, expected, epsilon, _own_rounding(model, pixels, expected)):
         raise _wrong("its scores are others")
     return True
 
@@ -151,12 +150,15 @@ def _wrong(why: str) -> ExportError:
     )
 
 
-def _own_rounding(model: torch.nn.Module, pixels: torch.Tensor, wanted: Scores) -> float:
-    """Return how far a module's scores are from those of double precision; 0 without any."""
+def _own_rounding(model: torch.nn.Module, pixels: torch.Tensor, scores: Scores) -> float:
+    """Return the largest difference of a module's scores from those in double precision.
+
+    0 for a module that does not run in double precision.
+    """
     try:
         with torch.no_grad():
             exact = scores_of(copy.deepcopy(model).double()(pixels.double()))
-    except Exception:  # of a type that the module names itself
+    except Exception:  # the module fixes a type of its own
         return 0.0
-    gaps = [np.abs(a.astype(np.float64) - b) for a, b in zip(wanted, exact, strict=True)]
+    gaps = [np.abs(a.astype(np.float64) - b) for a, b in zip(scores, exact, strict=True)]
     return max(float(gap[np.isfinite(gap)].max(initial=0.0)) for gap in gaps)

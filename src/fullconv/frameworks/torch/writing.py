@@ -1,4 +1,4 @@
-"""One writing of a network in PyTorch: its values, parameters and modules, and clones of calls."""
+"""The state of writing a network in PyTorch: its values, parameters, modules and cloned calls."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from fullconv.table import OperationTable
 FxNode = torch.fx.Node
 
 writes = OperationTable["Writing", FxNode]("a writer")
-"""Registers what writes an operation."""
+"""Registers the writers of operations."""
 
 
 class Writing(writing.Writing[Source, FxNode]):
-    """The state of one writing.
+    """The state of writing one network.
 
     Attributes
     ----------
     fx : torch.fx.Graph
-        What is written so far.
+        The graph written so far.
     root : torch.nn.Module
-        The module that its parts lie in.
+        The module that contains all parts.
     tensors : dict of Recipe to torch.Tensor
-        The parameters that are written, rearranged.
+        The parameters written so far, by their recipes.
     modules : dict of str to torch.nn.Module
-        The leaf modules that are written, by their paths.
+        The leaf modules written so far, by their paths.
     geometry : tuple
-        Window and step, as functions of stored maps take them.
+        Window and step, the arguments of the functions on stored maps.
     written : Counter
-        How many nodes a call of the classifier became, by its ``id``.
+        Number of nodes that each call of the classifier became, by the ``id`` of the call.
     """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
@@ -58,7 +58,7 @@ class Writing(writing.Writing[Source, FxNode]):
         call = node.source
         if isinstance(call, Call) and call.owner and call.operation == node.operation:
             module = self.source.modules.get(call.owner)
-            # A pool's ceil_mode would add outputs that only a larger map has.
+            # On a larger map, a pool with ceil_mode would add outputs that no window has.
             anywhere = _any_rank(node.operation) and not getattr(module, "ceil_mode", False)
             if module is not None and (node.per_window or anywhere):
                 return self.call_module(node, call.owner, self._twin(module))
@@ -78,11 +78,11 @@ class Writing(writing.Writing[Source, FxNode]):
         return self.tensors[recipe]
 
     def constant(self, name: str | None) -> torch.Tensor | None:
-        """Return a parameter, or None where it is left out."""
+        """Return a parameter; None where the name is None."""
         return None if name is None else self.tensor(self.graph.constants[name])
 
     def parameter(self, name: str) -> FxNode:
-        """Write a parameter as an attribute, where the original had it."""
+        """Write a parameter as an attribute under its original path."""
         recipe = self.graph.constants[name]
         tensor = self.tensor(recipe)
         owner, parents, leaf = self._owner(self.source.weights[recipe.source].path)
@@ -97,7 +97,7 @@ class Writing(writing.Writing[Source, FxNode]):
         return self.fx.get_attr(f"{parents}.{free}" if parents else free)
 
     def _owner(self, path: str) -> tuple[nn.Module, str, str]:
-        """Return the module that a path's leaf lies in, made if need be, its path, and the leaf."""
+        """Return the parent module of a path, created if missing, its path, and the leaf's name."""
         owner = self.root
         parents, _, leaf = path.rpartition(".")
         for part in parents.split(".") if parents else ():
@@ -114,17 +114,17 @@ class Writing(writing.Writing[Source, FxNode]):
         return self.fx.call_module(path, (self.first(node),))
 
     def place(self, path: str, module: nn.Module) -> str:
-        """Put a module where the original stood, or beside it where that place is taken."""
-        path = path or type(module).__name__.lower()  # of a model that is one layer itself
+        """Add a module at a path, or beside it where the path is taken; return its path."""
+        path = path or type(module).__name__.lower()  # the model itself is one layer
         free, number = path, 1
         while True:
-            held = self.modules.get(free)
-            if held is not None and _same(held, module):
+            present = self.modules.get(free)
+            if present is not None and _same(present, module):
                 return free
-            if held is None and not self._occupied(free):
+            if present is None and not self._occupied(free):
                 break
             if any(path.startswith(f"{other}.") for other in self.modules):
-                path = path.replace(".", "_")  # inside a leaf there is no place for a module
+                path = path.replace(".", "_")  # a leaf has no submodules
             number += 1
             free = f"{path}_{number}"
         self.modules[free] = module
@@ -133,7 +133,7 @@ class Writing(writing.Writing[Source, FxNode]):
         return free
 
     def _occupied(self, path: str) -> bool:
-        """Whether something stands at a path, or it lies inside a leaf."""
+        """Whether a path is taken, or lies inside a leaf."""
         if any(path.startswith(f"{other}.") for other in self.modules):
             return True
         owner: Any = self.root
@@ -193,7 +193,7 @@ class Writing(writing.Writing[Source, FxNode]):
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:
-    """Whether two modules are one: the same settings on the same tensors."""
+    """Whether two modules have the same settings and the same tensors."""
     tensors = [
         {name: id(t) for name, t in [*m.named_parameters(), *m.named_buffers()] if t.dim()}
         for m in (a, b)
@@ -202,7 +202,7 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def _any_rank(operation: Operation) -> bool:
-    """Whether a module of this operation does the same on a stored map as at its native rank."""
+    """Whether a module of this operation computes the same on stored maps as on native tensors."""
     return not isinstance(operation, PerChannel | AlongAxis | Linear | Reshape | Upsample) or (
         isinstance(operation, PerChannel) and operation.name == "prelu"
     )
