@@ -12,16 +12,16 @@ from math import prod
 from fullconv.errors import ModelError, TooLargeError
 
 MOST_NODES = 50_000
-"""Operators in one model, with functions, branches and loops written out."""
+"""Most operators in one model, after functions, branches and loops are expanded."""
 
 MOST_WRITTEN = 10_000
-"""Operators that replace branches, loops and lists; each takes a fraction of a millisecond."""
+"""Most operators that may replace branches, loops and lists; each takes under a millisecond."""
 
 MOST_TURNS = 1000
-"""Turns of one loop, or pieces of one list, that are written out."""
+"""Most iterations of one loop, or pieces of one list, that are expanded."""
 
 LARGEST = 1 << 28
-"""Numbers in one tensor of one window: one gigabyte in single precision."""
+"""Most numbers in one tensor of one window: one gigabyte in single precision."""
 
 FEW = 1 << 24
 """Numbers that a tensor may always have, even when the image and the weights are smaller."""
@@ -30,7 +30,7 @@ GROWTH = 1024
 """Numbers that a tensor may have for each number of the image."""
 
 FOLDED = 1 << 25
-"""Numbers in all constants together that are computed while a model is read."""
+"""Most numbers in all constants together that are computed while a model is read."""
 
 
 class Bounds:
@@ -57,7 +57,7 @@ class Bounds:
             raise _too_many(MOST_NODES, "functions and loops")
 
     def write_node(self) -> None:
-        """Count an operator that takes the place of a branch, a loop or a list."""
+        """Count an operator that replaces a branch, a loop or a list."""
         self.written += 1
         if self.written > MOST_WRITTEN:
             raise _too_many(MOST_WRITTEN, "branches, loops and lists")

@@ -18,20 +18,20 @@ def to_last_order(rank: int) -> tuple[int, ...]:
 
 
 def to_map(images: Any) -> Any:
-    """``(N, *size, C)`` to ``(N, C, *size)``, without a copy."""
+    """Turn ``(N, *size, C)`` into ``(N, C, *size)``, without a copy."""
     return np.moveaxis(images, -1, 1)
 
 
 def to_last(images: Any) -> Any:
-    """``(N, C, *size)`` to ``(N, *size, C)``, without a copy."""
+    """Turn ``(N, C, *size)`` into ``(N, *size, C)``, without a copy."""
     return np.moveaxis(images, 1, -1)
 
 
 def scores_to_map(scores: Any, dimensions: int) -> Any:
-    """``(N, *windows, ...)`` to ``(N, ..., *windows)``, without a copy."""
+    """Turn ``(N, *windows, ...)`` into ``(N, ..., *windows)``, without a copy."""
     return np.moveaxis(scores, range(1, 1 + dimensions), range(-dimensions, 0))
 
 
 def scores_to_last(scores: Any, dimensions: int) -> Any:
-    """``(N, ..., *windows)`` to ``(N, *windows, ...)``, without a copy."""
+    """Turn ``(N, ..., *windows)`` into ``(N, *windows, ...)``, without a copy."""
     return np.moveaxis(scores, range(-dimensions, 0), range(1, 1 + dimensions))

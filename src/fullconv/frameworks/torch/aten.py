@@ -34,7 +34,7 @@ POINTWISE = frozenset(
     where zero _to_copy
     """.split()
 )
-"""Operators that treat every number alike, and need no handler."""
+"""Elementwise operators, which need no handler."""
 IDENTITY = frozenset(
     """
     alias alpha_dropout clone contiguous detach detach_ dropout feature_alpha_dropout
