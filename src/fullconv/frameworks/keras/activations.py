@@ -1,4 +1,4 @@
-"""What functions do to a tensor: pointwise, along an axis, or something else."""
+"""Activation functions as records: pointwise, along an axis, or opaque."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def name_of(function: Any) -> str:
 
 
 def operation_of(function: Any, axis: int) -> Operation:
-    """Return a function as a record; ``axis`` is where the tensor's last axis stands."""
+    """Return a function as a record; ``axis`` is the position of the tensor's last axis."""
     name = name_of(function)
     if name in POINTWISE:
         return Pointwise(name)
@@ -45,12 +45,12 @@ def operation_of(function: Any, axis: int) -> Operation:
 def read_activation(
     reader: Reader, layer: keras.Layer, path: str, result: Tensor, data_format: str
 ) -> tuple[str, Callable[[], None]]:
-    """Name what a layer computes before its activation.
+    """Name the value that a layer computes before its activation.
 
     Returns
     -------
     str
-        The value that the layer's own operation gives: a map, in the layer's format.
+        The result of the layer's own operation: a map, in the layer's format.
     callable
         Appends the activation behind it.
     """

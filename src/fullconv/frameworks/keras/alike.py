@@ -9,13 +9,13 @@ from fullconv.frameworks.keras.calls import numbers
 
 
 def same_weights(model: keras.Model, other: keras.Model) -> bool:
-    """Whether a model has the weights of another form of it, which have the same paths there."""
-    held, needed = ({x.path: numbers(x) for x in m.weights} for m in (model, other))
+    """Whether a model and another form of it have the same weights under the same paths."""
+    own, needed = ({x.path: numbers(x) for x in m.weights} for m in (model, other))
     if any(weight.path not in needed for weight in model.trainable_weights):
         return False
-    return all(path in held and _same(held[path], weight) for path, weight in needed.items())
+    return all(path in own and _same(own[path], weight) for path, weight in needed.items())
 
 
 def _same(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether numbers and type are the same, in filters of another shape as well."""
+    """Whether numbers and type are equal; shapes may differ, as those of filters do."""
     return one.dtype == two.dtype and np.array_equal(one.ravel(), two.ravel())

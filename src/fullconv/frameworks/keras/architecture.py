@@ -25,9 +25,10 @@ def open_architecture(path: Path, weights: Path | None = None) -> keras.Model:
     Raises
     ------
     UnsafeModelError
-        If the architecture names what would run code, or weights lie in other files.
+        If the architecture would run code, or weights lie in other files.
     ModelError
-        If either is broken, they do not fit each other, or no weights, or several, lie beside it.
+        If either file is broken, they do not fit each other, or not exactly one file of weights
+        lies beside the architecture.
     """
     with broken(path, "an architecture that Keras wrote with model.to_json()"):
         config = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -36,17 +37,17 @@ def open_architecture(path: Path, weights: Path | None = None) -> keras.Model:
     weights = weights or weights_beside(path)
     with broken(weights, "a file of Keras' weights"):
         check_ends(weights)
-        with h5py.File(weights, "r") as held:
-            numbers = check_held(held, weights)
+        with h5py.File(weights, "r") as root:
+            numbers = check_held(root, weights)
             if "module" not in config and is_old(config.get("keras_version")):
-                return open_old(config, held, numbers, path, weights)
+                return open_old(config, root, numbers, path, weights)
     check_config(config, path)
     check_size(lambda: made_of(config), numbers, weights)
     return _loaded(config, path, weights)
 
 
 def _loaded(config: dict[str, Any], path: Path, weights: Path) -> keras.Model:
-    """Let Keras make what has been looked through, and fill it."""
+    """Let Keras build a checked configuration, and load its weights."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

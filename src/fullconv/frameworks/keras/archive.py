@@ -1,8 +1,8 @@
 """Open Keras model files without running code from them.
 
-A ``.keras`` file names the classes it is made of, and the older ``.h5`` does so in its
-``model_config``; that is looked through first (`named.py`), and how much the weights claim
-(`claims.py`). What Keras before version 3 saved is read by `old`, not by Keras.
+A ``.keras`` file names the classes that it is made of; the older ``.h5`` names them in its
+``model_config``. These names are checked first (`named.py`), then the size that the weights claim
+(`claims.py`). Files that Keras saved before version 3 are read by `old`, not by Keras.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ METADATA_FILE = "fullconv.json"
 CONFIG_FILE = "config.json"
 VERSION_FILE = "metadata.json"
 KERAS_3 = "3"
-"""The version of a file that says none."""
+"""The version that is assumed for a file that states none."""
 
 
 def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
@@ -41,7 +41,7 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
     UnsafeModelError
         If loading it could run code, or read other files.
     ModelError
-        If it is no such file, is broken, or needs classes that are not imported.
+        If it is no such file, is broken, or needs classes that are not registered.
     """
     suffix = path.suffix.lower()
     if suffix == ".json":
@@ -51,8 +51,8 @@ def open_archive(path: Path) -> tuple[Any, dict[str, str]]:
     with broken(path, "a Keras model"):
         config, metadata, numbers = _read_keras(path)
         if _is_old(path):
-            with zipfile.ZipFile(path) as archive, _weights(archive) as held:
-                return open_old(config, held, numbers, path, path), {}
+            with zipfile.ZipFile(path) as archive, _weights(archive) as root:
+                return open_old(config, root, numbers, path, path), {}
         check_config(config, path)
     check_size(lambda: made_of(config), numbers, path)
     return _loaded(path), metadata
@@ -69,8 +69,8 @@ def _is_old(path: Path) -> bool:
 def _weights(archive: zipfile.ZipFile) -> Iterator[Any]:
     import h5py
 
-    with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as held:
-        yield held
+    with archive.open(WEIGHTS_FILE) as weights, h5py.File(weights, "r") as root:
+        yield root
 
 
 def _open_h5(path: Path) -> keras.Model:
@@ -78,20 +78,20 @@ def _open_h5(path: Path) -> keras.Model:
 
     with broken(path, "a Keras model"):
         check_ends(path)
-        with h5py.File(path, "r") as held:
-            text = held.attrs.get("model_config")
+        with h5py.File(path, "r") as root:
+            text = root.attrs.get("model_config")
             if text is None:
                 return open_architecture(architecture_beside(path), path)
-            config, numbers = json.loads(text), check_held(held, path)
-            if is_old(held.attrs.get("keras_version")):
-                return open_old(config, held, numbers, path, path)
+            config, numbers = json.loads(text), check_held(root, path)
+            if is_old(root.attrs.get("keras_version")):
+                return open_old(config, root, numbers, path, path)
         check_config(config, path)
     check_size(lambda: made_of(config), numbers, path)
     return _loaded(path)
 
 
 def _loaded(path: Path) -> Any:
-    """Load a file that has been looked through."""
+    """Load a checked file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -104,7 +104,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
-    """Return the configuration, the metadata, and how many numbers the weights have."""
+    """Return the configuration, the metadata, and the count of numbers in the weights."""
 
     if zipfile.is_zipfile(path):
         check_archive(path, str(path), "save it again, with model.save('model.keras')")
@@ -120,15 +120,15 @@ def _read_keras(path: Path) -> tuple[Any, dict[str, str], int]:
         check_ends(path)
         config = json.loads(archive.read(CONFIG_FILE))
         text = archive.read(METADATA_FILE) if METADATA_FILE in names else b"{}"
-        with _weights(archive) as held:
-            numbers = check_held(held, path)
+        with _weights(archive) as root:
+            numbers = check_held(root, path)
     return config, json.loads(text), numbers
 
 
 def check_weights(path: Path) -> int | None:
-    """Check that a file of weights holds them itself, and return how many arrays of layers it has.
+    """Check that a file of weights contains them itself; return the number of layers' arrays.
 
-    None is returned for the older ``.h5``, which Keras compares layer by layer by itself.
+    Return None for the older ``.h5``, whose layers Keras itself compares one by one.
 
     Raises
     ------
@@ -142,15 +142,15 @@ def check_weights(path: Path) -> int | None:
     with broken(path, "a file of Keras' weights"):
         if path.suffix.lower() == ".keras":
             _read_keras(path)
-            with zipfile.ZipFile(path) as archive, _weights(archive) as held:
-                return _arrays(held)
+            with zipfile.ZipFile(path) as archive, _weights(archive) as root:
+                return _arrays(root)
         check_ends(path)
-        with h5py.File(path, "r") as held:
-            check_held(held, path)
-            return _arrays(held) if path.name.endswith(".weights.h5") else None
+        with h5py.File(path, "r") as root:
+            check_held(root, path)
+            return _arrays(root) if path.name.endswith(".weights.h5") else None
 
 
-def _arrays(held: Any) -> int:
+def _arrays(root: Any) -> int:
     """Count the arrays of layers; the states of an optimizer or of dropout are not weights."""
     import h5py
 
@@ -160,5 +160,5 @@ def _arrays(held: Any) -> int:
         if isinstance(value, h5py.Dataset):
             names.append(name)
 
-    held.visititems(noted)
+    root.visititems(noted)
     return sum("layers" in name.split("/")[0] and "seed_generator" not in name for name in names)

@@ -1,4 +1,4 @@
-"""Layers that give maps axes, take them away, and make them longer."""
+"""Layers that add axes to maps, fold axes, and lengthen them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, regi
 
 @register
 class OneChannel(OnMaps):
-    """Makes a map with one channel of images without an axis of channels, ``(N, *size)``."""
+    """Turns images without an axis of channels, ``(N, *size)``, into a map with one channel."""
 
     @property
     def data_format(self) -> str:
-        """Where the channel stands, as Keras calls it."""
+        """The position of the channel, in Keras' words."""
         return "channels_last" if self.channels_last else "channels_first"
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ class OneChannel(OnMaps):
 
 @register
 class AddAxis(OnMaps):
-    """Makes a last axis of cells of the innermost ``extent`` features."""
+    """Turns the innermost ``extent`` features into a last axis of cells."""
 
     record = operations.AddAxis
     settings = ("channels", "extent")
@@ -45,7 +45,7 @@ class AddAxis(OnMaps):
 
 @register
 class FoldAxes(OnMaps):
-    """Makes features of the axes behind the first ``dimensions`` axes of cells."""
+    """Folds the axes behind the first ``dimensions`` axes of cells into features."""
 
     record = operations.FoldAxes
     settings = ("dimensions", "channels")
@@ -68,7 +68,7 @@ class FoldAxes(OnMaps):
 
 @register
 class Interleave(OnMaps):
-    """Puts the innermost ``factor`` features of every cell in its place along an axis."""
+    """Replaces every cell by its innermost ``factor`` features, side by side along an axis."""
 
     record = operations.Interleave
     settings = ("axis", "factor", "channels")

@@ -1,4 +1,4 @@
-"""Which backend Keras computes with, where its user has not said."""
+"""The choice of a backend for Keras, where the user has not chosen one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BACKENDS = ("tensorflow", "jax", "torch")
 def choose_backend() -> None:
     """Let Keras be imported with a backend that is installed.
 
-    What ``KERAS_BACKEND`` or Keras' own settings file names is left as it is. Left alone, Keras
-    takes TensorFlow, and fails where that is not installed.
+    A backend in ``KERAS_BACKEND`` stays, and so does an installed one in Keras' settings file. By
+    default, Keras takes TensorFlow, and fails where that is not installed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Calls of layers and operations, as they are repeated on other tensors."""
+"""Calls of layers and operations, to be repeated on other tensors."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Call:
     Attributes
     ----------
     target : keras.Layer or Keras operation
-        What was called.
+        The layer or operation that was called.
     args, kwargs
-        What it was called with; a `Slot` stands for each tensor.
+        Its arguments, with a `Slot` for each tensor.
     part : str
-        Which part of the layer a node is: "activation", "depthwise"; empty for its main part.
+        The part of the layer that a node is: "activation", "depthwise"; empty for its main part.
     """
 
     target: keras.Operation

@@ -1,4 +1,4 @@
-"""What a Keras file claims to hold: no more than it has, and no other file's."""
+"""Checks of the sizes that a Keras file claims, and that its weights lie in no other file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ FEW = 1 << 22
 """Numbers that a model may have beside its weights: states of dropout, of normalization."""
 
 
-def check_held(held: Any, path: Path) -> int:
-    """Look through a file of weights, and return how many numbers it holds.
+def check_held(root: Any, path: Path) -> int:
+    """Check a file of weights, and return its count of numbers.
 
     Raises
     ------
     UnsafeModelError
-        If weights lie in other files, or one comes to them by more than one way.
+        If weights lie in other files, or several links lead to one place.
     ModelError
-        If they claim far more than the file has: HDF5 stores no chunk that was never written.
+        If they claim far more bytes than the file has: HDF5 stores no chunk that was never
+        written.
     """
-    sizes = list(_sizes(held, path, set()))
+    sizes = list(_sizes(root, path, set()))
     claimed, limit = sum(size for size, _ in sizes), may_unpack_to(path.stat().st_size)
     if claimed > limit:
         raise ModelError(
@@ -51,14 +52,14 @@ def _sizes(group: Any, path: Path, seen: set[int]) -> Iterator[tuple[int, int]]:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             raise _leaves_file(path, f"{group.name}/{name}")
-        held = group[name]
-        if isinstance(held, h5py.Group):
-            yield from _sizes(held, path, seen)
-        elif isinstance(held, h5py.Dataset):
-            if held.external or held.is_virtual:
-                raise _leaves_file(path, held.name)
-            count = prod(held.shape or ())
-            yield count * held.dtype.itemsize, count
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from _sizes(item, path, seen)
+        elif isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise _leaves_file(path, item.name)
+            count = prod(item.shape or ())
+            yield count * item.dtype.itemsize, count
 
 
 def _leaves_file(path: Path, name: str) -> UnsafeModelError:
@@ -71,15 +72,15 @@ def _leaves_file(path: Path, name: str) -> UnsafeModelError:
 def check_size(make: Callable[[], Any], numbers: int, path: Path) -> None:
     """Refuse layers that have far more weights than the file.
 
-    The layers are made without their weights, whose sizes alone are looked at: Keras fills them
-    with random numbers before it finds none in the file.
+    The layers are made without numbers, and only the sizes of their weights are added up. Keras
+    itself would fill all weights with random numbers before it misses them in the file.
 
     Parameters
     ----------
     make : callable
-        Makes the layers; what it raises is left to those who make them again.
+        Makes the layers. Its errors are ignored: they come again when the model is loaded.
     numbers : int
-        In the file.
+        The count of numbers in the file.
     """
     claimed = _claimed(make)
     if claimed > numbers + FEW:
@@ -90,9 +91,9 @@ def check_size(make: Callable[[], Any], numbers: int, path: Path) -> None:
 
 
 def _claimed(make: Callable[[], Any]) -> int:
-    """Return how many numbers the layers take, up to where they cannot be made."""
+    """Return the count of numbers that the layers take, up to the first that cannot be made."""
     with waiting_variables() as made:
-        with contextlib.suppress(Exception):  # Keras itself says later what it cannot make
+        with contextlib.suppress(Exception):  # Keras itself reports later what it cannot make
             make()
         return sum(prod(variable.shape) for variable in made)
 

@@ -36,7 +36,7 @@ def repeat(writing: Writing, node: Node) -> list[Held]:
 
 
 def _operand(writing: Writing, name: str | None, rank: int) -> Array | None:
-    """Return a parameter; beside maps of a rank with their channels last, with its own last."""
+    """Return a parameter; one of the rank of channels-last maps gets its channels last, too."""
     array = writing.vector(name)
     if array is None or array.ndim != rank:
         return array

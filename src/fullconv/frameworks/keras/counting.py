@@ -1,8 +1,8 @@
-"""How many multiply-accumulates Keras' layers and operations without a record take.
+"""Counts of multiply-accumulates, for Keras' layers and operations without a record.
 
-An operation is counted by its shapes, a recurrent layer by its matrices and steps; of any other
-layer the operations are counted that it consists of (`fullconv.frameworks.keras.tracing`). What is
-in no table multiplies no matrices that we know of, and counts nothing.
+An operation is counted by its shapes, a recurrent layer by its matrices and steps, and any other
+layer by the operations that it consists of (`fullconv.frameworks.keras.tracing`). An operation in
+no table counts as zero: it multiplies no matrices that we know of.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def products(reader: Reader, target: Any, args: Any, kwargs: Any, results: Seque
         return _recurrent(target, shapes[0], result)
     if isinstance(target, keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention):
         return _heads(target, shapes)
-    held = inside(reader, target, args, kwargs)
-    if held is None:
+    graph = inside(reader, target, args, kwargs)
+    if graph is None:
         return 0
-    return max(1, reader.batch) * sum(cost.products(node, held) for node in held.nodes)
+    return max(1, reader.batch) * sum(cost.products(node, graph) for node in graph.nodes)
 
 
 def _recurrent(layer: Any, image: Shape, result: Shape) -> int:
@@ -63,20 +63,20 @@ def _kernels(layer: Any) -> list[Shape]:
 
 
 def _heads(layer: Any, given: Sequence[Shape]) -> int:
-    """Count attention by heads, given queries, values, and keys where those are no values.
+    """Count multi-head attention, given queries, values, and keys that differ from the values.
 
-    Its matrices bring queries, keys and values to the heads, and what those give back.
+    Its matrices project queries, keys and values to the heads, and the result of the heads back.
     """
     query, value = given[:2]
     images, keys = prod(query[:-1]) // prod(query[1:-1]), prod(value[1:-1])
-    rows, told = prod(query[1:-1]), layer.get_config()
-    heads = told.get("num_heads") or told["num_query_heads"]
-    features = told.get("key_dim") or told["head_dim"]
+    rows, config = prod(query[1:-1]), layer.get_config()
+    heads = config.get("num_heads") or config["num_query_heads"]
+    features = config.get("key_dim") or config["head_dim"]
     kernels = [prod(shape) for shape in _kernels(layer)]
     if len(kernels) != 4:  # quantized, or adapted
         return 0
     to_query, to_key, to_value, back = kernels
-    within = (rows, heads, features), (keys, features), (keys, told.get("value_dim") or features)
+    within = (rows, heads, features), (keys, features), (keys, config.get("value_dim") or features)
     count = rows * (to_query + back) + keys * (to_key + to_value) + cost.of_attention(*within)
     return int(images * count)
 
@@ -88,7 +88,7 @@ def _matrices(target: Any, operands: Sequence[Shape], result: Shape) -> int:
 
 @counts("Tensordot")
 def _tensordot(target: Any, operands: Sequence[Shape], result: Shape) -> int:
-    """Take what sums over axes that both have: of their numbers, the result lacks these twice."""
+    """Count a sum over ``n`` shared entries; the operands' sizes multiply to ``n**2 * result``."""
     both = prod(operands[0]) * prod(operands[1])
     return int(prod(result) * round((both / max(1, prod(result))) ** 0.5))
 
@@ -100,14 +100,14 @@ def _einsum(target: Any, operands: Sequence[Shape], result: Shape) -> int:
 
 @counts("DotProductAttention")
 def _attention(target: Any, operands: Sequence[Shape], result: Shape) -> int:
-    """Take ``(N, rows, heads, features)``."""
+    """Count attention on tensors ``(N, rows, heads, features)``."""
     query, key, value = ((x[0], *x[2:-1], x[1], x[-1]) for x in operands[:3])
     return cost.of_attention(query, key, value)
 
 
 @counts("Conv", "DepthwiseConv")
 def _convolution(target: Any, operands: Sequence[Shape], result: Shape) -> int:
-    """Take filters ``(*kernel, in, out)``, of which those of a depthwise one are ``in * out``."""
+    """Count a convolution by ``(*kernel, in, out)``; a depthwise one has ``in * out`` filters."""
     _, kernel = operands[:2]
     filters = prod(kernel[-2:]) if type(target).__name__ == "DepthwiseConv" else kernel[-1]
     return cost.of_filters(kernel, result) // filters
@@ -115,6 +115,6 @@ def _convolution(target: Any, operands: Sequence[Shape], result: Shape) -> int:
 
 @counts("ConvTranspose")
 def _transposed(target: Any, operands: Sequence[Shape], result: Shape) -> int:
-    """Take filters ``(*kernel, out, in)``."""
+    """Count a transposed convolution by filters ``(*kernel, out, in)``."""
     image, kernel = operands[:2]
     return cost.of_filters(kernel[:-1], image)

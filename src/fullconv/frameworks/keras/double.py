@@ -15,11 +15,11 @@ DOUBLE = "float64"
 
 
 def in_double(model: Any, run: Callable[[Any], Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """Return what ``run`` makes of a copy that computes in double precision."""
+    """Return the function that ``run`` makes from a copy that computes in double precision."""
     with _computing_in_double():
         copy = keras.models.clone_model(model, clone_function=_doubled, recursive=True)
-        for own, held in zip(copy.variables, model.variables, strict=True):
-            own.assign(numbers(held))
+        for own, original in zip(copy.variables, model.variables, strict=True):
+            own.assign(numbers(original))
         scored = run(copy)
 
     def classify(crops: Any) -> Any:
@@ -36,7 +36,7 @@ def _doubled(layer: Any) -> Any:
 
 @contextmanager
 def _computing_in_double() -> Iterator[None]:
-    # On PyTorch, Keras would still add in single precision, by a table of what sums become.
+    # On PyTorch, a table in Keras would still have sums computed in single precision.
     config = keras.config
     floatx, policy, sums = config.floatx(), config.dtype_policy(), SUMS[DOUBLE]
     config.set_floatx(DOUBLE)

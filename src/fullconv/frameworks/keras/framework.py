@@ -38,8 +38,8 @@ Run = Callable[[Array], Scores]
 class KerasFramework(Framework):
     """`keras.Model`, on the backend that Keras was imported with.
 
-    Inside, images are arrays of NumPy ``(N, C, *size)``, as everywhere; `inward` and `outward`
-    stand between them and a model that takes its channels last.
+    Inside, images are arrays of NumPy ``(N, C, *size)``, as everywhere. `inward` and `outward`
+    convert them for a model that takes its channels last.
     """
 
     name = "keras"
@@ -50,7 +50,7 @@ class KerasFramework(Framework):
         return open_archive(path)
 
     def metadata(self, model: keras.Model) -> dict[str, str]:
-        """Return what a model carries under the name of `METADATA`, mostly nothing."""
+        """Return the metadata that a model carries as an attribute; empty for most models."""
         return dict(getattr(model, METADATA, {}))
 
     def read(self, model: keras.Model, window: Sizes | None) -> Source:
@@ -66,7 +66,7 @@ class KerasFramework(Framework):
         return write(graph, source, grid)
 
     def classifier(self, model: keras.Model, takes: Takes = "map") -> Run:
-        """Run the model on crops, as in use; a fixed batch is filled up."""
+        """Run the model on crops, as at inference; a fixed batch is filled with the last crop."""
         fixed = functional(model).inputs[0].shape[0]
         run = self._run(model, takes == "map" and takes_last(model))
         if not fixed:
@@ -95,7 +95,7 @@ class KerasFramework(Framework):
         return in_double(model, self.runner)
 
     def epsilon(self, model: keras.Model) -> float:
-        """Return that of the model's input; none for whole numbers."""
+        """Return the epsilon of the type of the model's input; 0 for integers."""
         dtype = str(functional(model).inputs[0].dtype)
         if dtype == "bfloat16":
             return 2.0**-7
@@ -116,7 +116,7 @@ class KerasFramework(Framework):
 
         def run(images: Array) -> Scores:
             given = to_last(images) if last else images
-            # Without gradients, and with dropout and batch statistics as in use, on any backend.
+            # Without gradients, with dropout and batch statistics as at inference, on any backend.
             return model.predict_on_batch(np.ascontiguousarray(given, dtype=dtype))
 
         return run
@@ -173,11 +173,11 @@ class KerasFramework(Framework):
             return False
         pixels = np.random.default_rng(0).random((1, shape.channels, *shape.two_windows))
         given = shape.from_map(pixels.astype(np.float32))
-        found, wanted = (
+        actual, expected = (
             [self.to_numpy(x) for x in keras.tree.flatten(self.runner(form)(given))]
             for form in (other, model)
         )
-        return nearly_same(found, wanted, self.epsilon(model))
+        return nearly_same(actual, expected, self.epsilon(model))
 
     def save(
         self, model: keras.Model, shape: ImageShape, path: Path, metadata: Mapping[str, str]
@@ -218,12 +218,12 @@ class KerasFramework(Framework):
     def digest(self, model: keras.Model) -> str:
         """Hash the layers' settings and the weights."""
         config = json.dumps(model.get_config(), sort_keys=True, default=repr)
-        held = hashlib.sha256(config.encode())
+        digest = hashlib.sha256(config.encode())
         for variable in model.variables:
             array = np.ascontiguousarray(numbers(variable))
-            held.update(f"{array.dtype} {array.shape}".encode())
-            held.update(array.tobytes())
-        return held.hexdigest()
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def kept(self, model: Any) -> Mapping[str, Any]:
         """Return copies of the variables that are not trained."""
@@ -240,7 +240,7 @@ class KerasFramework(Framework):
 
 
 def _free_axes(model: keras.Model) -> int:
-    """Return along how many axes a converted model takes images of any size."""
+    """Return the number of axes along which a converted model takes images of any size."""
     return sum(size is None for size in functional(model).inputs[0].shape[1:])
 
 

@@ -1,7 +1,7 @@
-"""Whether HDF5 comes to the end of a file: damaged ones can keep it, or end the process, for ever.
+"""A check that HDF5 can read a file to its end: damaged files can hang it, or crash the process.
 
 HDF5 2.0 never returns from some attributes whose place in the file is damaged, and nothing in
-Python can stop it. So the structure of a file is read once in a process of its own, which is
+Python can stop it. So the structure of a file is read once in a separate process,
 ``python -m fullconv.frameworks.keras.hdf5 FILE SECONDS``.
 """
 
@@ -18,10 +18,10 @@ from typing import Any
 from fullconv.errors import ModelError
 
 SECONDS = 5
-"""Of the processor, that a structure may take: that of a thousand layers takes tenths."""
+"""Processor time for reading a structure; a thousand layers take tenths of a second."""
 
 WAIT = 120
-"""Seconds after which it is given up all the same: where no system counts those, or on a disk."""
+"""Seconds of wall time: for systems that do not limit processor time, and for slow disks."""
 
 WEIGHTS_FILE = "model.weights.h5"
 """The entry of a ``.keras`` file that is HDF5."""
@@ -30,15 +30,15 @@ WEIGHTS_FILE = "model.weights.h5"
 def check_ends(path: Path) -> None:
     """Refuse a file that HDF5 cannot read to its end, in a process of its own.
 
-    What HDF5 itself finds wrong is left to those who read the file.
+    Errors that HDF5 itself reports are ignored: reading the file later raises them again.
 
     Raises
     ------
     ModelError
-        If HDF5 does not come to an end, or ends the process.
+        If HDF5 does not come to an end, or crashes the process.
     """
     if getattr(sys, "frozen", False) or not (python := get_executable()):
-        return  # Python inside another program, of which no second one is started
+        return  # Python inside another program, with no interpreter to start
     try:
         ended = subprocess.run(
             [python, "-P", "-m", __name__, str(path), str(SECONDS)],
@@ -52,7 +52,7 @@ def check_ends(path: Path) -> None:
         ended = -1
     except OSError:
         return  # no process can be started here
-    if ended < 0 or ended >= 1 << 30:  # by a signal, or what Windows has for one
+    if ended < 0 or ended >= 1 << 30:  # by a signal, or by an exception on Windows
         raise ModelError(
             f"{path} is damaged: HDF5 does not come to its end; copy it again, or save the model "
             f"again, with model.save('model.keras')."
@@ -60,22 +60,22 @@ def check_ends(path: Path) -> None:
 
 
 def read_through(path: Path) -> None:
-    """Read all of the structure of a file: names, attributes, and where chunks lie."""
+    """Read the whole structure of a file: names, attributes, and the places of chunks."""
     import h5py
 
     if path.suffix.lower() != ".keras":
-        with h5py.File(path, "r") as held:
-            _visit(held)
+        with h5py.File(path, "r") as root:
+            _visit(root)
         return
     with (
         zipfile.ZipFile(path) as archive,
         archive.open(WEIGHTS_FILE) as weights,
-        h5py.File(weights, "r") as held,
+        h5py.File(weights, "r") as root,
     ):
-        _visit(held)
+        _visit(root)
 
 
-def _visit(held: Any) -> None:
+def _visit(root: Any) -> None:
     import h5py
 
     def read(_: str, value: Any) -> None:
@@ -84,8 +84,8 @@ def _visit(held: Any) -> None:
         if isinstance(value, h5py.Dataset) and value.chunks is not None:
             value.id.get_num_chunks()
 
-    read("", held)
-    held.visititems(read)
+    read("", root)
+    root.visititems(read)
 
 
 def _limit(seconds: int) -> None:

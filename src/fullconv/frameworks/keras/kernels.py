@@ -1,4 +1,4 @@
-"""How Keras keeps filters, and how often those of a lifted network are called.
+"""Keras' layouts of filters, and the uses of each filter in a lifted network.
 
 Inside, filters are ``(out, in // groups, *kernel)``, those of a transposed convolution ``(in, out,
 *kernel)``.
@@ -14,7 +14,7 @@ from fullconv.operations import Convolution
 
 
 def as_filters(kernel: Recipe) -> Recipe:
-    """Turn a kernel ``(*kernel, in, out)`` into filters, or one of ``(*kernel, out, in)``."""
+    """Turn a kernel ``(*kernel, in, out)``, or ``(*kernel, out, in)``, into filters."""
     axes = len(kernel.shape) - 2
     return kernel.permute(axes + 1, axes, *range(axes))
 
@@ -40,12 +40,12 @@ def as_depthwise_kernel(filters: Array, multiplier: int) -> Array:
 
 @dataclass(frozen=True)
 class Use:
-    """One call of some filters: how they move, which of them, and whether the bias is added.
+    """One call of filters: its geometry, its cuts through them, and its bias.
 
     Attributes
     ----------
     operation : Convolution
-        How they move.
+        Stride, dilation, padding and groups of the call.
     cuts : tuple of (int, int, int)
         Axis, start and stop of every cut through the filters.
     bias : str or None
@@ -58,14 +58,14 @@ class Use:
 
 
 def use_of(graph: Graph, node: Node) -> tuple[Recipe, Use]:
-    """Return the whole filters of a convolution, and how it calls them."""
+    """Return the uncut filters of a convolution, and its use of them."""
     assert isinstance(node.operation, Convolution)
     whole, cuts = graph.constants[node.inputs[1] or ""].uncut()
     return whole, Use(node.operation, cuts, node.inputs[2])
 
 
 def uses_of(graph: Graph) -> dict[Recipe, list[Use]]:
-    """Return all calls of all filters: these are held once, however often called."""
+    """Return all uses of all filters, which are stored once each."""
     uses: dict[Recipe, list[Use]] = {}
     for node in graph.nodes:
         if isinstance(node.operation, Convolution):

@@ -1,10 +1,10 @@
-"""What lifting adds to Keras: layers on stored maps whose sizes are free.
+"""The base of the layers that lifting adds to Keras: on stored maps whose sizes are free.
 
-Here is what they have in common; they stand in `map_layers`, `window_layers`, `sliding_layers` and
+The layers stand in `map_layers`, `axis_layers`, `window_layers`, `sliding_layers` and
 `part_layers`. They are registered for saving under the package "fullconv", and computed by
 `keras.ops`, so that every backend runs them. Maps are ``(N, *cells, C)``, or ``(N, C, *cells)``
-where the network takes its channels first. Sizes are taken from the image, so that a model answers
-for any size. ``window`` and ``step`` are pixels along every axis of the image; a map may have
+where the network takes its channels first. Sizes are read from the image, so that a model takes
+any size. ``window`` and ``step`` are pixels along every axis of the image; a map may have
 further axes, along which there is one window.
 """
 
@@ -20,7 +20,7 @@ from keras import ops
 from fullconv.operations import Operation
 
 Tensor = Any
-"""A tensor of the backend, or several; a `keras.KerasTensor` while a model is put together."""
+"""A tensor of the backend, or several; a `keras.KerasTensor` while a model is built."""
 Shape = tuple[int | None, ...]
 Shapes = Any
 """The shape of one input, or those of several."""
@@ -44,27 +44,27 @@ class OnMaps(keras.layers.Layer):
     """The operation that the layer carries out; its fields are the layer's settings."""
     settings: ClassVar[tuple[str, ...]] = ()
     rows_and_columns: ClassVar[tuple[str, ...]] = ()
-    """A setting with an entry for every axis, and what the entries of two axes are stored as."""
+    """A setting with an entry for every axis, then the stored names of its entries for two axes."""
 
     def __init__(self, channels_last: bool = True, **given: Any) -> None:
-        held = {name: given.pop(name) for name in self.settings}
+        own = {name: given.pop(name) for name in self.settings}
         super().__init__(**given)
         self.channels_last = channels_last
         self.first = 1 if channels_last else 2
-        for name, value in held.items():
+        for name, value in own.items():
             setattr(self, name, as_tuples(value))
 
     def get_config(self) -> Config:
-        """Return what the layer is made of."""
-        held = {name: getattr(self, name) for name in self.settings}
+        """Return the settings from which the layer is made."""
+        own = {name: getattr(self, name) for name in self.settings}
         name, *each = self.rows_and_columns or ("",)
-        if each and len(held[name]) == len(each):
-            held |= dict(zip(each, held.pop(name), strict=True))
-        return {**super().get_config(), "channels_last": self.channels_last, **held}
+        if each and len(own[name]) == len(each):
+            own |= dict(zip(each, own.pop(name), strict=True))
+        return {**super().get_config(), "channels_last": self.channels_last, **own}
 
     @classmethod
     def from_config(cls, config: Config) -> OnMaps:
-        """Make a layer of what a file says."""
+        """Make a layer from its settings in a file."""
         name, *each = cls.rows_and_columns or ("",)
         if each and name not in config:
             config = {**config, name: [config[axis] for axis in each]}
@@ -102,11 +102,11 @@ class OfWindows(OnMaps):
     settings: ClassVar[tuple[str, ...]] = ("window", "step")
 
     def count(self, image: Tensor, axes: int) -> list[Any]:
-        """Count the windows along so many axes of a map."""
+        """Count the windows along each of the ``axes`` axes of a map."""
         return self.counted(ops.shape(image), axes)
 
     def counted(self, image: Sequence[Any], axes: int) -> list[Any]:
-        """Count the windows of an image of some shape; None where it is free."""
+        """Count the windows of an image of a given shape; None along free axes."""
         sizes = image[self.first : self.first + len(self.window)]
         counts = [
             None if n is None else (n - window) // step + 1
@@ -117,5 +117,5 @@ class OfWindows(OnMaps):
 
 def settings_of(kind: type[OnMaps], operation: Operation) -> Config:
     """Return an operation's fields that are settings of a layer that carries it out."""
-    held = {each.name: getattr(operation, each.name) for each in fields(operation)}
-    return {name: value for name, value in held.items() if name in kind.settings}
+    values = {each.name: getattr(operation, each.name) for each in fields(operation)}
+    return {name: value for name, value in values.items() if name in kind.settings}

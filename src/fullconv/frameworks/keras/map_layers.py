@@ -21,7 +21,7 @@ MODES: dict[PaddingMode, str] = {
     "replicate": "edge",
     "circular": "wrap",
 }
-"""What NumPy and `keras.ops` call the modes of padding."""
+"""Names of the modes of padding in NumPy and `keras.ops`."""
 
 
 @register
@@ -109,7 +109,7 @@ class PadCells(OnMaps):
 
 
 def widened(x: Tensor, axis: int, before: int, after: int, mode: str = "edge") -> Tensor:
-    """Repeat entries of an axis at its ends; not every backend pads so by itself."""
+    """Pad an axis at both ends with its own entries; not every backend has all these modes."""
     if not before and not after:
         return x
 
@@ -138,13 +138,13 @@ class TakeChannels(OnMaps):
         return ops.take(inputs, list(self.indices), axis=-1 if self.channels_last else 1)
 
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the map's shape, with so many channels."""
+        """Return the map's shape, with the channels that are taken."""
         return self._map(input_shape[0], self._cells(input_shape), len(self.indices))
 
 
 @register
 class MovingPool(OnMaps):
-    """Maximum, sum or average over a moving box with a stride, a dilation and padding.
+    """Maximum, sum or average over a sliding kernel with a stride, a dilation and padding.
 
     ``kind`` is "max", "sum" or "average". An average divides by ``divisor``, or by the number of
     cells it covers, padding left out.
@@ -202,7 +202,7 @@ class MovingPool(OnMaps):
 
 @register
 class ReduceAxes(OnMaps):
-    """Mean, sum, maximum, norm or spread over axes of a tensor, as they come."""
+    """Mean, sum, maximum, norm or spread over axes of a tensor, counted in its own order."""
 
     settings = ("kind", "axes", "keepdims")
 
@@ -225,7 +225,7 @@ class ReduceAxes(OnMaps):
 
 @register
 class SliceAxis(OnMaps):
-    """Keeps ``start:stop:stride`` of one axis of a tensor, as it comes."""
+    """Keeps ``start:stop:stride`` of one axis of a tensor, counted in its own order."""
 
     settings = ("axis", "start", "stop", "stride")
 
@@ -238,7 +238,7 @@ class SliceAxis(OnMaps):
         return inputs[(slice(None),) * self.axis + (slice(self.start, self.stop, self.stride),)]
 
     def compute_output_shape(self, input_shape: Shapes) -> Shape:
-        """Return the shape, with so many entries."""
+        """Return the shape, with the entries that are kept."""
         sizes = list(input_shape)
         sizes[self.axis] = len(range(self.start, self.stop, self.stride))
         return tuple(sizes)

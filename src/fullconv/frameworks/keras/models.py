@@ -1,4 +1,4 @@
-"""What a Keras model consists of, and what image it takes."""
+"""The layers of a Keras model, and the image that it takes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fullconv.wording import measured, names
 
 
 def functional(model: keras.Model) -> Functional:
-    """Return the graph of calls behind a model; of a subclass of `keras.Model`, one of one call."""
-    found = inner_of(model)
-    if found is not None:
-        return found
+    """Return a model's graph of calls; that of a subclass of `keras.Model` has a single call."""
+    inner = inner_of(model)
+    if inner is not None:
+        return inner
     if isinstance(model, keras.Sequential) or not model.built:
         raise ModelError(
             f"convert: the Keras model {model.name!r} was never built, so its image's channels are "
@@ -40,7 +40,7 @@ def functional(model: keras.Model) -> Functional:
 
 
 def leaves(whole: Functional, path: str = "") -> Iterator[tuple[str, keras.Operation]]:
-    """Yield every layer and operation inside a model, nested ones inlined, with its path."""
+    """Yield every layer and operation of a model with its path; nested models are inlined."""
     for operation in whole.operations:
         inner = inner_of(operation)
         if inner is not None:
@@ -50,28 +50,28 @@ def leaves(whole: Functional, path: str = "") -> Iterator[tuple[str, keras.Opera
 
 
 def input_name(whole: Functional) -> str:
-    """Return what a model with one input calls it."""
-    layers = (held for held in whole.operations if isinstance(held, keras.layers.InputLayer))
+    """Return the name of a model's one input."""
+    layers = (layer for layer in whole.operations if isinstance(layer, keras.layers.InputLayer))
     return str(next(layers).name)
 
 
 def channels_last(whole: Functional) -> bool:
-    """Return whether a model takes its channels last: what its first layer with an opinion says."""
+    """Return whether a model takes its channels last, by its first layer that states an order."""
     formats = [
         (isinstance(layer, keras.layers.Flatten), layer.data_format)
         for _, layer in leaves(whole)
         if getattr(layer, "data_format", None) is not None
     ]
-    # Where a map is flattened says less than where it is convolved.
+    # The order of a Flatten counts only where no other layer states one.
     formats.sort(key=lambda entry: entry[0])
-    said: str = formats[0][1] if formats else keras.config.image_data_format()
-    return said == "channels_last"
+    data_format: str = formats[0][1] if formats else keras.config.image_data_format()
+    return data_format == "channels_last"
 
 
 def takes_last(model: keras.Model) -> bool:
     """Return whether a classifier, or a converted model, takes its channels last.
 
-    The sizes of a converted model are free, and its channels are not.
+    In a converted model, the sizes are free and the channels are fixed.
     """
     _, *sizes = functional(model).inputs[0].shape
     free = [size is None for size in sizes]
@@ -87,7 +87,7 @@ class Native:
     Attributes
     ----------
     shape : tuple of int
-        In the order of the model, for one image, or for as many as it takes and no other number.
+        Its shape in the order of the model; its batch is one, or the batch that the model fixes.
     window : tuple of int
         Its size along every axis.
     last : bool
@@ -103,7 +103,7 @@ class Native:
 
 
 def native(whole: Functional, window: Sizes | None) -> Native:
-    """Return what image a model takes at its native size.
+    """Return the image that a model takes, at its native size.
 
     Raises
     ------
@@ -113,24 +113,24 @@ def native(whole: Functional, window: Sizes | None) -> Native:
         If the window is missing, or contradicts the model.
     """
     last, shape = channels_last(whole), _only_shape(whole)
-    batch, *held = shape
+    batch, *rest = shape
     window = _window(shape, window, last)
-    place = len(held) - 1 if last else 0
-    channels = [held.pop(place)] if len(held) != len(window) else []
+    place = len(rest) - 1 if last else 0
+    channels = [rest.pop(place)] if len(rest) != len(window) else []
     if None in channels:
         raise ModelError(
             "convert: the model does not say how many channels its image has; give its "
             "keras.Input a shape with a number of channels."
         )
-    own = tuple(w if n is None else n for n, w in zip(held, window, strict=False))
-    if held and own != window:
+    own = tuple(w if n is None else n for n, w in zip(rest, window, strict=False))
+    if rest and own != window:
         raise WindowError(
             f"convert(window={window}): the model takes {measured(own)} and no other; leave the "
             f"window out, or give {own}."
         )
-    sizes = window if held else ()  # a vector of features has none
+    sizes = window if rest else ()  # a vector of features has none
     whole_shape = (*sizes, *channels) if last else (*channels, *sizes)
-    is_map = last and bool(held) and bool(channels)
+    is_map = last and bool(rest) and bool(channels)
     return Native((batch or 1, *whole_shape), window, last, is_map)
 
 

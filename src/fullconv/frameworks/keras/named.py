@@ -1,10 +1,10 @@
-"""What the configuration of a Keras file names: Keras' own layers and settings, or what is refused.
+"""Checks of the names in the configuration of a Keras file: any unknown class is refused.
 
-A configuration names the classes that a model is made of, and Keras makes them: a `Lambda` holds
-marshalled Python, a class or function may be named by any module, and some layers read other files
-(Keras 3.15, ``keras/src/saving/serialization_lib.py``). So it is looked through before anything is
-made, and whatever is not one of Keras' own layers and settings, or registered by code that the user
-has imported, is refused.
+A configuration names the classes that a model is made of, and Keras instantiates them: a `Lambda`
+contains marshalled Python, a class or function may come from any module, and some layers read other
+files (Keras 3.15, ``keras/src/saving/serialization_lib.py``). So a configuration is checked before
+anything is made. Refused is whatever is not one of Keras' own layers and settings, and not
+registered by code that the user has imported.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PLAIN = frozenset(
 """Names of values, not of classes."""
 
 CODE = frozenset(["Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
-"""What holds code of its own."""
+"""Classes that contain code of their own."""
 
 FILES = frozenset(
     """
     TFSMLayer StringLookup IntegerLookup IndexLookup TextVectorization Hashing
     """.split()
 )
-"""What reads other files, or is not for images."""
+"""Classes that read other files, or are not for images."""
 
 ACTIVATIONS = frozenset(
     name
@@ -49,19 +49,19 @@ ACTIVATIONS = frozenset(
 )
 
 UNREAD = ("compile_config", "training_config")
-"""What says how a model is trained; it is not loaded."""
+"""Entries about training, which are not loaded."""
 
 UNKNOWN = "unknown"
-"""The fault of a class that is nobody's."""
+"""The fault of a class that is neither Keras' own nor registered."""
 
 
 def check_config(config: Any, path: Path) -> None:
-    """Refuse a configuration that names anything but what Keras may make.
+    """Refuse a configuration that names anything that Keras may not make.
 
     Raises
     ------
     UnsafeModelError
-        If it names what would run code from the file, or read other files.
+        If it names a class that would run code from the file, or read other files.
     ModelError
         If it names a class that is neither Keras' own nor registered.
     """
@@ -100,7 +100,7 @@ def _unsafe(path: Path, name: str, fault: str) -> UnsafeModelError:
 def _faults(
     value: Any, fault_of: Callable[[str, dict[str, Any]], str]
 ) -> Iterator[tuple[str, str]]:
-    """Look through a configuration for what it would make."""
+    """Yield the name and the fault of every object of a configuration that has one."""
     if isinstance(value, list):
         for item in value:
             yield from _faults(item, fault_of)
@@ -116,14 +116,14 @@ def _faults(
 
 
 def _harm(name: str) -> str:
-    """Return what a class of this name would do; empty for one that computes."""
+    """Return the harm that a class of this name would do; empty where it does none."""
     if name in CODE:
         return "and loading that would run code from the file"
     return "which reads other files" if name in FILES else ""
 
 
 def _fault(name: str, value: dict[str, Any]) -> str:
-    """Return what is wrong with one object of a configuration; empty where nothing is."""
+    """Return the fault of one object of a configuration; empty where it has none."""
     if name in PLAIN:
         return ""
     if harm := _harm(name):
@@ -137,21 +137,21 @@ def _fault(name: str, value: dict[str, Any]) -> str:
         own = isinstance(function, str) and function in ACTIVATIONS
         return "" if own or function in registered else "a function that is not Keras' own"
     if module is None:
-        known = any(isinstance(_held(place, name), type) for place in (*MODULES, "keras"))
+        known = any(isinstance(_member(place, name), type) for place in (*MODULES, "keras"))
         return "" if known else UNKNOWN
     if not isinstance(module, str) or module.split(".")[0] not in ("keras", "builtins"):
         return UNKNOWN
-    held = _held(module, name)
-    if isinstance(held, type):
+    member = _member(module, name)
+    if isinstance(member, type):
         # Layers of Keras that have no public name, such as those of its applications.
-        is_layer = module.startswith(LAYERS) and issubclass(held, keras.Layer)
+        is_layer = module.startswith(LAYERS) and issubclass(member, keras.Layer)
         if is_layer or module in MODULES or module.startswith(OPERATIONS):
             return ""
     return f"of the module {module!r}, which is no layer of a model"
 
 
-def _held(module: str, name: str) -> Any:
-    """Return what a module of Keras holds under a name; nothing is imported."""
+def _member(module: str, name: str) -> Any:
+    """Return the member of a module of Keras under a name; nothing is imported."""
     # Before Keras 3.10 its public modules were imported under other names.
     place: Any = keras
     for part in module.split(".")[1:]:

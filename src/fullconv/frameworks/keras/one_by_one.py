@@ -13,20 +13,20 @@ from fullconv.frameworks.keras.layers import as_tuples, register
 
 @register
 class OneByOne(keras.layers.Layer):
-    """Calls a layer or operation, which may mix what it is given, on each window alone.
+    """Calls a layer or operation, which may mix the entries of a batch, on each window alone.
 
     Its inputs are tensors ``(windows, *shape)``, and so are its results.
 
     Attributes
     ----------
     target : keras.Layer or Keras operation
-        What is called.
+        The layer or operation that is called.
     given : tuple
         Its arguments and its named ones, with a `Slot` for each input.
     shapes : tuple of tuple of int
-        Its results' own shapes.
+        The shapes of its results.
     types : tuple of str
-        What numbers these hold.
+        The types of its results.
     """
 
     def __init__(self, target: Any, given: Any, shapes: Any, types: Any, **settings: Any) -> None:
@@ -35,7 +35,7 @@ class OneByOne(keras.layers.Layer):
         self.shapes, self.types = as_tuples(shapes), tuple(types)
 
     def call(self, inputs: Any) -> Any:
-        """Call it on one window after the other; one result comes by itself."""
+        """Call the target on one window after the other; return a single result without a list."""
         call = Call(self.target, *self.given)
 
         def on_one(window: Any) -> Any:
@@ -53,16 +53,16 @@ class OneByOne(keras.layers.Layer):
         return results[0] if len(results) == 1 else results
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made of."""
-        held = keras.saving.serialize_keras_object(self.target)
+        """Return the settings from which the layer is made."""
+        target = keras.saving.serialize_keras_object(self.target)
         args, kwargs = self.given
         given = keras.tree.map_structure(_stored, [list(args), dict(kwargs)])
-        settings = {"target": held, "given": given, "shapes": self.shapes, "types": self.types}
+        settings = {"target": target, "given": given, "shapes": self.shapes, "types": self.types}
         return {**super().get_config(), **settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Return a layer made of this."""
+        """Make a layer from its settings."""
         target = keras.saving.deserialize_keras_object(config.pop("target"))
         args, kwargs = _restored(config.pop("given"))
         return cls(target, (tuple(args), kwargs), **config)
@@ -78,7 +78,7 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"slot"}:
         return Slot(value["slot"])
     if isinstance(value, dict) and "class_name" not in value:
-        return {key: _restored(held) for key, held in value.items()}
+        return {key: _restored(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_restored(held) for held in value]
+        return [_restored(item) for item in value]
     return keras.saving.deserialize_keras_object(value)

@@ -1,4 +1,4 @@
-"""What Keras' pointwise layers, activations and operations are called in ONNX."""
+"""The ONNX operators of Keras' pointwise layers, activations and operations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BINARY = {
 
 
 def write_function(writing: Foreign, node: Node) -> ir.Value | None:
-    """Write a pointwise function; return None where ONNX has none such here."""
+    """Write a pointwise function; return None where it has no form in ONNX here."""
     name = str(getattr(node.operation, "name", ""))
     operands = _operands(writing, node)
     if name in BINARY and len(operands) >= 2:

@@ -1,4 +1,4 @@
-"""What Keras' layers are in ONNX, where it calls them otherwise."""
+"""The ONNX forms of Keras' pointwise functions, and of functions with parameters per channel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_pointwise(writing: Foreign, node: Node, operation: Pointwise) -> ir.Va
 
 @forms(PerChannel)
 def write_per_channel(writing: Foreign, node: Node, operation: PerChannel) -> ir.Value:
-    """Write what has parameters for every channel, which stand second."""
+    """Write a function with parameters for every channel; channels are the second axis."""
     if operation.name == "batch_norm":
         return _batch_norm(writing, node)
     x, *_ = writing.inputs(node)

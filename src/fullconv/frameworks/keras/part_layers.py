@@ -1,4 +1,4 @@
-"""Layers that hold their weights once, and are called on several parts of a map."""
+"""Layers that store their weights once, and are called on several parts of a map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fullconv.geometry import Sizes, Sliding
 from fullconv.operations import Padding
 
 Span = tuple[int, int] | None
-"""First and last but one cell of the filters that are used along an axis; None for all."""
+"""Start and stop of the cells of the filters that are used along an axis; None for all."""
 
 
 def convolved(
@@ -28,10 +28,10 @@ def convolved(
 def in_turn(
     x: Tensor, kernel: Tensor, strides: Sequence[int], dilation: Sequence[int], data_format: str
 ) -> Tensor:
-    """Return what `convolved` does, by convolutions that stride or dilate, but not both.
+    """Return the result of `convolved`, by a convolution that strides or dilates, but not both.
 
-    TensorFlow (2.20) has no others. Of a stride and a dilation with a common divisor n, filters
-    see only every n-th cell; what is left of the stride leaves cells out of the result.
+    TensorFlow (2.20) has none that does both. Where stride and dilation have a common divisor n,
+    filters see only every n-th cell. The rest of the stride then leaves cells out of the result.
     """
     first = 1 if data_format == "channels_last" else 2
     shared = [math.gcd(s, d) for s, d in zip(strides, dilation, strict=True)]
@@ -57,7 +57,7 @@ def spans(
 
 
 class Parts:
-    """A convolution whose every call has a stride, a dilation, a padding and a cut of the filters.
+    """A convolution whose calls differ in stride, dilation, padding and cut of the filters.
 
     ``padding`` is (before, after) for every axis, of zeros. The spans of the filters that are used
     are ``rows`` and ``columns`` over two axes, ``cuts`` over another number. ``biased`` says
@@ -98,8 +98,8 @@ class Parts:
         biased: bool = True,
         **used: Any,
     ) -> keras.KerasTensor:
-        """Return what a call gives; free sizes stay free."""
-        batch, *held = inputs.shape
+        """Return the shape and type of the result of a call; free sizes stay free."""
+        batch, *rest = inputs.shape
         last, ones = self.data_format == "channels_last", (1,) * self.rank
         kernel = [
             size if span is None else span[1] - span[0]
@@ -109,7 +109,7 @@ class Parts:
         sizes = [
             None if n is None else Sliding(*move, *pads).output(n)
             for n, move, pads in zip(
-                held[:-1] if last else held[1:], moves, padding or [()] * self.rank, strict=True
+                rest[:-1] if last else rest[1:], moves, padding or [()] * self.rank, strict=True
             )
         ]
         shape = (batch, *sizes, self.channels) if last else (batch, self.channels, *sizes)
@@ -176,9 +176,10 @@ class PartDepthwiseConv2D(PartDepthwiseConv, keras.layers.DepthwiseConv2D):
 
 @register
 class PartBatchNormalization(keras.layers.BatchNormalization):
-    """A batch normalization by the statistics that it has, in training as well.
+    """A batch normalization by its stored statistics, in training as well.
 
-    A part of a map is no sample of it: called for every part, a layer would take each one's own.
+    A part of a map is no sample of the map: in training, a plain layer would normalize every part
+    by the statistics of that part.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:

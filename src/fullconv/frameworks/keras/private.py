@@ -1,6 +1,6 @@
-"""What Keras has no public name for: all of it that fullconv uses stands here.
+"""All private names of Keras that fullconv uses; other modules use public names only.
 
-Tried with Keras 3.7.0, 3.8.0, 3.11.3 and 3.15.1. What has a public name is used by that, elsewhere.
+Tried with Keras 3.7.0, 3.8.0, 3.11.3 and 3.15.1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPERATIONS = "keras.src.ops."
 """Below this lie the classes of the operations of ``keras.ops``."""
 
 MODELS = ("keras.src.models.functional", "keras.src.models.sequential", "keras.src.models.model")
-"""Where files say that models come from."""
+"""Modules of models, as files name them."""
 
 LAYERS = "keras.src."
 """Below this lie layers without a public name, such as those of applications."""
@@ -31,7 +31,7 @@ OWN_LAYERS = "keras.src.layers."
 """Below this lie the layers of Keras itself."""
 
 SUMS = BIT64_TO_BIT32_DTYPE
-"""In which type the PyTorch backend adds numbers of a type of 64 bits."""
+"""The types in which the PyTorch backend adds numbers of 64 bits."""
 
 
 def inner_of(layer: keras.Layer) -> Functional | None:
@@ -49,7 +49,7 @@ def call_each(
     inputs: Sequence[keras.KerasTensor],
     call: Callable[[keras.Operation, tuple[Any, ...], dict[str, Any]], Any],
 ) -> list[keras.KerasTensor]:
-    """Go through a model's calls in order, each with its arguments; return the results, flat."""
+    """Make each of a model's calls by ``call``, in order; return the results, flat."""
 
     def of(operation: keras.Operation) -> Callable[..., Any]:
         return lambda *args, **kwargs: call(operation, args, kwargs)
@@ -58,7 +58,7 @@ def call_each(
 
 
 def check_input(layer: keras.Layer, x: Any) -> None:
-    """Let a layer raise its error where it does not take a tensor."""
+    """Let a layer raise its own error if it does not take a tensor."""
     layer._assert_input_compatibility(x)
 
 
@@ -68,7 +68,7 @@ def shape_when_built(model: keras.Model) -> Any:
 
 
 def call_of(operation: keras.Operation) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-    """Return what an operation of a graph was called with last, and its results."""
+    """Return the arguments and the results of the last call of an operation."""
     node = operation._inbound_nodes[-1]
     return node.arguments.args, node.arguments.kwargs, node.outputs
 
@@ -85,14 +85,14 @@ def traced(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 @contextlib.contextmanager
 def waiting_variables() -> Iterator[list[Any]]:
-    """Let variables wait for their numbers, as Keras does in such a scope, and gather them."""
+    """Collect the variables that are made, and leave them without numbers."""
     name = "uninitialized_variables"
     before = global_state.get_global_attribute(name)
-    held: list[Any] = []
-    global_state.set_global_attribute(name, held)
+    variables: list[Any] = []
+    global_state.set_global_attribute(name, variables)
     try:
         with keras.StatelessScope(initialize_variables=False):
-            yield held
+            yield variables
     finally:
         global_state.set_global_attribute(name, before or [])
 

@@ -23,7 +23,7 @@ from fullconv.wording import measured
 
 @dataclass(frozen=True)
 class Source:
-    """A model in the vocabulary, with what its writer needs beside it.
+    """A model in the vocabulary, with everything else that its writer needs.
 
     Attributes
     ----------
@@ -63,19 +63,19 @@ def walk(
 ) -> tuple[Reader, list[Tensor]]:
     """Read every call of a model; return the reader and the results.
 
-    ``stored`` says that the model is a converted one, whose maps have no size of their own.
+    ``stored`` says that the model is a converted one, whose maps have no fixed size.
     """
     whole = functional(model)
-    held = native(whole, window)
-    reader = Reader(held.shape[0], held.last, stored, held.window)
-    image = reader.take_image(whole, held)
+    fixed = native(whole, window)
+    reader = Reader(fixed.shape[0], fixed.last, stored, fixed.window)
+    image = reader.take_image(whole, fixed)
     try:
         results = reader.walk(whole, [image], "")
     except FullconvError:
         raise
     except Exception as error:
         raise WindowError(
-            f"convert(window={held.window}): the model does not take {measured(held.window)}: "
+            f"convert(window={fixed.window}): the model does not take {measured(fixed.window)}: "
             f"{first_line(error)}. Give the size it was trained on."
         ) from None
     return reader, keras.tree.flatten(results)

@@ -1,4 +1,4 @@
-"""How layers on maps read: convolutions, fully connected layers, pools and upsampling."""
+"""Readers of layers on maps: convolutions, fully connected layers, pools and upsampling."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ layers = keras.layers
 def _same(
     cells: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> Padding:
-    """Return what ``padding="same"`` adds at a size: TensorFlow's rule, the odd cell goes after."""
+    """Return what ``padding="same"`` adds at a size; the odd cell goes after, as in TensorFlow."""
     pads = []
     for n, k, s, d in zip(cells, kernel, stride, dilation, strict=True):
         total = d * (k - 1)
@@ -44,7 +44,7 @@ def _same(
 
 
 def format_of(layer: keras.Layer) -> str:
-    """Return where a layer's channels stand; some layers over one axis know them last only."""
+    """Return a layer's order of channels; some layers over one axis have them last only."""
     return str(getattr(layer, "data_format", "channels_last"))
 
 
@@ -199,7 +199,7 @@ def _pool(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tens
         padding = _same(reader.shapes[source][2:], kernel, stride, (1,) * len(kernel))
     if kind == "average" and any(before != after for before, after in padding):
         # Backends disagree about what such padding counts for (Keras 3.15: PyTorch's repeats the
-        # border, the others leave it out): the layer itself knows.
+        # border, the others leave it out), so the layer itself is called.
         return False
     output = reader.bind(result, path, is_map=layer.data_format == "channels_last")
     operation = Pool(kernel, stride, padding, kind=kind)

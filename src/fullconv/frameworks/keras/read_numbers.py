@@ -1,4 +1,4 @@
-"""How layers read that compute numbers by themselves, by their channel, or by statistics."""
+"""Readers of layers that compute number by number, per channel, or by statistics."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ UNCHANGED = (
     *(layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom),
     *(layers.RandomContrast, layers.RandomBrightness),
 )
-"""Layers that hand their input on when a model is evaluated."""
+"""Layers that return their input unchanged at inference."""
 
 
 @handles(*POINTWISE)
@@ -94,7 +94,7 @@ def _softmax(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: T
     return True
 
 
-# With parameters for every channel, which stand last or second.
+# Layers with parameters for every channel, which is the last or the second axis.
 
 
 @handles(layers.PReLU)
@@ -117,7 +117,7 @@ def _batch_norm(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result
     named = reader.along(x, result, layer.axis, path)
     if named is None:
         return False
-    held = (
+    variables = (
         (layer.gamma if layer.scale else None, "gamma"),
         (layer.beta if layer.center else None, "beta"),
         (layer.moving_mean, "moving_mean"),
@@ -125,7 +125,7 @@ def _batch_norm(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result
     )
     parameters = [
         None if variable is None else reader.weight(variable, f"{path}/{name}").source
-        for variable, name in held
+        for variable, name in variables
     ]
     inputs = (named[0], *parameters)
     reader.add(PerChannel("batch_norm"), inputs, named[1:], path, Call(layer))
@@ -144,10 +144,10 @@ def _layer_scale(reader: Reader, layer: keras.Layer, path: str, x: Tensor, resul
 
 @handles(layers.Rescaling, layers.Normalization)
 def _scaling(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
-    """Read what is subtracted from and multiplied with all pixels, or with those of a channel."""
+    """Read a shift and a scaling of all pixels, or of the pixels of each channel."""
     if type(layer) is layers.Rescaling:
         arrays = [numbers(layer.scale), numbers(layer.offset)]
-        if keras.config.image_data_format() == "channels_first":  # then it gives them these axes
+        if keras.config.image_data_format() == "channels_first":  # then the layer adds these axes
             arrays = [a.reshape(*a.shape, *[1] * (3 - a.ndim)) if a.ndim else a for a in arrays]
         names = ("scale", "offset")
     else:
@@ -174,20 +174,20 @@ def _scaling(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: T
 
 
 def _axis_of(shape: Sequence[int], rank: int) -> int:
-    """Return the axis of a tensor along which a parameter varies; 0 where along several."""
+    """Return the axis of a tensor along which a parameter varies; 0 if it varies along several."""
     varying = [rank - len(shape) + place for place, size in enumerate(shape) if size != 1]
     return varying[0] if len(varying) == 1 else 0
 
 
-# By statistics of what they are given.
+# Layers that normalize by statistics of their input.
 
 
 def _affine(reader: Reader, layer: keras.Layer, path: str) -> list[str | None]:
-    """Name the factors and summands of a normalization; None for those it has not."""
-    held = ((layer.gamma, "gamma", layer.scale), (layer.beta, "beta", layer.center))
+    """Name the factors and summands of a normalization; None for those that it lacks."""
+    variables = ((layer.gamma, "gamma", layer.scale), (layer.beta, "beta", layer.center))
     return [
         reader.weight(variable, f"{path}/{name}").source if used else None
-        for variable, name, used in held
+        for variable, name, used in variables
     ]
 
 

@@ -1,4 +1,4 @@
-"""How operations of ``keras.ops`` read that move, cut, pad, join or reduce tensors."""
+"""Readers of operations of ``keras.ops`` that move, cut, pad, join or reduce tensors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _transpose(
 def _move_axes(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
-    # NumPy moves axes that are told apart by their sizes.
+    # NumPy moves the axes of an array whose sizes all differ, so that each can be recognized.
     places = np.broadcast_to(True, range(1, 1 + len(args[0].shape)))
     if type(operation).__name__ == "Swapaxes":
         moved = np.swapaxes(places, operation.axis1, operation.axis2)
@@ -129,7 +129,7 @@ def _get_item(
 
 
 def _cuts(key: Any, shape: tuple[int, ...]) -> list[tuple[int, range]] | None:
-    """Return what is kept of each axis that an index cuts; None where it does more than that."""
+    """Return the kept range of each axis that an index cuts; None where it does not only cut."""
     parts = list(key) if isinstance(key, (tuple, list)) else [key]
     if not all(part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
         return None
@@ -151,7 +151,7 @@ def _cuts(key: Any, shape: tuple[int, ...]) -> list[tuple[int, range]] | None:
 def _take(
     reader: Reader, operation: keras.Operation, path: str, args: Arguments, result: Tensor
 ) -> bool:
-    """Read what leaves out or reorders entries of one axis."""
+    """Read an operation that leaves out or reorders entries of one axis."""
     x, *more = args
     if not isinstance(operation.axis, int) or any(
         keras.utils.is_keras_tensor(each) for each in more

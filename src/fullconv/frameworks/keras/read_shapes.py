@@ -1,4 +1,4 @@
-"""How layers read that move, cut, pad and join tensors."""
+"""Readers of layers that move, cut, pad and join tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ layers = keras.layers
 def _flatten(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Tensor) -> bool:
     source, rank = reader.native(x), len(x.shape)
     if layer.data_format == "channels_first" and rank > 2:
-        # Keras flattens with the channels last, whichever way the map comes.
+        # Keras flattens with the channels last, whatever the order of the map.
         order = to_last_order(rank)
         turned = reader.fresh(f"{path}/turned")
         reader.shapes[turned] = tuple(x.shape[i] for i in order)
@@ -62,7 +62,7 @@ def _concatenate(reader: Reader, layer: keras.Layer, path: str, x: Tensor, resul
 
 
 def _pairs(given: tuple[Pair, ...] | Pair) -> list[Pair]:
-    """Return (before, after) for every axis; over one axis a layer has them alone."""
+    """Return (before, after) for every axis; a layer over one axis has a single pair."""
     pairs = [given] if isinstance(given[0], int) else given
     return [(int(before), int(after)) for before, after in pairs]
 

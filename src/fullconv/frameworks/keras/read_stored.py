@@ -1,7 +1,7 @@
-"""How the layers that lifting adds read back: a converted model as a graph, to be written as ONNX.
+"""Readers of the layers that lifting adds: a converted model as a graph, to be written as ONNX.
 
-A converted model is read at its window, where it answers for one; but for sizes of per-window
-tensors, which are the same for every image, nothing in its records depends on that.
+A converted model is read at the size of one window. Its records do not depend on that size, except
+for the sizes of per-window tensors, which are the same for every image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read(
     if isinstance(layer, Parts):
         _convolution(reader, layer, path, args[0], kwargs, result)
     elif isinstance(layer, OneChannel):
-        # What writes ONNX gives the image its one channel by itself.
+        # The writer of ONNX adds the one channel of the image itself.
         reader.hold(result, reader.native(args[0]), is_map=layer.channels_last)
     elif isinstance(layer, OnMaps):
         _on_maps(reader, layer, path, args[0], result)

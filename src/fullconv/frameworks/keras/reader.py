@@ -1,4 +1,4 @@
-"""What the tables of layers and operations read from, and append to."""
+"""The state of one reading: the tables of layers and operations read from it and append to it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from fullconv.graph import Graph, Node, Recipe, Shape
 from fullconv.operations import Opaque, Operation, Permute, Random
 
 # Note [Maps and native tensors]. The vocabulary's maps are (N, C, *cells). A tensor of Keras with
-# its channels last can stand in a graph as two values: native, as Keras has it, or as a map. What
-# treats it as a map reads the map; what takes its axes as they come (Flatten, Dense, a layer
-# without a rule) reads the native value; a Permute is written where one must become the other. A
-# tensor with its channels first, and one of vectors, is native and a map at once.
+# its channels last can stand in a graph as two values: native, as Keras has it, or as a map. Layers
+# that treat it as a map read the map. Layers that take its axes in its own order (Flatten, Dense, a
+# layer without a rule) read the native value. A Permute is written where one must become the other.
+# A tensor with its channels first, and one of vectors, is native and a map at once.
 
 
 @dataclass
 class Reader:
-    """What the tables of layers and operations read from and append to.
+    """The values, parameters and nodes that are read so far.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Reader:
     scores: set[str] = field(default_factory=set)
     # Per tensor of Keras, by its id: the tensor itself (so that the id stays its own), the name of
     # the native value, and that of the map; see Note [Maps and native tensors].
-    _held: dict[int, tuple[Tensor, dict[str, str]]] = field(default_factory=dict)
+    _values: dict[int, tuple[Tensor, dict[str, str]]] = field(default_factory=dict)
     _names: dict[int, tuple[Weight, str]] = field(default_factory=dict)
 
     def take_image(self, whole: Functional, native: Native) -> Tensor:
@@ -70,13 +70,13 @@ class Reader:
         if not args and "inputs" in kwargs:
             args, kwargs = (kwargs["inputs"],), {k: v for k, v in kwargs.items() if k != "inputs"}
         named, inner = f"{path}{operation.name}", inner_of(operation)
-        if inner is not None and not tables.told(kwargs):
+        if inner is not None and not tables.has_settings(kwargs):
             tensors = filter(keras.utils.is_keras_tensor, keras.tree.flatten(args))
             return self.walk(inner, list(tensors), f"{named}/")
         if args and isinstance(operation, keras.Layer):
             check_input(operation, args[0])
         result = operation.compute_output_spec(*args, **kwargs)
-        # A layer may hand its input on: a result is a tensor of its own.
+        # A layer may return its input; each result needs a tensor of its own.
         result = keras.tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), result
         )
@@ -84,7 +84,7 @@ class Reader:
         return result
 
     def graph(self, outputs: list[str]) -> Graph:
-        """Return what has been read, with these results."""
+        """Return the graph that has been read, with these results."""
         return Graph(
             self.image,
             self.nodes,
@@ -107,9 +107,9 @@ class Reader:
         return name
 
     def hold(self, tensor: Tensor, name: str, *, is_map: bool = False) -> None:
-        """Let a tensor be a value that is there already."""
-        _, held = self._held.setdefault(id(tensor), (tensor, {}))
-        held["map" if is_map else "native"] = name
+        """Make an existing value the native value, or the map, of a tensor."""
+        _, names = self._values.setdefault(id(tensor), (tensor, {}))
+        names["map" if is_map else "native"] = name
 
     def fresh(self, base: str) -> str:
         """Return a value name that is not taken."""
@@ -121,7 +121,7 @@ class Reader:
 
     def has_map(self, tensor: Tensor) -> bool:
         """Whether a tensor is known as a map with its channels last."""
-        return "map" in self._held[id(tensor)][1]
+        return "map" in self._values[id(tensor)][1]
 
     def native(self, tensor: Tensor) -> str:
         """Return the name of a tensor's native value."""
@@ -134,28 +134,28 @@ class Reader:
         return self._as(tensor, "map", to_map_order(len(tensor.shape)))
 
     def _as(self, tensor: Tensor, wanted: str, order: tuple[int, ...]) -> str:
-        _, held = self._held[id(tensor)]
-        if wanted not in held:
-            (other,) = held.values()
+        _, names = self._values[id(tensor)]
+        if wanted not in names:
+            (other,) = names.values()
             if len(order) < 3:
                 return other  # vectors are both
             name = self.fresh(f"{other}_{wanted}")
             self.shapes[name] = tuple(self.shapes[other][i] for i in order)
             self.nodes.append(Node(Permute(order), (other,), (name,), other, "Permute"))
-            held[wanted] = name
-        return held[wanted]
+            names[wanted] = name
+        return names[wanted]
 
     def alike(self, tensors: Sequence[Tensor], result: Tensor, path: str) -> tuple[list[str], str]:
-        """Name the inputs of what treats every number alike, and its result: maps where one is."""
+        """Name the inputs and the result of a pointwise operation: maps where an input is a map."""
         ranks = {len(x.shape) for x in tensors}
         is_map = any(self.has_map(x) for x in tensors) and len(ranks) == 1
         inputs = [self.map(x) if is_map else self.native(x) for x in tensors]
         return inputs, self.bind(result, path, is_map=is_map)
 
     def along(self, x: Tensor, result: Tensor, axis: int, path: str) -> tuple[str, str] | None:
-        """Name input and result of what has one parameter for every entry of an axis.
+        """Name input and result of an operation with one parameter for every entry of an axis.
 
-        That axis is the last or the second; None for any other.
+        Return None unless that axis is the last or the second.
         """
         rank, axis = len(x.shape), axis % len(x.shape)
         if not 2 <= rank <= 5 or axis not in (1, rank - 1):
@@ -165,7 +165,7 @@ class Reader:
         return source, self.bind(result, path, is_map=last)
 
     def axis(self, axis: int, tensor: Tensor) -> int:
-        """Return where an axis of a tensor stands in its value."""
+        """Return the position of a tensor's axis in its value."""
         rank = len(tensor.shape)
         axis %= rank
         return to_last_order(rank)[axis] if self.has_map(tensor) else axis
@@ -173,7 +173,7 @@ class Reader:
     # Parameters.
 
     def weight(self, variable: Weight, base: str) -> Recipe:
-        """Return a parameter of Keras, or an array, as the vocabulary's, under one name for all."""
+        """Return the recipe of a parameter of Keras, or of an array; each gets one name only."""
         if id(variable) not in self._names:
             name = self.fresh(base)
             self._names[id(variable)] = (variable, name)
@@ -204,7 +204,7 @@ class Reader:
     def add_opaque(
         self, target: keras.Operation, path: str, args: Any, kwargs: Any, result: Any
     ) -> None:
-        """Append a call that runs as it is, on native tensors."""
+        """Append a call that runs unchanged, on native tensors."""
         given, results = (args, kwargs), keras.tree.flatten(result)
         random = isinstance(target, keras.Layer) and draws(target, *given)
         tensors, args, kwargs = slots(args, kwargs)

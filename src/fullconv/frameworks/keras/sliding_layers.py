@@ -25,16 +25,16 @@ def _totals(single: Totals, axis: int, cells: int, distance: int, merge: Merge) 
     """Merge ``cells`` neighbours ``distance`` apart, at every place along an axis that has them."""
     before = (slice(None),) * axis
     total = single
-    for held, more in doublings(cells):
-        further = total if more == held else single
+    for covered, more in doublings(cells):
+        further = total if more == covered else single
         first = tuple(x[(*before, slice(0, -more * distance))] for x in total)
-        second = tuple(x[(*before, slice(held * distance, None))] for x in further)
-        total = merge(first, second, more / (held + more))
+        second = tuple(x[(*before, slice(covered * distance, None))] for x in further)
+        total = merge(first, second, more / (covered + more))
     return total
 
 
 def _merged_moments(a: Totals, b: Totals, share: float) -> Totals:
-    """Merge mean and variance of two sets, of which the second holds this share of all."""
+    """Merge mean and variance of two sets; the second is ``share`` of all numbers."""
     apart = b[0] - a[0]
     variance = a[1] + (b[1] - a[1]) * share + apart * apart * (share * (1 - share))
     return a[0] + apart * share, variance
@@ -53,7 +53,7 @@ def _moments(
 
 
 def _stretched(x: Tensor, axis: int, before: int, after: int, distance: int) -> Tensor:
-    """Repeat the border cells of an axis; of every ``distance`` cells each its own."""
+    """Repeat the border cells of an axis, for each of ``distance`` interleaved sets by itself."""
     if distance == 1:
         return widened(x, axis, before, after)
     cells = ops.shape(x)[axis]
@@ -118,9 +118,9 @@ class SlidingSpread(SlidingTotal):
 
 @register
 class Stretch(OnMaps):
-    """Repeats border cells: of every ``dilation`` cells, which are of other windows, each its own.
+    """Repeats border cells, for each of ``dilation`` interleaved sets of cells by itself.
 
-    ``padding`` is (before, after) for every axis.
+    The sets belong to different windows. ``padding`` is (before, after) for every axis.
     """
 
     record = operations.Stretch

@@ -1,4 +1,4 @@
-"""How transposed convolutions of Keras spread cells, on the backend that it runs on."""
+"""Keras' transposed convolutions as records, checked against the backend in use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fullconv.operations import TransposedConvolution
 
 
 def spreading(layer: keras.Layer) -> TransposedConvolution | None:
-    """Return what a transposed convolution does; None where this backend does something else."""
+    """Return a transposed convolution as a record; None if this backend computes something else."""
     kernel, stride = whole(layer.kernel_size), whole(layer.strides)
     dilation, more = whole(layer.dilation_rate), layer.output_padding
     cuts = [
@@ -28,11 +28,11 @@ def spreading(layer: keras.Layer) -> TransposedConvolution | None:
 
 
 def _cut(span: int, stride: int, padding: str, more: int | None) -> Pair:
-    """Return how many cells are cut away before and after; negative where some are added.
+    """Return the number of cells that are cut before and after; negative where some are added.
 
-    Of all that ``n`` cells reach, ``(n - 1) * stride + span``. With "valid" padding what is left is
-    no less than ``n * stride``, with "same" just that, cut at both ends (TensorFlow,
-    conv2d_transpose; Keras, BaseConvTranspose).
+    The cuts are made in the ``(n - 1) * stride + span`` cells that ``n`` cells reach. With "valid"
+    padding, at least ``n * stride`` cells stay. With "same" exactly that many stay, cut at both
+    ends (TensorFlow, conv2d_transpose; Keras, BaseConvTranspose).
     """
     if padding == "valid":
         return 0, span - max(span, stride) if more is None else -more
@@ -42,7 +42,7 @@ def _cut(span: int, stride: int, padding: str, more: int | None) -> Pair:
 
 
 def _does(layer: keras.Layer, operation: TransposedConvolution) -> bool:
-    """Ask the backend whether it spreads a few cells just so; they have not always agreed."""
+    """Return whether the backend spreads a few cells like this; backends have disagreed."""
     axes, cells = operation.dimensions, 3
     kernel = np.arange(1, 1 + prod(operation.kernel), dtype=np.float32)
     kernel = kernel.reshape(operation.kernel)

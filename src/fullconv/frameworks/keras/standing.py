@@ -1,8 +1,8 @@
-"""In which axes of Keras' layers and operations windows may stand.
+"""The axes of Keras' layers and operations along which windows may stand.
 
-Keras' own layers treat each entry of the first axis by itself, but for what is told an axis; its
-operations are known by name. A layer of somebody else is traced, for one image and for two: see
-`fullconv.frameworks.keras.tracing`. What is not known may mix the entries of any axis, and runs on
+Keras' own layers treat each entry of the first axis by itself, unless they are given that axis.
+Keras' operations are known by name. A third-party layer is traced, for one image and for two: see
+`fullconv.frameworks.keras.tracing`. Anything unknown may mix the entries of any axis, and runs on
 each window alone.
 """
 
@@ -33,7 +33,7 @@ FOREIGN = ("TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers of Keras that hold code of another library."""
 
 MIXING = ("MelSpectrogram",)
-"""Layers that mix the images of a batch: it is cut off so far below the loudest of all."""
+"""Layers that mix the images of a batch: they cut off relative to the loudest image of all."""
 
 JOINING = ("Concatenate", "Stack", "TakeAlongAxis")
 """Operations whose operands must be of one length along the first axis."""
@@ -93,7 +93,7 @@ def _axes(target: Any) -> list[int]:
     """.split()
 )
 def _along_axes(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] | None:
-    """Take what mixes along named axes alone, none of which is the first."""
+    """Accept operations that mix along named axes alone, none of which is the first."""
     axes, rank = _axes(target), len(tensors[0].shape)
     return ((0,), 0) if axes and len(tensors) == 1 and all(n % rank for n in axes) else None
 
@@ -112,13 +112,13 @@ def _each_along_axis(target: Any, tensors: Sequence[Any], result: Any) -> tuple[
     """.split()
 )
 def _on_maps(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] | None:
-    """Take what is defined on batches of maps."""
+    """Accept operations that are defined on batches of maps."""
     return ((0,), 0) if len(tensors) == 1 and len(tensors[0].shape) > 2 else None
 
 
 @families("OneHot", "TopK", "FFT", "RFFT", "Tril", "Triu", "FFT2")
 def _last_axes(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] | None:
-    """Take what works on the last axis, or the last two."""
+    """Accept operations that work on the last axis, or the last two."""
     axis = getattr(target, "axis", -1) % len(result.shape)
     least = 2 if type(target).__name__ in ("Tril", "Triu", "FFT2") else 1
     return ((0,) * len(tensors), 0) if axis and len(tensors[0].shape) > least else None
@@ -138,7 +138,7 @@ def _tile(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] 
 
 @families("Matmul")
 def _matmul(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] | None:
-    """Take batches of matrices, with one another or with an array."""
+    """Accept products of batches of matrices, with one another or with an array."""
     rank = len(result.shape)
     alike = all(len(x.shape) == rank and x.shape[0] == result.shape[0] for x in tensors)
     rows = len(tensors) == 1 and rank == 2 and tensors[0].shape[0] == result.shape[0]
@@ -147,7 +147,7 @@ def _matmul(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int
 
 @families("Einsum")
 def _einsum(target: Any, tensors: Sequence[Any], result: Any) -> tuple[Axes, int] | None:
-    """Take a letter that all operands have, and the result."""
+    """Return the axes of a letter that all operands and the result have."""
     return by_letter(target.subscripts, [True] * len(tensors))
 
 

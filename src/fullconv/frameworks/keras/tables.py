@@ -1,8 +1,9 @@
-"""How each layer and each operation of Keras reads as records of the vocabulary.
+"""Tables of the readers that turn each layer and operation of Keras into records.
 
-Dispatch is by the very class: a subclass may do anything in its ``call``. ``x + y`` and
-``keras.ops.relu(x)`` in a functional model are calls of operations, which go by the names of their
-classes. What has no handler, and what a handler cannot honour, becomes `Opaque`, and runs as it is.
+Dispatch is by exact class: a subclass may do anything in its ``call``. ``x + y`` and
+``keras.ops.relu(x)`` in a functional model are calls of operations, which are found by the names of
+their classes. A call without a handler, or that its handler declines, becomes `Opaque`, and runs
+unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ handles_operation = Table[str, OperationHandler]("a reader", POINTWISE)
 
 
 def of_axes(*names: str) -> list[type]:
-    """Return the layers of these names for one, two and three axes, as far as there are any."""
+    """Return the layers of these names for one, two and three axes, as far as Keras has them."""
     kinds = [getattr(keras.layers, name.format(n), None) for name in names for n in (1, 2, 3)]
     return [kind for kind in kinds if kind is not None]
 
@@ -54,7 +55,7 @@ def of_axes(*names: str) -> list[type]:
 def read(
     reader: Reader, target: keras.Operation, path: str, args: Any, kwargs: Any, result: Any
 ) -> None:
-    """Read one call; what cannot be read becomes `Opaque`."""
+    """Read one call; one that cannot be read becomes `Opaque`."""
     read_it = _layer if isinstance(target, keras.Layer) else _operation
     if not read_it(reader, target, path, args, kwargs, result):
         reader.add_opaque(target, path, args, kwargs, result)
@@ -68,28 +69,34 @@ def _layer(
     handler = handles.find(type(layer))
     tensors = keras.tree.flatten(args)
     known = all(map(keras.utils.is_keras_tensor, tensors))
-    plain = known and not told(kwargs) and len(args) == 1 and keras.utils.is_keras_tensor(result)
+    plain = (
+        known
+        and not has_settings(kwargs)
+        and len(args) == 1
+        and keras.utils.is_keras_tensor(result)
+    )
     if handler is None or not plain or _quantized(layer) or _noisy(layer, args, kwargs):
         return False
     given = args[0] if isinstance(args[0], (list, tuple)) else tensors[0]
     return handler(reader, layer, path, given, result)
 
 
-def told(kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call has settings, or a mask, by which it does something of its own.
+def has_settings(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call passes settings, or a mask, that change what the layer computes.
 
-    That it trains is none: a model in use tells every layer otherwise, whatever the call said.
+    ``training`` is not counted: at inference, a model passes ``training=False`` to every layer,
+    whatever the call said.
     """
     return any(value is not None for name, value in kwargs.items() if name != "training")
 
 
 def _noisy(layer: keras.Layer, args: Any, kwargs: Any) -> bool:
-    """Whether a layer is told to train, and then draws random numbers."""
+    """Whether a call sets ``training``, and the layer then draws random numbers."""
     return bool(kwargs.get("training")) and draws(layer, args, kwargs)
 
 
 def _quantized(layer: keras.Layer) -> bool:
-    """Whether a layer's weights are not simply its variables."""
+    """Whether a layer computes with other weights than its variables."""
     return bool(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False))
 
 

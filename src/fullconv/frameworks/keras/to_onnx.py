@@ -1,8 +1,8 @@
 """A converted Keras model as ONNX, by our own writer.
 
 The model is read back as the graph that it was written from, with its weights as they are now, and
-written with free sizes. Its images are ``(N, C, *size)`` and its scores ``(N, K, *windows)``, as
-ONNX has them, whatever order the model itself takes.
+written with free sizes. Images are ``(N, C, *size)`` and scores ``(N, K, *windows)``, as
+in ONNX, whatever the order of the model itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def to_onnx(model: keras.Model, shape: ImageShape, metadata: Mapping[str, str]) 
 
 
 def _converted(model: keras.Model, shape: ImageShape) -> tuple[Graph, dict[str, Weight]]:
-    """Read a converted model back; return its graph and what stands behind the constants."""
+    """Read a converted model back; return its graph and the weights behind the constants."""
     reader, results = walk(model, shape.grid.window, stored=True)
     data_format = "channels_last" if reader.channels_last else "channels_first"
     outputs = []
@@ -75,7 +75,7 @@ def _converted(model: keras.Model, shape: ImageShape) -> tuple[Graph, dict[str, 
 
 
 def _free(node: Node) -> Node:
-    """Leave the number of windows free: it is the first axis of whatever Keras reshapes."""
+    """Leave the number of windows free: the first axis of every tensor that Keras reshapes."""
     if not isinstance(node.operation, Reshape):
         return node
     return replace(node, operation=Reshape((-1, *node.operation.shape[1:])))

@@ -1,9 +1,9 @@
-"""What a layer of somebody else does with the images of a batch, and whether it draws numbers.
+"""Traces of third-party layers: whether they treat images apart, and draw random numbers.
 
-Its ``call`` is run on tensors without numbers, for one image and for two. Keras then has the
-operations that it consists of. The layer treats each image by itself if each of them does, and if
-nothing but the number of images differs between the two traces. What cannot be traced (other
-libraries' functions, decisions by the numbers) is not known, and runs on each window alone.
+A layer's ``call`` is run on tensors without numbers, for one image and for two, which yields the
+operations that it consists of. The layer treats each image by itself if each operation does, and if
+nothing but the number of images differs between the two traces. A layer that cannot be traced (it
+calls another library, or branches on numbers) counts as unknown, and runs on each window alone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _read(reader: Reader, whole: Any) -> tuple[Graph, list[str]]:
 
 
 def _trace(layer: Any, args: Any, kwargs: Any, batch: int, images: int) -> Any:
-    """Return the operations of a layer's call, for so many images."""
+    """Return the operations of a layer's call, for a number of images."""
     inputs: list[Any] = []
 
     def given(value: Any) -> Any:
@@ -70,15 +70,15 @@ def _trace(layer: Any, args: Any, kwargs: Any, batch: int, images: int) -> Any:
 
 
 def _in_use(layer: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call as a model in use gives them: without training."""
-    told = "training" in inspect.signature(layer.call).parameters
-    return {**kwargs, "training": False} if told else kwargs
+    """Return the arguments of a call as a model passes them at inference."""
+    has_training = "training" in inspect.signature(layer.call).parameters
+    return {**kwargs, "training": False} if has_training else kwargs
 
 
 def _alike(one: Any, two: Any) -> bool:
-    """Whether two traces do the same, and differ in the length of one axis of each tensor alone.
+    """Whether two traces agree in everything but the length of one axis of each tensor.
 
-    What trains takes its statistics from the whole batch.
+    A call that trains does not count: it takes its statistics from the whole batch.
     """
     pairs = list(zip(operations_of(one), operations_of(two), strict=True))
     for first, second in pairs:
@@ -101,7 +101,7 @@ def _alike(one: Any, two: Any) -> bool:
 
 
 def _values(operation: Any) -> Sequence[Any]:
-    """Return what an operation is given, and what it returns."""
+    """Return the arguments and the results of an operation, flat."""
     return list(keras.tree.flatten(call_of(operation)))
 
 
@@ -117,7 +117,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 @contextlib.contextmanager
 def _seeds(heard: list[Any]) -> Iterator[None]:
-    """Note every seed of Keras' that is drawn."""
+    """Record every seed generator of Keras that is drawn from."""
     own = keras.random.SeedGenerator.next
 
     def next_(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ def _seeds(heard: list[Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _operators(heard: list[Any]) -> Iterator[None]:
-    """Note every operator of PyTorch's that draws, where Keras computes by it."""
+    """Record every operator of PyTorch that draws random numbers, where it is Keras' backend."""
     if keras.backend.backend() != "torch":
         yield
         return
@@ -153,15 +153,15 @@ def _operators(heard: list[Any]) -> Iterator[None]:
 
 
 def draws(layer: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a layer draws random numbers when its model is in use.
+    """Whether a layer draws random numbers at inference.
 
-    What its call itself says of training counts, where it does: ``model(x)`` does as it says.
-    Layers that augment images train unless they are told not to, and every model tells them.
+    ``training=True`` in the call itself counts: ``model(x)`` follows it. It does not count for
+    layers that augment images, which train by default: every model passes them another value.
     """
     heard: list[Any] = []
     default = inspect.signature(layer.call).parameters.get("training")
     augments = default is not None and default.default is True
-    told = kwargs if kwargs.get("training") and not augments else _in_use(layer, kwargs)
+    arguments = kwargs if kwargs.get("training") and not augments else _in_use(layer, kwargs)
     with _seeds(heard), _operators(heard), contextlib.suppress(Exception):
-        traced(layer.call, args, told)
+        traced(layer.call, args, arguments)
     return bool(heard)

@@ -45,7 +45,7 @@ class Keep(OfWindows):
 
 @register
 class Assemble(OfWindows):
-    """Puts a block together from parts of a field; see `fullconv.operations.Assemble`.
+    """Assembles a block from parts of a field; see `fullconv.operations.Assemble`.
 
     Along each axis a segment is ``("own", cells)``, ``("gathered", cells, stride)`` or
     ``("running", (before, after))``.
@@ -66,9 +66,9 @@ class Assemble(OfWindows):
         counts = self.count(image, axes)
         pieces = []
         for x, chosen in zip(parts, product(*self.segments), strict=True):
-            held = [n if s[0] == "own" else 1 for n, s in zip(counts, chosen, strict=True)]
+            lengths = [n if s[0] == "own" else 1 for n, s in zip(counts, chosen, strict=True)]
             # (N, windows or 1 along every axis, *map)
-            piece = ops.reshape(x, (ops.shape(image)[0], *held, *ops.shape(x)[1:]))
+            piece = ops.reshape(x, (ops.shape(image)[0], *lengths, *ops.shape(x)[1:]))
             for axis, segment in enumerate(chosen):
                 piece = self._take(piece, axes, axis, counts[axis], segment)
             pieces.append(piece)
@@ -107,7 +107,7 @@ class Assemble(OfWindows):
         """Return the block's shape."""
         cells, across = [], len(input_shape) - 1
         for axis, segments in enumerate(self.segments):
-            # Along one axis the parts stand so far apart, in the order of all axes.
+            # In the order of all parts, those along this axis stand ``across`` apart.
             across //= len(segments)
             sizes = [
                 self._length(segment, input_shape[index * across], axis)
@@ -124,7 +124,7 @@ class Assemble(OfWindows):
 
 
 def segment_of(record: Own | Gathered | Running) -> tuple[Any, ...]:
-    """Return what one part gives to a block along one axis, as `Assemble` takes it."""
+    """Return the segment of a block that one part gives along one axis, as `Assemble` takes it."""
     if isinstance(record, Own):
         return ("own", record.cells)
     if isinstance(record, Gathered):
@@ -134,7 +134,7 @@ def segment_of(record: Own | Gathered | Running) -> tuple[Any, ...]:
 
 def _record(segment: Sequence[Any]) -> Own | Gathered | Running:
     if segment[0] == "own":
-        return Own(segment[1], 0)  # how many there are, a converted model need not know
+        return Own(segment[1], 0)  # a converted model does not need the count of all cells
     if segment[0] == "gathered":
         return Gathered(segment[1], segment[2])
     return Running(segment[1])
@@ -155,8 +155,8 @@ class LayOut(OfWindows):
         x, image = inputs
         axes = len(self.axes)
         counts = self.count(image, axes)
-        held = [n if one else 1 for n, one in zip(counts, self.private, strict=True)]
-        x = ops.reshape(x, (ops.shape(image)[0], *held, *ops.shape(x)[1:]))
+        lengths = [n if one else 1 for n, one in zip(counts, self.private, strict=True)]
+        x = ops.reshape(x, (ops.shape(image)[0], *lengths, *ops.shape(x)[1:]))
         for axis, laid in enumerate(self.axes):
             if laid:
                 x = ops.swapaxes(x, 1 + axis, axes + self.first + axis)

@@ -23,24 +23,24 @@ from fullconv.graph import Graph, Node
 
 
 def write(graph: Graph, source: Source, grid: Grid) -> keras.Model:
-    """Return a model from images to the scores of every window, of any size.
+    """Return a model from images of any size to the scores of every window.
 
-    ``(N, *size, C)`` to ``(N, *windows, K)``, or ``(N, C, *size)`` to ``(N, K, *windows)`` where
-    the classifier takes its channels first; from ``(N, *size)`` where its images have no axis of
-    channels. Its layers are layers of their own, with copies of the original's weights.
+    It maps ``(N, *size, C)`` to ``(N, *windows, K)``, or ``(N, C, *size)`` to ``(N, K, *windows)``
+    where the classifier takes its channels first. It takes ``(N, *size)`` where images have no axis
+    of channels. Its layers are new ones, with copies of the original's weights.
     """
     whole, writing = functional(source.model), Writing(graph, source, grid)
     image = _image(writing, whole)
     for node in graph.nodes:
         writing.values.update(zip(node.outputs, _write(writing, node), strict=False))
     flat = [writing.values[name].tensor for name in graph.outputs]
-    # An output that is a value twice, or the image itself, needs a tensor of its own.
+    # An output that occurs twice, or is the image itself, needs a tensor of its own.
     outputs = keras.tree.pack_sequence_as(whole.output, flat)
     return keras.Model(image, outputs, name=source.model.name)
 
 
 def _image(writing: Writing, whole: Functional) -> Tensor:
-    """Return the image, of any size, and hold the map that it is or becomes."""
+    """Return the input image, of any size, and record it as a map."""
     given, graph = whole.inputs[0], writing.source.graph
     shape: list[int | None] = [None] * len(graph.window)
     plain = len(graph.layout.axes) == 1 + len(shape)  # without an axis of channels
@@ -55,13 +55,13 @@ def _image(writing: Writing, whole: Functional) -> Tensor:
 
 
 def _write(writing: Writing, node: Node) -> list[Held]:
-    """Write one node; what has no writer of its own is repeated as its source."""
+    """Write one node; without a writer of its own, the call that it was read from is repeated."""
     taken_in = writing.fused(node)
     if taken_in is not None:
         return [taken_in]
     call, write_it = node.source, writes.find(type(node.operation))
     own = isinstance(call, Call) and isinstance(call.target, keras.Layer)
-    writing.policy = call.target.dtype_policy if own else writing.held(node).tensor.dtype
+    writing.policy = call.target.dtype_policy if own else writing.first_input(node).tensor.dtype
     if write_it is None:
         return repeat(writing, node)
     written = write_it(writing, node, node.operation)

@@ -1,4 +1,4 @@
-"""How pieces of a classifier are written that run on each window alone."""
+"""The writer of pieces of a classifier that run on each window alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fullconv.graph import Alone, Node
 
 @writes(Alone)
 def write_alone(writing: Writing, node: Node, operation: Alone) -> list[Held]:
-    """Write a call that is made on each window alone; or, of several, the whole model's."""
+    """Write a call on each window alone; for several calls, a call of the whole model."""
     named = zip(operation.inputs, node.inputs, strict=True)
     tensors = {name: writing.plain(value) for name, value in named if value in writing.values}
     (first, *others), shapes = operation.nodes, writing.source.graph.shapes
@@ -41,8 +41,8 @@ def write_alone(writing: Writing, node: Node, operation: Alone) -> list[Held]:
         name=writing.unique(f"{writing.name(node)}_alone"),
         dtype=writing.policy,
     )
-    found = layer([given[place] for place in sorted(given)])
-    return [Held(tensor, False) for tensor in keras.tree.flatten(found)]
+    outputs = layer([given[place] for place in sorted(given)])
+    return [Held(tensor, False) for tensor in keras.tree.flatten(outputs)]
 
 
 def _image(writing: Writing, image: Tensor) -> Tensor:

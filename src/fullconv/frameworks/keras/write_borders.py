@@ -1,4 +1,4 @@
-"""Write cells that are added around maps, and those that are cut away."""
+"""Writers of padding and cropping of maps."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fullconv.operations import Cells, Pad, Padding, PaddingMode, Stretch
 
 
 def _of_pairs(kind: str, pairs: Padding) -> tuple[type, Any]:
-    """Return the layer that cuts or pads so many axes, and how much at their ends.
+    """Return the layer that cuts or pads the axes of ``pairs``, and its amounts.
 
-    Over one axis a layer takes the one pair alone.
+    A layer over one axis takes a single pair.
     """
     layer = getattr(keras.layers, kind.format(len(pairs)))
     return layer, pairs if len(pairs) > 1 else pairs[0]
@@ -48,7 +48,7 @@ def padded(
 
 def cropped(writing: Writing, x: Tensor, ends: Padding) -> Tensor:
     """Return a map without some cells at both ends of every axis."""
-    if len(ends) == 1 and not writing.last:  # a layer over one axis knows its channels last only
+    if len(ends) == 1 and not writing.last:  # a layer over one axis has its channels last only
         before, after = zip(*ends, strict=True)
         return writing.own(map_layers.Cells, x, before=before, after=after, stride=(1,))
     kind, amounts = _of_pairs("Cropping{}D", ends)

@@ -1,4 +1,4 @@
-"""Write convolutions, fully connected layers, pools and upsampling."""
+"""Writers of convolutions, fully connected layers, pools and upsampling."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ POOLS = {
     "average": {1: layers.AveragePooling1D, 2: layers.AveragePooling2D, 3: layers.AveragePooling3D},
 }
 ENLARGING = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
-"""Over one axis, a layer knows its channels last only."""
+"""Layers over one axis are not listed: they have their channels last only."""
 
 
 @writes(Convolution)
@@ -100,14 +100,14 @@ def write_convolution(writing: Writing, node: Node, operation: Convolution) -> H
 
 
 def _has_layer(operation: Convolution, depthwise: bool) -> bool:
-    """Whether a layer of Keras moves so: it does not stride and dilate at once."""
+    """Whether Keras has a layer of this geometry: no layer strides and dilates at once."""
     both = max(operation.stride) > 1 and max(operation.dilation) > 1
     uneven = depthwise and len(set(operation.stride)) > 1
     return not both and not uneven
 
 
 def _padding_of(operation: Convolution) -> str | None:
-    """Return the word for a padding that pads so at every size; None where there is none."""
+    """Return Keras' word for a padding that is the same at every size; None if it has none."""
     if not any(map(any, operation.padding)):
         return "valid"
     spans = [d * (k - 1) for k, d in zip(operation.kernel, operation.dilation, strict=True)]
@@ -118,7 +118,7 @@ def _padding_of(operation: Convolution) -> str | None:
 
 
 def _settings(node: Node, depthwise: bool) -> dict[str, Any]:
-    """Return what a convolution keeps of the layer that it was."""
+    """Return the settings that a convolution keeps of its original layer."""
     layer = node.source.target
     kernel = "depthwise" if depthwise else "kernel"
     names = [f"{kernel}_regularizer", "bias_regularizer"]
@@ -144,7 +144,7 @@ def _arguments(use: Use) -> dict[str, Any]:
 
 
 def _fused(writing: Writing, node: Node) -> Any:
-    """Return the activation that stands behind a convolution alone, and take it in."""
+    """Return the activation that alone reads a convolution, and fuse the two."""
     (value,) = node.outputs
     readers = writing.graph.consumers(value)
     if len(readers) != 1 or value in writing.graph.outputs:
@@ -171,7 +171,7 @@ def write_transposed_convolution(
     filters = writing.array(node.inputs[1] or "")
     ends = zip(operation.padding, operation.output_padding, strict=True)
     beyond = [more - after for (_, after), more in ends]
-    # Left out, it would be what a stride leaves beyond a shorter kernel.
+    # By default, Keras adds the cells that a stride leaves beyond a shorter kernel.
     moves = zip(operation.kernel, operation.dilation, operation.stride, strict=True)
     plain = not any(beyond) and all(Sliding(k, 1, d).span >= s for k, d, s in moves)
     bias = writing.vector(node.inputs[2])
@@ -208,7 +208,7 @@ def write_linear(writing: Writing, node: Node, operation: Linear) -> Held:
 
 @writes(Pool)
 def write_pool(writing: Writing, node: Node, operation: Pool) -> Held:
-    """Write a pool: a layer of Keras where it has such a one."""
+    """Write a pool, as a layer of Keras where it has one for it."""
     x = writing.map(node.first)
     if node.per_window:
         return copied_on_map(writing, node)
@@ -223,7 +223,7 @@ def write_pool(writing: Writing, node: Node, operation: Pool) -> Held:
 
 
 def _pool_padding(operation: Pool) -> str | None:
-    """Return how Keras calls a pool's padding; None where it has no word, or no such pool."""
+    """Return Keras' word for a pool's padding; None where it has no word, or no such pool."""
     if set(operation.dilation) != {1} or operation.kind == "sum" or operation.divisor is not None:
         return None
     pads = operation.padding
@@ -237,13 +237,13 @@ def _pool_padding(operation: Pool) -> str | None:
 
 @writes(AdaptivePool)
 def write_adaptive_pool(writing: Writing, node: Node, operation: AdaptivePool) -> Held:
-    """Write an adaptive pool on one tensor per window, as it is."""
+    """Write an adaptive pool on one tensor per window, unchanged."""
     return copied_on_map(writing, node)
 
 
 @writes(Repeat)
 def write_upsample(writing: Writing, node: Node, operation: Repeat) -> Held:
-    """Write what repeats every cell."""
+    """Write an upsampling, which repeats every cell."""
     x, axes = writing.map(node.first), operation.dimensions
     if axes == 1 and not writing.last:
         return writing.on_map(writing.own(Upsample, x, node=node, factor=operation.factor))

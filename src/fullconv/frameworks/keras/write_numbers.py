@@ -1,4 +1,4 @@
-"""Write what computes numbers by themselves, by their channel, or by statistics."""
+"""Writers of operations that compute number by number, per channel, or by statistics."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Vectors = Sequence[Array | None]
 
 @writes(Identity)
 def write_identity(writing: Writing, node: Node, operation: Identity) -> Held:
-    """Write what changes nothing in use, if it does something in training."""
+    """Write an operation that changes nothing at inference, if it does something in training."""
     call = node.source
     if isinstance(call, Call) and "Random" not in type(call.target).__name__:
-        (held,) = repeat(writing, node)
-        return held
-    return writing.held(node)  # varies images in training, and nothing in use
+        (value,) = repeat(writing, node)
+        return value
+    return writing.first_input(node)  # varies images in training, and nothing at inference
 
 
 @writes(Pointwise)
@@ -45,47 +45,47 @@ def write_pointwise(writing: Writing, node: Node, operation: Pointwise) -> Held:
     """Write a function of corresponding numbers; an activation is a layer of its own."""
     call = node.source
     if not isinstance(call, Call) or call.part != "activation":
-        (held,) = repeat(writing, node)
-        return held
-    held, base = writing.held(node), writing.name(node)
+        (value,) = repeat(writing, node)
+        return value
+    value, base = writing.first_input(node), writing.name(node)
     if not isinstance(call.target, layers.Activation):
         base = f"{base}_{operation.name}"
     function = call.target.activation
     activation = writing.layer(("activation", node.name), layers.Activation, base, function)
-    return Held(activation(held.tensor), held.last)
+    return Held(activation(value.tensor), value.last)
 
 
 @writes(AlongAxis)
 def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Held:
-    """Write softmax, or log-softmax, which Keras has along the last axis only."""
-    held, base = writing.held(node), writing.name(node)
-    axis, rank = writing.place(operation.axis, held), len(held.tensor.shape)
+    """Write softmax, or log-softmax; Keras has the latter along the last axis only."""
+    value, base = writing.first_input(node), writing.name(node)
+    axis, rank = writing.place(operation.axis, value), len(value.tensor.shape)
     if operation.name != "log_softmax":
         if not isinstance(node.source.target, layers.Activation | layers.Softmax):
             base = f"{base}_softmax"
         softmax = writing.layer(("softmax", node.name, axis), layers.Softmax, base, axis)
-        return Held(softmax(held.tensor), held.last)
+        return Held(softmax(value.tensor), value.last)
     order = (*(n for n in range(rank) if n != axis), axis)
     back = tuple(order.index(n) for n in range(rank))
-    x = held.tensor if axis == rank - 1 else writing.permuted(held.tensor, order, "turned")
+    x = value.tensor if axis == rank - 1 else writing.permuted(value.tensor, order, "turned")
     key, base = ("log_softmax", node.name), f"{base}_log_softmax"
     x = writing.layer(key, layers.Activation, base, "log_softmax")(x)
     x = x if axis == rank - 1 else writing.permuted(x, back, "turned_back")
-    return Held(x, held.last)
+    return Held(x, value.last)
 
 
 @writes(PerChannel)
 def write_per_channel(writing: Writing, node: Node, operation: PerChannel) -> Held:
-    """Write what has parameters for every channel."""
-    held = writing.held(node)
+    """Write an operation with parameters for every channel."""
+    value = writing.first_input(node)
     if not node.per_window:
-        held = writing.on_map(writing.map(node.first))
+        value = writing.on_map(writing.map(node.first))
     vectors = [writing.vector(name) for name in node.inputs[1:]]
-    return Held(PER_CHANNEL[operation.name](writing, node, held, vectors), held.last)
+    return Held(PER_CHANNEL[operation.name](writing, node, value, vectors), value.last)
 
 
-def _batch_norm(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
-    layer, axis = node.source.target, -1 if held.last else 1
+def _batch_norm(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+    layer, axis = node.source.target, -1 if value.last else 1
     settings = kept_settings(layer, "gamma_regularizer", "beta_regularizer") | {
         "axis": axis,
         "momentum": layer.momentum,
@@ -98,45 +98,45 @@ def _batch_norm(writing: Writing, node: Node, held: Held, vectors: Vectors) -> T
     kind = layers.BatchNormalization if len(calls) == 1 else PartBatchNormalization
     norm = writing.layer(key, kind, writing.name(node), **settings)
     names = ("gamma", "beta", "moving_mean", "moving_variance")
-    return writing.filled(norm, held.tensor, lambda: dict(zip(names, vectors, strict=True)))
+    return writing.filled(norm, value.tensor, lambda: dict(zip(names, vectors, strict=True)))
 
 
-def _prelu(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
-    rank, (slopes,) = len(held.tensor.shape), vectors
+def _prelu(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+    rank, (slopes,) = len(value.tensor.shape), vectors
     assert slopes is not None
-    axes = list(range(1, rank - 1)) if held.last or rank == 2 else list(range(2, rank))
+    axes = list(range(1, rank - 1)) if value.last or rank == 2 else list(range(2, rank))
     if slopes.size == 1:
         axes = list(range(1, rank))
     settings = kept_settings(node.source.target, "alpha_regularizer")
     settings["shared_axes"] = axes or None
     key = "prelu", node.name, node.inputs[1], rank
     prelu = writing.layer(key, layers.PReLU, writing.name(node), **settings)
-    return writing.filled(prelu, held.tensor, lambda: {"alpha": slopes})
+    return writing.filled(prelu, value.tensor, lambda: {"alpha": slopes})
 
 
-def _layer_scale(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+def _layer_scale(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
     scale = writing.copy(node.source.target, remade)
-    return writing.filled(scale, held.tensor, lambda: {"gamma": vectors[0]})
+    return writing.filled(scale, value.tensor, lambda: {"gamma": vectors[0]})
 
 
-def _rescaling(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
-    ones = [1] * (len(held.tensor.shape) - 2)
-    shape = (*ones, -1) if held.last else (-1, *ones)
+def _rescaling(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+    ones = [1] * (len(value.tensor.shape) - 2)
+    shape = (*ones, -1) if value.last else (-1, *ones)
     scale, offset = (np.reshape(vector, shape) for vector in vectors if vector is not None)
     key, base = ("rescaling", node.name), writing.name(node)
-    return writing.layer(key, layers.Rescaling, base, scale=scale, offset=offset)(held.tensor)
+    return writing.layer(key, layers.Rescaling, base, scale=scale, offset=offset)(value.tensor)
 
 
-def _normalization(writing: Writing, node: Node, held: Held, vectors: Vectors) -> Tensor:
+def _normalization(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
     mean, variance = (vector.tolist() for vector in vectors if vector is not None)
     settings = {
-        "axis": -1 if held.last else 1,
+        "axis": -1 if value.last else 1,
         "mean": mean,
         "variance": variance,
         "invert": node.source.target.invert,
     }
     key, base = ("normalization", node.name), writing.name(node)
-    return writing.layer(key, layers.Normalization, base, **settings)(held.tensor)
+    return writing.layer(key, layers.Normalization, base, **settings)(value.tensor)
 
 
 PER_CHANNEL = {
@@ -185,7 +185,7 @@ def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: A
 
 @writes(GroupNormalization)
 def write_group_normalization(writing: Writing, node: Node, operation: GroupNormalization) -> Held:
-    """Write group normalization on one tensor per window, as it is."""
+    """Write group normalization on one tensor per window, unchanged."""
     return copied_on_map(writing, node)
 
 

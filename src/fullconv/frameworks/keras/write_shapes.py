@@ -1,4 +1,4 @@
-"""Write what reduces, joins, cuts, pads and moves axes, and what lifting adds."""
+"""Writers of operations that reduce, join, cut and move axes, and of those that lifting adds."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ layers = keras.layers
 
 @writes(Reduce)
 def write_reduce(writing: Writing, node: Node, operation: Reduce) -> Held:
-    """Write a reduction over axes of a tensor, as they come."""
-    held = writing.held(node)
-    x, axes, last = held.tensor, operation.axes, held.last
+    """Write a reduction over axes of a tensor, in its own order."""
+    value = writing.first_input(node)
+    x, axes, last = value.tensor, operation.axes, value.last
     cells = tuple(range(2, len(x.shape)))
     if last and not operation.keepdims and axes != cells:
         x, last = writing.plain(node.first), False
     elif last:
-        axes = tuple(sorted(writing.place(axis, held) for axis in axes))
+        axes = tuple(sorted(writing.place(axis, value) for axis in axes))
         last = operation.keepdims
     settings = {"kind": operation.kind, "axes": axes, "keepdims": operation.keepdims}
     return Held(writing.own(map_layers.ReduceAxes, x, node=node, **settings), last)
@@ -64,15 +64,15 @@ def write_concat(writing: Writing, node: Node, operation: Concat) -> Held:
 
 @writes(Slice)
 def write_slice(writing: Writing, node: Node, operation: Slice) -> Held:
-    """Write a cut along one axis of a tensor, as it comes."""
-    held = writing.held(node)
+    """Write a cut along one axis of a tensor, in its own order."""
+    value = writing.first_input(node)
     numbers = (
-        *(writing.place(operation.axis, held), operation.start, operation.stop),
+        *(writing.place(operation.axis, value), operation.start, operation.stop),
         operation.step,
     )
     settings = dict(zip(("axis", "start", "stop", "stride"), numbers, strict=True))
-    cut = writing.own(map_layers.SliceAxis, held.tensor, node=node, **settings)
-    return Held(cut, held.last)
+    cut = writing.own(map_layers.SliceAxis, value.tensor, node=node, **settings)
+    return Held(cut, value.last)
 
 
 @writes(Reshape)
@@ -89,13 +89,13 @@ def write_reshape(writing: Writing, node: Node, operation: Reshape) -> Held:
 
 @writes(Permute)
 def write_permute(writing: Writing, node: Node, operation: Permute) -> Held:
-    """Write a permutation of one tensor per window; one between the two orders is none."""
-    held, order = writing.held(node), operation.order
+    """Write a permutation of one tensor per window; one between the two orders needs no layer."""
+    value, order = writing.first_input(node), operation.order
     rank = len(order)
-    if rank > 2 and held.last and order == to_last_order(rank):
-        return Held(held.tensor, False)
-    if rank > 2 and writing.last and not held.last and order == to_map_order(rank):
-        return Held(held.tensor, True)
+    if rank > 2 and value.last and order == to_last_order(rank):
+        return Held(value.tensor, False)
+    if rank > 2 and writing.last and not value.last and order == to_map_order(rank):
+        return Held(value.tensor, True)
     x = writing.plain(node.first)
     if order[0] == 0:
         return Held(writing.permuted(x, order, "permute"), False)
@@ -111,7 +111,7 @@ def _regrouped(
     order: Sequence[int],
     shape: Sequence[int],
 ) -> Held:
-    """Reshape, permute and reshape a tensor as it is, whichever axis holds the windows."""
+    """Reshape, permute and reshape a tensor in its own order, whichever axis holds the windows."""
     settings = {"split": tuple(split), "order": tuple(order), "shape": tuple(shape)}
     key = "regroup", node.outputs
     regroup = writing.layer(
@@ -120,7 +120,7 @@ def _regrouped(
     return Held(regroup(x), False)
 
 
-# What lifting adds.
+# Operations that lifting adds.
 
 ADDED: tuple[type[OnMaps], ...] = (
     *(map_layers.DivideCells, sliding.Power, window_layers.SplitChannels),
@@ -129,7 +129,7 @@ ADDED: tuple[type[OnMaps], ...] = (
 NAMED: tuple[type[OnMaps], ...] = (
     *(map_layers.TakeChannels, sliding.SlidingTotal, sliding.SlidingSpread),
 )
-"""Those that are a layer of the classifier's own, in its place."""
+"""Those that take the place and the name of a layer of the classifier."""
 LAYERS = {kind.record: kind for kind in (*ADDED, *NAMED)}
 
 
@@ -152,7 +152,7 @@ def write_combine(writing: Writing, node: Node, operation: Combine) -> Held:
 
 @writes(Keep)
 def write_keep(writing: Writing, node: Node, operation: Keep) -> Held:
-    """Write what keeps the cells of whole windows."""
+    """Write a cut to the cells of whole windows."""
     return writing.on_map(writing.own(window_layers.Keep, writing.maps(node), kept=operation.axes))
 
 

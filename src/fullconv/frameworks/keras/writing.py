@@ -23,7 +23,7 @@ layers = keras.layers
 
 
 Weights = Callable[[], Mapping[str, Array | None]]
-"""Arrays for the weights of a layer, by their names; None for those it has not."""
+"""Arrays for the weights of a layer, by their names; None for those that it lacks."""
 
 
 class Held(NamedTuple):
@@ -34,7 +34,7 @@ class Held(NamedTuple):
 
 
 writes = OperationTable["Writing", Held | list[Held]]("a writer")
-"""Registers what writes an operation, as one result or several."""
+"""Registers the writer of an operation, which returns one result or several."""
 
 
 class Writing(writing.Writing[Source, Held]):
@@ -47,8 +47,8 @@ class Writing(writing.Writing[Source, Held]):
     uses : dict of Recipe to list of Use
         All calls of all filters.
     policy
-        The type of numbers that layers compute in. Left alone, a layer would cast what it is given
-        to the type that Keras is set to.
+        The type of numbers that layers compute in. By default, a layer would cast its input to the
+        type that Keras is set to.
     """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
@@ -64,16 +64,18 @@ class Writing(writing.Writing[Source, Held]):
 
     # Values.
 
-    def held(self, node: Node) -> Held:
+    def first_input(self, node: Node) -> Held:
         """Return a node's first input."""
         return self.values[node.first or ""]
 
     def map(self, name: str | None) -> Tensor:
         """Return a value as a map in the model's own order."""
-        held = self.values[name or ""]
-        if held.last or not self.last:
-            return held.tensor
-        return self.permuted(held.tensor, to_last_order(len(held.tensor.shape)), "to_channels_last")
+        value = self.values[name or ""]
+        if value.last or not self.last:
+            return value.tensor
+        return self.permuted(
+            value.tensor, to_last_order(len(value.tensor.shape)), "to_channels_last"
+        )
 
     def maps(self, node: Node) -> list[Tensor]:
         """Return a node's inputs as maps in the model's own order."""
@@ -81,10 +83,12 @@ class Writing(writing.Writing[Source, Held]):
 
     def plain(self, name: str | None) -> Tensor:
         """Return a value with its axes as the graph has them."""
-        held = self.values[name or ""]
-        if not held.last:
-            return held.tensor
-        return self.permuted(held.tensor, to_map_order(len(held.tensor.shape)), "to_channels_first")
+        value = self.values[name or ""]
+        if not value.last:
+            return value.tensor
+        return self.permuted(
+            value.tensor, to_map_order(len(value.tensor.shape)), "to_channels_first"
+        )
 
     def permuted(self, x: Tensor, order: Sequence[int], name: str) -> Tensor:
         """Return a tensor with its axes in another order; the batch stays the first."""
@@ -95,9 +99,9 @@ class Writing(writing.Writing[Source, Held]):
         """Return a tensor as a map in the model's own order."""
         return Held(tensor, self.last)
 
-    def place(self, axis: int, held: Held) -> int:
-        """Return where an axis of a value stands in its tensor."""
-        return to_last_order(len(held.tensor.shape)).index(axis) if held.last else axis
+    def place(self, axis: int, value: Held) -> int:
+        """Return the position of a value's axis in its tensor."""
+        return to_last_order(len(value.tensor.shape)).index(axis) if value.last else axis
 
     def array(self, name: str | Recipe) -> Array:
         """Return a parameter, rearranged."""
@@ -120,11 +124,11 @@ class Writing(writing.Writing[Source, Held]):
         return -1 if self.last else 1
 
     def fuse(self, node: Node) -> None:
-        """Let a node that is still to come be what is written of its input."""
+        """Let a later node stand for the written value of its input."""
         self._fused[node.outputs[0]] = node.first or ""
 
     def fused(self, node: Node) -> Held | None:
-        """Return what a node is that another one took in, if one did."""
+        """Return the value of a node that was fused with an earlier one; None for any other."""
         before = self._fused.get(node.outputs[0])
         return None if before is None else self.values[before]
 
@@ -140,7 +144,7 @@ class Writing(writing.Writing[Source, Held]):
         """Return the copy of a layer or operation, or let it be made under the layer's own name."""
         key = "copy", id(layer)
         if key not in self._layers:
-            paths = [p for p, held in leaves(functional(self.source.model)) if held is layer]
+            paths = [p for p, target in leaves(functional(self.source.model)) if target is layer]
             name = self.unique(self._names[paths[0]] if paths else layer.name)
             self._layers[key] = remake(layer, name)
         return self._layers[key]
@@ -158,7 +162,7 @@ class Writing(writing.Writing[Source, Held]):
         *args: Any,
         **settings: Any,
     ) -> keras.Layer:
-        """Return the layer made for a key, or make it: what is called twice is one layer."""
+        """Return the layer made for a key, or make it: one that is called twice is made once."""
         settings = {"dtype": self.policy, **settings}
         key = key, str(settings["dtype"])
         if key not in self._layers:
@@ -181,19 +185,19 @@ class Writing(writing.Writing[Source, Held]):
         result = layer(x, **how)
         for name, array in weights().items() if fresh else ():
             if array is not None:
-                held = getattr(layer, name)
-                held.assign(np.reshape(array, held.shape))
+                variable = getattr(layer, name)
+                variable.assign(np.reshape(array, variable.shape))
         return result
 
 
 def kept_settings(layer: keras.Layer, *names: str) -> dict[str, Any]:
-    """Return what a written layer keeps of the original's settings: type, training, penalties."""
-    held = {name: getattr(layer, name, None) for name in names}
-    return {"trainable": layer.trainable, "dtype": layer.dtype_policy, **held}
+    """Return the settings that a written layer keeps of the original: type, training, penalties."""
+    settings = {name: getattr(layer, name, None) for name in names}
+    return {"trainable": layer.trainable, "dtype": layer.dtype_policy, **settings}
 
 
 def _flat_names(whole: keras.Model) -> dict[str, str]:
-    """Return the name in a flat model of every layer's path: its own, or its path where taken."""
+    """Return the name of every layer in a flat model, by its path; the path where it is taken."""
     paths = [path for path, _ in leaves(whole)]
     own_names = [path.rpartition("/")[2] for path in paths]
     return {

@@ -28,13 +28,13 @@ SHAPED = (
     *("Atrous", "AveragePooling", "Conv", "Deconv", "DepthwiseConv", "GlobalAveragePooling"),
     *("GlobalMaxPooling", "MaxPooling", "SeparableConv"),
 )
-"""Layers of which the first says the order of channels for those that do not say theirs."""
+"""Beginnings of the names of layers with an order of channels; the first one's is the default."""
 
 TRANSPOSED = ("Deconvolution2D",)
-"""Layers of Keras 1 that say how large their result is."""
+"""Layers of Keras 1 that state the size of their result."""
 
 NOTHING: Mapping[str, Any] = {"training": False, "mask": None}
-"""Arguments of calls that change nothing in use."""
+"""Arguments of calls, with the values that change nothing at inference."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Made:
     stored : StoredLayer
     layer : keras.Layer
     path : tuple of str
-        The names of the models that it lies in, and its own.
+        The names of the models that contain it, then its own.
     """
 
     stored: StoredLayer
@@ -55,19 +55,19 @@ class Made:
 
     @property
     def outer(self) -> str:
-        """The layer of the whole model that it lies in, or itself: files keep weights by these."""
+        """The layer of the whole model that contains it, or itself; files group weights by it."""
         return self.path[0]
 
 
 def build(model: StoredModel, path: Path) -> tuple[keras.Model, list[Made]]:
-    """Return a model of Keras and the layers that it is made of, their weights not yet set.
+    """Return a Keras model and its layers, whose weights are not set yet.
 
-    Models that stand for layers are written out: their layers have names like ``inner_conv``.
+    Nested models are inlined: their layers get names like ``inner_conv``.
 
     Raises
     ------
     ModelError
-        If it has a layer that Keras does not have today, or does not say what image it takes.
+        If Keras no longer has one of its layers, or it does not state the shape of its image.
     """
     if _calls(model) > MOST_NODES:
         raise ModelError(
@@ -75,7 +75,7 @@ def build(model: StoredModel, path: Path) -> tuple[keras.Model, list[Made]]:
             f"fullconv reads no larger one."
         )
     building = _Building(path, _format(model) or "channels_last")
-    inputs = [building.image(_held(model, place)) for place in model.inputs]
+    inputs = [building.image(_layer_at(model, place)) for place in model.inputs]
     outputs = building.run(model, inputs, ())
     name = building.unique(model.name)
     return keras.Model(_alone(inputs), _alone(outputs), name=name), building.made
@@ -92,25 +92,25 @@ def _calls(model: StoredModel) -> int:
     )
 
 
-def _held(model: StoredModel, place: Place) -> StoredLayer:
+def _layer_at(model: StoredModel, place: Place) -> StoredLayer:
     return next(layer for layer in model.layers if layer.name == place.layer)
 
 
 def _format(model: StoredModel) -> str | None:
     for layer in model.layers:
         if layer.inner is not None:
-            found = _format(layer.inner)
+            data_format = _format(layer.inner)
         else:
-            said = layer.config.get("data_format", layer.config.get("dim_ordering"))
-            found = FORMATS.get(said, said) if layer.kind.startswith(SHAPED) else None
-        if found is not None:
-            return found
+            stated = layer.config.get("data_format", layer.config.get("dim_ordering"))
+            data_format = FORMATS.get(stated, stated) if layer.kind.startswith(SHAPED) else None
+        if data_format is not None:
+            return data_format
     return None
 
 
 @dataclass
 class _Building:
-    """What has been built so far: layers by their names inside each other, and calls."""
+    """The layers built so far, by the names on the path to them, and the names that are taken."""
 
     path: Path
     data_format: str
@@ -119,7 +119,7 @@ class _Building:
     names: set[str] = field(default_factory=set)
 
     def unique(self, wanted: str) -> str:
-        """Return a name that is not taken, and that Keras takes."""
+        """Return a free name that Keras accepts."""
         base = name = re.sub(r"[/.]", "_", wanted)
         number = 1
         while name in self.names:
@@ -129,7 +129,7 @@ class _Building:
         return name
 
     def image(self, layer: StoredLayer) -> Tensor:
-        """Return what a model begins with."""
+        """Return the input tensor of a model."""
         shape = image_shape(layer.config)
         if shape is None:
             raise ModelError(
@@ -146,7 +146,7 @@ class _Building:
     def run(
         self, model: StoredModel, inputs: Sequence[Tensor], inside: tuple[str, ...]
     ) -> list[Tensor]:
-        """Call every layer of a model, each after those whose results it takes."""
+        """Call every layer of a model, each after the layers whose results it takes."""
         layers = {layer.name: layer for layer in model.layers}
         if len(layers) < len(model.layers):
             raise ValueError("two of its layers have one name")
@@ -205,7 +205,7 @@ class _Building:
         given: list[Tensor],
         arguments: dict[str, Any],
     ) -> Any:
-        """Call a layer, and those behind it that its activation has become."""
+        """Call a layer, then the layers that compute its activation."""
         key = (*inside, layer.name)
         if key not in self.layers:
             name = self.unique("_".join(key))
@@ -215,7 +215,7 @@ class _Building:
         result = first(_alone(given), **arguments)
         for other in others:
             result = other(result)
-        said = layer.config.get("output_shape") if layer.kind in TRANSPOSED else None
-        if said is not None and tuple(said[1:]) != tuple(result.shape[1:]):
-            raise ValueError(f"its result is {said[1:]}, and today's is {list(result.shape[1:])}")
+        stated = layer.config.get("output_shape") if layer.kind in TRANSPOSED else None
+        if stated is not None and tuple(stated[1:]) != tuple(result.shape[1:]):
+            raise ValueError(f"its result is {stated[1:]}, and today's is {list(result.shape[1:])}")
         return result

@@ -1,7 +1,7 @@
 """Kernels as other Keras versions and Theano laid them out, in today's order.
 
-Keras 2.2.4, ``engine/saving.py``, `preprocess_weights_for_loading` and `convert_kernel`, says how;
-that Keras 1 did the same to separable kernels is in its ``layers/convolutional.py``.
+Keras 2.2.4 does the same in ``engine/saving.py``, `preprocess_weights_for_loading` and
+`convert_kernel`. Keras 1 treats separable kernels alike, in its ``layers/convolutional.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TURNED = (
     keras.layers.Conv3D,
     keras.layers.Conv2DTranspose,
 )
-"""Layers whose kernels Theano turns round: it convolves, where others correlate."""
+"""Layers whose kernels Theano flips: it convolves, where other backends correlate."""
 
 SEPARATE = (
     keras.layers.DepthwiseConv1D,
@@ -37,12 +37,12 @@ def today(array: Array, role: str, layer: Any, is_keras_1: bool, is_theano: bool
     Parameters
     ----------
     role : str
-        What it is: ``kernel``, ``bias``, ...
+        The name of the array in the layer: ``kernel``, ``bias``, ...
 
     Raises
     ------
     ValueError
-        If Theano computed with it in a way that is not known.
+        If it is unknown how Theano computed with the array.
     """
     if role not in KERNELS:
         return array
@@ -71,7 +71,7 @@ def _of_keras_1(array: Array, layer: Any) -> Array:
 
 
 def _line(array: Array, layer: Any) -> Array:
-    """Return a kernel over one axis, which Keras 1 kept over two.
+    """Return a kernel over one axis, which Keras 1 stored over two.
 
     ``(cells, 1, channels, filters)``; before Keras 1.1 ``(filters, channels, cells, 1)``.
     """

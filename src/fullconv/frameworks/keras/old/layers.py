@@ -1,4 +1,4 @@
-"""One stored layer as today's layers of Keras: its own, and what its activation has become."""
+"""One stored layer as layers of today's Keras: the layer itself, and those of its activation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAME = {"swish": "silu", "softmax_v2": "softmax"}
 """Activations that have another name today."""
 
 ACTIVATED = ("Conv", "Dense", "DepthwiseConv", "SeparableConv")
-"""Layers that compute their activation last; it can as well be a layer behind them."""
+"""Layers that compute their activation last, so that a layer behind them can compute it."""
 
 FORWARD = frozenset(
     """
@@ -30,25 +30,25 @@ FORWARD = frozenset(
     SpatialDropout2D SpatialDropout3D
     """.split()
 )
-"""Layers that hand their input on in use, whatever their settings."""
+"""Layers that return their input unchanged at inference, whatever their settings."""
 
 
 def make(
     layer: StoredLayer, name: str, data_format: str, unique: Naming, path: Path
 ) -> list[keras.Layer]:
-    """Return the layers that compute what a stored one did; the first has its weights.
+    """Return the layers that compute the same as a stored one; the first has its weights.
 
     Parameters
     ----------
     name : str
-        Of the first one.
+        The name of the first layer.
     data_format : {"channels_last", "channels_first"}
-        Of a layer that does not say its own: Keras 1 stored that of some layers only.
+        The format of layers that state none: Keras 1 stored it for some layers only.
 
     Raises
     ------
     ModelError
-        If there is no such layer today, or it has a setting that is not known.
+        If Keras has no such layer today, or one of its settings is unknown.
     """
     registered = keras.saving.get_custom_objects()
     own = next((k for k in (layer.kind, layer.kind.rpartition(">")[2]) if k in registered), None)
@@ -60,13 +60,16 @@ def make(
         kind, settings = today(layer.kind, layer.config)
         if isinstance(repeated := settings.get("layer"), dict):
             settings["layer"] = _repeated(repeated, name, data_format, unique, path)
-        found = _class(kind, layer, path)
+        layer_class = _class(kind, layer, path)
         followers = list(_followers(kind, settings, name, unique))
-        settings = _known(found, settings)
-        if "data_format" in inspect.signature(found).parameters and "data_format" not in settings:
+        settings = _known(layer_class, settings)
+        if (
+            "data_format" in inspect.signature(layer_class).parameters
+            and "data_format" not in settings
+        ):
             plain = kind == "Flatten" or kind.endswith("1D")
             settings["data_format"] = "channels_last" if plain else data_format
-        return [found(**settings, name=name, dtype=_dtype(layer.config)), *followers]
+        return [layer_class(**settings, name=name, dtype=_dtype(layer.config)), *followers]
     except ModelError:
         raise
     except Exception as error:
@@ -94,15 +97,15 @@ def _built(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _class(kind: str, layer: StoredLayer, path: Path) -> Any:
-    found = getattr(keras.layers, kind, None)
-    if not (isinstance(found, type) and issubclass(found, keras.Layer)):
+    layer_class = getattr(keras.layers, kind, None)
+    if not (isinstance(layer_class, type) and issubclass(layer_class, keras.Layer)):
         raise unknown_class(path, layer.kind)
-    return found
+    return layer_class
 
 
-def _known(found: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a class has today; one that it has not must be switched off."""
-    taken = inspect.signature(found).parameters
+def _known(layer_class: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a class takes today; any other must be switched off."""
+    taken = inspect.signature(layer_class).parameters
     others = [key for key, value in settings.items() if key not in taken and value not in OFF]
     if others:
         key = others[0]
@@ -116,7 +119,7 @@ OFF = (None, False)
 def _followers(
     kind: str, settings: dict[str, Any], name: str, unique: Naming
 ) -> Iterator[keras.Layer]:
-    """Set a layer's activation to one of today's, or take it out and yield layers for it."""
+    """Rename a layer's activation, or remove it and yield layers that compute it."""
     for key in ("activation", "recurrent_activation"):
         if key not in settings:
             continue
@@ -151,12 +154,12 @@ def _activation_layers(function: Any, name: str, unique: Naming) -> list[keras.L
     kind, settings = today(function["class_name"], function["config"])
     if kind not in ("ELU", "LeakyReLU", "ReLU", "Softmax"):
         raise ValueError(f"its activation is {str(function)[:60]}")
-    found: Any = getattr(keras.layers, kind)
-    return [found(**_known(found, settings), name=name)]
+    layer_class: Any = getattr(keras.layers, kind)
+    return [layer_class(**_known(layer_class, settings), name=name)]
 
 
 def _dtype(config: Mapping[str, Any]) -> Any:
-    """Return the type that a layer computes in, or its policy; None is Keras' own choice."""
+    """Return the type that a layer computes in, or its policy; None for Keras' default."""
     dtype = config.get("dtype")
     if isinstance(dtype, dict):
         dtype = dtype["config"]["name"]

@@ -19,10 +19,10 @@ from fullconv.frameworks.keras.old.stored import StoredModel
 from fullconv.frameworks.keras.old.weights import Held
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
-"""What the layers of a model lie under, today and in Keras 2.12."""
+"""Names of the group of a model's layers, today and in Keras 2.12."""
 
 INSIDE = ("vars", "cell/vars", "layer/vars")
-"""Where the arrays of a layer lie, of one that repeats another, and of a recurrent one."""
+"""Groups of the arrays of a layer, of a recurrent one, and of one that repeats another."""
 
 
 def read_numbered(model: StoredModel, made: Sequence[Made], root: Any) -> Held:
@@ -31,7 +31,7 @@ def read_numbered(model: StoredModel, made: Sequence[Made], root: Any) -> Held:
     Raises
     ------
     KeyError, ValueError, TypeError
-        If they are not laid out as Keras does.
+        If their layout is not Keras'.
     """
     places = dict(_places(model, root, ()))
     groups: dict[str, list[tuple[str, Array]]] = {}
@@ -47,7 +47,7 @@ def read_numbered(model: StoredModel, made: Sequence[Made], root: Any) -> Held:
 def _places(
     model: StoredModel, group: Any, inside: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the group of every layer that has one, by its names inside each other."""
+    """Yield the group of every layer that has one, by the names on the path to the layer."""
     container = next((group[name] for name in CONTAINERS if name in group), None)
     if container is None:
         return
@@ -65,9 +65,9 @@ def _places(
 
 def _arrays(group: Mapping[str, Any]) -> Iterator[Array]:
     for place in INSIDE:
-        held = group.get(place, {})
-        for number in sorted(held, key=int):
-            yield np.asarray(held[number])
+        arrays = group.get(place, {})
+        for number in sorted(arrays, key=int):
+            yield np.asarray(arrays[number])
 
 
 def _snake_case(name: str) -> str:

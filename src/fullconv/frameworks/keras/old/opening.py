@@ -1,7 +1,7 @@
 """Open what Keras 1, Keras 2 and tf.keras saved: whole models, and architectures with weights.
 
-None of their code is Keras' own loader, which makes whatever a file names: the configuration is
-looked through, read into records, and built of the layers of `keras.layers` alone.
+Keras' own loader is not used, since it instantiates whatever a file names. The configuration is
+checked, read into records, and built from `keras.layers` and registered classes alone.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from fullconv.frameworks.keras.old.weights import (
 )
 
 OLDEST_OWN = 3
-"""The first Keras that loads its own files today."""
+"""The oldest major version of Keras whose files Keras 3 loads itself."""
 
 
 def is_old(version: Any) -> bool:
-    """Return whether the Keras of a version is older than those whose files Keras 3 loads.
+    """Return whether a version of Keras is older than those whose files Keras 3 loads.
 
-    Keras 1 wrote none beside weights.
+    A missing version means Keras 1, which wrote none beside weights.
     """
     text = version.decode("utf-8", "replace") if isinstance(version, bytes) else str(version or "1")
     major = text.partition(".")[0]
@@ -48,39 +48,39 @@ def open_old(config: Any, root: Any, numbers: int, path: Path, weights: Path) ->
     config : dict
         ``{"class_name": ..., "config": ...}``.
     root : h5py.File
-        Its links and claims checked (`check_held`).
+        The file of weights, already checked by `check_held`.
     numbers : int
-        How many the file of weights holds.
+        The count of numbers in the file of weights.
     path, weights : pathlib.Path
         The files of the configuration and of the weights; one for a whole model.
 
     Raises
     ------
     UnsafeModelError
-        If the configuration names what would run code, or read other files.
+        If the configuration would run code, or read other files.
     ModelError
-        If it needs what Keras does not have today, or the weights do not fit.
+        If Keras no longer has one of its layers or settings, or the weights do not fit.
     Exception
-        If the file is not laid out as Keras does.
+        If the layout of the file is not Keras'.
     """
     check_harmless(config, path)
     stored = read_model(config)
     is_numbered = not ("layer_names" in root.attrs or "model_weights" in root)
-    held = None if is_numbered else read_held(root)
-    if held is not None:
-        stored = with_shared_axes(stored, held)
+    arrays = None if is_numbered else read_held(root)
+    if arrays is not None:
+        stored = with_shared_axes(stored, arrays)
     check_size(lambda: build(stored, path), numbers, weights)
     model, made = build(stored, path)
-    if held is None:
-        held = read_numbered(stored, made, root)
-    fill(made, held, weights)
-    _tell_theano(held, weights)
+    if arrays is None:
+        arrays = read_numbered(stored, made, root)
+    fill(made, arrays, weights)
+    _warn_of_theano(arrays, weights)
     return model
 
 
-def _tell_theano(held: Held, path: Path) -> None:
-    """Say that a file's kernels may have to be turned round; Keras 1 does not say by which."""
-    if not is_of_theano(held):
+def _warn_of_theano(arrays: Held, path: Path) -> None:
+    """Warn that a file's kernels may have to be flipped: Keras 1 does not store its backend."""
+    if not is_of_theano(arrays):
         return
     warnings.warn(
         f"{path}: by the names of its weights, Keras 1 saved it on Theano, which turns kernels "

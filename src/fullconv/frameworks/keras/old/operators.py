@@ -46,11 +46,11 @@ ALONG: Mapping[str, Callable[..., Any]] = {
     "math.reduce_mean": ops.mean,
     "math.reduce_sum": ops.sum,
 }
-"""Functions of some axes."""
+"""Functions along axes."""
 
 
 def operated(name: str, x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
-    """Return what a function of TensorFlow gives for a tensor.
+    """Return the result of a function of TensorFlow on a tensor.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """The classes and settings of Keras 1 and 2 in the words of Keras 3.
 
 The names are those of Keras 1.0.8, 1.2.2, 2.0.9, 2.2.4 and tf.keras 2.15 (``get_config`` of every
-layer). A setting that is neither renamed, nor one of today's, nor one that only training reads is
-refused: it may say what the layer computes.
+layer). Any other setting than those renamed here, those of today, and those that only training
+reads is refused: it may change what the layer computes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ TRAINED = (
     *("sparse", "ragged", "mask_value", "unit_forget_bias", "query_shape", "key_shape"),
     "value_shape",
 )
-"""Settings that training reads, that say what the first layer takes, or that change no number."""
+"""Settings that only training reads, that describe the input, or that change no number."""
 
 TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint", "_init")
 
@@ -79,7 +79,7 @@ MERGES = {
     "mul": "Multiply",
     "sum": "Add",
 }
-"""What the one Merge of Keras 1 is today, by its mode."""
+"""Layers of today that replace Merge of Keras 1, by its mode."""
 
 
 def today(kind: str, config: Mapping[str, Any]) -> tuple[str, Settings]:
@@ -88,7 +88,7 @@ def today(kind: str, config: Mapping[str, Any]) -> tuple[str, Settings]:
     Raises
     ------
     ValueError
-        If the class, as it is set, computes what no class of today does.
+        If no class of today computes the same as this one with its settings.
     """
     settings = {RENAMED.get(key, key): value for key, value in config.items() if _is_read(key)}
     for names in KERNEL_SIZES:
@@ -96,7 +96,7 @@ def today(kind: str, config: Mapping[str, Any]) -> tuple[str, Settings]:
             settings["kernel_size"] = [settings.pop(name) for name in names]
     if settings.get("data_format") in FORMATS:
         settings["data_format"] = FORMATS[settings["data_format"]]
-    if settings.get("groups") == 1:  # of layers, too, that cannot have several
+    if settings.get("groups") == 1:  # stored even for layers that cannot have several
         del settings["groups"]
     change = CHANGES.get(kind)
     kind = CLASSES.get(kind, kind)
@@ -108,7 +108,7 @@ def _is_read(key: str) -> bool:
 
 
 def _merge(kind: str, settings: Settings) -> tuple[str, Settings]:
-    """Merge of Keras 1 (``engine/topology.py``)."""
+    """Convert Merge of Keras 1 (``engine/topology.py``)."""
     mode = settings.get("mode")
     if settings.get("layers"):
         raise ValueError("it joins models that each take an image of their own")
@@ -131,7 +131,7 @@ def _batch_normalization(kind: str, settings: Settings) -> tuple[str, Settings]:
 
 
 def _transposed(kind: str, settings: Settings) -> tuple[str, Settings]:
-    """Deconvolution2D of Keras 1 says how large its result is, which its padding says today."""
+    """Drop the size of the result of Deconvolution2D in Keras 1: its padding implies it today."""
     settings.pop("output_shape", None)
     return kind, settings
 
@@ -143,7 +143,7 @@ def _leaky(kind: str, settings: Settings) -> tuple[str, Settings]:
 
 
 def _upsampling(kind: str, settings: Settings) -> tuple[str, Settings]:
-    """Upsampling by lines was aligned otherwise before TensorFlow 2, and no file says by which."""
+    """Refuse to interpolate: TensorFlow 2 changed the alignment, and no file states the version."""
     if settings.get("interpolation", "nearest") != "nearest":
         raise ValueError(
             f"how it interpolates ({str(settings['interpolation'])[:60]}) depends on the version "
@@ -153,7 +153,7 @@ def _upsampling(kind: str, settings: Settings) -> tuple[str, Settings]:
 
 
 def _padding(kind: str, settings: Settings) -> tuple[str, Settings]:
-    """ZeroPadding of Keras 1: ``[top, bottom, left, right]``, or the same by names."""
+    """Convert ZeroPadding of Keras 1: ``[top, bottom, left, right]``, or the same by names."""
     given = settings["padding"]
     if isinstance(given, dict):
         sides = ("left_pad", "right_pad") if "1D" in kind else SIDES
@@ -185,4 +185,4 @@ CHANGES = {
     "ZeroPadding1D": _padding,
     "ZeroPadding2D": _padding,
 }
-"""What becomes of the settings of a class, beside their names."""
+"""Functions that convert the settings of a class, beyond their names."""

@@ -1,8 +1,8 @@
-"""What an old file says of its network: layers, and the calls that connect them.
+"""The network of an old file as records: layers, and the calls that connect them.
 
 Keras 1, Keras 2 and tf.keras wrote the same few things in several forms: a Sequential model as a
 list or under ``layers``, a call as ``[name, call, tensor]`` with or without its arguments, alone or
-in a list. Here they become one form. Nothing is made of any of it yet.
+in a list. These records have one form for all of them. They build no layers yet.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class StoredLayer:
     config : dict
         Its settings, as stored; empty for a model.
     calls : tuple of StoredCall
-        In the order in which they were made; of an input, none.
+        Its calls, in the order in which they were made; none for an input.
     inner : StoredModel or None
-        The model that it is.
+        The model, where the layer is one.
     """
 
     name: str
@@ -88,7 +88,7 @@ def read_model(value: Any, name: str = "model") -> StoredModel:
     Raises
     ------
     ValueError, KeyError, TypeError
-        If it is nothing of the kind.
+        If the value describes no model.
     """
     kind, config = value["class_name"], _plain(value["config"])
     if kind == SEQUENTIAL:
@@ -99,12 +99,12 @@ def read_model(value: Any, name: str = "model") -> StoredModel:
 
 
 def image_shape(config: Mapping[str, Any]) -> Shape | None:
-    """Return the shape, with its batch, that a first layer says it takes; None where it does not.
+    """Return the shape, with its batch, that a first layer takes; None where it states none.
 
     Raises
     ------
     ValueError
-        If it is no shape.
+        If the entry is not a shape.
     """
     for key in ("batch_input_shape", "batch_shape", "build_input_shape"):
         shape = config.get(key)
@@ -116,7 +116,7 @@ def image_shape(config: Mapping[str, Any]) -> Shape | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a configuration without the wrappings of arrays, tuples and shapes."""
+    """Return a configuration without the wrappers of arrays, tuples and shapes."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
@@ -148,9 +148,9 @@ def _name(entry: Any, otherwise: str) -> str:
 
 
 def _sequential(config: Any, name: str) -> StoredModel:
-    """Read layers that stand in a row; the first of them, or the model, may say the image's shape.
+    """Read a chain of layers; the first of them, or the model, may state the image's shape.
 
-    In Keras 1, a layer that stands in the row again has its name again.
+    Keras 1 lists a layer that is called again under the same name again.
     """
     if isinstance(config, dict):
         entries, shape = config["layers"], image_shape(config)
@@ -185,13 +185,13 @@ def _given(place: Place | None) -> Place:
 
 
 def _input(layer: StoredLayer, name: str, shape: Shape | None) -> StoredLayer:
-    """Return the input that a row of layers begins with, which its first layer describes."""
+    """Return the input of a chain of layers, as its first layer describes it."""
     first = layer
     while first.inner is not None:
         first = first.inner.layers[0]
-    found = image_shape(first.config) or shape
+    stated = image_shape(first.config) or shape
     dtype = first.config.get("input_dtype") or first.config.get("dtype")
-    config = {"batch_input_shape": found, "dtype": dtype}
+    config = {"batch_input_shape": stated, "dtype": dtype}
     return StoredLayer(name, INPUT, config)
 
 
@@ -236,7 +236,7 @@ def _places(value: Any) -> Iterator[Place]:
 
 
 def _counted_from_zero(model: StoredModel) -> StoredModel:
-    """Count the calls of models from zero: Keras counts how each was made as its first call."""
+    """Number the calls of models from zero: Keras counts the construction as the first call."""
     first: dict[str, int] = {}
     for place in [*model.outputs, *(x for one in model.layers for c in one.calls for x in c.taken)]:
         first[place.layer] = min(place.call, first.get(place.layer, place.call))

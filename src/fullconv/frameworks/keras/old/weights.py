@@ -2,7 +2,7 @@
 
 A file keeps, for every layer of the whole model, the arrays of all layers inside it: first those
 that were trained, then those that were not (Keras 2.2.4, ``engine/saving.py``). Each array has a
-name, whose end says what it is: ``conv2d_1/kernel:0``, ``convolution2d_1_W``.
+name, which ends in its role: ``conv2d_1/kernel:0``, ``convolution2d_1_W``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ENDINGS = {
     "running_mean": "moving_mean",
     "running_std": "moving_variance",  # in Keras 1, too, it is the variance
 }
-"""What Keras 1 wrote at the end of an array's name, and what it is."""
+"""Roles of arrays, by the ends of their names in Keras 1."""
 
 OF_KERAS_1 = re.compile(rf"(.+)_({'|'.join(ENDINGS)})")
 OF_KERAS_2 = re.compile(r"(?:.*/)?([^/]+)/([^/]+?)(?:_\d+)?")
@@ -47,16 +47,16 @@ KNOWN = frozenset(
 
 @dataclass(frozen=True)
 class Held:
-    """What a file holds for the layers of a model.
+    """The stored arrays of a model's layers.
 
     Attributes
     ----------
     groups : dict
-        Names and arrays, in order, under the name of each layer that has any.
+        Names and arrays, in order, by the name of their layer.
     is_keras_1 : bool
         Whether Keras 1 laid out the kernels.
     backend : str
-        What computed with them; empty where nothing says.
+        The backend that computed with them; empty where the file does not state it.
     """
 
     groups: Mapping[str, Sequence[tuple[str, Array]]]
@@ -83,7 +83,7 @@ def read_held(root: Any) -> Held:
     Raises
     ------
     KeyError, ValueError, TypeError
-        If it is not laid out as Keras does.
+        If its layout is not Keras'.
     """
     group = root.get("model_weights", root)
     groups = {}
@@ -99,41 +99,43 @@ def read_held(root: Any) -> Held:
     return Held(groups, version.partition(".")[0] == "1", backend)
 
 
-def with_shared_axes(model: StoredModel, held: Held) -> StoredModel:
-    """Let every PReLU say along which axes it has one parameter: Keras 1 does not store that."""
+def with_shared_axes(model: StoredModel, weights: Held) -> StoredModel:
+    """Add the shared axes of every PReLU, by its array's shape: Keras 1 does not store them."""
     alphas = {
         layer: array.shape
-        for group in held.groups.values()
+        for group in weights.groups.values()
         for layer, role, array in ((*parts_of(name), array) for name, array in group)
         if role == "alpha"
     }
 
-    def said(layer: StoredLayer) -> StoredLayer:
+    def completed(layer: StoredLayer) -> StoredLayer:
         if layer.inner is not None:
-            return replace(layer, inner=with_shared_axes(layer.inner, held))
+            return replace(layer, inner=with_shared_axes(layer.inner, weights))
         if layer.kind != "PReLU" or "shared_axes" in layer.config or layer.name not in alphas:
             return layer
         shared = [axis for axis, size in enumerate(alphas[layer.name], 1) if size == 1]
         return replace(layer, config={**layer.config, "shared_axes": shared})
 
-    return replace(model, layers=tuple(map(said, model.layers)))
+    return replace(model, layers=tuple(map(completed, model.layers)))
 
 
-def is_of_theano(held: Held) -> bool:
-    """Return whether Keras 1 seems to have saved kernels on Theano, and nothing says so.
+def is_of_theano(weights: Held) -> bool:
+    """Return whether Keras 1 seems to have saved kernels on Theano, without stating it.
 
-    TensorFlow's variables have names that end in ``:0``, and Theano's have not.
+    The names of TensorFlow's variables end in ``:0``, those of Theano's do not.
     """
-    names = [name for group in held.groups.values() for name, _ in group if parts_of(name)[1]]
-    kernel = any(array.ndim > 3 for group in held.groups.values() for _, array in group)
-    return held.is_keras_1 and not held.backend and kernel and not any(":" in n for n in names)
+    names = [name for group in weights.groups.values() for name, _ in group if parts_of(name)[1]]
+    kernel = any(array.ndim > 3 for group in weights.groups.values() for _, array in group)
+    return (
+        weights.is_keras_1 and not weights.backend and kernel and not any(":" in n for n in names)
+    )
 
 
-def fill(made: Sequence[Made], held: Held, path: Path) -> None:
+def fill(made: Sequence[Made], weights: Held, path: Path) -> None:
     """Set the weights of layers.
 
-    Layers and arrays meet by the layers' names; where those are others, as in a network that was
-    built again, in their order, as Keras does.
+    Arrays are assigned by the names of their layers. Where these names differ, as in a network
+    that was built again, arrays are assigned in order, as Keras does.
 
     Raises
     ------
@@ -142,26 +144,26 @@ def fill(made: Sequence[Made], held: Held, path: Path) -> None:
     """
     slots: dict[str, list[_Slot]] = {}
     for one in made:
-        found = [_Slot(one, _role(one.layer, v), v) for v in _variables(one.layer)]
-        if found:
-            slots.setdefault(one.outer, []).extend(found)
-    if slots.keys() != held.groups.keys():
-        _check_count(slots, held, path)
-        pairs = list(zip(slots, held.groups, strict=True))
+        own = [_Slot(one, _role(one.layer, v), v) for v in _variables(one.layer)]
+        if own:
+            slots.setdefault(one.outer, []).extend(own)
+    if slots.keys() != weights.groups.keys():
+        _check_count(slots, weights, path)
+        pairs = list(zip(slots, weights.groups, strict=True))
     else:
         pairs = [(name, name) for name in slots]
     for outer, name in pairs:
-        _fill(slots[outer], held.groups[name], held, outer, path)
+        _fill(slots[outer], weights.groups[name], weights, outer, path)
     for one in made:
         if isinstance(one.layer, keras.layers.Normalization):
             one.layer.finalize_state()
 
 
-def _check_count(slots: Mapping[str, Any], held: Held, path: Path) -> None:
-    if len(slots) == len(held.groups):
+def _check_count(slots: Mapping[str, Any], weights: Held, path: Path) -> None:
+    if len(slots) == len(weights.groups):
         return
-    missing = [repr(name) for name in slots if name not in held.groups]
-    others = [repr(name) for name in held.groups if name not in slots]
+    missing = [repr(name) for name in slots if name not in weights.groups]
+    others = [repr(name) for name in weights.groups if name not in slots]
     faults = [f"it lacks {few(missing)}"] if missing else []
     faults += [f"the network has no {few(others)}"] if others else []
     raise ModelError(
@@ -171,13 +173,13 @@ def _check_count(slots: Mapping[str, Any], held: Held, path: Path) -> None:
 
 
 def _fill(
-    slots: list[_Slot], arrays: Sequence[tuple[str, Array]], held: Held, name: str, path: Path
+    slots: list[_Slot], arrays: Sequence[tuple[str, Array]], weights: Held, name: str, path: Path
 ) -> None:
     for by_name in (True, False):
         for order in _orders(slots):
-            found = _arranged(order, arrays, held, by_name, path)
-            if found is not None:
-                for slot, array in zip(order, found, strict=True):
+            arranged = _arranged(order, arrays, weights, by_name, path)
+            if arranged is not None:
+                for slot, array in zip(order, arranged, strict=True):
                     slot.variable.assign(array)
                 return
     wanted = few([f"{slot.role} {_size(slot.variable.shape)}" for slot in slots])
@@ -191,8 +193,8 @@ def _fill(
 def _orders(slots: list[_Slot]) -> Iterator[list[_Slot]]:
     """Yield the orders in which Keras has written the arrays of one layer of a model.
 
-    What is trained comes first; whether a layer was kept from being trained, or the model that it
-    lies in, is told by the order alone. Later versions of tf.keras wrote layer by layer.
+    Trained arrays come first. Only the order shows whether a layer was frozen, or the model that
+    contains it. Later versions of tf.keras wrote layer by layer.
     """
     yield sorted(slots, key=lambda slot: not slot.is_trained)
     yield sorted(slots, key=lambda slot: not slot.variable.trainable)
@@ -200,19 +202,27 @@ def _orders(slots: list[_Slot]) -> Iterator[list[_Slot]]:
 
 
 def _arranged(
-    slots: list[_Slot], arrays: Sequence[tuple[str, Array]], held: Held, by_name: bool, path: Path
+    slots: list[_Slot],
+    arrays: Sequence[tuple[str, Array]],
+    weights: Held,
+    by_name: bool,
+    path: Path,
 ) -> list[Array] | None:
     """Return the arrays for variables in this order; None where one does not fit."""
     if len(slots) != len(arrays):
         return None
-    found = []
+    arranged = []
     for slot, (name, array) in zip(slots, arrays, strict=True):
         layer, role = parts_of(name)
         if role not in (None, slot.role) or (by_name and not _is_of(layer, slot.made)):
             return None
         try:
             laid = kernels.today(
-                array, slot.role, _inner(slot.made.layer), held.is_keras_1, held.backend == "theano"
+                array,
+                slot.role,
+                _inner(slot.made.layer),
+                weights.is_keras_1,
+                weights.backend == "theano",
             )
         except ValueError as error:
             raise ModelError(
@@ -221,20 +231,20 @@ def _arranged(
             ) from None
         if laid.shape != tuple(slot.variable.shape):
             return None
-        found.append(laid)
-    return found
+        arranged.append(laid)
+    return arranged
 
 
 def parts_of(name: str) -> tuple[str | None, str | None]:
-    """Return the layer and the role that an array's name says; None where it says none."""
+    """Return the layer and the role in an array's name; None for each that it does not state."""
     name = name.partition(":")[0]
     if "/" not in name:
-        found = OF_KERAS_1.fullmatch(name)
-        return (found[1], ENDINGS[found[2]]) if found else (None, None)
-    found = OF_KERAS_2.fullmatch(name)
-    if found is None:
+        match = OF_KERAS_1.fullmatch(name)
+        return (match[1], ENDINGS[match[2]]) if match else (None, None)
+    match = OF_KERAS_2.fullmatch(name)
+    if match is None:
         return None, None
-    layer, role = found.groups()
+    layer, role = match.groups()
     return layer, role if role in KNOWN else None
 
 
@@ -246,7 +256,7 @@ def _is_of(layer: str | None, made: Made) -> bool:
 
 
 def _variables(layer: keras.Layer) -> list[Any]:
-    """Return a layer's variables in Keras' order; states of random numbers are none."""
+    """Return a layer's variables in Keras' order, without states of random numbers."""
     both = [*layer.trainable_variables, *layer.non_trainable_variables]
     return [v for v in both if v.name != "seed_generator_state"]
 
@@ -259,12 +269,12 @@ def _role(layer: keras.Layer, variable: Any) -> str:
 
 
 def _inner(layer: keras.Layer) -> keras.Layer:
-    """Return the layer that one repeats along an axis."""
+    """Return the layer that a TimeDistributed repeats, or the layer itself."""
     return layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
 
 
 def _listed(group: Any, key: str) -> list[str]:
-    """Return a list of names, which Keras parts where HDF5 does not take so many in one."""
+    """Return a list of names; Keras splits those too long for one attribute of HDF5."""
     if key in group.attrs:
         return [_text(name) for name in group.attrs[key]]
     parts = itertools.takewhile(
