@@ -1,4 +1,4 @@
-"""Operators that are put into an ONNX model ahead of a node, whose place they are to take."""
+"""Operators that are inserted into an ONNX model ahead of a node, which they will replace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ahead:
-    """Puts operators ahead of others, and learns what they give."""
+    """Inserts operators ahead of others, and infers their results."""
 
     def __init__(self, inference: Inference) -> None:
         self.inference = inference
@@ -32,13 +32,13 @@ class Ahead:
     def emit(
         self, node: ir.Node, kind: str, inputs: Values, result: str | None = None, **given: Any
     ) -> ir.Value:
-        """Put an operator ahead of a node, with these attributes; return what it gives."""
+        """Insert an operator with these attributes ahead of a node; return its result."""
         made = self.cloning.node(kind, inputs, given, result)
         self._put(node, made)
         return made.outputs[0]
 
     def entry(self, node: ir.Node, value: ir.Value | None, axis: int, place: int) -> ir.Value:
-        """Return one entry of a tensor along an axis, which is gone."""
+        """Return one entry of a tensor along an axis, without that axis."""
         index = self.number(np.array(place, np.int64))
         return self.emit(node, "Gather", [value, index], axis=axis)
 
@@ -59,15 +59,15 @@ class Ahead:
         Raises
         ------
         ModelError
-            If it is not known: then the node does what ``otherwise`` says.
+            If it is unknown; ``otherwise`` says what the node then does.
         """
         value = node.inputs[place] if len(node.inputs) > place else None
         if value is None:
             return None
-        held = self.inference.constant(value)
-        if held is None:
+        array = self.inference.constant(value)
+        if array is None:
             raise refused(node, otherwise)
-        return held.reshape(-1)[0].item()
+        return array.reshape(-1)[0].item()
 
     def shape(self, node: ir.Node, value: ir.Value | None) -> tuple[int, ...]:
         """Return the sizes of a tensor that a node takes."""

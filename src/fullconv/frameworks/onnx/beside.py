@@ -1,8 +1,8 @@
-"""What ONNX Runtime holds while it runs an operator, beside what that takes and gives.
+"""Intermediate tensors of ONNX Runtime's operators, beside their inputs and outputs.
 
-A result of one number may cost terabytes on the way: attention over a long sequence, a kernel as
-large as a city. The sizes follow from the operator's inputs and outputs (ONNX Runtime 1.31,
-providers/cpu), and are judged like those of a tensor of the model.
+A result of one number may take terabytes on the way: attention over a long sequence, or a huge
+kernel. The sizes follow from the operator's inputs and outputs (ONNX Runtime 1.31,
+providers/cpu), and have the same bounds as tensors of the model.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import onnx_ir as ir
 
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
-"""Of every input, then of every output; None for what is left out or is not known."""
+"""The shape of every input, then of every output; None if it is left out or unknown."""
 
 
 def beside(node: ir.Node, shapes: Mapping[str, Shape]) -> Iterator[Shape]:
-    """Yield the sizes of what a node holds while it runs."""
+    """Yield the shapes of the intermediate tensors of a node."""
     find = KNOWN.get(node.op_type)
     if find is not None:
         values = [*node.inputs, *node.outputs]
@@ -36,7 +36,7 @@ def _padded(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
     pads = list(node.attributes.get_ints("pads", ()) or ()) or [0] * 2 * count
     spread = list(node.attributes.get_ints("dilations", ()) or ()) or [1] * count
     if not len(kernel) == len(spread) == len(pads) // 2 == count:
-        return  # ONNX itself says so
+        return  # ONNX itself refuses it
     sizes = (
         max(image[2 + axis] + pads[axis] + pads[count + axis], (k - 1) * spread[axis] + 1)
         for axis, k in enumerate(kernel)
@@ -60,7 +60,7 @@ def _transposed(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
 
 
 def _channels(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
-    """Yield the image of a response norm with channels around it."""
+    """Yield the image of a response normalization, with padded channels."""
     image = shapes[0] or ()
     if len(image) > 1:
         yield image[1] + max(0, node.attributes.get_int("size", 1)), *image[2:]
@@ -78,14 +78,14 @@ def _pairs(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
 
 
 def _boxes(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
-    """Yield what takes no memory, but time: each pair of two boxes of a suppression."""
+    """Yield the pairs of boxes of a suppression, which take no memory, but time."""
     boxes = shapes[0] or ()
     if len(boxes) == 3:
         yield *boxes[:2], boxes[1]
 
 
 def _sum(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
-    """Yield the product of the tensors of an Einsum so far, without the letters that are summed."""
+    """Yield each partial product of the tensors of an Einsum, without the summed letters."""
     terms, _, result = node.attributes.get_string("equation", "").replace(" ", "").partition("->")
     letters = terms.split(",")
     if "." in terms or len(letters) != len(node.inputs) or len(letters) < 3:
@@ -93,11 +93,11 @@ def _sum(node: ir.Node, shapes: Shapes) -> Iterator[Shape]:
     sizes: dict[str, int] = {}
     for term, shape in zip(letters, shapes, strict=False):
         sizes.update(zip(term, shape or (), strict=False))
-    held = set(letters[0])
+    left = set(letters[0])
     for place, term in enumerate(letters[1:], start=1):
         needed = set("".join(letters[place + 1 :])) | set(result)
-        held = (held | set(term)) & needed
-        yield tuple(sizes.get(letter, 1) for letter in sorted(held))
+        left = (left | set(term)) & needed
+        yield tuple(sizes.get(letter, 1) for letter in sorted(left))
 
 
 KNOWN: Mapping[str, Callable[[ir.Node, Shapes], Iterator[Shape]]] = {

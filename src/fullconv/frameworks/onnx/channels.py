@@ -1,4 +1,4 @@
-"""Which axis of an ONNX model's images holds the channels, and models without the turning ends."""
+"""The axis of channels in an ONNX model's images, and models without the Transposes for it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fullconv.errors import ModelError
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.geometry import Sizes
 
-# Note [Channels last]. What is exported from TensorFlow or Keras takes images (N, H, W, C), and
-# turns them to (N, C, H, W) ahead of its convolutions. Its converted form takes and gives the same,
-# and begins and ends with a Transpose that `write` puts there. Everywhere else images are
-# (N, C, H, W): what scans many tiles leaves the two ends out (`channels_first`). The same holds
-# over one axis and over three.
+# Note [Channels last]. A model exported from TensorFlow or Keras takes images (N, H, W, C), and
+# turns them to (N, C, H, W) ahead of its convolutions. Its converted form takes and returns the
+# same order: `write` adds a Transpose at its beginning and at its end. Everywhere else images are
+# (N, C, H, W), and a scan of many tiles leaves the two Transposes out (`channels_first`). The same
+# holds over one axis and over three.
 
 AXES_KEY = "fullconv.axes"
 """Metadata of a converted model: ``last`` where its channels come last."""
@@ -45,9 +45,9 @@ OF_MAPS = frozenset(
 def channels_last(image: ir.Value, window: Sizes | None) -> bool:
     """Return whether a classifier takes its images ``(N, H, W, C)``.
 
-    Its operators tell: those of maps read the image as ``(N, C, H, W)``, or a Transpose makes it
-    so. Where none does, the sizes of the image and the window tell; where both orders fit them, the
-    channels come first. An image without an axis of channels has them nowhere.
+    Its operators decide: operators on maps read the image as ``(N, C, H, W)``, or a Transpose turns
+    it. Without these, the sizes of the image and the window decide; where both orders fit, the
+    channels come first. Return False for an image without an axis of channels.
     """
     rank = len(image.shape or ())
     if rank < 3 or (window is not None and rank != 2 + len(window)):
@@ -58,7 +58,7 @@ def channels_last(image: ir.Value, window: Sizes | None) -> bool:
         if turning(node) in (to_map_order(rank), to_last_order(rank)):
             if rank > 3:
                 return turning(node) == to_map_order(rank)
-            # Over one axis they are the same; what comes next tells.
+            # Over one axis both permutations are the same; the next operators decide.
             return any(after.op_type in OF_MAPS for after in readers(node.outputs[0]))
     return _fits_last(sizes(image), window)
 
@@ -73,8 +73,8 @@ def _fits_last(shape: Sequence[int | None], window: Sizes | None) -> bool:
     if window is not None:
         fits = [
             all(
-                held in (None, size)
-                for held, size in zip(shape[at : at + len(window)], window, strict=True)
+                stated in (None, size)
+                for stated, size in zip(shape[at : at + len(window)], window, strict=True)
             )
             for at in (1, 2)
         ]
@@ -86,7 +86,7 @@ def _fits_last(shape: Sequence[int | None], window: Sizes | None) -> bool:
 
 
 def readers(value: ir.Value) -> Iterator[ir.Node]:
-    """Yield what first reads a value, through operators that leave the axes where they are."""
+    """Yield the first readers of a value, behind operators that leave the axes where they are."""
     waiting, seen = [value], {value}
     while waiting:
         for node, _ in waiting.pop(0).uses():
@@ -98,12 +98,12 @@ def readers(value: ir.Value) -> Iterator[ir.Node]:
 
 
 def turning(node: ir.Node) -> tuple[int, ...]:
-    """Return the permutation of a Transpose; none for other nodes."""
+    """Return the permutation of a Transpose; an empty one for other nodes."""
     return tuple(node.attributes.get_ints("perm", ()) or ()) if node.op_type == "Transpose" else ()
 
 
 def image_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """Return the input that is no weight; those may be listed among the inputs, and ahead of it.
+    """Return the input that is no weight; weights may be listed among the inputs, and ahead of it.
 
     Raises
     ------
@@ -111,9 +111,9 @@ def image_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
         If there is none.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    found: list[onnx.ValueInfoProto] = [v for v in model.graph.input if v.name not in weights]
-    if found:
-        return found[0]
+    images: list[onnx.ValueInfoProto] = [v for v in model.graph.input if v.name not in weights]
+    if images:
+        return images[0]
     raise ModelError(
         "the model takes no image: all its inputs are weights; export the classifier with the "
         "image as its only input."
@@ -122,18 +122,18 @@ def image_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 def is_last(model: onnx.ModelProto) -> bool:
     """Return whether a converted model takes its channels last."""
-    held = {entry.key: entry.value for entry in model.metadata_props}
-    if AXES_KEY in held:
-        return bool(held[AXES_KEY] == "last")
-    # Files of before: the channels are the one size that is not free.
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if AXES_KEY in metadata:
+        return bool(metadata[AXES_KEY] == "last")
+    # Older files lack the entry: their channels are the one size that is not free.
     dims = model.graph.input[0].type.tensor_type.shape.dim
     return [dim.HasField("dim_value") for dim in dims[1:]] == [False, False, True]
 
 
 def channels_first(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a converted model as one that takes and gives its channels first.
+    """Return a converted model in the form that takes and returns its channels first.
 
-    See Note [Channels last]: what turned the axes at its ends hands them on.
+    The Transposes at its ends become Identities; see Note [Channels last].
     """
     if not is_last(model):
         return model

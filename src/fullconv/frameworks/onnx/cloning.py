@@ -1,4 +1,4 @@
-"""Copies of the graphs inside an ONNX model's nodes, under names of their own."""
+"""Copies of the graphs inside an ONNX model's nodes, under new names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 Values = Sequence[ir.Value | None]
-"""Inputs or outputs of a node or graph; None for what is left out."""
+"""Inputs or outputs of a node or graph; None for those that are left out."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """A copy of an inner graph: its nodes in order, what it gives, and all weights inside it."""
+    """A copy of an inner graph: its nodes in order, all weights inside it, and its outputs."""
 
     nodes: list[ir.Node]
     weights: list[ir.Value]
@@ -24,7 +24,7 @@ class Copied:
 
 
 class Cloning:
-    """Gives names that no other value of a model has, and copies of graphs with such names."""
+    """Makes names that no other value of a model has, and copies of graphs under such names."""
 
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
@@ -50,7 +50,7 @@ class Cloning:
     def node(
         self, kind: str, inputs: Values, attributes: Mapping[str, Any], result: str | None = None
     ) -> ir.Node:
-        """Return a new node with one output, which the model does not have yet."""
+        """Return a new node with one output, which is not yet in the model."""
         made = ir.node(kind, inputs, attributes, name=self.name(kind))
         made.outputs[0].name = result or self.name(f"{kind}.result")
         return made
@@ -65,7 +65,7 @@ class Cloning:
         return Copied(nodes, self._made[before:], outputs)
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
-        """Let everything that reads or gives a value read or give another."""
+        """Replace a value by another one, for all its readers and among the outputs."""
         self._replaced[old] = new
         for node, index in tuple(old.uses()):
             node.replace_input_with(index, new)
@@ -75,13 +75,13 @@ class Cloning:
                     self.graph.outputs[place] = new
 
     def now(self, value: ir.Value | None) -> ir.Value | None:
-        """Return what stands for a value, after what has been replaced meanwhile."""
+        """Return the current replacement of a value, or the value itself."""
         while value in self._replaced:
             value = self._replaced[value]
         return value
 
     def _copy_weights(self, graph: ir.Graph, known: dict[ir.Value, ir.Value | None]) -> None:
-        """Make an inner graph's weights the model's, which graphs further inside may read too."""
+        """Make an inner graph's weights the model's, which graphs further inside can read."""
         for value in graph.initializers.values():
             if value not in known:
                 known[value] = self._weight(value.name or "", value.const_value)
@@ -102,7 +102,7 @@ class Cloning:
             node.domain,
             node.op_type,
             [known.get(value, value) if value is not None else None for value in node.inputs],
-            [self._attribute(held, known) for held in node.attributes.values()],
+            [self._attribute(attribute, known) for attribute in node.attributes.values()],
             num_outputs=len(node.outputs),
             name=self.name(node.name or ""),
         )
@@ -111,12 +111,12 @@ class Cloning:
             known[old] = new
         return made
 
-    def _attribute(self, held: ir.Attr, known: Mapping[ir.Value, ir.Value | None]) -> ir.Attr:
-        if held.type == ir.AttributeType.GRAPH:
-            return ir.AttrGraph(held.name, self._inner(held.value, known))
-        if held.type == ir.AttributeType.GRAPHS:
-            return ir.AttrGraphs(held.name, [self._inner(g, known) for g in held.value])
-        return held
+    def _attribute(self, attribute: ir.Attr, known: Mapping[ir.Value, ir.Value | None]) -> ir.Attr:
+        if attribute.type == ir.AttributeType.GRAPH:
+            return ir.AttrGraph(attribute.name, self._inner(attribute.value, known))
+        if attribute.type == ir.AttributeType.GRAPHS:
+            return ir.AttrGraphs(attribute.name, [self._inner(g, known) for g in attribute.value])
+        return attribute
 
     def _inner(self, graph: ir.Graph, known: Mapping[ir.Value, ir.Value | None]) -> ir.Graph:
         """Return a copy of a graph inside a node that is copied."""
@@ -132,12 +132,12 @@ class Cloning:
 
 
 def same_graphs(one: ir.Graph, other: ir.Graph) -> bool:
-    """Whether two branches do the same, under whatever names; not told of graphs within graphs."""
+    """Whether two branches are equal but for names; those with graphs inside never are."""
     return _written(one) == _written(other)
 
 
 def _written(graph: ir.Graph) -> list[Any]:
-    """Return what a graph does, with its own values numbered."""
+    """Return the content of a graph for comparison, with its own values numbered."""
     places: dict[Any, Any] = {}
 
     def place(value: ir.Value | None) -> Any:
@@ -149,11 +149,11 @@ def _written(graph: ir.Graph) -> list[Any]:
         places[value] = ("weight", str(tensor.dtype), tuple(tensor.shape), tensor.tobytes())
     for number, node in enumerate(graph):
         attributes = [
-            # A graph names values of this one, whose names mean nothing here: no two are the same.
+            # An inner graph refers to values by their names, which differ: no two are equal.
             object()
-            if held.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-            else ir.serde.serialize_attribute(held).SerializeToString(deterministic=True)
-            for held in sorted(node.attributes.values(), key=lambda held: held.name)
+            if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+            else ir.serde.serialize_attribute(attribute).SerializeToString(deterministic=True)
+            for attribute in sorted(node.attributes.values(), key=lambda attribute: attribute.name)
         ]
         inputs = [place(value) for value in node.inputs]
         lines.append((node.domain, node.op_type, inputs, attributes))

@@ -1,6 +1,6 @@
-"""How many multiply-accumulates ONNX's operators without a record take, on native tensors.
+"""Counts of multiply-accumulates on native tensors, for ONNX's operators without a record.
 
-What is in no table multiplies no matrices that we know of, and counts nothing.
+An operator in no table counts as zero: it multiplies no matrices that we know of.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ def _transposed(node: ir.Node, inputs: list[Shape], result: Shape) -> int:
 
 @counts("LSTM", "GRU", "RNN")
 def _recurrent(node: ir.Node, inputs: list[Shape], result: Shape) -> int:
-    """Take ``(steps, N, features)``, or with a layout of 1 ``(N, steps, features)``."""
+    """Count on ``(steps, N, features)``, or with a layout of 1 ``(N, steps, features)``."""
     steps, images, _ = inputs[0]
     return cost.of_recurrence(steps * images, inputs[1:3])
 
 
 @counts("Attention")
 def _attention(node: ir.Node, inputs: list[Shape], result: Shape) -> int:
-    """Take ``(N, heads, rows, features)``, or ``(N, rows, heads * features)``."""
+    """Count on ``(N, heads, rows, features)``, or ``(N, rows, heads * features)``."""
     query, key, value = inputs[:3]
-    if len(value) == 3:  # as many heads of values as of keys, which those of queries may share
+    if len(value) == 3:  # heads of queries may share the fewer heads of keys and values
         shared = node.attributes.get_int("q_num_heads", 1)
         shared //= max(1, node.attributes.get_int("kv_num_heads", 1))
         value = (*value[:-1], value[-1] * max(1, shared))

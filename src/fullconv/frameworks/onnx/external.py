@@ -1,7 +1,7 @@
 """Weights of an ONNX model that lie in files beside it.
 
-They are read for every tensor of the model, from its own folder and nowhere else: what would lead
-out of it, or is no file, is refused before it is opened.
+They are read for every tensor of the model, from its own folder and nowhere else. A path that leads
+out of the folder is refused before it is opened, and one to no ordinary file before it is read.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ LARGEST = (1 << 31) - 1
 """Bytes of a model in one piece: protobuf, and so ONNX Runtime, takes no more."""
 
 CAREFULLY = os.O_RDONLY
-"""How a file is opened: a pipe would wait for somebody to write to it, a link lead elsewhere."""
+"""Flags that open a file: without them, a pipe would wait for a writer, a link lead elsewhere."""
 for _flag in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):
     CAREFULLY |= getattr(os, _flag, 0)
 
 SHARED = 1 << 26
-"""Bytes that tensors may read more than once between them."""
+"""The most bytes that tensors may read more than once, all together."""
 
 
 def load_external(
-    model: onnx.ModelProto, folder: Path, told: str, real: Path | None = None
+    model: onnx.ModelProto, folder: Path, label: str, real: Path | None = None
 ) -> None:
     """Read all external data of a model into it.
 
     Parameters
     ----------
     folder : Path
-        Where the model lies, and its data with it.
-    told : str
-        What a message calls the model.
+        The folder of the model and of its data.
+    label : str
+        The name of the model in messages.
     real : Path, optional
         The folder of the file that the model's own path is a link to: caches of hubs keep a model
         and its data under other names, side by side, and link to both.
@@ -49,11 +49,11 @@ def load_external(
     Raises
     ------
     UnsafeModelError
-        If data would come from anywhere else, or from what is no ordinary file.
+        If data would come from anywhere else, or from anything but an ordinary file.
     ModelError
         If it cannot be read, is too short, or is claimed more than once.
     """
-    External(folder, told, real or folder).load(model)
+    External(folder, label, real or folder).load(model)
 
 
 def has_external(model: onnx.ModelProto) -> str | None:
@@ -67,8 +67,8 @@ def has_external(model: onnx.ModelProto) -> str | None:
 class External:
     """The files beside one model."""
 
-    def __init__(self, folder: Path, told: str, real: Path) -> None:
-        self.folder, self.told = folder, told
+    def __init__(self, folder: Path, label: str, real: Path) -> None:
+        self.folder, self.label = folder, label
         self.allowed = {folder.resolve(), real.resolve()}
         self.files: dict[Path, tuple[BinaryIO, int]] = {}
         self.claimed = 0
@@ -109,7 +109,7 @@ class External:
         self.claimed += length
         if own + self.claimed > LARGEST:
             raise ModelError(
-                f"{self.told}: its weights take more than {LARGEST} bytes, which ONNX Runtime "
+                f"{self.label}: its weights take more than {LARGEST} bytes, which ONNX Runtime "
                 f"cannot be given in one piece; export it in half precision, or convert the "
                 f"model from PyTorch."
             )
@@ -131,22 +131,24 @@ class External:
             return self.files[target]
         try:
             file = opened.enter_context(os.fdopen(os.open(target, CAREFULLY), "rb"))
-            held = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
         except OSError as error:
             reason = error.strerror or first_line(error)
             raise self._unreadable(f"{location[:60]}: {reason}") from None
-        if not stat.S_ISREG(held.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise UnsafeModelError(
-                f"{self.told}: its weight {tensor.name!r} points to {location!r}, which is no "
+                f"{self.label}: its weight {tensor.name!r} points to {location!r}, which is no "
                 f"ordinary file; put the data file beside the model."
             )
-        self.files[target] = file, held.st_size
+        self.files[target] = file, status.st_size
         return self.files[target]
 
     def _target(self, tensor: TensorProto, location: str) -> Path:
         try:
             target = (self.folder / location).resolve()
-            inside = bool(location) and any(target.is_relative_to(held) for held in self.allowed)
+            inside = bool(location) and any(
+                target.is_relative_to(folder) for folder in self.allowed
+            )
         except (OSError, ValueError, RuntimeError):
             raise self._unreadable(f"{location[:60]!r} is the name of no file") from None
         if not location:
@@ -154,7 +156,7 @@ class External:
         # A path with steps upwards may lead back in; it still says where the folder lies.
         if not inside or Path(location).is_absolute() or ".." in Path(location).parts:
             raise UnsafeModelError(
-                f"{self.told}: its weight {tensor.name!r} points to {location!r}, outside the "
+                f"{self.label}: its weight {tensor.name!r} points to {location!r}, outside the "
                 f"model's own folder; fullconv does not follow it. Put the data file beside the "
                 f"model."
             )
@@ -162,13 +164,13 @@ class External:
 
     def _unreadable(self, why: str) -> ModelError:
         return ModelError(
-            f"{self.told}: its external data cannot be read ({why}); keep the data file beside "
+            f"{self.label}: its external data cannot be read ({why}); keep the data file beside "
             f"the model."
         )
 
     def _wrong(self, tensor: TensorProto, fault: str) -> ModelError:
         return ModelError(
-            f"{self.told}: its weight {tensor.name!r}, of "
+            f"{self.label}: its weight {tensor.name!r}, of "
             f"{'x'.join(map(str, tensor.dims)) or 'one number'}, {fault}; export the model again, "
             f"or copy it with its data file."
         )

@@ -1,7 +1,8 @@
-"""Writing ONNX of a network of another framework, which calls some operations otherwise.
+"""Writing of networks of other frameworks as ONNX.
 
-Operations that lifting adds are written as those of a model that was ONNX before. What the other
-framework calls otherwise than ONNX has a form in a table: the framework's own, or the one here.
+Operations that lifting adds are written as for a model that was ONNX before. Operations that the
+other framework defines otherwise than ONNX have a form in a table: the framework's own, or the one
+here.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from fullconv.operations import (
 from fullconv.table import OperationTable
 
 OPSET = 18
-"""The operator set of what is written, where nothing else is said."""
+"""The default operator set of the models that are written."""
 
 Forms = OperationTable[Any, Results | None]
-"""What writes an operation for a `Foreign`; it returns None where ONNX has none such."""
+"""Writers of operations for a `Foreign`; they return None where ONNX has no such form."""
 
 shared = Forms("a form in ONNX")
-"""What frameworks have in common."""
+"""The forms that frameworks share."""
 
 
 class Foreign(Writing):
@@ -43,9 +44,9 @@ class Foreign(Writing):
     Attributes
     ----------
     forms : OperationTable
-        What that framework calls otherwise than ONNX; asked ahead of all others.
+        The framework's own forms, which come ahead of all others.
     remedy : str
-        What to do about a layer that has no form, as a message ends.
+        The end of the message about a layer that has no form: what to do.
     """
 
     def __init__(self, graph: Graph, source: Source, grid: Grid, forms: Forms, remedy: str) -> None:
@@ -67,7 +68,7 @@ class Foreign(Writing):
         attributes: dict[str, Any] | None = None,
         changed: Mapping[int, ir.Value] | None = None,
     ) -> Results:
-        """Write what has no form here: no node of ONNX stands behind it that could be repeated."""
+        """Refuse a node without a form here: it has no original ONNX node to repeat."""
         return self.without_form(node)
 
     def without_form(self, node: Node) -> Results:
@@ -76,7 +77,7 @@ class Foreign(Writing):
         Raises
         ------
         ExportError
-            With its name, and what to do about it.
+            Always, with the name of the operation and what to do.
         """
         raise ExportError(
             f"save: {node.kind or node.operation.title} {node.name!r} has no form in ONNX here; "
@@ -113,13 +114,13 @@ def frame(
 
 @shared(Identity)
 def write_identity(writing: Foreign, node: Node, operation: Identity) -> ir.Value:
-    """Write what changes nothing."""
+    """Write an operation that changes nothing."""
     return writing.emit("Identity", writing.inputs(node), name=node.name)
 
 
 @shared(Take)
 def write_take(writing: Foreign, node: Node, operation: Take) -> ir.Value:
-    """Write what leaves out or reorders entries of an axis."""
+    """Write a selection of entries of an axis, in any order."""
     given = [*writing.inputs(node), writing.numbers(*operation.indices)]
     return writing.emit("Gather", given, {"axis": operation.axis}, node.name)
 
@@ -149,7 +150,7 @@ def write_along_axis(writing: Foreign, node: Node, operation: AlongAxis) -> ir.V
 
 @shared(LayerNormalization)
 def write_layer_norm(writing: Foreign, node: Node, operation: LayerNormalization) -> ir.Value:
-    """Write layer normalization, which in ONNX has a scale always."""
+    """Write layer normalization, which always has a scale in ONNX."""
     x, scale, bias = writing.inputs(node)
     if scale is None:
         scale = writing.ones(*writing.graph.shapes[node.first or ""][-operation.axes :])

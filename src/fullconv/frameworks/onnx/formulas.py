@@ -11,7 +11,7 @@ from fullconv.frameworks.onnx.writing import Writing
 
 
 def clipped(writing: Writing, x: Any, low: float | None, high: float | None) -> ir.Value:
-    """Cut numbers at both ends; None for an end that is open."""
+    """Clip numbers at both ends; None for an end that is open."""
     bounds = [None if n is None else writing.number(n) for n in (low, high)]
     return writing.emit("Clip", [x, *bounds] if bounds[1] is not None else [x, bounds[0]])
 

@@ -70,7 +70,7 @@ class OnnxFramework(Framework):
         return proto
 
     def classifier(self, model: Any, takes: Takes = "map") -> Callable[[Any], Any]:
-        """Run the model on crops; a fixed batch is filled up."""
+        """Run the model on crops; a fixed batch is filled with the last crop."""
         return self._on_crops(proto_of(model), session)
 
     def _on_crops(
@@ -103,7 +103,7 @@ class OnnxFramework(Framework):
         return classify
 
     def loaded(self, model: Any, shape: ImageShape) -> onnx.ModelProto:
-        """Return a converted model whose sizes, at one window, are what a model may have."""
+        """Return a converted model, once the sizes of its tensors at one window are checked."""
         check_converted(model, shape)
         proto: onnx.ModelProto = model
         return proto
@@ -113,7 +113,7 @@ class OnnxFramework(Framework):
         return self._on_crops(proto_of(model), in_double)
 
     def epsilon(self, model: Any) -> float:
-        """Return that of the model's input; none for whole numbers."""
+        """Return the epsilon of the type of the model's input; 0 for integers."""
         dtype = image_dtype(proto_of(model))
         return float(np.finfo(dtype).eps) if np.issubdtype(dtype, np.floating) else 0.0
 
@@ -140,7 +140,7 @@ class OnnxFramework(Framework):
         return f"(N, {letters}, C)" if source.channels_last else ""
 
     def inward(self, model: Any, images: Any) -> Any:
-        """Return images that come with their channels last as ``(N, C, H, W)``."""
+        """Return images as ``(N, C, H, W)``, whichever order the model takes."""
         if not is_last(model):
             return images
         dims = model.graph.input[0].type.tensor_type.shape.dim
@@ -162,7 +162,7 @@ class OnnxFramework(Framework):
         if not is_last(model):
             return scores
         axes = len(model.graph.input[0].type.tensor_type.shape.dim) - 2
-        return of_each(lambda held: scores_to_last(held, axes), scores)
+        return of_each(lambda one: scores_to_last(one, axes), scores)
 
     def check(self, images: Any, shape: ImageShape) -> Any:
         """Check that images are an array ``(N, C, H, W)``."""
@@ -210,13 +210,13 @@ class OnnxFramework(Framework):
     def overwriting(self, model: Any) -> list[str]:
         """Name normalizations in training mode: ONNX Runtime updates their running statistics.
 
-        It does so in their place, and lays equal weights together; so it may overwrite a bias.
+        It writes in place, and lets equal weights share their memory; so it may overwrite a bias.
         """
         return [
             f"BatchNormalization {node.name or node.output[0]!r} in training mode"
             for node in model.graph.node
             if node.op_type == "BatchNormalization"
-            and any(held.name == "training_mode" and held.i for held in node.attribute)
+            and any(a.name == "training_mode" and a.i for a in node.attribute)
         ]
 
     def odd_weights(self, source: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Functions that an ONNX model defines for itself, written out in the places of their calls."""
+"""Inlining of the functions that an ONNX model defines."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from fullconv.errors import ModelError, folded
 from fullconv.frameworks.onnx.sorting import inner_graphs
 
 DEEPEST = 50
-"""Functions that call one another, one inside the other."""
+"""The most functions that may call one another, one inside the other."""
 
 Key = tuple[str, str, str]
 
 
 def standard(domain: str) -> str:
-    """Return a domain by its one name: that of ONNX' own operators has two."""
+    """Return the one name of a domain: that of ONNX' own operators has two."""
     return "" if domain == "ai.onnx" else domain
 
 
 def _functions(model: ModelProto) -> dict[Key, FunctionProto]:
-    """Return a model's functions by what calls them: domain, name and overload."""
+    """Return a model's functions by the key of their calls: domain, name and overload."""
     return {(standard(f.domain), f.name, f.overload): f for f in model.functions}
 
 
 def count_nodes(model: ModelProto) -> int:
-    """Return how many operators a model has with its functions written out.
+    """Return the number of operators of a model, with its functions inlined.
 
-    A function may call others, each twice, and a short file so stand for any number.
+    Each function may call others twice, so that a short file can stand for any number.
     """
     functions = _functions(model)
     known: dict[Key, int] = {}
@@ -57,7 +57,7 @@ def count_nodes(model: ModelProto) -> int:
 
 
 def inlined(model: ModelProto) -> ModelProto:
-    """Return a model with the operators of its functions in the place of their calls."""
+    """Return a model with the operators of its functions in place of their calls."""
     if not model.functions:
         return model
     _give_defaults(model)
@@ -74,16 +74,16 @@ def inlined(model: ModelProto) -> ModelProto:
 def _give_defaults(model: ModelProto) -> None:
     """Write into every call the attributes that it leaves to the function.
 
-    ONNX' inliner (1.23) leaves them out, and an operator inside that takes one has none.
+    ONNX' inliner (1.23) leaves them out, so that operators inside would lack them.
     """
     functions = _functions(model)
 
     def fill(graph: GraphProto | FunctionProto) -> None:
         for node in graph.node:
-            held = {attribute.name for attribute in node.attribute}
+            named = {attribute.name for attribute in node.attribute}
             function = functions.get((node.domain, node.op_type, node.overload))
             for default in function.attribute_proto if function is not None else ():
-                if default.name not in held:
+                if default.name not in named:
                     node.attribute.append(default)
             for inner in inner_graphs(node):
                 fill(inner)

@@ -1,4 +1,4 @@
-"""Shapes of every value of an ONNX model at its native size, and the constants among them."""
+"""Shapes of all values of an ONNX model at its native size, and the constants among them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ KEPT = frozenset(
     RandomNormalLike RandomUniform RandomUniformLike
     """.split()
 )
-"""What is not computed here, even of constants: random numbers differ from run to run, and ONNX
-Runtime computes in whole numbers where it finds weights beside their scale."""
+"""Operators that are not computed here, even of constants: random numbers differ from run to run,
+and ONNX Runtime computes in whole numbers where weights stand beside their scale."""
 
 FEW = 16
-"""Numbers of a floating-point weight that may be a size or scale."""
+"""The most numbers of a floating-point weight that may be a size or scale."""
 
 
 class Inference:
-    """What is known of each value when the model runs on one size of image.
+    """The known facts about each value when the model runs on one size of image.
 
     Branches and loops whose course is known at that size are written out in the model itself
     (`Unrolling`).
@@ -83,7 +83,7 @@ class Inference:
                 value.type = ir.TensorType(self.types[value.name])
 
     def add_weight(self, value: ir.Value) -> None:
-        """Take note of an initializer."""
+        """Record an initializer."""
         tensor, name = value.const_value, value.name or ""
         assert tensor is not None
         self.shapes[name] = tuple(tensor.shape.numpy())
@@ -97,14 +97,14 @@ class Inference:
         return None if value is None else self.constants.get(value.name or "")
 
     def visit(self, node: ir.Node) -> None:
-        """Learn what a node gives."""
+        """Infer the results of a node."""
         self.bounds.take_node()
         if self._unrolling.replace(node):
             return
         names = [value.name or "" for value in node.inputs if value is not None]
         if (lost := next((name for name in names if name not in self.shapes), None)) is not None:
             raise ModelError(
-                f"convert: {_told(node)} takes {lost!r}, which is no tensor; the model is "
+                f"convert: {_label(node)} takes {lost!r}, which is no tensor; the model is "
                 f"damaged: export or copy it again."
             )
         if node.op_type in ("Shape", "Size") and not node.domain:
@@ -112,7 +112,7 @@ class Inference:
         elif self._is_constant(node, names) and self._fold(node, names):
             return
         elif node.op_type == "GroupNormalization" and not node.domain:
-            # Of versions 18 to 20 ONNX infers nothing: it calls them deprecated. They still run.
+            # ONNX infers nothing for versions 18 to 20: it calls them deprecated. They still run.
             first, result = names[0], node.outputs[0].name or ""
             self.shapes[result], self.types[result] = self.shapes[first], self.types[first]
         else:
@@ -143,7 +143,7 @@ class Inference:
         proto = self._proto(node)
         for name, kind in self._kinds(node, proto, of_image=False).items():
             if is_known(kind):
-                self.bounds.fold(_told(node, name), shape_of(kind))
+                self.bounds.fold(_label(node, name), shape_of(kind))
         try:
             constants = {name: self.constants[name] for name in names}
             single = Single(proto, self.known.opsets, constants, {})
@@ -153,7 +153,7 @@ class Inference:
             arrays = single.run()
         except Exception as error:
             raise ModelError(
-                f"convert: {_told(node)} cannot be computed ({said_by_runtime(error)}); the "
+                f"convert: {_label(node)} cannot be computed ({said_by_runtime(error)}); the "
                 f"model is damaged, or was not exported for this size: export it again."
             ) from None
         outputs = [value for value in node.outputs if value.name]
@@ -167,7 +167,7 @@ class Inference:
         for name, kind in self._kinds(node, proto, of_image).items():
             if not kind.HasField("tensor_type"):
                 raise ModelError(
-                    f"convert: {_told(node, name)} is no tensor but a list of them, whose number "
+                    f"convert: {_label(node, name)} is no tensor but a list of them, whose number "
                     f"depends on the pixels; export the model with tensors alone."
                 )
             if not is_known(kind):
@@ -183,49 +183,49 @@ class Inference:
             return ir.serde.serialize_node(node)
         except Exception as error:
             raise ModelError(
-                f"convert: {_told(node)} cannot be read ({first_line(error)}); the model is "
+                f"convert: {_label(node)} cannot be read ({first_line(error)}); the model is "
                 f"damaged: export or copy it again."
             ) from None
 
     def _kinds(self, node: ir.Node, proto: NodeProto, of_image: bool) -> dict[str, TypeProto]:
-        """Return what a node gives, once it is sure that this ends nothing else."""
+        """Return the types of a node's results, once these are known not to end the process."""
         try:
             kinds = kinds_of(node, proto, self.known, self.bounds.most(of_image))
         except NotInferredError as error:
             raise self._refusal(node, str(error), of_image) from None
         shapes = {name: shape_of(kind) for name, kind in kinds.items() if is_known(kind)}
         for name, shape in shapes.items():
-            self.bounds.check(_told(node, name), shape, of_image)
+            self.bounds.check(_label(node, name), shape, of_image)
         for shape in beside(node, {**self.shapes, **shapes}):
-            self.bounds.check(f"{_told(node)}, while it runs,", shape, of_image)
+            self.bounds.check(f"{_label(node)}, while it runs,", shape, of_image)
         if node.op_type not in ("Constant", "Identity") and any(
             kind.tensor_type.elem_type == onnx.TensorProto.STRING for kind in kinds.values()
         ):
             raise ModelError(
-                f"convert: {_told(node)} makes text; fullconv converts what computes numbers: "
+                f"convert: {_label(node)} makes text; fullconv converts what computes numbers: "
                 f"export the model without what names its classes."
             )
         if node.op_type in ("Div", "Mod") and self._may_overflow(node):
             raise ModelError(
-                f"convert: {_told(node)} divides whole numbers by -1 or by what depends on the "
+                f"convert: {_label(node)} divides whole numbers by -1 or by what depends on the "
                 f"pixels, which can end the whole process; divide in floating point."
             )
         return kinds
 
     def _may_overflow(self, node: ir.Node) -> bool:
-        """Whether a division of whole numbers may have no result: of the least one by -1."""
+        """Whether a division of integers may have no result: that of the least one by -1."""
         dividend, divisor = (value.name or "" if value else "" for value in node.inputs[:2])
         if not self.types[divisor].is_integer() or not self.types[divisor].is_signed():
             return False
-        held, by = (self.constants.get(name) for name in (dividend, divisor))
-        if held is not None and not (held == np.iinfo(held.dtype).min).any():
+        dividends, divisors = (self.constants.get(name) for name in (dividend, divisor))
+        if dividends is not None and not (dividends == np.iinfo(dividends.dtype).min).any():
             return False
-        return by is None or bool((by == -1).any())
+        return divisors is None or bool((divisors == -1).any())
 
     def _refusal(self, node: ir.Node, reason: str, of_image: bool) -> Exception:
         if not of_image:
             return ModelError(
-                f"convert: {_told(node)} cannot be computed ({reason}); the model is damaged: "
+                f"convert: {_label(node)} cannot be computed ({reason}); the model is damaged: "
                 f"export or copy it again."
             )
         return WindowError(
@@ -235,8 +235,8 @@ class Inference:
         )
 
 
-def _told(node: ir.Node, name: str = "") -> str:
-    """Return what a message calls a node, or one of its results."""
+def _label(node: ir.Node, name: str = "") -> str:
+    """Return the name of a node, or of one of its results, in messages."""
     result = node.outputs[0].name if node.outputs else ""
-    told = f"{node.op_type} {node.name or result!r}"
-    return f"{name!r}, computed by {told}," if name and node.name else told
+    label = f"{node.op_type} {node.name or result!r}"
+    return f"{name!r}, computed by {label}," if name and node.name else label

@@ -1,4 +1,4 @@
-"""Types and sizes of what an ONNX operator gives: inferred by ONNX, or seen in ONNX Runtime."""
+"""Types and sizes of an ONNX operator's results: inferred by ONNX, or seen in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from fullconv.frameworks.onnx.session import said_by_runtime
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 
 SIZES = 1024
-"""Numbers of a constant that sizes may depend on."""
+"""The most numbers of a constant that sizes may depend on."""
 
 NUMBERS = 128
-"""Numbers of a constant that may each be a size: a pair for every axis of the largest rank."""
+"""The most numbers of a constant that may each be a size: two per axis of the largest rank."""
 
 
 class NotInferredError(Exception):
-    """ONNX says that an operator does not fit what it is given."""
+    """ONNX says that an operator does not fit its inputs."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the values of a model, by their names."""
+    """The known shapes, types and numbers of a model's values, by their names."""
 
     opsets: list[OperatorSetIdProto]
     shapes: Mapping[str, tuple[int, ...]]
@@ -40,40 +40,40 @@ class Known:
 
     def version(self, domain: str) -> int:
         """Return the version of the operators of a domain."""
-        return next((held.version for held in self.opsets if held.domain == domain), 1)
+        return next((opset.version for opset in self.opsets if opset.domain == domain), 1)
 
 
 def kinds_of(node: ir.Node, proto: NodeProto, known: Known, most: int) -> dict[str, TypeProto]:
     """Return the types of a node's outputs, with their sizes where they are known.
 
-    What nobody infers is measured, if the node can give at most so many numbers.
+    Sizes that ONNX does not infer are measured, if the node can return at most ``most`` numbers.
 
     Raises
     ------
     NotInferredError
-        If the node does not fit what it is given.
+        If the node does not fit its inputs.
     ModelError
-        If nobody knows such an operator, or it could give more.
+        If the operator is unknown, or could return more numbers.
     """
     names = [value.name or "" for value in node.inputs if value is not None]
     types = {
         name: onnx.helper.make_tensor_type_proto(int(known.types[name]), known.shapes[name])
         for name in names
     }
-    found = _inferred(node, proto, known, types)
-    if len(found) == sum(map(bool, proto.output)) and all(
-        is_known(kind) or not kind.HasField("tensor_type") for kind in found.values()
+    kinds = _inferred(node, proto, known, types)
+    if len(kinds) == sum(map(bool, proto.output)) and all(
+        is_known(kind) or not kind.HasField("tensor_type") for kind in kinds.values()
     ):
-        return found
+        return kinds
     numbers = _may_give(node, known, names)
     given = {name: known.constants[name] for name in names if name in known.constants}
     others = {name: kind for name, kind in types.items() if name not in given}
     try:
         single = Single(proto, known.opsets, given, others)
-        found = single.kinds(measure=numbers <= most)
+        kinds = single.kinds(measure=numbers <= most)
     except NotRunnableError as error:
-        if found:
-            return found  # then the size is not known, as is said later
+        if kinds:
+            return kinds  # the size stays unknown, which is reported later
         raise ModelError(
             f"convert: the model uses the operator {node.op_type!r} of domain "
             f"{node.domain or 'ai.onnx'!r}, version {known.version(node.domain)}, which ONNX does "
@@ -81,11 +81,11 @@ def kinds_of(node: ir.Node, proto: NodeProto, known: Known, most: int) -> dict[s
             f"with standard operators."
         ) from None
     except Exception:
-        return found
-    if numbers > most and not all(map(is_known, found.values())):
-        told = f"{node.op_type} {node.name or node.outputs[0].name!r}"
-        raise too_large(told, (numbers,), most)
-    return found
+        return kinds
+    if numbers > most and not all(map(is_known, kinds.values())):
+        label = f"{node.op_type} {node.name or node.outputs[0].name!r}"
+        raise too_large(label, (numbers,), most)
+    return kinds
 
 
 def is_known(kind: TypeProto) -> bool:
@@ -102,7 +102,7 @@ def shape_of(kind: TypeProto) -> tuple[int, ...]:
 def _inferred(
     node: ir.Node, proto: NodeProto, known: Known, types: Mapping[str, TypeProto]
 ) -> dict[str, TypeProto]:
-    """Return what ONNX itself infers; nothing for operators that it does not define."""
+    """Return the types that ONNX itself infers; none for operators that it does not define."""
     data = {
         name: onnx.numpy_helper.from_array(array, name)
         for name in types
@@ -113,7 +113,7 @@ def _inferred(
     except Exception:
         return {}
     try:
-        found: dict[str, TypeProto] = onnx.shape_inference.infer_node_outputs(
+        kinds: dict[str, TypeProto] = onnx.shape_inference.infer_node_outputs(
             schema, proto, dict(types), data, opset_imports=known.opsets
         )
     except Exception as error:
@@ -121,18 +121,22 @@ def _inferred(
         for marker in ("[ShapeInferenceError] ", "[TypeInferenceError] "):
             line = line.removeprefix(marker)
         raise NotInferredError(line) from None
-    return found
+    return kinds
 
 
 def _may_give(node: ir.Node, known: Known, names: Sequence[str]) -> int:
-    """Return how many numbers may come of a node whose result is measured.
+    """Return the most numbers that a node may return whose result is measured.
 
-    It may have a row for every number that it is given, of as many as that has axes (NonZero), and
-    take each whole number that it is given as a size (MaxUnpool, and others' Pad).
+    It may return a row for every number of its input, with one entry per axis (NonZero), and may
+    take each integer of its inputs as a size (MaxUnpool, and the Pad of other domains).
     """
     numbers = max((prod(known.shapes[name]) for name in names), default=1)
     rank = len(known.shapes[names[0]]) if node.op_type == "NonZero" else 1
-    sizes = [held.value for held in node.attributes.values() if held.type == ir.AttributeType.INT]
+    sizes = [
+        attribute.value
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.INT
+    ]
     for name in names:
         array = known.constants.get(name)
         if array is not None and array.size <= NUMBERS and np.issubdtype(array.dtype, np.integer):

@@ -1,8 +1,8 @@
 """Large weights, set aside while a model is checked and brought into form.
 
-Note [Light models]. What ONNX itself does to a model (check it, inline its functions, bring it to
-another version) copies all of it several times. Large weights mean nothing to that: they are set
-aside, their names standing among the inputs, and put back at the end.
+Note [Light models]. ONNX copies a whole model several times when it checks it, inlines its
+functions, or converts its version. Large weights are not needed for that: they are set aside, with
+their names among the inputs, and put back at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnx import ModelProto, TensorProto
 from fullconv.errors import ModelError, first_line
 
 LARGE = 1 << 20
-"""Of so many numbers, weights are set aside; see Note [Light models]."""
+"""The numbers from which on a weight is set aside; see Note [Light models]."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Lists of tensors whose entries are known at one size of image, taken apart."""
+"""Lists of tensors, which are replaced by their entries, known at one size of image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fullconv.frameworks.onnx.cloning import Values
 
 
 class Lists:
-    """The lists of a model: what each holds, and the nodes that made them."""
+    """The lists of a model: the entries of each, and the nodes that made them."""
 
     def __init__(self, ahead: Ahead) -> None:
         self.ahead = ahead
-        self._held: dict[str, list[ir.Value]] = {}
+        self._entries: dict[str, list[ir.Value]] = {}
         self._makers: list[ir.Node] = []
         self.ways: dict[str, Callable[[ir.Node], Values | None]] = {
             "SequenceEmpty": lambda node: self._keep(node, []),
@@ -33,27 +33,27 @@ class Lists:
             "Optional": self.same,
             "OptionalGetElement": self.same,
         }
-        """What is given in the place of an operator; None where that is a list."""
+        """Functions that return the values in place of an operator; None where these are a list."""
 
     def is_list(self, node: ir.Node) -> bool:
         """Whether the first input of a node is a list."""
         return self._first(node) is not None
 
     def same(self, node: ir.Node) -> Values | None:
-        """Give what a node takes, a list or not."""
+        """Return the input of a node as its result, or keep it if it is a list."""
         if not self.is_list(node):
             return [tensor(node, 0)]
         self._keep(node, self._values(node))
         return None
 
     def hand_on(self, old: ir.Value, new: ir.Value) -> None:
-        """Let a value be the list that another is, if it is one."""
-        held = self._held.get(new.name or "")
-        if held is not None:
-            self._held[old.name or ""] = held
+        """Record that a value is the same list as another one, if that is a list."""
+        entries = self._entries.get(new.name or "")
+        if entries is not None:
+            self._entries[old.name or ""] = entries
 
     def finish(self) -> None:
-        """Take out what made lists; all that read them is written out by now."""
+        """Remove the nodes that made lists; all nodes that read these are written out by now."""
         for node in reversed(self._makers):
             if any(value.uses() or value.is_graph_output() for value in node.outputs):
                 raise ModelError(
@@ -63,18 +63,18 @@ class Lists:
             self.ahead.graph.remove(node, safe=True)
 
     def _keep(self, node: ir.Node, values: Sequence[ir.Value | None]) -> None:
-        self._held[node.outputs[0].name or ""] = [v for v in values if v is not None]
+        self._entries[node.outputs[0].name or ""] = [v for v in values if v is not None]
         self._makers.append(node)
 
     def _first(self, node: ir.Node) -> list[ir.Value] | None:
         first = node.inputs[0] if node.inputs else None
-        return None if first is None else self._held.get(first.name or "")
+        return None if first is None else self._entries.get(first.name or "")
 
     def _values(self, node: ir.Node) -> list[ir.Value]:
-        held = self._first(node)
-        if held is None:
+        entries = self._first(node)
+        if entries is None:
             raise refused(node, "takes a list of tensors that depends on the pixels")
-        return held
+        return entries
 
     def _place(self, node: ir.Node, values: Sequence[ir.Value], slot: int, last: int) -> int:
         at = self.ahead.given(node, slot, "takes from a list what the pixels say")
@@ -84,18 +84,18 @@ class Lists:
         return at % len(values) if at < 0 else at
 
     def _insert(self, node: ir.Node) -> None:
-        held = list(self._values(node))
-        held.insert(self._place(node, held, 2, len(held)), tensor(node, 1))
-        self._keep(node, held)
+        entries = list(self._values(node))
+        entries.insert(self._place(node, entries, 2, len(entries)), tensor(node, 1))
+        self._keep(node, entries)
 
     def _erase(self, node: ir.Node) -> None:
-        held = list(self._values(node))
-        del held[self._place(node, held, 1, len(held) - 1)]
-        self._keep(node, held)
+        entries = list(self._values(node))
+        del entries[self._place(node, entries, 1, len(entries) - 1)]
+        self._keep(node, entries)
 
     def _at(self, node: ir.Node) -> Values:
-        held = self._values(node)
-        return [held[self._place(node, held, 1, len(held) - 1)]]
+        entries = self._values(node)
+        return [entries[self._place(node, entries, 1, len(entries) - 1)]]
 
     def _length(self, node: ir.Node) -> Values:
         return [self.ahead.number(np.array(len(self._values(node)), np.int64))]
@@ -126,9 +126,9 @@ class Lists:
         return self._keep(node, pieces)
 
     def _join(self, node: ir.Node) -> Values:
-        held: list[ir.Value] = self._values(node)
+        entries: list[ir.Value] = self._values(node)
         axis = node.attributes.get_int("axis", 0)
         if node.attributes.get_int("new_axis", 0):
             at = self.ahead.number(np.array([axis], np.int64))
-            held = [self.ahead.emit(node, "Unsqueeze", [value, at]) for value in held]
-        return [self.ahead.emit(node, "Concat", held, axis=axis)]
+            entries = [self.ahead.emit(node, "Unsqueeze", [value, at]) for value in entries]
+        return [self.ahead.emit(node, "Concat", entries, axis=axis)]

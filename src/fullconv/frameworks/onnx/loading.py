@@ -1,4 +1,4 @@
-"""Converted ONNX models, as their files come back: distrusted like any other."""
+"""Checks of converted ONNX models in files, which are trusted no more than any other."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fullconv.images import ImageShape
 
 
 def check_converted(model: onnx.ModelProto, shape: ImageShape) -> None:
-    """Check that a file's model takes the images that it says, and no more memory than they need.
+    """Check that a file's model takes the images of its metadata, and no more memory than needed.
 
     Raises
     ------
     TooLargeError
         If a tensor of one window is larger than any such model needs.
     ModelError
-        If the model is not what its metadata says, or is damaged.
+        If the model contradicts its metadata, or is damaged.
     """
     image = image_of(model)
     prepares = Embedded.of({entry.key: entry.value for entry in model.metadata_props})

@@ -1,4 +1,4 @@
-"""Open ``.onnx`` files, with distrust: of what they claim, and of where their weights lie."""
+"""Open ``.onnx`` files; check the sizes that they claim, and the places of their weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_model(path: Path) -> onnx.ModelProto:
     ModelError
         If it is no ONNX model, is damaged, or its external data cannot be read.
     """
-    told = str(path)
+    label = str(path)
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes, the most that protobuf reads")
@@ -36,13 +36,13 @@ def open_model(path: Path) -> onnx.ModelProto:
             f"{path} is not an ONNX model, or it is cut short ({first_line(error)}); "
             f"export or copy it again."
         ) from None
-    check_tensors(model, told)
-    load_external(model, path.parent, told, path.resolve().parent)
+    check_tensors(model, label)
+    load_external(model, path.parent, label, path.resolve().parent)
     return model
 
 
 def proto_of(model: Any) -> onnx.ModelProto:
-    """Return a model in memory as one that ONNX Runtime takes, with all its weights.
+    """Return a model in memory in a form that ONNX Runtime takes, with all its weights.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def proto_of(model: Any) -> onnx.ModelProto:
 
 
 def _load_beside(proto: onnx.ModelProto, model: ir.Model) -> None:
-    """Load the weights of a model that onnx-ir has opened, and that still lie beside its file."""
+    """Load the weights that still lie beside the file of a model that onnx-ir has opened."""
     folders = {
         str(value.const_value.base_dir)
         for graph in model.graphs()

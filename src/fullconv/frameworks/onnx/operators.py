@@ -1,7 +1,8 @@
-"""How each ONNX operator reads as a record of the vocabulary.
+"""The table of readers that turn each ONNX operator into a record.
 
-Written for the standard operators of versions 15 to 24 (older models are brought to a later one
-first). An attribute that a rule cannot honour makes the operator `Opaque`: it then runs as it is.
+The readers are written for the standard operators of versions 15 to 24 (older models are converted
+first). An operator with an attribute that its reader cannot honour becomes `Opaque`, and runs
+unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ POINTWISE = frozenset(
     Tanh ThresholdedRelu Where Xor
     """.split()
 )
-"""Operators that treat every number alike, and need no handler."""
+"""Operators that treat every number by itself, and need no handler."""
 SETTINGS = frozenset(["Clip"])
 """Those whose inputs after the first are settings, not operands."""
 
@@ -57,7 +58,7 @@ def draws(node: ir.Node, reader: Reader) -> bool:
 
 
 def read(node: ir.Node, reader: Reader) -> None:
-    """Read one node; what has no handler becomes `Opaque`."""
+    """Read one node; one without a handler becomes `Opaque`."""
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in _attributes(node)):
         raise ModelError(
             f"convert: {node.op_type} {node.name!r} contains a graph of its own (a loop or a "
@@ -73,7 +74,7 @@ def read(node: ir.Node, reader: Reader) -> None:
         if known:
             reader.add(node, Pointwise(node.op_type), (node.inputs[0],))
         else:
-            reader.opaque(node)  # it takes one number, and windows have one each
+            reader.opaque(node)  # it takes a single number, but each window has its own
     elif standard and node.op_type in POINTWISE:
         reader.add(node, Pointwise(node.op_type))
     else:

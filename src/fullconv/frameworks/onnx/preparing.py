@@ -1,4 +1,4 @@
-"""From an ONNX model as somebody wrote it to one that the readers know: checked, flat, current."""
+"""Preparation of ONNX models for the readers: checked, inlined, and in a current operator set."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from fullconv.frameworks.onnx.tensors import MEMORY, check_tensors, dense
 from fullconv.frameworks.onnx.versions import current
 
 DEPRECATED = frozenset(["GroupNormalization"])
-"""What ONNX calls deprecated, of versions 18 to 20, and ONNX Runtime runs."""
+"""Operators of versions 18 to 20 that ONNX calls deprecated, and ONNX Runtime runs."""
 
 USUAL_IR_VERSION = 8
 
 
 def mended(model: ModelProto) -> ModelProto:
-    """Return a model that says what ONNX Runtime wants to hear, with the same meaning.
+    """Return an equivalent model that ONNX Runtime accepts.
 
-    A file without a version of its form gets one; sizes of the image below one are free, as Paddle
-    and MXNet mean it by -1 and 0; nodes get names of their own. The model itself stays as it is.
+    A file without an IR version gets one. Sizes of the image below one become free: Paddle and
+    MXNet write -1 and 0 for these. Nodes that share a name lose it. The given model is unchanged.
     """
     named = Counter(node.name for node in model.graph.node if node.name)
     twice = len(named) < sum(named.values())
-    odd = [
+    below_one = [
         dim
         for value in model.graph.input
         for dim in value.type.tensor_type.shape.dim
         if dim.HasField("dim_value") and dim.dim_value < 1
     ]
-    if model.ir_version > 0 and not twice and not odd:
+    if model.ir_version > 0 and not twice and not below_one:
         return model
-    held, model = model, ModelProto()
-    model.CopyFrom(held)
+    given, model = model, ModelProto()
+    model.CopyFrom(given)
     if model.ir_version < 1:
         model.ir_version = USUAL_IR_VERSION
     for value in model.graph.input:
@@ -64,7 +64,7 @@ def prepared(model: ModelProto) -> Light:
 
 
 def prepared_again(model: ModelProto) -> Light:
-    """Return the same for a model whose tensors are known to be what they claim."""
+    """Return the same for a model whose tensors have been checked."""
     light = set_aside(mended(model))
     _complete(light.model)
     for graph in (light.model.graph, *light.model.functions):
@@ -85,22 +85,22 @@ def prepared_again(model: ModelProto) -> Light:
 
 
 def _complete(model: ModelProto) -> None:
-    """Add what ONNX Runtime does without, and ONNX' checker does not."""
+    """Add entries that ONNX' checker requires, and ONNX Runtime does not."""
     model.graph.name = model.graph.name or "classifier"
     for value in model.graph.input:
-        # An image of unknown rank: that it is one is all that can be meant.
+        # An input of unknown rank can only be an image with two axes.
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             for _ in range(4):
                 value.type.tensor_type.shape.dim.add()
     for value in model.graph.output:
-        # What they are is computed later.
+        # Types and sizes are computed later.
         kind = value.type.tensor_type
         if kind.elem_type not in TensorProto.DataType.values() or not kind.elem_type:
             kind.elem_type = TensorProto.FLOAT
         kind.ClearField("shape")
         kind.shape.SetInParent()
-    for held in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
-        held.domain = standard(held.domain)
+    for opset in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
+        opset.domain = standard(opset.domain)
     for graph in (model.graph, *model.functions):
         _name_domains(graph)
 
@@ -118,22 +118,22 @@ def _unfold_sparse(graph: GraphProto | onnx.FunctionProto) -> None:
         graph.initializer.extend(dense(sparse, MEMORY) for sparse in graph.sparse_initializer)
         graph.ClearField("sparse_initializer")
     for node in graph.node:
-        for held in node.attribute:
-            if held.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
-                value = dense(held.sparse_tensor, MEMORY)
-                held.CopyFrom(onnx.helper.make_attribute("value", value))
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
+                value = dense(attribute.sparse_tensor, MEMORY)
+                attribute.CopyFrom(onnx.helper.make_attribute("value", value))
         for inner in inner_graphs(node):
             _unfold_sparse(inner)
 
 
 def _one_version_each(model: ModelProto) -> None:
-    """Let every set of operators be named once."""
+    """Name every set of operators once."""
     versions: dict[str, int] = {}
-    for held in model.opset_import:
-        if versions.setdefault(held.domain, held.version) != held.version:
+    for opset in model.opset_import:
+        if versions.setdefault(opset.domain, opset.version) != opset.version:
             raise ModelError(
                 f"convert: the model is written for two versions of the operators of "
-                f"{held.domain or 'ai.onnx'!r}, {versions[held.domain]} and {held.version}; "
+                f"{opset.domain or 'ai.onnx'!r}, {versions[opset.domain]} and {opset.version}; "
                 f"export it again."
             )
     if "" not in versions:
@@ -160,8 +160,8 @@ def _without_deprecated(model: ModelProto) -> ModelProto:
     places = [n for n, node in enumerate(model.graph.node) if node.op_type in DEPRECATED]
     if not places:
         return model
-    held, model = model, ModelProto()
-    model.CopyFrom(held)
+    given, model = model, ModelProto()
+    model.CopyFrom(given)
     for place in places:
         model.graph.node[place].domain = "deprecated"
     model.opset_import.append(onnx.helper.make_opsetid("deprecated", 1))

@@ -28,7 +28,7 @@ KINDS = frozenset(
 
 @dataclass(frozen=True)
 class Source:
-    """A model in the vocabulary, with what its writer needs beside it.
+    """A model in the vocabulary, with everything else that its writer needs.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Source:
     constants : dict of str to array
         Constant nodes and folded sizes.
     types : dict of str to onnx_ir.DataType
-        What numbers each value holds.
+        The type of the numbers of each value.
     channels_last : bool
         Whether the model takes images ``(N, H, W, C)``; see Note [Channels last].
     """
@@ -57,7 +57,7 @@ def read(model: ir.Model, window: Sizes | None) -> Source:
     Raises
     ------
     ModelError
-        If the model has no single image input or uses what cannot be read.
+        If the model has no single image input, or an operator that cannot be read.
     WindowError
         If the window is missing, or contradicts the model.
     """
@@ -109,12 +109,12 @@ def _image_of(model: ir.Model) -> ir.Value:
 
 def _window(image: ir.Value, window: Sizes | None) -> Sizes:
     """Return the native size of an image, which the model may fix."""
-    held = sizes(image)
-    rank = len(held)
+    stated = sizes(image)
+    rank = len(stated)
     if window is None:
         if rank == 2:
             return (1, 1)  # a vector of features
-        fixed = held[1:-1] if channels_last(image, None) else held[2:]
+        fixed = stated[1:-1] if channels_last(image, None) else stated[2:]
         if None in fixed:
             raise window_missing("the model", len(fixed))
         return tuple(size or 0 for size in fixed)
@@ -130,24 +130,24 @@ def _window(image: ir.Value, window: Sizes | None) -> Sizes:
 
 def _native(image: ir.Value, window: Sizes, last: bool) -> tuple[int | None, Sizes]:
     """Return the number of images, None where it is free, and the native shape of one."""
-    held = sizes(image)
-    rank = len(held)
+    stated = sizes(image)
+    rank = len(stated)
     if rank == 2 and prod(window) == 1:
-        return held[0], (held[1] if held[1] is not None else _features(image),)
+        return stated[0], (stated[1] if stated[1] is not None else _features(image),)
     if rank == 1 + len(window):
         channels: Sizes = ()
-        fixed = held[1:]
+        fixed = stated[1:]
     else:
         place = rank - 1 if last else 1
-        number = held[place] or _channels(image, last)
-        channels, fixed = (number,), held[1:-1] if last else held[2:]
+        number = stated[place] or _channels(image, last)
+        channels, fixed = (number,), stated[1:-1] if last else stated[2:]
     if any(h is not None and h != w for h, w in zip(fixed, window, strict=True)):
         own = tuple(w if h is None else h for h, w in zip(fixed, window, strict=True))
         raise WindowError(
             f"convert(window={window}): the model takes {measured(own)} and no other; leave the "
             f"window out, or give {own}."
         )
-    return held[0], (*window, *channels) if last else (*channels, *window)
+    return stated[0], (*window, *channels) if last else (*channels, *window)
 
 
 def _described(value: ir.Value) -> str:
@@ -158,7 +158,7 @@ def _described(value: ir.Value) -> str:
 
 
 def _channels(image: ir.Value, last: bool) -> int:
-    """Return how many channels the first convolution reads."""
+    """Return the number of channels that the first convolution reads."""
     first = list(readers(image))
     for node in first:
         if node.op_type == "Conv" and node.inputs[1] is not None:
@@ -174,7 +174,7 @@ def _channels(image: ir.Value, last: bool) -> int:
 
 
 def _features(image: ir.Value) -> int:
-    """Return how many features the first fully connected layer reads."""
+    """Return the number of features that the first fully connected layer reads."""
     for node in readers(image):
         weight = node.inputs[1] if len(node.inputs) > 1 else None
         shape = None if weight is None else weight.shape

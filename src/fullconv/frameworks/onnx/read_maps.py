@@ -1,4 +1,4 @@
-"""How ONNX's operators on maps read: convolutions, pools and resizing."""
+"""Readers of ONNX's operators on maps: convolutions, pools and resizing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _each(node: ir.Node, name: str, axes: int, one: int = 1) -> Sizes:
 
 
 def _explicit(node: ir.Node, axes: int) -> Padding:
-    """Return the padding that is given: all that comes before, then all that comes after."""
+    """Return the explicit padding; ONNX stores all numbers before, then all numbers after."""
     numbers = _each(node, "pads", 2 * axes, 0)
     return tuple(zip(numbers[:axes], numbers[axes:], strict=True))
 
@@ -40,7 +40,7 @@ def _shared_out(total: int, auto: str) -> tuple[int, int]:
 
 
 def _padding(node: ir.Node, cells: Sizes, kernel: Sizes) -> Padding:
-    """Return explicit padding; SAME pads by size, and the native size is what a crop gets."""
+    """Return the padding; that of SAME depends on the size, which is the native one of crops."""
     auto, axes = node.attributes.get_string("auto_pad", "NOTSET"), len(kernel)
     if auto == "NOTSET":
         return _explicit(node, axes)

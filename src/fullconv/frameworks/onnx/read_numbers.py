@@ -1,4 +1,4 @@
-"""How ONNX's operators on numbers read: linear layers, normalization, reductions."""
+"""Readers of ONNX's operators on numbers: linear layers, normalization, reductions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _batch_norm(node: ir.Node, reader: Reader) -> None:
     if images > 1 or used or len(reader.shape(node.inputs[0])) < 3:
         reader.opaque(node, "BatchNormalization in training mode")
         return
-    # By the statistics of the batch itself: of one image.
+    # It normalizes by the statistics of the batch itself, which is one image.
     operation = GroupNormalization(channels, node.attributes.get_float("epsilon", 1e-5))
     reader.add(node, operation, tuple(node.inputs[:3]), node.outputs[0].name)
 
@@ -141,7 +141,7 @@ def _group_norm(node: ir.Node, reader: Reader) -> None:
     reader.add(node, GroupNormalization(groups, epsilon))
 
 
-@handles("Dropout", "Identity")  # a Dropout that is in use is `Random`
+@handles("Dropout", "Identity")  # a Dropout in training mode is `Random`
 def _identity(node: ir.Node, reader: Reader) -> None:
     reader.add(node, Identity(node.op_type), (node.inputs[0],), node.outputs[0].name)
 

@@ -1,4 +1,4 @@
-"""How ONNX's operators that rearrange or cut read."""
+"""Readers of ONNX's operators that rearrange or cut tensors."""
 
 from __future__ import annotations
 
@@ -62,8 +62,7 @@ def _slice(node: ir.Node, reader: Reader) -> None:
         else:
             reader.add(node, Take(axis, tuple(range(*ends))), (node.inputs[0],))
         return
-    held = node.inputs[0]
-    name: ir.Value | str | None = held
+    name: ir.Value | str | None = node.inputs[0]
     now = list(shape)
     for index, (axis, start, stop, step) in enumerate(cuts):
         now[axis] = len(range(start, stop, step))
@@ -94,7 +93,7 @@ def _gather(node: ir.Node, reader: Reader) -> None:
         if len(steps) == 1 and min(steps) > 0:
             step = steps.pop()
             reader.add(node, Slice(axis, numbers[0], numbers[-1] + 1, step), (node.inputs[0],))
-        elif axis == 0 and reader.constant(node.inputs[0]) is None:  # other images
+        elif axis == 0 and reader.constant(node.inputs[0]) is None:  # it would take other images
             reader.opaque(node, "Gather")
         else:
             reader.add(node, Take(axis, tuple(numbers)), (node.inputs[0],))

@@ -1,4 +1,4 @@
-"""What is known of an ONNX model while its nodes are read, and what is read so far."""
+"""The state of one reading of an ONNX model: its inferred values, and the nodes read so far."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Call:
     Attributes
     ----------
     operation : Operation
-        What it was read as.
+        The operation that the node was read as.
     node : onnx_ir.Node
         The node itself.
     slots : tuple of int
-        Which of its inputs the vocabulary's inputs are, in order.
+        The positions of the operation's inputs among the node's; -1 for any other value.
     """
 
     operation: Operation
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass
 class Reader:
-    """What the table of operators reads from and appends to.
+    """The values, parameters and nodes that are read so far.
 
     Attributes
     ----------
@@ -71,11 +71,11 @@ class Reader:
             return None
         if value.name in self.inference.constants:
             return self.inference.constants[value.name]
-        held = self.model.graph.initializers.get(value.name)
-        return None if held is None or held.const_value is None else held.const_value.numpy()
+        weight = self.model.graph.initializers.get(value.name)
+        return None if weight is None or weight.const_value is None else weight.const_value.numpy()
 
     def axes(self, node: ir.Node) -> list[int] | None:
-        """Return the axes that a reduction names; none where it takes all, None if not known."""
+        """Return the axes that a reduction names; empty for all axes, None if they are unknown."""
         given = node.attributes.get_ints("axes", None)
         if given is None and len(node.inputs) > 1 and node.inputs[1] is not None:
             named = self.constant(node.inputs[1])
@@ -93,7 +93,7 @@ class Reader:
         return self.inference.types[value.name or ""]
 
     def turned_image(self, name: str) -> str:
-        """Read the image ``(N, H, W, C)`` as a map that is turned first; return the map's name."""
+        """Read the image ``(N, H, W, C)`` as a permuted map ``(N, C, H, W)``; return its name."""
         rank = len(self.shapes[name])
         map_ = self._beside(name, to_map_order(rank))
         self.of_image.add(map_)
@@ -101,7 +101,7 @@ class Reader:
         return map_
 
     def vector(self, name: str, rank: int) -> str:
-        """Return an output; one of a single cell, ``(N, 1, 1, K)``, as ``(N, K, 1, 1)``."""
+        """Name an output; one of a single cell, ``(N, 1, 1, K)``, is turned to ``(N, K, 1, 1)``."""
         shape = self.shapes[name]
         single = len(shape) == rank and all(size == 1 for size in shape[1:-1])
         if not single or name in self.recipes:
@@ -111,7 +111,7 @@ class Reader:
         return map_
 
     def _beside(self, name: str, order: tuple[int, ...]) -> str:
-        """Name a value that another is turned into, or comes from."""
+        """Return a new name for a value with its axes in another order."""
         free = f"{name}/map"
         while free in self.shapes:
             free += "_"
@@ -147,7 +147,7 @@ class Reader:
         inputs: tuple[ir.Value | str | None, ...] | None = None,
         output: str | None = None,
     ) -> None:
-        """Append a node; without ``inputs``, every input that is given is one."""
+        """Append a node; by default, with all inputs that it has."""
         if inputs is None:
             slots = tuple(i for i, v in enumerate(node.inputs) if v is not None)
             names: list[str | None] = [
@@ -174,7 +174,7 @@ class Reader:
         self.append(Node(operation, tuple(names), outputs, name, node.op_type, call))
 
     def append(self, node: Node) -> None:
-        """Append a node that is made already."""
+        """Append a finished node."""
         self.nodes.append(node)
         if self.of_image.intersection(name for name in node.inputs if name is not None):
             self.of_image.update(node.outputs)
@@ -184,7 +184,7 @@ class Reader:
         return value is not None and value.name in self.of_image
 
     def opaque(self, node: ir.Node, name: str = "") -> None:
-        """Append a node that has no rule, with what is known of where windows may stand in it."""
+        """Append a node without a rule, with the axes along which windows may stand, if known."""
         self.add(node, Opaque(name or node.op_type, standing(node, self), products(node, self)))
 
     def pieces(self, node: ir.Node, axis: int) -> None:

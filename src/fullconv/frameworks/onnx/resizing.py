@@ -1,4 +1,4 @@
-"""Which Resize repeats every cell a whole number of times."""
+"""Recognition of a Resize that repeats every cell a whole number of times."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def whole_factor(node: ir.Node, reader: Reader) -> Sizes | None:
     """Return how many times a Resize repeats every cell; None where it does something else.
 
-    Which cell is the nearest depends on five attributes and on rounding, so ONNX Runtime itself is
-    asked, with the numbers of the cells for pixels.
+    The nearest cell depends on five attributes and on rounding, so ONNX Runtime itself resizes an
+    image whose pixels are the numbers of the cells.
     """
     before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
     nearest = node.attributes.get_string("mode", "nearest") == "nearest"
@@ -30,7 +30,7 @@ def whole_factor(node: ir.Node, reader: Reader) -> Sizes | None:
     }
     if not nearest or not 3 <= len(before) <= 5 or before[:2] != after[:2]:
         return None
-    if any(held is None for held in settings.values()):
+    if any(array is None for array in settings.values()):
         return None
     sizes = node.inputs[3].name if len(node.inputs) > 3 and node.inputs[3] is not None else None
     if sizes and len(settings[sizes]) == len(before):
@@ -56,7 +56,7 @@ def _resized(
         "resize",
         [onnx.helper.make_tensor_value_info(proto.input[0], kind, cells.shape)],
         [onnx.helper.make_tensor_value_info(proto.output[0], kind, None)],
-        [onnx.numpy_helper.from_array(held, name) for name, held in settings.items()],
+        [onnx.numpy_helper.from_array(array, name) for name, array in settings.items()],
     )
     opset = onnx.helper.make_opsetid("", reader.opset)
     result: np.ndarray = session(

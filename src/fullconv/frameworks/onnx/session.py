@@ -17,15 +17,15 @@ from fullconv.frameworks.framework import Held, nothing_held
 from fullconv.frameworks.onnx.light import set_aside
 
 WRONG_OPTIMIZERS = ["Pad_Fusion"]
-"""What makes ONNX Runtime (1.31) give other scores: it pads with -infinity ahead of a MaxPool where
-the model says zero."""
+"""Optimizers of ONNX Runtime (1.31) that change scores: this one pads with -infinity ahead of a
+MaxPool where the model pads with zero."""
 
 MUCH = 7 << 27
-"""Bytes of tensors at once, beyond which a run gives its memory back: the largest tiles. It would
-take smaller runs up to a seventh longer (ResNet-50, window 224)."""
+"""Bytes of tensors at once, beyond which a run gives its memory back: only the largest tiles do, as
+smaller runs would take up to a seventh longer (ResNet-50, window 224)."""
 
 LARGE_WEIGHTS = 1 << 26
-"""Of so many numbers, 256 MB in single precision, weights are worth the time to look for copies."""
+"""Numbers of all weights, 256 MB in single precision, from which on garbage is worth collecting."""
 
 PLAIN = frozenset("FLOAT DOUBLE FLOAT16 INT8 UINT8 INT32 INT64".split())
 """Types of weights that ONNX Runtime takes as arrays."""
@@ -36,9 +36,9 @@ def session(
 ) -> Callable[[Any], Any]:
     """Return a function that runs a model; one array for one output, else a tuple.
 
-    It may be called from several threads, and takes ``threads`` for each call, or all cores. A run
-    that holds much gives its memory back at its end. ONNX Runtime would keep it, and find it in the
-    wrong pieces for the next run: of VGG16 the second took 5 GB where the first took 3.4.
+    It may be called from several threads; each call takes ``threads`` threads, or all cores. A run
+    with more than `MUCH` bytes of tensors gives its memory back at its end. ONNX Runtime would keep
+    it in pieces that do not fit the next run: the second run of VGG16 took 5 GB, the first 3.4.
     """
     import onnxruntime
 
@@ -56,7 +56,7 @@ def session(
     try:
         written, weights = _apart(model)
         if weights:
-            given = [onnxruntime.OrtValue.ortvalue_from_numpy(held) for held in weights.values()]
+            given = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
             options.add_external_initializers(list(weights), given)
             del given
         opened = onnxruntime.InferenceSession(
@@ -90,7 +90,7 @@ def session(
 def _apart(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """Return a model without its large weights, and these by name: writing both in one is slow.
 
-    What NumPy has no type for stays in the model.
+    Weights of types that NumPy lacks stay in the model.
     """
     light, weights = set_aside(model), {}
     graph = light.model.graph
@@ -118,7 +118,7 @@ def _apart(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Any]]:
 
 
 def said_by_runtime(error: Exception) -> str:
-    """Return what ONNX Runtime says of an error, without the places in its own sources."""
+    """Return ONNX Runtime's text of an error, without the places in its own sources."""
     text = str(error).partition("Status Message: ")[2] or str(error)
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(r"^\S+\.(?:cc|h):\d+ (?:.*onnxruntime::.*\) )?", "", text)

@@ -1,4 +1,4 @@
-"""One ONNX operator by itself, in ONNX Runtime: what it gives, and how large that is."""
+"""One ONNX operator by itself, in ONNX Runtime: its results, and their types and sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Single:
     constants : mapping of str to array
         Inputs that are known; they are part of the model.
     types : mapping of str to TypeProto
-        Types and sizes of the inputs that are not.
+        Types and sizes of the other inputs.
 
     Raises
     ------
@@ -73,28 +73,28 @@ class Single:
     def kinds(self, measure: bool) -> dict[str, TypeProto]:
         """Return the types of the outputs, with their sizes where these are known.
 
-        Where they are not, they can be measured on two images; they stay unknown where the sizes
-        differ, as then they depend on the pixels.
+        Unknown sizes can be measured on two images. Sizes that differ between these depend on the
+        pixels, and stay unknown.
         """
-        found = {}
+        kinds = {}
         for output in self._session.get_outputs():
             kind = _element_type(output.type)
-            # No sizes at all are said of a single number, and of what nothing is known of.
+            # Sizes are empty for a single number, and also where nothing is known.
             known = bool(output.shape) and all(isinstance(n, int) for n in output.shape)
-            found[output.name] = _type(kind, output.shape if known else None)
-        if not measure or all(kind.tensor_type.HasField("shape") for kind in found.values()):
-            return found
+            kinds[output.name] = _type(kind, output.shape if known else None)
+        if not measure or all(kind.tensor_type.HasField("shape") for kind in kinds.values()):
+            return kinds
         first, second = (
             [array.shape for array in self.run(self._example(distinct))]
             for distinct in (False, True)
         )
         for name, one, other in zip(self.names, first, second, strict=True):
             if one == other:
-                found[name] = _type(found[name].tensor_type.elem_type, one)
-        return found
+                kinds[name] = _type(kinds[name].tensor_type.elem_type, one)
+        return kinds
 
     def _example(self, distinct: bool) -> dict[str, Array]:
-        """Return inputs that are all one, or numbers that differ."""
+        """Return inputs of ones, or of ones and zeros where they should be ``distinct``."""
         feeds = {}
         for name, kind in self._types.items():
             shape = tuple(dim.dim_value for dim in kind.tensor_type.shape.dim)
@@ -107,7 +107,7 @@ class Single:
 
 
 def _element_type(text: str) -> int:
-    """Return the type that ONNX Runtime calls ``tensor(float)``; 0 for what is no tensor."""
+    """Return the type that ONNX Runtime calls ``tensor(float)``; 0 for other types."""
     name = text.removeprefix("tensor(").removesuffix(")").upper()
     return int(getattr(TensorProto, name, 0)) if text.startswith("tensor(") else 0
 

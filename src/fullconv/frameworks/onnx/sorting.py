@@ -1,4 +1,4 @@
-"""Which nodes of an ONNX graph its outputs need, and the order in which these can run."""
+"""The nodes of an ONNX graph that its outputs need, and an order in which these can run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fullconv.errors import ModelError
 
 
 def prune(graph: GraphProto) -> None:
-    """Take out the nodes that no output needs: ONNX Runtime does not run them either."""
+    """Remove the nodes that no output needs: ONNX Runtime does not run them either."""
     makers = {name: node for node in graph.node for name in node.output if name}
     waiting = [value.name for value in graph.output]
     needed: set[str] = set()
@@ -22,15 +22,15 @@ def prune(graph: GraphProto) -> None:
             waiting.extend(reads(node))
     kept = [node for node in graph.node if not needed.isdisjoint(node.output)]
     if len(kept) < len(graph.node):
-        held = GraphProto(node=kept)
+        pruned = GraphProto(node=kept)
         del graph.node[:]
-        graph.node.extend(held.node)
+        graph.node.extend(pruned.node)
 
 
 def sort(graph: GraphProto) -> None:
-    """Bring the nodes into an order in which each comes behind what it reads, if they have one.
+    """Sort the nodes so that each comes behind the nodes whose results it reads.
 
-    ONNX wants them so; ONNX Runtime takes them in any order. Nodes that need not move stay.
+    ONNX requires this order; ONNX Runtime takes any. Nodes that need not move stay.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def sort(graph: GraphProto) -> None:
 
 
 def _order(nodes: Sequence[NodeProto]) -> list[int]:
-    """Return the places of nodes in an order in which they can run, without those in circles."""
+    """Return the positions of nodes in an order in which they can run, without those in circles."""
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     readers: list[list[int]] = [[] for _ in nodes]
     waiting = []
@@ -78,7 +78,7 @@ def _order(nodes: Sequence[NodeProto]) -> list[int]:
 
 
 def reads(node: NodeProto) -> set[str]:
-    """Return the names of what a node reads, for itself or in a graph inside it."""
+    """Return the names of the values that a node reads, itself or in a graph inside it."""
     names = {name for name in node.input if name}
     for inner in inner_graphs(node):
         names |= _taken_from_outside(inner)
@@ -86,18 +86,18 @@ def reads(node: NodeProto) -> set[str]:
 
 
 def _taken_from_outside(graph: GraphProto) -> set[str]:
-    own = {held.name for held in (*graph.input, *graph.initializer)}
+    own = {value.name for value in (*graph.input, *graph.initializer)}
     names: set[str] = set()
     for node in graph.node:
         own.update(node.output)
         names |= reads(node)
-    return (names | {held.name for held in graph.output}) - own
+    return (names | {value.name for value in graph.output}) - own
 
 
 def inner_graphs(node: NodeProto) -> list[GraphProto]:
     """Return the graphs among a node's attributes: branches, and bodies of loops."""
     return [
         graph
-        for held in node.attribute
-        for graph in (*([held.g] if held.HasField("g") else ()), *held.graphs)
+        for attribute in node.attribute
+        for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs)
     ]

@@ -1,7 +1,7 @@
-"""In which axes of ONNX's operators windows may stand.
+"""The axes of ONNX's operators along which windows may stand.
 
-One function per family; it answers for a node on batches of native tensors. What is not in the
-table may mix the entries of any axis, and runs on each window alone.
+Each family of operators has one function, which answers for a node on batches of native tensors. An
+operator that is not in the table may mix the entries of any axis, and runs on each window alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ FIRST: tuple[Axes, int] = (0,), 0
 def standing(node: ir.Node, reader: Reader) -> Standing | None:
     """Return where windows may stand in a node whose given inputs are the vocabulary's."""
     family = families.find(node.op_type) if node.domain in ("", "ai.onnx") else None
-    found = family and family(node, reader)
-    if not found:
+    answer = family and family(node, reader)
+    if not answer:
         return None
-    axes, result = found
+    axes, result = answer
     inputs = tuple(
         axes[place] if place < len(axes) else None
         for place, value in enumerate(node.inputs)
@@ -57,7 +57,7 @@ def _rank(reader: Reader, value: ir.Value | None) -> int:
     """.split()
 )
 def _on_maps(node: ir.Node, reader: Reader) -> Found:
-    """Take what is defined on ``(N, C, ...)``."""
+    """Accept operators that are defined on ``(N, C, ...)``."""
     if node.op_type == "MaxPool" and any(value.name for value in node.outputs[1:]):
         return None  # its indices count through all images
     return ((0, None, 0, None, 0), 0) if node.op_type == "DeformConv" else FIRST
@@ -75,7 +75,7 @@ def _on_maps(node: ir.Node, reader: Reader) -> Found:
     "Split",
 )
 def _along_axis(node: ir.Node, reader: Reader) -> Found:
-    """Take what mixes along one axis, or from there on, which is not the first."""
+    """Accept operators that mix along one axis, or from it on, which is not the first."""
     usual = 0 if node.op_type in ("ArgMax", "ArgMin", "Split") else -1
     axis = node.attributes.get_int("axis", usual)
     if axis % max(1, _rank(reader, node.inputs[0])) == 0:
@@ -104,7 +104,7 @@ def _reduced(node: ir.Node, reader: Reader) -> Found:
 
 @families("Gather", "GatherElements", "ScatterElements", "Scatter", "Compress")
 def _by_index(node: ir.Node, reader: Reader) -> Found:
-    """Take what finds its places along another axis than the first."""
+    """Accept operators that index another axis than the first."""
     axis = node.attributes.get_int("axis", 0)
     if axis % max(1, _rank(reader, node.inputs[0])) == 0 or node.op_type == "Compress":
         return None
@@ -118,11 +118,11 @@ def _gather_nd(node: ir.Node, reader: Reader) -> Found:
 
 @families("MatMul", "MatMulInteger", "QLinearMatMul")
 def _matmul(node: ir.Node, reader: Reader) -> Found:
-    """Take matrix products: of rows with a parameter, or of batches of matrices."""
+    """Accept matrix products: of rows with a parameter, or of batches of matrices."""
     right = 3 if node.op_type == "QLinearMatMul" else 1
     rank = _rank(reader, node.outputs[0])
-    held = reader.shape(node.inputs[right])
-    alike = len(held) < max(3, rank) or held[0] == 1
+    shape = reader.shape(node.inputs[right])
+    alike = len(shape) < max(3, rank) or shape[0] == 1
     if alike and not reader.is_of_image(node.inputs[right]):
         return FIRST if _rank(reader, node.inputs[0]) == rank > 1 else None
     if rank < 3:
@@ -138,7 +138,7 @@ def _matmul(node: ir.Node, reader: Reader) -> Found:
 
 @families("Gemm")
 def _gemm(node: ir.Node, reader: Reader) -> Found:
-    """Take the rows of the first matrix, where the second is a parameter."""
+    """Accept the rows of the first matrix, where the second is a parameter."""
     if node.attributes.get_int("transA", 0) or reader.is_of_image(node.inputs[1]):
         return None
     bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -150,14 +150,14 @@ def _gemm(node: ir.Node, reader: Reader) -> Found:
 
 @families("Einsum")
 def _einsum(node: ir.Node, reader: Reader) -> Found:
-    """Take a letter that all tensors of the image have, and the result."""
+    """Return the axes of a letter that all tensors of the image and the result have."""
     equation = node.attributes.get_string("equation", "")
     return by_letter(equation, [reader.is_of_image(x) for x in node.inputs])
 
 
 @families("Resize", "Upsample")
 def _resize(node: ir.Node, reader: Reader) -> Found:
-    """Take what leaves the first axis as long as it is, and cuts nothing out of it."""
+    """Accept operators that keep the length of the first axis, and crop nothing."""
     if node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
         return None
     before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
@@ -207,7 +207,7 @@ def _slice(node: ir.Node, reader: Reader) -> Found:
 
 @families("QuantizeLinear", "DequantizeLinear")
 def _quantize(node: ir.Node, reader: Reader) -> Found:
-    """Take numbers that are scaled alike, or by channels behind the first axis."""
+    """Accept one scale for all numbers, or scales along another axis than the first."""
     rank = _rank(reader, node.inputs[0])
     axis = node.attributes.get_int("axis", 1)
     ranks = [_rank(reader, value) for value in node.inputs[1:] if value is not None]
@@ -228,7 +228,7 @@ def _triangle(node: ir.Node, reader: Reader) -> Found:
 
 @families("LSTM", "GRU", "RNN")
 def _recurrent(node: ir.Node, reader: Reader) -> Found:
-    """Take ``(steps, N, features)``; of all steps comes ``(steps, directions, N, hidden)``."""
+    """Accept ``(steps, N, features)``; all steps give ``(steps, directions, N, hidden)``."""
     if node.attributes.get_int("layout", 0):
         return None
     return (1, None, None, None, 0, 1, 1), (2, 1, 1)
@@ -236,7 +236,7 @@ def _recurrent(node: ir.Node, reader: Reader) -> Found:
 
 @families("Attention")
 def _attention(node: ir.Node, reader: Reader) -> Found:
-    """Take query, key and value, where no mask differs from image to image."""
+    """Accept a query, key and value alone: a mask may differ from image to image."""
     if any(value is not None for value in node.inputs[3:]) or len(node.outputs) > 1:
         return None
     return (0, 0, 0), 0

@@ -1,4 +1,4 @@
-"""The tensors of an ONNX model: what each claims to hold, and whether it does."""
+"""Checks of the tensors of an ONNX model: each must hold as many numbers as it claims."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fullconv.errors import ModelError
 from fullconv.frameworks.bounds import MOST_NODES
 
 MEMORY = "the model"
-"""What a message calls a model that comes from no file."""
+"""The name, in messages, of a model that comes from no file."""
 
 LARGEST_DENSE = 1 << 26
-"""Numbers that a sparse tensor may unfold to: its few entries may claim any size."""
+"""The most numbers that a sparse tensor may unfold to: its few entries may claim any size."""
 
 BITS = {
     **dict.fromkeys(("DOUBLE", "INT64", "UINT64", "COMPLEX64"), 64),
@@ -30,7 +30,7 @@ BITS = {
     **dict.fromkeys(("INT2", "UINT2"), 2),
     "COMPLEX128": 128,
 }
-"""Bits of a number, where they lie one behind the other (onnx.proto, 'raw_data')."""
+"""Bits of a number in packed storage (onnx.proto, 'raw_data')."""
 
 FIELDS = {
     **dict.fromkeys(("FLOAT", "COMPLEX64"), "float_data"),
@@ -39,7 +39,7 @@ FIELDS = {
     "INT64": "int64_data",
     "STRING": "string_data",
 }
-"""Fields of numbers that lie one by one; those of all other types are ``int32_data``."""
+"""Fields of numbers that are stored one by one; all other types use ``int32_data``."""
 
 
 def tensors_of(message: Message) -> Iterator[TensorProto]:
@@ -51,38 +51,38 @@ def tensors_of(message: Message) -> Iterator[TensorProto]:
             yield from tensors_of(value)
 
 
-def check_tensors(model: onnx.ModelProto, told: str) -> None:
+def check_tensors(model: onnx.ModelProto, label: str) -> None:
     """Refuse a model with a tensor that is not as large as it claims, or names that are no text.
 
     Raises
     ------
     ModelError
-        Before any memory is taken for what is claimed.
+        If there is one; before any memory is taken for the claimed sizes.
     """
     for count in (len(model.graph.node), len(model.graph.initializer)):
         if count > MOST_NODES:
             raise ModelError(
-                f"{told}: it has {count} operators or weights, more than {MOST_NODES}; export it "
+                f"{label}: it has {count} operators or weights, more than {MOST_NODES}; export it "
                 f"in a smaller form."
             )
-    _check_text(model, told)
+    _check_text(model, label)
     for tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             fault = _fault(tensor)
             if fault:
                 raise ModelError(
-                    f"{told}: its tensor {tensor.name!r} {fault}; the model is damaged: export or "
+                    f"{label}: its tensor {tensor.name!r} {fault}; the model is damaged: export or "
                     f"copy it again."
                 )
 
 
 def needed_bytes(tensor: TensorProto) -> int:
-    """Return how many bytes a tensor's numbers take where they lie one behind the other.
+    """Return the number of bytes that a tensor's numbers take in packed storage.
 
     Raises
     ------
     ValueError
-        If its sizes or its type are none.
+        If its sizes or its type are invalid, or its type is not packed.
     """
     name = kind_of(tensor)
     if name not in BITS:
@@ -91,14 +91,14 @@ def needed_bytes(tensor: TensorProto) -> int:
 
 
 def elements(tensor: TensorProto) -> int:
-    """Return how many numbers a tensor claims to hold; `ValueError` for sizes below zero."""
+    """Return the count of numbers that a tensor claims; `ValueError` for sizes below zero."""
     if any(size < 0 for size in tensor.dims):
         raise ValueError(f"claims the sizes {tuple(tensor.dims)}")
     return prod(tensor.dims)
 
 
 def kind_of(tensor: TensorProto) -> str:
-    """Return the name of a tensor's type; `ValueError` where it is none."""
+    """Return the name of a tensor's type; `ValueError` for an invalid one."""
     try:
         name: str = TensorProto.DataType.Name(tensor.data_type)
     except ValueError:
@@ -109,23 +109,25 @@ def kind_of(tensor: TensorProto) -> str:
 
 
 def _fault(tensor: TensorProto) -> str:
-    """Return what is wrong with a tensor that holds its own numbers; empty where nothing is."""
+    """Return the fault of a tensor that holds its own numbers; empty where it has none."""
     try:
         kind, claimed = kind_of(tensor), elements(tensor)
         if tensor.HasField("segment"):
             return "is a piece of another tensor"
         if tensor.HasField("raw_data"):
-            needed, held, what = needed_bytes(tensor), len(tensor.raw_data), "bytes"
+            needed, stored, what = needed_bytes(tensor), len(tensor.raw_data), "bytes"
         else:
             field = FIELDS.get(kind, "int32_data")
-            # Numbers of less than a byte lie a byte at a time, complex ones as two.
+            # Numbers of less than a byte are stored by the byte, complex ones as two numbers.
             each = BITS.get(kind, 8) if BITS.get(kind, 8) < 8 else 8
             needed = -(claimed * each // -8) * (2 if kind.startswith("COMPLEX") else 1)
-            held, what = len(getattr(tensor, field)), "numbers"
+            stored, what = len(getattr(tensor, field)), "numbers"
     except ValueError as error:
         return str(error)
     sizes = "x".join(map(str, tensor.dims)) or "one number"
-    return "" if needed == held else f"claims {sizes} of {kind}, {needed} {what}, and holds {held}"
+    if needed == stored:
+        return ""
+    return f"claims {sizes} of {kind}, {needed} {what}, and holds {stored}"
 
 
 def _parts(message: Message) -> Iterator[Any]:
@@ -136,32 +138,32 @@ def _parts(message: Message) -> Iterator[Any]:
             yield from (item for item in value if isinstance(item, Message))
 
 
-def _check_text(message: Message, told: str) -> None:
-    """Refuse names that are not UTF-8, which protobuf hands on as bytes."""
+def _check_text(message: Message, label: str) -> None:
+    """Refuse names that are not UTF-8, which protobuf returns as bytes."""
     for field, value in message.ListFields():
         texts = [value] if isinstance(value, str | bytes) else value
         if field.type == field.TYPE_STRING:
-            _check_utf8(texts, field.name, told)
+            _check_utf8(texts, field.name, label)
         elif isinstance(message, onnx.AttributeProto) and field.type == field.TYPE_BYTES:
-            _check_utf8(texts, f"attribute {message.name!r}", told)
+            _check_utf8(texts, f"attribute {message.name!r}", label)
     for part in _parts(message):
         if not isinstance(part, TensorProto):
-            _check_text(part, told)
+            _check_text(part, label)
 
 
-def _check_utf8(texts: Iterable[str | bytes], what: str, told: str) -> None:
+def _check_utf8(texts: Iterable[str | bytes], what: str, label: str) -> None:
     for text in texts:
         try:
             if isinstance(text, bytes):
                 text.decode()
         except UnicodeDecodeError:
             raise ModelError(
-                f"{told}: its {what} {text[:40]!r} is no text; the model is damaged: export or "
+                f"{label}: its {what} {text[:40]!r} is no text; the model is damaged: export or "
                 f"copy it again."
             ) from None
 
 
-def dense(sparse: SparseTensorProto, told: str) -> TensorProto:
+def dense(sparse: SparseTensorProto, label: str) -> TensorProto:
     """Return a sparse tensor with all its zeros (onnx.proto, SparseTensorProto).
 
     Raises
@@ -183,7 +185,7 @@ def dense(sparse: SparseTensorProto, told: str) -> TensorProto:
         array[places] = values
     except (ValueError, IndexError, TypeError) as error:
         raise ModelError(
-            f"{told}: its sparse tensor {name!r} cannot be read ({error}); export the model with "
+            f"{label}: its sparse tensor {name!r} cannot be read ({error}); export the model with "
             f"plain tensors."
         ) from None
     return onnx.numpy_helper.from_array(array.reshape(tuple(sparse.dims)), name)

@@ -1,4 +1,4 @@
-"""Branches, loops and lists whose course is known at one size of image, written out.
+"""Unrolling of branches, loops and lists whose course is known at one size of image.
 
 Exporters write an `If` where a size decides (PyTorch's ``squeeze`` of an axis that may be one), a
 `Loop` or `Scan` of a known number of turns, and lists of tensors where Python had them. At the
@@ -26,7 +26,7 @@ INNER = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 class Unrolling:
-    """What has been written out in a model so far."""
+    """Writes out the branches, loops and lists of a model."""
 
     def __init__(self, inference: Inference) -> None:
         self.inference = inference
@@ -41,14 +41,14 @@ class Unrolling:
         }
 
     def replace(self, node: ir.Node) -> bool:
-        """Write a node out in others, and learn what these give; False for a plain operator."""
+        """Write a node out as others, and infer their results; False for a plain operator."""
         if node.domain:
             return False
         way = self.ways.get(node.op_type)
         if node.op_type == "Identity" and self.lists.is_list(node):
             way = self.lists.same
         if way is None:
-            if any(held.type in INNER for held in node.attributes.values()):
+            if any(attribute.type in INNER for attribute in node.attributes.values()):
                 raise refused(node, "contains a graph of its own")
             return False
         try:
@@ -56,14 +56,14 @@ class Unrolling:
         except FullconvError:
             raise
         except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
-            # Nothing has looked at such a node before: ONNX infers no sizes for it.
+            # Such a node was not checked before: ONNX infers no sizes for it.
             raise refused(node, f"does not fit what it is given ({first_line(error)})") from error
         if results is not None:
             self._take_place(node, results)
         return True
 
     def finish(self) -> None:
-        """Take out what made lists."""
+        """Remove the nodes that made lists."""
         self.lists.finish()
 
     def _if(self, node: ir.Node) -> Values:
@@ -86,10 +86,10 @@ class Unrolling:
             results = self.ahead.written(
                 node, body, [self.ahead.number(np.array(len(turns), np.int64)), on, *state]
             )
-            held = self.inference.constant(results[0])
-            if held is None:
+            condition = self.inference.constant(results[0])
+            if condition is None:
                 raise refused(node, "goes on as long as the pixels say")
-            going = bool(held.reshape(-1)[0])
+            going = bool(condition.reshape(-1)[0])
             turns.append(results[1 + len(state) :])
             state = list(results[1 : 1 + len(state)])
         return [*state, *self._stacked(node, turns)]
@@ -131,7 +131,7 @@ class Unrolling:
         axes: Sequence[int] = (),
         backwards: Sequence[int] = (),
     ) -> list[ir.Value | None]:
-        """Return what the turns of a loop gave, one behind the other along a new axis."""
+        """Return the results of the turns of a loop, stacked along a new axis."""
         results: list[ir.Value | None] = []
         for place, parts in enumerate(zip(*turns, strict=True)):
             axis = self.ahead.number(np.array([axes[place] if axes else 0], np.int64))
@@ -148,7 +148,7 @@ class Unrolling:
         return [self.ahead.number(np.array(given))]
 
     def _take_place(self, node: ir.Node, results: Values) -> None:
-        """Let values be what a node gave, and take the node out."""
+        """Replace the results of a node by other values, and remove the node."""
         cloning = self.ahead.cloning
         if len(results) < len(node.outputs):
             raise refused(node, f"has {len(node.outputs)} results, and is given {len(results)}")
@@ -164,8 +164,8 @@ class Unrolling:
 
 
 def _inner(node: ir.Node, name: str) -> ir.Graph:
-    held = node.attributes.get(name)
-    if held is None or held.type != ir.AttributeType.GRAPH:
+    attribute = node.attributes.get(name)
+    if attribute is None or attribute.type != ir.AttributeType.GRAPH:
         raise refused(node, f"has no {name}")
-    graph: ir.Graph = held.value
+    graph: ir.Graph = attribute.value
     return graph

@@ -1,6 +1,7 @@
-"""Operator sets: models older than the readers are brought to a later one.
+"""Operator sets: models older than the readers are converted to a later one.
 
-ONNX' own converter does it, but for what it leaves as it is though its meaning has changed.
+ONNX' own converter does this. Operators that it leaves unchanged although their meaning has changed
+are rewritten here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ OLDEST_OPSET = 15
 CURRENT_OPSET = 17
 
 FLATTENED = 13
-"""Before this version Hardmax is over all axes from one on, as Softmax is."""
+"""Before this version, Hardmax and Softmax are over all axes from ``axis`` on."""
 
 ASYMMETRIC = 11
 """Before this version Upsample and Resize count cells from the corner of the first one."""
@@ -28,7 +29,7 @@ def current(model: ModelProto) -> ModelProto:
     Raises
     ------
     ModelError
-        If ONNX cannot bring it there.
+        If ONNX cannot convert it.
     """
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     if version >= OLDEST_OPSET:
@@ -86,41 +87,41 @@ def _flatten_hardmax(graph: GraphProto) -> None:
 
 
 def _copied(graph: GraphProto) -> list[str]:
-    """Return which cell each Upsample and Resize copies, in order.
+    """Return how each Upsample and Resize rounds to the cell that it copies, in order.
 
-    ONNX Runtime's: the one before, and the one behind where it makes a map smaller.
+    ONNX Runtime rounds down (``floor``), and up (``ceil``) where it makes a map smaller.
 
     Raises
     ------
     ModelError
-        If that differs between two axes, which later versions cannot say.
+        If that differs between two axes, which later versions cannot express.
     """
     numbers = {w.name: onnx.numpy_helper.to_array(w) for w in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             numbers[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
-    found = []
+    roundings = []
     for node in graph.node:
         if node.op_type not in ("Upsample", "Resize") or node.domain:
             continue
         scales = numbers.get(node.input[1]) if len(node.input) > 1 else None
-        held = np.ones(0) if scales is None else scales
+        factors = np.ones(0) if scales is None else scales
         nearest = all(a.s == b"nearest" for a in node.attribute if a.name == "mode")
-        if nearest and (held < 1).any() and (held > 1).any():
+        if nearest and (factors < 1).any() and (factors > 1).any():
             raise ModelError(
                 f"convert: {node.op_type} {node.name or node.output[0]!r} makes a map larger "
                 f"along one axis and smaller along another, which means another thing since "
                 f"version 11 of the ONNX operators; export the model again with opset_version="
                 f"{CURRENT_OPSET}."
             )
-        found.append("ceil" if (held < 1).any() else "floor")
-    return found
+        roundings.append("ceil" if (factors < 1).any() else "floor")
+    return roundings
 
 
 def _count_from_corners(graph: GraphProto, copied: list[str]) -> None:
-    """Let each Resize count cells from the corner, as those that they were made from."""
+    """Let each Resize count cells from the corner, like the operator that it was made from."""
     resizing = [node for node in graph.node if node.op_type == "Resize" and not node.domain]
-    for node, cell in zip(resizing, copied, strict=False):  # none where none is old
+    for node, cell in zip(resizing, copied, strict=False):  # ``copied`` is empty for later versions
         own = {a.name for a in node.attribute}
         given = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": cell}
         node.attribute.extend(

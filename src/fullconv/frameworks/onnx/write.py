@@ -25,7 +25,7 @@ def write(graph: Graph, source: Source, grid: Grid) -> ir.Model:
     """Return a model from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
 
     Where the source takes its channels last, from ``(N, H, W, C)`` to ``(N, rows, columns, K)``.
-    Height, width and batch are free. Nodes and initializers keep their names where they live on.
+    Height, width and batch are free. Nodes and initializers keep their names where they stay.
     """
     return written(Writing(graph, source, grid))
 
@@ -61,7 +61,7 @@ def written(writing: Writing) -> ir.Model:
 
 
 def _image(writing: Writing, original: ir.Graph) -> ir.Value:
-    """Return the model's input, and hold the map that it is or becomes."""
+    """Return the model's input, and record it as a map."""
     (old,) = (v for v in original.inputs if v.name not in original.initializers)
     source, dimensions = writing.source.graph, len(writing.graph.window)
     channels, last = source.channels, writing.source.channels_last

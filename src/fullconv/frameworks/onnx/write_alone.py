@@ -1,4 +1,4 @@
-"""How pieces of a classifier are written that run on each window alone: as a Scan over windows."""
+"""The writer of pieces of a classifier that run on each window alone: a Scan over windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fullconv.graph import Alone, Node
 @writes(Alone)
 def write_alone(writing: Writing, node: Node, operation: Alone) -> Results:
     """Write a piece of the classifier as a Scan over the windows."""
-    outer, held = writing.nodes, dict(writing.values)
+    outer, values = writing.nodes, dict(writing.values)
     inputs = writing.inputs(node)
     writing.nodes = []
     windows = []
@@ -26,7 +26,7 @@ def write_alone(writing: Writing, node: Node, operation: Alone) -> Results:
         results.append(writing.emit("Identity", [writing.values[name]]))
         results[-1].type, results[-1].shape = _kind(writing, name)
     body = ir.Graph(windows, results, nodes=writing.nodes, name=writing.unique("fullconv/window"))
-    writing.nodes, writing.values = outer, held
+    writing.nodes, writing.values = outer, values
     apart = [v for v, one in zip(inputs, operation.each, strict=True) if one]
     scan = ir.node(
         "Scan",

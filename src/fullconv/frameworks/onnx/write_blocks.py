@@ -1,4 +1,4 @@
-"""How blocks of cells are put together from the parts of a map, and parts laid out."""
+"""Writers that assemble blocks of cells from the parts of a map, and lay parts out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Segment = Own | Gathered | Running
 
 @writes(Assemble)
 def write_assemble(writing: Writing, node: Node, operation: Assemble) -> ir.Value:
-    """Write a block of cells, put together from parts of a map."""
+    """Write a block of cells, assembled from parts of a map."""
     pieces = []
     for name, segments in zip(node.inputs, product(*operation.segments), strict=False):
         x = writing.value(name)
@@ -37,7 +37,7 @@ def write_assemble(writing: Writing, node: Node, operation: Assemble) -> ir.Valu
 
 
 def _part(writing: Writing, x: ir.Value, segments: Sequence[Segment], channels: int) -> ir.Value:
-    """Take what a block takes of one part; what is gathered comes first, and is small."""
+    """Take the cells of a block from one part; gathered cells come first, since they are few."""
     axes = len(segments)
     private = {axis for axis, segment in enumerate(segments) if isinstance(segment, Own)}
     for axis, segment in enumerate(segments):
@@ -137,7 +137,7 @@ def _unfolded(writing: Writing, x: ir.Value, private: frozenset[int], axes: int)
 
 
 def _together(segment: Gathered) -> int:
-    """Count the neighbouring cells that are copied as one: windows begin and end between groups."""
+    """Return how many neighbouring cells are copied as one group, which no window cuts."""
     first, extent = segment.cells[0], len(segment.cells)
     in_a_row = segment.cells == tuple(range(first, first + extent))
     return gcd(segment.stride, extent) if in_a_row else 1
@@ -146,7 +146,7 @@ def _together(segment: Gathered) -> int:
 def _in_groups(
     writing: Writing, x: ir.Value, place: int, axis: int, segment: Gathered, many: int
 ) -> ir.Value:
-    """Cut the cells that windows take of the last axis into groups of so many."""
+    """Cut the cells that windows take of the last axis into groups of ``many``."""
     first = segment.cells[0]
     end = writing.needed(axis, segment.stride, first + len(segment.cells))
     x = writing.emit("Slice", [x, writing.numbers(first), end, writing.numbers(place)])
@@ -154,9 +154,9 @@ def _in_groups(
 
 
 def _window_index(writing: Writing, axis: int, segment: Gathered, many: int) -> ir.Value:
-    """Return ``(windows, groups)``: what each window takes along one axis, in groups of so many.
+    """Return the groups of ``many`` cells that each window takes along one axis.
 
-    Of groups as long as the window, ``(windows,)``.
+    The shape is ``(windows, groups)``, or ``(windows,)`` where a group is as long as the window.
     """
     key = axis, segment, many
     if key not in writing.taken:
@@ -174,7 +174,7 @@ def _window_index(writing: Writing, axis: int, segment: Gathered, many: int) -> 
 
 @writes(LayOut)
 def write_lay_out(writing: Writing, node: Node, operation: LayOut) -> ir.Value:
-    """Write windows that become cells."""
+    """Write windows as cells."""
     x = writing.first(node)
     assert x is not None
     axes = len(operation.axes)

@@ -1,4 +1,4 @@
-"""How what a classifier consists of is written, where it is no clone of its own node."""
+"""Writers of a classifier's own operations, where they are no clones of their nodes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODES = {
 
 @writes(Identity)
 def write_identity(writing: Writing, node: Node, operation: Identity) -> ir.Value:
-    """Write what changes nothing."""
+    """Write an operation that changes nothing."""
     return writing.emit("Identity", [writing.first(node)], name=node.name)
 
 
@@ -80,7 +80,7 @@ def write_transposed_convolution(
 
 @writes(Upsample)
 def write_upsample(writing: Writing, node: Node, operation: Upsample) -> ir.Value:
-    """Write cells that are repeated."""
+    """Write a repetition of cells."""
     name = writing.unique("fullconv/factor")
     scales = writing.initializer(name, np.array([1, 1, *operation.factor], np.float32))
     attributes = {
@@ -93,7 +93,7 @@ def write_upsample(writing: Writing, node: Node, operation: Upsample) -> ir.Valu
 
 @writes(Pool)
 def write_pool(writing: Writing, node: Node, operation: Pool) -> ir.Value:
-    """Write a pool; what ONNX does not dilate is a convolution with ones."""
+    """Write a pool; one that ONNX does not have is written as a convolution with ones."""
     x = writing.first(node)
     dilated = any(n != 1 for n in operation.dilation)
     divided = operation.divisor is not None
@@ -109,7 +109,7 @@ def write_pool(writing: Writing, node: Node, operation: Pool) -> ir.Value:
         attributes["dilations"] = operation.dilation
         if _pads_with_numbers(x):
             # ONNX Runtime moves a Pad of zeros into the MaxPool behind it, which then pads
-            # with minus infinity (seen in 1.31); something between the two keeps them apart.
+            # with minus infinity (seen in 1.31); an operator between the two prevents that.
             x = writing.emit("Max", [x, x])
         return writing.emit("MaxPool", [x], attributes, node.name)
     attributes["count_include_pad"] = int(operation.count_include_pad)
@@ -138,13 +138,13 @@ def _sum(writing: Writing, operation: Pool, x: ir.Value | None, name: str) -> ir
 
 @writes(Opaque)
 def write_opaque(writing: Writing, node: Node, operation: Opaque) -> Results:
-    """Write an operation without a rule as it was."""
+    """Write an operation without a rule, unchanged."""
     call = node.source
     resizes = isinstance(call, Call) and call.node.op_type == "Resize"
     sizes = call.node.inputs[3] if resizes and len(call.node.inputs) > 3 else None
     if operation.standing is None or sizes is None or "axes" in call.node.attributes:
         return writing.repeat(node)
-    # Its sizes begin with the number of images, in whose place the windows stand.
+    # Its sizes begin with the number of images, which becomes that of the windows.
     images = writing.emit("Shape", [writing.first(node)], {"start": 0, "end": 1})
     rest = writing.numbers(*map(int, writing.original(sizes.name or "")[1:]))
     free = writing.emit("Concat", [images, rest], {"axis": 0})
@@ -153,7 +153,7 @@ def write_opaque(writing: Writing, node: Node, operation: Opaque) -> Results:
 
 @writes(AlongAxis)
 def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Results:
-    """Write softmax and what else mixes along one axis."""
+    """Write softmax, or another operation that mixes along one axis."""
     if operation.name == "LRN":
         return writing.repeat(node)
     return writing.repeat(node, {"axis": operation.axis})
@@ -178,7 +178,7 @@ def write_group_normalization(
         return writing.emit("InstanceNormalization", writing.inputs(node), settings, node.name)
     if kind != "GroupNormalization" or writing.opset >= GROUPS_OF_CHANNELS:
         return writing.repeat(node)
-    # ONNX refuses the older one as deprecated; its groups are channels of another map.
+    # ONNX refuses the older one as deprecated; here its groups become channels.
     x, scale, bias = writing.inputs(node)
     wide = writing.emit("Reshape", [x, writing.numbers(0, operation.groups, -1)])
     settings = {"epsilon": operation.epsilon}
@@ -194,7 +194,7 @@ def write_channel_normalization(
     x, scale, bias = writing.inputs(node)
     rank = 2 + writing.axes[node.outputs[0]]
     last = writing.emit("Transpose", [x], {"perm": to_last_order(rank)})
-    if scale is None:  # which ONNX has always
+    if scale is None:  # which ONNX requires
         ones = np.ones(writing.graph.shapes[node.first or ""][1], writing.dtype())
         scale = writing.initializer(writing.unique("fullconv/ones"), ones)
     attributes = {"axis": -1, "epsilon": operation.epsilon}
@@ -217,7 +217,7 @@ def write_reduce(writing: Writing, node: Node, operation: Reduce) -> ir.Value:
 
 @writes(Concat)
 def write_concat(writing: Writing, node: Node, operation: Concat) -> ir.Value:
-    """Write tensors that are joined."""
+    """Write a concatenation of tensors."""
     return writing.emit("Concat", writing.inputs(node), {"axis": operation.axis}, node.name or None)
 
 
@@ -241,19 +241,19 @@ def write_pad(writing: Writing, node: Node, operation: Pad) -> ir.Value:
 
 @writes(Reshape)
 def write_reshape(writing: Writing, node: Node, operation: Reshape) -> ir.Value:
-    """Write elements that are regrouped."""
+    """Write a reshape of one tensor per window."""
     shape = writing.numbers(*operation.shape)
     return writing.emit("Reshape", [writing.first(node), shape], name=node.name)
 
 
 @writes(Permute)
 def write_permute(writing: Writing, node: Node, operation: Permute) -> ir.Value:
-    """Write axes in another order."""
+    """Write a permutation of axes."""
     return writing.emit("Transpose", [writing.first(node)], {"perm": operation.order}, node.name)
 
 
 def _pads(padding: Padding) -> tuple[int, ...]:
-    """Return padding in the order of ONNX: all that comes before, then all that comes after."""
+    """Return padding in the order of ONNX: before every axis, then after every axis."""
     return (*(before for before, _ in padding), *(after for _, after in padding))
 
 

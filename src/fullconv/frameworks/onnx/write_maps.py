@@ -1,4 +1,4 @@
-"""How cells, channels and windows of stored maps are taken, joined and folded."""
+"""Writers of operations that take, join or fold cells, channels and windows of stored maps."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from fullconv.operations import (
 
 @writes(Combine)
 def write_combine(writing: Writing, node: Node, operation: Combine) -> ir.Value:
-    """Write the sum, or the larger, of two maps."""
+    """Write the sum, or the maximum, of two maps."""
     return writing.emit("Add" if operation.kind == "sum" else "Max", writing.inputs(node))
 
 
 @writes(DivideCells)
 def write_divide_cells(writing: Writing, node: Node, operation: DivideCells) -> ir.Value:
-    """Write cells that are divided by numbers of their own."""
+    """Write a division of every cell by its own number."""
     first, *others = (np.array(numbers, writing.dtype()) for numbers in operation.axes)
     numbers = functools.reduce(np.multiply.outer, others, first)
     divisor = writing.initializer(writing.unique("fullconv/cells"), numbers)
@@ -42,7 +42,7 @@ def write_divide_cells(writing: Writing, node: Node, operation: DivideCells) -> 
 
 @writes(TakeChannels)
 def write_take_channels(writing: Writing, node: Node, operation: TakeChannels) -> ir.Value:
-    """Write channels that are kept or reordered."""
+    """Write a selection of channels, in any order."""
     index = writing.numbers(*operation.indices)
     return writing.emit("Gather", [writing.first(node), index], {"axis": 1})
 
@@ -81,7 +81,7 @@ def write_regroup(writing: Writing, node: Node, operation: Regroup) -> ir.Value:
 
 @writes(AddAxis)
 def write_add_axis(writing: Writing, node: Node, operation: AddAxis) -> ir.Value:
-    """Write features that become the cells of an axis."""
+    """Write features as the cells of a new axis."""
     x, axes = writing.first(node), writing.axes[node.outputs[0]] - 1
     if operation.extent == 1:
         return writing.emit("Unsqueeze", [x, writing.numbers(2 + axes)])
@@ -92,7 +92,7 @@ def write_add_axis(writing: Writing, node: Node, operation: AddAxis) -> ir.Value
 
 @writes(FoldAxes)
 def write_fold_axes(writing: Writing, node: Node, operation: FoldAxes) -> ir.Value:
-    """Write axes of cells that become features."""
+    """Write axes of cells as features."""
     x, first = writing.first(node), 2 + operation.dimensions
     more = range(first, 2 + writing.axes[node.inputs[0] or ""])
     turned = writing.emit("Transpose", [x], {"perm": (0, 1, *more, *range(2, first))})
@@ -104,13 +104,13 @@ def write_fold_axes(writing: Writing, node: Node, operation: FoldAxes) -> ir.Val
 
 @writes(Interleave)
 def write_interleave(writing: Writing, node: Node, operation: Interleave) -> ir.Value:
-    """Write features that become cells in their places."""
+    """Write features as cells, side by side along an axis."""
     x, axes = writing.first(node), writing.axes[node.outputs[0]]
     wide = _split(writing, x, (operation.channels, operation.factor), axes)
     place = 3 + operation.axis
     order = (0, 1, *range(3, place + 1), 2, *range(place + 1, 3 + axes))
     turned = writing.emit("Transpose", [wide], {"perm": order})
-    # The factor stands behind its axis; an unknown size there takes both.
+    # The factor stands behind its axis, and is folded into it.
     sizes = [writing.emit("Shape", [x], {"start": 0, "end": 1})]
     sizes.append(writing.numbers(operation.channels))
     for axis in range(axes):
@@ -122,7 +122,7 @@ def write_interleave(writing: Writing, node: Node, operation: Interleave) -> ir.
 
 
 def _split(writing: Writing, x: ir.Value | None, channels: tuple[int, int], axes: int) -> ir.Value:
-    """``(N, a * b, *cells)`` to ``(N, a, b, *cells)``."""
+    """Reshape ``(N, a * b, *cells)`` to ``(N, a, b, *cells)``."""
     images = writing.emit("Shape", [x], {"start": 0, "end": 1})
     cells = writing.emit("Shape", [x], {"start": 2, "end": 2 + axes})
     shape = writing.emit("Concat", [images, writing.numbers(*channels), cells], {"axis": 0})
@@ -136,8 +136,8 @@ def write_for_each_window(writing: Writing, node: Node, operation: ForEachWindow
     for windows in writing.count():
         count = writing.emit("Mul", [count, windows])
     name = node.inputs[0] or ""
-    held = writing.graph.constants.get(name)
-    shape = writing.source.graph.shapes[name] if held is None else held.shape
+    recipe = writing.graph.constants.get(name)
+    shape = writing.source.graph.shapes[name] if recipe is None else recipe.shape
     sizes = writing.emit("Concat", [count, writing.numbers(*shape)], {"axis": 0})
     return writing.emit("Expand", [writing.first(node), sizes])
 
@@ -158,7 +158,7 @@ def write_fold_windows(writing: Writing, node: Node, operation: FoldWindows) -> 
 
 @writes(SplitChannels)
 def write_split_channels(writing: Writing, node: Node, operation: SplitChannels) -> ir.Value:
-    """Write the channels in the shape that scores have."""
+    """Write channels in the shape of scores."""
     x = writing.first(node)
     if not operation.shape:
         return writing.emit("Squeeze", [x, writing.numbers(1)])

@@ -1,4 +1,4 @@
-"""How totals and statistics of a sliding window are written."""
+"""Writers of totals and statistics of a sliding window."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def write_sliding_total(writing: Writing, node: Node, operation: SlidingTotal) -
         zip(operation.kernel, operation.dilation, strict=True)
     ):
         total = x
-        for held, more in doublings(cells):
-            other = total if more == held else x
-            pair = _neighbours(writing, total, other, axis, distance * held, distance * more)
+        for covered, more in doublings(cells):
+            other = total if more == covered else x
+            pair = _neighbours(writing, total, other, axis, distance * covered, distance * more)
             total = writing.emit(merge, pair)
         x = total
     return x
 
 
 def _neighbours(
-    writing: Writing, first: ir.Value, second: ir.Value, axis: int, held: int, more: int
+    writing: Writing, first: ir.Value, second: ir.Value, axis: int, covered: int, more: int
 ) -> tuple[ir.Value, ir.Value]:
-    """Pair totals over ``held`` cells with those over ``more`` that begin ``held`` on."""
+    """Pair totals over ``covered`` cells with the totals over ``more`` cells that follow."""
     place, end = writing.numbers(2 + axis), writing.numbers(np.iinfo(np.int64).max)
     return (
         writing.emit("Slice", [first, writing.numbers(0), writing.numbers(-more), place]),
-        writing.emit("Slice", [second, writing.numbers(held), end, place]),
+        writing.emit("Slice", [second, writing.numbers(covered), end, place]),
     )
 
 
@@ -101,13 +101,13 @@ def _moments(
     variance = _mean(writing, writing.emit("Mul", [apart, apart]), 2)
     for axis, (cells, distance) in enumerate(zip(kernel, dilation, strict=True)):
         single = total = (mean, variance)
-        for held, more in doublings(cells):
-            other = total if more == held else single
+        for covered, more in doublings(cells):
+            other = total if more == covered else single
             means, variances = (
-                _neighbours(writing, a, b, 1 + axis, distance * held, distance * more)
+                _neighbours(writing, a, b, 1 + axis, distance * covered, distance * more)
                 for a, b in zip(total, other, strict=True)
             )
-            total = _merged(writing, means, variances, more / (held + more))
+            total = _merged(writing, means, variances, more / (covered + more))
         mean, variance = total
     return mean, variance
 
@@ -115,7 +115,7 @@ def _moments(
 def _merged(
     writing: Writing, means: Sequence[ir.Value], variances: Sequence[ir.Value], share: float
 ) -> tuple[ir.Value, ir.Value]:
-    """Merge the means and variances of two sets, of which the second holds this share."""
+    """Merge the means and variances of two sets; the second is ``share`` of all numbers."""
 
     def between(a: ir.Value, difference: ir.Value) -> ir.Value:
         return writing.emit("Add", [a, writing.emit("Mul", [difference, writing.number(share)])])

@@ -19,7 +19,7 @@ from fullconv.table import OperationTable
 Results = ir.Value | Sequence[ir.Value]
 
 writes = OperationTable["Writing", Results]("a writer")
-"""Registers what writes an operation, as one result or several."""
+"""Registers the writer of an operation, which returns one result or several."""
 
 
 class Writing(writing.Writing[Source, ir.Value]):
@@ -28,9 +28,9 @@ class Writing(writing.Writing[Source, ir.Value]):
     Attributes
     ----------
     nodes : list of onnx_ir.Node
-        What is written so far.
+        The nodes that are written so far.
     taken : dict
-        Cells that were taken of a map, by what was taken: blocks for neighbouring parts share them.
+        Cells taken from maps, by the map and the cells: blocks for neighbouring parts share them.
     reserved : set of str
         Names of the model's outputs.
     """
@@ -43,14 +43,14 @@ class Writing(writing.Writing[Source, ir.Value]):
         self.reserved = {v.name for v in source.model.graph.outputs}
         self.taken: dict[tuple[Any, ...], ir.Value] = {}
         written = {name for node in graph.nodes for name in node.outputs}
-        held = {*source.graph.shapes, *source.graph.constants, *graph.constants}
-        self._names = {*held, *written, *self.reserved}
+        original = {*source.graph.shapes, *source.graph.constants, *graph.constants}
+        self._names = {*original, *written, *self.reserved}
         self._node_names = writing.Names({n.name for n in source.model.graph if n.name})
         self._settings: dict[str, ir.Value] = {}
         self._counts: tuple[ir.Value, ...] | None = None
 
     def write(self, node: Node) -> Results:
-        """Write one node; what has no writer of its own is cloned from its source."""
+        """Write one node; without a writer of its own, it is cloned from its source."""
         write = writes.find(type(node.operation))
         return self.repeat(node) if write is None else write(self, node, node.operation)
 
@@ -59,10 +59,10 @@ class Writing(writing.Writing[Source, ir.Value]):
     def parameter(self, name: str) -> ir.Value:
         """Write a parameter as an initializer."""
         recipe = self.graph.constants[name]
-        held = self.source.model.graph.initializers.get(recipe.source)
-        if held is not None and recipe == Recipe(recipe.source, recipe.shape):
-            # As it was: the tensor itself, which may still lie in its file.
-            return self._register(name, held.const_value)
+        original = self.source.model.graph.initializers.get(recipe.source)
+        if original is not None and recipe == Recipe(recipe.source, recipe.shape):
+            # Unchanged: the tensor itself, which may still lie in its file.
+            return self._register(name, original.const_value)
         return self.initializer(name, self.array(name))
 
     def array(self, name: str | None) -> Any:
@@ -71,7 +71,7 @@ class Writing(writing.Writing[Source, ir.Value]):
         return recipe.apply(self.original(recipe.source))
 
     def original(self, name: str) -> Any:
-        """Return a constant of the source as it was."""
+        """Return a constant of the source, unchanged."""
         if name in self.source.constants:
             return self.source.constants[name]
         value = self.source.model.graph.initializers[name].const_value
@@ -79,7 +79,7 @@ class Writing(writing.Writing[Source, ir.Value]):
         return value.numpy()
 
     def initializer(self, name: str, array: Any) -> ir.Value:
-        """Return a constant under just this name."""
+        """Return a constant under exactly this name."""
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         return self._register(name, ir.Tensor(array, name=name))
 
@@ -94,8 +94,8 @@ class Writing(writing.Writing[Source, ir.Value]):
         if len(numbers) > 8:
             return self.initializer(self.unique("fullconv/numbers"), np.array(numbers))
         name = "fullconv/" + "_".join(map(str, numbers))
-        held = self.initializers.get(name)
-        return held or self.initializer(name, np.array(numbers, dtype=np.int64))
+        known = self.initializers.get(name)
+        return known or self.initializer(name, np.array(numbers, dtype=np.int64))
 
     def number(self, number: float) -> ir.Value:
         """Return a constant number of the type that the network computes in."""
@@ -117,7 +117,7 @@ class Writing(writing.Writing[Source, ir.Value]):
     # Names and nodes.
 
     def unique(self, base: str) -> str:
-        """Return a name that nothing else has: the base with a number."""
+        """Return a free name: the base with a number."""
         number = 1
         while f"{base}_{number}" in self._names:
             number += 1
@@ -141,16 +141,16 @@ class Writing(writing.Writing[Source, ir.Value]):
         return node.outputs[0]
 
     def _node_name(self, name: str | None) -> str | None:
-        """Return a node's own name once, and numbered names for what else it became."""
+        """Return a node's own name the first time, and numbered names after that."""
         return self._node_names.give(name) if name else None
 
     def bind(self, results: Results, node: Node, *, inside: bool = False) -> None:
-        """Hold what a node gives; ``inside`` a piece, names of the original are others' already."""
+        """Record the results of a node; ``inside`` a piece, its original names are taken."""
         results = [results] if isinstance(results, ir.Value) else results
         for name, result in zip(node.outputs, results, strict=True):
             self.values[name] = result
             if result.name is None or result.name.startswith("fullconv/"):
-                # The model's outputs keep their names; what led to them takes another.
+                # The model's outputs keep their names; the values that led to them get others.
                 taken = inside or name in self.reserved
                 result.name = self.unique(name) if taken else name
 
@@ -187,7 +187,7 @@ class Writing(writing.Writing[Source, ir.Value]):
         return [result for original, result in results if original.name]
 
     def _setting(self, value: ir.Value | None) -> ir.Value | None:
-        """Return a constant of the original as it was, whatever became of it elsewhere."""
+        """Return a constant of the original unchanged, even where it is rearranged elsewhere."""
         name = None if value is None else value.name
         if name is None:
             return None
