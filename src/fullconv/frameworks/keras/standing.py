@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Axes = Sequence[int | None]
 Family = Callable[[Any, Sequence[Any], Any], tuple[Axes, int] | None]
-"""From an operation, its tensors and its (first) result, the axes of these tensors and of the
+"""From an operation, its tensors and its (first) result: the axes of these tensors and of the
 result; None where windows can stand nowhere."""
 
 families = Table[str, Family]("a place for its windows")
@@ -55,12 +55,12 @@ def standing(
         return Standing((0,) * len(tensors), (0,) * len(results))
     own = type(target).__module__.startswith(OPERATIONS)
     family = families.find(type(target).__name__) if own else None
-    found = family and family(target, tensors, results[0])
-    if not found or (type(target).__name__ in JOINING and _arrays(args, kwargs)):
+    answer = family and family(target, tensors, results[0])
+    if not answer or (type(target).__name__ in JOINING and _arrays(args, kwargs)):
         return None
     if type(target).__name__ == "Matmul" and not isinstance(args[0], keras.KerasTensor):
         return None  # an array times the image, whose rows it may mix
-    axes, result = found
+    axes, result = answer
     return Standing(tuple(axes), (result,) * len(results))
 
 

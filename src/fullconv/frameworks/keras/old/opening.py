@@ -1,4 +1,4 @@
-"""Open what Keras 1, Keras 2 and tf.keras saved: whole models, and architectures with weights.
+"""Open files of Keras 1, Keras 2 and tf.keras: whole models, and architectures with weights.
 
 Keras' own loader is not used, since it instantiates whatever a file names. The configuration is
 checked, read into records, and built from `keras.layers` and registered classes alone.
