@@ -67,7 +67,7 @@ READING = (
     Defect(
         "weights come from a pipe",
         "frameworks/onnx/external.py",
-        "if not stat.S_ISREG(held.st_mode):",
+        "if not stat.S_ISREG(status.st_mode):",
         "if False:",
         (
             "test_bad_input.py",
