@@ -12,7 +12,7 @@ from fullconv.operations import Cells, FoldWindows, Keep, SplitChannels
 
 
 def scores(lifting: Lifting, windows: Windows, name: str) -> str:
-    """Write what becomes of an output of the classifier; return its name.
+    """Write the scores of all windows for an output of the classifier; return their name.
 
     Raises
     ------
@@ -35,13 +35,13 @@ def scores(lifting: Lifting, windows: Windows, name: str) -> str:
 
 
 def _shape(lifting: Lifting, name: str, axes: int) -> Sizes:
-    """Return the shape of one window's scores; of a map of one cell, its channels."""
+    """Return the shape of one window's scores; a map of one cell counts as its channels."""
     shape, batch = list(lifting.graph.shapes[name]), lifting.graph.batch
     if batch > 1:
         inner = shape.pop(0) // batch
         shape[:0] = [inner] if inner > 1 else []
     elif 1 in shape:
-        shape.remove(1)  # the axis of the images: the first where there is more than one
+        shape.remove(1)  # the axis of the images: the first of size 1
     if len(shape) == 1 + axes and all(size == 1 for size in shape[1:]):
         shape = shape[:1]
     return tuple(shape)

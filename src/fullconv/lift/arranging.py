@@ -22,13 +22,14 @@ from fullconv.operations import AddAxis, FoldAxes, Interleave, OverCells, TakeCh
 from fullconv.wording import unit
 
 MOST = 3
-"""Axes that frameworks convolve and pool over, at most."""
+"""The most axes that frameworks convolve and pool over."""
 
 Over = TypeVar("Over", bound=OverCells)
 
 
 OverMaps = Callable[[Lifting, Node, Over, Sizes, Field], Field]
-"""A rule over ``(N, C, *cells)``: the operation, and along which axes its native ones lie."""
+"""A rule over ``(N, C, *cells)``. It takes the operation over the axes of the field, and the axes
+along which its native ones lie."""
 
 
 def store(lifting: Lifting, x: Field, wanted: Sequence[Atom]) -> Field:
@@ -40,17 +41,17 @@ def store(lifting: Lifting, x: Field, wanted: Sequence[Atom]) -> Field:
 
 
 def places_of(stored: Sequence[Atom], wanted: Sequence[Atom]) -> NDArray[np.int64]:
-    """Return where the channels of one order stand in another: ``(C,)``."""
+    """Return the place in ``stored`` of every channel of ``wanted``: ``(C,)``."""
     index = np.arange(prod(sizes(stored))).reshape(sizes(stored))
     return index.transpose(order(stored, wanted)).reshape(-1)
 
 
 def as_feature_map(lifting: Lifting, x: Field, rank: int) -> tuple[Field, Sizes]:
-    """Return a field as ``(N, C, *cells)``, and along which of its axes the native ones lie.
+    """Return a field as ``(N, C, *cells)``, and its axes along which the native ones lie.
 
-    ``rank`` is the number of native axes behind the first two, where cells may stand in any order.
-    Features that stand among them become an axis of cells of their own, with one window along it;
-    so does a native axis of size 1 that is none of the image's.
+    ``rank`` is the number of native axes behind the first two; cells may stand there in any order.
+    Features among them become an axis of cells of their own, with one window along it; so does a
+    native axis of size 1 that belongs to no axis of the image.
 
     Raises
     ------
@@ -109,8 +110,8 @@ def filters_over(weight: Recipe, axes: Sequence[int], dimensions: int) -> Recipe
 def align(lifting: Lifting, fields: Sequence[Field]) -> list[Field]:
     """Bring fields to the same parts, cell for cell.
 
-    Along each axis the margins become the largest of any; where that leaves no middle, or the
-    middles lie at different places, every window is given its own cells.
+    Along each axis every field takes the largest margins of any. Where that leaves no middle, or
+    the middles lie at different places, every window is given its own cells.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def with_as_many_axes(lifting: Lifting, fields: Sequence[Field]) -> list[Field]:
 
 
 def _with_axis(lifting: Lifting, x: Field, atoms: Sequence[Atom]) -> Field:
-    """Give features, or nothing, an axis of cells of their own: the last, with one window."""
+    """Turn features into the last axis of cells, with one window; without any, its size is 1."""
     others = tuple(a for a in x.layout.stored if a not in atoms)
     x = store(lifting, x, (*others, *atoms))
     extent = prod(sizes(atoms))
@@ -165,14 +166,14 @@ def _with_axis(lifting: Lifting, x: Field, atoms: Sequence[Atom]) -> Field:
         (*where, Part.LOW): lifting.out.helper(value, added) for where, value in x.parts.items()
     }
     layout = x.layout
-    for place, held in enumerate(layout.axes):
-        if atoms and atoms[0] in held:
+    for place, native in enumerate(layout.axes):
+        if atoms and atoms[0] in native:
             layout = layout.with_axis(place, cells(len(x.axes), extent))
     return Field(replace(layout, stored=others), (*x.axes, axis), parts)
 
 
 def fold_axes(lifting: Lifting, x: Field) -> Field:
-    """Make features of the axes that the image lacks."""
+    """Turn the axes that the image lacks into features."""
     dimensions = lifting.grid.dimensions
     if len(x.axes) == dimensions:
         return x
@@ -180,8 +181,8 @@ def fold_axes(lifting: Lifting, x: Field) -> Field:
     for index, axis in enumerate(x.axes[dimensions:], start=dimensions):
         atoms = features(axis.extent)
         stored = (*stored, *atoms)
-        for place, held in enumerate(layout.axes):
-            apart = (atoms if a.spatial and a.key == index else (a,) for a in held)
+        for place, native in enumerate(layout.axes):
+            apart = (atoms if a.spatial and a.key == index else (a,) for a in native)
             layout = layout.with_axis(place, tuple(atom for each in apart for atom in each))
     layout = replace(layout, stored=stored)
     fold = FoldAxes(dimensions, layout.channels)
@@ -192,7 +193,7 @@ def fold_axes(lifting: Lifting, x: Field) -> Field:
 
 
 def must_lie_apart(lifting: Lifting, axis: Split, verb: str) -> None:
-    """End sharing where cells are spread over finer ones, and windows lie between each other's."""
+    """End sharing where cells are spread over finer ones and windows store cells in between."""
     if not axis.apart:
         things = unit(lifting.grid.dimensions, many=True)
         raise EndsSharing(
@@ -202,7 +203,7 @@ def must_lie_apart(lifting: Lifting, axis: Split, verb: str) -> None:
 
 
 def _interleaved(lifting: Lifting, x: Field, place: int) -> Field:
-    """Put cells and the features that stand behind them in one native axis into a row of cells."""
+    """Turn a native axis of cells with features behind them into one longer row of cells."""
     cell, *inner = x.layout.axes[place] or (None,)
     if cell is None or not cell.spatial or not inner:
         return x

@@ -1,4 +1,4 @@
-"""Blocks: what an operation reads, put together from the parts of a field."""
+"""Blocks: the cells that an operation reads, put together from the parts of a field."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Blocks:
     grid : Grid
         The window and the wanted step.
     out : Emitter
-        Where it is written how a block is put together.
+        Takes the operations that put blocks together.
     sizes : dict of str to Size
         Elements of written values, where they are known.
     """
@@ -50,14 +50,14 @@ class Blocks:
     def block(self, x: Field, reads: Sequence[Read]) -> str:
         """Return one stored map that holds the cells of a read along every axis.
 
-        Along an axis whose cells are named it holds them for every window; along the others it is
-        the shared map itself.
+        Along an axis where the read names its cells, the map holds these for every window; along
+        the others it is the shared map itself.
         """
         steps = self.steps(x)
         taken = [_segments(*each) for each in zip(x.axes, reads, steps, strict=True)]
         values = [x.parts[where] for where in product(*(parts for parts, _ in taken))]
-        segments = tuple(held for _, held in taken)
-        skips = [_skipped(held) for held in segments]
+        segments = tuple(along for _, along in taken)
+        skips = [_skipped(along) for along in segments]
         if None not in skips:
             before, after = zip(*(skip for skip in skips if skip is not None), strict=True)
             if not any((*before, *after)):
@@ -74,7 +74,7 @@ class Blocks:
         return result
 
     def moved(self, x: Field, moved: Sequence[Moved]) -> Field:
-        """Return a field whose parts hold what the reads take, every ``stride``-th of it."""
+        """Return a field of the cells that the reads take, every ``stride``-th of them."""
         parts = {}
         for where, reads in reading(moved).items():
             parts[where] = self.block(x, reads)
@@ -97,7 +97,7 @@ class Blocks:
     def lay_out(
         self, value: str, x: Field, channels: int, where: Where, over: Collection[int]
     ) -> tuple[str, Where]:
-        """Lay the windows of a part with one private cell along these axes out on the grid."""
+        """Lay windows out on the grid, for a part with one private cell along these axes."""
         private = tuple(part is not Part.MIDDLE for part in where)
         laid = tuple(
             index in over and alone and not axis.fixed
@@ -109,7 +109,7 @@ class Blocks:
         return self.out.helper(value, LayOut(channels, laid, private), image=True), there
 
     def on_grid(self, x: Field) -> Field:
-        """Return a field of one cell per window with all of them on the window grid."""
+        """Return a field of one cell per window, laid out on the window grid."""
         ((where, value),) = x.parts.items()
         over = range(len(x.axes))
         value, there = self.lay_out(value, x, x.layout.channels, where, over)
@@ -142,7 +142,7 @@ class Blocks:
 
 
 def reading(moved: Sequence[Moved]) -> Mapping[Where, tuple[Read, ...]]:
-    """Return what each part of a result reads along every axis; the shared part first."""
+    """Return the reads of each part of a result along every axis, the shared part first."""
     return {
         where: tuple(m.reads[part] for m, part in zip(moved, where, strict=True))
         for where in places(m.axis for m in moved)
@@ -150,13 +150,13 @@ def reading(moved: Sequence[Moved]) -> Mapping[Where, tuple[Read, ...]]:
 
 
 def _segments(axis: Split, read: Read, window_step: int) -> tuple[list[Part], Segments]:
-    """Return the parts that a read takes cells of, and what of each."""
+    """Return the parts that a read takes cells of, and the segment of each."""
     if read.cells is None:
         return [Part.MIDDLE], (Running(read.skip),)
-    held = {cell: part for part, cells in axis.parts.items() for cell in cells}
+    part_of = {cell: part for part, cells in axis.parts.items() for cell in cells}
     parts: list[Part] = []
     segments: list[Own | Gathered] = []
-    for part, group in groupby(read.cells, held.__getitem__):
+    for part, group in groupby(read.cells, part_of.__getitem__):
         cells = axis.parts[part]
         local = tuple(cell - cells.start for cell in group)
         parts.append(part)
@@ -170,7 +170,7 @@ def _segments(axis: Split, read: Read, window_step: int) -> tuple[list[Part], Se
 
 
 def _skipped(segments: Segments) -> Pair | None:
-    """Return how many cells of a single part are left out at both ends; None where it is more."""
+    """Return the cells left out at both ends, where a single part is read in a row; else None."""
     if len(segments) != 1:
         return None
     (segment,) = segments

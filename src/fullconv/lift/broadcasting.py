@@ -1,4 +1,4 @@
-"""In which axes of operands windows may stand: of what broadcasts, and of what names its axes.
+"""The axes of operands in which windows may stand, where they broadcast and in an einsum.
 
 Frameworks ask here when they say where windows may stand in operations without a record.
 """
@@ -14,23 +14,22 @@ Axes = list[int | None]
 def in_first_axis(
     operands: Sequence[Sequence[int]], of_image: Sequence[bool], result: Sequence[int]
 ) -> Axes | None:
-    """Return where windows stand in operands that are broadcast, if they can in the first axis.
+    """Return the axis of each broadcast operand in which windows stand, if the first one suits.
 
     Parameters
     ----------
     operands : sequence of shapes
-        They broadcast over the axes ahead of the last ones, of which the operation takes matrices
-        or the like.
+        They broadcast over their leading axes; the operation may work on matrices in the last ones.
     of_image : sequence of bool
         Whether each differs from window to window; the others are parameters.
     result : shape
-        Of the operation.
+        Shape of the operation's result.
 
     Returns
     -------
     list or None
         None where an operand of the image is stretched along the first axis. A parameter that is as
-        long there as the result needs a copy of itself for every window, and has the axis, too.
+        long there as the result needs a copy of itself for every window, so it has the axis, too.
     """
     axes: Axes = []
     for shape, is_of_image in zip(operands, of_image, strict=True):
@@ -42,10 +41,10 @@ def in_first_axis(
 
 
 def by_letter(equation: str, of_image: Sequence[bool]) -> tuple[Axes, int] | None:
-    """Return where windows stand in the operands of an einsum, and in its result.
+    """Return the axes of an einsum's operands, and of its result, in which windows may stand.
 
-    They may stand in an axis that the result has, and every operand of the image once; None where
-    there is none, or the equation does not name all axes.
+    They suit where the result has the axis, and every operand of the image has it once. None where
+    there is no such axis, or the equation does not name all axes.
     """
     given, arrow, result = equation.replace(" ", "").partition("->")
     terms = given.split(",")

@@ -60,7 +60,7 @@ class Classical(Lifting):
         return moved
 
     def _amounts(self, padded: Sequence[Pair]) -> str:
-        """Return how much is padded along every axis of the image, in words."""
+        """Return the padding along every axis of the image, in words."""
         *most, last = (
             f"{before}+{after} {name}"
             for (before, after), name in zip(padded, self.axis_names(), strict=False)
@@ -122,8 +122,8 @@ class Classical(Lifting):
     def broadcast(self, node: Node, fields: Sequence[Field], main: Field) -> list[Field]:
         """Spread one number per window over the map that it gates.
 
-        Each cell takes the number of the window around it; windows beyond the image's border are
-        replaced by the last one inside. At the native size that is the one window there is.
+        Each cell takes the number of the window around it; the last window inside stands for
+        windows beyond the image's border. At the native size that is the only window.
         """
         return [x if x.extent == main.extent else self._spread(node, x, main) for x in fields]
 

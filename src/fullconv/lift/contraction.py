@@ -1,9 +1,9 @@
-"""Contraction: what a window's cells along an axis come to, as a sum or maximum over its parts.
+"""Contraction: a sum or maximum over a window's cells along an axis, part by part.
 
-A fully connected layer, a global pool, a convolution as large as its map read every cell of a
+A fully connected layer, a global pool, and a convolution as large as its map read every cell of a
 window. Nothing needs to be gathered for that: each part gives its own term, computed where the
 part is stored, and the terms are added (or the larger one taken) on the window grid. See
-docs/theory.md, "What reads a whole window".
+docs/theory.md, "Reading a whole window".
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ WriteTerm = Callable[[Term, bool], str]
 
 
 def covered(x: Field, slidings: Sequence[Sliding], *, dense: bool = False) -> frozenset[int]:
-    """Along which axes a kernel covers every cell once, while it leaves the others as they are.
+    """Return the axes along which a kernel covers every cell once, and leaves all others alone.
 
-    Only where that spares gathering, where such an axis is in several parts; or where the result
-    is kept ``dense``.
+    There are none unless such an axis is in several parts, so that gathering is spared, or the
+    result is kept ``dense``.
     """
     covers, spares, alone = set(), False, True
     for index, (axis, sliding) in enumerate(zip(x.axes, slidings, strict=True)):
@@ -107,7 +107,7 @@ def combined(lifting: Lifting, node: Node, terms: Sequence[str], kind: Total) ->
 def _end(
     lifting: Lifting, node: Node, axis: Split, over: bool, index: int
 ) -> tuple[Split, dict[Part, Sliding]]:
-    """Return what is left of an axis, and how a kernel covers each of its parts."""
+    """Return the axis that is left, and how a kernel covers each part of the old one."""
     if not over:
         return axis, {part: Sliding(1) for part in axis.parts}
     covering = {part: Sliding(len(cells)) for part, cells in axis.parts.items()}

@@ -29,8 +29,8 @@ def convolution(lifting: Lifting, node: Node, operation: Convolution) -> Field:
     """Lift a convolution: the same filters, with stride and dilation in stored cells.
 
     Where its channels are cells of the window (a spectrogram ``(N, time, bands)``, turned), the
-    filters cover these as a kernel that is as long as the window. Exact always: what reads padding
-    is computed for each window.
+    filters cover them as a kernel that is as long as the window. Exact always: outputs that read
+    padding are computed for each window.
     """
     x = lifting.field(node.inputs[0])
     weight, bias = parameters(lifting, node)
@@ -54,7 +54,7 @@ def convolution(lifting: Lifting, node: Node, operation: Convolution) -> Field:
 def _channels_as_cells(
     x: Field, operation: Convolution, weight: Recipe
 ) -> tuple[Field, Convolution, Recipe]:
-    """Return a convolution whose channels hold cells as one whose kernel covers these cells."""
+    """Rewrite a convolution whose channels hold cells as one whose kernel covers these cells."""
     batch, channels, *native = x.layout.axes
     inner = tuple(atom for atom in channels if not atom.spatial)
     cells = tuple(atom for atom in channels if atom.spatial)
@@ -134,7 +134,7 @@ def contract_filters(
 
 
 def note_step(lifting: Lifting, node: Node, moved: Sequence[Moved], operation: Windowed) -> None:
-    """Note where the shared map is computed with another stride or dilation than the crops."""
+    """Note a shared map that is computed with another stride or dilation than the crops'."""
     reads = [m.reads.get(Part.MIDDLE) for m in moved]
     slidings = [
         own if read is None else read.sliding
@@ -152,10 +152,9 @@ def transposed_convolution(
 ) -> Field:
     """Lift a transposed convolution: itself, on the stored map.
 
-    Exact when every output of a window reads cells of that window only, whatever lies outside,
-    and neighbouring windows are a whole number of input cells apart (else the same place would be
-    met by another tap of the filter in each of them); with stride 1, at any step. Ends sharing
-    otherwise.
+    Exact when every output of a window reads cells of that window only, and neighbouring windows
+    are a whole number of input cells apart; with stride 1, at any step. Ends sharing otherwise:
+    the same place would meet another tap of the filter in each window.
     """
     weight, bias = parameters(lifting, node)
     weight = filters_over(weight, axes, len(x.axes))
@@ -178,7 +177,7 @@ def transposed_convolution(
 def _spread(
     lifting: Lifting, node: Node, operation: TransposedConvolution, index: int, axis: Split
 ) -> Split:
-    """Return an axis whose cells a transposed convolution spreads."""
+    """Return an axis after a transposed convolution has spread its cells."""
     stride, (before, after) = operation.stride[index], operation.padding[index]
     sliding = Sliding(operation.kernel[index], dilation=operation.dilation[index])
     extent = (axis.extent - 1) * stride - before - after + sliding.span

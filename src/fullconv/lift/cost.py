@@ -1,8 +1,9 @@
-"""What scores cost: multiply-accumulates per window, in an image of many windows.
+"""The cost of scores: multiply-accumulates per window, in an image of many windows.
 
-What multiplies matrices is counted (convolutions, fully connected layers, attention, recurrence):
-nearly all time is spent on it. Layers with a record are counted here by their shapes; for one that
-has none, its framework says the number when it reads it (`Opaque.products`), by the formulas below.
+Only layers that multiply matrices count (convolutions, fully connected layers, attention,
+recurrence), because nearly all time is spent on them. Layers with a record are counted here by
+their shapes. A framework counts a layer without a record when it reads it (`Opaque.products`), by
+the formulas below.
 """
 
 from __future__ import annotations
@@ -39,49 +40,49 @@ def _cells(graph: Graph, value: str | None) -> int:
     return prod(graph.shapes.get(value or "", ())[2:])
 
 
-# Of layers without a record.
+# Layers without a record.
 
 
 def of_matrices(left: Shape, result: Shape) -> int:
-    """Count the products of matrices, or batches of them: each result sums over a row of one."""
+    """Count the products of two matrices, or batches of them: each result sums over one row."""
     return prod(result) * (left[-1] if left else 1)
 
 
 def of_equation(equation: str, operands: Sequence[Shape]) -> int:
     """Count the products of an einsum, which takes its operands two by two, from the left.
 
-    Each of two shares its letters with the other, the result, or both; what the result and later
-    operands do without is summed over beforehand. An ellipsis is not counted.
+    A letter of one operand that neither the other one, a later one, nor the result has is summed
+    over beforehand. An ellipsis is not counted.
     """
     given, _, result = equation.replace(" ", "").partition("->")
     terms = given.split(",")
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, operands, strict=False):
         sizes.update(zip(term.replace("...", ""), shape, strict=False))
-    total, held = 0, set(terms[0])
+    total, letters = 0, set(terms[0])
     for place, term in enumerate(terms[1:], start=1):
         needed = set(result).union(*terms[place + 1 :])
-        here, there = held & (needed | set(term)), set(term) & (needed | held)
+        here, there = letters & (needed | set(term)), set(term) & (needed | letters)
         total += prod(sizes.get(letter, 1) for letter in here | there)
-        held = (here | there) & needed
+        letters = (here | there) & needed
     return total
 
 
 def of_attention(query: Shape, key: Shape, value: Shape) -> int:
     """Count the products of queries with keys, and of their weights with values.
 
-    Of ``(..., rows, features)``, where the heads of a query may share a key.
+    Shapes are ``(..., rows, features)``; several heads of a query may share a key.
     """
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def of_filters(weight: Shape, positions: Shape) -> int:
-    """Count the products of filters, each of which is applied at so many positions."""
+    """Count the products of filters, each of which is applied at ``prod(positions)`` places."""
     return prod(weight) * prod(positions)
 
 
 def of_recurrence(steps: int, weights: Iterable[Shape]) -> int:
-    """Count the products of a recurrent layer: every matrix is applied once a step and image."""
+    """Count the products of a recurrent layer: every matrix is applied once per step and image."""
     return steps * sum(prod(shape) for shape in weights if len(shape) > 1)
 
 

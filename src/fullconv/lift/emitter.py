@@ -1,4 +1,4 @@
-"""What rules write: operations on stored maps, and rearranged parameters."""
+"""The graph that rules write: operations on stored maps, and rearranged parameters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Emitter:
     reasons, changes : list
         The notes that a report is made of.
     differs : bool
-        Whether some result is not the crops' (approximate form only).
+        Whether some result differs from the crops' (approximate form only).
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -61,7 +61,7 @@ class Emitter:
             raise
 
     def approximate(self, node: Node, why: str) -> None:
-        """Note that this layer's result is not the crops' (approximate form only)."""
+        """Note that this layer's result differs from the crops' (approximate form only)."""
         self.differs = True
         self.reasons.append(Reason(node.kind or node.operation.title, node.name, why))
 
@@ -73,7 +73,7 @@ class Emitter:
         self.reasons.append(Reason(kind, node.name, f"{why}; from here on {then}"))
 
     def change(self, node: Node, after: str) -> None:
-        """Note what became of a layer."""
+        """Note the change of a layer."""
         self.changes.append(Change(node.name, node.kind or node.operation.title, after))
 
     # Operations.
@@ -117,7 +117,7 @@ class Emitter:
         return x.each(lambda _, value: own if value == first else value)
 
     def helper(self, value: str | Sequence[str], operation: Operation, image: bool = False) -> str:
-        """Write what the original has not; the same thing is written once."""
+        """Write an operation that the original lacks, or reuse an equal one; return its result."""
         values = (value,) if isinstance(value, str) else tuple(value)
         inputs = (*values, self.graph.image) if image else values
         key = operation, inputs
@@ -179,6 +179,7 @@ class Emitter:
         return name
 
     def parameter_value(self, name: str) -> str:
+        """Write a parameter, or the operations that compute it; return its name."""
         if name in self.waiting:
             self._write_waiting(name)
             return name
@@ -187,7 +188,7 @@ class Emitter:
         return written
 
     def drop_unused(self) -> None:
-        """Leave out what no output needs in the end."""
+        """Drop the operations and parameters that no output needs."""
         needed = set(self.written.outputs)
         kept = []
         for node in reversed(self.written.nodes):

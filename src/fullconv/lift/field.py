@@ -1,4 +1,4 @@
-"""What lifting makes of a tensor: its values for all windows at once."""
+"""Fields: the values of a tensor for all windows at once."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ class Field:
 
 def places(axes: Iterable[Split]) -> list[Where]:
     """Return the parts of a map that hold cells; the shared one first."""
-    held = list(product(*(axis.parts for axis in axes)))
-    return sorted(held, key=lambda where: sum(part is not Part.MIDDLE for part in where))
+    choices = product(*(axis.parts for axis in axes))
+    return sorted(choices, key=lambda where: sum(part is not Part.MIDDLE for part in where))
 
 
 @dataclass(frozen=True)
 class Joined:
     """Fields of different grids, flattened and concatenated along one axis.
 
-    Nothing is stored for it: a linear layer over it is a sum of convolutions.
+    Nothing more is stored: a linear layer over them is a sum of convolutions.
     """
 
     fields: tuple[Field, ...]
@@ -94,12 +94,12 @@ class PerWindow:
     value : str
         Name of the tensor of all windows.
     shape : tuple of int
-        The native shape, of one window (or of the images that the network takes and no other
-        number, in whose place the windows stand).
+        The native shape of one window; or of the whole batch, where the network takes a fixed
+        number of images, in whose place the windows stand.
     axis : int or None
-        The axis in which they stand; None for ``(windows, *shape)``.
+        The axis in which the windows stand; None for ``(windows, *shape)``.
     before : int
-        The entries of that axis outside of them: it is ``before * windows * rest`` long.
+        The entries of that axis outside of the windows: it is ``before * windows * rest`` long.
     """
 
     value: str
@@ -109,12 +109,12 @@ class PerWindow:
 
     @property
     def leads(self) -> bool:
-        """Whether a window's numbers lie together, window by window."""
+        """Whether the numbers of each window follow one another, in row-major order."""
         return self.axis is None or (prod(self.shape[: self.axis]) == 1 and self.before == 1)
 
 
 def free(shape: Sequence[int], axis: int | None) -> Shape:
-    """Return a shape with as many windows as there are, -1, in an axis; None: ahead of all."""
+    """Return a shape with -1, for the windows, in place of an axis; for None, ahead of all."""
     return (-1, *shape) if axis is None else (*shape[:axis], -1, *shape[axis + 1 :])
 
 

@@ -17,8 +17,8 @@ from fullconv.lift.stride import Pitch, pitches
 from fullconv.operations import Convolution, Pad, Padding, Pool, TransposedConvolution
 
 EVERYTHING = 1 << 30
-"""More cells than any image has: what is padded circularly at the border of the image reads the
-opposite border."""
+"""More cells than any image has: circular padding at the border of the image reads the opposite
+border."""
 
 
 def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
@@ -26,7 +26,7 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
 
     Derivation: walk from the outputs to the image. A score reads whole native tensors; where an
     operation pads by ``p`` cells, its outermost cells read ``p`` cells more, which are ``p`` times
-    the pitch in pixels, and all that is read further on lies as much further out. Where a cell is
+    the pitch in pixels, and whatever those read lies further out by as much. Where a cell is
     spread over finer ones, some of these stand for all of it. A statistic over the cells around a
     cell (`fullconv.lift.sliding`) reaches half a window beyond the outermost ones; at the border of
     the image it is that of the last window inside, which reaches no further. The result is an upper
@@ -47,7 +47,7 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
             between = _between(pixels[name], known, name, graph, grid)
             further = []
             for axis in axes:
-                # A part of a cell is had only with the whole cell.
+                # A part of a cell is read only with the whole cell.
                 whole = _whole(reach[axis], pixels[name][axis])
                 own = _further(whole, padding[axis], between[axis])
                 cells = statistics.get(axis, 1)
@@ -61,7 +61,7 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
 def _between(
     pitch: Pitch, known: Layouts, name: str, graph: Graph, grid: Grid
 ) -> tuple[Fraction, ...]:
-    """Return the pixels between cells; what has one cell per window lies on the window grid."""
+    """Return the pixels between cells; values of one cell per window lie on the window grid."""
     extents: Sequence[int] = graph.shapes.get(name, ())[2:]
     if len(extents) != grid.dimensions:
         return pitch
@@ -81,7 +81,7 @@ def _further(reach: Pair, padding: Pair, pixels: Fraction) -> Pair:
 
 
 def _whole(reach: Pair, pitch: Fraction) -> Pair:
-    """Return a reach rounded up to whole cells, of which those of an upsampled map are parts."""
+    """Return a reach rounded up to whole cells; the cells of an upsampled map are parts of one."""
     before, after = (ceil(ceil(pixels / pitch) * pitch) for pixels in reach)
     return before, after
 
@@ -89,7 +89,7 @@ def _whole(reach: Pair, pitch: Fraction) -> Pair:
 def _padding_along(node: Node, known: Layouts, dimensions: int) -> Padding:
     """Return how many cells beyond its input an operation reads, along every axis of the image.
 
-    Where it is not known along which axis that is, it may be any.
+    Where the axis of the padding is unknown, every axis takes the largest.
     """
     padding = _padding(node)
     layout = known.get(node.first)

@@ -14,9 +14,9 @@ Layouts = Mapping[str | None, Layout]
 
 
 def layouts(graph: Graph) -> Layouts:
-    """Return how the axes of the values that are made from the image are composed.
+    """Return the layouts of the values that are computed from the image.
 
-    Left out are those behind operations of which nothing is known.
+    Values behind operations with an unknown effect on axes are left out.
     """
     known: dict[str | None, Layout] = {graph.image: graph.layout}
     dimensions = len(graph.window)
@@ -37,10 +37,10 @@ def layouts(graph: Graph) -> Layouts:
 
 
 def native_axes(layout: Layout | None, rank: int, dimensions: int) -> tuple[int, ...]:
-    """Return along which axes of the image those behind the first two lie.
+    """Return the axes of the image along which the native ones behind the first two lie.
 
-    Where that is not known they are taken to be in order, if there are as many; numbers from
-    ``dimensions`` on are none of the image's.
+    Where that is unknown they are taken to be in order, if there are as many. Numbers from
+    ``dimensions`` on stand for axes that the image lacks.
     """
     along = None if layout is None else layout.native_axes(dimensions, dimensions)
     if along is not None and len(along) == rank:
@@ -54,12 +54,12 @@ def native_axes(layout: Layout | None, rank: int, dimensions: int) -> tuple[int,
 
 
 def cells_along(layout: Layout) -> dict[int, int]:
-    """Return how many cells lie along every axis of the image that a value has cells along."""
+    """Return the number of cells along each axis of the image along which a value has cells."""
     return {atom.key: atom.size for axis in layout.axes for atom in axis if atom.spatial}
 
 
 def _of_map(node: Node, graph: Graph, before: Layout | None) -> Layout:
-    """Return the layout of a map, whatever is known of what it is made from."""
+    """Return the layout of a map, even where that of its input is unknown."""
     batch, channels, *extents = graph.shapes[node.outputs[0]]
     along = native_axes(before, len(extents), len(graph.window))
     spatial = [cells(axis, extent) for axis, extent in zip(along, extents, strict=True)]
@@ -67,7 +67,7 @@ def _of_map(node: Node, graph: Graph, before: Layout | None) -> Layout:
 
 
 def _after(node: Node, layout: Layout, shape: Shape) -> Layout | None:
-    """Return the layout of a result, made of what its largest operand is made of."""
+    """Return the layout of a result, derived from that of its largest operand."""
     operation = node.operation
     try:
         if isinstance(operation, Reshape):

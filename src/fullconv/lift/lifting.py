@@ -1,4 +1,4 @@
-"""What rules read, move and write through, in the exact form."""
+"""The exact form: how rules read, move and write fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fullconv.operations import (
 from fullconv.wording import axis_names
 
 Write = Callable[[str, tuple[Read, ...]], str]
-"""Writes an operation on a block: the block, and what it holds along every axis."""
+"""Writes an operation on a block, given the block and its reads along every axis."""
 
 
 class Lifting:
@@ -42,11 +42,11 @@ class Lifting:
     fixed : frozenset of int
         Axes along which there is one window.
     values : dict of str to Lift
-        What each value of the classifier has become.
+        The lifted form of each value of the classifier.
     out : Emitter
-        What is written, and noted.
+        Collects the written operations and the notes.
     blocks : Blocks
-        How fields are read.
+        Reads fields.
     products : Size
         Multiply-accumulates so far, for any number of windows.
     """
@@ -59,7 +59,7 @@ class Lifting:
         self.blocks = Blocks(grid, self.out)
         self.products = Size.per_window(0, grid.dimensions)
 
-    # What rules read.
+    # Reading inputs.
 
     def shared(self, name: str | None) -> Shared:
         """Return an input that windows share."""
@@ -76,19 +76,19 @@ class Lifting:
         return value
 
     def axis_names(self) -> tuple[str, ...]:
-        """Return what the cells along every axis of the image are called."""
+        """Return the names of the cells along every axis of the image."""
         return axis_names(self.grid.dimensions)
 
     def worded(self, why: LayoutError) -> EndsSharing:
         """Return why a change of axes ends sharing, in words for this image."""
         return EndsSharing(why.reason(self.axis_names()))
 
-    # What rules do to fields.
+    # Moving and writing fields.
 
     def slide(self, node: Node, x: Field, slidings: Sequence[Sliding]) -> list[Moved]:
-        """Move a kernel over a field; return the new axes and what each of their parts reads.
+        """Move a kernel over a field; return the new axes and the reads of their parts.
 
-        It moves in every window's own padding.
+        Every window has its own padding.
         """
         return [
             axis.slide(sliding, step)
@@ -141,7 +141,7 @@ class Lifting:
         return main.each(write)
 
     def helped(self, x: Field, operation: Operation, layout: Layout | None = None) -> Field:
-        """Write what the original has not on every part of a field."""
+        """Write an operation that the original lacks on every part of a field."""
         return x.each(lambda _, value: self.out.helper(value, operation), layout)
 
     def padded_pool(
@@ -170,16 +170,16 @@ class Lifting:
         """Whether a statistic of the window is kept at every cell, to gate the map around it."""
         return False
 
-    # Where the two forms part.
+    # Where the two forms differ.
 
     def unlike(self, axes: Sequence[Split]) -> list[Moved]:
-        """Bring axes together whose middles lie at different places: every window has its own."""
+        """Join axes whose middles lie at different places: give every window its own cells."""
         return [axis.gathered() for axis in axes]
 
     def broadcast(self, node: Node, fields: Sequence[Field], main: Field) -> list[Field]:
         """Give every window its own cells along the axes where a number stands for all of them.
 
-        Every window scales its cells by its own number (a gate): they are shared no more.
+        Every window scales its cells by its own number (a gate), so they are no longer shared.
         """
         over = [
             index
@@ -214,7 +214,7 @@ class Lifting:
         raise EndsSharing("spreads cells outside the window into it")
 
     def count_products(self, x: Field, products: int) -> None:
-        """Count so many multiply-accumulates for every computed cell of a field."""
+        """Add ``products`` multiply-accumulates for every computed cell of a field."""
         windows = list(zip(self.grid.window, self.grid.step, strict=True))
         for where in x.parts:
             cells = [

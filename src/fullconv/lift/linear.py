@@ -62,7 +62,7 @@ def _contract(
 def _filters(
     weight: Recipe, axis: tuple[Atom, ...], stored: tuple[Atom, ...], kernel: Sizes
 ) -> Recipe:
-    """Weights ``(out, in)`` as filters ``(out, C, *kernel)``; ``in`` is flattened as ``axis``."""
+    """Return weights ``(out, in)``, flattened as ``axis``, as filters ``(out, C, *kernel)``."""
     outputs = weight.shape[0]
     turned = tuple(1 + place for place in order(axis, stored))
     channels = weight.shape[1] // prod(kernel)

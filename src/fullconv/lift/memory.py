@@ -1,4 +1,4 @@
-"""How much memory a run takes, as a polynomial in the numbers of windows along every axis."""
+"""The memory of a run, as a polynomial in the numbers of windows along every axis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Size(tuple[int, ...]):
     """A number of elements that grows with the windows: one coefficient per set of axes.
 
     The sets stand in the order of ``itertools.product``, all axes first: ``(a, b, c, d)`` is
-    ``a * rows * columns + b * rows + c * columns + d`` for so many rows and columns of windows.
+    ``a * rows * columns + b * rows + c * columns + d`` for these rows and columns of windows.
     """
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class Size(tuple[int, ...]):
 
     @classmethod
     def per_window(cls, number: int, dimensions: int) -> Size:
-        """Return so many elements for every window."""
+        """Return ``number`` elements for every window."""
         return cls.of_cells(number, ((1, 0),) * dimensions)
 
     def plus(self, other: Size) -> Size:
@@ -39,20 +39,20 @@ class Size(tuple[int, ...]):
         return Size(a + b for a, b in zip(self, other, strict=True))
 
     def times(self, number: int) -> Size:
-        """Return the elements of so many tensors."""
+        """Return the elements of ``number`` such tensors."""
         return Size(number * n for n in self)
 
     def at(self, windows: Sequence[int]) -> int:
-        """Count the elements for so many windows along every axis."""
+        """Count the elements for these numbers of windows along every axis."""
         sets = product(*((count, 1) for count in windows))
         return sum(n * prod(chosen) for n, chosen in zip(self, sets, strict=True))
 
     @property
     def by_growth(self) -> tuple[int, ...]:
-        """The coefficients of the numbers of windows less one.
+        """The coefficients of the polynomial in the numbers of windows less one.
 
-        They are not negative, so one size is at least as large as another for every number of
-        windows where each of these is.
+        Those numbers are never negative. So one size is at least as large as another, for any
+        windows, where each of its coefficients is.
         """
         rows = list(self)
         apart = len(rows)
@@ -65,18 +65,18 @@ class Size(tuple[int, ...]):
 
 
 Footprint = tuple[Size, ...]
-"""What is held at once at one time or another; the most of them is what a run takes."""
+"""Elements in memory at several times of a run; the largest is the memory that the run takes."""
 
 BESIDE: Mapping[type[Operation], int] = {
     SlidingTotal: 2,
     SlidingSpread: 4,
     SlidingNormalization: 6,
 }
-"""Tensors as large as their first input that operations hold beside it and their result."""
+"""How many tensors more, as large as its first input, an operation allocates while it runs."""
 
 
 def elements(footprint: Footprint, windows: Sequence[int]) -> int:
-    """Return the most elements that are held at once, for so many windows of one image."""
+    """Return the most elements in memory at once, for these numbers of windows of one image."""
     return max((size.at(windows) for size in footprint), default=0)
 
 
@@ -96,46 +96,46 @@ def size_of_part(x: Field, where: Where, steps: Sequence[int]) -> Size:
 
 
 def footprint(graph: Graph, sizes: Mapping[str, Size]) -> Footprint:
-    """Return what the written graph holds at each of its operations, the largest of them.
+    """Return the elements in memory while an operation of the written graph runs, the largest.
 
-    A value is held from the operation that makes it to the last one that reads it. One whose size
-    is not known is as large as what it is made from. What an operation allocates beside its
-    result is taken to be as much again as it reads and writes (a framework packs and pads), and
+    A value stays from the operation that makes it to the last one that reads it. A value of unknown
+    size counts as large as the first input of its operation. Beside its result an operation is
+    taken to allocate as much again as it reads and writes (a framework packs and pads), and
     `BESIDE` more.
     """
     known, nothing = dict(sizes), sizes[graph.image].times(0)
     last: dict[str, int] = {name: len(graph.nodes) for name in graph.outputs}
     for index, node in enumerate(graph.nodes):
         last.update((name, index) for name in node.inputs if name is not None)
-        # An output of the network is held to the end.
+    # An output of the network stays to the end.
     last.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
     ending: dict[int, list[str]] = {}
     for name, index in last.items():
         ending.setdefault(index, []).append(name)
-    held, total = {graph.image}, known[graph.image]
+    live, total = {graph.image}, known[graph.image]
     peaks: set[Size] = set()
     for index, node in enumerate(graph.nodes):
         own = [known[name] for name in node.inputs if name in known and name != graph.image]
         for name in node.outputs:
             known.setdefault(name, own[0] if own else nothing)
-            held.add(name)
+            live.add(name)
             total = total.plus(known[name])
         beside = [*own, *(known[name] for name in node.outputs)]
         if own:
             beside.append(own[0].times(BESIDE.get(type(node.operation), 0)))
         peaks.add(functools.reduce(Size.plus, beside, total))
         unread = [name for name in node.outputs if name not in last]
-        done = held.intersection([*ending.get(index, []), *unread])
+        done = live.intersection([*ending.get(index, []), *unread])
         for name in done:
             total = total.plus(known[name].times(-1))
-        held -= done
+        live -= done
     return _largest(peaks)
 
 
 def _largest(peaks: Iterable[Size]) -> Footprint:
-    """Return the sizes that no other is at least as large as, for every number of windows."""
+    """Return the sizes without those that another one reaches for every number of windows."""
     kept: dict[Size, tuple[int, ...]] = {}
-    # What is larger in every coefficient comes first in this order.
+    # A size that is larger in every coefficient comes first in this order.
     for peak in sorted(peaks, key=lambda size: size.by_growth, reverse=True):
         growth = peak.by_growth
         if not any(all(map(operator.ge, larger, growth)) for larger in kept.values()):

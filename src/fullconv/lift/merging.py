@@ -17,8 +17,8 @@ from fullconv.operations import Concat
 def concat(lifting: Lifting, node: Node, operation: Concat) -> Shared:
     """Lift a concatenation.
 
-    Of features: of the stored maps, brought to one size. Of flattened maps: nothing is computed
-    until a linear layer sums over them. Exact always. Ends sharing along cells or the
+    Features: the stored maps are brought to one size and concatenated. Flattened maps: nothing is
+    computed until a linear layer sums over them. Exact always. Ends sharing along cells or the
     batch, or with parameters.
     """
     axis = operation.axis

@@ -72,7 +72,7 @@ def _around(
     *,
     placed: bool = False,
 ) -> Field:
-    """Normalize every cell by the cells around it, for each of the features ``apart`` by itself."""
+    """Normalize every cell by the cells around it, each of the features ``apart`` by itself."""
     if any(atom.kind is not Kind.FEATURES for atom in apart):
         raise EndsSharing("normalizes each place in the window by itself")
     if any(atom.kind is Kind.BATCH for atom in over):

@@ -1,10 +1,10 @@
-"""Whether sharing takes less time than it saves: a model of a run, beside the multiplications.
+"""Whether sharing saves more time than it takes: a model of the time of a run.
 
-Parts of a window are many small blocks of cells. Putting one together moves numbers about, and a
-kernel takes a while for a block however small it is. Where maps are small, or sharing ends behind a
-layer or two, that is more than what is shared; then every window is given its own pixels at once,
-and the classifier runs on them as it is. How it was fitted: `benchmarks/axes.py`; see also
-docs/theory.md, "When parts pay".
+Parts of a window are many small blocks of cells. Putting a block together moves numbers, and a
+kernel takes some time for a block however small it is. Where maps are small, or sharing ends after
+a layer or two, this takes longer than sharing saves. Then every window is given its own pixels at
+once, and the classifier runs on them as it is. The constants are fitted by `benchmarks/axes.py`;
+see also docs/theory.md, "When parts pay".
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from fullconv.lift.memory import Size
 from fullconv.operations import Assemble
 
 PARTS_PAY = 1.0
-"""Parts are kept while they take at most so many times as long as whole windows."""
+"""Parts are kept while they take at most this times as long as whole windows."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a framework takes for other things than multiplying, in multiply-accumulates.
+    """The time that a framework takes beside multiplying, in multiply-accumulates.
 
     Attributes
     ----------
     written : int
         For a number that an operation writes.
     moved : int
-        For one that is put into a block of cells.
+        For a number that is put into a block of cells.
     block : int
         For a block of cells of a single window, beside its numbers.
     call : int
@@ -84,5 +84,5 @@ class Pace:
 
 
 def per_window(time: Size, windows: Sequence[int]) -> float:
-    """Return the time of a window, in an image of so many or, where none are given, of many."""
+    """Return the time per window, in an image of these windows; of many where none are given."""
     return time.at(windows) / prod(windows) if windows else time[0]

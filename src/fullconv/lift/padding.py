@@ -17,9 +17,9 @@ from fullconv.operations import Pad
 
 @rule(Pad)
 def pad(lifting: Lifting, node: Node, operation: Pad) -> Field:
-    """Lift padding: removed cells are an offset; added channels are added.
+    """Lift padding: removed cells become an offset, added channels follow the stored ones.
 
-    The channels may stand last. Exact always: added cells belong to each window.
+    The channels may stand last. Exact always: every window has its own added cells.
     """
     x = lifting.field(node.inputs[0])
     rank = len(x.layout.axes)
@@ -62,7 +62,7 @@ def _pad(lifting: Lifting, node: Node, operation: Pad, x: Field) -> Field:
 
 def _cut(lifting: Lifting, operation: Pad, x: Field, pads: Sequence[Pair]) -> Field:
     """Remove the cells that negative padding removes."""
-    # Cutting first must leave what is then mirrored; what goes round meets the other end.
+    # Cells are cut first, so those to be mirrored must be left; circular ones meet the other end.
     reaches = any(
         max(pair) >= extent + min(0, *pair) for pair, extent in zip(pads, x.extent, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Rules: what treats every cell alike, with or without parameters per channel."""
+"""Rules: operations that treat every cell alike, with or without parameters per channel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fullconv.operations import AlongAxis, Identity, Operation, PerChannel, Poin
 def pointwise(lifting: Lifting, node: Node, operation: Operation) -> Shared:
     """Lift a pointwise operation: itself, on the stored maps.
 
-    Exact when its operands lie on the same grid, and what parameters add is the same in every
+    Exact when its operands lie on the same grid, and its parameters are the same for every
     cell. Ends sharing when a map is combined with one number per window (a gate), or with
     parameters that depend on the place inside the window.
     """
@@ -57,7 +57,7 @@ def _conform(lifting: Lifting, node: Node, fields: Sequence[Field]) -> list[Fiel
 
 
 def _check_broadcast(small: Layout, large: Layout) -> None:
-    """Check that broadcasting native axes is broadcasting stored channels."""
+    """Check that broadcasting the native axes means broadcasting the stored channels."""
     pairs = zip_longest(reversed(small.axes), reversed(large.axes), fillvalue=())
     feature_axes = sum(any(a.kind is Kind.FEATURES for a in axis) for axis in large.axes)
     for mine, theirs in pairs:

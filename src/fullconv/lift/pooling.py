@@ -35,7 +35,7 @@ PoolKind = Literal["max", "average", "sum"]
 def pool(lifting: Lifting, node: Node, operation: Pool, axes: Sizes, x: Field) -> Field:
     """Lift a pool: the same box, with stride and dilation in stored cells.
 
-    Exact always: what covers padding, or overhangs the window, is computed for each window.
+    Exact always: outputs that cover padding, or overhang the window, are computed for each window.
     """
     over = covered(x, operation.slidings, dense=lifting.dense(node))
     if over:

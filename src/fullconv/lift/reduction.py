@@ -22,9 +22,9 @@ def reduce(lifting: Lifting, node: Node, operation: Reduce) -> Field:
     """Lift a mean, sum or maximum over whole axes.
 
     Exact when it runs over cells (a pool of the native extent, of squares for a norm), over all
-    features, or over both. A variance over cells ends sharing in the exact form, for the crops'
-    own digits; in the approximate form it slides along with the cell that it scales. Ends sharing
-    when it takes some of the features only.
+    features, or over both. In the exact form a variance over cells ends sharing, which keeps the
+    crops' own digits; in the approximate form it slides along with the cell that it scales. Ends
+    sharing when it takes some of the features only.
     """
     x = lifting.field(node.inputs[0])
     atoms = {atom for axis in operation.axes for atom in x.layout.axes[axis]}

@@ -1,4 +1,4 @@
-"""Which operation has which rule."""
+"""The table of rules, by operation."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class EndsSharing(Exception):  # noqa: N818 - not an error: the walk goes on, window by window
-    """A rule's word that neighbouring windows cannot share what comes next; short, says why."""
+    """Neighbouring windows cannot share the result of an operation; the message says why."""
 
 
 rule = OperationTable["Lifting", "Shared"]("a rule")
 """Registers the rule for exactly some operations.
 
-A rule is given the walk, the node and its operation, and returns what the node's result becomes
-for all windows. It raises `EndsSharing` where neighbouring windows cannot share it.
+A rule takes the walk, the node and its operation, and returns the node's result for all windows.
+It raises `EndsSharing` where neighbouring windows cannot share it.
 """
 
 
 def find(operation: Operation) -> Rule:
-    """Return the rule for an operation; what has none runs window by window."""
+    """Return the rule for an operation; one without a rule runs window by window."""
     return rule.find(type(operation)) or _no_rule
 
 
@@ -39,10 +39,10 @@ def _no_rule(lifting: Lifting, node: Node, operation: Operation) -> Shared:
 
 
 def supported() -> dict[str, str]:
-    """Return the operations that neighbouring windows can share, and where each rule stands."""
-    return {kind.__name__: held.__module__ for kind, held in rule.items()}
+    """Return the operations that neighbouring windows can share, with the module of each rule."""
+    return {kind.__name__: function.__module__ for kind, function in rule.items()}
 
 
 def rules() -> dict[type[Operation], Rule]:
-    """Return every operation that has a rule, with it."""
+    """Return every operation that has a rule, with its rule."""
     return dict(rule.items())

@@ -1,4 +1,4 @@
-"""Rules: what moves no data of a field (reshape, permute) and what keeps some of it (slice)."""
+"""Rules: operations that move no data of a field (reshape, permute) or keep some (slice, take)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fullconv.operations import Concat, Permute, Reshape, Slice, Take, TakeChann
 def reshape(lifting: Lifting, node: Node, operation: Reshape) -> Shared:
     """Lift flatten, view, squeeze and unsqueeze: only the layout is rewritten.
 
-    Cells that are split, ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, are every ``a``-th row and
-    ``b``-th column from each of the first ones (space to depth).
+    Cells that are split, ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, become every ``a``-th row
+    and ``b``-th column, from each of the first ones (space to depth).
 
-    Exact always. Ends sharing when an axis would end inside the cells otherwise, or where blocks
-    hold more than `BLOCK` cells, as those of attention do.
+    Exact always. Ends sharing when an axis would end inside the cells in any other way, or where
+    blocks hold more than `BLOCK` cells, as those of attention do.
     """
     x = lifting.shared(node.inputs[0])
     if isinstance(x, Joined):
@@ -42,12 +42,13 @@ def reshape(lifting: Lifting, node: Node, operation: Reshape) -> Shared:
 
 
 BLOCK = 64
+"""The most cells of a block that become features."""
 
 
 def blocks(shape: Sequence[int], wanted: Sequence[int]) -> Sizes | None:
     """Return ``(a, b)`` of a reshape ``(N, C, h, w)`` to ``(N, C, h/a, a, w/b, b)``, or None.
 
-    Over any number of axes of cells.
+    It works over any number of axes of cells.
     """
     cells, split = shape[2:], wanted[2:]
     if not cells or len(split) != 2 * len(cells) or tuple(wanted[:2]) != tuple(shape[:2]):

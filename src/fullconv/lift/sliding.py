@@ -1,7 +1,7 @@
-"""Which values of the approximate form are statistics over a sliding window, and how far they see.
+"""The statistics over a sliding window in the approximate form, and how far they see.
 
-The exact form takes a statistic over each window. The approximate form takes it around each cell:
-over as many cells as a window has, so that at the native size it is the one statistic there is.
+The exact form takes a statistic over each window. The approximate form takes it around each cell,
+over as many cells as a window has: at the native size it is the window's own statistic.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def sliding_statistics(graph: Graph, axes: Collection[int]) -> frozenset[str]:
     ``axes`` are those along which windows slide.
 
     The approximate form needs such a value at every cell of the map that it gates, from a window
-    of the native extent around that cell; so they are kept dense, from the reduction that makes
-    them up to the product that uses them.
+    of the native extent around that cell. So these values are kept dense, from the reduction that
+    makes them to the product that uses them.
     """
     known = layouts(graph)
     producers = {name: node for node in graph.nodes for name in node.outputs}
     spreads = (_spread(node, known, axes) for node in graph.nodes)
     pending = [item for items in spreads for item in items]
-    found: set[str] = set()
+    names: set[str] = set()
     seen: set[tuple[str, frozenset[int]]] = set()
     while pending:
         name, spread = pending.pop()
@@ -35,15 +35,15 @@ def sliding_statistics(graph: Graph, axes: Collection[int]) -> frozenset[str]:
         if node is None or (name, spread) in seen or spread <= _spatial(known[name]):
             continue
         seen.add((name, spread))
-        found.update(node.outputs)
+        names.update(node.outputs)
         pending.extend((i, spread) for i in node.inputs if i is not None and i in known)
-    return frozenset(found)
+    return frozenset(names)
 
 
 def reaches(node: Node, known: Layouts, axes: Collection[int]) -> dict[int, int]:
-    """Return along which axes a node takes a sliding statistic, and over how many cells.
+    """Return the axes along which a node takes a sliding statistic, each with its cells.
 
-    ``known`` is what `layouts` gives for the graph; ``axes`` are those along which windows slide.
+    ``known`` are the `layouts` of the graph; ``axes`` are those along which windows slide.
     """
     layout = known.get(node.outputs[0])
     if layout is None:
@@ -64,7 +64,7 @@ def reaches(node: Node, known: Layouts, axes: Collection[int]) -> dict[int, int]
 def _spread(
     node: Node, known: Layouts, axes: Collection[int]
 ) -> Iterator[tuple[str, frozenset[int]]]:
-    """Yield the inputs that are one number for all cells along some axes of a map, and which."""
+    """Yield the inputs with one number for all cells along some axes of a map, and these axes."""
     if not isinstance(node.operation, Pointwise) or node.outputs[0] not in known:
         return
     result = _spatial(known[node.outputs[0]]).intersection(axes)

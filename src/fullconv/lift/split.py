@@ -38,12 +38,12 @@ from fullconv.geometry import Axis, Sliding
 SHARING_PAYS = 0.9
 """Parts are kept while they cost less than this times the cost of whole windows.
 
-The rest is what it takes to compute up to nine small maps in place of one; measured with VGG16 and
+The difference pays for computing up to nine small maps in place of one; measured with VGG16 and
 ResNet-50 (`benchmarks`)."""
 
 IDLE_CELLS = 1.25
-"""An axis without margins is gathered only where it stores so many times the cells of a window:
-neighbours then lie too far apart, or between each other's cells, to have any in common."""
+"""An axis without margins is gathered only where it stores more than this times the cells of a
+window: neighbours then lie too far apart, or between each other's cells, to have any in common."""
 
 
 EACH = Sliding(1)
@@ -51,7 +51,7 @@ EACH = Sliding(1)
 
 
 class Part(enum.Enum):
-    """Where along an axis of a window cells lie; see Note [Parts of a window]."""
+    """The place of cells along an axis of a window; see Note [Parts of a window]."""
 
     LOW = "lo"
     MIDDLE = "mid"
@@ -60,16 +60,16 @@ class Part(enum.Enum):
 
 @dataclass(frozen=True)
 class Read:
-    """What the outputs of one part read along one axis.
+    """The cells that the outputs of one part read along one axis.
 
     Attributes
     ----------
     cells : tuple of int or None
-        Cells of the window, in order; None for the shared middle, as far as `skip` leaves it.
+        Cells of the window, in order; None for the shared middle, without those of `skip`.
     skip : (int, int)
         Stored cells of the shared middle that are dropped first, at its start and end.
     sliding : Sliding
-        How the kernel moves over them, in stored cells, with what padding there is left to add.
+        How the kernel moves over them, in stored cells, with the padding that is left to add.
     """
 
     cells: tuple[int, ...] | None
@@ -107,7 +107,7 @@ class Split:
 
     @classmethod
     def fixed_to(cls, extent: int) -> Split:
-        """Return an axis of so many cells along which there is one window."""
+        """Return an axis of ``extent`` cells along which there is one window."""
         return cls(extent, Axis.of_pixels(0), fixed=True)
 
     @property
@@ -165,12 +165,12 @@ class Split:
         return self.cost(window_step) < SHARING_PAYS * self.extent
 
     def taken(self, cells: Sequence[int], sliding: Sliding = EACH) -> Moved:
-        """Give every window these of its cells, and move a kernel over them: a private axis."""
+        """Give every window these of its cells, on a private axis, and move a kernel over them."""
         axis = self.of_own(sliding.output(len(cells)))
         return Moved(axis, {Part.LOW: Read(tuple(cells), sliding)})
 
     def of_own(self, extent: int) -> Split:
-        """Return this axis with so many cells that every window has for itself, and no others."""
+        """Return this axis with ``extent`` cells, all of which every window has for itself."""
         return replace(self, low=extent, middle=replace(self.middle, extent=0), high=0)
 
     def gathered(self) -> Moved:
@@ -182,21 +182,21 @@ class Split:
         return Moved(self, self._reading(range(self.extent)))
 
     def _reading(self, cells: Sequence[int], middle: Read = SHARED_MIDDLE) -> dict[Part, Read]:
-        """Return reads for every part: of the middle as given, of these cells for the others."""
+        """Return the reads of every part: ``middle`` for the shared one, these cells for others."""
         return {
-            part: middle if part is Part.MIDDLE else Read(tuple(cells[held.start : held.stop]))
-            for part, held in self.parts.items()
+            part: middle if part is Part.MIDDLE else Read(tuple(cells[own.start : own.stop]))
+            for part, own in self.parts.items()
         }
 
-    # What operations make of an axis.
+    # How operations change an axis.
 
     def slide(self, sliding: Sliding, window_step: int) -> Moved:
         """Move a kernel along this axis, every window in its own padding.
 
         Output ``o`` reads the cells ``o * t - p`` to ``o * t - p + span - 1``. It is in ``low``
         where that range starts below ``low`` here, in ``high`` where it ends at or beyond
-        ``extent - high``. Padding is left to whoever applies the kernel; ``low``
-        and ``high`` grow until each reads one cell at least, so that there is a block to pad.
+        ``extent - high``. Padding is added where the kernel is applied; ``low`` and ``high`` grow
+        until each reads one cell at least, so that there is a block to pad.
         """
         outputs, (_, stride, _, before, _) = sliding.output(self.extent), sliding
         span = sliding.span
@@ -211,7 +211,7 @@ class Split:
             return self.taken(range(self.extent), sliding)
         skip = low * stride - before - self.low
         dropped = skip * self.middle.dilation
-        # What follows the last cell that is read is left to be unread.
+        # Cells behind the last one that is read stay, unread.
         shared = self.middle.shortened(self.middle.extent - skip, dropped)
         middle, stored = shared.slide(sliding._replace(before=0, after=0), window_step)
         axis = Split(low, replace(middle, extent=end - low), outputs - end)
@@ -242,7 +242,7 @@ class Split:
     def _keep(
         self, kept: range, low: int, high: int, window_step: int, *, gather: bool = True
     ) -> Moved:
-        """Keep some cells, of which every window has so many at the ends for itself."""
+        """Keep some cells; every window has the first ``low`` and last ``high`` for itself."""
         inside = kept[low : len(kept) - high]
         if not inside:
             return self.taken(kept)
@@ -268,15 +268,15 @@ class Split:
 
     @property
     def apart(self) -> bool:
-        """Whether no window stores cells between another's.
+        """Whether no window stores cells between those of another.
 
-        Where cells are spread over finer ones, the same place would otherwise hold another of them
-        for each of these windows.
+        Otherwise, where cells are spread over finer ones, one place would hold a different finer
+        cell for each of these windows.
         """
         return self.private or self.middle.dilation == 1
 
     def repeated(self, factor: int) -> Split:
-        """Return the axis with so many cells for each, wherever in the window it lies."""
+        """Return the axis with ``factor`` cells in place of each, in every part of the window."""
         middle = self.middle
         longer = replace(
             middle,
@@ -289,7 +289,7 @@ class Split:
         return replace(self, low=self.low * factor, middle=longer, high=self.high * factor)
 
     def narrowed(self, low: int, high: int, window_step: int) -> Moved:
-        """Give cells of the middle to the windows, so that the margins are these or larger."""
+        """Move cells from the middle to the margins, which become at least as large as these."""
         low, high = max(low, self.low), max(high, self.high)
         if self.private or low + high >= self.extent:
             return self.gathered()
@@ -300,7 +300,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Moved:
-    """What an operation makes of an axis: the new axis, and what each of its parts reads."""
+    """An axis as an operation leaves it, and the reads of each of its parts."""
 
     axis: Split
     reads: Mapping[Part, Read]
@@ -313,7 +313,7 @@ def on_window_grid(window: int, window_step: int) -> Axis:
 
 
 def _repeated(cell: int, extent: int, mode: str) -> int:
-    """Return the cell of the window that stands at a place beyond its ends."""
+    """Return the cell of the window that is repeated at a place beyond its ends."""
     if mode == "circular":
         return cell % extent
     if mode == "replicate":

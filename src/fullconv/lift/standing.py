@@ -1,9 +1,9 @@
-"""In which axis of an operation windows may stand, one behind the other.
+"""The axis of an operation in which windows may stand, one behind the other.
 
-One function per family of operations, in a table. It brings the tensors of all windows into such an
-axis, and returns the operation with its own axes as they then count; or it raises `MustBeAlone`.
-Windows ahead of all axes, ``(windows, *shape)``, suit whatever counts its axes by numbers that can
-be changed; what takes ``(N, ...)`` by nature wants them in the first axis.
+A table has one function per family of operations. It brings the tensors of all windows into such an
+axis, and returns the operation with its own axes renumbered to match; or it raises `MustBeAlone`.
+Windows ahead of all axes, ``(windows, *shape)``, suit operations whose axes can be renumbered;
+operations on ``(N, ...)`` by nature want windows in the first axis.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Given = Mapping[str | None, PerWindow]
 
 
 class MustBeAlone(Exception):  # noqa: N818 - not an error: the operation runs window by window
-    """No axis is known whose entries the operation treats alone; short, says why."""
+    """No axis is known whose entries the operation treats alone; the message says why."""
 
 
 class Placed(NamedTuple):
@@ -62,7 +62,7 @@ class Placed(NamedTuple):
 
 
 def place(windows: Windows, node: Node, given: Given) -> Placed:
-    """Bring the inputs of a node, of which some are one per window, to where windows may stand."""
+    """Bring the inputs of a node, some of them one per window, to where windows may stand."""
     family = _families.find(type(node.operation))
     if family is None:
         raise MustBeAlone("is not known to treat each image of a batch by itself")
@@ -93,7 +93,7 @@ def _outside(windows: Windows, x: PerWindow, axes: Collection[int]) -> PerWindow
 @_places(Convolution, TransposedConvolution, Upsample)
 @_places(Pool, AdaptivePool, PerChannel, GroupNormalization)
 def _on_first_axis(windows: Windows, node: Node, operation: Operation, given: Given) -> Placed:
-    """Place what takes ``(N, ...)``: convolutions, pools, normalizations of maps."""
+    """Place operations on ``(N, ...)``: convolutions, pools, normalizations of maps."""
     others = _with_parameters(windows, node, given)
     x = given[node.inputs[0]]
     if x.axis != 0:
@@ -103,7 +103,7 @@ def _on_first_axis(windows: Windows, node: Node, operation: Operation, given: Gi
 
 @_places(Pointwise, Identity)
 def _elementwise(windows: Windows, node: Node, operation: Operation, given: Given) -> Placed:
-    """Place what broadcasts: windows stand in an axis that all operands have, or ahead of all."""
+    """Place operations that broadcast: in an axis that all operands have, or ahead of all."""
     rank = len(windows.shape_of(node.outputs[0]))
     first = next(iter(given.values()))
     if first.axis is not None and _in_line(windows, node, given, first, first.axis - rank):
@@ -120,7 +120,7 @@ def _elementwise(windows: Windows, node: Node, operation: Operation, given: Give
 
 
 def _ahead(windows: Windows, x: PerWindow, rank: int) -> str:
-    """Return the tensors of all windows ahead of so many axes."""
+    """Return the tensors of all windows, which stand ahead of ``rank`` axes."""
     value, missing = windows.stand(x, None).value, rank - len(x.shape)
     wide = Reshape((-1, *(1,) * missing, *x.shape))
     return windows.out.helper(value, wide) if missing else value
@@ -211,18 +211,19 @@ def _pad(windows: Windows, node: Node, operation: Pad, given: Given) -> Placed:
 @_places(Reshape)
 def _reshape(windows: Windows, node: Node, operation: Reshape, given: Given) -> Placed:
     x, shape = given[node.inputs[0]], windows.shape_of(node.outputs[0])
-    found = _after_reshape(x, shape, windows.graph.batch)
-    if found is None:
+    at = _after_reshape(x, shape, windows.graph.batch)
+    if at is None:
         x = windows.stand(x, None)
-        found = _after_reshape(x, shape, windows.graph.batch)
-        assert found is not None
-    return Placed(Reshape(free(shape, found[0])), (x.value,), (found,))
+        at = _after_reshape(x, shape, windows.graph.batch)
+        assert at is not None
+    return Placed(Reshape(free(shape, at[0])), (x.value,), (at,))
 
 
 def _after_reshape(x: PerWindow, shape: tuple[int, ...], batch: int) -> Place | None:
-    """Return where windows stand when their native axes are regrouped; None where nowhere.
+    """Return where windows stand once their native axes are regrouped; None where they cannot.
 
-    Row by row, so many numbers lie outside of the windows; an axis must begin or end there.
+    The windows are repeated ``outside`` times in row-major order; the new shape must repeat them as
+    often.
     """
     outside = 1 if x.axis is None else prod(x.shape[: x.axis]) * x.before
     if not shape:

@@ -1,4 +1,4 @@
-"""Which operations normalize a window by its own mean, spread or maximum."""
+"""Finds the operations that normalize a window by its own mean, spread or maximum."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WORDS = {
 
 
 def own_statistic(graph: Graph, node: Node) -> str | None:
-    """Return the statistic of its own other input that a node scales by: "mean".
+    """Return the statistic of one input by which a node scales that input: "mean".
 
-    None where it scales by anything else, such as what a gate has learnt.
+    None where it scales by anything else, such as the result of a learned gate.
     """
     producers = {name: made for made in graph.nodes for name in made.outputs}
     inputs = [name for name in node.inputs if name is not None]
@@ -39,7 +39,7 @@ def own_statistic(graph: Graph, node: Node) -> str | None:
 
 
 def _back(name: str, producers: dict[str, Node]) -> Iterator[Node]:
-    """Yield what made a value, through operations that keep one number one number."""
+    """Yield the nodes that made a value, back through those that keep one number one number."""
     waiting = [name]
     while waiting:
         maker = producers.get(waiting.pop())

@@ -27,17 +27,18 @@ Pitch = tuple[Fraction, ...]
 
 ONE = Fraction(1)
 RESIZES = ("upsample", "Resize")
-"""How the names begin of what makes a map larger or smaller, in PyTorch and ONNX."""
+"""Beginnings of the names of operations that resize a map, in PyTorch and ONNX."""
 
 
 def network_stride(graph: Graph) -> Sizes:
     """Return the pixels between neighbouring answers along every axis.
 
-    The product of all strides on the way to the output, which is the pitch of the last map before
-    the head; where that is a fraction (after a transposed convolution or upsampling), the smallest
-    whole number of pixels that is a multiple of it. Windows must also lie a whole number of cells
-    apart wherever a transposed convolution or upsampling spreads cells. Along an axis that a pool
-    covers whole, it is a global one, and its stride (by default its kernel) does not count.
+    It is the product of all strides on the way to the output, and so the pitch of the last map
+    before the head. Where that is a fraction (after a transposed convolution or upsampling), it is
+    the smallest whole number of pixels that is a multiple of the fraction. Windows must also lie a
+    whole number of cells apart wherever a transposed convolution or upsampling spreads cells. A
+    pool that covers a whole axis is a global one: its stride (by default its kernel) does not count
+    along that axis.
     """
     known = pitches(graph)
     ends = [known[name] for name in graph.outputs if name in known]
@@ -82,7 +83,7 @@ def _least(pitches: Sequence[Pitch]) -> Pitch:
 
 
 def _factors(node: Node, graph: Graph, known: Layouts) -> Iterator[tuple[int, Fraction]]:
-    """Yield how many times further apart the cells of a result lie, along axes of the image."""
+    """Yield axes of the image, each with the factor by which a result's cells lie further apart."""
     before = graph.shapes.get(node.first or "", ())
     native = _native_factors(node, before, graph)
     along = native_axes(known.get(node.first), len(native), len(graph.window))
@@ -122,7 +123,7 @@ def _native_factors(node: Node, before: Sequence[int], graph: Graph) -> tuple[Fr
         )
     dimensions = len(graph.window)
     if isinstance(operation, Reshape):
-        # Apart, and together again, as transformers put their groups of cells.
+        # Transformers split groups of cells off, and join them again.
         apart = _groups(before, operation.shape) if len(cells) == dimensions else None
         joined = len(operation.shape) == 2 + dimensions
         together = _groups(operation.shape, before) if joined else None
@@ -137,7 +138,7 @@ def _native_factors(node: Node, before: Sequence[int], graph: Graph) -> tuple[Fr
 
 
 def _groups(shape: Sequence[int], wanted: Sequence[int]) -> Sizes | None:
-    """Return how many cells are in a group that a reshape puts apart, along every axis.
+    """Return the cells of a group that a reshape splits off, along every axis.
 
     Where all cells would be one group, the reshape adds an axis of length one and groups none.
     """
@@ -148,7 +149,7 @@ def _groups(shape: Sequence[int], wanted: Sequence[int]) -> Sizes | None:
 
 
 def _whole_ratio(before: int, after: int) -> Fraction:
-    """Return how many times fewer (or more) cells there are, as a whole number of times."""
+    """Return how many times fewer (or more) cells there are, rounded to a whole number."""
     if before >= after:
         return Fraction(round(before / after))
     return Fraction(1, round(after / before))  # the map before a gate may be 3 of 7 cells wide

@@ -1,4 +1,4 @@
-"""The walk over a network that gives, for each tensor, its field."""
+"""The walk over a network that derives the field of each tensor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Lifted:
     reasons : tuple of Reason
         Where sharing ends (exact form) or where the result is not the crops' (approximate form).
     changes : tuple of Change
-        What happened to each layer that is no longer itself.
+        The layers that are no longer themselves, and how they changed.
     approximate : bool
         Whether some scores are not those of the crops.
     per_window : bool
@@ -46,7 +46,7 @@ class Lifted:
     footprint : Footprint
         The memory that a run takes.
     time : Size
-        How long a run takes, by the model of `fullconv.lift.pace`.
+        The time of a run, by the model of `fullconv.lift.pace`.
     """
 
     graph: Graph
@@ -90,8 +90,8 @@ def lift(
     alone : bool
         Run the whole classifier on each window alone, one after the other.
     pace : Pace, optional
-        What a framework takes for other things than multiplying. Where exact windows would take
-        longer in parts than one by one, each is given its own pixels from the beginning.
+        The time that a framework takes beside multiplying. Where exact windows would take longer
+        in parts than one by one, each is given its own pixels from the beginning.
     windows : sequence of int
         Windows of the image along every axis, by default many.
     """
@@ -110,7 +110,7 @@ def lift(
 
 
 class Walk:
-    """Visits every node once, in order, and gives what the lifting makes of it."""
+    """Visits every node once, in order, and lifts it."""
 
     def __init__(self, graph: Graph, lifting: Lifting, pace: Pace) -> None:
         self.graph, self.lifting, self.pace = graph, lifting, pace
@@ -200,7 +200,7 @@ class Walk:
         self.windows.run(node)
 
     def _share(self, node: Node) -> None:
-        """Apply the rule; where features that became cells are in its way, they are features again.
+        """Apply the rule; where it fails, turn cells that were features back and try once more.
 
         Raises
         ------
@@ -230,7 +230,7 @@ class Walk:
                 self._note_gathering(node)
 
     def _fold_inputs(self, node: Node) -> bool:
-        """Make features of axes that the image lacks; return whether an input had any."""
+        """Turn axes that the image lacks into features; return whether an input had any."""
         folded = False
         for name in node.inputs:
             value = self.values.get(name or "")
@@ -250,7 +250,7 @@ class Walk:
             )
 
     def _count_parameters(self) -> None:
-        """Count what is done to parameters alone: once, however many windows there are."""
+        """Count the operations on parameters alone once, however many windows there are."""
         once = [n for n in self.out.written.nodes if n.outputs[0] in self.out.waiting]
         count = sum(products(self.out.waiting[node.outputs[0]], self.graph) for node in once)
         cells = ((0, 1),) * self.lifting.grid.dimensions

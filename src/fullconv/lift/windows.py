@@ -1,16 +1,15 @@
-"""One tensor per window: what has no sharing rule runs as it is, at its native size.
+"""One tensor per window: operations that windows cannot share run as they are, at the native size.
 
 Note [A batch of one]
-The score of a window is what the classifier gives for that crop alone. So a classifier is read as
-a function of one image, and what its operations make of an axis with a single entry is trivial: a
-mean over the batch is the identity, and a mean over all numbers is one over the numbers of one
-image. Nothing can mix windows by what a network *means*; only the way they are run together can.
-To run an operation on many windows, they stand one behind the other in an axis whose entries the
-operation treats alone (`fullconv.lift.standing`). Where it has no such axis, or none is known, the
-operation runs on each window alone, one after the other (`Alone`). That is slow, and right for
-anything.
+The score of a window is the classifier's answer for that crop alone. So a classifier is read as a
+function of one image, and its operations are trivial along an axis with a single entry: a mean over
+the batch is the identity, and a mean over all numbers is one over the numbers of one image. By its
+meaning, a network never mixes windows; only running them together can. To run an operation on many
+windows, they stand one behind the other in an axis whose entries the operation treats alone
+(`fullconv.lift.standing`). Where it has no such axis, or none is known, the operation runs on each
+window alone, one after the other (`Alone`). That is slow, and right for any operation.
 
-See docs/theory.md, "What ends sharing".
+See docs/theory.md, "Where sharing ends".
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Windows:
     Attributes
     ----------
     values : dict of str to Lift
-        What each value of the classifier has become; those that are gathered are changed.
+        The lifted form of each value of the classifier; gathering a value replaces it.
     """
 
     def __init__(self, graph: Graph, out: Emitter, blocks: Blocks, values: dict[str, Lift]) -> None:
@@ -92,7 +91,7 @@ class Windows:
         )
 
     def mixing(self, node: Node) -> ModelError:
-        """Return the refusal of a network that takes several images, and may mix them here."""
+        """Return the error for a network that takes several images, and may mix them here."""
         return ModelError(
             f"convert: the model was exported for exactly {self.graph.batch} images, and that "
             f"number is built into its operations, or they mix the images: "
@@ -123,17 +122,17 @@ class Windows:
     def _gather_field(self, x: Field) -> PerWindow:
         (taken,) = self.blocks.gathered(x).parts.values()
         layout = _with_batch(x.layout)
-        held = [atom for axis in layout.axes for atom in axis]
-        batch = next(atom for atom in held if atom.kind is Kind.BATCH)
-        spatial = sorted((atom for atom in held if atom.spatial), key=lambda atom: atom.key)
+        atoms = [atom for axis in layout.axes for atom in axis]
+        batch = next(atom for atom in atoms if atom.kind is Kind.BATCH)
+        spatial = sorted((atom for atom in atoms if atom.spatial), key=lambda atom: atom.key)
         stored = (batch, *layout.stored, *spatial)
         axis = layout.batch_axis
         assert axis is not None
         before = prod(sizes(layout.axes[axis][: layout.axes[axis].index(batch)]))
         value = taken
-        if not layout.is_feature_map(len(x.axes)) or stored != tuple(held):
+        if not layout.is_feature_map(len(x.axes)) or stored != tuple(atoms):
             wanted = free(layout.shape, axis)
-            regroup = Regroup((-1, *sizes(stored[1:])), order(stored, held), wanted, axis)
+            regroup = Regroup((-1, *sizes(stored[1:])), order(stored, atoms), wanted, axis)
             value = self.out.helper(taken, regroup)
         if not x.layout.axes:
             return PerWindow(value, (), None)
@@ -147,7 +146,7 @@ class Windows:
         Raises
         ------
         MustBeAlone
-            If they stand in the place of the images that the network takes and no other number.
+            If the network takes a fixed number of images, in whose place the windows stand.
         """
         if x.axis == axis and x.before == 1:
             return x
@@ -176,7 +175,7 @@ class Windows:
         return PerWindow(value, shape, axis)
 
     def for_each(self, name: str, shape: Sequence[int], axis: int | None) -> str:
-        """Repeat a parameter for every window; they stand in this axis."""
+        """Repeat a parameter for every window; the windows stand in this axis."""
         repeated = self.out.helper(self.out.parameter_value(name), ForEachWindow(), image=True)
         return self.stand(PerWindow(repeated, tuple(shape), None), axis).value
 

@@ -1,4 +1,4 @@
-"""What all operations have in common."""
+"""The base classes of all operations."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Operation:
 
 @dataclass(frozen=True)
 class OverCells(Operation):
-    """What treats the axes behind the first two as axes of cells.
+    """An operation that treats the axes behind the first two as axes of cells.
 
-    ``along`` names the fields that have an entry for every such axis, each with the entry of an
-    axis that stays as it is.
+    ``along`` names the fields that have an entry for every such axis, each with its entry for an
+    axis along which nothing happens.
     """
 
     along: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def dimensions(self) -> int:
-        """Axes of cells that it takes."""
+        """The number of axes of cells."""
         return len(getattr(self, next(iter(self.along))))
 
     def over(self, axes: Sequence[int], dimensions: int) -> Self:
-        """Return the same operation where its ``i``-th axis is axis ``axes[i]`` of so many."""
+        """Return it over ``dimensions`` axes, where its ``i``-th axis is axis ``axes[i]``."""
         if tuple(axes) == tuple(range(dimensions)):
             return self
         turned: dict[str, Any] = {}

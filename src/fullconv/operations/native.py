@@ -18,7 +18,7 @@ class Linear(Operation):
 class Reduce(Operation):
     """Mean, sum, maximum, Euclidean norm ("l2"), variance or standard deviation over whole axes.
 
-    A variance of ``n`` numbers is their squares' sum around the mean over ``n - correction``.
+    A variance of ``n`` numbers is the sum of squares around their mean over ``n - correction``.
     """
 
     kind: Literal["mean", "sum", "max", "l2", "var", "std"]
@@ -131,8 +131,8 @@ class Pad(Operation):
 class Reshape(Operation):
     """Flatten, view, squeeze, unsqueeze: regroups elements into ``shape``, row-major.
 
-    Of a classifier it is the native shape, for the images that the network was read with; on one
-    tensor per window the axis with the windows is -1.
+    In a classifier ``shape`` is the native shape, for the number of images that the network was
+    read with; on one tensor per window the axis with the windows is -1.
     """
 
     shape: tuple[int, ...]
@@ -156,8 +156,8 @@ class Identity(Operation):
 class Standing:
     """The axes in which the windows of an image may stand, one behind the other.
 
-    An operation that treats the entries of an axis alone does not care whether they are of one
-    window or of many.
+    An operation that treats the entries of an axis alone gives the same results whether they belong
+    to one window or to many.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ class Standing:
 class Opaque(Operation):
     """An operation without a rule; it runs as it is, on one tensor per window.
 
-    Where nothing is known of how it treats its axes, ``standing`` is None, and it runs on each
+    ``standing`` is None where it is unknown how the operation treats its axes; it then runs on each
     window alone: see Note [A batch of one] in `fullconv.lift.windows`. ``products`` counts its
     multiply-accumulates on native tensors, as far as they are known (`fullconv.lift.cost`).
     """

@@ -1,4 +1,4 @@
-"""What lifting adds: operations on stored maps ``(N, C, *cells)`` whose sizes are free."""
+"""The operations that lifting adds, on stored maps ``(N, C, *cells)`` whose sizes are free."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Keep(Operation):
 
 @dataclass(frozen=True)
 class Own:
-    """Some cells of a part that every window has for itself, which holds ``of`` cells."""
+    """Some of the ``of`` cells of a part that every window has for itself."""
 
     cells: tuple[int, ...]
     of: int
@@ -60,7 +60,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Stored cells of a shared part for every window: those of the first, then ``stride`` on."""
+    """Stored cells of a shared part: of the first window, then ``stride`` further for each next."""
 
     cells: tuple[int, ...]
     stride: int
@@ -80,9 +80,10 @@ Segments = tuple[Own | Gathered, ...] | tuple[Running]
 class Assemble(Operation):
     """Puts a block together from parts of a field; inputs: the parts, row-major, then the image.
 
-    A part gives what one segment of every axis takes of it. Where `Own` or `Gathered` cells stand
-    along an axis its windows are entries of the batch, else the axis is shared (see Note [Parts of
-    a window] in `fullconv.lift.split`). A block gathered along all axes is one tensor per window.
+    Every part gives the cells that one segment of every axis takes of it. Along an axis of `Own` or
+    `Gathered` cells the windows are entries of the batch; any other axis is shared (see Note [Parts
+    of a window] in `fullconv.lift.split`). A block gathered along all axes is one tensor per
+    window.
     """
 
     channels: int
@@ -99,9 +100,9 @@ class AddAxis(Operation):
 
 @dataclass(frozen=True)
 class FoldAxes(Operation):
-    """Makes features of the axes behind the first ``dimensions`` axes of cells.
+    """Turns the axes behind the first ``dimensions`` axes of cells into features.
 
-    ``(N, C, *cells, *more)`` to ``(N, C * prod(more), *cells)``, which has so many ``channels``.
+    ``(N, C, *cells, *more)`` to ``(N, channels, *cells)``: ``channels`` is ``C * prod(more)``.
     """
 
     dimensions: int
@@ -125,9 +126,9 @@ class Interleave(Operation):
 class LayOut(Operation):
     """Lays windows out as cells; inputs: x, image.
 
-    Along each axis that is true, x holds one cell of every window, and the windows in its batch;
-    in the result they are the cells: ``(N * rows * columns, C, 1, 1)`` to ``(N, C, rows,
-    columns)``. ``private`` says along which axes the windows are in the batch.
+    Along each axis that is true in ``axes``, x has one cell per window, with the windows in its
+    batch; in the result the windows are the cells: ``(N * rows * columns, C, 1, 1)`` to ``(N, C,
+    rows, columns)``. ``private`` is true for all axes whose windows are in the batch.
     """
 
     channels: int
@@ -146,13 +147,13 @@ class DivideCells(Operation):
 
     @classmethod
     def by(cls, number: int, axes: int) -> DivideCells:
-        """Return the division of all cells along so many axes by one number."""
+        """Return the division of all cells along ``axes`` axes by one number."""
         return cls(((number,), *((1,),) * (axes - 1)))
 
 
 @dataclass(frozen=True)
 class Regroup(Operation):
-    """Of one tensor per window: reshape to ``split``, permute, reshape to ``shape``.
+    """Reshapes one tensor per window to ``split``, permutes it, and reshapes it to ``shape``.
 
     The first entry of ``split`` is the windows, -1; ``batch_axis`` of ``shape`` holds them.
     """
@@ -170,7 +171,7 @@ class ForEachWindow(Operation):
 
 @dataclass(frozen=True)
 class FoldWindows(Operation):
-    """The scores' own shape back; inputs: x ``(N * windows, *shape)``, image.
+    """Gives scores their own shape back; inputs: x ``(N * windows, *shape)``, image.
 
     Output ``(N, *shape, *windows)``: ``(N, K, rows, columns)`` of an image.
     """
@@ -209,8 +210,8 @@ class SlidingTotal(Operation):
 class SlidingSpread(Operation):
     """Variance, or standard deviation, over every box of ``kernel`` stored cells.
 
-    Of each channel, or of all together; ``(N, C, *cells)`` becomes as small as by `SlidingTotal`,
-    with 1 channel where ``together``.
+    It is taken of each channel; or, where ``together``, of all, which leaves 1 channel. ``(N, C,
+    *cells)`` becomes as small as by `SlidingTotal`.
     """
 
     kind: Literal["var", "std"]
@@ -224,8 +225,8 @@ class SlidingSpread(Operation):
 class SlidingNormalization(Operation):
     """Group normalization whose window of ``kernel`` stored cells slides along with the cell.
 
-    Beyond the border of the map stands the last window inside (`Stretch`). Inputs: x, scale or
-    None, bias or None, one number per channel or one per group; as large as x.
+    Near the border of the map the last window inside counts (`Stretch`). Inputs: x, scale or None,
+    bias or None, one number per channel or one per group. The result is as large as x.
     """
 
     groups: int
@@ -238,8 +239,8 @@ class SlidingNormalization(Operation):
 class Stretch(Operation):
     """Repeats the border cells of a sliding statistic, (before, after) along every axis.
 
-    Where every ``dilation``-th stored cell is one of the same windows, a cell beyond the border
-    is the last one inside of those.
+    Where every ``dilation``-th stored cell belongs to the same windows, a cell beyond the border
+    repeats the last of those inside.
     """
 
     padding: Padding

@@ -14,7 +14,7 @@ from fullconv.operations.base import OverCells, Padding
 class Windowed(OverCells):
     """A kernel that moves over cells.
 
-    Left out, strides and dilations are 1, and there is no padding.
+    By default strides and dilations are 1, and there is no padding.
     """
 
     along: ClassVar[Mapping[str, Any]] = {
@@ -92,7 +92,7 @@ class Pool(Windowed):
     ``ceil_mode`` is already spelled out: ``overhang`` counts the cells past the padded input that
     the last outputs cover. An average divides by ``divisor`` where given, else by the cells it
     covers, padding included where ``count_include_pad`` says so, overhang never. ``channels`` is
-    set by lifting, for those who must write a sum as a convolution.
+    set by lifting, for frameworks that write a sum as a convolution.
     """
 
     along: ClassVar[Mapping[str, Any]] = {**Windowed.along, "overhang": 0}
@@ -105,14 +105,14 @@ class Pool(Windowed):
 
     @property
     def slidings(self) -> tuple[Sliding, ...]:
-        """How the box moves along every axis, over what it overhangs as over padding."""
+        """How the box moves along every axis; overhang counts as padding."""
         return tuple(
             sliding._replace(after=sliding.after + overhang)
             for sliding, overhang in zip(super().slidings, self.overhang, strict=True)
         )
 
     def plain(self, slidings: Sequence[Sliding], channels: int) -> Pool:
-        """Return the same pool moving in another way, where what it covers is all there."""
+        """Return the same pool moving in another way, over cells alone: no padding, no overhang."""
         bare = [s._replace(before=0, after=0) for s in slidings]
         return replace(self.moving(bare), overhang=(0,) * len(bare), channels=channels)
 
@@ -139,7 +139,7 @@ class Pool(Windowed):
 
 
 def pool_title(kind: str) -> str:
-    """Return what a pool of a kind is called in reports."""
+    """Return the name of a pool in reports."""
     return f"{kind.capitalize()}Pool"
 
 
