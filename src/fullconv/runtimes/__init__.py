@@ -1,4 +1,4 @@
-"""What runs a converted model: PyTorch, ONNX Runtime or OpenVINO, behind one small seam."""
+"""Runtimes of a converted model: PyTorch, ONNX Runtime, OpenVINO, Keras, behind one small seam."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runtime runs a converted model: named, or the fastest by measurement."""
+"""Chooses the runtime of a converted model: by name, or the fastest by measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fullconv.runtimes.runtime import Runtime
 _KINDS = {"onnx": "ONNX", "keras": "Keras'"}
 
 MEASURED_S = 1.0
-"""How long each runtime is measured, behind a first run that warms it up."""
+"""Time for which each runtime is measured, after a first run that warms it up."""
 
 
 def open_runtime(
@@ -38,7 +38,7 @@ def open_runtime(
     Parameters
     ----------
     fcn : FullyConvolutional
-        Its model is taken as it is; a PyTorch model is exported first for the other runtimes.
+        The converted model. It runs as it is; PyTorch is exported first for the other runtimes.
     name : str
         ``"native"`` (PyTorch for PyTorch models, ONNX Runtime for ONNX, Keras for Keras),
         ``"torch"``, ``"onnxruntime"`` or ``"openvino"``.
@@ -47,7 +47,7 @@ def open_runtime(
     device : str, optional
         ``"cpu"`` or ``"cuda"``; by default where the model is.
     lanes : int
-        So many threads are to call it at a time, if the runtime can: PyTorch has one lane.
+        Threads that will call it at a time. Keras, and PyTorch on CUDA, take one only.
 
     Raises
     ------
@@ -96,8 +96,8 @@ def fastest(
 ) -> Runtime:
     """Return the runtime that takes least time for images of a shape, by measurement.
 
-    Each is warmed up and run for about a second; what cannot run the model is left out. A PyTorch
-    model is exported to ONNX on the way, which can take longer than that.
+    Each is warmed up and run for about a second; those that cannot run the model are left out. A
+    PyTorch model is exported to ONNX on the way, which can take longer than that.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ def fastest(
     lanes : int
         As for `open_runtime`; all lanes are measured at once.
     device : str, optional
-        As for `open_runtime`; what does not run there is left out.
+        As for `open_runtime`; runtimes that do not run there are left out.
 
     Raises
     ------
     FullconvError
-        If none can run it: what the first one said.
+        If none can run it: the refusal of the first.
     """
     image = np.random.default_rng(0).random(tuple(image_shape), dtype=np.float32)
     exported = cache(lambda: in_onnx(fcn))

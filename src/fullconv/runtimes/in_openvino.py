@@ -86,7 +86,7 @@ class InOpenvino(Runtime):
 def _openvino() -> Any:
     """Import OpenVINO without its telemetry, which reports every import and leaves files at home.
 
-    It does without where the package that reports is not installed.
+    OpenVINO works without the package that reports.
     """
     reporter = "openvino_telemetry"
     installed = sys.modules.get(reporter)
@@ -109,15 +109,15 @@ def _openvino() -> Any:
 #   channel, of zeros, it is right.
 # - of any channels, in bfloat16: where its kernel is one row high or one column wide and what it is
 #   added to is computed in the same pass. With a second row or column of zeros it is right.
-#   (Not so in groups, which can still be wrong where they are added to right away: bfloat16 here
-#   is for networks whose agreement is looked at, as a scan does.)
+#   (Convolutions in groups can still be wrong where they are added to right away: bfloat16 here is
+#   for networks whose agreement is checked, as a scan does.)
 # - of any channels: where its stride leaves a single column of outputs, in bfloat16, and in float32
 #   where its kernel is flat and what it is added to is computed in the same pass. With one
-#   column more, which is then cut off, it is right. What is added to the input are ones: zeros
-#   would be folded into the convolution's padding, and a kernel that lies in padding alone can
-#   crash the process.
-# Over one axis and three it is so as well: a kernel over one axis is one row high.
-# Where a model pads "SAME" by rule no column is added; converted models say their padding in
+#   column more, which is then cut off, it is right. The input is extended by ones: zeros would be
+#   folded into the convolution's padding, and a kernel that lies in padding alone can crash the
+#   process.
+# The same holds over one axis and over three: a kernel over one axis is one row high.
+# No column is added where a model pads "SAME" by rule; converted models write their padding in
 # numbers.
 
 
@@ -224,7 +224,7 @@ def _add_column(node: Any) -> None:
 
 
 def _padded(output: Any, axis: int, count: int, value: float) -> Any:
-    """Return the output of a node with so many entries of a value behind it along one axis."""
+    """Return the output of a node with ``count`` entries of a value behind it along one axis."""
     from openvino import opset13 as ops
 
     amounts = np.zeros(output.get_partial_shape().rank.get_length(), np.int64)
@@ -235,7 +235,7 @@ def _padded(output: Any, axis: int, count: int, value: float) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Return the line of OpenVINO's long account that says what it could not do."""
+    """Return the line of OpenVINO's long message that says what it could not do."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     words = re.search(r"[Uu]nsupported .*|.* not supported.*", "\n".join(lines))

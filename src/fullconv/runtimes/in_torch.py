@@ -31,8 +31,8 @@ class InTorch(Runtime):
     def __init__(
         self, model: nn.Module, precision: str, device: str | None, lanes: int = 1
     ) -> None:
-        held, dtype = _where(model)
-        wanted = held if device is None else _device(device)
+        current, dtype = _where(model)
+        wanted = current if device is None else _device(device)
         # Lanes share all threads: how many there are is a setting of the process.
         super().__init__(precision, wanted.type, lanes if wanted.type == "cpu" else 1)
         double = precision == "f32" and dtype == torch.float64
@@ -41,7 +41,7 @@ class InTorch(Runtime):
         # the copy is made anyway.
         half = self._dtype not in (torch.float32, torch.float64)
         self._is_last = half
-        if (held, dtype) != (wanted, self._dtype):
+        if (current, dtype) != (wanted, self._dtype):
             model = copy.deepcopy(model).to(wanted, self._dtype)
             for weight in model.parameters() if half else ():
                 if weight.dim() in CHANNELS_LAST:
@@ -74,13 +74,13 @@ class Shared:
 
     def __init__(self, make: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         self._make, self._lock, self._inside = make, threading.Lock(), 0
-        self._held = contextlib.ExitStack()
+        self._entered = contextlib.ExitStack()
 
     def __enter__(self) -> None:
-        """Enter, and wait for who enters first."""
+        """Enter; wait while the first thread is entering."""
         with self._lock:
             if not self._inside:
-                self._held.enter_context(self._make())
+                self._entered.enter_context(self._make())
             self._inside += 1
 
     def __exit__(self, *raised: object) -> None:
@@ -88,7 +88,7 @@ class Shared:
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                self._held.close()
+                self._entered.close()
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def full_precision() -> Iterator[None]:
 
 
 IN_FULL_PRECISION = Shared(full_precision)
-"""Of the whole process, as these settings are."""
+"""One for the whole process, as these settings are."""
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _where(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return where a model's weights are, and of what kind."""
+    """Return the device and the type of a model's weights."""
     tensors = [*model.parameters(), *model.buffers()]
     floats = [tensor for tensor in tensors if tensor.is_floating_point()]
     first = next(iter(floats or tensors), torch.zeros(()))

@@ -17,7 +17,7 @@ from fullconv.wording import extent
 
 
 def cores_for(lanes: int) -> int:
-    """Return the threads of each of so many lanes; 0, the runtime's own choice, for one."""
+    """Return the threads of each lane; 0, the runtime's own choice, where there is one lane."""
     return 0 if lanes == 1 else max(1, cores() // lanes)
 
 
@@ -34,9 +34,9 @@ class Runtime(Closing, ABC):
         One of `PRECISIONS`; with ``"f32"`` everything is computed in float32, or in float64 where
         the model is written so, even where the runtime or the user's settings would take less.
     lanes : int
-        So many threads may call `run` at a time, each with its share of the cores.
+        Threads that may call `run` at a time, each with its share of the cores.
     takes : str
-        What the model takes as an image; see `fullconv.images.Takes`.
+        The form of image that the model takes; see `fullconv.images.Takes`.
     """
 
     name: str
@@ -82,4 +82,4 @@ class Runtime(Closing, ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the runtime holds; it cannot run afterwards."""
+        """Release the resources of the runtime; it cannot run afterwards."""
