@@ -178,8 +178,8 @@ def test_what_stays_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         "network (by up to 0.5; more than "
     )
     assert str(caught.value).endswith(
-        "is no rounding), and no way was found to have them. Please report this model; check=False "
-        "(--no-check) converts it all the same."
+        "is no rounding), and no form of it has the crops' scores. Please report this model; "
+        "check=False (--no-check) converts it all the same."
     )
     assert fullconv.convert(Small().eval(), WINDOW, check=False).report.exact
 

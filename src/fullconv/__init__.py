@@ -145,7 +145,7 @@ if TYPE_CHECKING:
     from fullconv.verification import verify as verify
     from fullconv.verified import Verification as Verification
 else:
-    # Type checkers do not see it: by it any name would be right.
+    # Hidden from type checkers: with it they would accept any name.
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:
             raise AttributeError(f"module 'fullconv' has no attribute {name!r}")

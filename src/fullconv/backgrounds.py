@@ -1,13 +1,8 @@
-"""Which class is none of what is looked for."""
+"""The background: the class of windows that show no object."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 BACKGROUNDS = ("background", "negative", "negatives", "other")
 """Names of classes that are taken for the background, in any case of letters."""
@@ -20,9 +15,9 @@ def usual_background(classes: Sequence[str]) -> str | None:
 
 
 def foreground(classes: Sequence[str], background: str | None, count: int) -> list[int]:
-    """Return the numbers of all of so many classes but the background; the only one, if it is that.
+    """Return the numbers of all ``count`` classes but the background.
 
-    Classes behind those that have names are none of them the background.
+    Classes without a name are never the background. The only class is returned in any case.
     """
     numbers = range(count)
     return [k for k in numbers if k >= len(classes) or classes[k] != background] or [0]

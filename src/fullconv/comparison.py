@@ -18,7 +18,7 @@ from fullconv.verification import opened
 
 BATCHES = (1, 4, 16, 64)
 PATIENCE_S = 10.0
-"""Crops that would take longer in all are told from some of them."""
+"""If all crops would take longer, their time is extrapolated from some of them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Way:
     Attributes
     ----------
     name : str
-        What was run.
+        The way: ``crops``, ``exact`` or ``approximate``.
     seconds : float
         Median over the rounds, for all windows.
     faster : float
@@ -45,7 +45,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` has measured.
+    """The measurements of `compare`.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Comparison:
     batch : int
         Crops at a time, the fastest of those tried.
     crops_run : int
-        Crops that were run in a round, and from which the time of all is told.
+        Crops that were run in a round; the time of all is extrapolated from them.
     rounds : int
     ways : tuple of Way
         The crops first.
@@ -97,8 +97,8 @@ def compare(
         start = time.perf_counter()
         for first in range(0, count, batch):
             places = [unraveled(k, counts) for k in range(first, min(first + batch, count))]
-            held = [images[(..., *grid.slices(*place))] for place in places]
-            classify(exact.shape.as_crops(framework.join(held, 0)))
+            pixels = [images[(..., *grid.slices(*place))] for place in places]
+            classify(exact.shape.as_crops(framework.join(pixels, 0)))
         return (time.perf_counter() - start) / count
 
     total = prod(counts)
@@ -128,11 +128,11 @@ def compare(
     ways = tuple(
         Way(
             name,
-            statistics.median(held),
-            statistics.median(a / b for a, b in zip(times["crops"], held, strict=True)),
+            statistics.median(measured),
+            statistics.median(a / b for a, b in zip(times["crops"], measured, strict=True)),
             counted[name],
         )
-        for name, held in times.items()
+        for name, measured in times.items()
     )
     return Comparison(total, batch, count, rounds, ways)
 

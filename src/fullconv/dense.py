@@ -1,4 +1,4 @@
-"""The heart of it on plain arrays: fully connected weights as convolution filters."""
+"""Fully connected weights as convolution filters, on plain arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def dense_to_conv(
         ``(out, in)`` for ``order="CHW"`` (PyTorch, Caffe, ONNX), ``(in, out)`` for
         ``order="HWC"`` (TensorFlow, Keras).
     shape : (int, int, int)
-        What the layer's input was flattened from: ``(C, h, w)``, or ``(h, w, C)`` for "HWC".
+        Shape of the layer's input before it was flattened: ``(C, h, w)``, or ``(h, w, C)`` for
+        "HWC".
     order : {"CHW", "HWC"}
         The order of that flattening. It must be known, not guessed: both give filters of the
         right shape, and only one gives the right scores.

@@ -20,25 +20,25 @@ from collections.abc import Iterator
 
 
 def doublings(cells: int) -> Iterator[tuple[int, int]]:
-    """Yield the passes that lead from single cells to totals over so many of them.
+    """Yield the passes that lead from single cells to totals over ``cells`` of them.
 
-    Each is ``(held, more)``: the total over ``held`` cells takes in the one over ``more`` cells
-    that begins ``held`` cells on. ``more`` is ``held``, the same totals again, or 1, single cells.
+    Each is ``(size, more)``: the total over ``size`` cells takes in the one over ``more`` cells
+    that begins ``size`` cells on. ``more`` is ``size``, the same totals again, or 1, single cells.
     """
-    held = 1
+    size = 1
     for digit in bin(cells)[3:]:
-        yield held, held
-        held *= 2
+        yield size, size
+        size *= 2
         if digit == "1":
-            yield held, 1
-            held += 1
+            yield size, 1
+            size += 1
 
 
 def around(cells: int, dilation: int) -> tuple[int, int]:
-    """Return how often the first and the last total stand for those of cells beyond them.
+    """Return how many cells before the first total and behind the last one take it over.
 
-    The window around a cell has as many cells before it as behind, one more behind where their
-    number is even; near the border of a map it is the last one inside.
+    The window around a cell has as many cells before it as behind it; one more behind, where the
+    window's number of cells is even. Near the border of a map the last window inside counts.
     """
     before = (cells - 1) // 2
     return before * dilation, (cells - 1 - before) * dilation

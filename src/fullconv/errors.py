@@ -1,7 +1,7 @@
 """Every error that fullconv raises on purpose.
 
 FullconvError                 anything below; its message is one line that says what to do
-├── InputError                what was given cannot be right (also a ValueError); exit code 2
+├── InputError                an argument or a file is wrong (also a ValueError); exit code 2
 │   ├── WindowError           a window or step that contradicts the model or the image
 │   └── ImageError            an image or array of the wrong size, rank, or channel count
 ├── ModelError                the model cannot be read or converted; exit code 3
@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-"""What libraries write into their errors to colour a terminal."""
+"""The codes by which libraries colour their errors in a terminal."""
 
 
 class FullconvError(Exception):
@@ -29,7 +29,7 @@ class FullconvError(Exception):
     Attributes
     ----------
     exit_code : int
-        What the command line exits with: 2 for a wrong call, 3 for what cannot be done, 4 for
+        Exit code of the command line: 2 for a wrong call, 3 for what cannot be done, 4 for
         scores that are not what they claim to be.
     """
 
@@ -37,7 +37,7 @@ class FullconvError(Exception):
 
 
 class InputError(FullconvError, ValueError):
-    """What was given cannot be right."""
+    """An argument or a file is wrong."""
 
     exit_code = 2
 
@@ -82,7 +82,7 @@ class DamagedError(FullconvError):
     Attributes
     ----------
     damage : tuple of fullconv.scanning.damage.Damage
-        Which.
+        The damaged parts.
     """
 
     exit_code = 4
@@ -104,15 +104,15 @@ class MissingExtraError(FullconvError, ImportError):
 
 
 class HeatmapWarning(UserWarning):
-    """What was amiss with a heatmap, and does not stop the work; no error."""
+    """A fault of a heatmap that does not stop the work."""
 
 
 class ModelWarning(UserWarning):
-    """What a model file leaves open, or was unwrapped of it, and does not stop the work."""
+    """A model file left something open, or was unwrapped; this does not stop the work."""
 
 
 class ImageWarning(UserWarning):
-    """What is odd about an image, or is lost of it, and does not stop the work; no error."""
+    """A fault of an image, or a loss in reading it, that does not stop the work."""
 
 
 def first_line(error: BaseException) -> str:
@@ -124,5 +124,5 @@ def first_line(error: BaseException) -> str:
 
 
 def folded(error: BaseException) -> str:
-    """Return somebody else's error of several lines in one, as far as its reason goes."""
+    """Return the lines of somebody else's error as one, at most 300 characters long."""
     return " ".join(str(error).split())[:300].rstrip(".")

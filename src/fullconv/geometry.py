@@ -67,7 +67,7 @@ class Grid:
         return len(self.window)
 
     def shape(self, image_size: Sequence[int]) -> Sizes:
-        """Count the windows inside an image of so many pixels along every axis.
+        """Count the windows along every axis inside an image of this size.
 
         ``(S - w) // s + 1`` along each, always (docs/theory.md, "The definition").
 
@@ -94,9 +94,9 @@ class Grid:
         )
 
     def box(self, *place: int) -> Sizes:
-        """Return the pixels of one window, half-open: first all that begin, then all that end.
+        """Return the box of one window in pixels, half-open: first all starts, then all ends.
 
-        The last axis stands first: ``(t0, t1)``, ``(x0, y0, x1, y1)`` or ``(x0, y0, z0, x1, y1,
+        The last axis comes first: ``(t0, t1)``, ``(x0, y0, x1, y1)`` or ``(x0, y0, z0, x1, y1,
         z1)``. ``place`` is the window's index along every axis: ``box(row, column)``.
         """
         starts = [index * step for index, step in zip(place, self.step, strict=True)]
@@ -104,7 +104,7 @@ class Grid:
         return (*reversed(starts), *reversed(stops))
 
     def slices(self, *place: int) -> tuple[slice, ...]:
-        """Return what cuts one window out of the axes of an image, as `box` places it."""
+        """Return the slices that cut one window out of the axes of an image, as `box` places it."""
         return tuple(
             slice(index * step, index * step + size)
             for index, step, size in zip(place, self.step, self.window, strict=True)
@@ -127,7 +127,7 @@ class Grid:
 
 
 def unraveled(index: int, counts: Sequence[int]) -> Sizes:
-    """Return the index along every axis of one of many, which are numbered row-major."""
+    """Return the index along every axis of entry ``index``, counted row-major."""
     place = []
     for count in reversed(counts):
         index, along = divmod(index, count)
@@ -136,7 +136,7 @@ def unraveled(index: int, counts: Sequence[int]) -> Sizes:
 
 
 def _ordered(dimensions: int) -> str:
-    """Return in which order a size is written, where there is more than one axis."""
+    """Return the order in which a size is written, where there is more than one axis."""
     return f" ({listed(dimensions)})" if dimensions > 1 else ""
 
 
@@ -170,7 +170,7 @@ class Sliding(NamedTuple):
         return (extent + self.before + self.after - self.span) // self.stride + 1
 
     def read_padding(self, extent: int) -> Pair:
-        """Return how much of the padding before and after some output really reads.
+        """Return the padding before and after that some output really reads.
 
         A stride that stops early leaves the last padded cells unread, and then they do not matter.
         """
@@ -179,7 +179,7 @@ class Sliding(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Stored cells dropped at both ends of an axis, and every how many of the rest are kept."""
+    """Stored cells dropped at both ends of an axis; every ``stride``-th of the rest is kept."""
 
     before: int
     after: int
@@ -207,7 +207,7 @@ class Axis:
         where that is not known in this form (after a transposed convolution, or a cut).
     kept : int or None
         With ``r`` windows along the axis the stored map has ``stride * (r - 1) + kept`` cells,
-        where it was cut to what windows own; else None.
+        where it was cut to the cells that windows own; else None.
     """
 
     extent: int
@@ -237,14 +237,14 @@ class Axis:
     def computed(self, window: int, window_step: int) -> Pair:
         """Return ``(a, b)``: over ``r`` windows ``a * r + b`` cells are computed.
 
-        Those that no window owns are among them, where a network never reads the last pixels of
-        its window.
+        They include cells that no window owns, where a network never reads the last pixels of its
+        window.
         """
         stride, needed = self.needed(window_step)
-        held = self.kept
-        if held is None and self.reach is not None:
-            held = (window - self.reach) // self.step + 1
-        return stride, max(needed, held or 0) - stride
+        kept = self.kept
+        if kept is None and self.reach is not None:
+            kept = (window - self.reach) // self.step + 1
+        return stride, max(needed, kept or 0) - stride
 
     def slide(
         self, sliding: Sliding, window_step: int, *, dense: bool = False
@@ -287,7 +287,7 @@ class Axis:
         return axis, Cut(before, after, stored.stride)
 
     def shortened(self, extent: int, dropped: int) -> Axis:
-        """Return the axis of windows of ``extent`` cells, with so many stored cells dropped."""
+        """Return the axis of windows of ``extent`` cells, with ``dropped`` stored cells fewer."""
         reach = None if self.reach is None else self.reach + dropped * self.step
         kept = None if self.kept is None else self.kept - dropped
         return replace(self, extent=extent, reach=reach, kept=kept)

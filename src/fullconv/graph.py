@@ -27,7 +27,7 @@ class Recipe:
         ``("reshape", shape)``, ``("permute", order)`` or ``("take", (axis, start, stop, size))``,
         where the axis had ``size`` entries.
     factor : float
-        What all numbers are multiplied by (ONNX Gemm, 'alpha' and 'beta').
+        The factor of all numbers (ONNX Gemm, 'alpha' and 'beta').
     """
 
     source: str
@@ -99,13 +99,13 @@ class Node:
     Attributes
     ----------
     operation : Operation
-        What it does.
+        The record of what it does.
     inputs, outputs : tuple of str
         Names of values; None for an input that is left out.
     name : str
         The layer that it belongs to, under the user's own name: ``classifier.0``.
     kind : str
-        What the user's framework calls it: ``Linear``, ``Conv``.
+        Its name in the user's framework: ``Linear``, ``Conv``.
     source : object
         The framework's own node, to be cloned where the operation stays as it is.
     per_window : bool
@@ -138,7 +138,7 @@ class Alone(Operation):
     nodes : tuple of Node
         The piece, on native tensors.
     inputs, outputs : tuple of str
-        What the piece calls its inputs and results.
+        Names of the inputs and results inside the piece.
     each : tuple of bool
         Which inputs differ from window to window.
     """
@@ -158,7 +158,7 @@ class Graph:
     image : str
         Name of the input.
     nodes : list of Node
-        In an order in which they can run.
+        The operations, in an order in which they can run.
     outputs : list of str
         Names of the results.
     constants : dict of str to Recipe
@@ -166,8 +166,7 @@ class Graph:
     shapes : mapping of str to tuple of int
         Native shape of every value, where the graph is read from a framework.
     batch : int
-        The images that the native shapes were taken with: one, or as many as the model takes and
-        no other number.
+        The number of images in the native shapes: one, or the fixed number that the model takes.
     window : tuple of int
         Size of the native image along every axis.
     fixed : tuple of int
@@ -209,7 +208,7 @@ class Graph:
 
 
 def axes_of_maps(graph: Graph) -> dict[str, int]:
-    """Return how many axes of cells the stored map of every value of a lifted graph has."""
+    """Return the number of axes of cells of every stored map in a lifted graph."""
     axes = {graph.image: len(graph.window)}
     for node in graph.nodes:
         first = next((axes[name] for name in node.inputs if name in axes), len(graph.window))

@@ -30,7 +30,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class ScanOptions(RunOptions, total=False):
-    """The keywords that `scan` and `detect` share; `scan` says what each means."""
+    """The keywords that `scan` and `detect` share; `scan` explains them."""
 
     classifier: Any
     origin: Mapping[str, str] | None
@@ -54,7 +54,7 @@ class ScanOptions(RunOptions, total=False):
 
 
 class TrainOptions(RunOptions, total=False):
-    """The keywords of `train`, which says what each means."""
+    """The keywords of `train`, which explains them."""
 
     background: str | None
     negatives: str | Path | Sequence[str | Path] | None
@@ -74,7 +74,7 @@ class TrainOptions(RunOptions, total=False):
 
 
 def check_keywords(verb: str, known: type, given: Mapping[str, object]) -> None:
-    """Refuse a keyword that a set of them does not hold.
+    """Refuse a keyword that the verb does not have.
 
     Raises
     ------

@@ -6,8 +6,8 @@
 filters in the right order, whatever the framework's flatten order was (docs/theory.md, "Layouts").
 
 Normal form: an atom of size 1 is left out, and an axis of size 1 is empty. So there is a batch atom
-only where a network takes several images and no other number: a classifier is a function of one
-image, and an axis that holds nothing else has nothing to mix.
+only where a network takes a fixed number of images, more than one: a classifier is a function of
+one image, and an axis that holds nothing else has nothing to mix.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _keys = count()
 
 
 class Kind(enum.Enum):
-    """What an atom counts."""
+    """The things that an atom counts."""
 
     BATCH = "batch"
     FEATURES = "features"
@@ -33,8 +33,7 @@ class Kind(enum.Enum):
 class Atom:
     """An indivisible factor of an axis.
 
-    Feature atoms are told apart by ``key``; for cells it is the axis of the field along which they
-    lie.
+    ``key`` distinguishes feature atoms; for cells it is the axis of the field along which they lie.
     """
 
     kind: Kind
@@ -48,7 +47,7 @@ class Atom:
 
     @property
     def counted(self) -> tuple[Kind, int, int | None]:
-        """What it counts, and how many; of features, whatever they are."""
+        """Kind, size, and axis of the cells; the same for all feature atoms of one size."""
         return self.kind, self.size, self.key if self.spatial else None
 
 
@@ -58,7 +57,7 @@ def features(size: int) -> tuple[Atom, ...]:
 
 
 def cells(axis: int, extent: int) -> tuple[Atom, ...]:
-    """Return the atom of so many cells along an axis of the field, or nothing for one."""
+    """Return the atom of ``extent`` cells along an axis of the field, or nothing for one."""
     return (Atom(Kind.SPACE, extent, axis),) if extent != 1 else ()
 
 
@@ -76,7 +75,7 @@ class LayoutError(Exception):
         self.axis = axis
 
     def reason(self, names: Sequence[str]) -> str:
-        """Return the reason in words, given what the cells along every axis are called."""
+        """Return the reason in words, given the names of the cells along every axis."""
         return str(self) if self.axis is None else f"splits the {names[self.axis]} of the window"
 
 
@@ -131,12 +130,12 @@ class Layout:
         return along == tuple(range(dimensions))
 
     def native_axes(self, dimensions: int, field_axes: int) -> tuple[int, ...] | None:
-        """Return along which axes of the field those behind the first two lie, as ``(N, C, ...)``.
+        """Return the axes of the field along which those behind ``(N, C, ...)`` lie.
 
-        Cells may stand in any order there. A native axis of size 1 is a free one of the field;
-        numbers from ``field_axes`` on are axes that the field lacks, for native axes of size 1 that
-        are left over, and for features, where the native axes are not as many as the image's
-        (``dimensions``). None where the axes are arranged otherwise.
+        Cells may stand in any order there. A native axis of size 1 takes an axis of the field that
+        is free. Numbers from ``field_axes`` on are axes that the field lacks: for native axes of
+        size 1 that are left over; and for features, where the native axes are not as many as the
+        image's (``dimensions``). None where the axes are arranged otherwise.
         """
         if len(self.axes) < 2:
             return None
@@ -160,7 +159,7 @@ class Layout:
         return tuple(next(spare) if axis is None else axis for axis in along)
 
     def with_axis(self, index: int, atoms: tuple[Atom, ...]) -> Layout:
-        """Replace one axis; features that appear nowhere any more leave the stored order."""
+        """Replace one axis; features that are then in no axis leave the stored order."""
         axes = (*self.axes[:index], atoms, *self.axes[index + 1 :])
         here = [atom for axis in axes for atom in axis if atom.kind is Kind.FEATURES]
         kept = [atom for atom in self.stored if atom in here]

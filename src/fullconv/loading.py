@@ -1,12 +1,14 @@
-"""A converted model from its file, and what files of models say beside the network."""
+"""Loads converted models, and the settings that model files carry beside the network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from fullconv import stored
+from fullconv.backgrounds import usual_background
+from fullconv.converted import FullyConvolutional
 from fullconv.embedded import Embedded
 from fullconv.errors import FullconvError, ModelError, first_line
 from fullconv.files import check_local
@@ -14,11 +16,6 @@ from fullconv.frameworks import Framework, find
 from fullconv.images import ImageShape
 from fullconv.lift.memory import Size
 from fullconv.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    pass
-from fullconv.backgrounds import usual_background
-from fullconv.converted import FullyConvolutional
 
 
 def load(path: str | Path) -> FullyConvolutional:
@@ -92,7 +89,7 @@ def _of_image(shape: ImageShape) -> Size:
 
 
 class Settings(NamedTuple):
-    """What a model file says beside the network."""
+    """The settings that a model file carries beside the network."""
 
     classes: tuple[str, ...]
     background: str | None
@@ -105,16 +102,16 @@ def stored_settings(metadata: Mapping[str, str]) -> Settings:
     Raises
     ------
     ValueError
-        If they cannot be.
+        If they cannot be read.
     """
     classes: tuple[str, ...] = ()
     if "fullconv.classes" in metadata:
         classes = stored.items(_value(metadata, "classes"), stored.text)
-    held = metadata.get("fullconv.preprocessing")
+    text = metadata.get("fullconv.preprocessing")
     return Settings(
         classes,
         metadata.get("fullconv.background", usual_background(classes)),
-        Preprocessing.from_json(held) if held else None,
+        Preprocessing.from_json(text) if text else None,
     )
 
 

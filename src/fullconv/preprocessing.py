@@ -1,4 +1,4 @@
-"""What happens to pixels before the network: a part of the function that the classifier is."""
+"""The preparation of pixels before the network, which is part of the classifier."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANNEL_ORDERS: tuple[str, ...] = get_args(ChannelOrder)
 
 
 def unchanged(dimensions: int) -> str:
-    """Return the line that says what happens where a model has no preprocessing."""
+    """Return the line for a model without preprocessing: pixels stay as they are."""
     things, images = unit(dimensions, many=True), dimensions == 2
     return (
         f"the model does not say how {things} are prepared for it, so they stay as they are"
@@ -37,7 +37,7 @@ EXPECTED = {"scale": "a number", "mean": "one number or more", "std": "one numbe
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to pixels before the network: ``(pixel * scale - mean) / std``, per channel.
+    """The preparation of pixels before the network: ``(pixel * scale - mean) / std``, per channel.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ class Preprocessing:
     mean, std : tuple of float
         One number, or one per channel, in the model's own order of channels.
     channel_order : {"RGB", "BGR"}
-        The order in which the model takes colours. Images come as RGB; "BGR" turns their channels
-        round first.
+        The order in which the model takes colours. Images come as RGB; "BGR" reverses their
+        channels first.
     um_per_pixel : float or None
         The resolution that the model was trained at, in micrometres per pixel; None where its
         images have none. It chooses the pixels that are read, and changes no pixel here.
@@ -61,9 +61,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            held = getattr(self, name)
-            is_list = isinstance(held, Iterable) and not isinstance(held, str)
-            object.__setattr__(self, name, tuple(held) if is_list else (held,))
+            value = getattr(self, name)
+            is_list = isinstance(value, Iterable) and not isinstance(value, str)
+            object.__setattr__(self, name, tuple(value) if is_list else (value,))
         for name, numbers in (("scale", (self.scale,)), ("mean", self.mean), ("std", self.std)):
             if not numbers or not all(map(_is_single, numbers)):
                 raise InputError(
@@ -103,13 +103,12 @@ class Preprocessing:
         return f"(x * {self.scale:.6g} - {mean}) / {std}"
 
     def check_channels(self, channels: int) -> None:
-        """Check that this can be done to images of so many channels.
+        """Check that this fits images of ``channels`` channels.
 
         Raises
         ------
         InputError
-            If there is a mean or std for each of another number of channels, or no RGB to turn
-            round.
+            If mean or std are for another number of channels, or there is no RGB to reverse.
         """
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, channels):
@@ -137,7 +136,7 @@ class Preprocessing:
         out : array, optional
             Float32 of the same shape, to be written to and returned; by default a new one.
         dimensions : int
-            How many axes there are behind that of channels: 1 for recordings, 3 for volumes.
+            Number of axes behind that of channels: 1 for recordings, 3 for volumes.
 
         Raises
         ------
@@ -165,13 +164,13 @@ class Preprocessing:
             pixels = pixels[(..., slice(None, None, -1), *behind)]
         prepared = np.empty(pixels.shape, np.float32) if out is None else out
         for channel in range(channels):
-            # Colours lie beside each other in most images: apart first, they are twice as fast.
+            # Most images interleave their colours: copied apart first, they are twice as fast.
             place: Any = (..., channel, *behind)
             self._prepare(np.ascontiguousarray(pixels[place]), channel, prepared[place])
         return prepared
 
     def _prepare(self, plane: NDArray[Any], channel: int, out: NDArray[np.float32]) -> None:
-        """Write one channel's prepared pixels; what would change nothing is left out."""
+        """Write one channel's prepared pixels, without the steps that would change nothing."""
         import numpy as np
 
         mean, std = (n[channel % len(n)] for n in (self.mean, self.std))
@@ -185,35 +184,35 @@ class Preprocessing:
             out /= np.float32(std)
 
     def to_json(self) -> str:
-        """Return what a model file stores."""
+        """Return the text that a model file stores."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
-        """Read what a model file stores; older files have neither order nor resolution.
+        """Read the text that a model file stores; older files have neither order nor resolution.
 
         Raises
         ------
         ValueError
-            If it is nothing of the kind.
+            If the text is no preprocessing.
         """
         from fullconv import stored
 
-        held = stored.value_of(text)
-        scale, mean, std = stored.entries(held, ("scale", "mean", "std"))
+        record = stored.value_of(text)
+        scale, mean, std = stored.entries(record, ("scale", "mean", "std"))
         return cls(
             scale,
             stored.items(mean, stored.number),
             stored.items(std, stored.number),
-            held.get("channel_order", "RGB"),
-            held.get("um_per_pixel"),
+            record.get("channel_order", "RGB"),
+            record.get("um_per_pixel"),
         )
 
 
 def _single(number: float) -> float:
-    """Return a number as single precision holds it, in which pixels are computed."""
-    held: float = struct.unpack("f", struct.pack("f", number))[0]
-    return held
+    """Return a number rounded to single precision, in which pixels are computed."""
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
 
 
 def _is_single(number: object) -> bool:
@@ -232,8 +231,8 @@ KNOWN = {
     ),
     "caffe": Preprocessing(mean=(103.939, 116.779, 123.68), channel_order="BGR"),
 }
-"""What is done to pixels of 0 to 255 for weights that many share, by the name that timm has for it
-(``timm/data/constants.py``); ``caffe`` is that of Caffe's VGG and ResNet, and Keras' of them."""
+"""Preprocessing of pixels of 0 to 255 for widely shared weights, by timm's name for it
+(``timm/data/constants.py``); ``caffe`` is that of Caffe's VGG and ResNet, also in Keras."""
 
 ALIASES = {
     "default": "imagenet",
@@ -243,11 +242,11 @@ ALIASES = {
     "openai": "clip",
     "openai-clip": "clip",
 }
-"""Other names of the same."""
+"""Other names, for those in `KNOWN`."""
 
 
 def known_preprocessing(name: str) -> Preprocessing | None:
-    """Return what a name in `KNOWN`, or timm's own, means; None for any other.
+    """Return the preprocessing by its name in `KNOWN` or in timm; None for any other name.
 
     Capitals and underscores count as small letters and hyphens: ``OPENAI_CLIP``.
     """

@@ -24,10 +24,10 @@ from fullconv.verified import Verification
 from fullconv.wording import extent, unit
 
 CONTRASTS = (0.1, 1.0, 10.0)
-"""Random pixels cover so many times the range of what the classifier is given, image by image."""
+"""Random pixels cover the range of the classifier's images this many times, image by image."""
 
 BYTES = 255.0
-"""One contrast more where nothing says that range: it may be that of bytes."""
+"""One more contrast where that range is unknown: it may be that of bytes."""
 
 PLACES = (((0, 1),), ((1, 0), (1, 1)), ((2, 0),), ((3, 0),))
 """For each contrast the windows that are compared, (image, window): two of them side by side."""
@@ -36,12 +36,12 @@ ALONE = (((0, 0),), ((1, 0),), ((2, 0),), ((3, 0),))
 """As `PLACES`, where each image is one window."""
 
 SPARE = 8
-"""How many more crops of each contrast tell of roundings, where double precision decides."""
+"""Further crops of each contrast that show roundings, where double precision decides."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe has shown.
+    """The result of a probe.
 
     Attributes
     ----------
@@ -50,12 +50,12 @@ class Probe:
     alike : bool
         Whether all windows have the same scores, so that nothing was proved.
     varies : bool
-        Whether a crop has other scores when it is scored again; looked at where the proof failed.
+        Whether a crop has other scores when it is scored again; checked where the proof failed.
     changed : tuple of str
-        What the classifier overwrites when it scores a crop, or operations that may do so; looked
-        at with ``varies``.
+        Names of values that the classifier overwrites when it scores a crop, or of operations that
+        may do so; checked with ``varies``.
     dimensions : int
-        How many axes the windows have.
+        Number of axes of the windows.
     """
 
     proof: Verification
@@ -73,7 +73,7 @@ class Probe:
         return f"keeps state between calls, in {named}"
 
     def __str__(self) -> str:
-        """Return what was compared, and by how much it differs."""
+        """Return the number of windows compared, and the largest difference."""
         things = unit(self.dimensions, many=True)
         return (
             f"{self.proof.windows} windows of random {things}: largest difference from their crops "
@@ -96,7 +96,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     Raises
     ------
     ModelError
-        If the classifier fails on a crop, or what runs the converted network fails on it.
+        If the classifier fails on a crop, or the converted network on the images.
     """
     framework = find(model)
     size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
@@ -138,7 +138,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
 
 
 class _Converted:
-    """The converted network, and windows of images for it: an image, an index along every axis."""
+    """The converted network and windows for it, each an image and an index along every axis."""
 
     def __init__(self, fcn: FullyConvolutional, pixels: Any, places: Sequence[Sizes]) -> None:
         self.fcn, self.pixels, self.places = fcn, pixels, places
@@ -153,11 +153,11 @@ class _Converted:
                 f"convert: the converted network fails on {extent(self.pixels.shape[2:])}: "
                 f"{first_line(error)}. Please report this model."
             ) from None
-        found = [scores_at(maps, n, place) for n, *place in self.places]
-        return [np.stack(scores) for scores in zip(*found, strict=True)]
+        windows = [scores_at(maps, n, place) for n, *place in self.places]
+        return [np.stack(scores) for scores in zip(*windows, strict=True)]
 
     def in_double(self, window: int) -> Scores:
-        """Return every output for one of them, in double precision."""
+        """Return every output for one of these windows, in double precision."""
         (n, *place), framework = self.places[window], self.fcn.framework
         image = framework.images(self.fcn.model, self.fcn.shape.from_map(self.pixels[n : n + 1]))
         maps = arrays(framework, framework.runner_in_double(self.fcn.model)(image))
@@ -208,7 +208,7 @@ class _Classifier:
         converted: _Converted,
         spare: Callable[[int], Any],
     ) -> Crops:
-        """Return how some of the crops score, and spare ones: alone, and in the company of all."""
+        """Return ways to score some of the crops, and spare ones: alone, or in a batch with all."""
         own, crops = alone[part], self.crops[part]
 
         def single(k: int) -> Scores:
@@ -262,7 +262,7 @@ def _coincide(scores: Sequence[Any]) -> bool:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name what is not as it was."""
+    """Return the names of the values that have changed."""
     return tuple(
         repr(name)
         for name, numbers in before.items()

@@ -21,7 +21,7 @@ def checked(
     name: str,
     allow_random: bool,
 ) -> FullyConvolutional:
-    """Return the converted network when it has the crops' scores, else one that runs them alone.
+    """Return the converted network if it has the crops' scores, else one that runs crops alone.
 
     Raises
     ------
@@ -76,13 +76,13 @@ def _differs(name: str, result: Probe, things: str) -> DifferenceError:
     return DifferenceError(
         f"convert: {name} gives other scores for crops of random {things} than the converted "
         f"network (by up to {result.proof.max_error:.3g}; more than {result.proof.allowed:.3g} is "
-        f"no rounding), and no way was found to have them. Please report this model; check=False "
-        f"(--no-check) converts it all the same."
+        f"no rounding), and no form of it has the crops' scores. Please report this model; "
+        f"check=False (--no-check) converts it all the same."
     )
 
 
 def _noted(fcn: FullyConvolutional, result: Probe) -> FullyConvolutional:
-    """Say in the report what the probe has shown."""
+    """Add the result of the probe to the report."""
     fcn.probe, report = result, replace(fcn.report, check=f"checked  {result}")
     if result.alike and not report.warnings:
         dimensions = fcn.grid.dimensions

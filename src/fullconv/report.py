@@ -1,4 +1,4 @@
-"""What a conversion did, where it is exact, and why where it is not shared."""
+"""The report of a conversion: its changes, whether it is exact, and why sharing ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Reason(str):
     Attributes
     ----------
     operation : str
-        What the user's framework calls the operation.
+        The operation's name in the user's framework.
     layer : str
         Name of the module or node.
     why : str
-        What about it ends sharing, or differs from the crops.
+        The reason why sharing ends there, or why the result differs from the crops'.
     """
 
     __slots__ = ("layer", "operation", "why")
@@ -43,12 +43,14 @@ class Reason(str):
 
 
 DRAWS = "draws random numbers"
+"""The reason, in a `Reason`, why scores are random."""
+
 RANDOM_SCORES = "random: scores differ from one run to the next, and none is its crop's own"
-"""Why scores are nobody's own, in a `Reason`."""
+"""The verdict on random scores, in a `Report`."""
 
 
 GATHERED = "one tensor per window from here on: sharing would take longer than it saves"
-"""What becomes of an image whose windows are each given their own pixels, in a `Change`."""
+"""The change, in a `Change`, of an image whose windows are each given their own pixels."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ Count = int | Callable[[], int]
 class Cost:
     """Multiply-accumulates per window.
 
-    In an image of many windows along every axis, or in one of the size that was asked about. What
-    multiplies matrices is counted (convolutions, fully connected layers, attention, recurrence):
-    nearly all time is spent on it.
+    They are counted for an image of many windows along every axis, or for one of the size that was
+    asked about. Only layers that multiply matrices count (convolutions, fully connected layers,
+    attention, recurrence), because nearly all time is spent on them.
 
     Attributes
     ----------
@@ -146,7 +148,7 @@ def _times(crops: int, count: int) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did.
+    """The report of a conversion.
 
     Attributes
     ----------
@@ -167,14 +169,14 @@ class Report:
     cost : Cost
         Multiply-accumulates per window.
     warnings : tuple of str
-        What is odd about the model itself: weights that are not finite, scores that depend on the
-        other images of a batch.
+        Faults of the model itself: weights that are not finite, scores that depend on the other
+        images of a batch.
     images : str
         The order of the images' axes, where it is not the usual one: ``(N, H, W, C)``.
     check : str
-        What the probe at the conversion has compared; empty where there was none.
+        The comparison by the probe at the conversion; empty where there was none.
     image : tuple of int
-        The size of image that the cost is counted for; empty where it is one of many windows.
+        Size of the image that the cost is counted for; empty for an image of many windows.
     activations : tuple of str
         For every output the activation that ends the classifier itself: softmax or sigmoid, whose
         scores are probabilities, or none. Empty where nothing says.
@@ -199,7 +201,7 @@ class Report:
 
     @property
     def random(self) -> bool:
-        """Whether scores are drawn, in part, and differ from one run to the next."""
+        """Whether scores depend on random numbers, and so differ from one run to the next."""
         return any(reason.why == DRAWS for reason in self.reasons)
 
     def of_random(self, operation: str, layer: str = "") -> Report:

@@ -1,4 +1,4 @@
-"""What a conversion is asked for: windows, steps and images as users give them."""
+"""The windows, steps and images that users give to a conversion."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fullconv.geometry import NUMBERS, Grid, Sizes
 from fullconv.wording import names, size_names, unit
 
 LARGEST_SIZE = 2**31 - 1
-"""Windows and steps are at most so large: ONNX and most kernels count pixels in 32 bits."""
+"""The largest window and step: ONNX and most kernels count pixels in 32 bits."""
 
 LARGEST_WINDOW = 1 << 24
 """Pixels of the largest window, 4096x4096: reading a model takes several images of its size."""
 
 WINDOW_BYTES = 1 << 33
-"""What the tensors of a single window may take; a scan computes at least one at a time."""
+"""The most that the tensors of a window may take; a scan computes at least one at a time."""
 
 SMALL_WINDOW_BYTES = 1 << 28
-"""What they may take however small the window is."""
+"""The bytes that they may take however small the window is."""
 
 GROWTH_BYTES = 1 << 14
-"""Otherwise, what they may take for each number of the window: 48 times what VGG16 does."""
+"""Otherwise, the bytes that they may take per number of the window: 48 times those of VGG16."""
 
 
 def window_given(value: int | Sequence[int] | None) -> int | Sizes | None:
@@ -43,7 +43,7 @@ def window_given(value: int | Sequence[int] | None) -> int | Sizes | None:
 
 
 def window_missing(model: str, dimensions: int) -> WindowError:
-    """Return the refusal of a ``model`` of images of any size whose window is not given."""
+    """Return the error for a ``model`` of images of any size whose window is not given."""
     sizes = size_names(dimensions)
     given = ", ".join(sizes) + ("," if len(sizes) == 1 else "")
     return WindowError(
@@ -68,9 +68,9 @@ def step_given(value: int | Sequence[int] | None, dimensions: int) -> Sizes | No
 
 
 def axes_of_rank(rank: int, length: int) -> int:
-    """Return how many axes of an image have that length, where a model takes images of a rank.
+    """Return the number of axes of windows with one length, for a model of images of a rank.
 
-    ``(N, A, B)`` is channels and one axis, as convolutions over one axis have it. Of ``(N, A)``, a
+    ``(N, A, B)`` is channels and one axis, as for convolutions over one axis. With ``(N, A)``, a
     window of one pixel is a vector of features, and any other an interval without channels.
     """
     if rank == 2:
@@ -79,7 +79,7 @@ def axes_of_rank(rank: int, length: int) -> int:
 
 
 def image_given(image: int | Sequence[int] | None, grid: Grid) -> Sizes:
-    """Read the size of an image, one number for all axes; none where none is given."""
+    """Read the size of an image, or one number for all its axes; empty where none is given."""
     if image is None:
         return ()
     sizes = tuple(image) if isinstance(image, Iterable) else (image,) * grid.dimensions
@@ -129,7 +129,7 @@ def _expected(dimensions: int) -> str:
 
 
 def _rank(sizes: Sizes, dimensions: int) -> str:
-    """Return along how many axes a size came, where that is what is wrong."""
+    """Return the number of axes of a size for a message, where that number is wrong."""
     if len(sizes) == dimensions or not all(map(_is_size, sizes)):
         return ""
     return f"; got numbers for {len(sizes)} ax{'i' if len(sizes) == 1 else 'e'}s"

@@ -1,4 +1,4 @@
-"""Which function serves which key: filled by decorators when the modules that hold them load."""
+"""Tables of functions by key, which decorators fill when the modules of the functions load."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Result = TypeVar("Result")
 
 
 class Table(Generic[Key, Function]):
-    """Functions by the operators, layers or operations that they are for; called, it adds one.
+    """Functions by the operators, layers or operations that they serve; a call adds one.
 
     Attributes
     ----------
     what : str
-        What the table holds for a key, as a message names it: ``a rule``.
+        The word for a function of the table in messages: ``a rule``.
     besides : collection
         Keys that need no function, and must not get one.
     """
@@ -60,11 +60,11 @@ class Table(Generic[Key, Function]):
 
 
 Of = Callable[[State, Node, Kind], Result]
-"""What is done with a node of one kind of operation, given the state that it is done in."""
+"""A function of a state, a node, and the node's operation, which is of one kind."""
 
 
 class OperationTable(Table[type[Operation], Of[State, Any, Result]], Generic[State, Result]):
-    """Functions by the operations that they are for, each of which takes its own kind alone."""
+    """Functions by the operations that they serve; each takes its own kind of operation alone."""
 
     def __call__(
         self, *operations: type[Kind]

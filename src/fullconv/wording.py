@@ -1,4 +1,4 @@
-"""How messages speak of images with one, two or three axes, and of many things at once."""
+"""Words for messages on images with one, two or three axes, and on long lists."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _SIZES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width"
 
 
 def unit(dimensions: int, *, many: bool = False) -> str:
-    """Return what an image of so many axes consists of: samples, pixels or voxels."""
+    """Return the unit of an image with this many axes: sample, pixel or voxel."""
     return _UNITS.get(dimensions, "pixel") + ("s" if many else "")
 
 
 def axis_names(dimensions: int) -> tuple[str, ...]:
-    """Return what the cells along every axis are called, in the order of arrays."""
+    """Return the names of the cells along every axis, in the order of arrays."""
     return _AXES.get(dimensions) or tuple(f"axis {i}" for i in range(dimensions))
 
 
 def windows_named(dimensions: int) -> tuple[str, ...]:
-    """Return what the windows along every axis are called, in the order of arrays."""
+    """Return the names of the windows along every axis, in the order of arrays."""
     return ("windows",) if dimensions == 1 else axis_names(dimensions)
 
 
 def windows(dimensions: int) -> str:
-    """Return which windows are counted, in the order of arrays: rows and columns of windows."""
+    """Return the windows that are counted, in the order of arrays: rows and columns of windows."""
     *most, last = windows_named(dimensions)
     return f"{', '.join(most)} and {last} of windows" if most else last
 
@@ -43,7 +43,7 @@ def counted(counts: Sequence[int]) -> str:
 
 
 def size_names(dimensions: int) -> tuple[str, ...]:
-    """Return what a size along every axis is called, in the order of arrays."""
+    """Return the name of a size along every axis, in the order of arrays."""
     return _SIZES[dimensions]
 
 
@@ -53,22 +53,22 @@ def listed(dimensions: int) -> str:
 
 
 def kinds(dimensions: int) -> str:
-    """Return what holds samples, pixels or voxels: recordings, images or volumes."""
+    """Return the word for images with this many axes: recordings, images or volumes."""
     return {1: "recordings", 3: "volumes"}.get(dimensions, "images")
 
 
 def kind(dimensions: int) -> str:
-    """Return what holds samples, pixels or voxels: a recording, an image or a volume."""
+    """Return the word for an image with this many axes: recording, image or volume."""
     return {1: "recording", 3: "volume"}.get(dimensions, "image")
 
 
 def part(dimensions: int) -> str:
-    """Return what a part of such a thing is called, with its article."""
+    """Return the word for a part of such an image, with its article: a rectangle."""
     return {1: "an interval", 3: "a cuboid"}.get(dimensions, "a rectangle")
 
 
 def letters(dimensions: int) -> tuple[str, ...]:
-    """Return what files call the axes, in the order of arrays: y, x."""
+    """Return the letters of the axes in files, in the order of arrays: y, x."""
     return _LETTERS[dimensions]
 
 
@@ -79,7 +79,7 @@ def edges(dimensions: int) -> tuple[str, ...]:
 
 
 def before(dimensions: int) -> str:
-    """Return how the numbers of a box must stand: x0 left of x1 and y0 above y1."""
+    """Return the order that the numbers of a box must have: x0 left of x1 and y0 above y1."""
     words = {"x": "left of", "y": "above"}
     *most, last = (
         f"{letter}0 {words.get(letter, 'before')} {letter}1"
@@ -89,7 +89,7 @@ def before(dimensions: int) -> str:
 
 
 def spans(windows: Sequence[tuple[int, int]]) -> str:
-    """Return which windows are meant: rows 0 to 3 and columns 2 to 5 of the windows."""
+    """Return a range of windows: rows 0 to 3 and columns 2 to 5 of the windows."""
     dimensions = len(windows)
     *most, last = (
         f"{name} {first} to {stop - 1}"
@@ -99,7 +99,7 @@ def spans(windows: Sequence[tuple[int, int]]) -> str:
 
 
 def corners(box: Sequence[float]) -> str:
-    """Return where a box begins and ends: pixels 0,0 to 64,64."""
+    """Return the extent of a box: pixels 0,0 to 64,64."""
     dimensions = len(box) // 2
     begin, end = (
         ",".join(f"{n:.9g}" for n in half) for half in (box[:dimensions], box[dimensions:])
@@ -108,7 +108,7 @@ def corners(box: Sequence[float]) -> str:
 
 
 def measured(size: Sequence[int]) -> str:
-    """Return images of a size, in words: images of 50x10 pixels (width x height)."""
+    """Return the words for images of a size: images of 50x10 pixels (width x height)."""
     return f"{kinds(len(size))} of {extent(size)}"
 
 
@@ -120,13 +120,13 @@ def extent(size: Sequence[int]) -> str:
 
 
 def shortly(numbers: Sequence[float]) -> str:
-    """Return the same as one number where all are alike: 8, or 16x8 for (8, 16)."""
-    told = [f"{number:.5g}" if isinstance(number, float) else str(number) for number in numbers]
-    return told[0] if len(set(told)) == 1 else "x".join(reversed(told))
+    """Return numbers, the last axis first, or one where all are alike: 16x8 for (8, 16), or 8."""
+    texts = [f"{number:.5g}" if isinstance(number, float) else str(number) for number in numbers]
+    return texts[0] if len(set(texts)) == 1 else "x".join(reversed(texts))
 
 
 def only_images(dimensions: int) -> str:
-    """Return that something is for images, and what there is in their place."""
+    """Return why something that is for images does not serve recordings or volumes."""
     return f"for images, {names(2)}, and these are {kinds(dimensions)}, {names(dimensions)}"
 
 
@@ -136,6 +136,6 @@ def sized(numbers: Sequence[int]) -> str:
 
 
 def few(items: Sequence[str], most: int = 10) -> str:
-    """Return a list as people read it, and how many more there are: a, b and 3 more."""
+    """Return the first ``most`` items as people read them, and the number left: a, b and 3 more."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more

@@ -1,8 +1,8 @@
 """The ``config.json`` that WSInfer keeps beside every model of its zoo.
 
 Source: the zoo's own schema, ``model-config.schema.json``, specification 1.0. WSInfer cuts patches
-of ``patch_size_pixels`` at ``spacing_um_px``, and its transforms resize each to what the network
-takes. Here the image is resized once instead: the window is the resized patch, and the resolution
+of ``patch_size_pixels`` at ``spacing_um_px``, and its transforms resize each to the input of the
+network. Here the image is resized once instead: the window is the resized patch, and the resolution
 is as much coarser.
 """
 
@@ -21,21 +21,21 @@ from fullconv.geometry import Pair
 from fullconv.preprocessing import Preprocessing
 
 TRANSFORMS = {"Resize": {"size"}, "ToTensor": set(), "Normalize": {"mean", "std"}}
-"""What is understood, in the only order that makes sense, with the arguments of each."""
+"""The supported transforms with their arguments, in the only order that makes sense."""
 
 
 @dataclass(frozen=True)
 class WsinferConfig:
-    """What a WSInfer configuration says of its model.
+    """The WSInfer configuration of a model.
 
     Attributes
     ----------
     architecture : str
-        What the network is called in timm.
+        The network's name in timm.
     classes : tuple of str
         Class names, in the order of the scores.
     window : (int, int)
-        Height and width of what the network takes, in pixels.
+        Height and width of the network's input, in pixels.
     preprocessing : Preprocessing
         Scale, mean, std, and the resolution of the window.
     """
@@ -47,7 +47,7 @@ class WsinferConfig:
 
 
 def read_wsinfer(path: str | Path) -> WsinferConfig:
-    """Return what a WSInfer ``config.json`` says.
+    """Read a WSInfer ``config.json``.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_wsinfer(path: str | Path) -> WsinferConfig:
         not know.
     """
     try:
-        held = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        entries = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path.") from None
     except (ValueError, RecursionError) as error:
@@ -64,7 +64,7 @@ def read_wsinfer(path: str | Path) -> WsinferConfig:
             f"{path} is not JSON ({first_line(error)}); give the config.json of a WSInfer model."
         ) from None
     try:
-        return _read(_Fields("", held))
+        return _read(_Fields("", entries))
     except _WrongError as wrong:
         raise InputError(
             f"{path}: {wrong}; give the config.json of a WSInfer model, or --scale, --mean, --std "
@@ -79,16 +79,16 @@ class _WrongError(Exception):
 class _Fields:
     """The fields of one JSON object, each checked when it is asked for."""
 
-    def __init__(self, name: str, held: Any) -> None:
-        if not isinstance(held, Mapping):
-            raise _WrongError(f"expected an object{name and ' in '}{name}, got {_shown(held)}")
+    def __init__(self, name: str, entries: Any) -> None:
+        if not isinstance(entries, Mapping):
+            raise _WrongError(f"expected an object{name and ' in '}{name}, got {_shown(entries)}")
         self.name = name
-        self.held = held
+        self.entries = entries
 
     def get(self, key: str) -> Any:
-        if key not in self.held:
+        if key not in self.entries:
             raise _WrongError(f"{key!r} is missing{self.name and ' in '}{self.name}")
-        return self.held[key]
+        return self.entries[key]
 
     def text(self, key: str) -> str:
         value = self.get(key)
@@ -105,7 +105,8 @@ class _Fields:
     def count(self, key: str) -> int:
         value = self.number(key)
         if value != int(value):
-            raise _WrongError(f"expected a whole number in {key!r}, got {_shown(self.held[key])}")
+            shown = _shown(self.entries[key])
+            raise _WrongError(f"expected a whole number in {key!r}, got {shown}")
         return int(value)
 
     def list_of(self, key: str, kind: str) -> list[Any]:
@@ -117,12 +118,13 @@ class _Fields:
 
 
 def _read(fields: _Fields) -> WsinferConfig:
-    if fields.held.get("spec_version", "1.0") != "1.0":
-        raise _WrongError(f"expected 'spec_version' 1.0, got {_shown(fields.held['spec_version'])}")
+    version = fields.entries.get("spec_version", "1.0")
+    if version != "1.0":
+        raise _WrongError(f"expected 'spec_version' 1.0, got {_shown(version)}")
     classes = fields.list_of("class_names", "names")
     if len(classes) != fields.count("num_classes") or len(set(classes)) < len(classes):
         raise _WrongError(
-            f"expected {fields.held['num_classes']} different names in 'class_names', got "
+            f"expected {fields.entries['num_classes']} different names in 'class_names', got "
             f"{_shown(classes)}"
         )
     patch, spacing = fields.count("patch_size_pixels"), fields.number("spacing_um_px")
@@ -155,7 +157,7 @@ def _transforms(listed: Any) -> dict[str, _Fields]:
         if name not in TRANSFORMS:
             raise _WrongError(f"the transform {name!r} is not known here")
         arguments = _Fields(f"{name!r}", item.get("arguments") or {})
-        for argument in arguments.held:
+        for argument in arguments.entries:
             if argument not in TRANSFORMS[name]:
                 raise _WrongError(f"the argument {argument!r} of {name!r} is not known here")
         if name in steps:
@@ -178,7 +180,7 @@ def _size(resize: _Fields) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    # A whole number too large for a float has no finite one.
+    # A whole number may be too large for a float.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) < float_info.max and isfinite(value)
 
