@@ -197,8 +197,8 @@ def must_lie_apart(lifting: Lifting, axis: Split, verb: str) -> None:
     if not axis.apart:
         things = unit(lifting.grid.dimensions, many=True)
         raise EndsSharing(
-            f"{verb} cells that lie {axis.middle.pitch} {things} apart, so only windows a multiple "
-            f"of that apart can share it"
+            f"{verb} cells that lie {axis.middle.pitch} {things} apart, so only windows at "
+            f"multiples of that distance can share it"
         )
 
 

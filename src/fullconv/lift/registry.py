@@ -21,7 +21,7 @@ class EndsSharing(Exception):  # noqa: N818 - not an error: the walk goes on, wi
 
 
 rule = OperationTable["Lifting", "Shared"]("a rule")
-"""Registers the rule for exactly some operations.
+"""Registers a rule for exactly the given operations.
 
 A rule takes the walk, the node and its operation, and returns the node's result for all windows.
 It raises `EndsSharing` where neighbouring windows cannot share it.
