@@ -63,7 +63,7 @@ def from_metadata(
             f"load({str(path)!r}): only ONNX models hold an activation or preprocessing; convert "
             f"the original model again."
         )
-    # Whatever the file says, a run holds its image.
+    # A run needs memory for its image, even if the file says otherwise.
     image = _of_image(shape)
     if not any(all(a >= b for a, b in zip(size, image, strict=True)) for size in footprint):
         footprint = (*footprint, image)

@@ -245,7 +245,7 @@ def _pixels(fcn: FullyConvolutional, size: Sizes, seed: int = 0) -> Any:
         prepared = fcn.preprocessing.apply(ends)
         low, high = (end.reshape(-1, *ones) for end in (prepared.min((1, 2)), prepared.max((1, 2))))
     spread = contrast * (high - low)
-    # Around the middle of a range with both signs, else from its lower end up.
+    # Centred on the range where it has both signs, else from its lower end up.
     pixels = (low + high - spread) / 2 if np.min(low) < 0 else low + 0 * spread
     pixels = np.asarray(pixels + spread * drawn, np.float32)
     return np.clip(np.floor(pixels), 0, 255) if whole else pixels

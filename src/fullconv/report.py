@@ -63,7 +63,7 @@ class Change:
 
 
 Count = int | Callable[[], int]
-"""A number, or how to count it when it is asked for."""
+"""A number, or a function that counts it when it is needed."""
 
 
 class Cost:

@@ -103,19 +103,18 @@ def _openvino() -> Any:
 
 
 # Note [What OpenVINO computes wrong]. Found in 2026.4 on a CPU with AVX-512 and AMX, by comparing
-# convolutions of integers with ONNX Runtime's; none of it depends on the weights. A convolution
-# - of one input channel, in float32: where its stride leaves a single column of outputs; and where
-#   its kernel is one row high and what it is added to is computed in the same pass. With a second
-#   channel, of zeros, it is right.
-# - of any channels, in bfloat16: where its kernel is one row high or one column wide and what it is
-#   added to is computed in the same pass. With a second row or column of zeros it is right.
-#   (Convolutions in groups can still be wrong where they are added to right away: bfloat16 here is
-#   for networks whose agreement is checked, as a scan does.)
-# - of any channels: where its stride leaves a single column of outputs, in bfloat16, and in float32
-#   where its kernel is flat and what it is added to is computed in the same pass. With one
-#   column more, which is then cut off, it is right. The input is extended by ones: zeros would be
-#   folded into the convolution's padding, and a kernel that lies in padding alone can crash the
-#   process.
+# convolutions of integers with ONNX Runtime's; none of it depends on the weights. A result is
+# "added" here if it is added to a value that the same pass computes. A convolution is wrong
+# - with one input channel, in float32: if its stride leaves a single column of outputs; or if its
+#   kernel is one row high and its result is added. With a second channel, of zeros, it is right.
+# - with any channels, in bfloat16: if its kernel is one row high or one column wide and its result
+#   is added. With a second row or column of zeros it is right. (Convolutions in groups can still be
+#   wrong if their results are added: bfloat16 here is for networks whose agreement is checked, as a
+#   scan does.)
+# - with any channels, if its stride leaves a single column of outputs: in bfloat16 always, in
+#   float32 if its kernel is flat and its result is added. With one column more, which is then cut
+#   off, it is right. The input is extended by ones: zeros would be folded into the convolution's
+#   padding, and a kernel that lies in padding alone can crash the process.
 # The same holds over one axis and over three: a kernel over one axis is one row high.
 # No column is added where a model pads "SAME" by rule; converted models write their padding in
 # numbers.

@@ -24,7 +24,7 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class InTorch(Runtime):
-    """A module as it is; or a copy of it, where another precision or device is asked for."""
+    """A module as it is; or a copy of it, for another precision or device."""
 
     name = "torch"
 
