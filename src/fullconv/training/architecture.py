@@ -1,4 +1,4 @@
-"""Which network is trained: the one that is made for the window, or the user's own."""
+"""The network to train: the one that `fitting` makes for the window, or the user's own."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def build_network(
 ) -> nn.Module:
     """Return an untrained network ``(N, C, h, w)`` to ``(N, K)`` scores before the softmax.
 
-    A user's own callable may take any of ``classes``, ``channels`` and ``window`` by name; it is
-    given those that it names. The seed decides the weights that the network begins with.
+    A user's own callable may take any of ``classes``, ``channels`` and ``window`` by name, and
+    gets those that it names. The seed decides the initial weights.
 
     Raises
     ------
     WindowError
-        If no network is made for such a window.
+        If the window is too small or too large for a network of ours.
     ModelError
-        If a user's own network fails, or gives something else.
+        If a user's own network fails, or does not return such scores.
     """
     torch.manual_seed(seed)
     if own is None:
@@ -60,7 +60,7 @@ def build_network(
 
 
 def _check_scores(network: nn.Module, named: str, kind: Kind, classes: int) -> None:
-    """Require one score for each class, before the softmax, and something to learn."""
+    """Require one score for each class, before the softmax, and weights that can be learnt."""
     h, w = kind.window
     if not any(weight.requires_grad for weight in network.parameters()):
         raise ModelError(f"train --arch {named}: the network has no weights that could be learnt.")

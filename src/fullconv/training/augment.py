@@ -1,4 +1,4 @@
-"""Crops varied at random, in plain PyTorch: shifts, sizes, light, and mirror images if allowed."""
+"""Random variations of crops in plain PyTorch: shift, size, brightness, and flips if allowed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from fullconv.geometry import Sizes
 
 @dataclass(frozen=True)
 class Variation:
-    """How much crops are varied; every number is the most, either way, drawn evenly.
+    """How much crops are varied. Each number is the largest change in either direction, and changes
+    are drawn uniformly.
 
     Attributes
     ----------
     shift : (float, float)
-        Pixels down and across. An object lies up to half a step from the nearest window, so half
-        the network's stride is what a detector must forgive.
+        Pixels down and across. An object lies up to half a step from the nearest window, so a
+        detector must tolerate shifts of half the network's stride.
     scale : float
-        Share by which a crop is enlarged or reduced.
+        Fraction by which a crop is enlarged or reduced.
     gain, offset : float
-        Brightness, as a factor's distance from 1, and as a share of the range of pixels.
+        Brightness: a factor, as its distance from 1, and an offset, as a fraction of the range of
+        pixel values.
     flips : {"none", "h", "hv"}
-        Mirror images that are of the same class: none, left and right, or these and upside down.
+        Mirror images that keep the class: none, left and right, or also upside down.
     """
 
     shift: tuple[float, float]
@@ -36,31 +38,31 @@ class Variation:
 
     @classmethod
     def for_stride(cls, stride: Sizes, window: Sizes, flips: Flips) -> Variation:
-        """Return what fits a network's stride; at most an eighth of the window is shifted."""
+        """Return the variation for a network's stride; shifts are at most an eighth of a window."""
         down, across = (min(s / 2, n / 8) for s, n in zip(stride, window, strict=True))
         return cls((down, across), flips=flips)
 
     def apply(
         self, crops: torch.Tensor, limits: tuple[float, float], generator: torch.Generator
     ) -> torch.Tensor:
-        """Return crops ``(N, C, h, w)``, float32, varied; the generator alone decides how.
+        """Return varied crops ``(N, C, h, w)``, float32; only the generator decides how.
 
         Parameters
         ----------
         crops : torch.Tensor
             Pixels as they are stored.
         limits : (float, float)
-            The least and the greatest pixel there can be; no result lies beyond them.
+            The least and the greatest possible pixel value; results are clamped to them.
         generator : torch.Generator
             On the CPU, so that all devices draw the same.
 
         Notes
         -----
-        Pixels in between are interpolated (bilinear), and what comes in at a border is its mirror
+        Pixels are interpolated bilinearly. Beyond its border a crop is continued by its mirror
         image.
         """
         count, (h, w) = len(crops), crops.shape[-2:]
-        # All is drawn for every crop, whatever of it is used: results then differ only by it.
+        # Every number is drawn, used or not, so that settings do not change the other draws.
         drawn = torch.rand(count, 7, generator=generator) * 2 - 1
         zoom = 1 / (1 + self.scale * drawn[:, 0])
         down = drawn[:, 1] * 2 * self.shift[0] / h

@@ -1,9 +1,9 @@
-"""What a training has come to, in one file beside the model: tensors and JSON, never a pickle.
+"""The state of a training in one file beside the model: tensors and JSON, never a pickle.
 
 Note [A checkpoint beside the model]: while ``dress.onnx`` is being trained, ``dress.onnx.training``
-holds the last finished epoch: the network, the optimiser, the best weights so far, and the hard
-negatives as tensors (safetensors), and what was asked for and done as JSON in its header. It is
-replaced as a whole after every epoch, and removed when the model is written.
+holds the last finished epoch. The network, the optimiser, the best weights so far, and the hard
+negatives are tensors (safetensors); the settings and the history are JSON in the header. The file
+is replaced as a whole after every epoch, and removed when the model is written.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def write(path: Path, state: State, asked: Mapping[str, Any]) -> None:
     """
     from safetensors.torch import save
 
-    tensors = {f"network.{name}": held for name, held in state.network.state_dict().items()}
-    tensors |= {f"best.{name}": held for name, held in state.best.items()}
+    tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     for number, moments in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": held for name, held in moments.items()}
+        tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
     tensors["mined.pixels"] = torch.from_numpy(state.mined.pixels)
     tensors["mined.labels"] = torch.from_numpy(state.mined.labels)
     header = {
@@ -53,9 +53,9 @@ def write(path: Path, state: State, asked: Mapping[str, Any]) -> None:
         "history": [asdict(epoch) for epoch in state.history],
         "rounds": [asdict(one) for one in state.rounds],
     }
-    # Tied weights are one tensor under two names, which the format refuses; copies are two.
+    # The format refuses one tensor under two names, as tied weights are; copies are two tensors.
     copies = {
-        name: held.detach().to("cpu", copy=True).contiguous() for name, held in tensors.items()
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }
     data = save(copies, {HEADER: json.dumps(header)})
     with whole(path) as temporary:
@@ -63,12 +63,12 @@ def write(path: Path, state: State, asked: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, network: nn.Module, asked: Mapping[str, Any]) -> State:
-    """Return the state that a checkpoint holds, with its weights in ``network``.
+    """Return the state in a checkpoint, and load its weights into ``network``.
 
     Raises
     ------
     InputError
-        If it is of a training that was asked for something else.
+        If it belongs to a training with other settings.
     ModelError
         If it is damaged.
     """
@@ -85,11 +85,11 @@ def read(path: Path, network: nn.Module, asked: Mapping[str, Any]) -> State:
     try:
         network.load_state_dict(_below("network.", tensors))
         optimiser = new_optimiser(network)
-        held = optimiser.state_dict()
+        moments = optimiser.state_dict()
         for name, tensor in _below("optimiser.", tensors).items():
             number, _, moment = name.partition(".")
-            held["state"].setdefault(int(number), {})[moment] = tensor
-        optimiser.load_state_dict(held)
+            moments["state"].setdefault(int(number), {})[moment] = tensor
+        optimiser.load_state_dict(moments)
         return State(
             network=network,
             optimiser=optimiser,
@@ -105,7 +105,9 @@ def read(path: Path, network: nn.Module, asked: Mapping[str, Any]) -> State:
 
 def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {
-        name.removeprefix(prefix): held for name, held in tensors.items() if name.startswith(prefix)
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
     }
 
 
@@ -113,12 +115,12 @@ def _refuse_other(path: Path, before: Mapping[str, Any], asked: Mapping[str, Any
     now = json.loads(json.dumps(asked))
     differing = sorted(name for name in now.keys() | before if now.get(name) != before.get(name))
     if differing:
-        told = ", ".join(
+        changes = ", ".join(
             f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in differing
         )
         raise InputError(
-            f"train --resume: {path} is of another training ({told}); ask for the same, or start "
-            f"again with --overwrite."
+            f"train --resume: {path} is of another training ({changes}); ask for the same, or "
+            f"start again with --overwrite."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which crops there are: folders of classes, to learn from and held out."""
+"""Folders of crops, one for each class, and their split into training and hold-out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds.
+    """The crops below a folder.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Found:
     training : tuple of Crop
         All pictures, or those of the ``train`` folder.
     test : tuple of Crop or None
-        Those of the ``test`` folder, where there is one.
+        The pictures of the ``test`` folder; None if there is none.
     """
 
     classes: tuple[str, ...]
@@ -48,13 +48,13 @@ class Found:
 def find_crops(folder: Path) -> Found:
     """Return the crops below a folder.
 
-    A folder that holds ``train`` and ``test``, or ``train`` alone, and no other folder, is taken by
-    these names; any other holds one folder for each class, with pictures in it and below.
+    If the folder's only folders are ``train`` and ``test``, or ``train`` alone, these hold one
+    folder for each class; otherwise the folder itself does. A class folder may have subfolders.
 
     Raises
     ------
     InputError
-        If there are no class folders, or only one, or one without pictures.
+        If there are no class folders, only one, or one without pictures.
     """
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
@@ -79,12 +79,12 @@ def find_crops(folder: Path) -> Found:
 def hold_out(found: Found, share: float, seed: int) -> tuple[list[Crop], list[Crop]]:
     """Return the crops to learn from and those to judge by.
 
-    Without a ``test`` folder a share of each class is drawn by the seed, at least one crop of each.
+    Without a ``test`` folder, the seed draws the given share of each class, at least one crop.
 
     Raises
     ------
     InputError
-        If there are too few of a class.
+        If a class has too few crops.
     """
     by_class = [
         [crop for crop in found.training if crop.label == label]
@@ -104,24 +104,24 @@ def hold_out(found: Found, share: float, seed: int) -> tuple[list[Crop], list[Cr
                 "train: test/ holds no picture that can be read; add some, or remove it."
             )
         return list(found.training), list(found.test)
-    training, held = [], []
+    training, held_out = [], []
     for crops in by_class:
         # Each class is drawn by itself: pictures added to one leave the others where they were.
         order = random.Random(f"{seed} {crops[0].label}").sample(crops, len(crops))
         count = min(max(1, round(share * len(crops))), len(crops) - 1)
         drawn = set(order[:count])
-        held += [crop for crop in crops if crop in drawn]
+        held_out += [crop for crop in crops if crop in drawn]
         training += [crop for crop in crops if crop not in drawn]
-    return training, held
+    return training, held_out
 
 
 def background_of(classes: Sequence[str], named: str | None) -> str | None:
-    """Return the background class: the one that is named, or whose own name says so.
+    """Return the background class: the one named, or the one with a usual name of backgrounds.
 
     Raises
     ------
     InputError
-        If there is no such class.
+        If the named class does not exist.
     """
     if named is None:
         return usual_background(classes)
@@ -133,25 +133,25 @@ def background_of(classes: Sequence[str], named: str | None) -> str | None:
     return _plain(named)
 
 
-def _check_classes(folder: Path, found: Mapping[str, list[Path]]) -> None:
-    if not found:
+def _check_classes(folder: Path, by_class: Mapping[str, list[Path]]) -> None:
+    if not by_class:
         raise InputError(f"train {folder}: it holds no folders; {LAYOUT}.")
-    for name, paths in found.items():
+    for name, paths in by_class.items():
         if not paths:
             raise InputError(
                 f"train {folder}: the class folder {name!r} holds no pictures, by their endings; "
                 f"fill it, or remove it."
             )
-    if len(found) == 1:
+    if len(by_class) == 1:
         raise InputError(
-            f"train {folder}: {next(iter(found))!r} is the only class, and telling apart takes "
-            f"two; add a folder 'background' with crops of what is not looked for."
+            f"train {folder}: {next(iter(by_class))!r} is the only class, and a classifier needs "
+            f"two; add a folder 'background' with crops of other things."
         )
 
 
-def _flat(classes: Sequence[str], found: Mapping[str, list[Path]]) -> tuple[Crop, ...]:
+def _flat(classes: Sequence[str], by_class: Mapping[str, list[Path]]) -> tuple[Crop, ...]:
     return tuple(
-        Crop(path, label) for label, name in enumerate(classes) for path in found.get(name, [])
+        Crop(path, label) for label, name in enumerate(classes) for path in by_class.get(name, [])
     )
 
 
@@ -162,21 +162,21 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
 def _folders(folder: Path) -> dict[str, Path]:
     """Return the folders in a folder by their names, sorted.
 
-    Names are in composed form (Unicode NFC), whichever the file system has: two systems must not
-    call one class by two names.
+    Names are brought to composed form (Unicode NFC), so that a class has the same name on every
+    file system.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
         name = _plain(path.name)
-        if name in found:
+        if name in folders:
             raise InputError(
                 f"train {folder}: two folders are called {name!r}, once in composed and once in "
                 f"decomposed letters; rename one."
             )
-        found[name] = path
-    return dict(sorted(found.items()))
+        folders[name] = path
+    return dict(sorted(folders.items()))
 
 
 def _plain(name: str) -> str:

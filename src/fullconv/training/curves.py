@@ -30,9 +30,9 @@ class Chart:
     ----------
     title : str
     curves : mapping of str to sequence of float
-        The values of every epoch, by the name of the curve; the name of a single one is "".
+        The value of every epoch, by the curve's name; a single curve is called "".
     least : float or None
-        Where its axis begins; None where the least value is.
+        Start of the value axis; None for the least value.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Chart:
 def draw_curves(history: Sequence[Epoch], best: int) -> Image.Image:
     """Return loss and hold-out accuracy over the epochs, with the best one marked.
 
-    Where hard negatives were added a line goes down through both.
+    A vertical line through both charts marks each addition of hard negatives.
     """
     numbers = [epoch.number for epoch in history]
     phases = [
@@ -67,7 +67,7 @@ def _by_matplotlib(
 ) -> Image.Image:
     """Return the charts one below the other.
 
-    Nothing of matplotlib's own state is touched: a notebook may be drawing, too.
+    Matplotlib's global state is not touched: a notebook may be drawing at the same time.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

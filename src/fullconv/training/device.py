@@ -1,4 +1,4 @@
-"""Where PyTorch computes, and how the same comes out again."""
+"""The device that PyTorch trains on, and reproducible results on it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fullconv.errors import InputError
 
 
 def device_of(name: str | None) -> torch.device:
-    """Return where to train: CUDA where there is one, unless another is named.
+    """Return the device to train on: the one named, else CUDA if available, else the CPU.
 
     Raises
     ------
     InputError
-        If there is no such device.
+        If PyTorch has no such device.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,12 +33,12 @@ def device_of(name: str | None) -> torch.device:
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
-    """Let the same seed give the same numbers, and leave the caller's generators alone."""
+    """Make random numbers depend on the seed alone; the caller's generators are left untouched."""
     if device.type != "cuda":
         with torch.random.fork_rng(devices=[]):
             yield
         return
-    # cuBLAS reads this when it starts; without it its sums may differ from run to run.
+    # cuBLAS reads this when it starts. Without it, sums may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)

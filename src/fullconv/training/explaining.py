@@ -1,19 +1,21 @@
-"""Which windows the true boxes of a photo explain, and what the others are to be learnt as.
+"""How windows of a photo are labelled by its true boxes, for learning hard negatives.
 
 Note [What a window shows]. A window of a photo claims to show a class. By its true boxes:
 
-1. It is right if its centre lies in a box of that class, of whose size it is within a factor of
-   1.7 a side. How far from the middle the object may be is left to the crops: a detector may find
-   it by any window upon it. It is let be, too, if its centre lies in a box that the truth ignores.
-2. Else it is a false alarm. If a box of another class holds its centre and has its place and size
-   (intersection over union of at least a half), the window is learnt as a crop of that class. If
-   the box fits less well (down to 0.3), it is not learnt: crops may look like it, or not.
-3. All other false alarms are learnt as background: next to an object, between objects, and on one
-   that is far smaller or larger than the window.
+1. The window is right if its centre lies in a box of that class, and their sizes differ by at most
+   a factor of 1.7 a side. The distance between their centres has no limit of its own: a detector
+   may find an object by any window on it. A window whose centre lies in a box that the truth
+   ignores counts as right, too.
+2. Otherwise the window is a false alarm. If its centre lies in a box of another class, and the two
+   overlap well (intersection over union of at least 0.5), the window is learnt as a crop of that
+   class. If they overlap less well (0.3 to 0.5), it is not learnt, because crops of that class may
+   or may not look like it.
+3. All other false alarms are learnt as background: windows next to an object, between objects, and
+   on an object that is far smaller or larger than the window.
 
-What is in a photo but not in its truth is background by this rule, and is unlearnt. A few objects
-without a box do little, as crops of their class outnumber them; where many are missing, leave such
-photos out.
+By this rule an object that the truth lacks is background, and is learnt as such. A few objects
+without a box do little harm, because crops of their class outnumber them. If many are missing,
+leave such photos out.
 """
 
 from __future__ import annotations
@@ -30,22 +32,24 @@ NO_CLASS = -1
 """The number of a class that is not learnt."""
 
 RIGHT, UNCLEAR = -1, -2
-"""What a window is learnt as that is no false alarm, and one that may show what it claims not."""
+"""Labels of windows that are not learnt: those that are right (or ignored by the truth), and those
+that overlap a true box too little to take its class."""
 
 OWN_SIZE = 1.7
-"""A window and a box that it is right about differ by at most this factor, in the root of their
-areas. The windows of another scale, half or twice as large, are then wrong about it."""
+"""The largest factor between the sizes (roots of areas) of a window and a box that it is right
+about. Windows at another scale, half or twice as large, are therefore wrong about it."""
 
 SAME, SIMILAR = 0.5, 0.3
-"""A true box has the place and size of a window from this intersection over union on, or nearly."""
+"""The least intersection over union at which a window counts as a crop of a true box, and at which
+it is too similar to be learnt as background."""
 
 PAIRS_AT_ONCE = 1 << 20
-"""Pairs of a window and a true box that are compared in one go."""
+"""Pairs of a window and a true box that are compared at a time; this bounds memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """What a photo holds.
+    """The labelled objects of a photo.
 
     Attributes
     ----------
@@ -54,7 +58,7 @@ class Held:
     labels : numpy.ndarray
         ``(m,)``: class numbers, or `NO_CLASS`.
     ignored : numpy.ndarray
-        ``(m,)`` bool: what need not be found, and may be.
+        ``(m,)`` bool: objects that may be found but need not be.
     """
 
     boxes: Boxes
@@ -63,22 +67,22 @@ class Held:
 
     @classmethod
     def nothing(cls) -> Held:
-        """Return what a photo without objects holds."""
+        """Return the objects of a photo that has none."""
         return cls(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool))
 
     def lessons(
         self, windows: Boxes, claimed: NDArray[np.int64], background: int
     ) -> NDArray[np.int64]:
-        """Return what windows are to be learnt as: a class number, `RIGHT` or `UNCLEAR`.
+        """Return the label of each window: a class number to learn, `RIGHT` or `UNCLEAR`.
 
         Parameters
         ----------
         windows : numpy.ndarray
             ``(n, 4)`` in pixels of the photo.
         claimed : numpy.ndarray
-            ``(n,)``: the classes that they are taken for.
+            ``(n,)``: the classes that the network takes the windows for.
         background : int
-            Its class number.
+            Number of the background class.
 
         Notes
         -----

@@ -1,4 +1,4 @@
-"""Which layers fit a window: the rule by which `fullconv train` makes a network, in integers."""
+"""The rule by which `fullconv train` chooses the layers of a network for a window."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from fullconv.errors import WindowError
 from fullconv.geometry import Pair
 
 SMALLEST, LARGEST = 16, 256
-"""Windows that the rule is made for, in pixels along either side."""
+"""The least and greatest side of a window that the rule covers, in pixels."""
 
 LEAST_CELLS = 5
-"""An axis is halved while this many cells are left."""
+"""An axis is halved as long as at least this many cells remain."""
 
 WIDTHS = (96, 64, 48, 32, 24, 16)
-"""Channels after the last convolution, after the halving before it, and so on backwards."""
+"""Channels after each stage, counted from the last convolution backwards."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution, and maybe a pool behind it; sizes are (rows, columns).
+    """One convolution, possibly followed by max pooling; sizes are (rows, columns).
 
     Attributes
     ----------
     channels : int
-        Of what comes out.
+        Channels of the output.
     kernel, stride : (int, int)
-        Of the convolution, which pads nothing.
+        Of the convolution, which has no padding.
     pool, pool_stride : (int, int)
-        Of the maximum behind it; ``(1, 1)`` where there is none.
+        Of the max pooling; ``(1, 1)`` if there is none.
     cells : (int, int)
-        Of what comes out.
+        Cells of the output.
     """
 
     channels: int
@@ -59,7 +59,7 @@ class Fit:
 
     @property
     def stride(self) -> Pair:
-        """Pixels between neighbouring cells of the last map, and so between windows."""
+        """Pixels between neighbouring cells of the last map, and thus between windows."""
         down, across = (
             prod(stage.stride[axis] * stage.pool_stride[axis] for stage in self.stages)
             for axis in (0, 1)
@@ -73,40 +73,40 @@ class Fit:
 
 
 def check_window(window: Pair) -> None:
-    """Check that a network can be made for a window.
+    """Check that the rule covers a window.
 
     Raises
     ------
     WindowError
-        If it is smaller or larger.
+        If a side is below `SMALLEST` or above `LARGEST`.
     """
     h, w = window
     if not all(SMALLEST <= n <= LARGEST for n in window):
         raise WindowError(
             f"train(window={(h, w)}): networks are made for windows from {SMALLEST}x{SMALLEST} to "
             f"{LARGEST}x{LARGEST} pixels, and this one is {w}x{h} (width x height); choose a "
-            f"window in between, to whose size the crops are brought, or give a network of your "
-            f"own (--arch)."
+            f"window in between, and the crops are resized to it, or give a network of your own "
+            f"(--arch)."
         )
 
 
 def fit(window: Pair) -> Fit:
     """Return the layers for a window of 16 to 256 pixels along either side.
 
-    The rule, for each axis by itself:
+    The rule applies to each axis separately:
 
-    1. An axis of ``n`` cells is halved to ``(n - 2) // 2`` while that leaves at least 5 cells. A
-       halving is a 3-cell convolution and a maximum over 2 cells at stride 2, over 3 where the
-       number of cells is odd; or a convolution of 4 cells at stride 2, of 5 where it is odd. Both
-       give the same number of cells, and neither leaves any over.
-    2. All halvings but the last two convolve with stride: most pixels are read there, and this is
-       the cheaper form. The last two take maxima, which forgive small shifts.
-    3. The shorter axis of a window is through sooner; it keeps its cells (1 along that axis) while
-       the longer one is halved on.
-    4. A convolution of 3x3 ends it. Nothing pads, so that all windows of an image share one pass,
-       exactly; and 3 to 9 cells a side are left for the fully connected head.
+    1. An axis of ``n`` cells is halved to ``(n - 2) // 2`` as long as at least 5 cells remain. A
+       halving has one of two forms. The first is a convolution of 3 cells and max pooling over 2
+       cells (3 if ``n`` is odd) at stride 2. The second is a convolution of 4 cells (5 if ``n`` is
+       odd) at stride 2. Both give the same number of cells, and neither leaves cells unread.
+    2. All halvings but the last two are strided convolutions, which are cheaper where maps are
+       large. The last two pool, which tolerates small shifts.
+    3. The shorter axis of a window needs fewer halvings; it then keeps its cells (kernel 1 along
+       that axis) while the longer axis is halved further.
+    4. The last layer is a convolution of 3x3. No layer pads, so all windows of an image share one
+       pass exactly. The fully connected head reads 3 to 9 cells a side.
 
-    The channels grow to 96. What becomes of some windows:
+    The channels grow to 96. Examples:
 
     =======  ========  ======  ========  =========================
     window   halvings  stride  last map  channels
@@ -125,12 +125,13 @@ def fit(window: Pair) -> Fit:
     256x256  5x5       32x32   4x4       16, 24, 32, 48, 64, 96
     =======  ========  ======  ========  =========================
 
-    All are width x height, as the command line has it; the channels are the rows of `WIDTHS`.
+    Sizes are width x height, as on the command line; the channels are the first
+    entries of `WIDTHS`, reversed.
 
     Raises
     ------
     WindowError
-        If the window is smaller or larger.
+        If a side is below `SMALLEST` or above `LARGEST`.
     """
     check_window(window)
     ways = tuple(_lengths(n) for n in window)
@@ -149,7 +150,7 @@ def fit(window: Pair) -> Fit:
 
 
 def _lengths(n: int) -> tuple[int, ...]:
-    """Return what an axis of ``n`` cells is halved to, again and again."""
+    """Return the cells that remain of an axis of ``n`` cells after each halving."""
     lengths = []
     while (half := (n - 2) // 2) >= LEAST_CELLS:
         lengths.append(half)
@@ -158,7 +159,7 @@ def _lengths(n: int) -> tuple[int, ...]:
 
 
 def _halving(cells: Pair, halved: tuple[bool, bool], channels: int, *, pools: bool) -> Stage:
-    """Return the layers that halve one axis or both, by pooling or by a strided convolution."""
+    """Return the stage that halves one axis or both, by pooling or by a strided convolution."""
     along = [_along(n, is_halved, pools) for n, is_halved in zip(cells, halved, strict=True)]
     kernel, stride, pool, pool_stride, left = zip(*along, strict=True)
     return Stage(channels, kernel, stride, pool, pool_stride, left)

@@ -1,4 +1,4 @@
-"""How well a classifier does on crops that it has not learnt."""
+"""The confusion matrix of a classifier on crops that it was not trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Which class was taken for which.
+    """How often each class was taken for each other.
 
     Attributes
     ----------
@@ -26,26 +26,26 @@ class Confusion:
 
     @classmethod
     def of(
-        cls, classes: Sequence[str], labels: NDArray[np.int64], said: NDArray[np.int64]
+        cls, classes: Sequence[str], labels: NDArray[np.int64], predicted: NDArray[np.int64]
     ) -> Confusion:
-        """Count pairs of a true and a said class."""
+        """Count the pairs of true class and predicted class."""
         counts = np.zeros((len(classes), len(classes)), np.int64)
-        np.add.at(counts, (labels, said), 1)
+        np.add.at(counts, (labels, predicted), 1)
         return cls(tuple(classes), counts)
 
     @property
     def accuracy(self) -> float:
-        """The share of crops whose class is right."""
+        """The fraction of crops whose class is right."""
         return float(np.trace(self.counts) / self.counts.sum())
 
     @property
     def recall(self) -> tuple[float | None, ...]:
-        """For each class, the share of its crops that are found; None where it has none."""
+        """For each class, the fraction of its crops taken for it; None if it has no crops."""
         return self._shares(self.counts.sum(axis=1))
 
     @property
     def precision(self) -> tuple[float | None, ...]:
-        """For each class, the share of crops taken for it that are; None where none was."""
+        """For each class, the fraction of right ones among crops taken for it; None without any."""
         return self._shares(self.counts.sum(axis=0))
 
     def _shares(self, of: NDArray[np.int64]) -> tuple[float | None, ...]:

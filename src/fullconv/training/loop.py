@@ -1,8 +1,8 @@
-"""Epochs: a network learns crops, and is judged by those that are held out.
+"""Epochs: a network learns crops, and is judged by the crops held out.
 
 Note [Randomness belongs to the epoch]: everything random in an epoch (order, variations, dropout)
-is drawn from the seed and the epoch's number alone. So an epoch comes out the same whether the ones
-before it were run or read from a checkpoint, and a checkpoint holds no state of generators.
+is drawn from the seed and the epoch's number alone. So an epoch gives the same result whether the
+epochs before it were run or read from a checkpoint, and a checkpoint needs no generator states.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from fullconv.training.state import State, weights_of
 from fullconv.training.telling import Batch, Epoch, Listener
 
 JUDGES = 5
-"""One of so many hard negatives is held out."""
+"""One hard negative in this many is held out."""
 
 BATCH_TO_JUDGE = 256
-"""Crops that are judged at once."""
+"""Crops judged at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What is learnt, and how crops are prepared and varied for it.
+    """The crops to learn and to judge by, and how they are prepared and varied.
 
     Attributes
     ----------
@@ -45,8 +45,8 @@ class Lesson:
     variation : Variation
     device : torch.device
     judges : Pixels or None
-        What the best epoch is chosen by, where that is more than ``held_out``, which it begins
-        with.
+        The crops that choose the best epoch: ``held_out`` followed by some hard negatives; None
+        for ``held_out`` alone.
     """
 
     training: Pixels
@@ -59,7 +59,7 @@ class Lesson:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The least and greatest pixel there can be."""
+        """The least and the greatest possible pixel value."""
         pixels = self.training.pixels
         if pixels.dtype.kind == "f":
             return float(pixels.min()), float(pixels.max())
@@ -68,8 +68,8 @@ class Lesson:
     def with_negatives(self, mined: Pixels) -> Lesson:
         """Return the lesson with hard negatives among its crops.
 
-        One of five is not learnt but helps to choose the best epoch: by the other crops alone that
-        might be one in which the false alarms are still there.
+        One in five is not learnt but helps to choose the best epoch: the other crops alone might
+        choose an epoch in which the false alarms remain.
         """
         if not len(mined):
             return self
@@ -81,7 +81,7 @@ class Lesson:
         )
 
     def prepared(self, crops: torch.Tensor) -> torch.Tensor:
-        """Return float32 crops ``(N, C, h, w)`` as the network takes them, in their own storage."""
+        """Preprocess float32 crops ``(N, C, h, w)`` in place, and return them."""
         mean, std = (
             torch.tensor(numbers, device=crops.device).reshape(-1, 1, 1)
             for numbers in (self.preprocessing.mean, self.preprocessing.std)
@@ -90,12 +90,12 @@ class Lesson:
 
 
 def run_epoch(state: State, lesson: Lesson, settings: Settings, tell: Listener) -> bool:
-    """Learn all crops once, judge, and add to the history; returns whether it is the best.
+    """Learn all crops once, judge, and extend the history; return whether this epoch is the best.
 
     Raises
     ------
     ModelError
-        If the loss is no longer a number.
+        If the loss is NaN or infinite.
     """
     start = time.monotonic()
     number = len(state.history) + 1
@@ -118,30 +118,31 @@ def run_epoch(state: State, lesson: Lesson, settings: Settings, tell: Listener) 
 
 
 def judge(network: nn.Module, lesson: Lesson) -> tuple[float, Confusion]:
-    """Return the loss by which an epoch is judged, and which held out crops were confused.
+    """Return the loss by which an epoch is judged, and the confusion of the held out crops.
 
     All classes weigh alike in the loss.
     """
     network.eval()
-    held = lesson.judges or lesson.held_out
-    losses, said = [], []
+    judges = lesson.judges or lesson.held_out
+    losses, predicted = [], []
     with torch.no_grad():
-        for start in range(0, len(held), BATCH_TO_JUDGE):
+        for start in range(0, len(judges), BATCH_TO_JUDGE):
             part = slice(start, start + BATCH_TO_JUDGE)
-            crops = torch.from_numpy(lesson.preprocessing.apply(held.pixels[part]))
+            crops = torch.from_numpy(lesson.preprocessing.apply(judges.pixels[part]))
             scores = network(crops.to(lesson.device))
-            labels = torch.from_numpy(held.labels[part]).to(lesson.device)
+            labels = torch.from_numpy(judges.labels[part]).to(lesson.device)
             losses.append(F.cross_entropy(scores, labels, reduction="none").cpu())
-            said.append(scores.argmax(1).cpu())
+            predicted.append(scores.argmax(1).cpu())
     loss = torch.cat(losses).double().numpy()
-    by_class = [loss[held.labels == label].mean() for label in np.unique(held.labels)]
+    by_class = [loss[judges.labels == label].mean() for label in np.unique(judges.labels)]
     count = len(lesson.held_out)
-    confusion = Confusion.of(lesson.classes, held.labels[:count], torch.cat(said).numpy()[:count])
+    best = torch.cat(predicted).numpy()
+    confusion = Confusion.of(lesson.classes, judges.labels[:count], best[:count])
     return float(np.mean(by_class)), confusion
 
 
 def _learn(state: State, lesson: Lesson, settings: Settings, number: int, tell: Listener) -> float:
-    """Pass over the crops once, and return the mean loss."""
+    """Learn the crops once, and return the mean loss."""
     # See Note [Randomness belongs to the epoch]
     draw = settings.seed * 1_000_003 + number
     torch.manual_seed(draw)
@@ -175,6 +176,6 @@ def _learn(state: State, lesson: Lesson, settings: Settings, number: int, tell: 
 
 
 def class_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
-    """Return weights with which all classes count alike; 1 where they are equally many."""
+    """Return weights that make all classes count alike; 1 for classes of equal size."""
     counts = np.bincount(labels, minlength=classes)
     return torch.from_numpy(len(labels) / (classes * np.maximum(counts, 1))).float()

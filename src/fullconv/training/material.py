@@ -15,24 +15,24 @@ from fullconv.training.settings import Settings
 from fullconv.training.telling import Note
 
 MOST_LINES = 20
-"""So many pictures that cannot be read are named; of more, how many."""
+"""The most unreadable pictures that are named; the others are only counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What is trained on.
+    """The crops of a training, and what they have in common.
 
     Attributes
     ----------
     kind : Kind
-        What all crops have in common.
+        Their window, channels and type of pixels.
     classes : tuple of str
     background : str or None
     preprocessing : Preprocessing
-        By the crops to learn from.
+        Computed from the crops to learn.
     training, held_out : Pixels
     left_out : int
-        Pictures that cannot be read.
+        How many pictures cannot be read.
     """
 
     kind: Kind
@@ -45,7 +45,7 @@ class Material:
 
     @property
     def fingerprint(self) -> str:
-        """A text that is the same for the same crops, however they are split by the seed."""
+        """A text that is the same for the same crops, however the seed splits them."""
         each = sorted(
             hashlib.sha256(crop.tobytes() + label.tobytes()).digest()
             for part in (self.training, self.held_out)
@@ -57,22 +57,22 @@ class Material:
 def gather(
     folder: Path, settings: Settings, has_negatives: bool, note: Callable[[Note], None]
 ) -> Material:
-    """Read the crops below a folder, and say what was done to them.
+    """Read and split the crops below a folder, and note which were left out or resized.
 
     Raises
     ------
     InputError
-        If they cannot be learnt from: `find_crops`, `look` and `hold_out` say when.
+        If they cannot be learnt from, as `find_crops`, `look` and `hold_out` document.
     """
-    found = find_crops(folder)
-    background = background_of(found.classes, settings.background)
+    folders = find_crops(folder)
+    background = background_of(folders.classes, settings.background)
     if has_negatives and background is None:
         raise InputError(
             f"train --negatives: false alarms become crops of the background, and none of the "
-            f"classes {', '.join(map(repr, found.classes))} is known to be it; name it with "
+            f"classes {', '.join(map(repr, folders.classes))} is known to be it; name it with "
             f"--background."
         )
-    looked = look((*found.training, *(found.test or ())), settings.window)
+    looked = look((*folders.training, *(folders.test or ())), settings.window)
     _note_left_out(looked.left_out, note)
     if looked.brought:
         h, w = looked.kind.window
@@ -84,15 +84,15 @@ def gather(
         )
     readable = set(looked.crops)
     kept = replace(
-        found,
-        training=tuple(crop for crop in found.training if crop in readable),
-        test=found.test and tuple(crop for crop in found.test if crop in readable),
+        folders,
+        training=tuple(crop for crop in folders.training if crop in readable),
+        test=folders.test and tuple(crop for crop in folders.test if crop in readable),
     )
     training, held_out = hold_out(kept, settings.holdout, settings.seed)
     pixels = read(training, looked.kind)
     return Material(
         kind=looked.kind,
-        classes=found.classes,
+        classes=folders.classes,
         background=background,
         preprocessing=preprocessing_of(pixels.pixels),
         training=pixels,

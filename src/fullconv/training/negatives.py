@@ -1,9 +1,9 @@
-"""Hard negatives: what a network takes for an object in photos, where there is none.
+"""Hard negatives: windows of photos that a network takes for an object where there is none.
 
-A classifier that is right in 99 of 100 windows is wrong hundreds of times in a photo of 50,000. The
-crops that would teach it better are those windows, and the converted network finds them by scanning
-whole photos (bootstrapping, in the words of Sung and Poggio 1998). What a photo is known to hold is
-no false alarm: Note [What a window shows].
+A classifier that is right in 99 of 100 windows is wrong hundreds of times in a photo of 50,000
+windows. It learns most from those windows, and the converted network finds them by scanning whole
+photos (called bootstrapping by Sung and Poggio 1998). Objects that a photo is known to hold are no
+false alarms: Note [What a window shows].
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ from fullconv.training.pixels import Kind, Pixels
 from fullconv.training.telling import Note, Round
 
 ALARM = 0.5
-"""From this score on a detection that is wrong is a false alarm."""
+"""The least score at which a wrong detection is a false alarm."""
 
 WORTH_LEARNING = 0.25
-"""From this score on a window is learnt, if there is room: nearly an alarm is one tomorrow."""
+"""The least score of a window that is learnt, if there is room: near alarms may become alarms."""
 
 SAME_OBJECT, SAME_LESSON = 0.3, 0.6
-"""Windows that overlap by more (intersection over union) are one false alarm, and one crop. What
-is learnt may overlap more: else the same thing, a few pixels on, is the next false alarm."""
+"""Windows that overlap by more (intersection over union) count as one false alarm, and as one
+crop. Crops may overlap more than alarms: otherwise the same thing, shifted by a few pixels, would
+be the next false alarm."""
 
 MOST_OF_A_PHOTO = 50
-"""So many crops are taken from one photo, so that none decides alone."""
+"""The most crops taken from one photo, so that no single photo dominates."""
 
 TILE_PIXELS = 512
-"""Photos are scanned in tiles of about so many pixels a side. A tile size chosen by measurement
-would change the last bits of scores from run to run, and so which windows are worst."""
+"""The approximate side of a tile when photos are scanned, in pixels. A tile size chosen by
+measurement would change the last bits of scores from run to run, and with them the order of
+windows."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class _Windows:
 
     def chosen(self, which: NDArray[Any]) -> _Windows:
         return _Windows(
-            *(held[which] for held in (self.boxes, self.scores, self.labels)),
-            *(held[which] for held in (self.views, self.places)),
+            *(array[which] for array in (self.boxes, self.scores, self.labels)),
+            *(array[which] for array in (self.views, self.places)),
         )
 
 
@@ -92,22 +94,22 @@ def mine(
     begun: float,
     note: Callable[[Note], None],
 ) -> tuple[Pixels, Round]:
-    """Scan photos, and return the worst false alarms as crops, worst first, with what each is.
+    """Scan photos, and return the worst false alarms as labelled crops, worst first.
 
     Parameters
     ----------
     fcn : FullyConvolutional
-        With its classes and background.
+        Converted network, with its classes and background.
     photos : Photos
-        Those that cannot be used are noted and passed over.
+        Photos to scan; those that cannot be used are noted and skipped.
     kind : Kind
-        What crops are like.
-    number, most
-        Of the round, and how many crops it may add.
+        Window, channels and type of pixels of the crops.
+    number, most : int
+        Number of the round, and the most crops that it may add.
     begun : float
-        When the round began, by `time.monotonic`.
+        Start of the round, by `time.monotonic`.
     note : callable
-        Is told which photos are passed over.
+        Gets a `Note` for each photo that is skipped.
     """
     assert fcn.background is not None  # `gather` refuses photos without it
     background = fcn.classes.index(fcn.background)
@@ -125,14 +127,14 @@ def mine(
                     views = list(_views(engine, source, photos.scales))
                     scanned += 1
                     windows += sum(prod(view.heatmap.shape[1:]) for view in views)
-                    held = photos.held(path, fcn.classes)
-                    alarms += _alarms(views, held, background)
-                    lessons += _lessons(views, held, background, photo)
+                    objects = photos.held(path, fcn.classes)
+                    alarms += _alarms(views, objects, background)
+                    lessons += _lessons(views, objects, background, photo)
             except FullconvError as error:
                 line = " ".join(str(error).splitlines())
                 named = line if path.name in line else f"{path}: {line}"
                 note(Note(f"negatives: passed over: {named}", True))
-            # Of many photos only as many crops are kept as can be wanted.
+            # However many photos there are, no more crops are kept in memory than may be added.
             lessons = sorted(lessons, key=lambda lesson: (-lesson.score, lesson.photo))[:most]
     pixels = np.empty((len(lessons), kind.channels, *kind.window), kind.dtype)
     for crop, lesson in zip(pixels, lessons, strict=True):
@@ -154,7 +156,7 @@ def _views(engine: Engine, source: Source, scales: Sequence[float]) -> Iterator[
         for scale, size in sizes.items()
         if all(n >= w for n, w in zip(size, grid.window, strict=True))
     ]
-    for scale in fitting or scales[:1]:  # where none fits, the first says so
+    for scale in fitting or scales[:1]:  # if none fits, `scan` raises for the first
         view = source if scale == 1 else resized(source, sizes[scale])
         heatmap = scan(
             *(engine.fcn, source),
@@ -166,50 +168,50 @@ def _views(engine: Engine, source: Source, scales: Sequence[float]) -> Iterator[
         yield _View(view, heatmap)
 
 
-def _alarms(views: Sequence[_View], held: Held, background: int) -> int:
+def _alarms(views: Sequence[_View], objects: Held, background: int) -> int:
     """Return how many detections are wrong."""
-    found = _found(views, ALARM, SAME_OBJECT)
-    kept = found.chosen(_apart(found, SAME_OBJECT))
-    return int((held.lessons(kept.boxes, kept.labels, background) != RIGHT).sum())
+    windows = _peaks(views, ALARM, SAME_OBJECT)
+    kept = windows.chosen(_apart(windows, SAME_OBJECT))
+    return int((objects.lessons(kept.boxes, kept.labels, background) != RIGHT).sum())
 
 
-def _lessons(views: Sequence[_View], held: Held, background: int, photo: int) -> list[_Lesson]:
+def _lessons(views: Sequence[_View], objects: Held, background: int, photo: int) -> list[_Lesson]:
     """Return the windows of a photo that are worth learning, worst first."""
-    # No neighbour overlaps by more than all of it, so that none is outdone here.
-    found = _found(views, WORTH_LEARNING, 1.0)
-    learnt = held.lessons(found.boxes, found.labels, background)
+    # No overlap exceeds 1.0, so that no window is dropped for a better neighbour here.
+    windows = _peaks(views, WORTH_LEARNING, 1.0)
+    learnt = objects.lessons(windows.boxes, windows.labels, background)
     is_clear = learnt >= 0
-    found, learnt = found.chosen(is_clear), learnt[is_clear]
-    worst = _apart(found, SAME_LESSON)[:MOST_OF_A_PHOTO]
+    windows, learnt = windows.chosen(is_clear), learnt[is_clear]
+    worst = _apart(windows, SAME_LESSON)[:MOST_OF_A_PHOTO]
     return [
         _Lesson(score, photo, label, _cut(views[view].source, place))
         for score, label, view, place in zip(
-            found.scores[worst].tolist(),
+            windows.scores[worst].tolist(),
             learnt[worst].tolist(),
-            found.views[worst].tolist(),
-            found.places[worst].tolist(),
+            windows.views[worst].tolist(),
+            windows.places[worst].tolist(),
             strict=True,
         )
     ]
 
 
-def _found(views: Sequence[_View], threshold: float, peak_iou: float) -> _Windows:
-    """Return the windows over a threshold that no neighbour outdoes, if it overlaps by more."""
-    found = []
+def _peaks(views: Sequence[_View], threshold: float, peak_iou: float) -> _Windows:
+    """Return windows above a threshold that no better neighbour overlaps by over ``peak_iou``."""
+    parts = []
     for number, view in enumerate(views):
         heatmap = view.heatmap
         high = peaks(heatmap, heatmap.grid, threshold, peak_iou, heatmap.foreground)
         places = high.boxes(heatmap.grid)
         boxes = heatmap.placement.boxes(places)
-        found.append(
+        parts.append(
             (boxes, high.scores, high.labels, np.full(len(high), number), places.astype(np.int64))
         )
-    return _Windows(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return _Windows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _apart(found: _Windows, iou: float) -> NDArray[np.int64]:
-    """Return the windows of which none overlaps a worse one too much, worst first."""
-    return suppress(found.boxes, found.scores, found.labels, iou, per_class=False)
+def _apart(windows: _Windows, iou: float) -> NDArray[np.int64]:
+    """Return the numbers of windows that overlap no higher scored one too much, worst first."""
+    return suppress(windows.boxes, windows.scores, windows.labels, iou, per_class=False)
 
 
 def _cut(source: Source, place: Sequence[int]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The network that `fullconv train` makes, with a head of either kind."""
+"""The network that `fullconv train` makes, with a fully connected or a convolutional head."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DROPOUT = 0.25
 class WindowNetwork(nn.Module):
     """Map crops ``(N, C, h, w)`` to scores ``(N, K)``, before the softmax.
 
-    Convolutions that pad nothing, as `fitting.fit` chooses them, each with batch normalization and
-    ReLU, and a head of two layers over the whole last map. The head is fully connected, or,
-    ``convolutional``, two convolutions with the very same parameters in another shape: of the last
-    map's size, and 1x1.
+    The network has the unpadded convolutions that `fitting.fit` chooses, each with batch
+    normalization and ReLU, and a head of two layers over the whole last map. The head is fully
+    connected, or with ``convolutional`` two convolutions (of the last map's size, and 1x1) that
+    hold the same parameters in another shape.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class WindowNetwork(nn.Module):
         return self.maps(crops).flatten(1)
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the head's answer: ``(N, K)``, or from a convolutional head ``(N, K, rows,
+        """Return the head's output: ``(N, K)``, or from a convolutional head ``(N, K, rows,
         columns)``, for images of any size from the window up."""
         scores: torch.Tensor = self.classifier(self.features(images))
         return scores
@@ -93,7 +93,7 @@ def _dense_head(fit: Fit, channels: int, classes: int) -> Iterator[nn.Module]:
 
 
 def _convolutional_head(fit: Fit, channels: int, classes: int) -> Iterator[nn.Module]:
-    # The same layers in the same places, so that names and random beginnings are the same, too.
+    # The layers have the same places, so that names and initial weights are the same, too.
     yield nn.Identity()
     yield nn.Conv2d(channels, HIDDEN, fit.last_map)
     yield nn.ReLU()

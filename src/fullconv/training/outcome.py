@@ -1,4 +1,4 @@
-"""What lies beside a trained model: two pictures, and a report as JSON."""
+"""The files beside a trained model: two pictures, and a report as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def beside(model: Path) -> tuple[Path, Path, Path]:
-    """Return where the confusion matrix, the curves and the report of a model go."""
+    """Return the paths of a model's confusion matrix, curves and report."""
     confusion, curves, report = (
         model.with_name(f"{model.stem}-{name}")
         for name in ("confusion.png", "curves.png", "report.json")
@@ -27,12 +27,12 @@ def beside(model: Path) -> tuple[Path, Path, Path]:
 
 
 def check_writable(model: Path) -> None:
-    """Refuse a place that cannot be written to, before the work and not after it.
+    """Check before the work that the model can be written afterwards.
 
     Raises
     ------
     OutputError
-        If the folder is missing or may not be written to, or the place is a folder.
+        If the folder is missing or cannot be written to, or ``model`` is itself a folder.
     """
     if model.is_dir():
         raise OutputError(f"train -o {model}: that is a folder; name a file in it.")

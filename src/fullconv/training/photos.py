@@ -1,4 +1,4 @@
-"""The photos in which false alarms are looked for, and what is known to be in them."""
+"""The photos that are scanned for false alarms, and the objects known to be in them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from fullconv.training.explaining import NO_CLASS, Held
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Photos, at which scales they are scanned, and their true boxes.
+    """Photos, the scales at which they are scanned, and their true boxes.
 
     Attributes
     ----------
     paths : tuple of Path
     scales : tuple of float
-        Each photo is resized by each of them.
+        Each photo is resized by each scale.
     truth : Truth or None
-        None where the photos hold nothing to be found.
+        None if the photos hold no objects.
     places : mapping
-        Which image of the truth each photo is.
+        Number of each photo among the images of the truth.
     """
 
     paths: tuple[Path, ...] = ()
@@ -42,7 +42,7 @@ class Photos:
     def find(
         cls, named: Sequence[str | Path], truth: str | Path | None, scales: Sequence[float]
     ) -> Photos:
-        """Return the photos that are named, with their truth.
+        """Return the named photos with their truth.
 
         Raises
         ------
@@ -81,23 +81,23 @@ class Photos:
         """A text that is the same for the same photos with the same truth; None without photos."""
         if not self.paths:
             return None
-        told = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in self.paths:
             size_bytes = path.stat().st_size if path.exists() else 0
-            told.update(f"{as_text(path.name)} {size_bytes} ".encode())
+            digest.update(f"{as_text(path.name)} {size_bytes} ".encode())
         if self.truth is not None:
-            for held in (self.truth.boxes, self.truth.labels, self.truth.images):
-                told.update(held.tobytes())
-            told.update(" ".join(self.truth.classes).encode())
-        return told.hexdigest()[:16]
+            for array in (self.truth.boxes, self.truth.labels, self.truth.images):
+                digest.update(array.tobytes())
+            digest.update(" ".join(self.truth.classes).encode())
+        return digest.hexdigest()[:16]
 
     def check_classes(self, classes: Sequence[str]) -> None:
-        """Require that the truth has one of the classes that are learnt.
+        """Check that the truth has at least one of the classes that are learnt.
 
         Raises
         ------
         InputError
-            If it has none: their names will be written in two ways.
+            If it has none; probably the names are spelt in two ways.
         """
         if self.truth is None or not self.truth.classes:
             return
@@ -109,7 +109,7 @@ class Photos:
             )
 
     def held(self, path: Path, classes: Sequence[str]) -> Held:
-        """Return what is in one photo; its classes as their numbers among ``classes``."""
+        """Return the objects of one photo, with class numbers that index ``classes``."""
         if self.truth is None:
             return Held.nothing()
         truth = self.truth.of_places([self.places[path]])

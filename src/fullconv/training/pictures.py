@@ -1,4 +1,4 @@
-"""What a classifier confuses, as a picture drawn by Pillow alone."""
+"""The confusion matrix as a picture, drawn by Pillow alone."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from fullconv.training.curves import FAINT, INK, PAPER, TEXT
 from fullconv.training.judging import Confusion
 
 FULL = (24, 92, 150)
-"""The ground of a cell in which all crops of a class are."""
+"""Background colour of a cell that holds all crops of a class."""
 
 CELL = 76
 MOST_CLASSES = 40
-"""Of more classes the numbers in the cells could not be read; cells are then small and bare."""
+"""The most classes whose cells show numbers. With more, cells are small and show colour only."""
 
 
 def draw_confusion(confusion: Confusion) -> Image.Image:
-    """Return the confusion matrix: rows are what crops are, columns what they were taken for.
+    """Return the confusion matrix as a picture: a row per true class, a column per predicted one.
 
-    Every cell has its count, and is the darker the larger its share of the row.
+    Every cell shows its count, and is darker the larger its fraction of the row.
     """
     classes, counts = confusion.classes, confusion.counts.tolist()
     cell = CELL if len(classes) <= MOST_CLASSES else 12
@@ -54,7 +54,7 @@ def draw_confusion(confusion: Confusion) -> Image.Image:
 
 
 def _upward(picture: Image.Image, text: str, foot: tuple[int, int]) -> None:
-    """Write a text from a point upwards."""
+    """Write a text upwards, starting at ``foot``."""
     pen = ImageDraw.Draw(picture)
     length = math.ceil(pen.textlength(text, font_size=TEXT))
     strip = Image.new("RGB", (length + 2, TEXT + 8), PAPER)
@@ -64,9 +64,10 @@ def _upward(picture: Image.Image, text: str, foot: tuple[int, int]) -> None:
 
 
 def _readable(name: str, number: int) -> str:
-    """Return a class name in the letters that Pillow's own font has: those of ASCII.
+    """Return a class name in ASCII, the letters that Pillow's own font has.
 
-    Accents are left out; a name in another script becomes its number. The report has the names.
+    Accents are left out, and a name in another script becomes the class number. The report keeps
+    the names.
     """
     letters = unicodedata.normalize("NFKD", name)
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))

@@ -1,4 +1,4 @@
-"""The pixels of crops: all of one size and kind, in memory."""
+"""The pixels of crops in memory: one size, one number of channels, one type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fullconv.sources.source import Source
 from fullconv.training.crops import Crop
 
 FULL = {"uint8": 255, "uint16": 65535}
-"""The largest pixel of the kinds whose range is known."""
+"""The largest pixel value, for the types whose range is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Pixels:
     Attributes
     ----------
     pixels : numpy.ndarray
-        ``(N, C, h, w)``, as they are stored: uint8, uint16, or float32.
+        ``(N, C, h, w)``, as the pictures store them: uint8, uint16, or float32.
     labels : numpy.ndarray
         ``(N,)`` int64.
     """
@@ -42,26 +42,26 @@ class Pixels:
         return len(self.labels)
 
     def followed_by(self, more: Pixels) -> Pixels:
-        """Return these crops and others of their size."""
+        """Return these crops followed by others of the same size."""
         return Pixels(
             np.concatenate([self.pixels, more.pixels]), np.concatenate([self.labels, more.labels])
         )
 
     def chosen(self, which: NDArray[np.bool_]) -> Pixels:
-        """Return some of the crops."""
+        """Return the crops that a mask selects."""
         return Pixels(self.pixels[which], self.labels[which])
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What all crops of a training have in common.
+    """The format that all crops of a training share.
 
     Attributes
     ----------
     window : (int, int)
         Height and width.
     channels : int
-        1 if all are grey; else 3, or as many bands as all have.
+        1 if all crops are grey; 3 if some are grey and some in colour; else their number of bands.
     dtype : str
         "uint8", "uint16" or "float32".
     """
@@ -81,7 +81,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Looked:
-    """What the headers of all crops say."""
+    """The result of `look`: the shared format, and the crops that can be read."""
 
     kind: Kind
     crops: tuple[Crop, ...]
@@ -90,12 +90,12 @@ class Looked:
 
 
 def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
-    """Find out what the crops have in common; those that cannot be read are left out.
+    """Find the format that the crops share; crops that cannot be read are left out.
 
     Returns
     -------
     Looked
-        With the crops that can be read, and how many of them must be brought to the window's size.
+        With the crops that can be read, and how many of them must be resized to the window.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
     for crop in crops:
         try:
             with open_source(crop.path) as source:
-                # Some formats show only here that they are cut short.
+                # A truncated file shows itself only here, in some formats.
                 height, width = source.size
                 source.read((0, height), (0, width))
                 sizes[height, width] += 1
@@ -137,8 +137,7 @@ def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
 def read(crops: Sequence[Crop], kind: Kind) -> Pixels:
     """Read crops.
 
-    One of another size is resized, keeping its proportions, until it covers the window, and cut at
-    the centre.
+    A crop of another size is resized, in proportion, to cover the window, and cut at the centre.
 
     Raises
     ------
@@ -146,7 +145,7 @@ def read(crops: Sequence[Crop], kind: Kind) -> Pixels:
         If they do not fit into memory.
     """
     try:
-        held = np.empty((len(crops), kind.channels, *kind.window), kind.dtype)
+        pixels = np.empty((len(crops), kind.channels, *kind.window), kind.dtype)
     except MemoryError:
         raise InputError(
             f"train: {len(crops)} crops of {kind.window[1]}x{kind.window[0]} pixels do not fit "
@@ -154,8 +153,8 @@ def read(crops: Sequence[Crop], kind: Kind) -> Pixels:
         ) from None
     for number, crop in enumerate(crops):
         with open_source(crop.path) as source:
-            held[number] = as_window(source, kind)
-    return Pixels(held, np.array([crop.label for crop in crops], np.int64))
+            pixels[number] = as_window(source, kind)
+    return Pixels(pixels, np.array([crop.label for crop in crops], np.int64))
 
 
 def as_window(source: Source, kind: Kind) -> NDArray[Any]:
@@ -170,17 +169,17 @@ def as_window(source: Source, kind: Kind) -> NDArray[Any]:
 
 
 def preprocessing_of(pixels: NDArray[Any]) -> Preprocessing:
-    """Return what brings the pixels of crops ``(N, C, h, w)`` to mean 0 and deviation 1.
+    """Return the preprocessing that brings crops ``(N, C, h, w)`` to mean 0 and deviation 1.
 
-    Integers are first scaled to between 0 and 1. The numbers are rounded to four digits, so that
-    they read well in a file.
+    Integers are first scaled to between 0 and 1. Means and deviations are rounded to four digits,
+    to be easy to read in a file.
     """
     scale = 1 / FULL.get(str(pixels.dtype), 1)
     channels = range(pixels.shape[1])
-    # A crop at a time: the pixels of all as float64 would be eight times as large.
-    means = _mean(pixels, channels, lambda held: held * scale)
+    # One crop at a time: all pixels as float64 would take eight times the memory.
+    means = _mean(pixels, channels, lambda crop: crop * scale)
     centred = _mean(
-        pixels, channels, lambda held: (held * scale - np.reshape(means, (-1, 1, 1))) ** 2
+        pixels, channels, lambda crop: (crop * scale - np.reshape(means, (-1, 1, 1))) ** 2
     )
     deviations = [float(f"{square**0.5:.4g}") for square in centred]
     return Preprocessing(
@@ -211,25 +210,25 @@ def _dtype(source: Source) -> str:
 
 
 def _one_dtype(kinds: dict[tuple[str, int], Path]) -> str:
-    found = {dtype: path for (dtype, _), path in kinds.items()}
-    if len(found) > 1:
-        (first, a), (second, b) = list(found.items())[:2]
+    dtypes = {dtype: path for (dtype, _), path in kinds.items()}
+    if len(dtypes) > 1:
+        (first, a), (second, b) = list(dtypes.items())[:2]
         raise InputError(
             f"train: {a} has pixels of type {first} and {b} of type {second}, whose values do not "
             f"compare; convert the crops to one type."
         )
-    return next(iter(found))
+    return next(iter(dtypes))
 
 
 def _channels(kinds: dict[tuple[str, int], Path]) -> int:
-    """Return as what the crops are read; transparency is dropped."""
-    found = {bands: path for (_, bands), path in kinds.items()}
-    if set(found) == {1, 3}:
+    """Return the number of channels as which the crops are read; transparency is dropped."""
+    bands = {number: path for (_, number), path in kinds.items()}
+    if set(bands) == {1, 3}:
         return 3
-    if len(found) > 1:
-        (first, a), (second, b) = list(found.items())[:2]
+    if len(bands) > 1:
+        (first, a), (second, b) = list(bands.items())[:2]
         raise InputError(
             f"train: {a} has {first} band{'s' * (first > 1)} and {b} has {second}; crops must have "
             f"the same."
         )
-    return next(iter(found))
+    return next(iter(bands))

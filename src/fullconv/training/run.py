@@ -33,11 +33,11 @@ from fullconv.training.telling import Ended, Listener, Note, Started
 from fullconv.training.trained import Trained
 
 LEAST_LEARNT = 100
-"""A round adds up to so many false alarms, or up to half as many as there are crops."""
+"""The most false alarms that a round adds, if half the number of crops is less."""
 
 
 class Run:
-    """What is asked for, and where it goes; `train` does it, once."""
+    """One training: its inputs, settings and output. `train` runs it, once."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Run:
             return self._finish(state, lesson, material, report, asked, is_interrupted)
 
     def _check_place(self, resume: bool, overwrite: bool) -> bool:
-        """Say whether there is a training to go on with; refuse to lose anything."""
+        """Return whether there is a training to go on with; refuse to overwrite results unasked."""
         outcome.check_writable(self.out)
         if overwrite:
             return resume and self.checkpoint.exists()
@@ -124,7 +124,7 @@ class Run:
         )
 
     def _asked(self, material: Material) -> dict[str, Any]:
-        """Return what decides the result, to be compared with that of an earlier run."""
+        """Return all that decides the result, to be compared with an earlier run."""
         return {
             **self.settings.as_dict(),
             "classes": list(material.classes),
@@ -157,7 +157,7 @@ class Run:
     def _learn(
         self, state: State, lesson: Lesson, material: Material, asked: dict[str, Any]
     ) -> None:
-        """Run all phases, keeping a checkpoint after every epoch and round."""
+        """Run all phases, and write a checkpoint after every epoch and round."""
         while True:
             full = lesson.with_negatives(state.mined)
             while not state.has_phase_ended(self.settings):
@@ -172,7 +172,7 @@ class Run:
                 return
 
     def _next_phase(self, state: State, material: Material) -> None:
-        """Go on from the best epoch, with its worst false alarms among the crops."""
+        """Return to the weights of the best epoch, and add its worst false alarms to the crops."""
         begun = time.monotonic()
         state.network.load_state_dict(state.best)
         is_last = state.phase == self.settings.rounds
@@ -186,7 +186,7 @@ class Run:
             preprocessing=material.preprocessing,
             check=False,
         )
-        crops, told = mine(
+        crops, counts = mine(
             fcn=fcn,
             photos=self.photos,
             kind=material.kind,
@@ -195,8 +195,8 @@ class Run:
             begun=begun,
             note=self.tell,
         )
-        state.rounds.append(told)
-        self.tell(told)
+        state.rounds.append(counts)
+        self.tell(counts)
         if not is_last:
             state.mined = state.mined.followed_by(crops)
             state.optimiser = new_optimiser(state.network)
@@ -229,7 +229,7 @@ class Run:
         asked: dict[str, Any],
         is_interrupted: bool,
     ) -> Trained:
-        """Write the best weights, and what is to be said of them."""
+        """Write the model with the best weights, and the files beside it."""
         last = weights_of(state.network)
         state.network.load_state_dict(state.best)
         _, confusion = judge(state.network, lesson)
@@ -264,7 +264,7 @@ class Run:
         return trained
 
     def _rescue(self, state: State, asked: dict[str, Any]) -> str:
-        """Say where what was trained is kept, after the model could not be written."""
+        """Return where the checkpoint is, as a sentence for a model that could not be written."""
         if not self.is_kept:
             place = Path(tempfile.gettempdir()) / self.checkpoint.name
             try:

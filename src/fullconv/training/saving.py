@@ -1,4 +1,4 @@
-"""A trained classifier as a file that every command takes without a flag."""
+"""Writing a trained classifier to a file that every command takes without further flags."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ENDINGS = (".onnx", ".pt2")
 
 
 def check_ending(out: Path) -> None:
-    """Refuse another ending, before the work and not after it.
+    """Check before the work that the ending is one of `ENDINGS`.
 
     Raises
     ------
     InputError
-        With those that can be.
+        If it is another.
     """
     if out.suffix not in ENDINGS:
         raise InputError(
@@ -40,7 +40,7 @@ def check_ending(out: Path) -> None:
 def metadata_of(
     window: Pair, classes: Sequence[str], background: str | None, preprocessing: Preprocessing
 ) -> dict[str, str]:
-    """Return what the file says of the classifier, under the names that `convert` reads."""
+    """Return the metadata of the file, under the keys that `convert` reads."""
     from fullconv import __version__
 
     metadata = {
@@ -55,7 +55,7 @@ def metadata_of(
 def save_classifier(
     classifier: nn.Module, channels: int, metadata: dict[str, str], out: Path
 ) -> None:
-    """Write a classifier at its native size, with the number of crops free.
+    """Write a classifier at its native size, with a free batch size.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _bytes(
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            # The exporter warns of its own doings.
+            # The exporter's warnings concern its developers, not our user.
             warnings.simplefilter("ignore")
             program = torch.export.export(
                 classifier,
@@ -87,11 +87,11 @@ def _bytes(
             if out.suffix == ".onnx":
                 data: bytes = program_to_onnx(program, metadata).SerializeToString()
                 return data
-            # Into memory first: a full disk is then an OSError, and not one of PyTorch's own.
-            held = io.BytesIO()
+            # Into memory first, so that a full disk raises OSError and not one of PyTorch's errors.
+            buffer = io.BytesIO()
             files = {METADATA_FILE: json.dumps(metadata)}
-            torch.export.save(program, held, extra_files=files)
-            return held.getvalue()
+            torch.export.save(program, buffer, extra_files=files)
+            return buffer.getvalue()
     except ExportError:
         raise
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a training is asked for."""
+"""The settings of a training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fullconv.geometry import Pair
 
 @dataclass(frozen=True)
 class Settings:
-    """The keywords of `train` that decide its result; `train` says what each means."""
+    """The keywords of `train` that decide its result; `train` documents them."""
 
     window: Pair | None = None
     background: str | None = None
@@ -67,33 +67,36 @@ class Settings:
 
     @classmethod
     def of(cls, window: Sequence[int] | None, given: Mapping[str, Any]) -> Self:
-        """Return those of some keywords of `train`; others are left out."""
+        """Return the settings among keywords of `train`; other keywords are ignored."""
         known = {field.name for field in fields(cls)}
-        told = {name: value for name, value in given.items() if name in known}
-        told["window"] = None if window is None else tuple(window)
-        told["arch"] = code_name(given.get("arch"))
-        if "scales" in told:
-            told["scales"] = tuple(float(scale) for scale in told["scales"])
+        chosen = {name: value for name, value in given.items() if name in known}
+        chosen["window"] = None if window is None else tuple(window)
+        chosen["arch"] = code_name(given.get("arch"))
+        if "scales" in chosen:
+            chosen["scales"] = tuple(float(scale) for scale in chosen["scales"])
         if given.get("negatives") is None:
-            told["rounds"] = 0
-        return cls(**told)
+            chosen["rounds"] = 0
+        return cls(**chosen)
 
     def batch_of(self, crops: int) -> int:
-        """Return how many of so many crops are in a step: 64, but of few crops a twentieth, so
-        that an epoch has some steps; at least 16."""
+        """Return the batch size for a number of crops.
+
+        By default a twentieth of the crops, so that an epoch has some steps, but at least 16 and
+        at most 64.
+        """
         return min(crops, self.batch or min(64, max(16, crops // 20)))
 
     def epochs_of(self, phase: int) -> int:
-        """Return how many epochs a phase has at most: all of them first, then half as many for
-        each round of hard negatives."""
+        """Return the most epochs of a phase: ``epochs`` at first, and half as many in each round of
+        hard negatives."""
         return self.epochs if phase == 0 else ceil(self.epochs / 2)
 
     def patience_of(self, phase: int) -> int:
-        """Return after how many epochs without a better one a phase ends."""
+        """Return the number of epochs without a better one that ends a phase."""
         return self.patience or max(5, self.epochs_of(phase) // 3)
 
     def rate(self, phase: int, done: float) -> float:
-        """Return the learning rate when a share of a phase is done.
+        """Return the learning rate when a fraction of a phase is done.
 
         It rises over the first tenth and then falls along a cosine to a hundredth (Loshchilov and
         Hutter 2017, equation 5, with warm-up). A round of hard negatives starts at a third.
@@ -108,7 +111,7 @@ class Settings:
 
 
 def code_name(own: Callable[..., Any] | None) -> str:
-    """Return what a report and a checkpoint call the network."""
+    """Return the network's name in reports and checkpoints."""
     if own is None:
         return "auto"
     named = getattr(own, "__qualname__", type(own).__qualname__)

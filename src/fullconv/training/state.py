@@ -1,4 +1,4 @@
-"""Where a training is, between two epochs."""
+"""The state of a training between two epochs."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ WEIGHT_DECAY = 1e-2
 
 @dataclass
 class State:
-    """Where a training is: all that a checkpoint holds.
+    """The state of a training between two epochs, as a checkpoint stores it.
 
     Attributes
     ----------
     network : nn.Module
         ``(N, C, h, w)`` to scores before the softmax.
     optimiser : torch.optim.AdamW
-        Of this phase.
+        Optimiser of this phase.
     best : dict
-        The weights of the best epoch of this phase, on the CPU; before its first, those that it
-        began with.
+        Weights of the best epoch of this phase, on the CPU; before its first epoch, the weights at
+        its start.
     mined : Pixels
-        Hard negatives so far.
+        Hard negatives found so far.
     phase : int
         0 before hard negatives, or the number of their round.
     history, rounds : list
-        What was done.
+        Epochs and rounds that are finished.
     """
 
     network: nn.Module
@@ -52,7 +52,7 @@ class State:
 
     @property
     def best_epoch(self) -> Epoch | None:
-        """The epoch whose weights are `best`; None before the first of all."""
+        """The epoch whose weights are `best`; None before the first epoch."""
         for phase in range(self.phase, -1, -1):
             epochs = [epoch for epoch in self.history if epoch.phase == phase]
             if epochs:
@@ -60,7 +60,7 @@ class State:
         return None
 
     def has_phase_ended(self, settings: Settings) -> bool:
-        """Whether all epochs of the phase are done, or too many went by without a better one."""
+        """Whether all epochs of the phase are done, or too many since the best one."""
         epochs = self.of_phase
         if not epochs or len(epochs) >= settings.epochs_of(self.phase):
             return len(epochs) >= settings.epochs_of(self.phase)
@@ -69,7 +69,7 @@ class State:
 
 
 def new_optimiser(network: nn.Module) -> torch.optim.AdamW:
-    """Return the optimiser of a phase."""
+    """Return a new optimiser, as each phase begins with."""
     return torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
 
 

@@ -1,4 +1,4 @@
-"""What a training says of itself while it runs: records that a listener is given one by one."""
+"""Progress of a training: the records that a listener receives while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Note:
-    """A remark, in one line; ``is_warning`` where something was left out or went wrong."""
+    """A remark in one line; ``is_warning`` if something was left out or went wrong."""
 
     line: str
     is_warning: bool = False
@@ -22,19 +22,19 @@ class Note:
 
 @dataclass(frozen=True)
 class Started:
-    """What will be trained, and on what.
+    """The beginning of a training: its network and its crops.
 
     Attributes
     ----------
     classes : tuple of str
     background : str or None
     training, held_out : tuple of int
-        Crops of each class.
+        Number of crops of each class.
     window : (int, int)
     report : Report
-        What conversion will do to the network.
+        Report on the network's conversion.
     parameters : int
-        Numbers that are learnt.
+        Number of parameters.
     device : str
     """
 
@@ -50,7 +50,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Batch:
-    """How far an epoch is, in batches; and its number, of so many at most."""
+    """Progress within an epoch: batches done, of all; and its number, of the most there may be."""
 
     epoch: int
     epochs: int
@@ -66,14 +66,13 @@ class Epoch:
     Attributes
     ----------
     number, phase : int
-        From 1; and 0 before hard negatives, or the number of their round.
+        Number from 1; phase 0 before hard negatives, else the number of their round.
     loss : float
         Mean over the varied crops.
     held_out_loss, accuracy : float
-        On the crops that are held out. The loss weighs all classes alike; the best epoch is the
-        one in which it is least.
+        On the held out crops. The loss weighs all classes alike; the best epoch has the least.
     seconds : float
-        How long it took.
+        Duration of the epoch.
     """
 
     number: int
@@ -86,7 +85,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """An epoch has ended; ``seconds_left`` is the most that the others will take."""
+    """The end of an epoch; ``seconds_left`` is the most that the remaining epochs will take."""
 
     epoch: Epoch
     epochs: int
@@ -96,20 +95,20 @@ class Ended:
 
 @dataclass(frozen=True)
 class Round:
-    """What the network of the moment sees in photos that hold nothing to be seen.
+    """One scan of the photos for false alarms, by the network as trained so far.
 
     Attributes
     ----------
     number : int
-        From 1.
+        Number from 1.
     photos, windows : int
-        How many were scanned, and how many windows they have.
+        How many photos were scanned, and how many windows they have.
     alarms : int
-        Detections with a score of at least a half: all of them false.
+        Wrong detections with a score of at least 0.5.
     added : int
-        Crops that were added to the background; none after the last round, which only counts.
+        Crops that were added for training; none in the last round, which only counts alarms.
     seconds : float
-        For converting and scanning.
+        Duration of conversion and scan.
     """
 
     number: int
@@ -124,5 +123,5 @@ Told = Note | Started | Batch | Ended | Round
 Listener = Callable[[Told], None]
 
 
-def unheard(told: Told) -> None:
-    """Listen to nothing."""
+def unheard(record: Told) -> None:
+    """Ignore a record: the default listener."""

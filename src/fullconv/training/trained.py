@@ -1,4 +1,4 @@
-"""A trained classifier, and how it came about."""
+"""A trained classifier with the history of its training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained classifier, and how it came about.
+    """A trained classifier with the history of its training.
 
     Attributes
     ----------
@@ -31,19 +31,19 @@ class Trained:
     classes : tuple of str
     background : str or None
     preprocessing : Preprocessing
-        What is done to pixels first; it is in the file, too.
+        Preprocessing of pixels; the model file states it, too.
     report : Report
-        What conversion does to the network.
+        Report on the network's conversion.
     history : tuple of Epoch
-        Every epoch.
+        Every epoch, in order.
     best : Epoch
-        The one whose weights were taken.
+        The epoch whose weights were taken.
     confusion : Confusion
-        Of the crops that were held out, by these weights.
+        Confusion matrix of the held out crops, with these weights.
     rounds : tuple of Round
-        Of hard negatives; the last one only counts what is left.
+        Rounds of hard negatives; the last one only counts the remaining false alarms.
     is_interrupted : bool
-        Whether Ctrl-C ended it early; then a checkpoint lies beside the model.
+        Whether Ctrl-C ended the training early; a checkpoint then lies beside the model.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Trained:
     def convert(
         self, step: int | Sequence[int] | None = None, exact: bool = True
     ) -> FullyConvolutional:
-        """Return the network over all windows, as `fullconv.convert` of the file gives it."""
+        """Return the converted network, as `fullconv.convert` of the model file does."""
         import fullconv
 
         return fullconv.convert(

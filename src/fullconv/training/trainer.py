@@ -24,42 +24,42 @@ def train(
 ) -> Trained:
     """Train a classifier on folders of crops, exact when it is converted, and write it.
 
-    Beside the model lie ``-confusion.png``, ``-curves.png`` and ``-report.json`` of its name.
+    Three files beside the model extend its name: ``-confusion.png``, ``-curves.png`` and
+    ``-report.json``.
 
     Parameters
     ----------
     crops : str or Path
-        A folder with one folder of pictures for each class, or with ``train`` and ``test`` that
-        hold these. Pictures that cannot be read are left out.
+        A folder with one folder of pictures for each class, or with ``train`` and ``test``, which
+        hold such folders. Pictures that cannot be read are left out.
     out : str or Path
         ``.onnx`` or ``.pt2``: the classifier of crops, with its window, classes, background and
         preprocessing inside.
     window : (int, int), optional
-        Height and width; by default the size of the crops, which must then be one. Crops of
-        another size are resized to cover it, and cut at the centre.
+        Height and width; by default the size that all crops have. Crops of another size are
+        resized to cover it, and cut at the centre.
     background : str, optional
-        The class that is none of what is looked for; by default the folder that is called
+        The class of everything that is not to be detected; by default the folder called
         background, negative, negatives or other.
     negatives : str, Path, or a list of them, optional
         Photos: files, folders or patterns. They are scanned between rounds, and the worst false
         alarms become crops of the background. Without ``truth`` they hold no object.
     truth : str or Path, optional
-        What objects the photos hold: COCO annotations (.json), or a folder of Pascal VOC
-        annotations (.xml), with the classes called as the folders of crops. A window is no false
-        alarm where its centre lies in a true box of the class that it is taken for, and of about
-        its size; one on an object of another class that fits the window becomes a crop of that
-        class. What the truth does not know counts as background. Note [What a window shows] has
-        the whole rule.
+        The objects in the photos: COCO annotations (.json), or a folder of Pascal VOC annotations
+        (.xml), with the class names of the folders of crops. A window is no false alarm if its
+        centre lies in a true box of its class and of about its size. A window on an object of
+        another class that fits it becomes a crop of that class. Objects that the truth lacks count
+        as background. Note [What a window shows] has the whole rule.
     scales : sequence of float
-        Each photo is resized by each of these, as `detect` will do it. By default none is.
+        Each photo is resized by each scale, as `detect` does. By default photos keep their size.
     arch : callable, optional
-        Returns the network, from crops to scores before the softmax. It may take ``classes``,
-        ``channels`` and ``window`` by name. By default one is made for the window, by the rule
-        that `fullconv.training.fitting.fit` documents.
+        A function that returns the network, from crops to scores before the softmax. It may take
+        ``classes``, ``channels`` and ``window`` by name. By default the network is made for the
+        window, by the rule that `fullconv.training.fitting.fit` documents.
     epochs : int
-        At most so many, 30 by default, and half as many after each round of negatives.
+        The most epochs, 30 by default, and half as many after each round of negatives.
     patience : int, optional
-        A phase ends when so many epochs brought no better one: by default a third, at least 5.
+        Epochs without a better one that end a phase: by default a third of its epochs, at least 5.
     seed : int
         The same seed gives the same weights, on the same machine with as many threads. By
         default 0.
@@ -69,21 +69,21 @@ def train(
     from_scratch_fcn : bool
         Train the same network with a convolutional head, instead of a fully connected one.
     rounds : int
-        Of hard negatives; 2 by default.
+        Rounds of hard negatives; 2 by default.
     holdout : float
-        Share of each class to judge by, where there is no ``test`` folder; 0.2 by default.
+        Fraction of each class to judge by, if there is no ``test`` folder; 0.2 by default.
     batch : int, optional
-        Crops in a step; by default 64, and of few crops a twentieth, at least 16.
+        Crops in a step; by default a twentieth of all, but at least 16 and at most 64.
     learning_rate : float
-        The highest one, 0.002 by default.
+        The highest learning rate of the schedule, 0.002 by default.
     device : {"cpu", "cuda"}, optional
-        By default CUDA where there is one.
+        By default CUDA if there is a CUDA device.
     resume : bool
-        Go on from the last finished epoch of an unfinished training of the same.
+        Go on from the last finished epoch of an unfinished training with the same settings.
     overwrite : bool
-        Replace a model that is there, or start an unfinished one again.
+        Replace an existing model, or start an unfinished training again.
     progress : callable, optional
-        Is given records of `fullconv.training.telling`.
+        Called with each record of `fullconv.training.telling`.
 
     Returns
     -------
@@ -92,13 +92,13 @@ def train(
     Raises
     ------
     InputError
-        If the folder, or an option, cannot be.
+        If the crops or an option cannot be used.
     ModelError
-        If an own network cannot be trained.
+        If the user's own network cannot be trained.
     OutputError
-        If the model cannot be written. What was trained is kept; ``resume=True`` writes it.
+        If the model cannot be written. The training is kept; ``resume=True`` writes the model.
     KeyboardInterrupt
-        If it is interrupted before the first epoch has ended; later, the best so far is written.
+        If it is interrupted before the first epoch ends. Later the best weights so far are written.
     MissingExtraError
         If PyTorch is not installed.
     """
