@@ -2,7 +2,7 @@
 
 Note [Seeds of streets]: seeds below 10 000 are for demonstrations, from 10 000 for evaluation, from
 100 000 for crops to learn, from 150 000 for crops to judge by, and from 200 000 for streets without
-dresses. So no street that a classifier is tried on was there when it was trained.
+dresses. So a classifier is never tried on a street that it was trained on.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ DRESS, BACKGROUND = "dress", "background"
 FIRST_TO_LEARN, FIRST_TO_JUDGE, FIRST_EMPTY = 100_000, 150_000, 200_000
 
 REACH = (9, 12)
-"""Pixels down and across by which a crop of a dress may be off its centre.
+"""The most pixels, down and across, between the centres of a crop and of its dress.
 
 A grid of step 32 has a window within 16 pixels of any dress, in each direction. Training shifts
 crops by half a stride of the network on top of these: 8 and 4 pixels.
 """
 
 BEYOND = 32
-"""Pixels from the centre of the nearest dress from which on a crop is background.
+"""The least distance in pixels from the nearest dress at which a crop is background.
 
-A crop between the two is neither: a dress halfway between two windows belongs to both.
+A crop between `REACH` and this is neither: a dress halfway between two windows belongs to both.
 """
 
 NEAR = 80
-"""What is within so many pixels of a dress counts as beside it."""
+"""The greatest distance in pixels of a crop that counts as beside a dress."""
 
 OF_A_DRESS, BESIDE_A_DRESS, OF_A_STREET = 2, 2, 8
-"""Crops of each dress, beside each, and anywhere in a street: many streets teach more than many
-crops of few."""
+"""Crops of each dress, beside each dress, and anywhere in a street. Many streets teach more than
+many crops of few streets."""
 
 Position = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Streets:
-    """How many streets are drawn: to cut crops to learn and to judge by from, and empty ones."""
+    """Number of streets to draw: for crops to learn, for crops to judge by, and without dresses."""
 
     to_learn: int = 200
     to_judge: int = 40
@@ -56,7 +56,7 @@ class Streets:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """All streets."""
         return self.to_learn + self.to_judge + self.empty
 
 
@@ -65,7 +65,7 @@ STREETS = Streets()
 
 @dataclass(frozen=True)
 class Drawn:
-    """Where what was drawn lies, and how much there is.
+    """The drawn crops and streets: their folders and numbers.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Drawn:
     photos : Path
         Streets without dresses.
     dresses, backgrounds, streets : int
-        Crops of both kinds, and streets without dresses.
+        Number of crops of either class, and of streets without dresses.
     """
 
     crops: Path
@@ -85,7 +85,7 @@ class Drawn:
 
 
 def positions(scene: Scene, rng: np.random.Generator) -> dict[str, set[Position]]:
-    """Return where windows (row, column) show a dress of a scene, and where they show none."""
+    """Return positions (row, column) of windows that show a dress, and of others that show none."""
     last = np.subtract(scene.image.shape[:2], DRESS_SIZE)
     half = np.array(DRESS_SIZE) / 2
     centres = np.array([((y0 + y1) / 2, (x0 + x1) / 2) for x0, y0, x1, y1 in scene.dresses])
@@ -104,7 +104,7 @@ def positions(scene: Scene, rng: np.random.Generator) -> dict[str, set[Position]
         for _ in range(BESIDE_A_DRESS):
             angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(BEYOND, NEAR)
             off.add(around(centre + away * np.array([np.sin(angle), np.cos(angle)])))
-    # What would reach beyond the image was moved into it, towards a dress or away from one.
+    # Clipping to the image has moved some windows towards a dress or away from one.
     return {
         DRESS: {position for position in on if apart(position) <= np.hypot(*REACH)},
         BACKGROUND: {position for position in off if apart(position) >= BEYOND},
@@ -116,21 +116,21 @@ def draw_crops(
 ) -> Drawn:
     """Draw streets, and write crops and streets without dresses as pictures below a folder.
 
-    Equal numbers of streets give equal files; those that are there already are replaced.
+    The same numbers of streets give the same files; existing ones are replaced.
 
     Parameters
     ----------
     folder : Path
-        Is made.
+        Created if missing.
     streets : Streets
-        How many.
+        Number of streets.
     progress : callable, optional
-        Is given how many streets are drawn, and how many there are.
+        Called with the number of streets drawn so far, and of all.
 
     Raises
     ------
     OutputError
-        If the folder cannot be written to, or holds other pictures, which would be learnt, too.
+        If the folder cannot be written to, or holds other pictures, which training would use.
     """
     written: Counter[Path] = Counter()
     tell = progress or (lambda done, count: None)
@@ -139,7 +139,7 @@ def draw_crops(
             for place, pixels in pictures.items():
                 path = folder / place
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # The grain of a street does not compress, however long one tries.
+                # The grain of a street does not compress; higher levels only take longer.
                 Image.fromarray(pixels).save(path, compress_level=1)
                 written[path.parent] += 1
             tell(done, streets.count)
@@ -164,7 +164,7 @@ def draw_crops(
 
 
 def _streets(streets: Streets) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    """Yield the pictures that each street gives, by where they go."""
+    """Yield the pictures of each street, by their paths below the folder."""
     h, w = DRESS_SIZE
     for part, first, count in (
         ("train", FIRST_TO_LEARN, streets.to_learn),

@@ -1,4 +1,4 @@
-"""The packaged dress classifier is what `fullconv train` makes of the crops that are drawn here."""
+"""Train the packaged dress classifier as `fullconv train` would, on drawn crops."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 MODEL = "dress.onnx"
 
 FLIPS: Flips = "h"
-"""A street in a mirror is a street."""
+"""The mirror image of a street is a street."""
 
 EPOCHS = 6
 """Drawn dresses are learnt quickly."""
 
 
 def require_training() -> None:
-    """Refuse before anything is drawn.
+    """Check before drawing that training is possible.
 
     Raises
     ------
     MissingExtraError
-        If PyTorch, or what it writes models with, is not installed.
+        If PyTorch, safetensors or onnxscript is not installed.
     """
     try:
         import onnxscript  # noqa: F401
@@ -40,7 +40,7 @@ def require_training() -> None:
 
 
 def command_line(drawn: Drawn, model: Path) -> str:
-    """Return the command that does what `make_classifier` does."""
+    """Return the command line that is equivalent to `make_classifier`."""
     return shlex.join(
         [
             *("fullconv", "train", str(drawn.crops), "-o", str(model)),
@@ -50,7 +50,7 @@ def command_line(drawn: Drawn, model: Path) -> str:
 
 
 def make_classifier(drawn: Drawn, model: Path, progress: Listener = unheard) -> Trained:
-    """Train the dress classifier on drawn crops, and write it in place of an older one.
+    """Train the dress classifier on drawn crops and write it; an older model is replaced.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def draw_head(pen: Pen, box: Box, skin: Colour, rng: np.random.Generator, long: 
 
 
 def draw_dress(pen: Pen, box: Box, rng: np.random.Generator) -> None:
-    """Draw a passer-by in a dress with a wide skirt: what the classifier looks for."""
+    """Draw a passer-by in a dress with a wide skirt: the object to detect."""
     at, height = inside(box), box[3] - box[1]
     skin, cloth = pick(rng, SKIN, 6), pick(rng, CLOTHES)
     shade, accent = mix(cloth, DARK, 0.25), mix(cloth, WHITE, 0.75)

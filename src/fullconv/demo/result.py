@@ -1,4 +1,4 @@
-"""What the demonstration shows, as records."""
+"""Results of the demonstration, as records."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from fullconv.verified import Verification
 
 @dataclass(frozen=True)
 class Find:
-    """A window that is said to hold a dress.
+    """A window that the classifier takes for a dress.
 
     Attributes
     ----------
     box : (x0, y0, x1, y1)
         The window.
     score : float
-        How sure the classifier is, from 0 to 1.
+        Probability of a dress, from 0 to 1.
     dress : (x0, y0, x1, y1) or None
-        The drawn dress that has the window's centre inside; None for a false alarm.
+        The drawn dress whose box holds the window's centre; None for a false alarm.
     """
 
     box: Box
@@ -35,36 +35,37 @@ class Find:
 
 @dataclass(frozen=True)
 class Result:
-    """What the demonstration has shown.
+    """Results of one run of the demonstration.
 
     Attributes
     ----------
     seed : int
-        Of the drawn street.
+        Seed of the drawn street.
     size : (int, int)
         Height and width of the picture.
     dresses : tuple of (x0, y0, x1, y1)
-        Where the dresses were drawn.
+        True boxes of the dresses.
     operations : int
-        Operations of the classifier.
+        Number of operations in the classifier.
     report : Report
-        What conversion changed.
+        Report of the conversion.
     grid : Grid
         Window and step.
     heatmap : array
         Probability of a dress, (rows, columns), from the one pass.
     verification : Verification
-        All windows against their crops.
+        Comparison of all windows with their crops.
     contrast : float
-        Largest difference between neighbouring windows: what a shift by one window would cost.
+        Largest difference between scores of neighbouring windows: the error that a shift by one
+        window would cause.
     one_pass_s, crops_s : float
-        Seconds, medians of some runs: the picture at once; all crops in batches.
+        Median seconds of some runs, for the picture in one pass and for all crops in batches.
     found : tuple of Find
-        The best windows, the surest first.
+        The windows that are kept, highest score first.
     average_precision : float
-        Of the finds: 1 where all dresses are found, and no false alarm is as sure as one of them.
+        Of the finds; 1 if every dress is found, with a higher score than any false alarm.
     folder : Path
-        Where the files are.
+        Folder of the files.
     files : tuple of str
         Their names.
     """
@@ -87,11 +88,11 @@ class Result:
 
     @property
     def missed(self) -> tuple[Box, ...]:
-        """Dresses that no find holds."""
-        held = {find.dress for find in self.found}
-        return tuple(box for box in self.dresses if box not in held)
+        """Dresses that were not found."""
+        hit = {find.dress for find in self.found}
+        return tuple(box for box in self.dresses if box not in hit)
 
     @property
     def false_alarms(self) -> int:
-        """Finds where no dress is."""
+        """Number of finds that are no dress."""
         return sum(find.dress is None for find in self.found)

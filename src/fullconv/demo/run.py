@@ -41,9 +41,9 @@ SCENE = "scene.png"
 THRESHOLD = 0.5
 
 SAME_DRESS_IOU = 0.2
-"""Two windows that share more than this (intersection over union) are one find.
+"""Two windows whose intersection over union is larger than this are one find.
 
-The window beside one, at half its width, shares 0.33, and the diagonal neighbour 0.23.
+It is 0.33 for neighbours half a window apart across, and 0.23 for diagonal neighbours.
 """
 
 WHITE = (255, 255, 255)
@@ -55,9 +55,9 @@ def run(folder: Path, seed: int = 0, model: Path | None = None) -> Result:
     Parameters
     ----------
     folder : Path
-        Is made.
+        Created if missing.
     seed : int
-        Of the street.
+        Seed of the street.
     model : Path, optional
         The dress classifier, as ONNX; by default the one that the package carries.
 
@@ -134,7 +134,7 @@ def cut(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
 
 
 def _boxes(image: NDArray[np.uint8], dresses: Sequence[Box], detections: Detections) -> Image.Image:
-    """Draw the dresses as thin white outlines, and what was found over them."""
+    """Draw the dresses as thin white outlines, and the detections over them."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     for box in dresses:
@@ -167,12 +167,12 @@ def _medians(*ways: Callable[[], Any]) -> Sequence[float]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of the demonstration, if it is not there.
+    """Create the folder of the demonstration if it is missing.
 
     Raises
     ------
     OutputError
-        If that cannot be done.
+        If it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

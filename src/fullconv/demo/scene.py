@@ -2,8 +2,8 @@
 
 The demonstration needs pictures that nobody has to download or license, and whose answer is known.
 A scene is a street: sky, houses, a road with cars, two pavements, and passers-by.
-Those who wear a dress are what the packaged classifier looks for; everything else is there to be
-mistaken for one: people in trousers and shirts of the same colours, parasols, cones, clipped trees.
+The packaged classifier looks for people in dresses. Everything else may be mistaken for one: people
+in trousers and shirts of the same colours, parasols, cones, clipped trees.
 
 Drawing functions take a `Pen`, a place in image pixels as (x, y), and the random generator; they
 return nothing.
@@ -60,25 +60,25 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A thing with its place; what stands lower in the image is drawn later."""
+    """A thing with its place; things that stand lower in the image are drawn later."""
 
     box: Box
     draw: Drawing
 
 
 def _overlap(first: Box, second: Box, margin: int = 0) -> bool:
-    """Say whether two boxes come nearer to each other than `margin` pixels."""
+    """Return whether two boxes are less than `margin` pixels apart."""
     columns = first[0] < second[2] + margin and second[0] < first[2] + margin
     rows = first[1] < second[3] + margin and second[1] < first[3] + margin
     return columns and rows
 
 
 def _apart(first: Box, second: Box) -> bool:
-    """Say whether no window on the classifier's grid can belong to both dresses.
+    """Return whether two dresses are so far apart that no window can belong to both.
 
-    A dress lies within half a step (16) of its nearest window in each direction, so that dresses
-    96 columns or 160 rows apart have nearest windows that do not overlap at all: suppressing the
-    overlapping windows of one can then never remove the other.
+    A dress lies within half a step (16) of its nearest window in each direction. So the nearest
+    windows of dresses that are 96 columns or 160 rows apart do not overlap, and suppression of the
+    overlapping windows of one cannot remove the other.
     """
     columns = abs(first[0] + first[2] - second[0] - second[2]) / 2
     rows = abs(first[1] + first[3] - second[1] - second[3]) / 2
@@ -86,7 +86,7 @@ def _apart(first: Box, second: Box) -> bool:
 
 
 def _place_person(size: tuple[int, int], rng: np.random.Generator) -> Box:
-    """Return a box for a person on one of the pavements: the farther away, the smaller."""
+    """Return a box for a person on one of the pavements; boxes farther away are smaller."""
     H, W = size
     far, near = (HOUSES_END + 0.03, ROAD_BEGINS - 0.01), (ROAD_ENDS + 0.04, 1.0)
     low, high = far if rng.random() < 0.35 else near
@@ -197,9 +197,9 @@ def draw_scene(seed: int, size: tuple[int, int] = (512, 1024)) -> Scene:
 
 
 def draw_without_dresses(seed: int, size: tuple[int, int] = (512, 1024)) -> NDArray[np.uint8]:
-    """Draw a street (H, W, 3) with everything but dresses; what stands there takes their room.
+    """Draw a street (H, W, 3) with everything but dresses; other things take their room.
 
-    Equal seeds and sizes give equal pixels, and other things than `draw_scene` gives.
+    Equal seeds and sizes give equal pixels, but another street than `draw_scene` draws.
     """
     rng = np.random.default_rng(seed)
     pen = Pen(size)

@@ -1,4 +1,4 @@
-"""What else stands in a street: houses, trees, cars, and what could be mistaken for a dress."""
+"""The other things in a street: houses, trees, cars, and things that resemble a dress."""
 
 from collections.abc import Callable
 
