@@ -123,7 +123,7 @@ def test_an_empty_class_and_a_single_class_are_refused(tmp_path):
     (tmp_path / "empty one").rmdir()
     assert refusal(tmp_path) == (
         "train CROPS: 'disc' is the only class, and a classifier needs two; add a folder "
-        "'background' with crops of what is not looked for."
+        "'background' with crops of other things."
     )
 
 
