@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable
-from typing import Any
+from operator import lt
+from typing import Any, Generic, TypeVar
 
 import click
 
@@ -16,6 +17,8 @@ DIGITS = r"[0-9]{1,18}"
 """A whole number; of more digits none is meant, and Python would not read thousands of them."""
 
 NOT_FINITE = "{} is not a finite number"
+
+T = TypeVar("T")
 
 
 class Window(click.ParamType[int | Sizes]):
@@ -84,28 +87,46 @@ def along(sizes: int | Sizes | None, dimensions: int) -> Sizes | None:
     return (sizes,) * dimensions if isinstance(sizes, int) else sizes
 
 
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers between commas."""
+class Listed(click.ParamType[tuple[T, ...]], Generic[T]):
+    """Values between commas.
+
+    Attributes
+    ----------
+    expected : str
+        The message for a text that is no such list, with ``{!r}`` for the text.
+    """
 
     name = "A,B,..."
+    expected: str
+
+    def read(self, text: str) -> tuple[T, ...]:
+        """Return the values of a text; none if it is no such list."""
+        raise NotImplementedError
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
+    ) -> tuple[T, ...]:
         """Read the text."""
         if isinstance(value, tuple):
             return value
+        values = self.read(value)
+        if not values:
+            self.fail(self.expected.format(value), param, ctx)
+        return values
+
+
+class Numbers(Listed[float]):
+    """Finite numbers between commas."""
+
+    expected = "expected numbers between commas, as in 0.485,0.456,0.406; got {!r}"
+
+    def read(self, text: str) -> tuple[float, ...]:
+        """Return the numbers; none if one of them is no finite number."""
         try:
-            numbers = tuple(float(part) for part in value.split(","))
+            numbers = tuple(float(part) for part in text.split(","))
         except ValueError:
-            numbers = ()
-        if not numbers or not all(math.isfinite(number) for number in numbers):
-            self.fail(
-                f"expected numbers between commas, as in 0.485,0.456,0.406; got {value!r}",
-                param,
-                ctx,
-            )
-        return numbers
+            return ()
+        return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def between_commas(numbers: Iterable[float]) -> str:
@@ -116,22 +137,15 @@ def between_commas(numbers: Iterable[float]) -> str:
 class Scales(Numbers):
     """Factors between commas, by each of which an image is resized."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Read the text."""
-        try:
-            scales = super().convert(value, param, ctx)
-        except click.BadParameter:
-            scales = ()
-        if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
-            self.fail(
-                f"expected numbers above 0 and up to {LARGEST_SCALE} between commas, as in "
-                f"1,0.75,0.5; got {value!r}",
-                param,
-                ctx,
-            )
-        return scales
+    expected = (
+        f"expected numbers above 0 and up to {LARGEST_SCALE} between commas, as in 1,0.75,0.5; "
+        "got {!r}"
+    )
+
+    def read(self, text: str) -> tuple[float, ...]:
+        """Return the factors; none if one of them is out of range."""
+        scales = super().read(text)
+        return scales if all(0 < scale <= LARGEST_SCALE for scale in scales) else ()
 
 
 class Number(click.ParamType[float]):
@@ -162,52 +176,33 @@ class Finite(click.FloatRange):
         return number
 
 
-class Bands(click.ParamType[tuple[int, ...]]):
+class Bands(Listed[int]):
     """Band numbers between commas, counted from 1."""
 
-    name = "A,B,..."
+    expected = "expected band numbers from 1 between commas, as in 4,3,2; got {!r}"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Read the text."""
-        if isinstance(value, tuple):
-            return value
-        if not re.fullmatch(rf"(?!0){DIGITS}(,(?!0){DIGITS})*", value, re.ASCII):
-            self.fail(
-                f"expected band numbers from 1 between commas, as in 4,3,2; got {value!r}",
-                param,
-                ctx,
-            )
-        return tuple(int(part) for part in value.split(","))
+    def read(self, text: str) -> tuple[int, ...]:
+        """Return the band numbers; none if one of them is no whole number from 1."""
+        if not re.fullmatch(rf"(?!0){DIGITS}(,(?!0){DIGITS})*", text, re.ASCII):
+            return ()
+        return tuple(int(part) for part in text.split(","))
 
 
-class Box(click.ParamType[tuple[float, ...]]):
+class Box(Numbers):
     """``X0,Y0,X1,Y1`` in pixels; of a recording ``T0,T1``, of a volume ``X0,Y0,Z0,X1,Y1,Z1``."""
 
     name = "X0,Y0,X1,Y1"
+    expected = (
+        "expected X0,Y0,X1,Y1 in pixels, as in 0,0,2048,1024, with X0 left of X1 and Y0 above Y1; "
+        "got {!r}"
+    )
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Read the text."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(float(part) for part in value.split(","))
-        except ValueError:
-            numbers = ()
-        begin, end = numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+    def read(self, text: str) -> tuple[float, ...]:
+        """Return the edges; none if they are not those of a box."""
+        edges = super().read(text)
+        begin, end = edges[: len(edges) // 2], edges[len(edges) // 2 :]
         is_box = len(begin) == len(end) and len(begin) in NUMBERS
-        is_box = is_box and all(map(math.isfinite, numbers))
-        if not is_box or any(first >= last for first, last in zip(begin, end, strict=True)):
-            self.fail(
-                f"expected X0,Y0,X1,Y1 in pixels, as in 0,0,2048,1024, with X0 left of X1 and Y0 "
-                f"above Y1; got {value!r}",
-                param,
-                ctx,
-            )
-        return numbers
+        return edges if is_box and all(map(lt, begin, end)) else ()
 
 
 class Memory(click.ParamType[int]):
@@ -228,25 +223,15 @@ class Memory(click.ParamType[int]):
         return size
 
 
-class Names(click.ParamType[tuple[str, ...]]):
-    """Names between commas."""
+class Names(Listed[str]):
+    """Different names between commas."""
 
-    name = "A,B,..."
+    expected = "expected different names between commas, as in background,dress; got {!r}"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Read the text."""
-        if isinstance(value, tuple):
-            return value
-        names = tuple(part.strip() for part in value.split(","))
-        if not all(names) or len(set(names)) < len(names):
-            self.fail(
-                f"expected different names between commas, as in background,dress; got {value!r}",
-                param,
-                ctx,
-            )
-        return names
+    def read(self, text: str) -> tuple[str, ...]:
+        """Return the names; none if one of them is empty or repeated."""
+        names = tuple(part.strip() for part in text.split(","))
+        return names if all(names) and len(set(names)) == len(names) else ()
 
 
 def _sizes(text: str) -> Sizes | None:
