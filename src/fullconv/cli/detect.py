@@ -13,11 +13,11 @@ from fullconv.cli.detect_lines import print_found
 from fullconv.cli.detect_work import Results, Work
 from fullconv.cli.exit_codes import DIFFERS
 from fullconv.cli.many import all_failed, each, find_inputs, folder
-from fullconv.cli.models import Opened, open_model
+from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json
-from fullconv.cli.paths import Local, Named
-from fullconv.cli.reading import check_drawn, may_overwrite, prepared, reading
+from fullconv.cli.paths import Local
+from fullconv.cli.reading import drawing, may_overwrite, open_to_read, reading, takes_images
 from fullconv.cli.sizes import Finite, Names, Number, Scales, between_commas
 from fullconv.detections.search import Search
 from fullconv.names import as_text
@@ -30,7 +30,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
 
 @click.command("detect", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())
+@takes_images
 @click.option(
     "-o",
     "--output",
@@ -92,11 +92,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
 )
 @may_overwrite
 @dry.flag
-@click.option(
-    "--overlay",
-    type=Local(),
-    help="Also draw the boxes on IMAGE, as this picture; for several images, a folder.",
-)
+@drawing("the boxes on")
 @options.as_json
 @click.pass_context
 def command(
@@ -127,17 +123,16 @@ def command(
     found = find_inputs(images, output, overlay)
 
     def opened() -> Opened:
-        opened = open_model("detect", model, conversion, flags.config)
-        check_drawn(opened, overlay)
-        asked["preprocessing"] = prepared("detect", opened, flags, asked["level"], as_json)
+        opened, asked["preprocessing"] = open_to_read(
+            *("detect", model, conversion, flags),
+            level=asked["level"],
+            overlay=overlay,
+            as_json=as_json,
+        )
         return opened
 
     if dry_run:
-        with only_json(as_json):
-            read = opened()
-        failed = dry.tell_all(read, found, asked, asked["scales"], as_json)
-        if failed:
-            raise all_failed(failed, len(found), "Nothing was written.")
+        dry.tell_all(opened(), found, asked, asked["scales"], as_json)
         return
     if output is None:
         dry.miss_output(ctx)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from fullconv.cli.many import Failed
+from fullconv.cli.many import Failed, all_failed
 from fullconv.cli.models import Opened
 from fullconv.cli.options import Decorated
 from fullconv.cli.output import print_json, remarks_told
@@ -53,9 +53,15 @@ def tell_all(
     asked: Mapping[str, Any],
     scales: Sequence[float],
     as_json: bool,
-) -> list[Failed]:
-    """Print what would become of every image, and return those of which nothing would."""
-    told: list[dict[str, Any]] = []
+) -> None:
+    """Print what a scan of every image would read and compute.
+
+    Raises
+    ------
+    SomeFailedError
+        If an image cannot be scanned, after the others are printed.
+    """
+    records: list[dict[str, Any]] = []
     failed: list[Failed] = []
     for image in images:
         lines: list[Line] = []
@@ -70,10 +76,11 @@ def tell_all(
                 raise
             failed.append(Failed(image, " ".join(str(error).splitlines())))
             click.echo(f"fullconv: error: {failed[-1].line}", err=True)
-        told.append({"image": str(image), "lines": [f"{name}: {line}" for name, line in lines]})
+        records.append({"image": str(image), "lines": [f"{name}: {line}" for name, line in lines]})
     if as_json:
-        print_json({"images": told, "failed": [one.as_dict() for one in failed]})
-    return failed
+        print_json({"images": records, "failed": [one.as_dict() for one in failed]})
+    if failed:
+        raise all_failed(failed, len(images), "Nothing was written.")
 
 
 def _lines(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,10 @@ import click
 
 from fullconv.choices import COVERS, DEVICES, PRECISIONS, RUNTIME_CHOICES
 from fullconv.cli import options
-from fullconv.cli.models import Opened
+from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import Decorated, PreprocessingFlags, preprocessing_of
-from fullconv.cli.output import note, remarks_told
-from fullconv.cli.paths import Local
+from fullconv.cli.output import note, only_json, remarks_told
+from fullconv.cli.paths import Local, Named
 from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
 from fullconv.errors import InputError
 from fullconv.preprocessing import Preprocessing, unchanged
@@ -117,12 +117,48 @@ def reading(command: Decorated) -> Decorated:
     return command
 
 
+def takes_images(command: Decorated) -> Decorated:
+    """Add IMAGE..., which the command takes as ``images``."""
+    return click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())(
+        command
+    )
+
+
+def drawing(what: str) -> Callable[[Decorated], Decorated]:
+    """Add --overlay, whose help says what is drawn."""
+    told = f"Also draw {what} IMAGE, as this picture; for several images, a folder."
+    return click.option("--overlay", type=Local(), help=told)
+
+
 def may_overwrite(command: Decorated) -> Decorated:
     """Add --overwrite."""
     told = "Replace a finished output."
     return click.option("--overwrite", is_flag=True, default=OutputOptions.overwrite, help=told)(
         command
     )
+
+
+def open_to_read(
+    command: str,
+    model: options.ModelFlags,
+    conversion: options.Conversion,
+    flags: PreprocessingFlags,
+    *,
+    level: int | None,
+    overlay: Path | None,
+    as_json: bool,
+) -> tuple[Opened, Preprocessing | None]:
+    """Open the model of a command that reads images, and say how their pixels are prepared.
+
+    Raises
+    ------
+    InputError
+        If flags do not fit the model or each other, or its input cannot be drawn.
+    """
+    with only_json(as_json):
+        opened = open_model(command, model, conversion, flags.config)
+        check_drawn(opened, overlay)
+        return opened, prepared(command, opened, flags, level, as_json)
 
 
 def prepared(

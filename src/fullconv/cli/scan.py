@@ -12,19 +12,20 @@ from fullconv.choices import DTYPES, LARGEST_SCALE
 from fullconv.cli import dry, options
 from fullconv.cli.exit_codes import DIFFERS
 from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_places, places
-from fullconv.cli.models import Opened, open_model
+from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
-from fullconv.cli.paths import Local, Named
+from fullconv.cli.paths import Local
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import (
     border,
-    check_drawn,
     comparison,
+    drawing,
     may_overwrite,
+    open_to_read,
     opened_image,
-    prepared,
     reading,
+    takes_images,
 )
 from fullconv.cli.sizes import Finite
 from fullconv.errors import InputError
@@ -41,7 +42,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
 
 @click.command("scan", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())
+@takes_images
 @click.option(
     "-o",
     "--output",
@@ -89,11 +90,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     is_flag=True,
     help="Of a finished output that has lost scores, compute again what is lost.",
 )
-@click.option(
-    "--overlay",
-    type=Local(),
-    help="Also draw the heatmap over IMAGE, as this picture; for several images, a folder.",
-)
+@drawing("the heatmap over")
 @options.as_json
 @click.pass_context
 def command(
@@ -125,15 +122,15 @@ def command(
     found = find_inputs(images, output, overlay)
     outs = places(found, output, (".zarr", ".tif", ".tiff")) if output else []
     pictures = picture_places(found, overlay)
-    with only_json(as_json):
-        opened = open_model("scan", model, conversion, flags.config)
-        check_drawn(opened, overlay)
-        asked["preprocessing"] = prepared("scan", opened, flags, asked["level"], as_json)
-        asked |= {"output": output_number, "scale": resize}
+    opened, preprocessing = open_to_read(
+        *("scan", model, conversion, flags),
+        level=asked["level"],
+        overlay=overlay,
+        as_json=as_json,
+    )
+    asked |= {"preprocessing": preprocessing, "output": output_number, "scale": resize}
     if dry_run:
-        failed = dry.tell_all(opened, found, asked, (1.0,), as_json)
-        if failed:
-            raise all_failed(failed, len(found), "Nothing was written.")
+        dry.tell_all(opened, found, asked, (1.0,), as_json)
         return
     with only_json(as_json):
         results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
