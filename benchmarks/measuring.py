@@ -115,7 +115,7 @@ class Crops:
     @property
     def note(self) -> str:
         """Say which batch, and whether all crops were run."""
-        some = f", told from {self.count} crops" if self.scale > 1 else ""
+        some = f", extrapolated from {self.count} crops" if self.scale > 1 else ""
         return f"batch {self.batch}{some}"
 
 

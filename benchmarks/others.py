@@ -244,7 +244,7 @@ def about(workload: Workload, way: Way | None) -> str:
         return "all windows"
     workers = f", {way.workers} workers" if way.workers else ""
     count = way.rows * workload.side
-    some = f", told from {count} windows" if way.rows < workload.side else ""
+    some = f", extrapolated from {count} windows" if way.rows < workload.side else ""
     return f"batch {way.batch}{workers}{some}"
 
 

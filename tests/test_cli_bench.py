@@ -70,7 +70,7 @@ def test_crops_that_would_take_long_are_told_from_some(
     monkeypatch.setattr("fullconv.comparison.PATIENCE_S", 0.0)
     result = call("bench", "model.onnx", "image.png", "--rounds", 1)
     _, head, crops, *others = result.stdout.splitlines()
-    found = re.fullmatch(r"crops, (\d+) at a time, told from (\d+)" + NUMBER * 4, crops)
+    found = re.fullmatch(r"crops, (\d+) at a time, extrapolated from (\d+)" + NUMBER * 4, crops)
     assert found
     assert found[1] == found[2]
     assert {len(line) for line in others} == {len(head)}

@@ -20,10 +20,10 @@ def main() -> NoReturn:
     try:
         import warnings
 
-        # Other packages' notices to their developers are not for the user of a command.
+        # Other packages' warnings are for developers, not for the user of a command.
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-            # Nor are errors in what libraries call back, which stop nothing, and have no traceback.
+            # Errors in callbacks of libraries stop nothing and have no traceback; they are hidden.
             sys.unraisablehook = lambda _: None
             sys.excepthook = lambda kind, error, trace: (
                 sys.__excepthook__(kind, error, trace) if trace else None
@@ -41,9 +41,9 @@ def main() -> NoReturn:
 
 
 def _show_every_name() -> None:
-    """Print by its code what the encoding of standard output lacks, as Python does on stderr.
+    """Print characters that standard output's encoding lacks by their codes, as on stderr.
 
-    Windows gives a pipe the encoding of the country; names of files may hold anything anywhere.
+    Windows gives a pipe the encoding of the country, while names of files may hold any character.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -17,7 +17,7 @@ from fullconv.geometry import Pair
 from fullconv.wording import shortly, sized, unit
 
 LARGEST = 1024
-"""Pixels of a side: of a larger image, the middle is measured."""
+"""The longest side in pixels that is measured; a larger image is cut to its middle."""
 
 
 @click.command("bench", epilog=options.MODEL_HELP)
@@ -30,8 +30,8 @@ LARGEST = 1024
     type=click.IntRange(min=1),
     default=LARGEST,
     show_default=True,
-    help="Of a larger image, so many pixels square from its middle are measured; of a recording or "
-    "volume about as many samples or voxels.",
+    help="Side in pixels of the square that is measured in the middle of a larger image; of a "
+    "recording or volume, about as many samples or voxels.",
 )
 @click.option(
     "--rounds",
@@ -100,14 +100,14 @@ def command(
     if model.approximate:
         note("both forms are measured; --approximate changes nothing here", as_json)
     often = "one round" if rounds == 1 else f"medians of {rounds} rounds"
-    told = f", told from {result.crops_run}" if result.crops_run < result.windows else ""
+    part = f", extrapolated from {result.crops_run}" if result.crops_run < result.windows else ""
     click.echo(
         f"{sized(measured)} {unit(len(measured), many=True)} of {image}: {result.windows} windows "
         f"of {sized(exact.grid.window)}, step {shortly(exact.grid.step)}; {exact.framework.name}, "
         f"{often}"
     )
     names = {way.name: way.name for way in result.ways} | {
-        "crops": f"crops, {result.batch} at a time{told}"
+        "crops": f"crops, {result.batch} at a time{part}"
     }
     wide = 2 + max(map(len, names.values()))
     click.echo(f"{'':<{wide}}{'seconds':>10}{'windows/s':>12}{'times as fast':>15}{'ceiling':>10}")
@@ -119,6 +119,6 @@ def command(
 
 
 def _middle(length: int, wanted: int) -> Pair:
-    """Return so many pixels in the middle of a side."""
+    """Return the middle ``wanted`` pixels of a side, as (start, stop)."""
     first = max(0, (length - wanted) // 2)
     return first, min(length, first + wanted)

@@ -1,4 +1,4 @@
-"""``fullconv demo``: the story of one conversion, told to somebody who has never heard of it."""
+"""``fullconv demo``: the story of one conversion, for a reader who is new to it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ fullconv demo: one street, 403 questions, asked one by one and all at once
 
 
 def _trained(ctx: click.Context, output: Path, as_json: bool) -> Path:
-    """Return the classifier that was trained; end here where that was interrupted."""
+    """Train the classifier and return its path; exit here if training is interrupted."""
     from fullconv.cli.demo_training import train_in_front
 
     trained = train_in_front(output, as_json)

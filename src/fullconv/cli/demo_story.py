@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def story(result: Result, is_fresh: bool) -> list[tuple[str, list[str]]]:
-    """Return titles and lines; ``is_fresh`` where the classifier has just been trained."""
+    """Return titles with their lines; ``is_fresh`` if the classifier has just been trained."""
     return [
         ("1. What we start with", _start(result, is_fresh)),
         ("2. What conversion changes", _conversion(result)),
@@ -114,7 +114,7 @@ def _proof(result: Result) -> list[str]:
 
 
 def _decimal(number: float) -> str:
-    """Return a small number without an exponent, which not everybody reads."""
+    """Return a small number without an exponent, for readers who do not know that notation."""
     return f"{number:.8f}" if number else "0"
 
 

@@ -1,4 +1,4 @@
-"""``fullconv demo --train``: the classifier of the demonstration is made in front of the user."""
+"""``fullconv demo --train``: train the classifier of the demonstration in front of the user."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TITLE = "0. Where a classifier comes from"
 
 
 def train_in_front(folder: Path, as_json: bool) -> Trained:
-    """Draw crops below a folder, train a classifier on them, and tell it; beside JSON, on stderr.
+    """Draw crops below a folder, train a classifier on them, and narrate; beside JSON, on stderr.
 
     Raises
     ------
     MissingExtraError
-        If PyTorch is not installed; nothing is drawn then.
+        If PyTorch is not installed; then nothing is drawn.
     OutputError
         If the folder cannot be written to.
     """
@@ -66,7 +66,7 @@ def train_in_front(folder: Path, as_json: bool) -> Trained:
 
 
 def _draw(folder: Path) -> Drawn:
-    """Draw crops; on a terminal, a bar shows how far that is."""
+    """Draw crops, with a progress bar on a terminal."""
     from fullconv.demo import crops
 
     if not sys.stderr.isatty():

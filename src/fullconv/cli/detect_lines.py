@@ -1,4 +1,4 @@
-"""What ``fullconv detect`` prints of what it has found: lines for people, or the JSON object."""
+"""The output of ``fullconv detect``: lines for people, or the JSON object."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def tell(found: Found, image: Path, threshold: float) -> None:
-    """Print what was found in an image, and how its scores compare with those of crops."""
+    """Print the detections in an image, and how its scores compare with those of crops."""
     detections = found.detections
     counts = dict.fromkeys(detections.classes, 0)
     for each_ in detections:
         counts[each_.name] += 1
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
-    click.echo(f"image    {as_text(str(image))}: {told}")
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+    click.echo(f"image    {as_text(str(image))}: {listed}")
     first = found.heatmaps[0]
     for line in border(first):
         click.echo(line)
@@ -47,7 +47,7 @@ def tell(found: Found, image: Path, threshold: float) -> None:
 
 
 def tell_place(detections: Detections, out: Path) -> None:
-    """Say in which coordinates the boxes are, where the image has others than pixels."""
+    """Print the coordinates of the boxes, if the image has others than pixels."""
     place = detections.places[0]
     if place is not None:
         is_kept = out.suffix.lower() == ".geojson"
@@ -57,7 +57,7 @@ def tell_place(detections: Detections, out: Path) -> None:
 
 
 def beyond(extremes: tuple[float, float], threshold: float) -> str:
-    """Return the remark on scores that reach so far, and are no probabilities."""
+    """Return the note on scores whose extremes show that they are no probabilities."""
     low, high = extremes
     return (
         f"scores reach from {low:.3g} to {high:.3g}, so they are no probabilities, and the "

@@ -1,4 +1,4 @@
-"""What ``fullconv detect`` does with each image, and where its results go."""
+"""The work of ``fullconv detect`` on each image, and the places of its results."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ JOINED = (".csv", ".json")
 
 @dataclass(frozen=True)
 class Results:
-    """Where the results of a detection go.
+    """The places of a detection's results.
 
     Attributes
     ----------
     output : Path
-        What the user named.
+        The path that the user named.
     outs : list of Path
-        Where the boxes of each image go: all into one file, or each into its own.
+        File for the boxes of each image: one for all, or one each.
     overlay : Path or None
-        What the user named for pictures.
+        The path that the user named for pictures.
     pictures : dict of Path to Path
-        Where the picture of each image goes.
+        File for the picture of each image.
     is_joined : bool
-        Whether the boxes of all images go into one file, at the end.
+        Whether the boxes of all images are written into one file, at the end.
     part : Path
-        The folder of what is not finished.
+        Folder for the state of an unfinished detection.
     unfinished : Unfinished
     """
 
@@ -68,12 +68,12 @@ class Results:
         is_alone: bool,
         asking: Mapping[str, Any],
     ) -> Self:
-        """Return where the results of a call go; ``is_alone`` where it names one file.
+        """Return the places of a call's results; ``is_alone`` if it names one file.
 
         Raises
         ------
         InputError
-            If they cannot go there.
+            If results cannot be written there.
         """
         from fullconv.detections.keeping import check_kept
 
@@ -95,19 +95,19 @@ class Results:
         )
 
     def refuse_existing(self) -> None:
-        """Refuse to write over what is there already.
+        """Refuse to replace existing files.
 
         Raises
         ------
         InputError
-            If something is.
+            If there are any.
         """
         ours = self.unfinished.may_replace
         refuse_existing("detect -o", self.output, self.outs, ours)
         refuse_existing("detect --overlay", self.overlay, list(self.pictures.values()), ours)
 
     def join(self, found: Sequence[Detections], ids: Ids) -> None:
-        """Write the boxes of all images into one file, where that is asked for."""
+        """Write the boxes of all images into one file, if the output is one."""
         from fullconv.detections.formats import write
         from fullconv.detections.found import joined
 
@@ -116,7 +116,7 @@ class Results:
                 write(joined(found), self.output, named=True, ids=ids)
 
     def remove_kept(self) -> None:
-        """Remove what was kept until all was done."""
+        """Remove the state that was kept until all images were done."""
         from fullconv.detections.keeping import remove_kept
 
         with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done with each image.
+    """A detection in each of several images.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class Work:
     results : Results
     search : Search
     ids : Ids
-        What COCO results call images and classes.
+        Ids of images and classes in COCO results.
     options : mapping
         The keywords of `fullconv.keywords.ScanOptions`.
     as_json : bool
@@ -157,7 +157,7 @@ class Work:
         asked: Mapping[str, Any],
         as_json: bool,
     ) -> Self:
-        """Return what the command's options ask for.
+        """Return the work that the command's options ask for.
 
         Raises
         ------
@@ -186,7 +186,7 @@ class Work:
         return cls(opened, results, search, ids, options, as_json)
 
     def find(self, image: Path, out: Path) -> Found:
-        """Find what one image holds, and write it: as its own output, or until all are written."""
+        """Detect in one image, and write its boxes: as its own output, or to be joined later."""
         from fullconv.detections.detecting import detect_in
         from fullconv.detections.formats import write
         from fullconv.sources import reopen
@@ -235,7 +235,7 @@ def _ids(
     classes: Sequence[str | int] | None,
     truth: Path | None,
 ) -> Ids:
-    """Return what COCO results call the images, and the classes that are looked for."""
+    """Return the ids in COCO results of the images, and of the classes to look for."""
     from fullconv.detections.classes import named_classes
     from fullconv.detections.ids import Ids
 
@@ -247,7 +247,7 @@ def _ids(
 
 
 def _outputs(images: list[Path], output: Path) -> list[Path]:
-    """Return where each image's boxes go: all in one file, or each in its own."""
+    """Return the file for each image's boxes: one for all, or one each."""
     if output.suffix.lower() in JOINED:
         outs = [output] * len(images)
     elif output.suffix and output.suffix.lower() not in ENDINGS and not output.is_dir():
@@ -261,7 +261,7 @@ def _outputs(images: list[Path], output: Path) -> list[Path]:
 
 
 def _draw(found: Detections, source: Source, path: Path) -> None:
-    """Draw boxes on the image, reduced to what fits a screen."""
+    """Draw boxes on the image, reduced to fit a screen."""
     from fullconv.detections.drawing import draw_boxes
     from fullconv.files import whole
     from fullconv.scanning.picture import reduced_picture

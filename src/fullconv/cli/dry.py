@@ -1,4 +1,4 @@
-"""``--dry-run``: what a scan would read and compute, without computing anything."""
+"""``--dry-run``: describe what a scan would read and compute, without computing anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fullconv.sources import Source
 
 Line = tuple[str, str]
-"""What is said, and of what."""
+"""The subject of a line, and its text."""
 
 
 def flag(command: Decorated) -> Decorated:
@@ -37,7 +37,7 @@ def flag(command: Decorated) -> Decorated:
 
 
 def miss_output(ctx: click.Context) -> NoReturn:
-    """Say that -o is missing, as click does.
+    """Refuse a call without -o, as click does.
 
     Raises
     ------
@@ -107,16 +107,16 @@ def _lines(
 def _image(path: Path, source: Source) -> str:
     level, levels = source.facts.level
     things = unit(len(source.size), many=True)
-    told = [f"{path}, {sized(source.size)} {things} of {source.dtype}"]
+    parts = [f"{path}, {sized(source.size)} {things} of {source.dtype}"]
     if levels > 1:
-        told.append(f"level {level} of {levels}, 0 to {levels - 1}")
+        parts.append(f"level {level} of {levels}, 0 to {levels - 1}")
     if source.size != source.original_size:
         times = shortly(source.placement.scale)
-        told.append(f"{times} times coarser than {sized(source.original_size)}")
+        parts.append(f"{times} times coarser than {sized(source.original_size)}")
     um = source.um_per_pixel
     if um is not None:
-        told.append(f"{shortly(um)} um per {unit(len(um))}")
-    return ", ".join(told)
+        parts.append(f"{shortly(um)} um per {unit(len(um))}")
+    return ", ".join(parts)
 
 
 def _channels(source: Source, channels: int) -> str:
@@ -126,7 +126,7 @@ def _channels(source: Source, channels: int) -> str:
 
 
 def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) -> Iterator[Line]:
-    """Yield what is said of the windows at one scale."""
+    """Yield the lines about the windows at one scale."""
     from fullconv.report import thousands
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.scanning.job import Job

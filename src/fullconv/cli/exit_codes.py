@@ -6,10 +6,10 @@ USAGE = 2
 """Exit code of a wrong call."""
 
 CANNOT = 3
-"""Exit code of what cannot be done."""
+"""Exit code of a correct call that cannot be carried out."""
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended: 128 plus the signal's number, as shells have it."""
 
 DIFFERS = 4
-"""Exit code of a comparison with crops that shows scores which claim to be theirs and are not."""
+"""Exit code of a comparison in which scores claim to be those of crops and are not."""

@@ -16,9 +16,9 @@ from fullconv.cli.exit_codes import CANNOT, INTERRUPTED, USAGE
 from fullconv.errors import FullconvError
 
 SURROGATE = re.compile("[\udc80-\udcff]")
-"""How Python holds the bytes of a name that are no UTF-8."""
+"""The characters by which Python represents bytes of a name that are no UTF-8."""
 
-# What each command says of itself in the list, which is printed without importing any of them.
+# One line on each command for the list, which is printed without importing any of them.
 SUMMARIES = {
     "demo": "See it work: find the dresses in a drawn street, two ways.",
     "train": "Train a classifier on folders of crops, exact when it is converted.",
@@ -40,7 +40,7 @@ class Stop(click.ClickException):
 
 
 class Commands(click.Group):
-    """Commands whose code is imported when they are used, under one treatment of errors."""
+    """Commands that are imported when they are used; all handle errors in the same way."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands, in the order in which a newcomer meets them."""
@@ -59,7 +59,7 @@ class Commands(click.Group):
             formatter.write_dl(list(SUMMARIES.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; whatever ends it becomes one line."""
+        """Run a command; every error becomes one line."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

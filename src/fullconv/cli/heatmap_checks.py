@@ -1,4 +1,4 @@
-"""``fullconv verify`` of a heatmap: what it claims to be, and how it is damaged."""
+"""``fullconv verify`` of a heatmap: compare it with its checksums and with crops."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says beside the heatmap.
+    """The options of a verification.
 
     Attributes
     ----------
     image : Path or None
-        Where the image is that was scanned; None where it has not moved.
+        Present path of the scanned image; None if it has not moved.
     original : str or None
-        The classifier, where the heatmap's own record is not to be followed.
+        The classifier; None for the one that the heatmap's record names.
     weights : Path or None
-        Those of ``original``.
+        Weights of ``original``.
     windows, seed : int
-        How many windows are compared, and what chooses them.
+        How many windows are compared, and the seed that chooses them.
     as_json : bool
     """
 
@@ -52,7 +52,7 @@ class Asked:
 def of_heatmap(path: Path, asked: Asked) -> bool:
     """Compare a finished heatmap with its checksums and with crops, and print the comparison.
 
-    Returns whether it is what it claims to be.
+    Returns whether the heatmap is undamaged and its scores are as it claims.
     """
     from fullconv.scanning.heatmap import Heatmap
 
@@ -78,7 +78,7 @@ def of_heatmap(path: Path, asked: Asked) -> bool:
 
 
 def _described(path: Path, heatmap: Heatmap, image: Path | None) -> dict[str, Any]:
-    """Return how the image is opened that was scanned, by the path where it is now."""
+    """Return how the scanned image is opened, at its present path."""
     described = dict(heatmap.metadata["image"])
     if described.get("path"):
         described["path"] = from_text(described["path"])
@@ -95,7 +95,7 @@ def _described(path: Path, heatmap: Heatmap, image: Path | None) -> dict[str, An
 def _compared(
     path: Path, heatmap: Heatmap, described: Mapping[str, Any], asked: Asked
 ) -> Verification:
-    """Compare the scores with those of crops, and say where the image is another."""
+    """Compare the scores with those of crops, and note if the image is another or has moved."""
     from fullconv.scanning.check import verify_heatmap
     from fullconv.sources import reopen
 
@@ -116,7 +116,7 @@ def _compared(
             f"{described['path']} is not what was scanned: another image, or changed",
             asked.as_json,
         )
-        # A picture that the user names may be the same in another file.
+        # An image that the user names may be the same picture in another file.
         is_named = asked.image is not None
         proof = replace(proof, of=ANOTHER_IMAGE, passed=proof.passed and is_named)
     elif has_moved:
@@ -129,9 +129,9 @@ def _compared(
 
 
 def _has_moved(heatmap: Heatmap, image: Source) -> bool:
-    """Whether an image lies elsewhere than its heatmap says: in the world, or a level in it."""
-    held = heatmap.metadata.get("space")
-    space = None if held is None else Space.parse(held)
+    """Whether an image's place in the world, or its pyramid level, differs from its heatmap's."""
+    entry = heatmap.metadata.get("space")
+    space = None if entry is None else Space.parse(entry)
     if "space" not in heatmap.metadata:  # of an earlier version
         space = image.facts.space
     return (heatmap.georeference, heatmap.placement, space) != (
@@ -142,7 +142,7 @@ def _has_moved(heatmap: Heatmap, image: Source) -> bool:
 
 
 def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:
-    """Print where a heatmap is damaged, and how it is repaired."""
+    """Print where a heatmap is damaged, and how to repair it."""
     verdict = (
         "NOT whole: scores are lost, or are not those that were scanned; the 'fullconv scan' that "
         "made it computes them again with --repair"
@@ -153,8 +153,8 @@ def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:
             "'fullconv scan' that made it describes them anew with --repair"
         )
     if as_json:
-        held = [one.as_dict() for one in damage]
-        print_json({"heatmap": str(path), "damage": held, "passed": False, "verdict": verdict})
+        records = [one.as_dict() for one in damage]
+        print_json({"heatmap": str(path), "damage": records, "passed": False, "verdict": verdict})
         return
     for one in damage:
         click.echo(f"damage                 {one}")
@@ -162,7 +162,7 @@ def _print_damage(path: Path, damage: Sequence[Damage], as_json: bool) -> None:
 
 
 def _check_finished(path: Path) -> None:
-    """Check that a heatmap is there, before anything is said of what it holds."""
+    """Check that a heatmap exists and is finished."""
     if path.exists():
         return
     if path.with_name(path.name + ".part").exists():
@@ -180,7 +180,7 @@ def _origin(path: Path, origin: Mapping[str, str] | None) -> Any:
             f"verify {path}: the heatmap does not say where its model is; name the classifier, "
             f"--original MODEL."
         )
-    origin = {name: from_text(told) for name, told in origin.items()}
+    origin = {name: from_text(text) for name, text in origin.items()}
     weights = origin.get("weights")
     if file_hash(Path(weights or origin["model"])) != origin.get("sha256"):
         raise InputError(

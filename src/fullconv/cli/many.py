@@ -1,4 +1,4 @@
-"""One command for many images: where each result goes, and what becomes of a bad one."""
+"""One command for many images: the place of each result, and the handling of failures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from fullconv.system.disk import file_of
 Result = TypeVar("Result")
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-"""Endings of pictures that --overlay writes, the first by default."""
+"""Endings of the pictures that --overlay writes; the first is the default."""
 
 
 def find_inputs(named: Sequence[str], *results: Path | None) -> list[Path]:
     """Return the images that a user names, without pictures that the same command has made.
 
-    ``results`` are the folders that it writes to, which may lie below a folder that is named.
+    ``results`` are the folders that the command writes to; they may lie below a named folder.
     """
     from fullconv.sources import find_images
 
@@ -36,10 +36,10 @@ def find_inputs(named: Sequence[str], *results: Path | None) -> list[Path]:
 def places(
     images: Sequence[Path], out: Path, endings: Sequence[str], flag: str = "-o"
 ) -> list[Path]:
-    """Return where the result of each image goes.
+    """Return the path of each image's result.
 
-    A single image's result is ``out`` itself, where that has one of the endings. Otherwise ``out``
-    is a folder, and holds a result of the first ending for each image, in the images' own folders.
+    If ``out`` has one of the endings, it is the result of a single image. Otherwise ``out`` is a
+    folder, with a result of the first ending for each image, in folders as the images have them.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def places(
 
 
 def picture_places(images: Sequence[Path], overlay: Path | None) -> dict[Path, Path]:
-    """Return where each image's picture goes.
+    """Return the path of each image's picture.
 
     Raises
     ------
     InputError
-        As for `places`; and if pictures would lie among the images, where the next run would take
-        them for images.
+        As for `places`; and if pictures would lie among the images, because the next run would
+        take them for images.
     """
     if overlay is None:
         return {}
@@ -98,7 +98,7 @@ def refuse_existing(
     outs: Sequence[Path],
     but: Callable[[Path], bool] = lambda out: False,
 ) -> None:
-    """Refuse to write over what is there already, but for what an unfinished run has written."""
+    """Refuse to replace existing files, except those that ``but`` accepts."""
     there = [out for out in outs if out.exists() and not but(out)]
     if there:
         raise InputError(
@@ -109,22 +109,22 @@ def refuse_existing(
 
 @dataclass(frozen=True)
 class Failed:
-    """An image of which nothing came, and why."""
+    """An image that failed, and why."""
 
     image: Path
     line: str
 
     @classmethod
     def by(cls, error: Exception, image: Path) -> Failed:
-        """Return what an error says of an image, in one line that names it."""
-        told, name = str(error), as_text(str(image))
+        """Return the failure that an error describes, in one line that names the image."""
+        text, name = str(error), as_text(str(image))
         if not isinstance(error, FullconvError):
-            told = (
+            text = (
                 f"unexpected {type(error).__name__}: {error}. This is a bug in fullconv; please "
                 f"report it, with what 'fullconv --debug ...' prints for this image alone."
             )
-        told = told.replace(str(image), name).replace(image.name, as_text(image.name))
-        line = " ".join(told.splitlines()).encode(errors="backslashreplace").decode()
+        text = text.replace(str(image), name).replace(image.name, as_text(image.name))
+        line = " ".join(text.splitlines()).encode(errors="backslashreplace").decode()
         return cls(image, line if as_text(image.name) in line else f"{name}: {line}")
 
     def as_dict(self) -> dict[str, str]:
@@ -133,16 +133,17 @@ class Failed:
 
 
 class SomeFailedError(FullconvError):
-    """Some of many images failed, and the others are done."""
+    """Some images failed; the others are done."""
 
 
 def each(
     images: Sequence[Path], outs: Sequence[Path], work: Callable[[Path, Path], Result]
 ) -> tuple[list[Result], list[Failed]]:
-    """Do the work for every image; a bad one does not stop the others, and gets its line at once.
+    """Do the work for every image, and return the results and the failures.
 
-    Returns what was done, and what failed. The failure of a single image is raised. Nor do errors
-    stop it that are a bug of fullconv or of a library: the results of other images would be lost.
+    An image that fails does not stop the others; its line is printed at once. This holds for bugs
+    of fullconv or of a library, too, so that the other images get their results. If there is only
+    one image, its failure is raised.
     """
     results: list[Result] = []
     failed: list[Failed] = []
@@ -159,7 +160,7 @@ def each(
 
 
 def all_failed(failed: Sequence[Failed], count: int, again: str) -> SomeFailedError:
-    """Return what to raise at the end: a line that counts and names the images that failed."""
+    """Return the error to raise at the end, which counts and names the images that failed."""
     named = ", ".join(as_text(str(each_.image)) for each_ in failed[:5])
     more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
     return SomeFailedError(
@@ -170,12 +171,12 @@ def all_failed(failed: Sequence[Failed], count: int, again: str) -> SomeFailedEr
 
 @contextlib.contextmanager
 def folder(path: Path) -> Iterator[None]:
-    """Make a folder for results; where the work fails and leaves it empty, remove it again.
+    """Create a folder for results; if the work fails and leaves it empty, remove it again.
 
     Raises
     ------
     OutputError
-        If it cannot be made.
+        If it cannot be created.
     """
     made = [place for place in (path, *path.parents) if not os.path.exists(place)]
     try:

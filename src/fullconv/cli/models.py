@@ -1,4 +1,4 @@
-"""How a model is named: a file or folder, code and its weights, or a library and a model's name."""
+"""Models as the command line names them: a file or folder, code, or a library's model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """``package.module:callable``."""
 
 UNPROVED = "unproved the conversion was not compared with crops (--no-check)"
-"""The line of a report on a network whose conversion left the comparison out."""
+"""The line of a report on a network that was converted without the comparison."""
 
 
 def find_model(named: str, weights: Path | None) -> Any:
@@ -40,7 +40,7 @@ def find_model(named: str, weights: Path | None) -> Any:
     Raises
     ------
     InputError
-        If the code is not there, or weights are given for a file that holds its own.
+        If the code does not exist, or weights are given for a file that holds its own.
     ModelError
         If the code fails or builds something else, or the weights do not fit.
     MissingExtraError
@@ -64,7 +64,7 @@ def find_model(named: str, weights: Path | None) -> Any:
 
 @dataclass(frozen=True)
 class Opened:
-    """What MODEL names: a converted network, the classifier behind it, and where it came from."""
+    """An opened MODEL: the converted network, the classifier behind it, and its origin."""
 
     fcn: FullyConvolutional
     classifier: Any
@@ -73,7 +73,7 @@ class Opened:
 
     @cached_property
     def engine(self) -> Engine:
-        """What scans with the network; opened once for all images, and closed with the process."""
+        """The engine that scans with the network; it is shared by all images."""
         from fullconv.scanning.engine import Engine
 
         return Engine(self.fcn)
@@ -85,52 +85,52 @@ def open_model(
     conversion: Conversion,
     config: WsinferConfig | None = None,
 ) -> Opened:
-    """Return the converted network that MODEL holds, or the one that it is converted into.
+    """Return the converted network in MODEL, or convert the classifier in it.
 
-    A ``config`` says what the classifier's file leaves open: its window, and names of classes.
+    A ``config`` gives the window and class names that a classifier's file leaves open.
 
     Raises
     ------
     InputError
-        If MODEL is converted already, and is asked for another conversion.
+        If MODEL is converted already, and flags ask for another conversion.
     """
     named, weights = model.named, model.weights
-    found = find_model(named, weights)
-    is_path = isinstance(found, Path) or Path(named).exists()
+    classifier = find_model(named, weights)
+    is_path = isinstance(classifier, Path) or Path(named).exists()
     origin = {"model": str(Path(named).absolute()) if is_path else named}
     if weights is not None:
         origin["weights"] = str(weights.absolute())
     if (digest := file_hash(Path(weights or named))) is not None:
         origin["sha256"] = digest
-    fcn = _converted(found) if isinstance(found, Path) else None
+    fcn = _converted(classifier) if isinstance(classifier, Path) else None
     if fcn is None:
         classes = None
         if config is not None:
             model, classes = replace(model, window=model.window or config.window), config.classes
-        fcn = convert(found, model, conversion, classes=classes)
-        _tell_unproved(fcn)
-        return Opened(fcn, found, False, origin)
+        fcn = convert(classifier, model, conversion, classes=classes)
+        _note_unproved(fcn)
+        return Opened(fcn, classifier, False, origin)
     if model.given:
         wrong = ", ".join(model.given)
         raise InputError(
             f"{command} {named} {wrong}: the model is converted already, with its own window and "
             f"step; leave {wrong} out, or give the classifier."
         )
-    _tell_unproved(fcn)
+    _note_unproved(fcn)
     return Opened(fcn, fcn.model, True, origin)
 
 
 def convert(
-    found: Any,
+    classifier: Any,
     model: ModelFlags,
     conversion: Conversion,
     *,
     classes: Sequence[str] | None = None,
     background: str | None = None,
 ) -> FullyConvolutional:
-    """Convert a classifier that was found as the options of a command say."""
+    """Convert a classifier as the options of a command say."""
     fcn = fullconv.convert(
-        found,
+        classifier,
         model.window,
         model.step,
         exact=not model.approximate,
@@ -144,8 +144,8 @@ def convert(
     return fcn
 
 
-def _tell_unproved(fcn: FullyConvolutional) -> None:
-    """Print that nobody has compared the network with crops when it was converted, or later."""
+def _note_unproved(fcn: FullyConvolutional) -> None:
+    """Print a line if the network was never compared with crops."""
     if fcn.report.check.startswith(UNPROVED.split()[0]):
         click.echo(UNPROVED)
 
@@ -181,8 +181,8 @@ def _from_library(named: str, weights: Path | None) -> Any:
 def _fill(model: Any, named: str, weights: Path) -> None:
     from fullconv.frameworks.torch.state import fill, read_checkpoint
 
-    told = f"--weights {weights}"
-    fill(model, read_checkpoint(weights, told), named, told)
+    call = f"--weights {weights}"
+    fill(model, read_checkpoint(weights, call), named, call)
 
 
 def _from_architecture(path: Path, weights: Path) -> Any:
@@ -234,7 +234,10 @@ def _kind(value: Any) -> str:
 
 
 def attribute(named: str) -> Any:
-    """Import the module, with the current folder first on the path, and look the name up."""
+    """Return the object that ``package.module:name`` names.
+
+    The module is imported with the current folder first on the path.
+    """
     module_name, _, path = named.partition(":")
     if sys.path[:1] != [""]:
         sys.path.insert(0, "")

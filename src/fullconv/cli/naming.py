@@ -1,4 +1,4 @@
-"""Where the results of many images go in one folder, each in a place of its own."""
+"""Paths for the results of many images in one folder, no two alike."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 def result_paths(images: Sequence[Path], folder: Path, ending: str) -> list[Path]:
-    """Return a place in a folder for the result of each image, no two the same on any disk.
+    """Return a path in a folder for the result of each image, no two the same on any disk.
 
     Parameters
     ----------
     images : sequence of Path
         Different files.
     folder : Path
-        Where results go, each in the image's own folders below the one that all have in common.
+        Folder of the results. Below it are the images' folders, relative to the one that all have
+        in common.
     ending : str
-        Of the results' names.
+        Ending of the results' names.
     """
-    # Without "..", which would lead out of the folder.
+    # Absolute paths have no "..", which would lead out of the folder.
     below = places_below([Path(os.path.abspath(image)) for image in images])
     taken: set[str] = set()
-    found = []
+    paths = []
     for place in below:
         folders = [as_file(part) for part in place.parts[:-1]]
         made = Path(*folders, as_file(place.name, ending))
         number = 1
-        while _folded(made) in taken:  # where a disk makes one of them, by capitals or accents
+        while _folded(made) in taken:  # some disks ignore capitals or accents
             number += 1
             made = Path(*folders, as_file(f"{place.name}~{number}", ending))
         taken.add(_folded(made))
-        found.append(folder / made)
-    return found
+        paths.append(folder / made)
+    return paths
 
 
 def places_below(images: Sequence[AnyPath]) -> list[AnyPath]:
-    """Return a relative place for each image, from absolute paths: its own folder and name.
+    """Return a relative place for each image, given by absolute paths: its folders and its name.
 
-    The ending of its kind is left out where no other image would then have the same place, be it on
-    a system that does not tell capitals from small letters. Other dots are kept.
+    The ending of the format is left out if no other image would then have the same place, even on
+    a system that ignores capitals. Other dots are kept.
     """
     from fullconv.sources.finding import without_ending
 
@@ -62,7 +63,7 @@ def places_below(images: Sequence[AnyPath]) -> list[AnyPath]:
 
 
 def _below_common(images: Sequence[AnyPath]) -> list[AnyPath]:
-    """Return paths relative to the folder that they have in common; of several drives, by them."""
+    """Return paths relative to their common folder; on several drives, below the drive's name."""
     for folder in images[0].parents:
         if all(image.is_relative_to(folder) for image in images):
             return [image.relative_to(folder) for image in images]
@@ -73,5 +74,5 @@ def _below_common(images: Sequence[AnyPath]) -> list[AnyPath]:
 
 
 def _folded(path: PurePath) -> str:
-    """Return what Windows and macOS make of a name: capitals and ways to write an accent alike."""
+    """Return a name with capitals and forms of accents made alike, as Windows and macOS do."""
     return unicodedata.normalize("NFC", path.as_posix()).casefold()

@@ -31,7 +31,7 @@ with their trained weights unless --weights gives others."""
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `conversion` adds: how a classifier is converted, wherever a command converts one."""
+    """The flags of `conversion`: how a command converts a classifier."""
 
     check: bool = True
     allow_random: bool = False
@@ -72,7 +72,7 @@ def allow_random(command: Decorated) -> Decorated:
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """What `model` adds: which model, and which windows it is converted for."""
+    """The argument and flags of `model`: the model, and the windows that it is converted for."""
 
     named: str
     weights: Path | None = None
@@ -149,15 +149,15 @@ def as_json(command: Decorated) -> Decorated:
 
 def bands(command: Decorated) -> Decorated:
     """Add --bands."""
-    told = "Which bands, counted from 1, as in 4,3,2."
-    return click.option("--bands", type=Bands(), help=told)(command)
+    text = "Which bands, counted from 1, as in 4,3,2."
+    return click.option("--bands", type=Bands(), help=text)(command)
 
 
 @dataclass(frozen=True)
 class PreprocessingFlags:
-    """What the flags of `preprocessing` say; None where one was not given.
+    """The flags of `preprocessing`; None for those that were not given.
 
-    --preprocessing is a ``file``, or what is ``known`` under its name.
+    --preprocessing gives a ``file``, or the preprocessing ``known`` by a name.
     """
 
     scale: float | None = None
@@ -170,7 +170,7 @@ class PreprocessingFlags:
 
     @functools.cached_property
     def config(self) -> WsinferConfig | None:
-        """What the file of --preprocessing says; None where none was given."""
+        """The content of --preprocessing's file; None without one."""
         if self.file is None:
             return None
         from fullconv.wsinfer import read_wsinfer
@@ -195,7 +195,7 @@ class PreprocessingFlags:
         Raises
         ------
         InputError
-            If there is one for each of another number of channels.
+            If their count is neither 1 nor the number of channels.
         """
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if numbers is not None and len(numbers) not in (1, channels):
@@ -208,10 +208,11 @@ class PreprocessingFlags:
 def preprocessing_of(
     flags: PreprocessingFlags, stored: Preprocessing | None
 ) -> Preprocessing | None:
-    """Return what is done to pixels; None where nothing says.
+    """Return the preprocessing that flags, file and model give; None if none of them does.
 
-    A flag wins over the file, the file over what the model stores. A flag changes its own field and
-    keeps the others; the file says all of them, a known name all but the resolution.
+    A flag wins over the file, and the file over the preprocessing stored in the model. A flag
+    changes its own field and keeps the others. The file sets all fields, and a known name all but
+    the resolution.
     """
     base = flags.config.preprocessing if flags.config else stored
     if flags.known is not None:

@@ -1,4 +1,4 @@
-"""What commands print: text for people, or one JSON object."""
+"""The output of commands: text for people, or one JSON object."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 @contextlib.contextmanager
 def only_json(wanted: bool) -> Iterator[None]:
-    """Keep stdout for the JSON object: what the user's own code prints goes to stderr.
+    """Keep stdout for the JSON object: output of the user's own code goes to stderr.
 
-    What is remarked of a model is printed as a note.
+    Warnings about models and images are printed as notes.
     """
     aside = contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext()
     with aside, remarks_told(wanted):
@@ -49,11 +49,11 @@ def note(line: str, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def remarks_told(as_json: bool) -> Iterator[None]:
-    """Print what is odd and does not stop the work as notes, each once."""
-    told: set[str] = set()
+    """Print our warnings, which do not stop the work, as notes, each once."""
+    printed: set[str] = set()
     context = click.get_current_context(silent=True)
-    # A model may be opened again, to be compared with what it was converted into.
-    of_models = context.meta.setdefault(__name__, set()) if context else told
+    # A model may be opened twice: once to be converted, and once to be compared.
+    of_models = context.meta.setdefault(__name__, set()) if context else printed
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -68,7 +68,7 @@ def remarks_told(as_json: bool) -> Iterator[None]:
             if not issubclass(category, REMARKS):
                 others(message, category, filename, lineno, file, line)
                 return
-            before = of_models if issubclass(category, ModelWarning) else told
+            before = of_models if issubclass(category, ModelWarning) else printed
             if str(message) not in before:
                 before.add(str(message))
                 note(str(message).rstrip("."), as_json)

@@ -1,4 +1,4 @@
-"""How files are named on the command line."""
+"""Parameters of the command line that name files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fullconv.preprocessing import KNOWN, known_preprocessing
 
 
 class Local(click.Path):
-    """A file or folder of this machine, there or to be made."""
+    """A file or folder of this machine, existing or to be created."""
 
     def __init__(self, *, reads: bool = False) -> None:
         super().__init__(path_type=Path)
@@ -28,9 +28,9 @@ class Local(click.Path):
 
 
 class Prepared(Local):
-    """A file that says how pixels are prepared, or the name of a way that many share.
+    """A file that describes preprocessing, or the name of a known preprocessing.
 
-    A file of such a name wins.
+    If a file has such a name, the file is taken.
     """
 
     name = "text"
@@ -50,7 +50,7 @@ class Prepared(Local):
 
 
 class Named(click.ParamType[str]):
-    """What names images or a model: a file, folder or pattern, or code."""
+    """The name of images or of a model: a file, folder or pattern, or code."""
 
     name = "text"
 

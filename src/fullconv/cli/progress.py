@@ -1,4 +1,4 @@
-"""How long work is shown: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from fullconv.scanning.progress import Listener, Progress
 
 EVERY_S = 10.0
-"""Seconds between two lines, where there is no terminal to draw a bar on."""
+"""Seconds between two lines, if there is no terminal for a bar."""
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[Listener]:
-    """Give a listener that shows progress on stderr."""
+    """Yield a listener that shows progress on stderr."""
     if sys.stderr.isatty():
         with _bar() as listener:
             yield listener
@@ -33,7 +33,7 @@ def _bar() -> Iterator[Listener]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    # Names of files are no markup: brackets in them are to be seen.
+    # Names of files may hold brackets, which must not be read as markup.
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"))
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -52,13 +52,13 @@ def _bar() -> Iterator[Listener]:
 
 
 class _Lines:
-    """Prints the first line after some seconds, and then one every so often."""
+    """Prints a line every `EVERY_S` seconds, the first after as long."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        """Print a line if it is time for one."""
+        """Print a line if the last one is old enough."""
         now = time.monotonic()
         if now - self.last >= EVERY_S and progress.windows < progress.all_windows:
             self.last = now

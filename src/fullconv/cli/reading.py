@@ -1,4 +1,4 @@
-"""The options of commands that read images of any size, and what they mean."""
+"""The options shared by commands that read images of any size."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""
 
 LONGEST_NUMBER = 18
-"""Digits; no class has a number of more, and Python would not read thousands of them."""
+"""The most digits of a class number; Python refuses to read thousands of them."""
 
 
 def reading(command: Decorated) -> Decorated:
-    """Add which pixels are read, and what computes with them; all go to `scan` as they are."""
+    """Add the options on reading and computing, which `scan` takes under the same names."""
     for add in (
         click.option(
             "--check",
@@ -126,14 +126,14 @@ def takes_images(command: Decorated) -> Decorated:
 
 def drawing(what: str) -> Callable[[Decorated], Decorated]:
     """Add --overlay, whose help says what is drawn."""
-    told = f"Also draw {what} IMAGE, as this picture; for several images, a folder."
-    return click.option("--overlay", type=Local(), help=told)
+    text = f"Also draw {what} IMAGE, as this picture; for several images, a folder."
+    return click.option("--overlay", type=Local(), help=text)
 
 
 def may_overwrite(command: Decorated) -> Decorated:
     """Add --overwrite."""
-    told = "Replace a finished output."
-    return click.option("--overwrite", is_flag=True, default=OutputOptions.overwrite, help=told)(
+    text = "Replace a finished output."
+    return click.option("--overwrite", is_flag=True, default=OutputOptions.overwrite, help=text)(
         command
     )
 
@@ -164,7 +164,7 @@ def open_to_read(
 def prepared(
     command: str, opened: Opened, flags: PreprocessingFlags, level: int | None, as_json: bool
 ) -> Preprocessing | None:
-    """Return what is done to pixels first; where nothing says how they are scaled, say so.
+    """Return the preprocessing of pixels; print a note if nothing says how they are scaled.
 
     Raises
     ------
@@ -185,17 +185,17 @@ def prepared(
             f"{inside.formula}, and takes bytes; leave {'them' if len(flags.given) > 1 else 'it'} "
             f"out, or convert the classifier without --embed-preprocessing."
         )
-    found = preprocessing_of(flags, stored)
+    chosen = preprocessing_of(flags, stored)
     said = (inside, stored, flags.file, flags.known, flags.scale, flags.mean, flags.std)
     if all(one is None for one in said):
         note(unchanged(opened.fcn.grid.dimensions), as_json)
-    if found is not None:
-        found.check_channels(opened.fcn.shape.channels)
-    return found
+    if chosen is not None:
+        chosen.check_channels(opened.fcn.shape.channels)
+    return chosen
 
 
 def check_drawn(opened: Opened, overlay: Path | None) -> None:
-    """Refuse to draw what is no image.
+    """Refuse to draw recordings and volumes.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def check_drawn(opened: Opened, overlay: Path | None) -> None:
 def opened_image(
     opened: Opened, image: Path, asked: Mapping[str, Any], as_json: bool
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
-    """Open an image as the options ask for, and yield it with the options that are left."""
+    """Open an image as options ask for, and yield it with the remaining options."""
     from fullconv.scanning.opening import open_image
 
     chosen = {name: asked[name] for name in OPENING if name in asked}
@@ -227,7 +227,7 @@ def opened_image(
 
 
 def border(heatmap: Heatmap) -> list[str]:
-    """Return lines that say which pixels no window holds, and which windows are no step apart."""
+    """Return lines on pixels that no window holds, and on windows flush with the border."""
     from fullconv.scanning.region import spans_of
 
     axes = heatmap.windows.axes[::-1]  # as sizes are written: x first
@@ -240,13 +240,13 @@ def border(heatmap: Heatmap) -> list[str]:
     is_whole = spans_of(heatmap.metadata["region"], dimensions) == tuple(
         (0, count) for count in heatmap.windows.shape
     )
-    if left and is_whole:  # of a rectangle, the user has left out more
+    if left and is_whole:  # a region of interest leaves out more, by the user's choice
         can_be = any(axis.rest and not axis.has_flush for axis in axes)
         more = "; --cover all adds windows flush with the border" if can_be else ""
         of = "" if dimensions == 1 else f" of {unit(dimensions, many=True)}"
         *most, last = left
-        told = f"{', '.join(most)} and {last}" if most else last
-        lines.append(f"border   {told}{of} are in no window{more}")
+        pixels = f"{', '.join(most)} and {last}" if most else last
+        lines.append(f"border   {pixels}{of} are in no window{more}")
     lines.extend(
         f"border   the last {_one(name, dimensions)} is flush with the border, at {side} "
         f"{axis.position(axis.regular)} and not {axis.regular * axis.step}"
@@ -257,12 +257,12 @@ def border(heatmap: Heatmap) -> list[str]:
 
 
 def _one(name: str, dimensions: int) -> str:
-    """Return what lies at one place of an axis: a column of windows."""
+    """Return the name of the windows at one place of an axis, such as a column of windows."""
     return "window" if dimensions == 1 else f"{name.removesuffix('s')} of windows"
 
 
 def comparison(proof: Verification, at: str = "") -> list[str]:
-    """Return the lines that say how scores compare with those of crops."""
+    """Return the lines on how scores compare with those of crops."""
     return [
         f"check    {proof.windows} windows{at} compared with crops: largest difference "
         f"{proof.max_error:.3g} (the model's own: {proof.self_error:.3g}), same best class in "
@@ -272,18 +272,19 @@ def comparison(proof: Verification, at: str = "") -> list[str]:
 
 
 def labels_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str | int] | None:
-    """Return the classes to look for: by their names, or by numbers.
+    """Return the classes to look for, by their names or numbers.
 
     Raises
     ------
     InputError
-        If the model has no such class. How many scores a model without names gives shows later.
+        If the model has no such class. For a model without names, numbers are checked later,
+        against its scores.
     """
     if wanted is None:
         return None
     labels: list[str | int] = []
     for name in wanted:
-        # What results call a class of a model without names is understood here, too.
+        # Results name the classes of a model without names "class 0" and so on.
         number = name.removeprefix("class ") if not known else name
         is_number = number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER
         if name in known:

@@ -218,8 +218,9 @@ def _story(heatmap: Heatmap, image: Path, ending: str) -> list[str]:
     if metadata["odd_windows"]:
         lacking = "lie on tiles that the file does not hold"
         why = lacking if metadata.get("lacks_pixels") else f"hold NaN or infinite {things}"
-        told = f"{metadata['odd_windows']} windows {why}, and are left as not scanned"
-        lines.append(f"note     {told}")
+        lines.append(
+            f"note     {metadata['odd_windows']} windows {why}, and are left as not scanned"
+        )
     proof = heatmap.verification
     if proof is not None:
         lines.extend(comparison(proof))
@@ -232,7 +233,7 @@ def _draw(heatmap: Heatmap, image: Path, picture: Path, as_json: bool) -> None:
     from fullconv.scanning.picture import save_overlay
     from fullconv.sources import reopen
 
-    # By the path of today: the heatmap may have been finished where the image lay elsewhere.
+    # The image may have moved since the heatmap was finished, so its present path is used.
     described = heatmap.metadata["image"] | {"path": str(image)}
     with folder(picture.parent), reopen(described) as source:
         save_overlay(heatmap, source, picture)

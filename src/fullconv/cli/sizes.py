@@ -1,4 +1,4 @@
-"""How sizes and lists are written on the command line."""
+"""Parameters of the command line that are sizes, numbers or lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fullconv.choices import LARGEST_SCALE
 from fullconv.geometry import NUMBERS, Sizes
 
 DIGITS = r"[0-9]{1,18}"
-"""A whole number; of more digits none is meant, and Python would not read thousands of them."""
+"""A whole number of at most 18 digits; Python refuses to read thousands of them."""
 
 NOT_FINITE = "{} is not a finite number"
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Window(click.ParamType[int | Sizes]):
     """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width).
 
-    A volume has ``WIDTHxHEIGHTxDEPTH``: the last axis of arrays stands first. One number is the
+    A volume has ``WIDTHxHEIGHTxDEPTH``, with the last axis of arrays first. One number is the
     length along every axis.
     """
 
@@ -74,7 +74,7 @@ class Step(click.ParamType[int | Sizes]):
 
 
 class Tile(Step):
-    """As `Step`, in windows."""
+    """A size in windows, written as `Step` is."""
 
     expected = (
         "expected windows, at least 1: one number for both directions as in 32, or WIDTHxHEIGHT "
@@ -83,7 +83,7 @@ class Tile(Step):
 
 
 def along(sizes: int | Sizes | None, dimensions: int) -> Sizes | None:
-    """Return what `Step` has read along every axis: one number is that of all."""
+    """Return a value of `Step` as one number per axis."""
     return (sizes,) * dimensions if isinstance(sizes, int) else sizes
 
 
@@ -130,7 +130,7 @@ class Numbers(Listed[float]):
 
 
 def between_commas(numbers: Iterable[float]) -> str:
-    """Return numbers as they are typed."""
+    """Return numbers as a user types them."""
     return ",".join(f"{number:g}" for number in numbers)
 
 
@@ -149,7 +149,7 @@ class Scales(Numbers):
 
 
 class Number(click.ParamType[float]):
-    """Any number, but no NaN nor infinity."""
+    """Any finite number."""
 
     name = "float"
 
@@ -164,7 +164,7 @@ class Number(click.ParamType[float]):
 
 
 class Finite(click.FloatRange):
-    """A number in a range, as `click.FloatRange`, and no NaN nor infinity."""
+    """A finite number in a range, as in `click.FloatRange`."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -235,7 +235,7 @@ class Names(Listed[str]):
 
 
 def _sizes(text: str) -> Sizes | None:
-    """Read numbers with an x between them, the last axis first; None where they are none."""
-    found = re.fullmatch(rf"{DIGITS}([xX]{DIGITS}){{0,2}}", text.strip(), re.ASCII)
-    sizes = tuple(int(number) for number in reversed(text.lower().split("x"))) if found else ()
+    """Read numbers with an x between them, last axis first; None for any other text."""
+    match = re.fullmatch(rf"{DIGITS}([xX]{DIGITS}){{0,2}}", text.strip(), re.ASCII)
+    sizes = tuple(int(number) for number in reversed(text.lower().split("x"))) if match else ()
     return sizes if sizes and all(sizes) else None

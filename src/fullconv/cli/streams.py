@@ -12,30 +12,30 @@ from typing import Any, TextIO
 from fullconv.cli.exit_codes import CANNOT
 
 NAMES = "fullconv-names"
-"""How the streams write what their encoding lacks (`_write_name`)."""
+"""The name of the error handler for characters that an encoding lacks (`_write_name`)."""
 
 
 class Stream(io.TextIOWrapper):
-    """A standard stream that takes everything: what is lost is no reason to stop the work.
+    """A standard stream on which a failing write is recorded and does not stop the work.
 
-    That somebody has closed a pipe is passed on, so that ``| head`` ends the command.
+    A closed pipe still raises, so that ``| head`` ends the command.
 
     Attributes
     ----------
     lost : OSError or None
-        The first reason why something could not be written.
+        The first error of a write.
     """
 
     lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write, or lose, a text."""
+        """Write a text, or record why it is lost."""
         with self._taken():
             return super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write buffered text."""
         with self._taken():
             super().flush()
 
@@ -50,14 +50,14 @@ class Stream(io.TextIOWrapper):
 
 
 def prepare() -> None:
-    """Make the standard streams fit to be used, whatever they are.
+    """Make the standard streams usable, whatever they are.
 
-    Where one is closed, the next file that is opened would get its number, and whatever any library
-    prints would go into that file.
+    If one is closed, the next file to be opened would get its number, and output of libraries would
+    go into that file.
     """
-    while (held := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(held, True)
-    os.close(held)
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
     codecs.register_error(NAMES, _write_name)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - the program's own
     sys.stdout = _taking(sys.stdout, 1)
@@ -65,12 +65,12 @@ def prepare() -> None:
 
 
 def _taking(stream: TextIO | None, number: int) -> TextIO:
-    """Return a stream that goes where this one does, or if it was closed, nowhere."""
+    """Return a `Stream` to the same place; if the stream was closed, to nowhere."""
     if stream is None:
         return Stream(open(number, "wb", closefd=False), errors=NAMES)
     if isinstance(stream, Stream) or not isinstance(stream, io.TextIOWrapper):
         return stream
-    # In place of an ASCII stream click would write to one of its own, which loses names.
+    # click replaces an ASCII stream by one of its own, which loses names.
     is_ascii = codecs.lookup(stream.encoding).name == "ascii"
     return Stream(
         stream.buffer,
@@ -82,7 +82,7 @@ def _taking(stream: TextIO | None, number: int) -> TextIO:
 
 
 def _write_name(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write bytes of a name that are no UTF-8 as they are, and other letters by their numbers."""
+    """Write bytes of a name that are no UTF-8 unchanged, and other characters by their codes."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -90,13 +90,13 @@ def _write_name(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def finish(code: int) -> int:
-    """Return the exit code, once all that was printed is written."""
+    """Flush standard output, and return the exit code."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
     lost = getattr(sys.stdout, "lost", None)
     if lost is None:
         return code
-    # Python would try once more at its end, and complain.
+    # Otherwise Python would try once more when it exits, and print an error.
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(

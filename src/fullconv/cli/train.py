@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=Settings.epochs,
     show_default=True,
-    help="At most so many.",
+    help="The most epochs.",
 )
 @click.option(
     "--patience",
@@ -194,10 +194,9 @@ def _own(arch: str) -> Callable[..., Any]:
 
     if not CODE.fullmatch(arch):
         raise InputError(f"train --arch {arch}: expected auto, or code as package.module:callable.")
-    found = attribute(arch)
-    if not callable(found):
+    own: Callable[..., Any] = attribute(arch)
+    if not callable(own):
         raise InputError(f"train --arch {arch}: that is no callable; name a function or class.")
-    own: Callable[..., Any] = found
     return own
 
 

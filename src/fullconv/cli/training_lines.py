@@ -1,4 +1,4 @@
-"""What is printed while a network is trained: lines, and on a terminal a bar."""
+"""The output while a network is trained: lines, and on a terminal a bar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 @contextlib.contextmanager
 def shown(as_json: bool) -> Iterator[Listener]:
-    """Give a listener that prints what a training tells; beside JSON, on stderr.
+    """Yield a listener that prints the records of a training; beside JSON, on stderr.
 
     On a terminal a bar below the lines shows how far the epoch is.
     """
@@ -32,7 +32,7 @@ def shown(as_json: bool) -> Iterator[Listener]:
         click.echo(line, err=True)
 
     if not sys.stderr.isatty():
-        yield lambda told: _tell(told, say, warn)
+        yield lambda record: _tell(record, say, warn)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -50,70 +50,72 @@ def shown(as_json: bool) -> Iterator[Listener]:
             # The bar is redrawn below each line.
             bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        def listener(told: Told) -> None:
-            if isinstance(told, Batch):
-                left = "" if told.seconds_left is None else f"{duration(told.seconds_left)} left"
+        def listener(record: Told) -> None:
+            if isinstance(record, Batch):
+                left = (
+                    "" if record.seconds_left is None else f"{duration(record.seconds_left)} left"
+                )
                 bar.update(
                     task,
-                    description=f"epoch {told.epoch}/{told.epochs}",
-                    completed=told.done,
-                    total=told.batches,
+                    description=f"epoch {record.epoch}/{record.epochs}",
+                    completed=record.done,
+                    total=record.batches,
                     left=left,
                 )
             else:
-                # Lines that somebody keeps, by a pipe or in a file, go there.
-                _tell(told, above if sys.stdout.isatty() else say, above)
+                # If stdout is a pipe or a file, lines go there and not above the bar.
+                _tell(record, above if sys.stdout.isatty() else say, above)
 
         yield listener
 
 
-def _tell(told: Told, say: Say, warn: Say) -> None:
-    match told:
+def _tell(record: Told, say: Say, warn: Say) -> None:
+    match record:
         case Note(line, is_warning):
             if is_warning:
                 warn(f"fullconv: warning: {line}")
             else:
                 say(f"note     {line}")
         case Started():
-            for line in _start(told):
+            for line in _start(record):
                 say(line)
         case Ended():
-            say(_epoch(told))
+            say(_epoch(record))
         case Round():
-            say(_round(told))
+            say(_round(record))
         case Batch():
             pass
 
 
-def _start(told: Started) -> Iterator[str]:
-    h, w = told.window
-    sy, sx = told.report.stride
+def _start(record: Started) -> Iterator[str]:
+    h, w = record.window
+    sy, sx = record.report.stride
     each = ", ".join(
-        f"{name} {count}" for name, count in zip(told.classes, told.training, strict=True)
+        f"{name} {count}" for name, count in zip(record.classes, record.training, strict=True)
     )
-    yield f"crops    {sum(told.training)} to learn ({each}), {sum(told.held_out)} held out"
+    yield f"crops    {sum(record.training)} to learn ({each}), {sum(record.held_out)} held out"
     yield f"network  window {w}x{h}, stride {sx}x{sy} (width x height), " + (
-        f"{told.parameters:,} numbers to learn, on {told.device}"
+        f"{record.parameters:,} numbers to learn, on {record.device}"
     )
-    yield f"result   {told.report.verdict}"
-    yield f"cost     {told.report.cost} (multiply-accumulates per window)"
-    for reason in told.report.reasons:
+    yield f"result   {record.report.verdict}"
+    yield f"cost     {record.report.cost} (multiply-accumulates per window)"
+    for reason in record.report.reasons:
         yield f"reason   {reason}"
-    if told.background is None:
+    if record.background is None:
         yield "note     no class is the background; --background names it, so that it is not found"
 
 
-def _epoch(told: Ended) -> str:
-    epoch = told.epoch
+def _epoch(record: Ended) -> str:
+    epoch = record.epoch
     return (
-        f"epoch {epoch.number:3d}/{told.epochs}  loss {epoch.loss:.4f}  held out: loss "
-        f"{epoch.held_out_loss:.4f}, accuracy {epoch.accuracy:.4f}{' (best)' * told.is_best}  "
-        f"at most {duration(told.seconds_left)} left"
+        f"epoch {epoch.number:3d}/{record.epochs}  loss {epoch.loss:.4f}  held out: loss "
+        f"{epoch.held_out_loss:.4f}, accuracy {epoch.accuracy:.4f}{' (best)' * record.is_best}  "
+        f"at most {duration(record.seconds_left)} left"
     )
 
 
-def _round(told: Round) -> str:
+def _round(record: Round) -> str:
     return (
-        f"negatives {told.windows} windows of {told.photos} photos scored in {told.seconds:.1f} s: "
-        f"{told.alarms} false alarms; {told.added} crops added"
+        f"negatives {record.windows} windows of {record.photos} photos scored in "
+        f"{record.seconds:.1f} s: {record.alarms} false alarms; {record.added} crops added"
     )

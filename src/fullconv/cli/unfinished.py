@@ -1,17 +1,17 @@
-"""What a detection in many images has written before it ends, and may write again.
+"""The state of a detection in many images that has not ended.
 
 Note [An unfinished detection]
 
-Beside the heatmaps, the folder ``OUT.part`` (of results in a folder, ``OUT/detect.part``) holds
+The folder ``OUT.part`` (``OUT/detect.part`` for results in a folder) holds, beside the heatmaps:
 
-- the boxes of every image that is finished, where all go into one file at the end, each in a file
-  of its own of the same format: ``NAME-HASH.boxes.csv``;
-- ``written``: what was asked for, and each result that was begun and finished, by the digest of
-  what it holds.
+- the boxes of every finished image, if all will go into one file at the end: a file per image, of
+  the same format, ``NAME-HASH.boxes.csv``;
+- ``written``: a digest of the options, and each result that was begun or finished, the latter with
+  a digest of its content.
 
-So a process that is killed has left the boxes of all images that it had finished. The same command
-goes on: it writes results again that are as the one before it left them, and refuses all others,
-as any command does. The folder goes when nothing has failed.
+So a killed process leaves the boxes of all images that it finished. The same command goes on: it
+replaces results that are unchanged since the earlier run wrote them, and refuses to replace others,
+as any command does. The folder is removed when all images have succeeded.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Unfinished:
     Parameters
     ----------
     folder : Path
-        It need not be there yet.
+        It need not exist yet.
     asked : mapping
-        All that results depend on: those of another call are not replaced.
+        All options that results depend on; results of a call with others are not replaced.
     """
 
     def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
         self._folder = folder
-        told = json.dumps(sorted((name, repr(value)) for name, value in asked.items()))
-        self._asked = hashlib.sha256(told.encode()).hexdigest()
+        text = json.dumps(sorted((name, repr(value)) for name, value in asked.items()))
+        self._asked = hashlib.sha256(text.encode()).hexdigest()
         self._written = self._read()
         self._is_begun = False
 
@@ -62,42 +62,42 @@ class Unfinished:
             return {}
         if asked != self._asked:
             return {}
-        # A line that was cut short has no line break behind it.
+        # A truncated line has no line break at its end.
         pairs = [line.split(" ", 1) for line in lines[:-1] if " " in line]
         return {name: state for state, name in pairs}
 
     def may_replace(self, out: Path) -> bool:
-        """Whether a result is one of this call, and nobody has changed it since."""
+        """Whether an earlier run of this call wrote a result, and it is unchanged since."""
         state = self._written.get(self._key(out))
         return state == BEGUN or (state is not None and state == _digest(out))
 
     @contextlib.contextmanager
     def writing(self, out: Path) -> Iterator[None]:
-        """Note that a result is written, before and afterwards.
+        """Record a result in ``written``, before and after it is written.
 
         Raises
         ------
         OutputError
-            If the note cannot be written.
+            If the record cannot be written.
         """
         self._note(out, BEGUN)
         yield
         self._note(out, _digest(out))
 
     def keep(self, found: Detections, ending: str, ids: Ids) -> None:
-        """Write the boxes of a finished image, until those of all are written."""
+        """Keep the boxes of a finished image until all are joined."""
         from fullconv.detections.formats import write
         from fullconv.sources.finding import without_ending
 
         name = found.names[0]
-        told = hashlib.sha256(as_text(name).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(as_text(name).encode()).hexdigest()[:8]
         last = without_ending(Path(name).name)
-        write(found, self._folder / as_file(last, f"-{told}{BOXES}{ending}"), None, True, ids)
+        write(found, self._folder / as_file(last, f"-{digest}{BOXES}{ending}"), None, True, ids)
 
     def _note(self, out: Path, state: str) -> None:
         name, path = self._key(out), self._folder / WRITTEN
         self._written[name] = state
-        if not self._is_begun:  # anew: what another call has left goes, and a line cut short
+        if not self._is_begun:  # a new file, without lines of another call or truncated ones
             lines = [f"{state} {name}\n" for name, state in self._written.items()]
             with whole(path) as temporary:
                 temporary.write_text("".join([f"{self._asked}\n", *lines]), encoding="utf-8")
@@ -113,7 +113,7 @@ class Unfinished:
             ) from None
 
     def _key(self, out: Path) -> str:
-        """Return a result by its place from the folder, so that both may move together."""
+        """Return a result's path relative to the folder, so that both can be moved together."""
         try:
             return as_text(os.path.relpath(out, self._folder))
         except ValueError:  # on another drive

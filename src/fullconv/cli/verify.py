@@ -28,7 +28,7 @@ HEATMAPS = (".zarr", ".tif", ".tiff")
 """Endings of heatmaps, none of which is one of models."""
 
 LARGEST = 1 << 27
-"""Pixels of an image that is taken whole."""
+"""The most pixels of an image that is read whole."""
 
 
 @click.command("verify", epilog=options.MODEL_HELP)

@@ -1,8 +1,8 @@
 """Models that a library builds and trains itself: ``timm:NAME``, ``torchvision:``, ``keras:``.
 
-The library's own code builds the network and fetches its weights. What it knows beside them (the
-size of its crops, what is done to pixels, the names of the classes) goes with the model as
-`METADATA`, in the words that our model files use.
+The library's own code builds the network and fetches its weights. The size of crops, preprocessing
+and class names that the library states go with the model as `METADATA`, under the keys of our model
+files.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def build(named: str, trained: bool) -> Any:
     Parameters
     ----------
     trained : bool
-        Whether the library's weights are loaded, and fetched where they are not there yet.
+        Whether the library's weights are loaded; they are fetched if they are not yet on the disk.
 
     Raises
     ------
     InputError
         If the library has no model of this name.
     ModelError
-        If the library is not there, has no weights for it, or cannot fetch them.
+        If the library is not installed, has no weights for the model, or cannot fetch them.
     MissingExtraError
         If PyTorch, or Keras, is not installed.
     """
@@ -55,16 +55,16 @@ def takes_state_dict(named: str) -> bool:
 
 
 def load_weights(model: Any, named: str, weights: Path) -> None:
-    """Load a file of Keras' weights into what `build` made of ``keras:NAME``.
+    """Load a file of Keras' weights into a model that `build` returned for ``keras:NAME``.
 
     Raises
     ------
     InputError
-        If the file's ending is none of Keras'.
+        If the file's ending is not one that Keras writes.
     ModelError
-        If it is no such file, is cut short, or does not fit the model.
+        If it is no such file, is truncated, or does not fit the model.
     UnsafeModelError
-        If its weights lie elsewhere.
+        If the file refers to weights outside itself.
     """
     from fullconv.cli.zoos import keras
 

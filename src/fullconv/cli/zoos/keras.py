@@ -18,7 +18,7 @@ from fullconv.preprocessing import ChannelOrder, Preprocessing
 
 ENDINGS = (".weights.h5", ".h5", ".keras")
 USUAL = 224
-"""Pixels along each side of the crops of MobileNetV3, which alone takes other sizes, too."""
+"""Side of MobileNetV3's crops in pixels; it is the only application without a fixed size."""
 
 
 def build(named: str, name: str, trained: bool) -> Any:
@@ -58,19 +58,19 @@ def load_weights(model: Any, named: str, weights: Path) -> None:
         )
     from fullconv.frameworks.keras.archive import check_weights
 
-    held = check_weights(weights)
+    arrays = check_weights(weights)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # told layer by layer beside the error
+            warnings.simplefilter("ignore")  # one per layer, beside the error
             model.load_weights(weights)
     except Exception as error:
         fault = first_line(error).removesuffix(":")
     else:
-        # Keras leaves a layer that only the file has.
+        # Keras ignores a layer that only the file has.
         own = len(model.weights)
-        if held is None or held <= own:
+        if arrays is None or arrays <= own:
             return
-        fault = f"it holds {held} arrays, and the model takes {own}"
+        fault = f"it holds {arrays} arrays, and the model takes {own}"
     raise ModelError(
         f"--weights {weights} does not fit {named}: {fault}. Give the weights that were saved from "
         f"such a model."
@@ -78,10 +78,11 @@ def load_weights(model: Any, named: str, weights: Path) -> None:
 
 
 def preprocessing_of(preprocess: Callable[..., Any]) -> Preprocessing | None:
-    """Return what a ``preprocess_input`` does to RGB pixels; None where it is nothing like that.
+    """Return what a ``preprocess_input`` does to RGB pixels; None if `Preprocessing` cannot say it.
 
-    The function is asked: a black pixel shows the offset of every channel, one of a single colour
-    which channel takes it and by what factor, and others show whether that is all.
+    The function is applied to some pixels. A black pixel shows the offset of every channel. A pixel
+    of a single colour shows which channel takes it, and by what factor. Others show whether that is
+    all.
     """
     import numpy as np
 
@@ -94,25 +95,25 @@ def preprocessing_of(preprocess: Callable[..., Any]) -> Preprocessing | None:
     slopes = np.diag(factors if order == "RGB" else factors[::-1])
     if not slopes.all():
         return None
-    # Pixels between 0 and 1 before they are normalized are the custom where channels differ.
+    # If channels differ, pixels are by custom scaled to between 0 and 1 before normalization.
     scale = slopes[0] if np.ptp(slopes) < 1e-9 else 1 / 255
     std = scale / slopes
-    found = Preprocessing(_short(scale, 15), _each(-black * std), _each(std), order)
+    derived = Preprocessing(_short(scale, 15), _each(-black * std), _each(std), order)
     image = np.minimum(np.arange(0, 256, 3)[:, None] + np.arange(3), 255)[None]
     asked = np.moveaxis(ask(image), -1, -3)
-    error = np.abs(found.apply(np.moveaxis(image, -1, -3)) - asked).max()
+    error = np.abs(derived.apply(np.moveaxis(image, -1, -3)) - asked).max()
     # Ours is computed in single precision.
-    return found if error <= 8 * np.spacing(np.float32(max(1, np.abs(asked).max()))) else None
+    return derived if error <= 8 * np.spacing(np.float32(max(1, np.abs(asked).max()))) else None
 
 
 def _each(numbers: Any) -> tuple[float, ...]:
-    """Return the number of every channel; one alone where all are the same."""
+    """Return the number of every channel; a single one if all are the same."""
     each = tuple(_short(number, 12) for number in numbers)
     return each if len(set(each)) > 1 else each[:1]
 
 
 def _short(number: Any, digits: int) -> float:
-    """Return a number without the digits that rounding has added: 0.485, 103.939."""
+    """Return a number without the digits that rounding added, such as 0.485 or 103.939."""
     return float(f"{number:.{digits}g}") or 0.0  # not -0.0
 
 
@@ -130,10 +131,10 @@ def _built(application: Any, named: str) -> Any:
 
 def _fetched(application: Any, named: str) -> Any:
     try:
-        with _told_aside():
+        with _stdout_aside():
             return application(weights="imagenet")
     except Exception as error:
-        _built(application, named)  # where that fails, the weights are not what is missing
+        _built(application, named)  # raises if the model itself cannot be built
         said = " ".join(str(error).split())  # Keras names the address
         raise ModelError(
             f"{named}: its weights could not be fetched ({type(error).__name__}: {said}). Try "
@@ -143,12 +144,12 @@ def _fetched(application: Any, named: str) -> Any:
 
 
 def _classes() -> tuple[str, ...]:
-    """Return the names of ImageNet's classes; none where Keras cannot fetch them."""
+    """Return the names of ImageNet's classes; none if Keras cannot fetch them."""
     import keras
     import numpy as np
 
     try:
-        with _told_aside():
+        with _stdout_aside():
             best = keras.applications.imagenet_utils.decode_predictions(np.eye(1000), top=1)
     except Exception:
         return ()
@@ -156,7 +157,7 @@ def _classes() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _told_aside() -> Iterator[None]:
-    """Let Keras tell what it fetches on stderr: stdout is for what was asked for."""
+def _stdout_aside() -> Iterator[None]:
+    """Send Keras' messages on downloads to stderr; stdout is for results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield

@@ -1,4 +1,4 @@
-"""What the libraries have in common: they know names, and fetch weights."""
+"""Errors that the libraries share: unknown names, and weights that cannot be fetched."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fullconv.errors import InputError, ModelError, first_line
 
 @contextmanager
 def fetching(named: str, source: str | None) -> Iterator[None]:
-    """Say in one line what could not be fetched; weights are read as tensors and nothing else."""
+    """Turn failed downloads into one-line errors, and read weights as tensors only."""
     safely = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(safely)
     os.environ[safely] = "1"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a library says of its own initial values
+            warnings.simplefilter("ignore")  # a library's warnings about its own initial values
             yield
     except Exception as error:
         raise ModelError(
@@ -35,7 +35,7 @@ def fetching(named: str, source: str | None) -> Iterator[None]:
 
 
 def unknown(named: str, name: str, library: str, known: Sequence[str]) -> InputError:
-    """Return the error for a name that a library does not know, with names like it."""
+    """Return the error for a name that a library does not know, with similar names."""
     near = difflib.get_close_matches(name, known, 3)
     hint = f"did you mean {' or '.join(near)}?" if near else "check its name."
     return InputError(f"{named}: {library} has no classifier {name!r}; {hint}")

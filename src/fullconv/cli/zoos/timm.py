@@ -17,9 +17,9 @@ def build(timm: Any, named: str, name: str, trained: bool) -> Any:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise unknown(named, architecture, "timm", timm.list_models())
-    tags = [held.partition(".")[2] for held in timm.list_pretrained(f"{architecture}.*")]
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        raise unknown(named, name, "timm", [f"{architecture}.{held}" for held in tags])
+        raise unknown(named, name, "timm", [f"{architecture}.{one}" for one in tags])
     if trained and not tags:
         raise ModelError(
             f"{named}: timm has no trained weights of this model; give a state dict with --weights."
