@@ -68,10 +68,10 @@ def command(
                 f"bench {model.named}: the model is converted already; give the classifier that it "
                 f"was converted from."
             )
-        exact, found = opened.fcn, opened.classifier
+        exact, classifier = opened.fcn, opened.classifier
         grid = exact.grid
         same = replace(model, window=grid.window, step=grid.step, approximate=True)
-        near = convert(found, same, conversion)
+        near = convert(classifier, same, conversion)
         preprocessing = preprocessing_of(flags, exact.preprocessing)
         with open_source(image, bands=bands, dimensions=exact.grid.dimensions) as source:
             fitted = fit_channels(source, exact.shape.channels)
@@ -82,7 +82,7 @@ def command(
                 for n, w in zip(fitted.size, exact.grid.window, strict=True)
             ]
             pixels, _ = prepared_pixels(fitted, preprocessing, *spans)
-        result = compare(exact, near, found, pixels[None], rounds)
+        result = compare(exact, near, classifier, pixels[None], rounds)
     measured = [stop - start for start, stop in spans]
     if as_json:
         print_json(

@@ -78,8 +78,8 @@ def command(
         model = replace(model, window=model.window or flags.config.window)
         classes = classes or flags.config.classes
     with only_json(as_json):
-        found = find_model(model.named, model.weights)
-        fcn = convert(found, model, conversion, classes=classes, background=background)
+        classifier = find_model(model.named, model.weights)
+        fcn = convert(classifier, model, conversion, classes=classes, background=background)
         flags.check_channels("convert", fcn.shape.channels)
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
@@ -87,7 +87,7 @@ def command(
         if activation != "none" or embed_preprocessing:
             from fullconv.deploying import deployable
 
-            against = found if conversion.check else None
+            against = classifier if conversion.check else None
             fcn = deployable(fcn, activation, embed_preprocessing, against)
         fcn = fcn.as_saved(output)
         fcn.save(output)

@@ -120,7 +120,7 @@ def command(
     """
     from fullconv.detections.formats import check_holds_ids
 
-    found = find_inputs(images, output, overlay)
+    paths = find_inputs(images, output, overlay)
 
     def opened() -> Opened:
         opened, asked["preprocessing"] = open_to_read(
@@ -132,30 +132,30 @@ def command(
         return opened
 
     if dry_run:
-        dry.tell_all(opened(), found, asked, asked["scales"], as_json)
+        dry.tell_all(opened(), paths, asked, asked["scales"], as_json)
         return
     if output is None:
         dry.miss_output(ctx)
     asking = {name: value for name, value in ctx.params.items() if name not in AS_EVER}
     # A file that is named alone leaves WSInfer's columns; else each box names its image, also where
     # one image is all that a folder holds, or all that could be read.
-    is_alone = len(images) == 1 and found == [Path(images[0])]
-    results = Results.of(found, output, overlay, is_alone=is_alone, asking=asking)
+    is_alone = len(images) == 1 and paths == [Path(images[0])]
+    results = Results.of(paths, output, overlay, is_alone=is_alone, asking=asking)
     if truth is not None:
         check_holds_ids(f"detect --truth {truth}", output)
     if not overwrite:
         results.refuse_existing()
     with folder(results.part):
         with only_json(as_json):
-            work = Work.of(opened(), results, found, truth, asked, as_json)
-            done, failed = each(found, results.outs, work.find)
+            work = Work.of(opened(), results, paths, truth, asked, as_json)
+            done, failed = each(paths, results.outs, work.find)
             results.join([one.detections for one in done], work.ids)
         if as_json:
             print_found(output, done, failed)
         elif done:
             click.echo(f"wrote    {as_text(str(output))}")
         if failed:
-            raise all_failed(failed, len(found), AGAIN)
+            raise all_failed(failed, len(paths), AGAIN)
     results.remove_kept()
     proofs = [heatmap.verification for one in done for heatmap in one.heatmaps]
     if not all(proof is None or proof.passed for proof in proofs):

@@ -106,14 +106,14 @@ class Results:
         refuse_existing("detect -o", self.output, self.outs, ours)
         refuse_existing("detect --overlay", self.overlay, list(self.pictures.values()), ours)
 
-    def join(self, found: Sequence[Detections], ids: Ids) -> None:
+    def join(self, each_image: Sequence[Detections], ids: Ids) -> None:
         """Write the boxes of all images into one file, if the output is one."""
         from fullconv.detections.formats import write
         from fullconv.detections.found import joined
 
-        if self.is_joined and found:
+        if self.is_joined and each_image:
             with self.unfinished.writing(self.output):
-                write(joined(found), self.output, named=True, ids=ids)
+                write(joined(each_image), self.output, named=True, ids=ids)
 
     def remove_kept(self) -> None:
         """Remove the state that was kept until all images were done."""
@@ -260,13 +260,14 @@ def _outputs(images: list[Path], output: Path) -> list[Path]:
     return outs
 
 
-def _draw(found: Detections, source: Source, path: Path) -> None:
+def _draw(detections: Detections, source: Source, path: Path) -> None:
     """Draw boxes on the image, reduced to fit a screen."""
     from fullconv.detections.drawing import draw_boxes
     from fullconv.files import whole
     from fullconv.scanning.picture import reduced_picture
 
     picture, factor = reduced_picture(source)
-    drawn = draw_boxes(picture, found.boxes, found.labels, found.scores, found.classes, factor)
+    d = detections
+    drawn = draw_boxes(picture, d.boxes, d.labels, d.scores, d.classes, factor)
     with folder(path.parent), whole(path) as temporary:
         drawn.save(temporary)

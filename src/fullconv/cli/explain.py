@@ -36,9 +36,9 @@ def command(
     where scores would differ from those of the crops.
     """
     with only_json(as_json):
-        found = find_model(model.named, model.weights)
+        classifier = find_model(model.named, model.weights)
         report = fullconv.explain(
-            found,
+            classifier,
             model.window,
             model.step,
             exact=not model.approximate,

@@ -119,9 +119,9 @@ def command(
     """
     if output is None and not dry_run:
         dry.miss_output(ctx)
-    found = find_inputs(images, output, overlay)
-    outs = places(found, output, (".zarr", ".tif", ".tiff")) if output else []
-    pictures = picture_places(found, overlay)
+    paths = find_inputs(images, output, overlay)
+    outs = places(paths, output, (".zarr", ".tif", ".tiff")) if output else []
+    pictures = picture_places(paths, overlay)
     opened, preprocessing = open_to_read(
         *("scan", model, conversion, flags),
         level=asked["level"],
@@ -130,14 +130,14 @@ def command(
     )
     asked |= {"preprocessing": preprocessing, "output": output_number, "scale": resize}
     if dry_run:
-        dry.tell_all(opened, found, asked, (1.0,), as_json)
+        dry.tell_all(opened, paths, asked, (1.0,), as_json)
         return
     with only_json(as_json):
-        results, failed = each(found, outs, partial(_one, opened, as_json, pictures, asked))
+        results, failed = each(paths, outs, partial(_one, opened, as_json, pictures, asked))
     if as_json:
         print_json({"heatmaps": results, "failed": [one.as_dict() for one in failed]})
     if failed:
-        raise all_failed(failed, len(found), AGAIN)
+        raise all_failed(failed, len(paths), AGAIN)
     if any(result["passed"] is False for result in results):
         ctx.exit(DIFFERS)
 

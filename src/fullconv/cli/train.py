@@ -99,7 +99,7 @@ if TYPE_CHECKING:
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
-    help="Stop after so many epochs without a better one. Default: a third of them, at least 5.",
+    help="Stop after this many epochs without a better one. Default: a third of them, at least 5.",
 )
 @click.option(
     "--seed",

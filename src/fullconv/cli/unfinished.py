@@ -84,15 +84,16 @@ class Unfinished:
         yield
         self._note(out, _digest(out))
 
-    def keep(self, found: Detections, ending: str, ids: Ids) -> None:
+    def keep(self, detections: Detections, ending: str, ids: Ids) -> None:
         """Keep the boxes of a finished image until all are joined."""
         from fullconv.detections.formats import write
         from fullconv.sources.finding import without_ending
 
-        name = found.names[0]
+        name = detections.names[0]
         digest = hashlib.sha256(as_text(name).encode()).hexdigest()[:8]
         last = without_ending(Path(name).name)
-        write(found, self._folder / as_file(last, f"-{digest}{BOXES}{ending}"), None, True, ids)
+        kept = self._folder / as_file(last, f"-{digest}{BOXES}{ending}")
+        write(detections, kept, None, True, ids)
 
     def _note(self, out: Path, state: str) -> None:
         name, path = self._key(out), self._folder / WRITTEN
