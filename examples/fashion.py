@@ -29,7 +29,7 @@ import fullconv
 import garments
 from fullconv.cli.training_lines import shown
 from fullconv.training.crops import find_crops
-from fullconv.training.pixels import Kind, read
+from fullconv.training.pixels import CropFormat, read
 
 EPOCHS = 5
 TILE_STEP = 7
@@ -88,7 +88,7 @@ def train(crops: Path, model: Path, seed: int, epochs: int) -> fullconv.Trained:
 def accuracy(trained: fullconv.Trained, crops: Path) -> tuple[int, float]:
     """Return how many crops a folder holds, and the share whose class is right."""
     found = find_crops(crops)
-    held = read(found.training, Kind(trained.window, 1, "uint8"))
+    held = read(found.training, CropFormat(trained.window, 1, "uint8"))
     said = [
         trained.classifier(torch.from_numpy(trained.preprocessing.apply(part))).argmax(1)
         for part in np.array_split(held.pixels, max(1, len(held) // 500))

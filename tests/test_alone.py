@@ -215,7 +215,7 @@ def test_scores_depend_neither_on_tiles_nor_on_other_images(
 ) -> None:
     fcn, scores, _ = scores_and_crops(Odd(EXACTLY[kind]).eval())
     assert_same(fcn(images()[1:]), scores[1:])
-    monkeypatch.setattr(converted, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(converted, "CALL_BUDGET_BYTES", 1)
     assert_same(fcn(images()), scores)
 
 

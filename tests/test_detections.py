@@ -15,7 +15,7 @@ import fullconv
 from fullconv.detections import peaks as peaks_module
 from fullconv.detections import suppression
 from fullconv.detections.activated import Activated
-from fullconv.detections.cells import Cells, pairs
+from fullconv.detections.box_index import BoxIndex, pairs
 from fullconv.detections.detecting import detect_in
 from fullconv.detections.found import Detections
 from fullconv.detections.overlap import overlaps
@@ -247,7 +247,7 @@ def test_cells_name_every_pair_that_overlaps_enough(iou):
     boxes = random_boxes(np.random.default_rng(1), 300, 80, 50.0)
     near = {
         pair
-        for runs in Cells(boxes, iou).near(boxes)
+        for runs in BoxIndex(boxes, iou).near(boxes)
         for some in pairs(runs, 100)
         for pair in zip(*(side.tolist() for side in some), strict=True)
     }

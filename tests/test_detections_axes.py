@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import fullconv
 from axes_scans import SIZE, TILE, array, classifier, converted, crops_scores
-from fullconv.detections import cells, suppression
+from fullconv.detections import box_index, suppression
 from fullconv.detections import peaks as peaks_module
 from fullconv.detections.found import Detections
 from fullconv.detections.overlap import overlaps
@@ -149,8 +149,8 @@ def test_cells_are_numbered_however_far_boxes_lie(axes: int) -> None:
         boxes = np.concatenate([boxes, boxes + far])
         given_ = {
             (int(a), int(b))
-            for runs in cells.Cells(boxes, 0.1).near(boxes)
-            for mine, theirs in cells.pairs(runs, 1 << 16)
+            for runs in box_index.BoxIndex(boxes, 0.1).near(boxes)
+            for mine, theirs in box_index.pairs(runs, 1 << 16)
             for a, b in zip(mine, theirs, strict=True)
         }
         strong = np.argwhere(overlaps(boxes[:, None], boxes[None]) > 0.1).tolist()

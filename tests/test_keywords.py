@@ -13,7 +13,7 @@ import fullconv
 from fullconv.detections.search import Search
 from fullconv.keywords import ScanOptions, TrainOptions
 from fullconv.scanning.options import Options, OutputOptions
-from fullconv.training.settings import Settings
+from fullconv.training.settings import TrainSettings
 
 SCAN = {**ScanOptions.__annotations__, "scale": "float"}
 DETECT = {**ScanOptions.__annotations__, **{field.name: "" for field in fields(Search)}}
@@ -74,7 +74,7 @@ def default(option: click.Parameter) -> Any:
     [
         ("scan", SCAN, (Options, OutputOptions)),
         ("detect", DETECT, (Options, OutputOptions, Search)),
-        ("train", TrainOptions.__annotations__, (Settings,)),
+        ("train", TrainOptions.__annotations__, (TrainSettings,)),
     ],
 )
 def test_the_command_line_has_the_keywords_of_python_and_their_defaults(

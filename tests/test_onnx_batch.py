@@ -157,7 +157,7 @@ def test_what_is_computed_from_the_number_of_images_is_computed_from_that_of_the
     expected = scores_of_crops(onnx_classifier(model), pixels, WINDOW, (1, 2))
     assert fcn.report.exact
     assert_same(fcn(pixels), expected)
-    monkeypatch.setattr(converted, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(converted, "CALL_BUDGET_BYTES", 1)
     assert_same(fcn(pixels), expected)
 
 

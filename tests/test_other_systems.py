@@ -28,7 +28,7 @@ from fullconv.scanning.ledger import OWNER, TILES
 from fullconv.scanning.lines import HEADER
 from fullconv.sources import open_source
 from fullconv.system import disk, locking
-from fullconv.system.locking import FAR, HeldElsewhereError, Lock
+from fullconv.system.locking import FAR, Lock, LockedElsewhereError
 from fullconv.system.processor import cores
 from fullconv.system.reading import PositionedFile
 from scans import crops_scores, padded_model, picture
@@ -152,7 +152,7 @@ def locked(tmp_path: Path) -> Iterator[Any]:
 
 def test_a_lock_holds_once(locked: Any) -> None:
     lock = locked()
-    with pytest.raises(HeldElsewhereError):
+    with pytest.raises(LockedElsewhereError):
         locked()
     lock.release()
 
@@ -161,7 +161,7 @@ def test_a_lock_by_name_holds_once_and_until_it_is_released(
     locked: Any, without_locks: None, tmp_path: Path
 ) -> None:
     first = locked()
-    with pytest.raises(HeldElsewhereError) as caught:
+    with pytest.raises(LockedElsewhereError) as caught:
         locked()
     assert str(caught.value) == (
         f"process {os.getpid()} on {platform.node()}; if it has ended, remove {tmp_path / OWNER}"
@@ -179,7 +179,7 @@ def test_a_disk_without_locks_is_locked_by_name(
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     locked()
-    with pytest.raises(HeldElsewhereError):
+    with pytest.raises(LockedElsewhereError):
         locked()
 
 
@@ -202,7 +202,7 @@ def test_a_process_that_has_ended_holds_nothing_if_it_was_of_this_machine(
     }
     (tmp_path / OWNER).write_text(json.dumps(owner), encoding="utf-8")
     if is_held:
-        with pytest.raises(HeldElsewhereError, match=f"process {owner['process']} on "):
+        with pytest.raises(LockedElsewhereError, match=f"process {owner['process']} on "):
             locked()
         assert json.loads((tmp_path / OWNER).read_bytes()) == owner
     else:
@@ -229,7 +229,7 @@ def test_an_owner_that_cannot_be_read_holds(
     locked: Any, without_locks: None, tmp_path: Path, held: bytes
 ) -> None:
     (tmp_path / OWNER).write_bytes(held)
-    with pytest.raises(HeldElsewhereError, match=r"process .* on an unknown machine; if it"):
+    with pytest.raises(LockedElsewhereError, match=r"process .* on an unknown machine; if it"):
         locked()
     assert (tmp_path / OWNER).read_bytes() == held
 

@@ -17,7 +17,7 @@ from fullconv.errors import ImageWarning
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning import pixels
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.scanning.pixels import Seen, look, made_for
+from fullconv.scanning.pixels import PixelRange, look, made_for
 from fullconv.scanning.region import Region
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source
@@ -142,7 +142,9 @@ def test_what_the_network_sees_is_that_of_all_pixels() -> None:
     image = picture(60, 50)
     heatmap = scan(padded((2, 1)), image, preprocessing=Preprocessing(2.0, (1.0,), (4.0,)))
     prepared = (image * np.float32(2) - 1) / 4
-    assert heatmap.seen == Seen(-0.25, float(prepared.mean(dtype=np.float64)), 1.25, 0, 3, None)
+    assert heatmap.seen == PixelRange(
+        -0.25, float(prepared.mean(dtype=np.float64)), 1.25, 0, 3, None
+    )
 
 
 def test_of_a_rectangle_only_its_pixels_are_looked_at() -> None:

@@ -125,7 +125,7 @@ def test_an_image_of_nan_alone_has_nothing_to_check() -> None:
 def test_a_heatmap_carries_its_geometry_and_all_that_decided_it(tmp_path: Path) -> None:
     fcn = converted((2, 3))
     image = picture(60, 50)
-    scan(fcn, image, tmp_path / "heat.zarr", own_um_per_pixel=0.5, scale=0.5, tile=(4, 5))
+    scan(fcn, image, tmp_path / "heat.zarr", own_um_per_pixel=0.5, resize=0.5, tile=(4, 5))
     group = zarr.open_group(tmp_path / "heat.zarr", mode="r")
     ome: Any = group.attrs["ome"]
     (multiscale,) = ome["multiscales"]
@@ -304,7 +304,7 @@ def test_the_image_is_resized_by_the_scale() -> None:
     from PIL import Image
 
     half = np.asarray(Image.fromarray(image).resize((25, 30), Image.Resampling.BILINEAR))
-    heatmap = scan(converted((2, 1)), image, scale=0.5, tile=(3, 7))
+    heatmap = scan(converted((2, 1)), image, resize=0.5, tile=(3, 7))
     np.testing.assert_array_equal(np.asarray(heatmap), crops_scores(half, (2, 1)))
     assert heatmap.box(0, 0) == (0, 0, 2 * W, 2 * H)
 
@@ -314,7 +314,7 @@ def test_the_image_is_resized_by_the_scale() -> None:
     [
         ({"out": "heat.png"}, "scan(out='heat.png'): the kind of output is told by its ending"),
         ({"dtype": "int8"}, "scan(dtype='int8'): expected float32, float16, uint8."),
-        ({"scale": 0}, "scan(scale=0): expected a number above 0 and up to 64"),
+        ({"resize": 0}, "scan(resize=0): expected a number above 0 and up to 64"),
         ({"tile": (0, 3)}, "scan(tile=(0, 3)): expected rows and columns of windows, at least 1."),
         ({"tile": 5}, "scan(tile=5): expected rows and columns of windows, at least 1."),
         ({"bands": 5}, "scan(bands=5): expected a list of bands, counted from 1, as in [4, 3, 2]."),

@@ -108,7 +108,7 @@ def test_formats_of_images_are_refused_before_the_work(axes: int, tmp_path: Path
 def test_only_images_are_resized(axes: int) -> None:
     fcn = fullconv.convert(linear(2, *(8, 7, 6)[:axes]))
     for call in (
-        lambda: fullconv.scan(fcn, np.zeros((*(20, 19, 18)[:axes], 2)), scale=0.5),
+        lambda: fullconv.scan(fcn, np.zeros((*(20, 19, 18)[:axes], 2)), resize=0.5),
         lambda: fullconv.detect(fcn, np.zeros((*(20, 19, 18)[:axes], 2)), scales=(0.5,)),
     ):
         with pytest.raises(InputError) as caught:

@@ -406,7 +406,7 @@ def test_the_cache_keeps_what_was_used_last_within_its_bytes():
     for key in [(0, 0), (0, 1), (0, 0), (0, 2), (0, 0), (0, 1)]:
         cache.get(key, make)
     assert made == [(0, 0), (0, 1), (0, 2), (0, 1)]
-    assert cache.held_bytes == 200
+    assert cache.cached_bytes == 200
 
 
 def test_the_cache_makes_a_block_once_for_all_threads_and_again_after_an_error():

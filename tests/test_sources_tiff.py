@@ -69,7 +69,7 @@ def test_bands_that_are_stored_apart_are_read_alone(tmp_path, storage, compressi
     check_pixels(open_source(path), whole(path))
     with open_source(path, bands=[3, 1]) as chosen:
         check_pixels(chosen, whole(path)[:, :, [2, 0]])
-        assert chosen.cache.held_bytes <= 70 * 101 * 2
+        assert chosen.cache.cached_bytes <= 70 * 101 * 2
         check_pixels(reopen(chosen.describe()), whole(path)[:, :, [2, 0]])
 
 
@@ -414,7 +414,7 @@ def test_threads_read_the_same_as_one(tmp_path):
         asked = rectangles(source.size, 200)
         with ThreadPoolExecutor(8) as threads:
             read = list(threads.map(lambda pair: source.read(*pair), asked))
-        assert source.cache.held_bytes <= source.cache.limit_bytes
+        assert source.cache.cached_bytes <= source.cache.limit_bytes
     for (rows, columns), got in zip(asked, read, strict=True):
         assert np.array_equal(got, pixels[slice(*rows), slice(*columns)])
 
@@ -440,7 +440,7 @@ def test_a_large_image_is_never_held(tmp_path):
             for column in range(0, 40448, 2048):
                 tile = source.read((0, 2048), (column, min(column + 2048, 40448)))
                 assert tile.any() == (column == 0)
-            assert source.cache.held_bytes <= source.cache.limit_bytes < 150e6
+            assert source.cache.cached_bytes <= source.cache.limit_bytes < 150e6
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -454,7 +454,7 @@ def test_an_unencoded_image_in_one_strip_is_read_in_pieces(tmp_path):
     with open_source(path) as source:
         assert source.block == (1048, 1000)
         assert np.array_equal(source.read((2000, 2010), (5, 8))[:, :, 0], pixels[2000:2010, 5:8])
-        assert source.cache.held_bytes == 1048 * 1000
+        assert source.cache.cached_bytes == 1048 * 1000
 
 
 def test_what_is_not_one_image_of_several_bands_is_refused(tmp_path):

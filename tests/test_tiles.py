@@ -56,7 +56,7 @@ def test_scores_do_not_depend_on_the_tiles(windows: int, monkeypatch: pytest.Mon
     images = pixels(PADDED, 2, (17, 23), seed=1)
     expected = scores_of_crops(onnx_classifier(model), images, (8, 10), (1, 2))
     budget = elements(fcn.footprint, (1, windows))
-    monkeypatch.setattr(converted, "MEMORY_BYTES", 4 * budget)
+    monkeypatch.setattr(converted, "CALL_BUDGET_BYTES", 4 * budget)
     shapes: list[tuple[int, int]] = []
     run = fcn.framework.runner(fcn.model)
     fcn._run = lambda part: (shapes.append(fcn.grid.shape(part.shape[2:])), run(part))[1]
@@ -119,7 +119,7 @@ def test_windows_that_share_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     images = pixels(PADDED, 1, (40, 41), seed=1)
     monkeypatch.setattr(converted, "CACHE_BYTES", 1 << 14)
     assert fcn._held(images) > converted.CACHE_BYTES
-    assert fcn._plan(images) == (None, converted.MEMORY_BYTES)
+    assert fcn._plan(images) == (None, converted.CALL_BUDGET_BYTES)
     monkeypatch.setattr(converted, "AGAIN", 100.0)
     plan, _ = fcn._plan(images)
     assert len(plan) > 1
@@ -304,7 +304,7 @@ def test_scores_of_the_approximate_form_do_not_depend_on_the_tiles_at_several_pi
         plan = Plan((72, 85), fcn.grid, shape, fcn.halo)
         assert len(plan) > 1
         assert_same(fcn._run_tiles(images.float(), plan), expected)
-    monkeypatch.setattr(converted, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(converted, "CALL_BUDGET_BYTES", 1)
     assert_same(fcn(images.float()), expected)
 
 
@@ -363,7 +363,7 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
         )
         from fullconv import converted
         fcn = fullconv.convert(onnx_form(network), step=1)
-        converted.MEMORY_BYTES = 64 << 20
+        converted.CALL_BUDGET_BYTES = 64 << 20
         small = np.zeros((1, 2, 40, 40), np.float32)
         fcn(small)
         before = peak_bytes()

@@ -15,14 +15,16 @@ from fullconv.preprocessing import Preprocessing
 from fullconv.sources import open_source, resized
 from fullconv.training.crops import background_of, find_crops, hold_out
 from fullconv.training.material import gather
-from fullconv.training.pixels import Kind, look, preprocessing_of, read
-from fullconv.training.settings import Settings
+from fullconv.training.pixels import CropFormat, inspect, preprocessing_of, read
+from fullconv.training.settings import TrainSettings
 
 TWO = {"background": 10, "disc": 5}
 
 
 def gathered(folder, notes=None, **settings):
-    return gather(folder, Settings(**settings), False, (notes if notes is not None else []).append)
+    return gather(
+        folder, TrainSettings(**settings), False, (notes if notes is not None else []).append
+    )
 
 
 def names(crops):
@@ -198,7 +200,7 @@ def test_crops_of_several_sizes_need_a_window_and_cover_it(tmp_path):
         "1 of 16 crops are of another size, and were resized to cover 16x16 and cut at the centre"
     ]
     found = [one for one in find_crops(tmp_path).training if one.path.name == "wide.png"]
-    pixels = read(found, Kind((16, 16), 3, "uint8")).pixels[0]
+    pixels = read(found, CropFormat((16, 16), 3, "uint8")).pixels[0]
     with open_source(found[0].path) as source:
         expected = resized(source, (16, 20)).read((0, 16), (2, 18)).transpose(2, 0, 1)
     np.testing.assert_array_equal(pixels, expected)
@@ -259,7 +261,7 @@ def test_the_background_is_named_or_known_by_its_name_and_must_exist():
 def test_negatives_need_a_background(tmp_path):
     write_crops(tmp_path, {"disc": 3, "square": 3})
     with pytest.raises(InputError) as caught:
-        gather(tmp_path, Settings(), True, [].append)
+        gather(tmp_path, TrainSettings(), True, [].append)
     assert str(caught.value) == (
         "train --negatives: false alarms become crops of the background, and none of the classes "
         "'disc', 'square' is known to be it; name it with --background."
@@ -269,7 +271,7 @@ def test_negatives_need_a_background(tmp_path):
 def test_looking_drops_no_picture_that_is_whole(tmp_path):
     write_crops(tmp_path, TWO)
     found = find_crops(tmp_path)
-    looked = look(found.training, None)
+    looked = inspect(found.training, None)
     assert looked.crops == found.training
-    assert looked.kind == Kind((16, 16), 3, "uint8")
+    assert looked.kind == CropFormat((16, 16), 3, "uint8")
     assert (looked.brought, looked.left_out) == (0, ())

@@ -9,10 +9,10 @@ import torch
 import fullconv
 from drawn_crops import draw, ground, write_crops
 from fullconv.errors import InputError
-from fullconv.training.explaining import NO_CLASS, RIGHT, UNCLEAR, Held
+from fullconv.training.explaining import NO_CLASS, RIGHT, UNCLEAR, Objects
 from fullconv.training.negatives import mine
 from fullconv.training.photos import Photos
-from fullconv.training.pixels import Kind
+from fullconv.training.pixels import CropFormat
 from fullconv.training.telling import Ended, Round
 from fullconv.training.trainer import train
 
@@ -28,7 +28,7 @@ def one_thread():
 
 def held(*boxes, ignored=()):
     """Return what a photo holds: (class number, x0, y0, x1, y1) each."""
-    return Held(
+    return Objects(
         np.array([box[1:] for box in boxes], np.float64).reshape(-1, 4),
         np.array([box[0] for box in boxes], np.int64),
         np.array([place in ignored for place in range(len(boxes))], bool),
@@ -75,7 +75,7 @@ def test_ignored_boxes_let_windows_be_and_classes_that_are_not_learnt_explain_no
 
 
 def test_nothing_in_a_photo_explains_nothing():
-    assert lessons(Held.nothing(), DISC, (0, 0, 16, 16)) == [BACKGROUND]
+    assert lessons(Objects.nothing(), DISC, (0, 0, 16, 16)) == [BACKGROUND]
 
 
 def test_many_windows_are_judged_as_each_alone(monkeypatch):
@@ -136,7 +136,7 @@ class Always(torch.nn.Module):
 
 def mined(photos, most=1000):
     fcn = fullconv.convert(Always().eval(), (16, 16), classes=CLASSES, background="background")
-    return mine(fcn, photos, Kind((16, 16), 3, "uint8"), 1, most, 0.0, pytest.fail)
+    return mine(fcn, photos, CropFormat((16, 16), 3, "uint8"), 1, most, 0.0, pytest.fail)
 
 
 def test_mined_windows_are_cut_from_where_they_were_seen_and_learnt_as_what_they_show(tmp_path):

@@ -16,9 +16,9 @@ def softmax(scores: NDArray[Any], axis: int) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    held = scores.astype(np.float64)
+    values = scores.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        powers = np.exp(held - held.max(axis=axis, keepdims=True))
+        powers = np.exp(values - values.max(axis=axis, keepdims=True))
     chances: NDArray[np.float64] = powers / powers.sum(axis=axis, keepdims=True)
     return chances
 

@@ -11,7 +11,7 @@ from fullconv.backgrounds import usual_background
 from fullconv.choices import Activation
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.forms import Writing
+from fullconv.forms import FormWriter
 from fullconv.graph import Graph
 from fullconv.planning import plan_conversion
 from fullconv.preprocessing import Preprocessing
@@ -119,7 +119,7 @@ def convert(
 
         return deployable(fcn, activation, embed_preprocessing, plan.model if check else None)
 
-    writing = Writing(
+    writing = FormWriter(
         framework=plan.framework,
         source=plan.source,
         exact=exact,

@@ -24,7 +24,7 @@ from fullconv.tiling import Plan, Tile, first_windows
 if TYPE_CHECKING:
     from fullconv.probing import Probe
 
-MEMORY_BYTES = 1 << 30
+CALL_BUDGET_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""
 
 CACHE_BYTES = 1 << 24
@@ -145,7 +145,7 @@ class FullyConvolutional:
 
         Notes
         -----
-        The windows are taken in tiles that keep the tensors within `MEMORY_BYTES`, or where
+        The windows are taken in tiles that keep the tensors within `CALL_BUDGET_BYTES`, or where
         windows share so little that smaller tiles compute hardly more, within `CACHE_BYTES`, or
         in fewer where they share nothing; the scores do not depend on the tiles, which the
         approximate form reads with their halo.
@@ -163,32 +163,32 @@ class FullyConvolutional:
         self.grid.shape(images.shape[2:])
         self.shape.check_size(images.shape[2:])
         if self._run is None:
-            self._run = self.framework.runner(self.model, self._held)
+            self._run = self.framework.runner(self.model, self._run_bytes)
         plan, limit = self._plan(images)
         if plan is None:
             return self._run(self.shape.from_map(images))
         if len(plan) > 1:
             each = [self._run_tiles(images[n : n + 1], plan) for n in range(len(images))]
         else:
-            many = max(1, limit // max(1, self._held(images[:1])))
+            many = max(1, limit // max(1, self._run_bytes(images[:1])))
             groups = [images[n : n + many] for n in range(0, len(images), many)]
             each = [self._run(self.shape.from_map(group)) for group in groups]
         return self._join(each, 0)
 
     def _plan(self, images: Any) -> tuple[Plan | None, int]:
         """Return the tiles of each image and the bytes that they may take; None for one run."""
-        held, itemsize = self._held(images), _itemsize(images)
+        needed, itemsize = self._run_bytes(images), _itemsize(images)
         size = tuple(int(length) for length in images.shape[2:])
         for limit, again in self._in_cache(images, size, itemsize):
-            if held > limit and self.products is not None:
+            if needed > limit and self.products is not None:
                 most = limit // itemsize
                 plan = Plan.in_cache(size, self.grid, self.footprint, self.products, most, again)
                 if plan is not None:
                     return plan, limit
-        if held <= MEMORY_BYTES:
-            return None, MEMORY_BYTES
-        limit = MEMORY_BYTES // itemsize
-        return Plan.within(size, self.grid, self.halo, self.footprint, limit), MEMORY_BYTES
+        if needed <= CALL_BUDGET_BYTES:
+            return None, CALL_BUDGET_BYTES
+        limit = CALL_BUDGET_BYTES // itemsize
+        return Plan.within(size, self.grid, self.halo, self.footprint, limit), CALL_BUDGET_BYTES
 
     def _in_cache(
         self, images: Any, size: Sequence[int], itemsize: int
@@ -202,11 +202,11 @@ class FullyConvolutional:
         crops = max(CROPS_BYTES, itemsize * elements(self.footprint, some))
         return (min(crops, CACHE_BYTES), 1.0), (CACHE_BYTES, AGAIN)
 
-    def _held(self, images: Any) -> int:
+    def _run_bytes(self, images: Any) -> int:
         """Estimate the bytes of tensors that are held at once for some images."""
         size = images.shape[len(images.shape) - self.grid.dimensions :]
-        held = elements(self.footprint, self.grid.shape(size))
-        return int(images.shape[0]) * held * _itemsize(images)
+        numbers = elements(self.footprint, self.grid.shape(size))
+        return int(images.shape[0]) * numbers * _itemsize(images)
 
     def _run_tiles(self, image: Any, plan: Plan) -> Any:
         """Score one image tile by tile."""
@@ -249,7 +249,7 @@ class FullyConvolutional:
         path = check_local("save(path)", path)
         if path.suffix not in (".onnx", ".pt2", ".keras"):
             raise InputError(
-                f"save({str(path)!r}): the kind of file is told by its ending; use .onnx, .pt2 for "
+                f"save({str(path)!r}): the kind of file is own by its ending; use .onnx, .pt2 for "
                 f"PyTorch, or .keras for Keras."
             )
         form = self.as_saved(path)
@@ -267,9 +267,9 @@ class FullyConvolutional:
         other = self._in_onnx()
         if other is None or not self.framework.alike(self.model, other.model, self.shape):
             return self
-        told, form = self.report, copy(self)
+        own, form = self.report, copy(self)
         form.model = other.model
-        form.report = replace(other.report, check=told.check, warnings=told.warnings)
+        form.report = replace(other.report, check=own.check, warnings=own.warnings)
         form.footprint, form.products = other.footprint, other.products
         return form
 

@@ -54,30 +54,30 @@ def deployable(
         return fcn
     from fullconv.frameworks.onnx.embedding import embed
 
-    held = in_onnx(fcn)
+    onnx_form = in_onnx(fcn)
     if wanted.activation != "none":
-        _check_scores(held, wanted.activation)
+        _check_scores(onnx_form, wanted.activation)
     left = fcn.preprocessing
     if wanted.preprocessing is not None:
         um = wanted.preprocessing.um_per_pixel
         left = None if um is None else Preprocessing(um_per_pixel=um)
     report = replace(
-        held.report,  # of the form that ONNX Runtime is faster with
+        onnx_form.report,  # of the form that ONNX Runtime is faster with
         inside=wanted.lines(fcn.shape),
-        images="" if wanted.preprocessing is not None else held.report.images,
+        images="" if wanted.preprocessing is not None else onnx_form.report.images,
     )
     made = FullyConvolutional(
-        embed(held.model, fcn.shape, wanted),
+        embed(onnx_form.model, fcn.shape, wanted),
         fcn.shape,
         report,
-        held.framework,
+        onnx_form.framework,
         classes=fcn.classes,
         background=fcn.background,
         preprocessing=left,
         embedded=wanted,
-        footprint=held.footprint,
-        products=held.products,
-        halo=held.halo,
+        footprint=onnx_form.footprint,
+        products=onnx_form.products,
+        halo=onnx_form.halo,
     )
     made.probe = fcn.probe
     if classifier is not None and fcn.probe is not None and not fcn.report.random:
@@ -153,5 +153,7 @@ def _check(fcn: FullyConvolutional, classifier: Any) -> None:
             f"up to {proof.max_error:.3g} (more than {proof.allowed:.3g} is no rounding). Please "
             f"report this model; without --activation and --embed-preprocessing it converts."
         )
-    told = f"with what is inside, {proof.max_error:.3g} from crops prepared and activated outside"
-    fcn.report = replace(fcn.report, check=f"{fcn.report.check}; {told}")
+    compared = (
+        f"with what is inside, {proof.max_error:.3g} from crops prepared and activated outside"
+    )
+    fcn.report = replace(fcn.report, check=f"{fcn.report.check}; {compared}")

@@ -132,10 +132,12 @@ class Embedded:
         """
         from fullconv import stored
 
-        activation, held = stored.entries(stored.value_of(text), ("activation", "preprocessing"))
-        if held is not None:
-            held = Preprocessing.from_json(json.dumps(held))
-        return cls(stored.activation(activation), held)
+        activation, preparation = stored.entries(
+            stored.value_of(text), ("activation", "preprocessing")
+        )
+        if preparation is not None:
+            preparation = Preprocessing.from_json(json.dumps(preparation))
+        return cls(stored.activation(activation), preparation)
 
 
 NOTHING = Embedded()

@@ -44,8 +44,8 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Writing:
-    """What forms of a classifier are written with, and what travels with them."""
+class FormWriter:
+    """Writes the forms of a classifier, with the settings that travel with them."""
 
     framework: Framework
     source: Any

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Pair = tuple[int, int]
+Span = tuple[int, int]
+"""Begin and end along an axis, half-open."""
+
+BeforeAfter = tuple[int, int]
+"""So many before and so many after, along an axis."""
+
+HeightWidth = tuple[int, int]
 Sizes = tuple[int, ...]
 """A whole number for every axis."""
 
-Halo = tuple[Pair, ...]
+Halo = tuple[BeforeAfter, ...]
 """Pixels before and after a window that its score may depend on, for every axis."""
 
 NUMBERS = {1: "one whole number", 2: "two whole numbers", 3: "three whole numbers"}
@@ -161,7 +167,7 @@ class Sliding(NamedTuple):
         return self.dilation * (self.kernel - 1) + 1
 
     @property
-    def padding(self) -> Pair:
+    def padding(self) -> BeforeAfter:
         """Cells of padding (before, after)."""
         return self.before, self.after
 
@@ -169,7 +175,7 @@ class Sliding(NamedTuple):
         """Count the outputs over ``extent`` cells (PyTorch, Conv2d, 'Shape')."""
         return (extent + self.before + self.after - self.span) // self.stride + 1
 
-    def read_padding(self, extent: int) -> Pair:
+    def read_padding(self, extent: int) -> BeforeAfter:
         """Return the padding before and after that some output really reads.
 
         A stride that stops early leaves the last padded cells unread, and then they do not matter.
@@ -234,7 +240,7 @@ class Axis:
         """Return ``(a, b)`` such that ``r`` windows own the first ``a * (r - 1) + b`` cells."""
         return self.stride(window_step), (self.extent - 1) * self.dilation + 1
 
-    def computed(self, window: int, window_step: int) -> Pair:
+    def computed(self, window: int, window_step: int) -> tuple[int, int]:
         """Return ``(a, b)``: over ``r`` windows ``a * r + b`` cells are computed.
 
         They include cells that no window owns, where a network never reads the last pixels of its

@@ -1,4 +1,4 @@
-"""What counts as equal: the scores of a converted network, judged by those of crops alone."""
+"""Judges the scores of a converted network by those of crops alone: which count as equal."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class _Output:
 
     @property
     def allowed_at_worst(self) -> float:
-        """What is allowed where they differ most, or else by the largest multiple of it."""
+        """The allowed difference at the largest gap; where that is allowed, at the largest excess."""
         if not self.excess.size:
             return 0.0
         most = int(self.gaps.argmax())

@@ -21,7 +21,7 @@ from math import prod
 _keys = count()
 
 
-class Kind(enum.Enum):
+class AtomKind(enum.Enum):
     """The things that an atom counts."""
 
     BATCH = "batch"
@@ -36,29 +36,29 @@ class Atom:
     ``key`` distinguishes feature atoms; for cells it is the axis of the field along which they lie.
     """
 
-    kind: Kind
+    kind: AtomKind
     size: int
     key: int = 0
 
     @property
     def spatial(self) -> bool:
         """Whether it runs over cells of the window."""
-        return self.kind is Kind.SPACE
+        return self.kind is AtomKind.SPACE
 
     @property
-    def counted(self) -> tuple[Kind, int, int | None]:
+    def counted(self) -> tuple[AtomKind, int, int | None]:
         """Kind, size, and axis of the cells; the same for all feature atoms of one size."""
         return self.kind, self.size, self.key if self.spatial else None
 
 
 def features(size: int) -> tuple[Atom, ...]:
     """Return a new feature atom, or nothing for size 1."""
-    return (Atom(Kind.FEATURES, size, next(_keys)),) if size != 1 else ()
+    return (Atom(AtomKind.FEATURES, size, next(_keys)),) if size != 1 else ()
 
 
 def cells(axis: int, extent: int) -> tuple[Atom, ...]:
     """Return the atom of ``extent`` cells along an axis of the field, or nothing for one."""
-    return (Atom(Kind.SPACE, extent, axis),) if extent != 1 else ()
+    return (Atom(AtomKind.SPACE, extent, axis),) if extent != 1 else ()
 
 
 class LayoutError(Exception):
@@ -100,7 +100,7 @@ class Layout:
         cls, batch: int, channels: tuple[Atom, ...], spatial: Sequence[tuple[Atom, ...]]
     ) -> Layout:
         """Return the layout ``(N, C, *spatial)``, in normal form."""
-        several = (Atom(Kind.BATCH, batch),) if batch != 1 else ()
+        several = (Atom(AtomKind.BATCH, batch),) if batch != 1 else ()
         return cls((several, channels, *spatial), channels)
 
     @property
@@ -117,7 +117,7 @@ class Layout:
     def batch_axis(self) -> int | None:
         """The axis that holds the batch, or None."""
         for index, axis in enumerate(self.axes):
-            if any(atom.kind is Kind.BATCH for atom in axis):
+            if any(atom.kind is AtomKind.BATCH for atom in axis):
                 return index
         return None
 
@@ -140,8 +140,8 @@ class Layout:
         if len(self.axes) < 2:
             return None
         batch, channels, *native = self.axes
-        if any(a.kind is not Kind.BATCH for a in batch) or any(
-            a.kind is not Kind.FEATURES for a in channels
+        if any(a.kind is not AtomKind.BATCH for a in batch) or any(
+            a.kind is not AtomKind.FEATURES for a in channels
         ):
             return None
         lacking = count(field_axes)
@@ -151,7 +151,7 @@ class Layout:
                 along.append(None)
             elif len(atoms) == 1 and atoms[0].spatial:
                 along.append(atoms[0].key)
-            elif len(native) != dimensions and all(a.kind is Kind.FEATURES for a in atoms):
+            elif len(native) != dimensions and all(a.kind is AtomKind.FEATURES for a in atoms):
                 along.append(next(lacking))
             else:
                 return None
@@ -161,7 +161,7 @@ class Layout:
     def with_axis(self, index: int, atoms: tuple[Atom, ...]) -> Layout:
         """Replace one axis; features that are then in no axis leave the stored order."""
         axes = (*self.axes[:index], atoms, *self.axes[index + 1 :])
-        here = [atom for axis in axes for atom in axis if atom.kind is Kind.FEATURES]
+        here = [atom for axis in axes for atom in axis if atom.kind is AtomKind.FEATURES]
         kept = [atom for atom in self.stored if atom in here]
         return Layout(axes, (*kept, *(atom for atom in here if atom not in kept)))
 
@@ -232,7 +232,7 @@ class Layout:
 
     def in_order(self) -> tuple[Atom, ...]:
         """Return the feature atoms in the order in which the native tensor flattens them."""
-        return tuple(a for axis in self.axes for a in axis if a.kind is Kind.FEATURES)
+        return tuple(a for axis in self.axes for a in axis if a.kind is AtomKind.FEATURES)
 
     def matches(self, other: Layout) -> bool:
         """Whether two layouts mean the same arrangement of the same stored order."""
@@ -246,7 +246,7 @@ class Layout:
 
 
 def _split(atom: Atom, outer: int) -> tuple[tuple[Atom, ...], tuple[Atom, ...]]:
-    if atom.kind is not Kind.FEATURES or outer < 1 or atom.size % outer:
+    if atom.kind is not AtomKind.FEATURES or outer < 1 or atom.size % outer:
         raise LayoutError(
             f"splits the {atom.kind.value} of the window", atom.key if atom.spatial else None
         )

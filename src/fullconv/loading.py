@@ -51,7 +51,7 @@ def from_metadata(
         )
         products = stored.products(metadata.get("fullconv.products", "null"), dimensions)
         halo = stored.halo(_value(metadata, "halo"), dimensions)
-        settings = stored_settings(metadata)
+        settings = stored_metadata(metadata)
         embedded = Embedded.of(metadata)
     except (KeyError, ValueError, FullconvError) as error:
         raise ModelError(
@@ -88,7 +88,7 @@ def _of_image(shape: ImageShape) -> Size:
     return Size.of_cells(shape.channels, [(step, window - step) for window, step in sides])
 
 
-class Settings(NamedTuple):
+class ModelMetadata(NamedTuple):
     """The settings that a model file carries beside the network."""
 
     classes: tuple[str, ...]
@@ -96,7 +96,7 @@ class Settings(NamedTuple):
     preprocessing: Preprocessing | None
 
 
-def stored_settings(metadata: Mapping[str, str]) -> Settings:
+def stored_metadata(metadata: Mapping[str, str]) -> ModelMetadata:
     """Return the class names, background and preprocessing that a model file carries.
 
     Raises
@@ -108,7 +108,7 @@ def stored_settings(metadata: Mapping[str, str]) -> Settings:
     if "fullconv.classes" in metadata:
         classes = stored.items(_value(metadata, "classes"), stored.text)
     text = metadata.get("fullconv.preprocessing")
-    return Settings(
+    return ModelMetadata(
         classes,
         metadata.get("fullconv.background", usual_background(classes)),
         Preprocessing.from_json(text) if text else None,

@@ -1,4 +1,4 @@
-"""What a conversion will be: the model read, its network lifted, and the report on both."""
+"""Plans a conversion: reads the model, lifts its network, and reports on both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fullconv.geometry import Grid, Sizes
 from fullconv.graph import Graph, Node
 from fullconv.lift import lift, network_stride
 from fullconv.lift.memory import elements
-from fullconv.loading import Settings, stored_settings
+from fullconv.loading import ModelMetadata, stored_metadata
 from fullconv.operations import Random
 from fullconv.report import Cost, Reason, Report
 from fullconv.requested import (
@@ -56,7 +56,7 @@ class ConversionPlan:
     model: Any
     source: Any
     form: Form
-    settings: Settings
+    settings: ModelMetadata
 
     def one_by_one(self) -> Form:
         """Return the form that runs the whole classifier on each window alone."""
@@ -127,7 +127,7 @@ def plan_conversion(
         per_window=lifted.per_window,
         one_pass=lifted.one_pass,
         cost=cost(source.graph, grid, lifted, exact, windows, pace),
-        warnings=tuple(_warnings(framework.odd_weights(source))),
+        warnings=tuple(_warnings(framework.non_finite_weights(source))),
         images=framework.order(source),
         image=size,
         activations=endings(source.graph),
@@ -139,7 +139,7 @@ def plan_conversion(
 
 def _opened(
     framework: Framework, model: Any, window: int | Sizes | None
-) -> tuple[Any, Settings, int | Sizes | None]:
+) -> tuple[Any, ModelMetadata, int | Sizes | None]:
     """Return a model in memory, what its file says beside the network, and its window."""
     if isinstance(model, str | Path):
         model, metadata = framework.open(Path(model))
@@ -151,7 +151,7 @@ def _opened(
             "with fullconv.load, or give the classifier that it was converted from."
         )
     try:
-        settings = stored_settings(metadata)
+        settings = stored_metadata(metadata)
         if window is None and "fullconv.window" in metadata:
             window = items(value_of(metadata["fullconv.window"]), lambda size: whole(size, 1))
     except ValueError as error:
@@ -172,10 +172,12 @@ def _drawing(graph: Graph) -> Node | None:
     return found
 
 
-def _warnings(odd: Sequence[str]) -> list[str]:
-    if not odd:
+def _warnings(non_finite: Sequence[str]) -> list[str]:
+    if not non_finite:
         return []
-    named = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+    named = ", ".join(non_finite[:5]) + (
+        f" and {len(non_finite) - 5} more" if len(non_finite) > 5 else ""
+    )
     return [
         f"NaN or infinite weights in {named}: every score they touch is meaningless; check the "
         f"file they came from"

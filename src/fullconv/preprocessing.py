@@ -95,7 +95,7 @@ class Preprocessing:
 
     @property
     def formula(self) -> str:
-        """What happens to a pixel, as people read it."""
+        """The formula that is applied to a pixel, for people to read."""
         mean, std = (
             f"{n[0]:.6g}" if len(n) == 1 else f"({', '.join(f'{x:.6g}' for x in n)})"
             for n in (self.mean, self.std)

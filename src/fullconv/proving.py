@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import DifferenceError, ModelError
-from fullconv.forms import Writing
+from fullconv.forms import FormWriter
 from fullconv.planning import WAY_OUT, ConversionPlan
 from fullconv.probing import Probe, probe
 from fullconv.wording import kind, unit
@@ -17,7 +17,7 @@ from fullconv.wording import kind, unit
 def checked(
     fcn: FullyConvolutional,
     plan: ConversionPlan,
-    writing: Writing,
+    writing: FormWriter,
     name: str,
     allow_random: bool,
 ) -> FullyConvolutional:

@@ -57,10 +57,10 @@ def count(value: Any) -> int:
 
 def sizes(value: Any, least: int, count: int | None = None) -> Sizes:
     """Read a whole number for every axis, of one to three of them or so many."""
-    held = items(value, lambda number: whole(number, least), count)
-    if not 1 <= len(held) <= 3:
+    numbers = items(value, lambda number: whole(number, least), count)
+    if not 1 <= len(numbers) <= 3:
         raise ValueError(f"{_shown(value)} is no list of one to three")
-    return held
+    return numbers
 
 
 def items(value: Any, read: Callable[[Any], Value], count: int | None = None) -> tuple[Value, ...]:
@@ -102,10 +102,10 @@ def entries(value: Any, names: Iterable[str]) -> list[Any]:
     return [value[name] for name in names]
 
 
-def report(held: Any) -> Report:
+def report(entry: Any) -> Report:
     """Read what a conversion did."""
     window, step, stride, exact, reasons, changes, per_window, one_pass, cost, warnings = entries(
-        held,
+        entry,
         (
             *("window", "step", "stride", "exact", "reasons", "changes", "per_window"),
             *("one_pass", "cost", "warnings"),
@@ -113,7 +113,7 @@ def report(held: Any) -> Report:
     )
     costs = entries(cost, ("crops", "exact", "approximate"))
     grid = Grid(sizes(window, 1), sizes(step, 1))
-    image = held.get("image", [])
+    image = entry.get("image", [])
     return Report(
         grid=grid,
         stride=sizes(stride, 1, grid.dimensions),
@@ -128,11 +128,11 @@ def report(held: Any) -> Report:
         one_pass=flag(one_pass),
         cost=Cost(*(whole(number, 0, LARGEST_COUNT) for number in costs)),
         warnings=items(warnings, text),
-        images=text(held.get("images", "")),
-        check=text(held.get("check", "")),
+        images=text(entry.get("images", "")),
+        check=text(entry.get("check", "")),
         image=sizes(image, 1, grid.dimensions) if image != [] else (),
-        activations=items(held.get("activations", []), activation),
-        inside=items(held.get("inside", []), text),
+        activations=items(entry.get("activations", []), activation),
+        inside=items(entry.get("inside", []), text),
     )
 
 
@@ -151,13 +151,13 @@ def shape(metadata: Mapping[str, str], grid: Grid) -> ImageShape:
 
 def products(written: str, dimensions: int) -> Size | None:
     """Read what a run multiplies, for any number of windows; files of before do not say it."""
-    held = value_of(written)
-    return None if held is None else Size(items(held, count, 2**dimensions))
+    value = value_of(written)
+    return None if value is None else Size(items(value, count, 2**dimensions))
 
 
-def halo(held: Any, dimensions: int) -> Halo:
+def halo(value: Any, dimensions: int) -> Halo:
     """Read the pixels beyond a window that its score may depend on, along every axis."""
-    sides = items(held, lambda axis: items(axis, lambda side: whole(side, 0), 2), dimensions)
+    sides = items(value, lambda axis: items(axis, lambda side: whole(side, 0), 2), dimensions)
     return tuple((before, after) for before, after in sides)
 
 

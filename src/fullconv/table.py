@@ -11,7 +11,7 @@ from fullconv.operations import Operation
 Key = TypeVar("Key")
 Function = TypeVar("Function")
 State = TypeVar("State")
-Kind = TypeVar("Kind", bound=Operation)
+OperationT = TypeVar("OperationT", bound=Operation)
 Result = TypeVar("Result")
 
 
@@ -59,7 +59,7 @@ class Table(Generic[Key, Function]):
         return self._functions.items()
 
 
-Of = Callable[[State, Node, Kind], Result]
+Of = Callable[[State, Node, OperationT], Result]
 """A function of a state, a node, and the node's operation, which is of one kind."""
 
 
@@ -67,7 +67,7 @@ class OperationTable(Table[type[Operation], Of[State, Any, Result]], Generic[Sta
     """Functions by the operations that they serve; each takes its own kind of operation alone."""
 
     def __call__(
-        self, *operations: type[Kind]
-    ) -> Callable[[Of[State, Kind, Result]], Of[State, Kind, Result]]:
+        self, *operations: type[OperationT]
+    ) -> Callable[[Of[State, OperationT, Result]], Of[State, OperationT, Result]]:
         """Register a function for exactly these; a second one is refused at import."""
         return super().__call__(*operations)

@@ -9,7 +9,7 @@ from itertools import product
 from math import ceil, prod
 from typing import NamedTuple
 
-from fullconv.geometry import Grid, Halo, Pair, Sizes, no_halo, unraveled
+from fullconv.geometry import Grid, Halo, Sizes, Span, no_halo, unraveled
 from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.windows import Windows
 
@@ -38,8 +38,8 @@ class Tile:
     """
 
     index: int
-    windows: tuple[Pair, ...]
-    pixels: tuple[Pair, ...]
+    windows: tuple[Span, ...]
+    pixels: tuple[Span, ...]
     skipped: Sizes
     parts: tuple[Tile, ...] = ()
 
@@ -262,8 +262,8 @@ class Plan:
 class _Side(NamedTuple):
     """A tile along one axis: its windows, its pixels, and the windows in the halo before them."""
 
-    windows: Pair
-    pixels: Pair
+    windows: Span
+    pixels: Span
     skipped: int
 
 

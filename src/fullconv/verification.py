@@ -162,7 +162,7 @@ def scorer(
 
     def scores(crops: NDArray[Any]) -> Scores:
         given = framework.images(model, taken_as(left.prepared(crops), takes))
-        return [left.activated(held) for held in arrays(framework, classify(given))]
+        return [left.activated(output) for output in arrays(framework, classify(given))]
 
     return scores
 

@@ -1,4 +1,4 @@
-"""What a comparison with crops has shown."""
+"""The result of a comparison with crops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANOTHER_IMAGE = "another image"
 
 @dataclass(frozen=True)
 class Verification:
-    """What the comparison of a converted network with its crops has shown.
+    """The result of comparing a converted network with its crops.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ FINDING = (
     ),
     Defect(
         "cuboids are looked for in one row of cells",
-        "detections/cells.py",
+        "detections/box_index.py",
         "begin[:, axis] += place",
         "begin[:, axis] += 0",
         ("test_detections_axes.py",),

@@ -57,7 +57,7 @@ SCANNING = (
     Defect(
         "two processes write one output",
         "system/locking.py",
-        "raise HeldElsewhereError from None",
+        "raise LockedElsewhereError from None",
         "return True",
         ("test_resume.py::test_two_processes_do_not_write_one_output",),
     ),
@@ -71,8 +71,8 @@ SCANNING = (
     Defect(
         "a line for a tile that there is not counts",
         "scanning/lines.py",
-        "line.tile < tiles and line.odd",
-        "line.odd",
+        "line.tile < tiles and line.unscored",
+        "line.unscored",
         ("test_damaged_ledgers.py",),
     ),
     Defect(
@@ -159,7 +159,7 @@ SCANNING = (
     ),
     Defect(
         "other files in a heatmap are removed with it",
-        "scanning/layout.py",
+        "scanning/file_names.py",
         "return is_called_so and starts_with(self.folder / name, ZSTD_MAGIC)",
         "return True",
         (
@@ -169,7 +169,7 @@ SCANNING = (
     ),
     Defect(
         "a chunk beyond the last is of the heatmap",
-        "scanning/layout.py",
+        "scanning/file_names.py",
         "and int(number) < count",
         "and count",
         ("test_foreign_files.py",),

@@ -28,7 +28,7 @@ def scanned(model: Any, photo: Path) -> Heatmap:
     fcn: FullyConvolutional = fullconv.convert(model, window=(128, 64), step=(32, 32))
     chosen: ScanOptions = {"runtime": "auto", "progress": shown, "roi": (0, 0, 512, 512)}
     with Engine(fcn) as engine:
-        return fullconv.scan(fcn, photo, "heat.zarr", engine=engine, scale=0.5, **chosen)
+        return fullconv.scan(fcn, photo, "heat.zarr", engine=engine, resize=0.5, **chosen)
 
 
 def deployed(model: Any) -> FullyConvolutional:

@@ -11,9 +11,9 @@ from fullconv.cli import options
 from fullconv.cli.models import convert, open_model
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
-from fullconv.cli.paths import Local
+from fullconv.cli.paths import LocalPath
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Span
 from fullconv.wording import shortly, sized, unit
 
 LARGEST = 1024
@@ -22,7 +22,7 @@ LARGEST = 1024
 
 @click.command("bench", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="IMAGE", type=Local(reads=True))
+@click.argument("image", metavar="IMAGE", type=LocalPath(reads=True))
 @options.conversion
 @options.preprocessing
 @click.option(
@@ -57,7 +57,7 @@ def command(
     Both run in the model's own framework on this machine, in turns; the middle of a large image
     stands for it. The ceiling says how many times fewer multiply-accumulates the network needs.
     """
-    from fullconv.comparison import compare
+    from fullconv.benchmark import run_benchmark
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import fit_channels, open_source
 
@@ -82,7 +82,7 @@ def command(
                 for n, w in zip(fitted.size, exact.grid.window, strict=True)
             ]
             pixels, _ = prepared_pixels(fitted, preprocessing, *spans)
-        result = compare(exact, near, classifier, pixels[None], rounds)
+        result = run_benchmark(exact, near, classifier, pixels[None], rounds)
     measured = [stop - start for start, stop in spans]
     if as_json:
         print_json(
@@ -118,7 +118,7 @@ def command(
         )
 
 
-def _middle(length: int, wanted: int) -> Pair:
+def _middle(length: int, wanted: int) -> Span:
     """Return the middle ``wanted`` pixels of a side, as (start, stop)."""
     first = max(0, (length - wanted) // 2)
     return first, min(length, first + wanted)

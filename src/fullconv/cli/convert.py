@@ -11,8 +11,8 @@ from fullconv.choices import ACTIVATIONS, Activation
 from fullconv.cli import options
 from fullconv.cli.models import convert, find_model
 from fullconv.cli.output import megabytes, only_json, print_json
-from fullconv.cli.paths import Local
-from fullconv.cli.sizes import Names
+from fullconv.cli.paths import LocalPath
+from fullconv.cli.sizes import NamesType
 from fullconv.errors import InputError
 
 ENDINGS = (".onnx", ".pt2", ".keras")
@@ -25,10 +25,10 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     "--output",
     metavar="OUT",
     required=True,
-    type=Local(),
+    type=LocalPath(),
     help="Where to write the converted model: .onnx, .pt2 for PyTorch, or .keras for Keras.",
 )
-@click.option("--classes", type=Names(), help="Class names, in the order of the scores.")
+@click.option("--classes", type=NamesType(), help="Class names, in the order of the scores.")
 @click.option(
     "--background",
     metavar="NAME",

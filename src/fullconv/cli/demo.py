@@ -11,7 +11,7 @@ import click
 from fullconv.cli import options
 from fullconv.cli.exit_codes import DIFFERS, INTERRUPTED
 from fullconv.cli.output import print_json
-from fullconv.cli.paths import Local
+from fullconv.cli.paths import LocalPath
 
 if TYPE_CHECKING:
     from fullconv.demo.result import Result
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="DIR",
-    type=Local(),
+    type=LocalPath(),
     default="fullconv-demo",
     show_default=True,
     help="Folder for the pictures and the converted model.",

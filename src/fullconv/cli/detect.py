@@ -16,9 +16,9 @@ from fullconv.cli.many import all_failed, each, find_inputs, folder
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json
-from fullconv.cli.paths import Local
+from fullconv.cli.paths import LocalPath
 from fullconv.cli.reading import drawing, may_overwrite, open_to_read, reading, takes_images
-from fullconv.cli.sizes import Finite, Names, Number, Scales, between_commas
+from fullconv.cli.sizes import FiniteType, NamesType, NumberType, ScalesType, between_commas
 from fullconv.detections.search import Search
 from fullconv.names import as_text
 
@@ -35,7 +35,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
     "-o",
     "--output",
     metavar="OUT",
-    type=Local(),
+    type=LocalPath(),
     help="Where to write the boxes: .csv (WSInfer's columns, after the name of the image, or "
     "before it where IMAGE is one file), .json (COCO results) or .geojson (QuPath; in the "
     "coordinates of a georeferenced or translated image; not of recordings and volumes). For "
@@ -44,28 +44,28 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
 )
 @click.option(
     "--threshold",
-    type=Number(),
+    type=NumberType(),
     default=Search.threshold,
     show_default=True,
     help="The least score of a detection.",
 )
 @click.option(
     "--iou",
-    type=Finite(0, 1),
+    type=FiniteType(0, 1),
     default=Search.iou,
     show_default=True,
     help="Boxes that overlap by more than this show the same object.",
 )
 @click.option(
     "--scales",
-    type=Scales(),
+    type=ScalesType(),
     default=between_commas(Search.scales),
     show_default=True,
     help="Resize IMAGE by each, as in 1,0.75,0.5: 0.5 finds what is twice as large.",
 )
 @click.option(
     "--classes",
-    type=Names(),
+    type=NamesType(),
     help="What to look for, by names or by numbers from 0. Default: every class but the "
     "background that the model names.",
 )
@@ -86,7 +86,7 @@ AS_EVER = ("overwrite", "as_json", "dry_run")
 @click.option(
     "--truth",
     metavar="FILE",
-    type=Local(reads=True),
+    type=LocalPath(reads=True),
     help="COCO annotations whose ids of images and categories a .json gets, found by name. "
     "Default: both are counted from 1.",
 )

@@ -15,11 +15,11 @@ from fullconv.wording import unit
 
 if TYPE_CHECKING:
     from fullconv.cli.many import Failed
-    from fullconv.detections.detecting import Found
+    from fullconv.detections.detecting import ImageDetections
     from fullconv.detections.found import Detections
 
 
-def tell(found: Found, image: Path, threshold: float) -> None:
+def tell(found: ImageDetections, image: Path, threshold: float) -> None:
     """Print the detections in an image, and how its scores compare with those of crops."""
     detections = found.detections
     counts = dict.fromkeys(detections.classes, 0)
@@ -66,7 +66,7 @@ def beyond(extremes: tuple[float, float], threshold: float) -> str:
     )
 
 
-def print_found(output: Path, results: Sequence[Found], failed: Sequence[Failed]) -> None:
+def print_found(output: Path, results: Sequence[ImageDetections], failed: Sequence[Failed]) -> None:
     """Print the JSON object."""
     print_json(
         {
@@ -77,7 +77,7 @@ def print_found(output: Path, results: Sequence[Found], failed: Sequence[Failed]
     )
 
 
-def _record(found: Found) -> dict[str, Any]:
+def _record(found: ImageDetections) -> dict[str, Any]:
     proofs = [heatmap.verification for heatmap in found.heatmaps]
     compared = [proof for proof in proofs if proof is not None]
     return {

@@ -19,7 +19,7 @@ from fullconv.detections.search import Search
 
 if TYPE_CHECKING:
     from fullconv.converted import FullyConvolutional
-    from fullconv.detections.detecting import Found
+    from fullconv.detections.detecting import ImageDetections
     from fullconv.detections.found import Detections
     from fullconv.detections.ids import Ids
     from fullconv.sources import Source
@@ -185,7 +185,7 @@ class Work:
         ids = _ids(opened.fcn, images, wanted, truth)
         return cls(opened, results, search, ids, options, as_json)
 
-    def find(self, image: Path, out: Path) -> Found:
+    def find(self, image: Path, out: Path) -> ImageDetections:
         """Detect in one image, and write its boxes: as its own output, or to be joined later."""
         from fullconv.detections.detecting import detect_in
         from fullconv.detections.formats import write
@@ -220,7 +220,7 @@ class Work:
         self._tell(found, image, out)
         return found
 
-    def _tell(self, found: Found, image: Path, out: Path) -> None:
+    def _tell(self, found: ImageDetections, image: Path, out: Path) -> None:
         threshold = self.search.threshold
         if not self.as_json:
             tell(found, image, threshold)

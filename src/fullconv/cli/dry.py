@@ -97,7 +97,7 @@ def _lines(
         yield "channels", _channels(source, opened.fcn.shape.channels)
         if source.georeference is not None:
             yield "place", str(source.georeference)
-        image = fitted(opened.fcn, source, options.scale)
+        image = fitted(opened.fcn, source, options.resize)
         for line in image.facts.remarks:
             yield "note", line.rstrip(".")
         for scale in scales:

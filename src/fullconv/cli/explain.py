@@ -8,7 +8,7 @@ import fullconv
 from fullconv.cli import options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import only_json, print_json
-from fullconv.cli.sizes import Window
+from fullconv.cli.sizes import WindowType
 from fullconv.geometry import Sizes
 
 
@@ -16,7 +16,7 @@ from fullconv.geometry import Sizes
 @options.model
 @click.option(
     "--image",
-    type=Window(),
+    type=WindowType(),
     metavar="N|WIDTHxHEIGHT",
     help="Count the cost for an image of this size, written as --window is. Along an axis on which "
     "it is as long as the window there is one window, and nothing is shared.",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fullconv.cli.paths import Local, Named, Prepared
-from fullconv.cli.sizes import Bands, Numbers, Step, Window
+from fullconv.cli.paths import LocalPath, NamedType, PreprocessingType
+from fullconv.cli.sizes import BandsType, NumbersType, StepType, WindowType
 from fullconv.errors import InputError
 from fullconv.geometry import Sizes
 from fullconv.preprocessing import CHANNEL_ORDERS, KNOWN, ChannelOrder, Preprocessing
@@ -108,7 +108,7 @@ def model(command: Decorated) -> Decorated:
     for add in (
         click.option(
             "--weights",
-            type=Local(reads=True),
+            type=LocalPath(reads=True),
             help="State dict, or a checkpoint with one, for package.module:callable, timm: or "
             "torchvision: (.safetensors, .pt, .pth or .ckpt); for keras: .weights.h5, .h5 or "
             ".keras; for a .json .h5 or .hdf5.",
@@ -121,20 +121,20 @@ def model(command: Decorated) -> Decorated:
         ),
         click.option(
             "--step",
-            type=Step(),
+            type=StepType(),
             metavar="N|WIDTHxHEIGHT",
             help="Pixels between neighbouring windows, one number for all axes. Default: the "
             "network's own stride.",
         ),
         click.option(
             "--window",
-            type=Window(),
+            type=WindowType(),
             metavar="N|WIDTHxHEIGHT",
             help="Size of the crops it was trained on, as in 64x128, of volumes "
             "WIDTHxHEIGHTxDEPTH; one number, as in 64, or 3000 of recordings, is the length along "
             "every axis that the model has. May be left out where the model fixes it.",
         ),
-        click.argument("model", metavar="MODEL", type=Named()),
+        click.argument("model", metavar="MODEL", type=NamedType()),
     ):
         gathered = add(gathered)
     return gathered
@@ -150,7 +150,7 @@ def as_json(command: Decorated) -> Decorated:
 def bands(command: Decorated) -> Decorated:
     """Add --bands."""
     text = "Which bands, counted from 1, as in 4,3,2."
-    return click.option("--bands", type=Bands(), help=text)(command)
+    return click.option("--bands", type=BandsType(), help=text)(command)
 
 
 @dataclass(frozen=True)
@@ -180,14 +180,14 @@ class PreprocessingFlags:
     @property
     def given(self) -> list[str]:
         """Name the flags that were given and that change pixels."""
-        held = {
+        flags = {
             "--scale": self.scale,
             "--mean": self.mean,
             "--std": self.std,
             "--channel-order": self.channel_order,
             "--preprocessing": self.file or self.known,
         }
-        return [name for name, value in held.items() if value is not None]
+        return [name for name, value in flags.items() if value is not None]
 
     def check_channels(self, command: str, channels: int) -> None:
         """Check the numbers that were typed against the model's channels.
@@ -257,7 +257,7 @@ def preprocessing(command: Decorated) -> Decorated:
         click.option(
             "--preprocessing",
             metavar="FILE|NAME",
-            type=Prepared(),
+            type=PreprocessingType(),
             help=f"A WSInfer config.json that says all of this, or the name of what was done for "
             f"weights that many share: {', '.join(KNOWN)}.",
         ),
@@ -271,10 +271,10 @@ def preprocessing(command: Decorated) -> Decorated:
             type=click.Choice(CHANNEL_ORDERS),
             help="The order in which the model takes colours. Default: RGB.",
         ),
-        click.option("--std", type=Numbers(), help="Then they are divided by this."),
+        click.option("--std", type=NumbersType(), help="Then they are divided by this."),
         click.option(
             "--mean",
-            type=Numbers(),
+            type=NumbersType(),
             help="Then this is subtracted; one number, or per channel.",
         ),
         click.option(

@@ -12,7 +12,7 @@ from fullconv.files import why_not_local
 from fullconv.preprocessing import KNOWN, known_preprocessing
 
 
-class Local(click.Path):
+class LocalPath(click.Path):
     """A file or folder of this machine, existing or to be created."""
 
     def __init__(self, *, reads: bool = False) -> None:
@@ -27,7 +27,7 @@ class Local(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Prepared(Local):
+class PreprocessingType(LocalPath):
     """A file that describes preprocessing, or the name of a known preprocessing.
 
     If a file has such a name, the file is taken.
@@ -49,7 +49,7 @@ class Prepared(Local):
         return path
 
 
-class Named(click.ParamType[str]):
+class NamedType(click.ParamType[str]):
     """The name of images or of a model: a file, folder or pattern, or code."""
 
     name = "text"

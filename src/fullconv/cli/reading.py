@@ -14,8 +14,8 @@ from fullconv.cli import options
 from fullconv.cli.models import Opened, open_model
 from fullconv.cli.options import Decorated, PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, remarks_told
-from fullconv.cli.paths import Local, Named
-from fullconv.cli.sizes import Box, Finite, Memory, Tile, along
+from fullconv.cli.paths import LocalPath, NamedType
+from fullconv.cli.sizes import BoxType, FiniteType, MemoryType, TileType, along
 from fullconv.errors import InputError
 from fullconv.preprocessing import Preprocessing, unchanged
 from fullconv.scanning.options import Options, OutputOptions
@@ -48,14 +48,14 @@ def reading(command: Decorated) -> Decorated:
         click.option(
             "--memory",
             "memory_bytes",
-            type=Memory(),
+            type=MemoryType(),
             help="What the tensors of tiles may take, as in 800MB. Default: 512MB, and for "
             "--approximate models that pad 1GB, in ONNX Runtime 1.5GB. All in all it is up to a "
             "few times as much.",
         ),
         click.option(
             "--tile",
-            type=Tile(),
+            type=TileType(),
             help="Windows in a tile. Default: what a short measurement finds fastest, remembered.",
         ),
         click.option(
@@ -81,7 +81,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--mask",
-            type=Local(reads=True),
+            type=LocalPath(reads=True),
             help="An image that is laid over IMAGE by its georeference or resolution, and "
             "stretched over it where it has none: only windows whose centre is on a pixel that is "
             "not 0 are scored.",
@@ -95,7 +95,7 @@ def reading(command: Decorated) -> Decorated:
         ),
         click.option(
             "--roi",
-            type=Box(),
+            type=BoxType(),
             metavar="X0,Y0,X1,Y1",
             help="Only windows that lie wholly inside, in pixels of IMAGE; of a recording T0,T1, "
             "of a volume X0,Y0,Z0,X1,Y1,Z1.",
@@ -104,7 +104,7 @@ def reading(command: Decorated) -> Decorated:
         click.option(
             "--image-um-per-pixel",
             "own_um_per_pixel",
-            type=Finite(min=0, min_open=True),
+            type=FiniteType(min=0, min_open=True),
             help="The resolution of IMAGE, where the file does not say.",
         ),
         click.option(
@@ -119,7 +119,7 @@ def reading(command: Decorated) -> Decorated:
 
 def takes_images(command: Decorated) -> Decorated:
     """Add IMAGE..., which the command takes as ``images``."""
-    return click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=Named())(
+    return click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=NamedType())(
         command
     )
 
@@ -127,7 +127,7 @@ def takes_images(command: Decorated) -> Decorated:
 def drawing(what: str) -> Callable[[Decorated], Decorated]:
     """Add --overlay, whose help says what is drawn."""
     text = f"Also draw {what} IMAGE, as this picture; for several images, a folder."
-    return click.option("--overlay", type=Local(), help=text)
+    return click.option("--overlay", type=LocalPath(), help=text)
 
 
 def may_overwrite(command: Decorated) -> Decorated:

@@ -15,7 +15,7 @@ from fullconv.cli.many import all_failed, each, find_inputs, folder, picture_pla
 from fullconv.cli.models import Opened
 from fullconv.cli.options import PreprocessingFlags
 from fullconv.cli.output import only_json, print_json
-from fullconv.cli.paths import Local
+from fullconv.cli.paths import LocalPath
 from fullconv.cli.progress import shown
 from fullconv.cli.reading import (
     border,
@@ -27,7 +27,7 @@ from fullconv.cli.reading import (
     reading,
     takes_images,
 )
-from fullconv.cli.sizes import Finite
+from fullconv.cli.sizes import FiniteType
 from fullconv.errors import InputError
 from fullconv.names import as_text
 from fullconv.scanning.options import Options, OutputOptions
@@ -47,7 +47,7 @@ AGAIN = "The same command tries them again, and skips what is finished."
     "-o",
     "--output",
     metavar="OUT",
-    type=Local(),
+    type=LocalPath(),
     help="A folder that ends in .zarr (OME-Zarr 0.5), or a .tif (GeoTIFF); for several images, "
     "the folder to put theirs in. Required, but for --dry-run.",
 )
@@ -57,8 +57,8 @@ AGAIN = "The same command tries them again, and skips what is finished."
 @click.option(
     "--resize",
     "resize",
-    type=Finite(min=0, min_open=True, max=LARGEST_SCALE),
-    default=Options.scale,
+    type=FiniteType(min=0, min_open=True, max=LARGEST_SCALE),
+    default=Options.resize,
     show_default=True,
     help="Resize IMAGE by this much first: 0.5 finds what is twice as large.",
 )
@@ -128,7 +128,7 @@ def command(
         overlay=overlay,
         as_json=as_json,
     )
-    asked |= {"preprocessing": preprocessing, "output": output_number, "scale": resize}
+    asked |= {"preprocessing": preprocessing, "output": output_number, "resize": resize}
     if dry_run:
         dry.tell_all(opened, paths, asked, (1.0,), as_json)
         return

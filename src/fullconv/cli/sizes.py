@@ -21,7 +21,7 @@ NOT_FINITE = "{} is not a finite number"
 T = TypeVar("T")
 
 
-class Window(click.ParamType[int | Sizes]):
+class WindowType(click.ParamType[int | Sizes]):
     """``WIDTHxHEIGHT`` as image sizes are written; the value is (height, width).
 
     A volume has ``WIDTHxHEIGHTxDEPTH``, with the last axis of arrays first. One number is the
@@ -51,8 +51,8 @@ class Window(click.ParamType[int | Sizes]):
         return sizes
 
 
-class Step(click.ParamType[int | Sizes]):
-    """One number for all directions, or as `Window`; the value is (rows, columns)."""
+class StepType(click.ParamType[int | Sizes]):
+    """One number for all directions, or as `WindowType`; the value is (rows, columns)."""
 
     name = "N|WIDTHxHEIGHT"
     expected = (
@@ -73,8 +73,8 @@ class Step(click.ParamType[int | Sizes]):
         return sizes[0] if len(sizes) == 1 else sizes
 
 
-class Tile(Step):
-    """A size in windows, written as `Step` is."""
+class TileType(StepType):
+    """A size in windows, written as `StepType` is."""
 
     expected = (
         "expected windows, at least 1: one number for both directions as in 32, or WIDTHxHEIGHT "
@@ -83,7 +83,7 @@ class Tile(Step):
 
 
 def along(sizes: int | Sizes | None, dimensions: int) -> Sizes | None:
-    """Return a value of `Step` as one number per axis."""
+    """Return a value of `StepType` as one number per axis."""
     return (sizes,) * dimensions if isinstance(sizes, int) else sizes
 
 
@@ -115,7 +115,7 @@ class Listed(click.ParamType[tuple[T, ...]], Generic[T]):
         return values
 
 
-class Numbers(Listed[float]):
+class NumbersType(Listed[float]):
     """Finite numbers between commas."""
 
     expected = "expected numbers between commas, as in 0.485,0.456,0.406; got {!r}"
@@ -134,7 +134,7 @@ def between_commas(numbers: Iterable[float]) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
-class Scales(Numbers):
+class ScalesType(NumbersType):
     """Factors between commas, by each of which an image is resized."""
 
     expected = (
@@ -148,7 +148,7 @@ class Scales(Numbers):
         return scales if all(0 < scale <= LARGEST_SCALE for scale in scales) else ()
 
 
-class Number(click.ParamType[float]):
+class NumberType(click.ParamType[float]):
     """Any finite number."""
 
     name = "float"
@@ -163,7 +163,7 @@ class Number(click.ParamType[float]):
         return number
 
 
-class Finite(click.FloatRange):
+class FiniteType(click.FloatRange):
     """A finite number in a range, as in `click.FloatRange`."""
 
     def convert(
@@ -176,7 +176,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class Bands(Listed[int]):
+class BandsType(Listed[int]):
     """Band numbers between commas, counted from 1."""
 
     expected = "expected band numbers from 1 between commas, as in 4,3,2; got {!r}"
@@ -188,7 +188,7 @@ class Bands(Listed[int]):
         return tuple(int(part) for part in text.split(","))
 
 
-class Box(Numbers):
+class BoxType(NumbersType):
     """``X0,Y0,X1,Y1`` in pixels; of a recording ``T0,T1``, of a volume ``X0,Y0,Z0,X1,Y1,Z1``."""
 
     name = "X0,Y0,X1,Y1"
@@ -205,7 +205,7 @@ class Box(Numbers):
         return edges if is_box and all(map(lt, begin, end)) else ()
 
 
-class Memory(click.ParamType[int]):
+class MemoryType(click.ParamType[int]):
     """An amount of memory, as in 512MB or 2GB; the value is in bytes."""
 
     name = "SIZE"
@@ -223,7 +223,7 @@ class Memory(click.ParamType[int]):
         return size
 
 
-class Names(Listed[str]):
+class NamesType(Listed[str]):
     """Different names between commas."""
 
     expected = "expected different names between commas, as in background,dress; got {!r}"

@@ -13,29 +13,29 @@ from fullconv.choices import DEVICES, FLIPS
 from fullconv.cli import options
 from fullconv.cli.exit_codes import INTERRUPTED
 from fullconv.cli.output import megabytes, only_json, print_json
-from fullconv.cli.paths import Local, Named
-from fullconv.cli.sizes import Finite, Scales, Window, between_commas
+from fullconv.cli.paths import LocalPath, NamedType
+from fullconv.cli.sizes import FiniteType, ScalesType, WindowType, between_commas
 from fullconv.cli.training_lines import shown
 from fullconv.errors import InputError
-from fullconv.training.settings import Settings
+from fullconv.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from fullconv.training.trained import Trained
 
 
 @click.command("train")
-@click.argument("crops", metavar="CROPS", type=Local(reads=True))
+@click.argument("crops", metavar="CROPS", type=LocalPath(reads=True))
 @click.option(
     "-o",
     "--output",
     metavar="MODEL",
     required=True,
-    type=Local(),
+    type=LocalPath(),
     help="Where to write the classifier: .onnx, or .pt2 for PyTorch.",
 )
 @click.option(
     "--window",
-    type=Window([2]),
+    type=WindowType([2]),
     metavar="WIDTHxHEIGHT",
     help="Size of the window, as in 64x128, or 64 of a square. Default: that of the crops. "
     "Crops of another size are resized to cover it, and cut at the centre.",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--negatives",
     metavar="DIR",
-    type=Named(),
+    type=NamedType(),
     multiple=True,
     help="Photos: a folder, file or pattern; may be given several times. They are scanned between "
     "rounds, and the worst false alarms are learnt as background. Without --truth they hold none "
@@ -58,27 +58,27 @@ if TYPE_CHECKING:
 @click.option(
     "--truth",
     metavar="DIR|FILE",
-    type=Local(reads=True),
+    type=LocalPath(reads=True),
     help="What the photos of --negatives hold: a folder of Pascal VOC annotations, or a COCO file. "
     "A window is no false alarm where its centre lies in a true box of its class and size.",
 )
 @click.option(
     "--scales",
-    type=Scales(),
-    default=between_commas(Settings.scales),
+    type=ScalesType(),
+    default=between_commas(TrainSettings.scales),
     show_default=True,
     help="Resize the photos of --negatives by each, as detect does.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(min=0),
-    default=Settings.rounds,
+    default=TrainSettings.rounds,
     show_default=True,
     help="How often --negatives are scanned and learnt from.",
 )
 @click.option(
     "--arch",
-    default=Settings.arch,
+    default=TrainSettings.arch,
     show_default=True,
     metavar="auto|package.module:callable",
     help="The network: one that fits the window, or your own, from crops to scores before the "
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    default=Settings.epochs,
+    default=TrainSettings.epochs,
     show_default=True,
     help="The most epochs.",
 )
@@ -104,21 +104,21 @@ if TYPE_CHECKING:
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
-    default=Settings.seed,
+    default=TrainSettings.seed,
     show_default=True,
     help="The same seed trains the same network again.",
 )
 @click.option(
     "--flips",
     type=click.Choice(FLIPS),
-    default=Settings.flips,
+    default=TrainSettings.flips,
     show_default=True,
     help="Mirror images that show the same class: left and right, and also upside down.",
 )
 @click.option(
     "--holdout",
-    type=Finite(0, 1, min_open=True, max_open=True),
-    default=Settings.holdout,
+    type=FiniteType(0, 1, min_open=True, max_open=True),
+    default=TrainSettings.holdout,
     show_default=True,
     help="Share of each class to judge by, where there is no test/.",
 )
@@ -129,8 +129,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--learning-rate",
-    type=Finite(min=0, min_open=True),
-    default=Settings.learning_rate,
+    type=FiniteType(min=0, min_open=True),
+    default=TrainSettings.learning_rate,
     show_default=True,
     help="The highest one.",
 )
@@ -169,7 +169,7 @@ def command(
             crops,
             output,
             negatives=negatives or None,
-            arch=None if arch == Settings.arch else _own(arch),
+            arch=None if arch == TrainSettings.arch else _own(arch),
             progress=listener,
             **asked,
         )

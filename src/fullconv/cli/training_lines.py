@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fullconv.cli.progress import duration
-from fullconv.training.telling import Batch, Ended, Note, Round, Started, Told
+from fullconv.training.telling import Batch, Ended, Note, Round, Started, TrainingEvent
 
 if TYPE_CHECKING:
     from fullconv.training.telling import Listener
@@ -50,7 +50,7 @@ def shown(as_json: bool) -> Iterator[Listener]:
             # The bar is redrawn below each line.
             bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        def listener(record: Told) -> None:
+        def listener(record: TrainingEvent) -> None:
             if isinstance(record, Batch):
                 left = (
                     "" if record.seconds_left is None else f"{duration(record.seconds_left)} left"
@@ -69,7 +69,7 @@ def shown(as_json: bool) -> Iterator[Listener]:
         yield listener
 
 
-def _tell(record: Told, say: Say, warn: Say) -> None:
+def _tell(record: TrainingEvent, say: Say, warn: Say) -> None:
     match record:
         case Note(line, is_warning):
             if is_warning:

@@ -14,7 +14,7 @@ from fullconv.cli.exit_codes import DIFFERS
 from fullconv.cli.heatmap_checks import Asked, of_heatmap
 from fullconv.cli.models import find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
-from fullconv.cli.paths import Local
+from fullconv.cli.paths import LocalPath
 from fullconv.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.preprocessing import unchanged
@@ -33,7 +33,7 @@ LARGEST = 1 << 27
 
 @click.command("verify", epilog=options.MODEL_HELP)
 @options.model
-@click.argument("image", metavar="[IMAGE]", required=False, type=Local(reads=True))
+@click.argument("image", metavar="[IMAGE]", required=False, type=LocalPath(reads=True))
 @click.option(
     "--windows",
     type=click.IntRange(min=1),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.activations import sigmoid, softmax
 from fullconv.detections.peaks import Peaks
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.placement import Placement
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.windows import Windows
@@ -70,7 +70,7 @@ class Activated:
         return chances
 
 
-def _pieces(start: int, stop: int, chunk: int) -> Iterator[Pair]:
+def _pieces(start: int, stop: int, chunk: int) -> Iterator[Span]:
     """Yield the part of an interval in one chunk after the other, half-open."""
     while start < stop:
         end = min(stop, (start // chunk + 1) * chunk)

@@ -129,7 +129,7 @@ def detect(
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageDetections:
     """The detections in one image, and the heatmaps that they come from.
 
     Attributes
@@ -153,7 +153,7 @@ def detect_in(
     search: Search,
     folder: str | Path | None = None,
     **options: Unpack[ScanOptions],
-) -> Found:
+) -> ImageDetections:
     """Find the detections in one image; `detect` describes the parameters."""
     asked: dict[str, Any] = dict(options)
     left = _left(engine.fcn.activation(asked.get("output", 0)), search.activation)
@@ -168,7 +168,9 @@ def detect_in(
     arrays = [Activated(heatmap, left) for heatmap in heatmaps]
     detections = _best(arrays, search, name=name, size=size, place=place)
     low, high = min(each.low for each in arrays), max(each.high for each in arrays)
-    return Found(detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None)
+    return ImageDetections(
+        detections, tuple(heatmaps), (low, high) if low < 0 or high > 1 else None
+    )
 
 
 def _left(inside: Activation, activation: Activation) -> Activation:
@@ -253,7 +255,7 @@ def _scanned(
             # Lost scores of a kept heatmap are computed again unasked: it is nobody's result yet.
             repair = options.get("repair", out is not None)
             asked = {**options, "repair": repair}
-            made = scan(engine.fcn, source, out, scale=scale, engine=engine, **asked)
+            made = scan(engine.fcn, source, out, resize=scale, engine=engine, **asked)
         heatmaps.append(made)
     if not heatmaps:
         things = unit(len(source.size), many=True)

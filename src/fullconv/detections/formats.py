@@ -19,7 +19,8 @@ from fullconv.files import whole
 from fullconv.wording import only_images
 
 if TYPE_CHECKING:
-    from fullconv.detections.found import Detections, Georeferenced
+    from fullconv.detections.found import Detections
+    from fullconv.placement import Georeference
 
 KNOWN = "use .csv (WSInfer's columns), .json (COCO results) or .geojson (QuPath, GIS)"
 
@@ -38,7 +39,7 @@ def check_holds(call: str, path: Path, dimensions: int) -> None:
         raise InputError(f"{call}: .geojson is {only_images(dimensions)}; use .csv or .json.")
 
 
-def check_place(path: Path, georeference: Georeferenced | None) -> None:
+def check_place(path: Path, georeference: Georeference | None) -> None:
     """Refuse a place that is asked for and cannot be written."""
     check_ending(path)
     if georeference is not None and path.suffix.lower() != ".geojson":
@@ -51,7 +52,7 @@ def check_place(path: Path, georeference: Georeferenced | None) -> None:
 def write(
     found: Detections,
     path: Path,
-    georeference: Georeferenced | None = None,
+    georeference: Georeference | None = None,
     named: bool = False,
     ids: Ids | None = None,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,10 @@ from fullconv.detections.text import read_text
 from fullconv.errors import InputError
 from fullconv.files import check_local
 from fullconv.geometry import Sizes
+from fullconv.placement import Georeference
 
 OWN: Final = "own"
 """The georeference of each image's own file."""
-
-
-class Georeferenced(Protocol):
-    """The place of an image on the earth.
-
-    ``transform`` is (a, b, c, d, e, f), with x = a * column + b * row + c and
-    y = d * column + e * row + f; ``crs`` is the coordinate reference system as WKT.
-    """
-
-    @property
-    def transform(self) -> tuple[float, float, float, float, float, float]: ...
-    @property
-    def crs(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ class Detections:
         unknown.
     probabilities : numpy.ndarray or None
         ``(n, K)``: the scores of all classes in each box, where they are known.
-    places : tuple of Georeferenced or None
+    places : tuple of Georeference or None
         Place of each image in the world; None where unknown. Boxes are in pixels all the same.
 
     Raises
@@ -101,7 +89,7 @@ class Detections:
     names: tuple[str, ...]
     sizes: tuple[Sizes | None, ...]
     probabilities: NDArray[np.float64] | None = None
-    places: tuple[Georeferenced | None, ...] = ()
+    places: tuple[Georeference | None, ...] = ()
 
     def __post_init__(self) -> None:
         scores = np.asarray(self.scores, dtype=np.float64)
@@ -170,7 +158,7 @@ class Detections:
     def save(
         self,
         path: str | Path,
-        georeference: Georeferenced | Literal["own"] | None = OWN,
+        georeference: Georeference | Literal["own"] | None = OWN,
         *,
         named: bool = False,
         truth: str | Path | None = None,
@@ -183,7 +171,7 @@ class Detections:
             ``.csv`` with the columns of WSInfer, ``.json`` with COCO results, or ``.geojson`` for
             QuPath: see `fullconv.detections.formats`. Intervals and cuboids have columns and
             entries of their own in the first two, and the third is for images alone.
-        georeference : Georeferenced, "own" or None
+        georeference : Georeference, "own" or None
             Coordinates of ``.geojson``: by default those of the image, where it has some, or those
             of another raster; None for pixels, as in QuPath.
         named : bool

@@ -30,14 +30,15 @@ from fullconv.names import as_text, from_text
 from fullconv.placement import NOWHERE, epsg
 
 if TYPE_CHECKING:
-    from fullconv.detections.found import Detections, Georeferenced
+    from fullconv.detections.found import Detections
+    from fullconv.placement import Georeference
 
 OWN = "fullconv"
 BOX = "box"
 SCORE = "score"
 
 
-def lines(detections: Detections, georeference: Georeferenced | None) -> Iterator[str]:
+def lines(detections: Detections, georeference: Georeference | None) -> Iterator[str]:
     """Return the lines of the file, one for each box.
 
     Raises
@@ -53,7 +54,7 @@ def lines(detections: Detections, georeference: Georeferenced | None) -> Iterato
     return _lines(detections, georeference)
 
 
-def _lines(detections: Detections, georeference: Georeferenced | None) -> Iterator[str]:
+def _lines(detections: Detections, georeference: Georeference | None) -> Iterator[str]:
     transform = NOWHERE if georeference is None else georeference.transform
     yield '{"type": "FeatureCollection",'
     classes = [as_text(name) for name in detections.classes]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Grid, Pair, Sizes
+from fullconv.geometry import Grid, Sizes, Span
 from fullconv.windows import Windows, WindowsAlong
 from fullconv.wording import windows_named
 
@@ -136,7 +136,7 @@ class _Block:
     """Classes and windows of a heatmap that are searched at once; half-open along every axis."""
 
     classes: tuple[int, ...]
-    windows: tuple[Pair, ...]
+    windows: tuple[Span, ...]
 
 
 @dataclass(frozen=True, eq=False)

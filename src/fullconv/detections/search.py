@@ -1,4 +1,4 @@
-"""What counts as a detection."""
+"""The criteria by which a window counts as a detection."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fullconv.detections.cells import Cells, Indices, pairs
+from fullconv.detections.box_index import BoxIndex, Indices, pairs
 from fullconv.detections.overlap import Boxes, areas, overlaps
 from fullconv.errors import InputError
 
@@ -125,7 +125,7 @@ def _kept(boxes: Boxes, iou: float) -> NDArray[np.bool_]:
 def _overlapped(boxes: Boxes, kept: Boxes, iou: float) -> NDArray[np.bool_]:
     """Return which boxes are overlapped too much by a kept box."""
     hit = np.zeros(len(boxes), dtype=bool)
-    for runs in Cells(kept, iou).near(boxes):
+    for runs in BoxIndex(kept, iou).near(boxes):
         for mine, theirs in pairs(runs, PAIRS_AT_ONCE):
             hit[mine[overlaps(boxes[mine], kept[theirs]) > iou]] = True
     return hit
@@ -135,7 +135,7 @@ def _few_pairs(boxes: Boxes, free: Indices, iou: float) -> Indices:
     """Return the first boxes, halved until they have at most `MOST_PAIRS` pairs."""
     while len(free) > 1:
         block = boxes[free]
-        count = sum(int(runs.length.sum()) for runs in Cells(block, iou).near(block))
+        count = sum(int(runs.length.sum()) for runs in BoxIndex(block, iou).near(block))
         if count <= MOST_PAIRS:
             break
         free = free[: len(free) // 2]
@@ -145,7 +145,7 @@ def _few_pairs(boxes: Boxes, free: Indices, iou: float) -> Indices:
 def _settled(boxes: Boxes, iou: float) -> NDArray[np.bool_]:
     """Return which boxes of a block are kept, by their own pairs alone; the best come first."""
     better, worse = [], []
-    for runs in Cells(boxes, iou).near(boxes):
+    for runs in BoxIndex(boxes, iou).near(boxes):
         for mine, theirs in pairs(runs, PAIRS_AT_ONCE):
             later = theirs > mine
             mine, theirs = mine[later], theirs[later]

@@ -21,7 +21,7 @@ A folder with several of these files has the same weights in several forms.
 CLASSIFIES = "ForImageClassification"
 """End of the names of the image classifiers in transformers."""
 
-Kind = Literal["WSInfer", "timm", "transformers"]
+FolderKind = Literal["WSInfer", "timm", "transformers"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ModelFolder:
     """
 
     path: Path
-    kind: Kind
+    kind: FolderKind
     config: Mapping[str, Any]
     weights: Path
 
@@ -55,7 +55,7 @@ def read_folder(path: Path) -> ModelFolder:
     """
     config = _config(path)
     if "pretrained_cfg" in config or {"architecture", "input_size"} <= config.keys():
-        kind: Kind = "timm"
+        kind: FolderKind = "timm"
     elif "patch_size_pixels" in config or "spacing_um_px" in config:
         kind = "WSInfer"
     elif _classifies(config.get("architectures")):
@@ -101,7 +101,7 @@ def _config(path: Path) -> Mapping[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _weights(path: Path, kind: Kind, names: tuple[str, ...]) -> Path:
+def _weights(path: Path, kind: FolderKind, names: tuple[str, ...]) -> Path:
     for name in names:
         if (path / name).is_file():
             return path / name

@@ -18,11 +18,11 @@ METADATA = "fullconv_metadata"
 TORCHSCRIPT = (".pt", ".torchscript", ".ts")
 """Endings of TorchScript files; a ``.pt`` may also be a pickle."""
 
-Held = Callable[[Any], int]
+MemoryEstimate = Callable[[Any], int]
 """Estimates the bytes of tensors that a run on these images holds at once."""
 
 
-def nothing_held(images: Any) -> int:
+def no_estimate(images: Any) -> int:
     """Return 0: the memory of a run is not estimated."""
     return 0
 
@@ -109,7 +109,7 @@ class Framework(ABC):
         return model
 
     @abstractmethod
-    def runner(self, model: Any, run_bytes: Held = nothing_held) -> Callable[[Any], Any]:
+    def runner(self, model: Any, run_bytes: MemoryEstimate = no_estimate) -> Callable[[Any], Any]:
         """Return a converted model as a function from images to scores.
 
         ``run_bytes`` estimates how many bytes of tensors a run holds at once.
@@ -160,7 +160,7 @@ class Framework(ABC):
         """Return a hash of everything that a converted model's scores depend on."""
 
     @abstractmethod
-    def odd_weights(self, source: Any) -> list[str]:
+    def non_finite_weights(self, source: Any) -> list[str]:
         """Return the names of the parameters with NaN or infinity."""
 
     def kept(self, model: Any) -> Mapping[str, Any]:

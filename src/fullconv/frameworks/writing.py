@@ -8,11 +8,11 @@ from typing import Generic, TypeVar
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, axes_of_maps
 
-Source = TypeVar("Source")
+GraphT = TypeVar("GraphT")
 Value = TypeVar("Value")
 
 
-class Writing(Generic[Source, Value]):
+class Writing(Generic[GraphT, Value]):
     """The state of writing one lifted network.
 
     Attributes
@@ -29,7 +29,7 @@ class Writing(Generic[Source, Value]):
         Number of axes of cells in the stored map of each value.
     """
 
-    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+    def __init__(self, graph: Graph, source: GraphT, grid: Grid) -> None:
         self.graph, self.source, self.grid = graph, source, grid
         self.values: dict[str, Value] = {}
         self.axes = axes_of_maps(graph)

@@ -7,11 +7,11 @@ from fullconv.geometry import Sizes
 from fullconv.lift.arranging import fold_axes, store
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
-from fullconv.lift.windows import Windows
+from fullconv.lift.windows import GatheredWindows
 from fullconv.operations import Cells, FoldWindows, Keep, SplitChannels
 
 
-def scores(lifting: Lifting, windows: Windows, name: str) -> str:
+def scores(lifting: Lifting, windows: GatheredWindows, name: str) -> str:
     """Write the scores of all windows for an output of the classifier; return their name.
 
     Raises

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fullconv.geometry import Sizes
 from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, Kind, Layout, cells, features, order, sizes
+from fullconv.layout import Atom, AtomKind, Layout, cells, features, order, sizes
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing
@@ -207,7 +207,7 @@ def _interleaved(lifting: Lifting, x: Field, place: int) -> Field:
     cell, *inner = x.layout.axes[place] or (None,)
     if cell is None or not cell.spatial or not inner:
         return x
-    if any(atom.kind is not Kind.FEATURES for atom in inner):
+    if any(atom.kind is not AtomKind.FEATURES for atom in inner):
         return x
     factor, others = prod(sizes(inner)), tuple(a for a in x.layout.stored if a not in inner)
     must_lie_apart(lifting, x.axes[cell.key], "interleaves")

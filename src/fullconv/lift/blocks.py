@@ -7,11 +7,11 @@ from dataclasses import replace
 from itertools import groupby, product
 from math import prod
 
-from fullconv.geometry import Grid, Pair, Sizes
+from fullconv.geometry import BeforeAfter, Grid, Sizes
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Where, places
 from fullconv.lift.memory import Size, cells_of
-from fullconv.lift.split import Moved, Part, Read, Split, on_window_grid
+from fullconv.lift.split import Moved, Part, PartInput, Split, on_window_grid
 from fullconv.operations import (
     Assemble,
     Cells,
@@ -47,7 +47,7 @@ class Blocks:
         beyond = len(x.axes) - self.grid.dimensions
         return (*self.grid.step, *(1,) * beyond)
 
-    def block(self, x: Field, reads: Sequence[Read]) -> str:
+    def block(self, x: Field, reads: Sequence[PartInput]) -> str:
         """Return one stored map that holds the cells of a read along every axis.
 
         Along an axis where the read names its cells, the map holds these for every window; along
@@ -123,7 +123,7 @@ class Blocks:
 
     def keep(self, x: Field, over: Collection[int] | None = None) -> Field:
         """Cut the shared cells along these axes to those that whole windows own."""
-        spans: list[Pair | None] = []
+        spans: list[tuple[int, int] | None] = []
         axes = []
         for index, (axis, step) in enumerate(zip(x.axes, self.steps(x), strict=True)):
             wanted = (over is None or index in over) and not axis.private
@@ -141,7 +141,7 @@ class Blocks:
         return replace(x.each(cut), axes=tuple(axes))
 
 
-def reading(moved: Sequence[Moved]) -> Mapping[Where, tuple[Read, ...]]:
+def reading(moved: Sequence[Moved]) -> Mapping[Where, tuple[PartInput, ...]]:
     """Return the reads of each part of a result along every axis, the shared part first."""
     return {
         where: tuple(m.reads[part] for m, part in zip(moved, where, strict=True))
@@ -149,7 +149,7 @@ def reading(moved: Sequence[Moved]) -> Mapping[Where, tuple[Read, ...]]:
     }
 
 
-def _segments(axis: Split, read: Read, window_step: int) -> tuple[list[Part], Segments]:
+def _segments(axis: Split, read: PartInput, window_step: int) -> tuple[list[Part], Segments]:
     """Return the parts that a read takes cells of, and the segment of each."""
     if read.cells is None:
         return [Part.MIDDLE], (Running(read.skip),)
@@ -169,7 +169,7 @@ def _segments(axis: Split, read: Read, window_step: int) -> tuple[list[Part], Se
     return parts, tuple(segments)
 
 
-def _skipped(segments: Segments) -> Pair | None:
+def _skipped(segments: Segments) -> BeforeAfter | None:
     """Return the cells left out at both ends, where a single part is read in a row; else None."""
     if len(segments) != 1:
         return None

@@ -9,13 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fullconv.doubling import around
-from fullconv.geometry import Grid, Pair, Sliding
+from fullconv.geometry import BeforeAfter, Grid, Sliding
 from fullconv.graph import Graph, Node
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing
 from fullconv.lift.sliding import sliding_statistics
-from fullconv.lift.split import Moved, Part, Read, Split
+from fullconv.lift.split import Moved, Part, PartInput, Split
 from fullconv.operations import Pad, Padding, PaddingMode, Pool, Stretch
 
 
@@ -56,10 +56,10 @@ class Classical(Lifting):
                 moved.append(axis.slide(sliding, step))
                 continue
             middle, stored = axis.middle.slide(sliding, step, dense=dense)
-            moved.append(Moved(Split(0, middle), {Part.MIDDLE: Read(None, stored)}))
+            moved.append(Moved(Split(0, middle), {Part.MIDDLE: PartInput(None, stored)}))
         return moved
 
-    def _amounts(self, padded: Sequence[Pair]) -> str:
+    def _amounts(self, padded: Sequence[BeforeAfter]) -> str:
         """Return the padding along every axis of the image, in words."""
         *most, last = (
             f"{before}+{after} {name}"
@@ -79,7 +79,7 @@ class Classical(Lifting):
         ]
 
     def padded_pool(
-        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read]
+        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[PartInput]
     ) -> str:
         """Write a pool that covers padding at the border of the image."""
         moves = [read.sliding for read in reads]
@@ -129,7 +129,7 @@ class Classical(Lifting):
 
     def _spread(self, node: Node, gate: Field, main: Field) -> Field:
         axes: list[Split] = []
-        padding: list[Pair] = []
+        padding: list[BeforeAfter] = []
         for small, large in zip(gate.axes, main.axes, strict=True):
             if small.fixed or small.extent == large.extent:
                 axes.append(small)

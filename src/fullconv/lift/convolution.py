@@ -20,7 +20,7 @@ from fullconv.lift.contraction import Term, contract, covered
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.lift.split import Moved, Part, Read, Split
+from fullconv.lift.split import Moved, Part, PartInput, Split
 from fullconv.operations import Convolution, TransposedConvolution, Windowed
 
 
@@ -85,7 +85,7 @@ def _convolve(
     moved = lifting.slide(node, x, operation.slidings)
     numbers = lifting.out.constant(weight), lifting.out.constant(bias)
 
-    def write(block: str, reads: tuple[Read, ...]) -> str:
+    def write(block: str, reads: tuple[PartInput, ...]) -> str:
         lifted = operation.moving([read.sliding for read in reads])
         return lifting.out.emit(node, lifted, (block, *numbers))
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
-from fullconv.geometry import Grid, Halo, Pair, no_halo
+from fullconv.geometry import BeforeAfter, Grid, Halo, no_halo
 from fullconv.graph import Graph, Node
 from fullconv.lift.layouts import Layouts, cells_along, layouts
 from fullconv.lift.sliding import reaches
@@ -75,12 +75,12 @@ def _between(
     )
 
 
-def _further(reach: Pair, padding: Pair, pixels: Fraction) -> Pair:
+def _further(reach: BeforeAfter, padding: BeforeAfter, pixels: Fraction) -> BeforeAfter:
     before, after = (ceil(max(0, cells) * pixels) for cells in padding)
     return reach[0] + before, reach[1] + after
 
 
-def _whole(reach: Pair, pitch: Fraction) -> Pair:
+def _whole(reach: BeforeAfter, pitch: Fraction) -> BeforeAfter:
     """Return a reach rounded up to whole cells; the cells of an upsampled map are parts of one."""
     before, after = (ceil(ceil(pixels / pitch) * pitch) for pixels in reach)
     return before, after
@@ -131,6 +131,6 @@ def _widest(halos: Sequence[Halo]) -> Halo:
     return tuple(map(_furthest, zip(*halos, strict=True)))
 
 
-def _furthest(sides: Iterable[Pair]) -> Pair:
+def _furthest(sides: Iterable[BeforeAfter]) -> BeforeAfter:
     before, after = zip(*sides, strict=True)
     return max(before), max(after)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from fullconv.graph import Graph, Node, Shape
-from fullconv.layout import Kind, Layout, LayoutError, cells, features
+from fullconv.layout import AtomKind, Layout, LayoutError, cells, features
 from fullconv.operations import Linear, Opaque, OverCells, Pad, Permute, Reduce, Reshape
 
 Layouts = Mapping[str | None, Layout]
@@ -87,5 +87,5 @@ def _after(node: Node, layout: Layout, shape: Shape) -> Layout | None:
         if prod(atom.size for atom in axis) != size:
             cut = len(axis) == 1 and axis[0].spatial and size > 1
             axes[index] = (replace(axis[0], size=size),) if cut else features(size)
-    stored = tuple(a for axis in axes for a in axis if a.kind is Kind.FEATURES)
+    stored = tuple(a for axis in axes for a in axis if a.kind is AtomKind.FEATURES)
     return Layout(tuple(axes), stored)

@@ -8,13 +8,13 @@ from math import prod
 
 from fullconv.geometry import Grid, Sizes, Sliding
 from fullconv.graph import Graph, Node
-from fullconv.layout import Kind, Layout, LayoutError, cells, features
+from fullconv.layout import AtomKind, Layout, LayoutError, cells, features
 from fullconv.lift.blocks import Blocks, reading
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, Shared, Where
 from fullconv.lift.memory import Size, cells_of
 from fullconv.lift.registry import EndsSharing
-from fullconv.lift.split import Moved, Part, Read, Split
+from fullconv.lift.split import Moved, Part, PartInput, Split
 from fullconv.lift.statistics import own_statistic
 from fullconv.operations import (
     DivideCells,
@@ -26,7 +26,7 @@ from fullconv.operations import (
 )
 from fullconv.wording import axis_names
 
-Write = Callable[[str, tuple[Read, ...]], str]
+Write = Callable[[str, tuple[PartInput, ...]], str]
 """Writes an operation on a block, given the block and its reads along every axis."""
 
 
@@ -145,7 +145,7 @@ class Lifting:
         return x.each(lambda _, value: self.out.helper(value, operation), layout)
 
     def padded_pool(
-        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[Read]
+        self, node: Node, x: Field, operation: Pool, block: str, reads: Sequence[PartInput]
     ) -> str:
         """Write a pool that covers padding, on a block whose windows have their own."""
         moves = [read.sliding for read in reads]
@@ -232,6 +232,6 @@ def feature_map(
 ) -> Field:
     """Return a field ``(N, channels, *cells)``."""
     atoms = (atom for axis in x.layout.axes for atom in axis)
-    batch = next((atom.size for atom in atoms if atom.kind is Kind.BATCH), 1)
+    batch = next((atom.size for atom in atoms if atom.kind is AtomKind.BATCH), 1)
     spatial = [cells(index, axis.extent) for index, axis in enumerate(axes)]
     return Field(Layout.feature_map(batch, features(channels), spatial), axes, parts)

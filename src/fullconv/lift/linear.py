@@ -7,7 +7,7 @@ from math import prod
 
 from fullconv.geometry import Sizes
 from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, Kind, Layout, features, order, sizes
+from fullconv.layout import Atom, AtomKind, Layout, features, order, sizes
 from fullconv.lift.arranging import align
 from fullconv.lift.contraction import combined
 from fullconv.lift.convolution import contract_filters, parameters
@@ -43,7 +43,7 @@ def _contract(
     bias: Recipe | None,
 ) -> Field:
     axis = x.layout.axes[-1]
-    if any(atom.kind is Kind.BATCH for atom in axis):
+    if any(atom.kind is AtomKind.BATCH for atom in axis):
         raise EndsSharing("mixes the images of a batch")
     if {atom for atom in axis if not atom.spatial} != set(x.layout.stored):
         raise EndsSharing("reads some of the features at a time")

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from math import prod
 
-from fullconv.geometry import Pair
 from fullconv.graph import Graph
 from fullconv.lift.field import Field, Where
 from fullconv.lift.split import Part, Split
@@ -25,7 +24,7 @@ class Size(tuple[int, ...]):
     __slots__ = ()
 
     @classmethod
-    def of_cells(cls, channels: int, cells: Sequence[Pair]) -> Size:
+    def of_cells(cls, channels: int, cells: Sequence[tuple[int, int]]) -> Size:
         """Return the elements of a map whose cells along an axis are ``a * windows + b``."""
         return cls(channels * prod(chosen) for chosen in product(*cells))
 
@@ -80,7 +79,7 @@ def elements(footprint: Footprint, windows: Sequence[int]) -> int:
     return max((size.at(windows) for size in footprint), default=0)
 
 
-def cells_of(axis: Split, part: Part, window_step: int) -> Pair:
+def cells_of(axis: Split, part: Part, window_step: int) -> tuple[int, int]:
     """Return ``(a, b)``: a part stores ``a * windows + b`` cells along an axis."""
     if part is not Part.MIDDLE:
         return len(axis.parts[part]), 0

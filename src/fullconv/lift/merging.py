@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fullconv.graph import Node
-from fullconv.layout import Kind, features
+from fullconv.layout import AtomKind, features
 from fullconv.lift.arranging import align, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
@@ -27,15 +27,15 @@ def concat(lifting: Lifting, node: Node, operation: Concat) -> Shared:
     operands = [lifting.shared(name) for name in node.inputs]
     fields = [part for x in operands for part in (x.fields if isinstance(x, Joined) else (x,))]
     kinds = {atom.kind for x in fields for atom in x.layout.axes[axis]}
-    if kinds <= {Kind.FEATURES} and not any(isinstance(x, Joined) for x in operands):
+    if kinds <= {AtomKind.FEATURES} and not any(isinstance(x, Joined) for x in operands):
         return _channels(lifting, node, fields, axis)
     flattened = all(
-        {atom for other in x.layout.axes for atom in other if atom.kind is not Kind.BATCH}
+        {atom for other in x.layout.axes for atom in other if atom.kind is not AtomKind.BATCH}
         == set(x.layout.axes[axis])
         for x in fields
     )
     nested = all(x.axis == axis for x in operands if isinstance(x, Joined))
-    if not flattened or not nested or Kind.BATCH in kinds:
+    if not flattened or not nested or AtomKind.BATCH in kinds:
         raise EndsSharing("joins maps along rows or columns")
     return Joined(tuple(fields), axis)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from fullconv.graph import Node
-from fullconv.layout import Atom, Kind, LayoutError, sizes
+from fullconv.layout import Atom, AtomKind, LayoutError, sizes
 from fullconv.lift.arranging import store
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
@@ -35,7 +35,7 @@ def layer_normalization(lifting: Lifting, node: Node, operation: LayerNormalizat
         apart = tuple(atom for atom in x.layout.in_order() if atom not in atoms)
         placed = any(recipe is not None for recipe in recipes)
         return _around(lifting, node, x, apart, atoms, operation.epsilon, placed=placed)
-    if any(a.kind is not Kind.FEATURES for a in atoms) or set(atoms) != set(x.layout.stored):
+    if any(a.kind is not AtomKind.FEATURES for a in atoms) or set(atoms) != set(x.layout.stored):
         raise EndsSharing("normalizes over some of the features only")
     inputs = [lifting.out.constant(r and per_stored_channel(r, atoms, x.layout)) for r in recipes]
     return lifting.each(node, ChannelNormalization(operation.epsilon), x, *inputs)
@@ -57,7 +57,7 @@ def group_normalization(lifting: Lifting, node: Node, operation: GroupNormalizat
     except LayoutError as why:
         raise lifting.worded(why) from None
     images, apart, *others = grouped.axes
-    if any(atom.kind is not Kind.BATCH for atom in images):
+    if any(atom.kind is not AtomKind.BATCH for atom in images):
         raise EndsSharing("takes features for the images of a batch")
     return _around(lifting, node, x, apart, [a for axis in others for a in axis], operation.epsilon)
 
@@ -73,9 +73,9 @@ def _around(
     placed: bool = False,
 ) -> Field:
     """Normalize every cell by the cells around it, each of the features ``apart`` by itself."""
-    if any(atom.kind is not Kind.FEATURES for atom in apart):
+    if any(atom.kind is not AtomKind.FEATURES for atom in apart):
         raise EndsSharing("normalizes each place in the window by itself")
-    if any(atom.kind is Kind.BATCH for atom in over):
+    if any(atom.kind is AtomKind.BATCH for atom in over):
         raise EndsSharing("normalizes over the images of a batch")
     spatial = {atom.key for atom in over if atom.spatial}
     kernel = tuple(axis.extent if index in spatial else 1 for index, axis in enumerate(x.axes))

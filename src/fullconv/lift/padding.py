@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fullconv.geometry import Pair, Sliding
+from fullconv.geometry import BeforeAfter, Sliding
 from fullconv.graph import Node
 from fullconv.lift.arranging import as_feature_map, in_native_order
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.registry import EndsSharing, rule
-from fullconv.lift.split import Read
+from fullconv.lift.split import PartInput
 from fullconv.operations import Pad
 
 
@@ -50,7 +50,7 @@ def _pad(lifting: Lifting, node: Node, operation: Pad, x: Field) -> Field:
     else:
         x, moved = lifting.extended(node, x, added, operation.mode)
 
-    def write(block: str, reads: tuple[Read, ...]) -> str:
+    def write(block: str, reads: tuple[PartInput, ...]) -> str:
         pads = ((0, 0), channels, *(read.sliding.padding for read in reads))
         if not any(map(any, pads)):
             return block
@@ -60,7 +60,7 @@ def _pad(lifting: Lifting, node: Node, operation: Pad, x: Field) -> Field:
     return in_native_order(result, axes)
 
 
-def _cut(lifting: Lifting, operation: Pad, x: Field, pads: Sequence[Pair]) -> Field:
+def _cut(lifting: Lifting, operation: Pad, x: Field, pads: Sequence[BeforeAfter]) -> Field:
     """Remove the cells that negative padding removes."""
     # Cells are cut first, so those to be mirrored must be left; circular ones meet the other end.
     reaches = any(

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from math import prod
 
 from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, Kind, Layout, order, sizes
+from fullconv.layout import Atom, AtomKind, Layout, order, sizes
 from fullconv.lift.arranging import align, store, with_as_many_axes
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
@@ -59,7 +59,7 @@ def _conform(lifting: Lifting, node: Node, fields: Sequence[Field]) -> list[Fiel
 def _check_broadcast(small: Layout, large: Layout) -> None:
     """Check that broadcasting the native axes means broadcasting the stored channels."""
     pairs = zip_longest(reversed(small.axes), reversed(large.axes), fillvalue=())
-    feature_axes = sum(any(a.kind is Kind.FEATURES for a in axis) for axis in large.axes)
+    feature_axes = sum(any(a.kind is AtomKind.FEATURES for a in axis) for axis in large.axes)
     for mine, theirs in pairs:
         alike = [a.counted for a in mine] == [a.counted for a in theirs]
         if alike or (not mine and (feature_axes <= 1 or any(a.spatial for a in theirs))):
@@ -88,7 +88,7 @@ def _operand(lifting: Lifting, name: str | None, x: Field) -> str | None:
             raise EndsSharing("adds numbers that depend on the place inside the window")
         if prod(sizes(axis)) != size:
             raise EndsSharing("widens the map")
-        if any(atom.kind is Kind.BATCH for atom in axis):
+        if any(atom.kind is AtomKind.BATCH for atom in axis):
             raise EndsSharing("has parameters per image of the batch")
     atoms = [atom for axis, _ in reversed(varying) for atom in axis]
     ones = (1,) * len(x.axes)
@@ -115,7 +115,7 @@ def per_channel(lifting: Lifting, node: Node, operation: PerChannel) -> Field:
     """
     x = lifting.field(node.inputs[0])
     axis = x.layout.axes[1] if len(x.layout.axes) > 1 else ()
-    if any(atom.kind is not Kind.FEATURES for atom in axis):
+    if any(atom.kind is not AtomKind.FEATURES for atom in axis):
         raise EndsSharing("has parameters that depend on the place inside the window")
     inputs: list[str | None] = []
     for name in node.inputs[1:]:
@@ -134,7 +134,7 @@ def along_axis(lifting: Lifting, node: Node, operation: AlongAxis) -> Field:
     """
     x = lifting.field(node.inputs[0])
     axis = x.layout.axes[operation.axis]
-    if any(a.kind is not Kind.FEATURES for a in axis) or set(axis) != set(x.layout.stored):
+    if any(a.kind is not AtomKind.FEATURES for a in axis) or set(axis) != set(x.layout.stored):
         raise EndsSharing("mixes along an axis that is not the features alone")
     if operation.ordered:
         x = store(lifting, x, axis)

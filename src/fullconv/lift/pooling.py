@@ -17,7 +17,7 @@ from fullconv.lift.convolution import note_step
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import rule
-from fullconv.lift.split import Read
+from fullconv.lift.split import PartInput
 from fullconv.operations import (
     AdaptivePool,
     Concat,
@@ -44,7 +44,7 @@ def pool(lifting: Lifting, node: Node, operation: Pool, axes: Sizes, x: Field) -
     note_step(lifting, node, moved, operation)
     channels = x.layout.channels
 
-    def write(block: str, reads: tuple[Read, ...]) -> str:
+    def write(block: str, reads: tuple[PartInput, ...]) -> str:
         if any(any(read.sliding.padding) for read in reads):
             return lifting.padded_pool(node, x, operation, block, reads)
         lifted = operation.plain([read.sliding for read in reads], channels)
@@ -124,7 +124,7 @@ def adaptive_pool(
     moved = lifting.slide(node, x, [Sliding(n, n) for n in kernel])
     box = Pool(kernel, kind=operation.kind, channels=x.layout.channels)
 
-    def write(block: str, reads: tuple[Read, ...]) -> str:
+    def write(block: str, reads: tuple[PartInput, ...]) -> str:
         lifted = box.moving([read.sliding for read in reads])
         return lifting.out.emit(node, lifted, (block,))
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal, cast
 
 from fullconv.graph import Node
-from fullconv.layout import Kind, Layout
+from fullconv.layout import AtomKind, Layout
 from fullconv.lift.contraction import Term, contract
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
@@ -28,7 +28,7 @@ def reduce(lifting: Lifting, node: Node, operation: Reduce) -> Field:
     """
     x = lifting.field(node.inputs[0])
     atoms = {atom for axis in operation.axes for atom in x.layout.axes[axis]}
-    if any(atom.kind is Kind.BATCH for atom in atoms):
+    if any(atom.kind is AtomKind.BATCH for atom in atoms):
         raise EndsSharing("reduces over the images that the network takes")
     cells = {atom.key for atom in atoms if atom.spatial}
     if not atoms and operation.kind in ("l2", "var", "std"):

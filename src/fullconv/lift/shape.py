@@ -9,7 +9,7 @@ from math import prod
 
 from fullconv.geometry import Sizes
 from fullconv.graph import Node
-from fullconv.layout import Kind, Layout, LayoutError, cells, features, sizes
+from fullconv.layout import AtomKind, Layout, LayoutError, cells, features, sizes
 from fullconv.lift.arranging import align, places_of, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting
@@ -94,7 +94,7 @@ def slice_(lifting: Lifting, node: Node, operation: Slice) -> Field:
     atoms = x.layout.axes[operation.axis]
     if not atoms:
         return x
-    if all(atom.kind is Kind.FEATURES for atom in atoms):
+    if all(atom.kind is AtomKind.FEATURES for atom in atoms):
         kept = range(operation.start, operation.stop, operation.step)
         return _channels(lifting, node, operation.axis, kept, x)
     if len(atoms) > 1 or not atoms[0].spatial:
@@ -114,7 +114,7 @@ def take(lifting: Lifting, node: Node, operation: Take) -> Field:
     """
     x = lifting.field(node.inputs[0])
     atoms = x.layout.axes[operation.axis]
-    if any(atom.kind is not Kind.FEATURES for atom in atoms):
+    if any(atom.kind is not AtomKind.FEATURES for atom in atoms):
         raise EndsSharing("reorders what is not features alone")
     return _channels(lifting, node, operation.axis, operation.indices, x)
 

@@ -59,7 +59,7 @@ class Part(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Read:
+class PartInput:
     """The cells that the outputs of one part read along one axis.
 
     Attributes
@@ -77,7 +77,7 @@ class Read:
     skip: tuple[int, int] = (0, 0)
 
 
-SHARED_MIDDLE = Read(None)
+SHARED_MIDDLE = PartInput(None)
 """The shared middle as it is."""
 
 
@@ -167,7 +167,7 @@ class Split:
     def taken(self, cells: Sequence[int], sliding: Sliding = EACH) -> Moved:
         """Give every window these of its cells, on a private axis, and move a kernel over them."""
         axis = self.of_own(sliding.output(len(cells)))
-        return Moved(axis, {Part.LOW: Read(tuple(cells), sliding)})
+        return Moved(axis, {Part.LOW: PartInput(tuple(cells), sliding)})
 
     def of_own(self, extent: int) -> Split:
         """Return this axis with ``extent`` cells, all of which every window has for itself."""
@@ -181,10 +181,12 @@ class Split:
         """Leave every part as it is."""
         return Moved(self, self._reading(range(self.extent)))
 
-    def _reading(self, cells: Sequence[int], middle: Read = SHARED_MIDDLE) -> dict[Part, Read]:
+    def _reading(
+        self, cells: Sequence[int], middle: PartInput = SHARED_MIDDLE
+    ) -> dict[Part, PartInput]:
         """Return the reads of every part: ``middle`` for the shared one, these cells for others."""
         return {
-            part: middle if part is Part.MIDDLE else Read(tuple(cells[own.start : own.stop]))
+            part: middle if part is Part.MIDDLE else PartInput(tuple(cells[own.start : own.stop]))
             for part, own in self.parts.items()
         }
 
@@ -217,18 +219,18 @@ class Split:
         axis = Split(low, replace(middle, extent=end - low), outputs - end)
         if not axis.pays(window_step):
             return self.taken(range(self.extent), sliding)
-        reads = {Part.MIDDLE: Read(None, stored, (dropped, 0))}
+        reads = {Part.MIDDLE: PartInput(None, stored, (dropped, 0))}
         for part, cells in axis.parts.items():
             if part is not Part.MIDDLE:
                 reads[part] = self._own(sliding, cells)
         return Moved(axis, reads)
 
-    def _own(self, sliding: Sliding, outputs: range) -> Read:
+    def _own(self, sliding: Sliding, outputs: range) -> PartInput:
         start = outputs[0] * sliding.stride - sliding.before
         stop = outputs[-1] * sliding.stride - sliding.before + sliding.span
         cells = tuple(range(max(0, start), min(stop, self.extent)))
         padding = max(0, -start), max(0, stop - self.extent)
-        return Read(cells, sliding._replace(before=padding[0], after=padding[1]))
+        return PartInput(cells, sliding._replace(before=padding[0], after=padding[1]))
 
     def cut(
         self, start: int, stop: int, stride: int, window_step: int, *, gather: bool = True
@@ -251,7 +253,7 @@ class Split:
         axis = Split(low, middle, high)
         if gather and not axis.pays(window_step):
             return self.taken(kept)
-        shared = Read(None, Sliding(1, cut.stride), (cut.before, cut.after))
+        shared = PartInput(None, Sliding(1, cut.stride), (cut.before, cut.after))
         return Moved(axis, axis._reading(kept, shared))
 
     def extended(self, before: int, after: int, mode: str, window_step: int) -> Moved:
@@ -303,7 +305,7 @@ class Moved:
     """An axis as an operation leaves it, and the reads of each of its parts."""
 
     axis: Split
-    reads: Mapping[Part, Read]
+    reads: Mapping[Part, PartInput]
 
 
 def on_window_grid(window: int, window_step: int) -> Axis:

@@ -41,7 +41,7 @@ from fullconv.operations import (
 from fullconv.table import Table
 
 if TYPE_CHECKING:
-    from fullconv.lift.windows import Windows
+    from fullconv.lift.windows import GatheredWindows
 
 Place = tuple[int | None, int]
 """An axis in which windows stand, and the entries of that axis outside of them."""
@@ -61,7 +61,7 @@ class Placed(NamedTuple):
     at: tuple[Place, ...]
 
 
-def place(windows: Windows, node: Node, given: Given) -> Placed:
+def place(windows: GatheredWindows, node: Node, given: Given) -> Placed:
     """Bring the inputs of a node, some of them one per window, to where windows may stand."""
     family = _families.find(type(node.operation))
     if family is None:
@@ -78,21 +78,23 @@ def _places(*operations: type[Operation]) -> Callable[[_Family], _Family]:
     return cast(Callable[[_Family], _Family], _families(*operations))
 
 
-def _with_parameters(windows: Windows, node: Node, given: Given) -> tuple[str | None, ...]:
+def _with_parameters(windows: GatheredWindows, node: Node, given: Given) -> tuple[str | None, ...]:
     """Return the inputs behind the first, which must be the same for all windows."""
     if any(name in given for name in node.inputs[1:]):
         raise MustBeAlone("takes weights that differ from window to window")
     return tuple(name and windows.out.parameter_value(name) for name in node.inputs[1:])
 
 
-def _outside(windows: Windows, x: PerWindow, axes: Collection[int]) -> PerWindow:
+def _outside(windows: GatheredWindows, x: PerWindow, axes: Collection[int]) -> PerWindow:
     """Return an input whose windows stand in none of these axes."""
     return windows.stand(x, None) if x.axis in axes else x
 
 
 @_places(Convolution, TransposedConvolution, Upsample)
 @_places(Pool, AdaptivePool, PerChannel, GroupNormalization)
-def _on_first_axis(windows: Windows, node: Node, operation: Operation, given: Given) -> Placed:
+def _on_first_axis(
+    windows: GatheredWindows, node: Node, operation: Operation, given: Given
+) -> Placed:
     """Place operations on ``(N, ...)``: convolutions, pools, normalizations of maps."""
     others = _with_parameters(windows, node, given)
     x = given[node.inputs[0]]
@@ -102,7 +104,9 @@ def _on_first_axis(windows: Windows, node: Node, operation: Operation, given: Gi
 
 
 @_places(Pointwise, Identity)
-def _elementwise(windows: Windows, node: Node, operation: Operation, given: Given) -> Placed:
+def _elementwise(
+    windows: GatheredWindows, node: Node, operation: Operation, given: Given
+) -> Placed:
     """Place operations that broadcast: in an axis that all operands have, or ahead of all."""
     rank = len(windows.shape_of(node.outputs[0]))
     first = next(iter(given.values()))
@@ -119,14 +123,16 @@ def _elementwise(windows: Windows, node: Node, operation: Operation, given: Give
     return Placed(operation, inputs, (at,))
 
 
-def _ahead(windows: Windows, x: PerWindow, rank: int) -> str:
+def _ahead(windows: GatheredWindows, x: PerWindow, rank: int) -> str:
     """Return the tensors of all windows, which stand ahead of ``rank`` axes."""
     value, missing = windows.stand(x, None).value, rank - len(x.shape)
     wide = Reshape((-1, *(1,) * missing, *x.shape))
     return windows.out.helper(value, wide) if missing else value
 
 
-def _in_line(windows: Windows, node: Node, given: Given, first: PerWindow, place: int) -> bool:
+def _in_line(
+    windows: GatheredWindows, node: Node, given: Given, first: PerWindow, place: int
+) -> bool:
     """Whether all operands have the windows in one axis, in which nothing is broadcast.
 
     ``place`` counts from the last axis, as axes are aligned where they broadcast.
@@ -144,7 +150,7 @@ def _in_line(windows: Windows, node: Node, given: Given, first: PerWindow, place
 
 
 @_places(Linear)
-def _linear(windows: Windows, node: Node, operation: Linear, given: Given) -> Placed:
+def _linear(windows: GatheredWindows, node: Node, operation: Linear, given: Given) -> Placed:
     others = _with_parameters(windows, node, given)
     x = given[node.inputs[0]]
     last = len(x.shape) - 1
@@ -155,7 +161,7 @@ def _linear(windows: Windows, node: Node, operation: Linear, given: Given) -> Pl
 
 @_places(AlongAxis, Slice, Take)
 def _on_one_axis(
-    windows: Windows, node: Node, operation: AlongAxis | Slice | Take, given: Given
+    windows: GatheredWindows, node: Node, operation: AlongAxis | Slice | Take, given: Given
 ) -> Placed:
     if isinstance(operation, AlongAxis) and operation.ordered:
         return _on_first_axis(windows, node, operation, given)
@@ -166,7 +172,7 @@ def _on_one_axis(
 
 @_places(LayerNormalization)
 def _layer_normalization(
-    windows: Windows, node: Node, operation: LayerNormalization, given: Given
+    windows: GatheredWindows, node: Node, operation: LayerNormalization, given: Given
 ) -> Placed:
     others, x = _with_parameters(windows, node, given), given[node.inputs[0]]
     rank = len(x.shape)
@@ -175,7 +181,7 @@ def _layer_normalization(
 
 
 @_places(Reduce)
-def _reduce(windows: Windows, node: Node, operation: Reduce, given: Given) -> Placed:
+def _reduce(windows: GatheredWindows, node: Node, operation: Reduce, given: Given) -> Placed:
     x = _outside(windows, given[node.inputs[0]], operation.axes)
     if x.axis is None:
         axes = tuple(axis + 1 for axis in operation.axes)
@@ -185,7 +191,7 @@ def _reduce(windows: Windows, node: Node, operation: Reduce, given: Given) -> Pl
 
 
 @_places(Concat)
-def _concat(windows: Windows, node: Node, operation: Concat, given: Given) -> Placed:
+def _concat(windows: GatheredWindows, node: Node, operation: Concat, given: Given) -> Placed:
     first = next(iter(given.values()))
     at: Place = (first.axis, first.before)
     alike = all((x.axis, x.before) == at for x in given.values())
@@ -202,14 +208,14 @@ def _concat(windows: Windows, node: Node, operation: Concat, given: Given) -> Pl
 
 
 @_places(Pad)
-def _pad(windows: Windows, node: Node, operation: Pad, given: Given) -> Placed:
+def _pad(windows: GatheredWindows, node: Node, operation: Pad, given: Given) -> Placed:
     if any(operation.pads[0]):
         raise MustBeAlone("adds to the axis of the images")
     return _on_first_axis(windows, node, operation, given)
 
 
 @_places(Reshape)
-def _reshape(windows: Windows, node: Node, operation: Reshape, given: Given) -> Placed:
+def _reshape(windows: GatheredWindows, node: Node, operation: Reshape, given: Given) -> Placed:
     x, shape = given[node.inputs[0]], windows.shape_of(node.outputs[0])
     at = _after_reshape(x, shape, windows.graph.batch)
     if at is None:
@@ -240,7 +246,7 @@ def _after_reshape(x: PerWindow, shape: tuple[int, ...], batch: int) -> Place | 
 
 
 @_places(Permute)
-def _permute(windows: Windows, node: Node, operation: Permute, given: Given) -> Placed:
+def _permute(windows: GatheredWindows, node: Node, operation: Permute, given: Given) -> Placed:
     x = given[node.inputs[0]]
     if x.axis is None:
         turned = (0, *(axis + 1 for axis in operation.order))
@@ -249,7 +255,7 @@ def _permute(windows: Windows, node: Node, operation: Permute, given: Given) -> 
 
 
 @_places(Opaque)
-def _opaque(windows: Windows, node: Node, operation: Opaque, given: Given) -> Placed:
+def _opaque(windows: GatheredWindows, node: Node, operation: Opaque, given: Given) -> Placed:
     """Place an operation whose reader says in which axes windows may stand."""
     standing = operation.standing
     if standing is None:

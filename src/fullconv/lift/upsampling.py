@@ -8,7 +8,7 @@ from fullconv.lift.arranging import must_lie_apart, over_cells
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import rule
-from fullconv.lift.split import Moved, Read
+from fullconv.lift.split import Moved, PartInput
 from fullconv.operations import Upsample
 
 
@@ -25,7 +25,7 @@ def upsample(lifting: Lifting, node: Node, operation: Upsample, axes: Sizes, x: 
             must_lie_apart(lifting, axis, "repeats")
         moved.append(Moved(axis.repeated(factor), axis.as_it_is().reads))
 
-    def write(block: str, reads: tuple[Read, ...]) -> str:
+    def write(block: str, reads: tuple[PartInput, ...]) -> str:
         return lifting.out.emit(node, operation, (block,))
 
     return lifting.write(x, moved, x.layout.channels, write)

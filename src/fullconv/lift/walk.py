@@ -19,7 +19,7 @@ from fullconv.lift.memory import Footprint, Size, footprint, size_of_part
 from fullconv.lift.pace import Pace
 from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.split import Part, Split
-from fullconv.lift.windows import Windows
+from fullconv.lift.windows import GatheredWindows
 from fullconv.report import GATHERED, Change, Reason
 
 
@@ -116,7 +116,7 @@ class Walk:
         self.graph, self.lifting, self.pace = graph, lifting, pace
         self.own: set[str] = set()  # values that are a block of every single window
         self.values, self.out = lifting.values, lifting.out
-        self.windows = Windows(graph, lifting.out, lifting.blocks, lifting.values)
+        self.windows = GatheredWindows(graph, lifting.out, lifting.blocks, lifting.values)
         self.per_window = False
         self.one_pass = True
 

@@ -21,7 +21,7 @@ from math import prod
 from fullconv.errors import ModelError
 from fullconv.geometry import Grid
 from fullconv.graph import Alone, Graph, Node
-from fullconv.layout import Atom, Kind, Layout, order, sizes
+from fullconv.layout import Atom, AtomKind, Layout, order, sizes
 from fullconv.lift.blocks import Blocks
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, PerWindow, free
@@ -30,7 +30,7 @@ from fullconv.operations import Concat, ForEachWindow, Permute, Regroup, Reshape
 from fullconv.report import Reason
 
 
-class Windows:
+class GatheredWindows:
     """Gathering values into one tensor per window, and running operations on them.
 
     Attributes
@@ -123,7 +123,7 @@ class Windows:
         (taken,) = self.blocks.gathered(x).parts.values()
         layout = _with_batch(x.layout)
         atoms = [atom for axis in layout.axes for atom in axis]
-        batch = next(atom for atom in atoms if atom.kind is Kind.BATCH)
+        batch = next(atom for atom in atoms if atom.kind is AtomKind.BATCH)
         spatial = sorted((atom for atom in atoms if atom.spatial), key=lambda atom: atom.key)
         stored = (batch, *layout.stored, *spatial)
         axis = layout.batch_axis
@@ -186,7 +186,7 @@ class Windows:
         return tuple(self.graph.shapes[name])
 
 
-class AsTheyStand(Windows):
+class AsTheyStand(GatheredWindows):
     """A piece of a network whose windows stand in the first axis, and are never moved."""
 
     def __init__(self, graph: Graph) -> None:
@@ -231,4 +231,4 @@ def _with_batch(layout: Layout) -> Layout:
     if layout.batch_axis is not None:
         return layout
     first, *others = layout.axes or ((),)
-    return replace(layout, axes=((Atom(Kind.BATCH, 1), *first), *others))
+    return replace(layout, axes=((Atom(AtomKind.BATCH, 1), *first), *others))

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 
-Padding = tuple[Pair, ...]
+Padding = tuple[HeightWidth, ...]
 PaddingMode = Literal["constant", "reflect", "replicate", "circular"]
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.operations.base import Operation, PaddingMode
 
 
@@ -122,7 +122,7 @@ class Take(Operation):
 class Pad(Operation):
     """Adds (or, where negative, removes) cells before and after each axis."""
 
-    pads: tuple[Pair, ...]
+    pads: tuple[HeightWidth, ...]
     mode: PaddingMode = "constant"
     value: float = 0.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import HeightWidth, Sizes
 from fullconv.operations.base import Operation, Padding
 
 
@@ -47,7 +47,7 @@ class Keep(Operation):
     ``stride * (r - 1) + span`` cells are kept; all where None.
     """
 
-    axes: tuple[Pair | None, ...]
+    axes: tuple[HeightWidth | None, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Gathered:
 class Running:
     """A shared part that stays shared, without some stored cells at its start and end."""
 
-    skip: Pair
+    skip: HeightWidth
 
 
 Segments = tuple[Own | Gathered, ...] | tuple[Running]

@@ -29,7 +29,7 @@ class InOnnxRuntime(Runtime):
         super().__init__(precision, lanes=lanes)
         threads = cores_for(lanes)
         model = channels_first(fcn.model)
-        self._run: Callable[[Any], Any] | None = session(model, fcn._held, threads)
+        self._run: Callable[[Any], Any] | None = session(model, fcn._run_bytes, threads)
 
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
         if self._run is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.scanning.digests import digest, rectangle, tiles_of
 from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import nothing
@@ -48,19 +48,19 @@ class Damage:
         Whether scores are lost; False where only their description for viewers is wrong.
     """
 
-    windows: tuple[Pair, ...]
+    windows: tuple[Span, ...]
     box: tuple[float, ...]
     why: str
     tile: int | None
     is_lost: bool = True
 
     @property
-    def rows(self) -> Pair:
+    def rows(self) -> Span:
         """The rows of windows in an image."""
         return self.windows[-2]
 
     @property
-    def columns(self) -> Pair:
+    def columns(self) -> Span:
         """The columns of windows in an image."""
         return self.windows[-1]
 
@@ -130,7 +130,7 @@ def is_nothing(scores: NDArray[Any]) -> bool:
     return bool((np.isnan(scores) if np.isnan(empty) else scores == empty).all())
 
 
-def _scores(array: Any, places: Sequence[tuple[Pair, ...]]) -> list[NDArray[Any] | str]:
+def _scores(array: Any, places: Sequence[tuple[Span, ...]]) -> list[NDArray[Any] | str]:
     """Return the scores of tiles that are neighbours along the last axis, or why a tile cannot be
     read."""
     *others, (left, _) = places[0]
@@ -172,7 +172,7 @@ def _lost_of_before(heatmap: Heatmap) -> dict[int, str]:
     counts, tile = heatmap.shape[1:], _tile_of_before(heatmap)
     region = heatmap.metadata["region"]
     asked = spans_of(region, len(counts))
-    odd = heatmap.metadata.get("odd_windows", 0)
+    unscored = heatmap.metadata.get("odd_windows", 0)
     lost: dict[int, str] = {}
     for index in range(prod(tiles_of(counts, tile))):
         place = rectangle(index, counts, tile)
@@ -183,6 +183,6 @@ def _lost_of_before(heatmap: Heatmap) -> dict[int, str]:
             shared = prod(
                 max(0, min(a[1], b[1]) - max(a[0], b[0])) for a, b in zip(place, asked, strict=True)
             )
-            if shared > odd:
+            if shared > unscored:
                 lost[index] = MISSING
     return lost

@@ -27,7 +27,7 @@ CLOSE = 1e-9
 
 
 @dataclass(frozen=True)
-class Told:
+class Description:
     """The description of the scores in a file.
 
     Attributes
@@ -51,13 +51,13 @@ class Told:
     crs: Any = None
 
     @classmethod
-    def by_zarr(cls, attributes: Mapping[str, Any], array: Any) -> Told:
+    def by_zarr(cls, attributes: Mapping[str, Any], array: Any) -> Description:
         """Read the description in a zarr folder."""
         names = getattr(getattr(array, "metadata", None), "dimension_names", None)
         return cls(attributes.get("ome") or {}, names, getattr(array, "fill_value", None))
 
     @classmethod
-    def by_geotiff(cls, raster: Any) -> Told:
+    def by_geotiff(cls, raster: Any) -> Description:
         """Read the description in a GeoTIFF."""
         transform: Affine = tuple(raster.transform)[:6]
         return cls(None, None, raster.nodata, transform, raster.crs)
@@ -65,7 +65,7 @@ class Told:
 
 def misdescribed(heatmap: Heatmap) -> str | None:
     """Return how the description in a heatmap's file contradicts its record; None if it agrees."""
-    described = heatmap.told
+    described = heatmap.description
     if described is None:
         return None
     differing = _wrong_by_geotiff if described.ome is None else _wrong
@@ -75,7 +75,7 @@ def misdescribed(heatmap: Heatmap) -> str | None:
     return f"their description for viewers ({', '.join(wrong)}) does not match the scan"
 
 
-def _wrong(heatmap: Heatmap, described: Told) -> list[str]:
+def _wrong(heatmap: Heatmap, described: Description) -> list[str]:
     expected = ome(heatmap)
     axes = ["c", *letters(heatmap.grid.dimensions)]
     named = ("dimension_names", list(described.axes or axes), axes)
@@ -121,7 +121,7 @@ def _summed(image: Mapping[str, Any], kind: str, axes: int) -> list[float]:
     return [float(number) for number in (scale if kind == "scale" else begin)]
 
 
-def _wrong_by_geotiff(heatmap: Heatmap, described: Told) -> list[str]:
+def _wrong_by_geotiff(heatmap: Heatmap, described: Description) -> list[str]:
     expected = transform_of(heatmap)
     wrong = [] if described.transform and _near(described.transform, expected) else ["transform"]
     place = heatmap.georeference
@@ -143,7 +143,7 @@ def _is_of(crs: Any, expected: str) -> bool:
     return number is None or (bool(crs) and crs.to_epsg() == number)
 
 
-def _wrong_empty(name: str, heatmap: Heatmap, described: Told) -> list[str]:
+def _wrong_empty(name: str, heatmap: Heatmap, described: Description) -> list[str]:
     expected = nothing(heatmap.metadata["dtype"])
     if described.empty is None:
         return [] if described.transform is None else [name]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair, Sizes, unraveled
+from fullconv.geometry import Sizes, Span, unraveled
 from fullconv.scanning.storing import nothing
 
 DIGEST_BYTES = 12
@@ -62,7 +62,7 @@ def tiles_of(counts: Sequence[int], tile: Sequence[int]) -> Sizes:
     return tuple(ceil(count / side) for count, side in zip(counts, tile, strict=True))
 
 
-def rectangle(index: int, counts: Sequence[int], tile: Sequence[int]) -> tuple[Pair, ...]:
+def rectangle(index: int, counts: Sequence[int], tile: Sequence[int]) -> tuple[Span, ...]:
     """Return the windows of a tile along every axis, by its number in a `tiling.Plan`."""
     place = unraveled(index, tiles_of(counts, tile))
     return tuple(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from fullconv.backgrounds import foreground
 from fullconv.closing import Closing
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
-from fullconv.geometry import Grid, Pair, Sizes
+from fullconv.geometry import Grid, Sizes, Span
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.scanning.damage import Damage, find_damage, named
-from fullconv.scanning.describing import Told, misdescribed
+from fullconv.scanning.describing import Description, misdescribed
 from fullconv.scanning.digests import Checksums, is_sealed
 from fullconv.scanning.scores import checked
 from fullconv.scanning.storing import decoded
@@ -26,7 +26,7 @@ from fullconv.windows import Windows
 from fullconv.wording import windows_named
 
 if TYPE_CHECKING:
-    from fullconv.scanning.pixels import Seen
+    from fullconv.scanning.pixels import PixelRange
 
 RECORD_CHANGED = "their record was changed after it was written"
 
@@ -44,15 +44,19 @@ class Heatmap(Closing):
         Names of the scores, where the model has them.
     metadata : dict
         Versions, model, image, preprocessing and all else that the scan depended on.
-    told : Told or None
+    description : Description or None
         The description for viewers in its file, where it was opened from one.
     """
 
     def __init__(
-        self, array: Any, metadata: Mapping[str, Any], path: Path | None, told: Told | None = None
+        self,
+        array: Any,
+        metadata: Mapping[str, Any],
+        path: Path | None,
+        description: Description | None = None,
     ) -> None:
         self.array = array
-        self.told = told
+        self.description = description
         self.metadata = dict(metadata)
         self.path = path
         self.grid = Grid(tuple(metadata["window"]), tuple(metadata["step"]))
@@ -73,14 +77,14 @@ class Heatmap(Closing):
 
             bands, metadata = open_geotiff(path)
             scores = checked(lambda: bands, metadata)
-            return cls(scores, metadata, path, Told.by_geotiff(bands.raster))
+            return cls(scores, metadata, path, Description.by_geotiff(bands.raster))
         try:
             from fullconv.scanning.bounded import open_folder
 
             attributes, scores = open_folder(path)
             metadata = valid(attributes["fullconv"])
             array = checked(scores, metadata)
-            return cls(array, metadata, path, Told.by_zarr(attributes, array))
+            return cls(array, metadata, path, Description.by_zarr(attributes, array))
         except FullconvError:
             raise
         except Exception as error:
@@ -176,12 +180,12 @@ class Heatmap(Closing):
         return self.placement.scale
 
     @property
-    def seen(self) -> Seen | None:
+    def seen(self) -> PixelRange | None:
         """The range of some pixels as the network saw them; None where it is not recorded."""
-        from fullconv.scanning.pixels import Seen
+        from fullconv.scanning.pixels import PixelRange
 
         entry = self.metadata.get("pixels")
-        return None if entry is None else Seen(**entry)
+        return None if entry is None else PixelRange(**entry)
 
     @property
     def georeference(self) -> Georeference | None:
@@ -219,7 +223,7 @@ class Heatmap(Closing):
         """
         return self.placement.box(self.windows.box(*place))
 
-    def box_of(self, spans: Sequence[Pair]) -> tuple[float, ...]:
+    def box_of(self, spans: Sequence[Span]) -> tuple[float, ...]:
         """Return the pixels that neighbouring windows cover, as `box` does.
 
         ``spans`` are the windows along every axis, half-open.

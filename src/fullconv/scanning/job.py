@@ -25,7 +25,7 @@ from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.measure import choose_lanes, choose_plan, largest_plan
 from fullconv.scanning.options import Options
 from fullconv.scanning.pipeline import run
-from fullconv.scanning.pixels import Seen, look, remark
+from fullconv.scanning.pixels import PixelRange, look, remark
 from fullconv.scanning.progress import Listener, Meter
 from fullconv.scanning.region import Region
 from fullconv.scanning.storing import encoded
@@ -41,7 +41,7 @@ class Job:
 
     Attributes
     ----------
-    odd_windows : int
+    unscored_windows : int
         Windows that hold NaN or infinite pixels, so far.
     seen : Seen or None
         The range of some pixels as the network sees them, once it is known.
@@ -53,8 +53,8 @@ class Job:
     classifier: Any
     origin: Mapping[str, str] | None
     progress: Listener | None
-    odd_windows: int = 0
-    seen: Seen | None = None
+    unscored_windows: int = 0
+    seen: PixelRange | None = None
 
     def __post_init__(self) -> None:
         image, options = self.image, self.options
@@ -165,7 +165,7 @@ class Job:
         meter.tell()
         lanes = task.runtime.lanes
         for _, made in run(task.left(finished), task.read, task.compute, write, lanes):
-            self.odd_windows += made.odd
+            self.unscored_windows += made.unscored
             meter.fresh += made.windows
             meter.tell()
         if self.image.has_changed():
@@ -180,8 +180,8 @@ class Job:
         metadata = record.made(self.engine, task, self.options.dtype, scores.shape[0])
         metadata |= {
             "origin": {k: as_text(v) for k, v in self.origin.items()} if self.origin else None,
-            "odd_windows": self.odd_windows,
-            "windows": self.region.count() - self.odd_windows,
+            "odd_windows": self.unscored_windows,
+            "windows": self.region.count() - self.unscored_windows,
             "pixels": self.seen.as_dict() if self.seen else None,
         }
         if self.options.windows_to_check:

@@ -52,7 +52,7 @@ from fullconv.scanning.ours import (
 )
 from fullconv.system.disk import replace, to_disk
 from fullconv.system.exchanging import exchange
-from fullconv.system.locking import HeldElsewhereError, Lock
+from fullconv.system.locking import Lock, LockedElsewhereError
 
 SETTLED_EVERY = 1.0
 """Seconds for which finished tiles wait for others, to be synced to the disk together."""
@@ -143,7 +143,7 @@ class Ledger:
             ) from None
         try:
             self._lock = Lock(self._file, self.folder / OWNER)
-        except HeldElsewhereError as other:
+        except LockedElsewhereError as other:
             self._file.close()
             self._file = None
             holder = f" ({other})" if str(other) else ""

@@ -1,8 +1,8 @@
 """The lines of a ledger: each lists a finished tile, and has a checksum of itself.
 
-A line is ``tile windows odd digest pixels checksum``: the tile's number, the number of its windows
-to be scored, the number of these that hold NaN pixels, the digest of its scores, a checksum of the
-pixels that were read ("-" where none is kept), and a CRC-32 of all before.
+A line is ``tile windows unscored digest pixels checksum``: the tile's number, the number of its
+windows to be scored, the number of these that hold NaN pixels, the digest of its scores, a checksum
+of the pixels that were read ("-" where none is kept), and a CRC-32 of all before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Line:
     ----------
     tile : int
         Number of the tile.
-    windows, odd : int
+    windows, unscored : int
         Number of its windows to be scored, and number of these that hold NaN pixels.
     digest : str
         Digest of its scores.
@@ -41,14 +41,14 @@ class Line:
 
     tile: int
     windows: int
-    odd: int
+    unscored: int
     digest: str
     pixels: int | None = None
 
     def to_bytes(self) -> bytes:
         """Return the line as it is written."""
         pixels = "-" if self.pixels is None else f"{self.pixels:08x}"
-        content = f"{self.tile} {self.windows} {self.odd} {self.digest} {pixels}".encode()
+        content = f"{self.tile} {self.windows} {self.unscored} {self.digest} {pixels}".encode()
         return b"%s %08x\n" % (content, crc32(content))
 
 
@@ -73,7 +73,7 @@ def read(data: bytes, tiles: int) -> tuple[dict[int, Line], int]:
     damaged = (not first) + (len(last) > LONGEST)
     for text in whole:
         line = parsed(text)
-        if line is not None and line.tile < tiles and line.odd <= line.windows:
+        if line is not None and line.tile < tiles and line.unscored <= line.windows:
             finished[line.tile] = line
         elif text and not text.endswith(CUT.strip()):
             damaged += 1

@@ -17,9 +17,9 @@ few bytes claim far more pixels than these have."""
 
 
 def open_image(fcn: FullyConvolutional, source: ImageLike, options: Options) -> Source:
-    """Open an image at the level, resolution and scale that is asked for, with the model's
+    """Open an image at the level, resolution and size that is asked for, with the model's
     channels."""
-    return fitted(fcn, read_image(fcn, source, options), options.scale)
+    return fitted(fcn, read_image(fcn, source, options), options.resize)
 
 
 def read_image(fcn: FullyConvolutional, source: ImageLike, options: Options) -> Source:

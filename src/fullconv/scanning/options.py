@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fullconv.converted import FullyConvolutional
     from fullconv.sources.given import ImageLike
 
-MEMORY_BYTES = 512_000_000
+SCAN_BUDGET_BYTES = 512_000_000
 """Budget for the tensors of the tiles that are computed at a time. Pixels read ahead, decoded
 blocks, scores that wait to be written, and a runtime's own memory come on top."""
 
@@ -40,7 +40,7 @@ class Options:
     um_per_pixel: float | None = None
     own_um_per_pixel: float | None = None
     bands: Sequence[int] | None = None
-    scale: float = 1.0
+    resize: float = 1.0
     cover: Cover = "whole"
     roi: Sequence[float] | None = None
     mask: ImageLike | None = None
@@ -56,9 +56,9 @@ class Options:
     def __post_init__(self) -> None:
         if str(self.dtype) not in DTYPES:
             raise InputError(f"scan(dtype={self.dtype!r}): expected {', '.join(DTYPES)}.")
-        if not (is_number(self.scale) and 0 < self.scale <= LARGEST_SCALE):
+        if not (is_number(self.resize) and 0 < self.resize <= LARGEST_SCALE):
             raise InputError(
-                f"scan(scale={self.scale}): expected a number above 0 and up to {LARGEST_SCALE}; "
+                f"scan(resize={self.resize}): expected a number above 0 and up to {LARGEST_SCALE}; "
                 f"0.5 halves the image, and finds objects of twice the size."
             )
         check_cover(self.cover)
@@ -113,27 +113,27 @@ class Options:
         InputError
             If the model holds its preprocessing, and pixels would be prepared twice.
         """
-        held = self.preprocessing
-        if fcn.embedded.preprocessing is not None and held is not None and held.changes_pixels:
+        given = self.preprocessing
+        if fcn.embedded.preprocessing is not None and given is not None and given.changes_pixels:
             raise InputError(
-                f"scan(preprocessing={held!r}): the model holds its preprocessing, "
+                f"scan(preprocessing={given!r}): the model holds its preprocessing, "
                 f"{fcn.embedded.preprocessing.formula}, and takes bytes; leave it out, or convert "
                 f"the classifier without embedded preprocessing."
             )
-        return held or fcn.preprocessing
+        return given or fcn.preprocessing
 
     def memory(self, fcn: FullyConvolutional, runtime: str) -> int:
         """Return the budget for the tensors of all tiles computed at a time, in bytes."""
         if self.memory_bytes is not None:
             return self.memory_bytes
         if not any(map(any, fcn.halo)):
-            return MEMORY_BYTES
+            return SCAN_BUDGET_BYTES
         return MERGED_WITH_HALO_BYTES if runtime == "onnxruntime" else MEMORY_WITH_HALO_BYTES
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What becomes of an output that is there already; `scan` says what each means."""
+    """The options for an output that exists already; `scan` explains each."""
 
     resume: bool = True
     overwrite: bool = False

@@ -21,7 +21,7 @@ from fullconv.errors import OutputError
 from fullconv.files import bytes_of, json_of, kind_of, starts_with
 from fullconv.scanning.chunks import UNFINISHED
 from fullconv.scanning.digests import is_sealed
-from fullconv.scanning.layout import GROUP, PARTIAL, Layout
+from fullconv.scanning.file_names import GROUP, PARTIAL, FileNames
 from fullconv.scanning.lines import HEADER
 from fullconv.system.locking import is_running
 
@@ -79,7 +79,7 @@ def check_places(folder: Path, out: Path) -> None:
             mode = os.lstat(place).st_mode
             if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
                 refuse_place(out, place, mode)
-    for place in Layout.of(folder / HEATMAP).links():
+    for place in FileNames.of(folder / HEATMAP).links():
         refuse_place(out, place, os.lstat(place).st_mode)
 
 
@@ -153,7 +153,7 @@ def remove_heatmap(folder: Path) -> None:
     if folder.is_file() and not folder.is_symlink():
         folder.unlink()  # a GeoTIFF
         return
-    layout = Layout.of(folder)
+    layout = FileNames.of(folder)
     for path in list(layout.own()):
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
@@ -187,7 +187,7 @@ def set_aside(folder: Path) -> Path | None:
     stay where they are.
     """
     for heatmap in (folder / HEATMAP, folder / REPLACED):
-        if any(Layout.of(heatmap).others()):
+        if any(FileNames.of(heatmap).others()):
             return None
     known = {HEATMAP, REPLACED, *(entry.name for entry in _own_entries(folder))}
     aside = _fresh(folder)
@@ -251,7 +251,7 @@ def _number(name: str) -> str:
 
 def remove_partial(folder: Path) -> None:
     """Remove files that a killed process left under temporary names."""
-    layout = Layout.of(folder / HEATMAP)
+    layout = FileNames.of(folder / HEATMAP)
     for path in [*_own_entries(folder), *layout.own()]:
         if PARTIAL.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -263,7 +263,7 @@ def keep_others(old: Path, new: Path) -> list[Path]:
     Files that cannot be moved stay where they are.
     """
     moved = []
-    for path in list(Layout.of(old).others()):
+    for path in list(FileNames.of(old).others()):
         place = new / path.relative_to(old)
         if os.path.lexists(place):
             continue

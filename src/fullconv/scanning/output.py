@@ -22,7 +22,7 @@ from fullconv.scanning.options import OutputOptions
 from fullconv.scanning.ours import refuse_place
 from fullconv.scanning.repairing import Repair
 from fullconv.scanning.task import Task
-from fullconv.scanning.writing import Writer
+from fullconv.scanning.writing import HeatmapWriter
 from fullconv.wording import only_images
 
 ENDINGS = (".zarr", ".tif", ".tiff")
@@ -106,7 +106,7 @@ def _write(
             begun = ledger.begin({"asked": asked, "chosen": record.chosen(task)})
         else:
             ledger.resume(len(task.plan))
-        writer = Writer(ledger, task, job.options.dtype, begun)
+        writer = HeatmapWriter(ledger, task, job.options.dtype, begun)
         _score(job, task, writer, repair)
         made = _made(job, task, writer, asked, begun["id"])
         if finished is not None:
@@ -114,7 +114,7 @@ def _write(
         ledger.finish(made, finished is not None)
 
 
-def _score(job: Job, task: Task, writer: Writer, repair: Repair | None) -> None:
+def _score(job: Job, task: Task, writer: HeatmapWriter, repair: Repair | None) -> None:
     """Score what is neither written yet nor taken over from a finished heatmap."""
     from fullconv.scanning.bounded import open_scores
 
@@ -126,9 +126,9 @@ def _score(job: Job, task: Task, writer: Writer, repair: Repair | None) -> None:
     before = sum(line.windows for line in ledger.lines.values())
     job.score(task, writer.finished, writer.write, before)
     ledger.settle()
-    job.odd_windows = sum(line.odd for line in ledger.lines.values())
+    job.unscored_windows = sum(line.unscored for line in ledger.lines.values())
     if repair is not None:
-        job.odd_windows = repair.odd_windows
+        job.unscored_windows = repair.unscored_windows
         repair.tell(writer.checksums)
 
 
@@ -172,7 +172,7 @@ def _refuse_what_is_in_the_way(out: Path, error: OSError) -> None:
                 refuse_place(out, Path(place), os.lstat(place).st_mode)
 
 
-def _made(job: Job, task: Task, writer: Writer, asked: Mapping[str, Any], run: str) -> Path:
+def _made(job: Job, task: Task, writer: HeatmapWriter, asked: Mapping[str, Any], run: str) -> Path:
     """Check and describe the scanned heatmap, and return its path, in the format asked for."""
     from fullconv.scanning.bounded import open_scores
 

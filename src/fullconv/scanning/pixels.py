@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
@@ -47,7 +47,7 @@ DEEP = 4095
 
 
 @dataclass(frozen=True)
-class Seen:
+class PixelRange:
     """The range of some windows' pixels, in the file and as the network sees them.
 
     Attributes
@@ -79,7 +79,7 @@ class Seen:
         )
 
 
-def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> Seen | None:
+def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> PixelRange | None:
     """Return the range of an image's pixels; None where no pixel is finite and in the file."""
     whole = tuple(
         (axis.position(first), axis.position(last - 1) + axis.window)
@@ -104,10 +104,10 @@ def look(image: Source, region: Region, preprocessing: Preprocessing | None) -> 
         total, number = total + float(seen.sum(dtype=np.float64)), number + seen.size
         low, high = min(low, float(seen.min())), max(high, float(seen.max()))
         least, most = min(least, float(values.min())), max(most, float(values.max()))
-    return Seen(low, total / number, high, least, most, count) if number else None
+    return PixelRange(low, total / number, high, least, most, count) if number else None
 
 
-def _known(image: Source, place: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _known(image: Source, place: Sequence[Span]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return pixels ``(C, *size)``, and which of them are finite and in the file."""
     pixels = np.moveaxis(image.read(*place), -1, 0)
     known = np.ones(pixels.shape[1:], np.bool_)
@@ -117,7 +117,7 @@ def _known(image: Source, place: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[
     return pixels, known if missing is None else known & ~missing
 
 
-def _windows(region: Region) -> Iterator[tuple[Pair, ...]]:
+def _windows(region: Region) -> Iterator[tuple[Span, ...]]:
     """Yield the pixels of one window to be scored for every part of a region."""
     side = round(PARTS ** (1 / len(region.spans)))
     edges = [
@@ -133,7 +133,7 @@ def _windows(region: Region) -> Iterator[tuple[Pair, ...]]:
             )
 
 
-def _one(region: Region, part: Sequence[Pair]) -> Sizes | None:
+def _one(region: Region, part: Sequence[Span]) -> Sizes | None:
     """Return a window to be scored near the middle of a part; None if no searched row has one."""
     rows, *others = part
     middle = sum(rows) // 2
@@ -166,7 +166,9 @@ def made_for(preprocessing: Preprocessing | None) -> int | None:
     return min(FULL, key=lambda full: abs(log(full / reach)))
 
 
-def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None) -> str | None:
+def remark(
+    seen: PixelRange | None, image: Source, preprocessing: Preprocessing | None
+) -> str | None:
     """Return the warning that pixels cannot be like the model's training data; None if they can."""
     one = unit(len(image.size))
     if seen is None:
@@ -207,7 +209,7 @@ def remark(seen: Seen | None, image: Source, preprocessing: Preprocessing | None
     )
 
 
-def _deeper(seen: Seen, image: Source, preprocessing: Preprocessing | None) -> str | None:
+def _deeper(seen: PixelRange, image: Source, preprocessing: Preprocessing | None) -> str | None:
     """Return the warning that whole numbers may reach far beyond the range of the scale.
 
     Only 10 or 12 of 16 bits may be used, so the largest number of the type decides, if any pixel
@@ -226,5 +228,5 @@ def _deeper(seen: Seen, image: Source, preprocessing: Preprocessing | None) -> s
     )
 
 
-def _where(seen: Seen) -> str:
+def _where(seen: PixelRange) -> str:
     return "" if seen.windows is None else f" (in {seen.windows} windows)"

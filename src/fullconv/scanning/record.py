@@ -78,8 +78,8 @@ def refuse_other(out: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], 
 
 def _told(begun: Mapping[str, Any], word: str) -> str:
     """Return what a word means to whom it refuses, by the axes of the window that a run had."""
-    held: Any = begun.get("window")
-    dimensions = len(held) if isinstance(held, list) else 2
+    window: Any = begun.get("window")
+    dimensions = len(window) if isinstance(window, list) else 2
     return (
         WHAT[word].replace("pixels", unit(dimensions, many=True)).replace("image", kind(dimensions))
     )

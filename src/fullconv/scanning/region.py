@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Span
 from fullconv.scanning.mask import Mask
 from fullconv.sources import Source
 from fullconv.sources.given import ImageLike
@@ -42,7 +42,7 @@ class Region:
     """
 
     windows: Windows
-    spans: tuple[Pair, ...]
+    spans: tuple[Span, ...]
     mask: Mask | None
 
     @classmethod
@@ -115,7 +115,7 @@ class Region:
             f"the rest is not scanned.",
         )
 
-    def wanted(self, *windows: Pair) -> NDArray[np.bool_]:
+    def wanted(self, *windows: Span) -> NDArray[np.bool_]:
         """Return which windows of a rectangle of windows are to be scored."""
         inside = []
         for (begin, end), (first, last) in zip(self.spans, windows, strict=True):
@@ -126,7 +126,7 @@ class Region:
             chosen &= self._at(windows)[0]
         return chosen
 
-    def _at(self, windows: Sequence[Pair]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _at(self, windows: Sequence[Span]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which windows' centres are marked, and which lie on the mask at all."""
         assert self.mask is not None
         centres = (
@@ -135,7 +135,7 @@ class Region:
         )
         return self.mask.at(*centres)
 
-    def touches(self, *windows: Pair) -> bool:
+    def touches(self, *windows: Span) -> bool:
         """Whether any window of a rectangle of windows is to be scored."""
         apart = any(
             last <= begin or end <= first
@@ -155,7 +155,7 @@ class Region:
         for band in self._bands():
             yield int(np.count_nonzero(self.wanted(*band)))
 
-    def _bands(self) -> Iterator[tuple[Pair, ...]]:
+    def _bands(self) -> Iterator[tuple[Span, ...]]:
         """Yield bands of windows along the first axis, of about `AT_ONCE` windows each."""
         (first, last), *rest = self.spans
         height = max(1, AT_ONCE // prod(end - begin for begin, end in rest))
@@ -163,7 +163,7 @@ class Region:
             yield (row, min(row + height, last)), *rest
 
 
-def spans_of(region: Mapping[str, Any], dimensions: int) -> tuple[Pair, ...]:
+def spans_of(region: Mapping[str, Any], dimensions: int) -> tuple[Span, ...]:
     """Return the windows along every axis in a record that `Region.describe` made."""
     return tuple((region[name][0], region[name][1]) for name in windows_named(dimensions))
 
@@ -187,7 +187,7 @@ def _sides(roi: Any, dimensions: int) -> tuple[tuple[float, float], ...]:
     )
 
 
-def _inside(side: Sequence[float], axis: WindowsAlong) -> Pair:
+def _inside(side: Sequence[float], axis: WindowsAlong) -> Span:
     """Return the windows between two edges, half-open."""
     start, stop = side
     positions = axis.positions(0, axis.count)

@@ -42,7 +42,7 @@ class Repair:
         return chosen
 
     @property
-    def odd_windows(self) -> int:
+    def unscored_windows(self) -> int:
         """Number of windows that hold NaN pixels, as in the first scan."""
         return int(self.finished.metadata["odd_windows"])
 

@@ -26,7 +26,7 @@ def scan(
     source: ImageLike,
     out: str | Path | None = None,
     *,
-    scale: float = 1.0,
+    resize: float = 1.0,
     engine: Engine | None = None,
     **options: Unpack[ScanOptions],
 ) -> Heatmap:
@@ -54,7 +54,7 @@ def scan(
     level, um_per_pixel, own_um_per_pixel, bands
         Which level or resolution of the image, and which of its bands, as `open_source` takes
         them. By default the resolution that the model's preprocessing names.
-    scale : float
+    resize : float
         Factor by which the image is resized first: 0.5 finds objects of twice the size.
     cover : {"whole", "all"}
         "whole": windows a step apart. "all": where the step leaves a rest, also windows flush with
@@ -130,7 +130,7 @@ def scan(
     where it stopped (Note [An unfinished output]).
     """
     check_keywords("scan", ScanOptions, options)
-    asked = Options.of({**options, "scale": scale})
+    asked = Options.of({**options, "resize": resize})
     classifier, origin = options.get("classifier"), options.get("origin")
     progress = options.get("progress")
     place = None if out is None else check_local("scan(out=...)", out)

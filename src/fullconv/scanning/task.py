@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, ModelError
-from fullconv.geometry import Grid, Pair, Sizes
+from fullconv.geometry import Grid, Sizes, Span
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
@@ -28,16 +28,16 @@ BAND_BYTES = 1 << 20
 class Prepared:
     """The pixels of one pass, ``(1, C, *size)``, and which of its windows are not to be scored.
 
-    The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``odd`` hold NaN
-    or infinite pixels, or some that are missing. ``checksum`` is of the pixels as they were read,
-    where one is kept.
+    The pixels lie at the beginning of ``room``. Of its ``windows`` in the region, ``unscored`` hold
+    NaN or infinite pixels, or some that are missing. ``checksum`` is of the pixels as they were
+    read, where one is kept.
     """
 
     pixels: NDArray[np.float32]
     room: NDArray[np.float32]
     left_out: NDArray[np.bool_]
     windows: int
-    odd: int
+    unscored: int
     checksum: int | None
 
 
@@ -47,7 +47,7 @@ class Scored:
 
     scores: NDArray[Any]
     windows: int
-    odd: int
+    unscored: int
     checksum: int | None
 
 
@@ -102,14 +102,14 @@ class Task:
         room = self._room(self.channels * tile.pixel_count)
         pixels_read = self.image.read(*tile.pixels)
         kept = checksum(pixels_read) if self.image.is_sampled else None
-        pixels, odd = prepare(pixels_read, self.preprocessing, room)
+        pixels, non_finite = prepare(pixels_read, self.preprocessing, room)
         wanted = self.region.wanted(*tile.windows)
         windows, touched = int(np.count_nonzero(wanted)), 0
         missing = self.image.missing(*tile.pixels)
         if missing is not None:
-            odd = missing if odd is None else odd | missing
-        if odd is not None:
-            wanted &= ~self._touched(odd, tile)
+            non_finite = missing if non_finite is None else non_finite | missing
+        if non_finite is not None:
+            wanted &= ~self._touched(non_finite, tile)
             touched = windows - int(np.count_nonzero(wanted))
         return Prepared(pixels[None], room, ~wanted, windows, touched, kept)
 
@@ -130,7 +130,7 @@ class Task:
         return Scored(
             scores,
             sum(one.windows for one in passes),
-            sum(one.odd for one in passes),
+            sum(one.unscored for one in passes),
             combined([one.checksum for one in passes]),
         )
 
@@ -148,7 +148,7 @@ class Task:
             self.spare.put(prepared.room)
         if prepared.left_out.any():
             scores = np.where(prepared.left_out, np.float32(np.nan), scores)
-        return Scored(scores, prepared.windows, prepared.odd, prepared.checksum)
+        return Scored(scores, prepared.windows, prepared.unscored, prepared.checksum)
 
     def _room(self, numbers: int) -> NDArray[np.float32]:
         """Return a buffer of at least ``numbers`` numbers: a spare one, else a new one."""
@@ -158,9 +158,9 @@ class Task:
             return np.empty(numbers, np.float32)
         return room if room.size >= numbers else np.empty(numbers, np.float32)
 
-    def _touched(self, odd: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
+    def _touched(self, non_finite: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
         """Return which of a tile's windows hold a marked pixel, by sums over its corners."""
-        inside = odd.astype(np.int64)
+        inside = non_finite.astype(np.int64)
         windows = zip(self.plan.all_windows.axes, tile.windows, tile.pixels, strict=True)
         for axis, (along, own, (begin, _)) in enumerate(windows):
             total = np.insert(np.cumsum(inside, axis=axis), 0, 0, axis=axis)
@@ -178,7 +178,7 @@ class Task:
 
 
 def prepared_pixels(
-    image: Source, preprocessing: Preprocessing | None, *spans: Pair
+    image: Source, preprocessing: Preprocessing | None, *spans: Span
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Read a rectangle, and return what `prepare` makes of it."""
     return prepare(image.read(*spans), preprocessing)
@@ -195,12 +195,12 @@ def prepare(
     way. The result lies in ``room``, where that is given.
     """
     values = np.moveaxis(pixels_read, -1, 0)
-    odd = None
+    non_finite = None
     if values.dtype == np.float64:
         with np.errstate(over="ignore"):  # beyond single precision is as good as infinite
             values = values.astype(np.float32)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        odd = ~np.isfinite(values).all(axis=0)
+        non_finite = ~np.isfinite(values).all(axis=0)
         values = np.where(np.isfinite(values), values, 0)
     if room is None:
         room = np.empty(values.size, np.float32)
@@ -213,7 +213,7 @@ def prepare(
             place[...] = band
         else:
             preprocessing.apply(band, place, dimensions=values.ndim - 1)
-    return pixels, odd
+    return pixels, non_finite
 
 
 def leaf(outputs: list[NDArray[Any]], wanted: int) -> NDArray[Any]:

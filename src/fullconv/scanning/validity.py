@@ -16,7 +16,7 @@ from fullconv.images import Takes
 from fullconv.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
-from fullconv.scanning.pixels import Seen
+from fullconv.scanning.pixels import PixelRange
 from fullconv.verified import Verification
 from fullconv.wording import windows_named
 
@@ -167,7 +167,7 @@ def _space(dimensions: int) -> Test:
 
 
 def _seen(value: Any) -> bool:
-    seen = Seen(**value)
+    seen = PixelRange(**value)
     numbers = seen.low, seen.mean, seen.high, seen.least, seen.most
     return _numbers(5)(numbers) and (seen.windows is None or _whole(seen.windows))
 

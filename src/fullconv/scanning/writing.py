@@ -31,7 +31,7 @@ COMPARED = 16
 """Number of tiles that are read again if an image is identified by a part of its bytes."""
 
 
-class Writer:
+class HeatmapWriter:
     """Writes the tiles of one run, and knows which are finished.
 
     Parameters
@@ -76,7 +76,7 @@ class Writer:
     def write(self, tile: Tile, made: Scored) -> None:
         """Write the scores of a tile."""
         scores = encoded(made.scores, self.dtype)
-        self._write(tile, scores, made.windows, made.odd, made.checksum)
+        self._write(tile, scores, made.windows, made.unscored, made.checksum)
 
     def prove(self, unfinished: Heatmap) -> None:
         """Check all tiles that earlier runs have finished, and forget those that are not whole.
@@ -138,12 +138,14 @@ class Writer:
         self.ledger.settle()
 
     def _write(
-        self, tile: Tile, scores: NDArray[Any], windows: int, odd: int, pixels: int | None
+        self, tile: Tile, scores: NDArray[Any], windows: int, unscored: int, pixels: int | None
     ) -> None:
         place = map(str, self.task.plan.place(tile.index))
         chunk: Path = self.ledger.heatmap.joinpath("0", "c", "0", *place)
         write_chunk(chunk, scores, self.tile)
-        self.ledger.add(Line(tile.index, windows, odd, digest(scores, self.dtype), pixels), chunk)
+        self.ledger.add(
+            Line(tile.index, windows, unscored, digest(scores, self.dtype), pixels), chunk
+        )
 
 
 @contextlib.contextmanager

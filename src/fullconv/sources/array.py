@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import Span
 from fullconv.images import check_numbers, ranks
 from fullconv.sources.colours import Channels, of_picture
 from fullconv.sources.contents import Contents, contents_of_array
@@ -26,7 +26,7 @@ class ArraySource(Source):
         super().__init__(name, tuple(size), bands, pixels.dtype, block=block, facts=facts)
         self._pixels = pixels
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         return self._pixels[tuple(slice(*span) for span in spans)]
 
     def contents(self) -> Contents:

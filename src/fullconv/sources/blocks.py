@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.sources.source import Source
 
 CACHE_BYTES = 128 * 1024**2
@@ -33,7 +33,7 @@ class BlockCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self.held_bytes = 0
+        self.cached_bytes = 0
         self._blocks: OrderedDict[Sizes, NDArray[Any]] = OrderedDict()
         self._coming: dict[Sizes, Future[NDArray[Any]]] = {}
         self._lock = threading.Lock()
@@ -61,9 +61,9 @@ class BlockCache:
         with self._lock:
             del self._coming[key]
             self._blocks[key] = block
-            self.held_bytes += block.nbytes
-            while self.held_bytes > self.limit_bytes and len(self._blocks) > 1:
-                self.held_bytes -= self._blocks.popitem(last=False)[1].nbytes
+            self.cached_bytes += block.nbytes
+            while self.cached_bytes > self.limit_bytes and len(self._blocks) > 1:
+                self.cached_bytes -= self._blocks.popitem(last=False)[1].nbytes
         promise.set_result(block)
         return block
 
@@ -71,7 +71,7 @@ class BlockCache:
         """Remove all blocks."""
         with self._lock:
             self._blocks.clear()
-            self.held_bytes = 0
+            self.cached_bytes = 0
 
 
 class Blocked(Source):
@@ -86,7 +86,7 @@ class Blocked(Source):
         )
         self.cache = BlockCache(min(max(CACHE_BYTES, 2 * row_bytes), MOST_CACHE_BYTES))
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         places = [
             range(start // side, (stop - 1) // side + 1)
             for (start, stop), side in zip(spans, self.block, strict=True)
@@ -106,7 +106,7 @@ class Blocked(Source):
             pixels[here] = self._part(place, shared)
         return pixels
 
-    def _part(self, place: Sizes, spans: Sequence[Pair]) -> NDArray[Any]:
+    def _part(self, place: Sizes, spans: Sequence[Span]) -> NDArray[Any]:
         """Return the pixels of ``spans``, which lie in one block."""
         within = tuple(
             slice(start - n * side, stop - n * side)
@@ -118,7 +118,7 @@ class Blocked(Source):
     def _block(self, *place: int) -> NDArray[Any]:
         """Decode the part of one block that lies inside the image, ``(h, w, bands)``."""
 
-    def extent(self, *place: int) -> tuple[Pair, ...]:
+    def extent(self, *place: int) -> tuple[Span, ...]:
         """Return the pixels along every axis of a block inside the image, half-open."""
         return tuple(
             (n * side, min((n + 1) * side, length))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import Span
 from fullconv.sources.colours import (
     GREY,
     RGB,
@@ -34,7 +34,7 @@ class Converted(View):
         super().__init__(of, {"channels": len(channels)}, bands=len(channels), facts=facts)
         self._convert = convert
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         return self._convert(self.of.read(*spans))
 
 

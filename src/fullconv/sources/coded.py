@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.sources.encoded import is_complete, jpeg_frame
 
 JXL_CODESTREAM, JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -44,7 +44,7 @@ class Coding:
 
     starts: tuple[bytes, ...]
     codec: str
-    shape: Callable[[bytes], tuple[Pair, int] | None]
+    shape: Callable[[bytes], tuple[HeightWidth, int] | None]
     is_whole: Callable[[bytes], bool] = lambda _: True
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,12 +71,12 @@ def coding_of(data: bytes) -> str | None:
     return "deep JPEG" if frame.bits > 8 and frame.bands in (1, 3) else None
 
 
-def _shape_of_jpeg(data: bytes) -> tuple[Pair, int] | None:
+def _shape_of_jpeg(data: bytes) -> tuple[HeightWidth, int] | None:
     frame = jpeg_frame(data)
     return (frame.size, frame.bands * (2 if frame.bits > 8 else 1)) if frame else None
 
 
-def _shape_of_hdr(data: bytes) -> tuple[Pair, int] | None:
+def _shape_of_hdr(data: bytes) -> tuple[HeightWidth, int] | None:
     """Read the line after the header of a Radiance picture, which gives its size."""
     line = re.search(rb"\n\n-Y (\d{1,9}) \+X (\d{1,9})\n", data[: 1 << 16])
     return ((int(line[1]), int(line[2])), 12) if line else None
@@ -94,7 +94,7 @@ class _Bits:
         self.rest >>= count
         return number
 
-    def pick(self, *offsets_and_bits: Pair) -> int:
+    def pick(self, *offsets_and_bits: tuple[int, int]) -> int:
         """Choose one of four distributions by the next two bits, and return its number.
 
         A distribution ``(offset, bits)`` stands for ``offset`` plus a number of ``bits`` bits.
@@ -103,7 +103,7 @@ class _Bits:
         return offset + self.take(bits)
 
 
-def _shape_of_jxl(data: bytes) -> tuple[Pair, int] | None:
+def _shape_of_jxl(data: bytes) -> tuple[HeightWidth, int] | None:
     """Read the size and the number of channels of a JPEG XL (ISO/IEC 18181-1, annex D)."""
     stream = data if data.startswith(JXL_CODESTREAM) else _codestream(data)
     if not stream.startswith(JXL_CODESTREAM):
@@ -133,7 +133,7 @@ def _shape_of_jxl(data: bytes) -> tuple[Pair, int] | None:
     return size, (3 + others) * (1 if deep <= 8 else 2 if deep <= 16 else 4)
 
 
-def _jxl_size(bits: _Bits) -> Pair:
+def _jxl_size(bits: _Bits) -> HeightWidth:
     in_eights = bits.take(1)
 
     def extent() -> int:

@@ -10,7 +10,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 
 MARKER = re.compile(rb"\xff([^\x00\xff])")
 LS_FRAME, SCAN = 0xF7, 0xDA
@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
     is_ls: bool
     bits: int
-    size: Pair
+    size: HeightWidth
     bands: int
 
 

@@ -6,7 +6,7 @@ import io
 import struct
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.sources.coded import CODINGS, coding_of
 from fullconv.sources.encoded import is_complete, jpeg_frame
 from fullconv.sources.inflating import ZSTD_MAGIC, inflated, inflates_beyond
@@ -24,7 +24,7 @@ LERC_BYTES, LERC_SPARE_BYTES = 64, 1 << 20
 """The limit of a LERC block that is compressed once more: bytes per pixel, and in addition."""
 
 
-def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None:
+def check_encoded(name: str, data: bytes, compression: int, block: HeightWidth) -> None:
     """Refuse a block that is cut short, or claims a larger size than the file does.
 
     Raises
@@ -47,7 +47,7 @@ def check_encoded(name: str, data: bytes, compression: int, block: Pair) -> None
         raise _too_large(name, size, block)
 
 
-def _too_large(name: str, size: Pair, block: Pair) -> ImageError:
+def _too_large(name: str, size: HeightWidth, block: HeightWidth) -> ImageError:
     return damaged(
         name,
         f"a block says that it is {size[1]}x{size[0]} pixels, in an image of blocks of "
@@ -55,7 +55,7 @@ def _too_large(name: str, size: Pair, block: Pair) -> ImageError:
     )
 
 
-def _lerc_size(name: str, data: bytes, limit_bytes: int) -> Pair | None:
+def _lerc_size(name: str, data: bytes, limit_bytes: int) -> HeightWidth | None:
     """Read the header of LERC 2 (Lerc2.h, HeaderInfo), which may be inside Deflate or Zstandard."""
     if not data.startswith(b"Lerc2 "):
         kind = "zstd" if data.startswith(ZSTD_MAGIC) else "zlib"
@@ -74,7 +74,7 @@ def _lerc_size(name: str, data: bytes, limit_bytes: int) -> Pair | None:
     return height, width
 
 
-def _picture_size(data: bytes) -> Pair | None:
+def _picture_size(data: bytes) -> HeightWidth | None:
     coding = coding_of(data)
     if coding is not None:
         shape = CODINGS[coding].shape(data)

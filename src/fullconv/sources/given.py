@@ -1,4 +1,4 @@
-"""What users name or give as an image, as type checkers see it."""
+"""The types of images that users name or give."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.sources.array import channels_of, checked_array
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts, Source
@@ -59,7 +59,7 @@ class NumpySource(Source):
         shape = head.shape[::-1] if head.is_fortran else head.shape
         self._numbers = StoredNumbers(path, head.dtype, head.offset, shape)
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         asked = [*spans, *((0, count) for count in self._channels)]
         with reading(self.name):
             if self._is_fortran:

@@ -116,9 +116,9 @@ def _pyramid_of(source: ImageLike, dimensions: int) -> tuple[Pyramid, str | None
             "is to be scanned."
         )
     if _is_zarr_array(source):
-        from fullconv.sources.zarr_folder import open_held
+        from fullconv.sources.zarr_folder import open_zarr_array
 
-        pyramid = open_held(source, dimensions)
+        pyramid = open_zarr_array(source, dimensions)
         return pyramid, None if pyramid.name == "array" else pyramid.name
     return open_array(np.asarray(source), dimensions), None
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.sources import interlaced
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of
@@ -136,7 +136,7 @@ def open_picture(path: Path, kind: str) -> Pyramid:
     )
 
 
-def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArray[Any]]:
+def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[HeightWidth, NDArray[Any]]:
     """Return the size in a picture's header, and its pixels, decoded by imagecodecs."""
     shape = coding.shape(data)
     if shape is None:
@@ -147,7 +147,7 @@ def _by_imagecodecs(name: str, coding: Coding, data: bytes) -> tuple[Pair, NDArr
     return shape[0], coding.decode(data)
 
 
-def _by_either(name: str, kind: str, data: bytes) -> tuple[Pair, NDArray[Any]]:
+def _by_either(name: str, kind: str, data: bytes) -> tuple[HeightWidth, NDArray[Any]]:
     """Return the size in a picture's header, and its pixels, for a format of Pillow's."""
     _refuse_unread(name, kind, data)
     with open_header(io.BytesIO(data), kind) as image:

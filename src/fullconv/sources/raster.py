@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.placement import Georeference
 from fullconv.sources.colours import GREY
 from fullconv.sources.contents import NO_PIXELS, visible_files
@@ -56,7 +56,7 @@ class RasterSource(Source):
         self._handles: list[Any] = []
         self._lock = threading.Lock()
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         window = Window.from_slices(*spans)
         with reading(self.name), self._opening.environment():
             planes = self._handle().read(

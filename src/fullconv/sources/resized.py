@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth, Span
 from fullconv.placement import Placement
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.source import Source, View
@@ -39,7 +39,7 @@ class Resized(Blocked, View):
     Pixels of more than 8 bits pass through single precision.
     """
 
-    def __init__(self, of: Source, size: Pair) -> None:
+    def __init__(self, of: Source, size: HeightWidth) -> None:
         placement = of.placement.of(Placement.between(size, of.size))
         facts = replace(of.facts, placement=placement)
         super().__init__(
@@ -56,7 +56,7 @@ class Resized(Blocked, View):
         (y0, y1), (x0, x1) = self.extent(*place)
         return _resize(pixels, (x1 - x0, y1 - y0), box)
 
-    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Span) -> NDArray[np.bool_] | None:
         """Return which pixels are computed from any that the file lacks."""
         read = [_needed(*axis)[0] for axis in zip(spans, self.of.size, self.size, strict=True)]
         lacking = self.of.missing(*read)
@@ -98,7 +98,7 @@ def resized(source: Source, size: Sequence[int]) -> Source:
     return source if wanted == source.size else Resized(source, wanted)
 
 
-def _block_size(of: Source, size: Pair) -> Pair:
+def _block_size(of: Source, size: HeightWidth) -> HeightWidth:
     """Return the size of the blocks in which the result is computed.
 
     Raises
@@ -131,7 +131,7 @@ def _block_size(of: Source, size: Pair) -> Pair:
     return sides[0], sides[1]
 
 
-def _needed(span: Pair, old: int, new: int) -> tuple[Pair, tuple[float, float]]:
+def _needed(span: Span, old: int, new: int) -> tuple[Span, tuple[float, float]]:
     """Return the pixels that a span of the result reads, and its begin and end relative to them.
 
     The triangle reaches one pixel of the coarser image to each side of its centre. One more pixel
@@ -145,7 +145,7 @@ def _needed(span: Pair, old: int, new: int) -> tuple[Pair, tuple[float, float]]:
 
 
 def _resize(
-    pixels: NDArray[Any], size: Pair, box: tuple[float, float, float, float]
+    pixels: NDArray[Any], size: HeightWidth, box: tuple[float, float, float, float]
 ) -> NDArray[Any]:
     """Resize a box of ``(h, w, bands)`` to ``size``, (width, height), in the same dtype."""
     from PIL import Image

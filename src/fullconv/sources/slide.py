@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.placement import Space
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import RGB
@@ -33,7 +33,7 @@ class SlideSource(Blocked):
     """One level of a whole slide, in RGB over the slide's background colour."""
 
     def __init__(
-        self, path: Path, slide: openslide.OpenSlide, level: int, size: Pair, facts: Facts
+        self, path: Path, slide: openslide.OpenSlide, level: int, size: HeightWidth, facts: Facts
     ) -> None:
         self._path, self._slide, self._level = path, slide, level
         properties = slide.properties

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fullconv.closing import Closing
 from fullconv.errors import InputError
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import Sizes, Span
 from fullconv.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channel, Channels
 from fullconv.sources.contents import Contents, contents_of, signature_of
@@ -54,7 +54,7 @@ class Facts:
     georeference: Georeference | None = None
     channels: Channels = ()
     remarks: tuple[str, ...] = ()
-    level: Pair = (0, 1)
+    level: tuple[int, int] = (0, 1)
     nodata: float | None = None
 
     @classmethod
@@ -141,7 +141,7 @@ class Source(Closing, ABC):
         scale = self.placement.scale
         return own and tuple(um * n for um, n in zip(own, scale, strict=True))
 
-    def read(self, *spans: Pair) -> NDArray[Any]:
+    def read(self, *spans: Span) -> NDArray[Any]:
         """Return the pixels of a rectangle, ``(h, w, bands)``; the caller must not change them.
 
         Parameters
@@ -174,12 +174,12 @@ class Source(Closing, ABC):
         """Whether the file lacks some of its pixels."""
         return False
 
-    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Span) -> NDArray[np.bool_] | None:
         """Return which pixels of a rectangle ``(h, w)`` the file lacks; None if it has them all."""
         return None
 
     @abstractmethod
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         """Read a rectangle that lies inside the image."""
 
     def numbers(self) -> Source:
@@ -266,7 +266,7 @@ class View(Source):
     def lacks_pixels(self) -> bool:
         return self.of.lacks_pixels
 
-    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Span) -> NDArray[np.bool_] | None:
         return self.of.missing(*spans)
 
     def files(self) -> list[Path]:
@@ -290,5 +290,5 @@ class Selected(View):
         super().__init__(of, step, bands=len(bands), facts=of.facts_of(bands))
         self._bands = list(bands)
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         return self.of.read(*spans)[..., self._bands]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Span
 from fullconv.sources.trouble import damaged, reading
 from fullconv.system.reading import PositionedFile
 
@@ -39,7 +39,7 @@ class StoredNumbers:
             self._file = PositionedFile(path)  # closed by close()
             self._finished = weakref.finalize(self, self._file.close)
 
-    def part(self, spans: Sequence[Pair]) -> NDArray[Any]:
+    def part(self, spans: Sequence[Span]) -> NDArray[Any]:
         """Return a part of the array, read in runs of adjacent numbers.
 
         Raises

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import tifffile
 
 from fullconv.errors import ImageError, first_line
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.sources.encoded_blocks import JPEG_XR
 from fullconv.sources.ground import find_place
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.sidecars import Place
 from fullconv.sources.source import Facts, Source
-from fullconv.sources.tiff_blocks import Layer, Layout, find_layers
+from fullconv.sources.tiff_blocks import Layer, LevelStorage, find_layers
 from fullconv.sources.tiff_channels import channels_of
 from fullconv.sources.tiff_pixels import (
     check_colours,
@@ -106,7 +106,7 @@ def check_claims(path: Path) -> None:
                 check_block(name, (key.tilelength, key.tilewidth), key.samplesperpixel)
 
 
-def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
+def layout_of(name: str, page: Any, pages: list[Any]) -> LevelStorage:
     """Return the layout of pages that are stored alike, after checking that they can be read.
 
     Parameters
@@ -138,7 +138,7 @@ def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
     stored = (page.tilelength, page.tilewidth) if page.is_tiled else _strip(page)
     if min(stored) < 1:
         raise damaged(name, f"its blocks are {stored[1]}x{stored[0]} pixels")
-    layout = Layout(
+    layout = LevelStorage(
         page=page,
         stored=stored,
         samples=samples,
@@ -160,7 +160,7 @@ def layout_of(name: str, page: Any, pages: list[Any]) -> Layout:
     return layout
 
 
-def _page_layers(name: str, one: Any, page: TiffPage, stored: Pair) -> list[Layer]:
+def _page_layers(name: str, one: Any, page: TiffPage, stored: HeightWidth) -> list[Layer]:
     return find_layers(name, one, _planes(page), (page.imagelength, page.imagewidth), stored)
 
 
@@ -168,7 +168,7 @@ def _planes(page: TiffPage) -> int:
     return 1 if page.planarconfig == 1 else page.samplesperpixel
 
 
-def _strip(page: TiffPage) -> Pair:
+def _strip(page: TiffPage) -> HeightWidth:
     return min(page.rowsperstrip, page.imagelength), page.imagewidth
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import HeightWidth, Sizes, Span
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import GREY as GREY_BAND
 from fullconv.sources.encoded_blocks import check_encoded
@@ -56,7 +56,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Layout:
+class LevelStorage:
     """The storage of one level.
 
     Attributes
@@ -76,14 +76,14 @@ class Layout:
     """
 
     page: TiffPage
-    stored: Pair
+    stored: HeightWidth
     samples: int
     layers: tuple[Layer, ...]
     background: int | None = None
     keeps_numbers: bool = False
 
     @property
-    def size(self) -> Pair:
+    def size(self) -> HeightWidth:
         """``(H, W)`` of a page."""
         return self.page.imagelength, self.page.imagewidth
 
@@ -113,7 +113,7 @@ class Layout:
         return self.stored[1] * self.samples * np.dtype(self.page.dtype).itemsize
 
     @property
-    def block(self) -> Pair:
+    def block(self) -> HeightWidth:
         """Size of the pieces that are read and cached."""
         if not self.plain:
             return self.stored
@@ -123,7 +123,7 @@ class Layout:
 class TiffSource(Blocked):
     """One level of a TIFF."""
 
-    def __init__(self, path: Path, layout: Layout, size: Sizes, facts: Facts) -> None:
+    def __init__(self, path: Path, layout: LevelStorage, size: Sizes, facts: Facts) -> None:
         self._path, self._layout = path, layout
         with reading(str(path)):
             self._file = PositionedFile(path)  # closed by close()
@@ -142,7 +142,7 @@ class TiffSource(Blocked):
         """Whether tiles were never written."""
         return bool(self._lacking)
 
-    def missing(self, *spans: Pair) -> NDArray[np.bool_] | None:
+    def missing(self, *spans: Span) -> NDArray[np.bool_] | None:
         """Return where tiles were never written; None if they all were, or show a background."""
         if not self._lacking:
             return None
@@ -235,7 +235,9 @@ class TiffSource(Blocked):
         self._finished()
 
 
-def find_layers(name: str, page: Any, planes: int, size: Pair, stored: Pair) -> list[Layer]:
+def find_layers(
+    name: str, page: Any, planes: int, size: HeightWidth, stored: HeightWidth
+) -> list[Layer]:
     """Return the layers of a page, one for each plane.
 
     Raises

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Pair
+from fullconv.geometry import Span
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.stored_numbers import StoredNumbers
 from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype
@@ -40,7 +40,7 @@ class NumbersSource(Source):
         size = lengths["Y"], lengths["X"]
         super().__init__(str(path), size, bands, dtype, block=(1, 1), facts=facts)
 
-    def _read(self, *spans: Pair) -> NDArray[Any]:
+    def _read(self, *spans: Span) -> NDArray[Any]:
         asked = dict(zip("YX", spans, strict=True))
         stored_spans = [
             asked.get(axis, (0, length if axis in IMAGE_AXES else 1))

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.sources.contents import contents_of
 from fullconv.sources.picture import PictureSource
 from fullconv.sources.source import Facts, Source
-from fullconv.sources.tiff_blocks import Layout, TiffSource
+from fullconv.sources.tiff_blocks import LevelStorage, TiffSource
 from fullconv.sources.tiff_numbers import NumbersSource, ordered
 from fullconv.sources.tiff_pixels import PALETTE, photometric_of
 from fullconv.sources.trouble import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 REDUCED, MASK = 1, 4
 """Bits of the tag NewSubfileType (TIFF 6.0, section 8)."""
 
-LayoutOf = Callable[[str, Any, list[Any]], Layout]
+LayoutOf = Callable[[str, Any, list[Any]], LevelStorage]
 
 
 def main_series(name: str, tiff: TiffFile) -> TiffPageSeries:
@@ -66,7 +66,7 @@ class Level:
         Name of the file.
     series : tifffile.TiffPageSeries
     background : int or None
-        As in `Layout`.
+        As in `LevelStorage`.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Level:
         return self.lengths.get("C", 1)
 
     @property
-    def size(self) -> Pair:
+    def size(self) -> HeightWidth:
         """``(H, W)``.
 
         Raises
@@ -185,7 +185,7 @@ class Level:
 
         return opened
 
-    def _decoded(self, path: Path, layouts: list[Layout], facts: Facts) -> NDArray[Any]:
+    def _decoded(self, path: Path, layouts: list[LevelStorage], facts: Facts) -> NDArray[Any]:
         """Return all pages, decoded one by one, as ``(H, W, bands)``."""
         read = []
         for layout in layouts:

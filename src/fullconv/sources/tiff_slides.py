@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import MissingExtraError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.placement import Placement
 from fullconv.sources.pyramid import placement_by_size
 from fullconv.sources.source import Facts, Source
@@ -74,7 +74,7 @@ def _spacing(tiff: TiffFile, level: Level) -> Spacing | None:
 
 
 def _declared(
-    first: Spacing, own: Spacing, size: Pair, level: Pair, fill: Pair
+    first: Spacing, own: Spacing, size: HeightWidth, level: HeightWidth, fill: HeightWidth
 ) -> tuple[float, float]:
     """Return the factor of a level, (row, column), from the declared spacings of pixels."""
     declared = own.y / first.y, own.x / first.x
@@ -92,12 +92,14 @@ def _declared(
     return declared
 
 
-def _fill(level: Level) -> Pair:
+def _fill(level: Level) -> HeightWidth:
     page: Any = level.series.keyframe
     return (page.tilelength, page.tilewidth) if page.is_tiled else (1, 1)
 
 
-def _fits(size: Pair, level: Pair, factor: tuple[float, float], fill: Pair) -> bool:
+def _fits(
+    size: HeightWidth, level: HeightWidth, factor: tuple[float, float], fill: HeightWidth
+) -> bool:
     """Whether a level's size is that of its factor, rounded or filled up to whole tiles."""
     return all(
         n / f - 1 < m < n / f + max(1, tile)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fullconv.errors import FullconvError, ImageError, first_line
 from fullconv.files import kind_of
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import HeightWidth, Sizes
 from fullconv.names import as_text
 from fullconv.wording import extent, kind
 
@@ -122,7 +122,7 @@ def check_pixels(name: str, sizes: Sequence[Sizes]) -> None:
             )
 
 
-def check_whole(name: str, size: Pair, pixel_bytes: int) -> None:
+def check_whole(name: str, size: HeightWidth, pixel_bytes: int) -> None:
     """Refuse a picture that would exceed `DECODED_LIMIT_BYTES` when decoded."""
     if size[0] * size[1] * pixel_bytes > DECODED_LIMIT_BYTES:
         raise ImageError(

@@ -135,7 +135,7 @@ def open_zarr(path: Path, dimensions: int = 2) -> Pyramid:
     )
 
 
-def open_held(array: zarr.Array[Any], dimensions: int = 2) -> Pyramid:
+def open_zarr_array(array: zarr.Array[Any], dimensions: int = 2) -> Pyramid:
     """Return a zarr array that the caller has opened, in any store, as one level.
 
     An array in a local folder has its path as name, and can be opened again from it.

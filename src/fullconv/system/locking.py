@@ -23,7 +23,7 @@ _ours: set[Path] = set()
 """The owner files that this process has written. Any other with its process number is stale."""
 
 
-class HeldElsewhereError(Exception):
+class LockedElsewhereError(Exception):
     """Another process holds the lock; the text names it where it is known, else it is empty."""
 
 
@@ -74,7 +74,7 @@ def _by_the_system(file: IO[bytes]) -> bool:
             continue
         except OSError as error:
             if error.errno in HELD_ELSEWHERE:
-                raise HeldElsewhereError from None
+                raise LockedElsewhereError from None
             return False
         return True
     return False
@@ -114,7 +114,7 @@ def _by_name(owner: Path) -> None:
         ):
             break
         _remove(owner, before)
-    raise HeldElsewhereError(
+    raise LockedElsewhereError(
         f"process {other.get('process', 'unknown')} on "
         f"{other.get('machine', 'an unknown machine')}; if it has ended, remove {owner}"
     )

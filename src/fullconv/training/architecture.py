@@ -12,14 +12,14 @@ from torch import nn
 from fullconv.errors import FullconvError, ModelError, first_line
 from fullconv.training.fitting import fit
 from fullconv.training.network import WindowNetwork
-from fullconv.training.pixels import Kind
+from fullconv.training.pixels import CropFormat
 from fullconv.training.settings import code_name
 
 Build = Callable[..., Any]
 
 
 def build_network(
-    own: Build | None, kind: Kind, classes: int, seed: int, convolutional: bool
+    own: Build | None, kind: CropFormat, classes: int, seed: int, convolutional: bool
 ) -> nn.Module:
     """Return an untrained network ``(N, C, h, w)`` to ``(N, K)`` scores before the softmax.
 
@@ -59,7 +59,7 @@ def build_network(
     return network
 
 
-def _check_scores(network: nn.Module, named: str, kind: Kind, classes: int) -> None:
+def _check_scores(network: nn.Module, named: str, kind: CropFormat, classes: int) -> None:
     """Require one score for each class, before the softmax, and weights that can be learnt."""
     h, w = kind.window
     if not any(weight.requires_grad for weight in network.parameters()):

@@ -27,7 +27,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Found:
+class CropFolder:
     """The crops below a folder.
 
     Attributes
@@ -45,7 +45,7 @@ class Found:
     test: tuple[Crop, ...] | None
 
 
-def find_crops(folder: Path) -> Found:
+def find_crops(folder: Path) -> CropFolder:
     """Return the crops below a folder.
 
     If the folder's only folders are ``train`` and ``test``, or ``train`` alone, these hold one
@@ -73,10 +73,12 @@ def find_crops(folder: Path) -> Found:
             f"classes of train/ are {', '.join(map(repr, training))}."
         )
     classes = tuple(training)
-    return Found(classes, _flat(classes, training), None if test is None else _flat(classes, test))
+    return CropFolder(
+        classes, _flat(classes, training), None if test is None else _flat(classes, test)
+    )
 
 
-def hold_out(found: Found, share: float, seed: int) -> tuple[list[Crop], list[Crop]]:
+def hold_out(found: CropFolder, share: float, seed: int) -> tuple[list[Crop], list[Crop]]:
     """Return the crops to learn from and those to judge by.
 
     Without a ``test`` folder, the seed draws the given share of each class, at least one crop.

@@ -48,7 +48,7 @@ PAIRS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class Objects:
     """The labelled objects of a photo.
 
     Attributes
@@ -66,7 +66,7 @@ class Held:
     ignored: NDArray[np.bool_]
 
     @classmethod
-    def nothing(cls) -> Held:
+    def nothing(cls) -> Objects:
         """Return the objects of a photo that has none."""
         return cls(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool))
 

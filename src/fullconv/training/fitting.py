@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from fullconv.errors import WindowError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 
 SMALLEST, LARGEST = 16, 256
 """The least and greatest side of a window that the rule covers, in pixels."""
@@ -35,11 +35,11 @@ class Stage:
     """
 
     channels: int
-    kernel: Pair
-    stride: Pair
-    pool: Pair
-    pool_stride: Pair
-    cells: Pair
+    kernel: HeightWidth
+    stride: HeightWidth
+    pool: HeightWidth
+    pool_stride: HeightWidth
+    cells: HeightWidth
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Fit:
         From the pixels to the last map.
     """
 
-    window: Pair
+    window: HeightWidth
     stages: tuple[Stage, ...]
 
     @property
-    def stride(self) -> Pair:
+    def stride(self) -> HeightWidth:
         """Pixels between neighbouring cells of the last map, and thus between windows."""
         down, across = (
             prod(stage.stride[axis] * stage.pool_stride[axis] for stage in self.stages)
@@ -67,12 +67,12 @@ class Fit:
         return down, across
 
     @property
-    def last_map(self) -> Pair:
+    def last_map(self) -> HeightWidth:
         """Rows and columns of the map that the head reads."""
         return self.stages[-1].cells
 
 
-def check_window(window: Pair) -> None:
+def check_window(window: HeightWidth) -> None:
     """Check that the rule covers a window.
 
     Raises
@@ -90,7 +90,7 @@ def check_window(window: Pair) -> None:
         )
 
 
-def fit(window: Pair) -> Fit:
+def fit(window: HeightWidth) -> Fit:
     """Return the layers for a window of 16 to 256 pixels along either side.
 
     The rule applies to each axis separately:
@@ -158,7 +158,7 @@ def _lengths(n: int) -> tuple[int, ...]:
     return tuple(lengths)
 
 
-def _halving(cells: Pair, halved: tuple[bool, bool], channels: int, *, pools: bool) -> Stage:
+def _halving(cells: HeightWidth, halved: tuple[bool, bool], channels: int, *, pools: bool) -> Stage:
     """Return the stage that halves one axis or both, by pooling or by a strided convolution."""
     along = [_along(n, is_halved, pools) for n, is_halved in zip(cells, halved, strict=True)]
     kernel, stride, pool, pool_stride, left = zip(*along, strict=True)

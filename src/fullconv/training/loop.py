@@ -22,7 +22,7 @@ from fullconv.preprocessing import Preprocessing
 from fullconv.training.augment import Variation
 from fullconv.training.judging import Confusion
 from fullconv.training.pixels import Pixels
-from fullconv.training.settings import Settings
+from fullconv.training.settings import TrainSettings
 from fullconv.training.state import State, weights_of
 from fullconv.training.telling import Batch, Epoch, Listener
 
@@ -89,7 +89,7 @@ class Lesson:
         return crops.mul_(self.preprocessing.scale).sub_(mean).div_(std)
 
 
-def run_epoch(state: State, lesson: Lesson, settings: Settings, tell: Listener) -> bool:
+def run_epoch(state: State, lesson: Lesson, settings: TrainSettings, tell: Listener) -> bool:
     """Learn all crops once, judge, and extend the history; return whether this epoch is the best.
 
     Raises
@@ -141,7 +141,9 @@ def judge(network: nn.Module, lesson: Lesson) -> tuple[float, Confusion]:
     return float(np.mean(by_class)), confusion
 
 
-def _learn(state: State, lesson: Lesson, settings: Settings, number: int, tell: Listener) -> float:
+def _learn(
+    state: State, lesson: Lesson, settings: TrainSettings, number: int, tell: Listener
+) -> float:
     """Learn the crops once, and return the mean loss."""
     # See Note [Randomness belongs to the epoch]
     draw = settings.seed * 1_000_003 + number

@@ -10,8 +10,8 @@ from pathlib import Path
 from fullconv.errors import InputError
 from fullconv.preprocessing import Preprocessing
 from fullconv.training.crops import background_of, find_crops, hold_out
-from fullconv.training.pixels import Kind, LeftOut, Pixels, look, preprocessing_of, read
-from fullconv.training.settings import Settings
+from fullconv.training.pixels import CropFormat, LeftOut, Pixels, inspect, preprocessing_of, read
+from fullconv.training.settings import TrainSettings
 from fullconv.training.telling import Note
 
 MOST_LINES = 20
@@ -35,7 +35,7 @@ class Material:
         How many pictures cannot be read.
     """
 
-    kind: Kind
+    kind: CropFormat
     classes: tuple[str, ...]
     background: str | None
     preprocessing: Preprocessing
@@ -55,14 +55,14 @@ class Material:
 
 
 def gather(
-    folder: Path, settings: Settings, has_negatives: bool, note: Callable[[Note], None]
+    folder: Path, settings: TrainSettings, has_negatives: bool, note: Callable[[Note], None]
 ) -> Material:
     """Read and split the crops below a folder, and note which were left out or resized.
 
     Raises
     ------
     InputError
-        If they cannot be learnt from, as `find_crops`, `look` and `hold_out` document.
+        If they cannot be learnt from, as `find_crops`, `inspect` and `hold_out` document.
     """
     folders = find_crops(folder)
     background = background_of(folders.classes, settings.background)
@@ -72,7 +72,7 @@ def gather(
             f"classes {', '.join(map(repr, folders.classes))} is known to be it; name it with "
             f"--background."
         )
-    looked = look((*folders.training, *(folders.test or ())), settings.window)
+    looked = inspect((*folders.training, *(folders.test or ())), settings.window)
     _note_left_out(looked.left_out, note)
     if looked.brought:
         h, w = looked.kind.window

@@ -27,9 +27,9 @@ from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.scanner import scan
 from fullconv.sources import fit_channels, open_source, resized
 from fullconv.sources.source import Source
-from fullconv.training.explaining import RIGHT, Held
+from fullconv.training.explaining import RIGHT, Objects
 from fullconv.training.photos import Photos
-from fullconv.training.pixels import Kind, Pixels
+from fullconv.training.pixels import CropFormat, Pixels
 from fullconv.training.telling import Note, Round
 
 ALARM = 0.5
@@ -88,7 +88,7 @@ class _Windows:
 def mine(
     fcn: FullyConvolutional,
     photos: Photos,
-    kind: Kind,
+    kind: CropFormat,
     number: int,
     most: int,
     begun: float,
@@ -160,7 +160,7 @@ def _views(engine: Engine, source: Source, scales: Sequence[float]) -> Iterator[
         view = source if scale == 1 else resized(source, sizes[scale])
         heatmap = scan(
             *(engine.fcn, source),
-            scale=scale,
+            resize=scale,
             tile=(side[0], side[1]),
             windows_to_check=0,
             engine=engine,
@@ -168,14 +168,16 @@ def _views(engine: Engine, source: Source, scales: Sequence[float]) -> Iterator[
         yield _View(view, heatmap)
 
 
-def _alarms(views: Sequence[_View], objects: Held, background: int) -> int:
+def _alarms(views: Sequence[_View], objects: Objects, background: int) -> int:
     """Return how many detections are wrong."""
     windows = _peaks(views, ALARM, SAME_OBJECT)
     kept = windows.chosen(_apart(windows, SAME_OBJECT))
     return int((objects.lessons(kept.boxes, kept.labels, background) != RIGHT).sum())
 
 
-def _lessons(views: Sequence[_View], objects: Held, background: int, photo: int) -> list[_Lesson]:
+def _lessons(
+    views: Sequence[_View], objects: Objects, background: int, photo: int
+) -> list[_Lesson]:
     """Return the windows of a photo that are worth learning, worst first."""
     # No overlap exceeds 1.0, so that no window is dropped for a better neighbour here.
     windows = _peaks(views, WORTH_LEARNING, 1.0)

@@ -13,7 +13,7 @@ from fullconv.files import whole
 
 if TYPE_CHECKING:
     from fullconv.training.material import Material
-    from fullconv.training.settings import Settings
+    from fullconv.training.settings import TrainSettings
     from fullconv.training.trained import Trained
 
 
@@ -45,7 +45,7 @@ def check_writable(model: Path) -> None:
         ) from None
 
 
-def write(trained: Trained, material: Material, settings: Settings, device: str) -> None:
+def write(trained: Trained, material: Material, settings: TrainSettings, device: str) -> None:
     """Write the pictures and the report.
 
     Raises
@@ -70,7 +70,7 @@ def write(trained: Trained, material: Material, settings: Settings, device: str)
 
 
 def as_dict(
-    trained: Trained, material: Material, settings: Settings, device: str
+    trained: Trained, material: Material, settings: TrainSettings, device: str
 ) -> dict[str, Any]:
     """Return plain values, for JSON; sizes are (rows, columns)."""
     import torch

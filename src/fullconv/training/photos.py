@@ -15,7 +15,7 @@ from fullconv.detections.truth import Truth, read_truth
 from fullconv.errors import InputError
 from fullconv.names import as_text
 from fullconv.sources import find_images
-from fullconv.training.explaining import NO_CLASS, Held
+from fullconv.training.explaining import NO_CLASS, Objects
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +108,13 @@ class Photos:
                 f"of crops as the truth calls its classes."
             )
 
-    def held(self, path: Path, classes: Sequence[str]) -> Held:
+    def held(self, path: Path, classes: Sequence[str]) -> Objects:
         """Return the objects of one photo, with class numbers that index ``classes``."""
         if self.truth is None:
-            return Held.nothing()
+            return Objects.nothing()
         truth = self.truth.of_places([self.places[path]])
         number = {name: place for place, name in enumerate(classes)}
         labels = [number.get(name, NO_CLASS) for name in truth.classes]
-        return Held(
+        return Objects(
             truth.boxes, np.array(labels, np.int64)[truth.labels], np.asarray(truth.ignored)
         )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import fit_channels, open_source, resized
 from fullconv.sources.channels import natural_channels
@@ -53,7 +53,7 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Kind:
+class CropFormat:
     """The format that all crops of a training share.
 
     Attributes
@@ -66,7 +66,7 @@ class Kind:
         "uint8", "uint16" or "float32".
     """
 
-    window: Pair
+    window: HeightWidth
     channels: int
     dtype: str
 
@@ -80,16 +80,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """The result of `look`: the shared format, and the crops that can be read."""
+class Inspected:
+    """The result of `inspect`: the shared format, and the crops that can be read."""
 
-    kind: Kind
+    kind: CropFormat
     crops: tuple[Crop, ...]
     brought: int
     left_out: tuple[LeftOut, ...]
 
 
-def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
+def inspect(crops: Sequence[Crop], window: HeightWidth | None) -> Inspected:
     """Find the format that the crops share; crops that cannot be read are left out.
 
     Returns
@@ -105,7 +105,7 @@ def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
         If their sizes differ and no window is given, or their kinds of pixels or bands differ.
     """
     readable, left_out = [], []
-    sizes: Counter[Pair] = Counter()
+    sizes: Counter[HeightWidth] = Counter()
     kinds: dict[tuple[str, int], Path] = {}
     for crop in crops:
         try:
@@ -130,11 +130,11 @@ def look(crops: Sequence[Crop], window: Pair | None) -> Looked:
             )
         window = next(iter(sizes))
     brought = len(readable) - sizes[window]
-    kind = Kind(window, _channels(kinds), _one_dtype(kinds))
-    return Looked(kind, tuple(readable), brought, tuple(left_out))
+    kind = CropFormat(window, _channels(kinds), _one_dtype(kinds))
+    return Inspected(kind, tuple(readable), brought, tuple(left_out))
 
 
-def read(crops: Sequence[Crop], kind: Kind) -> Pixels:
+def read(crops: Sequence[Crop], kind: CropFormat) -> Pixels:
     """Read crops.
 
     A crop of another size is resized, in proportion, to cover the window, and cut at the centre.
@@ -157,7 +157,7 @@ def read(crops: Sequence[Crop], kind: Kind) -> Pixels:
     return Pixels(pixels, np.array([crop.label for crop in crops], np.int64))
 
 
-def as_window(source: Source, kind: Kind) -> NDArray[Any]:
+def as_window(source: Source, kind: CropFormat) -> NDArray[Any]:
     """Return a whole picture ``(C, h, w)``, resized to cover the window and cut at its centre."""
     source = fit_channels(source, kind.channels)
     (height, width), (h, w) = source.size, kind.window

@@ -27,7 +27,7 @@ from fullconv.training.network import Classifier
 from fullconv.training.photos import Photos
 from fullconv.training.pixels import Pixels
 from fullconv.training.saving import check_ending, metadata_of, save_classifier
-from fullconv.training.settings import Settings
+from fullconv.training.settings import TrainSettings
 from fullconv.training.state import State, new_optimiser, weights_of
 from fullconv.training.telling import Ended, Listener, Note, Started
 from fullconv.training.trained import Trained
@@ -44,7 +44,7 @@ class Run:
         *,
         crops: Path,
         out: Path,
-        settings: Settings,
+        settings: TrainSettings,
         photos: Photos,
         own: Callable[..., Any] | None,
         device: str | None,

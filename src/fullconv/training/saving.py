@@ -16,7 +16,7 @@ from fullconv.errors import ExportError, InputError, first_line
 from fullconv.files import whole
 from fullconv.frameworks.torch.framework import METADATA_FILE
 from fullconv.frameworks.torch.program_to_onnx import program_to_onnx
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 from fullconv.preprocessing import Preprocessing
 
 ENDINGS = (".onnx", ".pt2")
@@ -38,7 +38,10 @@ def check_ending(out: Path) -> None:
 
 
 def metadata_of(
-    window: Pair, classes: Sequence[str], background: str | None, preprocessing: Preprocessing
+    window: HeightWidth,
+    classes: Sequence[str],
+    background: str | None,
+    preprocessing: Preprocessing,
 ) -> dict[str, str]:
     """Return the metadata of the file, under the keys that `convert` reads."""
     from fullconv import __version__

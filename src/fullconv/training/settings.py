@@ -9,14 +9,14 @@ from typing import Any, Self
 
 from fullconv.choices import FLIPS, Flips
 from fullconv.errors import InputError, WindowError
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainSettings:
     """The keywords of `train` that decide its result; `train` documents them."""
 
-    window: Pair | None = None
+    window: HeightWidth | None = None
     background: str | None = None
     arch: str = "auto"
     epochs: int = 30

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fullconv.training.pixels import Pixels
-from fullconv.training.settings import Settings
+from fullconv.training.settings import TrainSettings
 from fullconv.training.telling import Epoch, Round
 
 Weights = dict[str, torch.Tensor]
@@ -59,7 +59,7 @@ class State:
                 return min(epochs, key=lambda epoch: epoch.held_out_loss)
         return None
 
-    def has_phase_ended(self, settings: Settings) -> bool:
+    def has_phase_ended(self, settings: TrainSettings) -> bool:
         """Whether all epochs of the phase are done, or too many since the best one."""
         epochs = self.of_phase
         if not epochs or len(epochs) >= settings.epochs_of(self.phase):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fullconv.geometry import Pair
+from fullconv.geometry import HeightWidth
 
 if TYPE_CHECKING:
     from fullconv.report import Report
@@ -42,7 +42,7 @@ class Started:
     background: str | None
     training: tuple[int, ...]
     held_out: tuple[int, ...]
-    window: Pair
+    window: HeightWidth
     report: Report
     parameters: int
     device: str
@@ -119,9 +119,9 @@ class Round:
     seconds: float
 
 
-Told = Note | Started | Batch | Ended | Round
-Listener = Callable[[Told], None]
+TrainingEvent = Note | Started | Batch | Ended | Round
+Listener = Callable[[TrainingEvent], None]
 
 
-def unheard(record: Told) -> None:
+def unheard(record: TrainingEvent) -> None:
     """Ignore a record: the default listener."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullconv.converted import FullyConvolutional
-    from fullconv.geometry import Pair
+    from fullconv.geometry import HeightWidth
     from fullconv.preprocessing import Preprocessing
     from fullconv.report import Report
     from fullconv.training.judging import Confusion
@@ -48,7 +48,7 @@ class Trained:
 
     path: Path
     classifier: Any
-    window: Pair
+    window: HeightWidth
     classes: tuple[str, ...]
     background: str | None
     preprocessing: Preprocessing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from fullconv.errors import MissingExtraError
 from fullconv.files import check_local
 from fullconv.keywords import TrainOptions, check_keywords
-from fullconv.training.settings import Settings
+from fullconv.training.settings import TrainSettings
 from fullconv.training.telling import unheard
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def train(
     from fullconv.training.photos import Photos
     from fullconv.training.run import Run
 
-    settings = Settings.of(window, options)
+    settings = TrainSettings.of(window, options)
     negatives = options.get("negatives")
     named = [negatives] if isinstance(negatives, str | Path) else list(negatives or ())
     photos = Photos.find(named, options.get("truth"), settings.scales)

@@ -9,13 +9,13 @@ import keras
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks.keras.calls import Array, Call, Tensor, filled, numbers
 from fullconv.frameworks.keras.private import copied_lambda
-from fullconv.frameworks.keras.writing import Held, Writing
+from fullconv.frameworks.keras.writing import Value, Writing
 from fullconv.frameworks.orders import to_last_order
 from fullconv.graph import Node
 from fullconv.operations import Identity, Pointwise
 
 
-def repeat(writing: Writing, node: Node) -> list[Held]:
+def repeat(writing: Writing, node: Node) -> list[Value]:
     """Call the copy of a node's own layer on other tensors."""
     call = node.source
     if not isinstance(call, Call):
@@ -32,7 +32,7 @@ def repeat(writing: Writing, node: Node) -> list[Held]:
     ]
     args, kwargs = filled(call, operands)
     result = copied(writing, node, *args, **kwargs)
-    return [Held(tensor, last) for tensor in keras.tree.flatten(result)]
+    return [Value(tensor, last) for tensor in keras.tree.flatten(result)]
 
 
 def _operand(writing: Writing, name: str | None, rank: int) -> Array | None:
@@ -60,7 +60,7 @@ def fill(copy: keras.Layer, layer: keras.Layer) -> None:
         mine.assign(numbers(original))
 
 
-def copied_on_map(writing: Writing, node: Node) -> Held:
+def copied_on_map(writing: Writing, node: Node) -> Value:
     """Call the copy of a node's own layer on one map per window."""
     return writing.on_map(copied(writing, node, writing.map(node.first)))
 

@@ -14,14 +14,14 @@ import numpy as np
 
 from fullconv.errors import ExportError, ImageError, first_line
 from fullconv.files import whole
-from fullconv.frameworks.framework import METADATA, Framework, Held, nothing_held
+from fullconv.frameworks.framework import METADATA, Framework, MemoryEstimate, no_estimate
 from fullconv.frameworks.keras.alike import same_weights
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
 from fullconv.frameworks.keras.calls import Array, numbers
 from fullconv.frameworks.keras.double import in_double
 from fullconv.frameworks.keras.models import functional, image_axes, leaves, takes_last
 from fullconv.frameworks.keras.one_by_one import OneByOne
-from fullconv.frameworks.keras.read import Source, read
+from fullconv.frameworks.keras.read import ModelGraph, read
 from fullconv.frameworks.keras.write import write
 from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
 from fullconv.geometry import Grid, Sizes
@@ -53,7 +53,7 @@ class KerasFramework(Framework):
         """Return the metadata that a model carries as an attribute; empty for most models."""
         return dict(getattr(model, METADATA, {}))
 
-    def read(self, model: keras.Model, window: Sizes | None) -> Source:
+    def read(self, model: keras.Model, window: Sizes | None) -> ModelGraph:
         """Read the model at its native size."""
         return read(model, window)
 
@@ -61,7 +61,7 @@ class KerasFramework(Framework):
         """Return the axes of the input's rank."""
         return axes_of_rank(len(functional(model).inputs[0].shape), length)
 
-    def write(self, graph: Graph, source: Source, grid: Grid) -> keras.Model:
+    def write(self, graph: Graph, source: ModelGraph, grid: Grid) -> keras.Model:
         """Write a `keras.Model`."""
         return write(graph, source, grid)
 
@@ -101,7 +101,7 @@ class KerasFramework(Framework):
             return 2.0**-7
         return float(np.finfo(dtype).eps) if keras.backend.is_float_dtype(dtype) else 0.0
 
-    def runner(self, model: keras.Model, held: Held = nothing_held) -> Run:
+    def runner(self, model: keras.Model, run_bytes: MemoryEstimate = no_estimate) -> Run:
         """Run the converted model; its scores come as ``(N, K, *windows)``."""
         last, free = takes_last(model), _free_axes(model)
         run = self._run(model, last and _channels(model) is not None)
@@ -229,14 +229,14 @@ class KerasFramework(Framework):
         """Return copies of the variables that are not trained."""
         return {v.path: np.array(numbers(v)) for v in model.non_trainable_variables}
 
-    def odd_weights(self, source: Source) -> list[str]:
+    def non_finite_weights(self, source: ModelGraph) -> list[str]:
         """Name the parameters that hold NaN or infinity."""
-        odd = []
+        non_finite = []
         for name, weight in source.weights.items():
             array = numbers(weight).astype(np.float64)
             if array.size and not np.isfinite([array.min(), array.max()]).all():
-                odd.append(name)
-        return odd
+                non_finite.append(name)
+        return non_finite
 
 
 def _free_axes(model: keras.Model) -> int:

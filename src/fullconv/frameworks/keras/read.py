@@ -22,7 +22,7 @@ from fullconv.wording import measured
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelGraph:
     """A model in the vocabulary, with everything else that its writer needs.
 
     Attributes
@@ -43,7 +43,7 @@ class Source:
     channels_last: bool
 
 
-def read(model: keras.Model, window: Sizes | None) -> Source:
+def read(model: keras.Model, window: Sizes | None) -> ModelGraph:
     """Return the vocabulary graph of a model with one image input.
 
     Raises
@@ -55,7 +55,7 @@ def read(model: keras.Model, window: Sizes | None) -> Source:
     """
     reader, results = walk(model, window)
     outputs = [reader.native(result) for result in results]
-    return Source(reader.graph(outputs), model, reader.weights, reader.channels_last)
+    return ModelGraph(reader.graph(outputs), model, reader.weights, reader.channels_last)
 
 
 def walk(

@@ -183,10 +183,10 @@ def _dense(reader: Reader, layer: keras.Layer, path: str, x: Tensor, result: Ten
     return True
 
 
-Kind = Literal["max", "average"]
+PoolKind = Literal["max", "average"]
 
 
-def _kind(layer: keras.Layer) -> Kind:
+def _kind(layer: keras.Layer) -> PoolKind:
     return "max" if "Max" in type(layer).__name__ else "average"
 
 

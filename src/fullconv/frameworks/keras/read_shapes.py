@@ -10,7 +10,7 @@ from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.frameworks.keras.read_maps import format_of
 from fullconv.frameworks.keras.tables import handles, of_axes
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.geometry import Pair
+from fullconv.geometry import BeforeAfter
 from fullconv.operations import Cells, Concat, Pad, Permute, Reshape, Slice
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _concatenate(reader: Reader, layer: keras.Layer, path: str, x: Tensor, resul
     return True
 
 
-def _pairs(given: tuple[Pair, ...] | Pair) -> list[Pair]:
+def _pairs(given: tuple[BeforeAfter, ...] | BeforeAfter) -> list[BeforeAfter]:
     """Return (before, after) for every axis; a layer over one axis has a single pair."""
     pairs = [given] if isinstance(given[0], int) else given
     return [(int(before), int(after)) for before, after in pairs]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.calls import numbers, whole
-from fullconv.geometry import Pair
+from fullconv.geometry import BeforeAfter
 from fullconv.operations import TransposedConvolution
 
 
@@ -27,7 +27,7 @@ def spreading(layer: keras.Layer) -> TransposedConvolution | None:
     return None if beyond or not _does(layer, operation) else operation
 
 
-def _cut(span: int, stride: int, padding: str, more: int | None) -> Pair:
+def _cut(span: int, stride: int, padding: str, more: int | None) -> BeforeAfter:
     """Return the number of cells that are cut before and after; negative where some are added.
 
     The cuts are made in the ``(n - 1) * stride + span`` cells that ``n`` cells reach. With "valid"

@@ -20,7 +20,7 @@ from fullconv.frameworks.keras.calls import Weight, numbers
 from fullconv.frameworks.keras.onnx_layers import forms
 from fullconv.frameworks.keras.read import walk
 from fullconv.frameworks.onnx.foreign import Foreign, frame
-from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.write import written
 from fullconv.graph import Graph, Node
 from fullconv.images import ImageShape
@@ -43,7 +43,7 @@ def to_onnx(model: keras.Model, shape: ImageShape, metadata: Mapping[str, str]) 
     names = [f"scores_{index}" if index else "scores" for index, _ in enumerate(graph.outputs)]
     kind = ir.DataType.from_numpy(np.dtype(dtype))
     empty = frame(graph.image, len(graph.layout.axes), kind, names)
-    writing = Foreign(graph, Source(graph, empty, constants, {}), shape.grid, forms, REMEDY)
+    writing = Foreign(graph, ModelGraph(graph, empty, constants, {}), shape.grid, forms, REMEDY)
     try:
         proto = ir.serde.serialize_model(written(writing))
         onnx.checker.check_model(proto)

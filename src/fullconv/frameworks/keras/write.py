@@ -16,13 +16,13 @@ from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.frameworks.keras.copying import repeat
 from fullconv.frameworks.keras.models import functional, input_name
 from fullconv.frameworks.keras.private import Functional
-from fullconv.frameworks.keras.read import Source
-from fullconv.frameworks.keras.writing import Held, Writing, writes
+from fullconv.frameworks.keras.read import ModelGraph
+from fullconv.frameworks.keras.writing import Value, Writing, writes
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
 
 
-def write(graph: Graph, source: Source, grid: Grid) -> keras.Model:
+def write(graph: Graph, source: ModelGraph, grid: Grid) -> keras.Model:
     """Return a model from images of any size to the scores of every window.
 
     It maps ``(N, *size, C)`` to ``(N, *windows, K)``, or ``(N, C, *size)`` to ``(N, K, *windows)``
@@ -54,7 +54,7 @@ def _image(writing: Writing, whole: Functional) -> Tensor:
     return image
 
 
-def _write(writing: Writing, node: Node) -> list[Held]:
+def _write(writing: Writing, node: Node) -> list[Value]:
     """Write one node; without a writer of its own, the call that it was read from is repeated."""
     taken_in = writing.fused(node)
     if taken_in is not None:

@@ -8,13 +8,13 @@ from keras import ops
 from fullconv.frameworks.keras.calls import Call, Tensor, filled
 from fullconv.frameworks.keras.copying import fill, remade
 from fullconv.frameworks.keras.one_by_one import OneByOne
-from fullconv.frameworks.keras.writing import Held, Writing, writes
+from fullconv.frameworks.keras.writing import Value, Writing, writes
 from fullconv.frameworks.orders import to_last_order
 from fullconv.graph import Alone, Node
 
 
 @writes(Alone)
-def write_alone(writing: Writing, node: Node, operation: Alone) -> list[Held]:
+def write_alone(writing: Writing, node: Node, operation: Alone) -> list[Value]:
     """Write a call on each window alone; for several calls, a call of the whole model."""
     named = zip(operation.inputs, node.inputs, strict=True)
     tensors = {name: writing.plain(value) for name, value in named if value in writing.values}
@@ -42,7 +42,7 @@ def write_alone(writing: Writing, node: Node, operation: Alone) -> list[Held]:
         dtype=writing.policy,
     )
     outputs = layer([given[place] for place in sorted(given)])
-    return [Held(tensor, False) for tensor in keras.tree.flatten(outputs)]
+    return [Value(tensor, False) for tensor in keras.tree.flatten(outputs)]
 
 
 def _image(writing: Writing, image: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from fullconv.frameworks.keras import map_layers
 from fullconv.frameworks.keras import sliding_layers as sliding
 from fullconv.frameworks.keras.calls import Tensor
 from fullconv.frameworks.keras.layers import settings_of
-from fullconv.frameworks.keras.writing import Held, Writing, writes
-from fullconv.geometry import Pair
+from fullconv.frameworks.keras.writing import Value, Writing, writes
+from fullconv.geometry import BeforeAfter
 from fullconv.graph import Node
 from fullconv.operations import Cells, Pad, Padding, PaddingMode, Stretch
 
@@ -31,7 +31,7 @@ def padded(
     pads: Padding,
     value: float = 0.0,
     mode: PaddingMode = "constant",
-    channels: Pair = (0, 0),
+    channels: BeforeAfter = (0, 0),
     node: Node | None = None,
 ) -> Tensor:
     """Return a map with cells added around it."""
@@ -57,7 +57,7 @@ def cropped(writing: Writing, x: Tensor, ends: Padding) -> Tensor:
 
 
 @writes(Pad)
-def write_pad(writing: Writing, node: Node, operation: Pad) -> Held:
+def write_pad(writing: Writing, node: Node, operation: Pad) -> Value:
     """Write padding as a layer of its own."""
     _, channels, *pads = operation.pads
     how = operation.value, operation.mode, channels, node
@@ -65,7 +65,7 @@ def write_pad(writing: Writing, node: Node, operation: Pad) -> Held:
 
 
 @writes(Cells)
-def write_cells(writing: Writing, node: Node, operation: Cells) -> Held:
+def write_cells(writing: Writing, node: Node, operation: Cells) -> Value:
     """Write a cut of cells."""
     x = writing.map(node.first)
     if set(operation.stride) == {1}:
@@ -77,7 +77,7 @@ def write_cells(writing: Writing, node: Node, operation: Cells) -> Held:
 
 
 @writes(Stretch)
-def write_stretch(writing: Writing, node: Node, operation: Stretch) -> Held:
+def write_stretch(writing: Writing, node: Node, operation: Stretch) -> Value:
     """Write repeated border cells."""
     x = writing.map(node.first)
     if set(operation.dilation) == {1}:

@@ -22,7 +22,7 @@ from fullconv.frameworks.keras.part_layers import (
     PartDepthwiseConv2D,
 )
 from fullconv.frameworks.keras.write_borders import cropped, padded
-from fullconv.frameworks.keras.writing import Held, Writing, kept_settings, writes
+from fullconv.frameworks.keras.writing import Value, Writing, kept_settings, writes
 from fullconv.geometry import Sliding
 from fullconv.graph import Node
 from fullconv.operations import (
@@ -57,7 +57,7 @@ ENLARGING = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 
 
 @writes(Convolution)
-def write_convolution(writing: Writing, node: Node, operation: Convolution) -> Held:
+def write_convolution(writing: Writing, node: Node, operation: Convolution) -> Value:
     """Write a convolution: a plain layer where its filters are called in one way only."""
     whole, use = use_of(writing.graph, node)
     uses, axes = writing.uses[whole], operation.dimensions
@@ -166,7 +166,7 @@ def _fused(writing: Writing, node: Node) -> Any:
 @writes(TransposedConvolution)
 def write_transposed_convolution(
     writing: Writing, node: Node, operation: TransposedConvolution
-) -> Held:
+) -> Value:
     """Write a transposed convolution, and cut what its padding takes away."""
     filters = writing.array(node.inputs[1] or "")
     ends = zip(operation.padding, operation.output_padding, strict=True)
@@ -194,7 +194,7 @@ def write_transposed_convolution(
 
 
 @writes(Linear)
-def write_linear(writing: Writing, node: Node, operation: Linear) -> Held:
+def write_linear(writing: Writing, node: Node, operation: Linear) -> Value:
     """Write a fully connected layer on one tensor per window."""
     weight, bias = (writing.vector(name) for name in node.inputs[1:3])
     assert weight is not None
@@ -203,11 +203,11 @@ def write_linear(writing: Writing, node: Node, operation: Linear) -> Held:
     layer = writing.layer(key, layers.Dense, writing.name(node), weight.shape[0], **settings)
     x = writing.plain(node.first)
     weights = {"kernel": weight.T, "bias": bias}
-    return Held(writing.filled(layer, x, lambda: weights), False)
+    return Value(writing.filled(layer, x, lambda: weights), False)
 
 
 @writes(Pool)
-def write_pool(writing: Writing, node: Node, operation: Pool) -> Held:
+def write_pool(writing: Writing, node: Node, operation: Pool) -> Value:
     """Write a pool, as a layer of Keras where it has one for it."""
     x = writing.map(node.first)
     if node.per_window:
@@ -236,13 +236,13 @@ def _pool_padding(operation: Pool) -> str | None:
 
 
 @writes(AdaptivePool)
-def write_adaptive_pool(writing: Writing, node: Node, operation: AdaptivePool) -> Held:
+def write_adaptive_pool(writing: Writing, node: Node, operation: AdaptivePool) -> Value:
     """Write an adaptive pool on one tensor per window, unchanged."""
     return copied_on_map(writing, node)
 
 
 @writes(Repeat)
-def write_upsample(writing: Writing, node: Node, operation: Repeat) -> Held:
+def write_upsample(writing: Writing, node: Node, operation: Repeat) -> Value:
     """Write an upsampling, which repeats every cell."""
     x, axes = writing.map(node.first), operation.dimensions
     if axes == 1 and not writing.last:

@@ -13,7 +13,7 @@ from fullconv.frameworks.keras import sliding_layers as sliding
 from fullconv.frameworks.keras.calls import Array, Call, Tensor
 from fullconv.frameworks.keras.copying import copied_on_map, remade, repeat
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
-from fullconv.frameworks.keras.writing import Held, Writing, kept_settings, writes
+from fullconv.frameworks.keras.writing import Value, Writing, kept_settings, writes
 from fullconv.graph import Node
 from fullconv.operations import (
     AlongAxis,
@@ -31,7 +31,7 @@ Vectors = Sequence[Array | None]
 
 
 @writes(Identity)
-def write_identity(writing: Writing, node: Node, operation: Identity) -> Held:
+def write_identity(writing: Writing, node: Node, operation: Identity) -> Value:
     """Write an operation that changes nothing at inference, if it does something in training."""
     call = node.source
     if isinstance(call, Call) and "Random" not in type(call.target).__name__:
@@ -41,7 +41,7 @@ def write_identity(writing: Writing, node: Node, operation: Identity) -> Held:
 
 
 @writes(Pointwise)
-def write_pointwise(writing: Writing, node: Node, operation: Pointwise) -> Held:
+def write_pointwise(writing: Writing, node: Node, operation: Pointwise) -> Value:
     """Write a function of corresponding numbers; an activation is a layer of its own."""
     call = node.source
     if not isinstance(call, Call) or call.part != "activation":
@@ -52,11 +52,11 @@ def write_pointwise(writing: Writing, node: Node, operation: Pointwise) -> Held:
         base = f"{base}_{operation.name}"
     function = call.target.activation
     activation = writing.layer(("activation", node.name), layers.Activation, base, function)
-    return Held(activation(value.tensor), value.last)
+    return Value(activation(value.tensor), value.last)
 
 
 @writes(AlongAxis)
-def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Held:
+def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Value:
     """Write softmax, or log-softmax; Keras has the latter along the last axis only."""
     value, base = writing.first_input(node), writing.name(node)
     axis, rank = writing.place(operation.axis, value), len(value.tensor.shape)
@@ -64,27 +64,27 @@ def write_along_axis(writing: Writing, node: Node, operation: AlongAxis) -> Held
         if not isinstance(node.source.target, layers.Activation | layers.Softmax):
             base = f"{base}_softmax"
         softmax = writing.layer(("softmax", node.name, axis), layers.Softmax, base, axis)
-        return Held(softmax(value.tensor), value.last)
+        return Value(softmax(value.tensor), value.last)
     order = (*(n for n in range(rank) if n != axis), axis)
     back = tuple(order.index(n) for n in range(rank))
     x = value.tensor if axis == rank - 1 else writing.permuted(value.tensor, order, "turned")
     key, base = ("log_softmax", node.name), f"{base}_log_softmax"
     x = writing.layer(key, layers.Activation, base, "log_softmax")(x)
     x = x if axis == rank - 1 else writing.permuted(x, back, "turned_back")
-    return Held(x, value.last)
+    return Value(x, value.last)
 
 
 @writes(PerChannel)
-def write_per_channel(writing: Writing, node: Node, operation: PerChannel) -> Held:
+def write_per_channel(writing: Writing, node: Node, operation: PerChannel) -> Value:
     """Write an operation with parameters for every channel."""
     value = writing.first_input(node)
     if not node.per_window:
         value = writing.on_map(writing.map(node.first))
     vectors = [writing.vector(name) for name in node.inputs[1:]]
-    return Held(PER_CHANNEL[operation.name](writing, node, value, vectors), value.last)
+    return Value(PER_CHANNEL[operation.name](writing, node, value, vectors), value.last)
 
 
-def _batch_norm(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+def _batch_norm(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
     layer, axis = node.source.target, -1 if value.last else 1
     settings = kept_settings(layer, "gamma_regularizer", "beta_regularizer") | {
         "axis": axis,
@@ -101,7 +101,7 @@ def _batch_norm(writing: Writing, node: Node, value: Held, vectors: Vectors) -> 
     return writing.filled(norm, value.tensor, lambda: dict(zip(names, vectors, strict=True)))
 
 
-def _prelu(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+def _prelu(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
     rank, (slopes,) = len(value.tensor.shape), vectors
     assert slopes is not None
     axes = list(range(1, rank - 1)) if value.last or rank == 2 else list(range(2, rank))
@@ -114,12 +114,12 @@ def _prelu(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tenso
     return writing.filled(prelu, value.tensor, lambda: {"alpha": slopes})
 
 
-def _layer_scale(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+def _layer_scale(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
     scale = writing.copy(node.source.target, remade)
     return writing.filled(scale, value.tensor, lambda: {"gamma": vectors[0]})
 
 
-def _rescaling(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+def _rescaling(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
     ones = [1] * (len(value.tensor.shape) - 2)
     shape = (*ones, -1) if value.last else (-1, *ones)
     scale, offset = (np.reshape(vector, shape) for vector in vectors if vector is not None)
@@ -127,7 +127,7 @@ def _rescaling(writing: Writing, node: Node, value: Held, vectors: Vectors) -> T
     return writing.layer(key, layers.Rescaling, base, scale=scale, offset=offset)(value.tensor)
 
 
-def _normalization(writing: Writing, node: Node, value: Held, vectors: Vectors) -> Tensor:
+def _normalization(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
     mean, variance = (vector.tolist() for vector in vectors if vector is not None)
     settings = {
         "axis": -1 if value.last else 1,
@@ -154,7 +154,7 @@ PER_CHANNEL = {
 @writes(ChannelNormalization)
 def write_channel_normalization(
     writing: Writing, node: Node, operation: ChannelNormalization
-) -> Held:
+) -> Value:
     """Write layer normalization over the channels of every cell."""
     x = writing.map(node.first)
     axis = writing.channel_axis
@@ -162,12 +162,12 @@ def write_channel_normalization(
 
 
 @writes(LayerNormalization)
-def write_layer_normalization(writing: Writing, node: Node, operation: LayerNormalization) -> Held:
+def write_layer_normalization(writing: Writing, node: Node, operation: LayerNormalization) -> Value:
     """Write layer normalization on one tensor per window."""
     x = writing.plain(node.first)
     rank = len(x.shape)
     axes = list(range(rank - operation.axes, rank))
-    return Held(_layer_norm(writing, node, operation.epsilon, x, axes), False)
+    return Value(_layer_norm(writing, node, operation.epsilon, x, axes), False)
 
 
 def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: Any) -> Tensor:
@@ -184,7 +184,7 @@ def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: A
 
 
 @writes(GroupNormalization)
-def write_group_normalization(writing: Writing, node: Node, operation: GroupNormalization) -> Held:
+def write_group_normalization(writing: Writing, node: Node, operation: GroupNormalization) -> Value:
     """Write group normalization on one tensor per window, unchanged."""
     return copied_on_map(writing, node)
 
@@ -192,7 +192,7 @@ def write_group_normalization(writing: Writing, node: Node, operation: GroupNorm
 @writes(SlidingNormalization)
 def write_sliding_normalization(
     writing: Writing, node: Node, operation: SlidingNormalization
-) -> Held:
+) -> Value:
     """Write a normalization by the statistics of the window around every cell."""
     x, *parameters = node.inputs
     scale, bias = ([writing.vector(name) for name in parameters] + [None, None])[:2]

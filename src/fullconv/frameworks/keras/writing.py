@@ -13,7 +13,7 @@ from fullconv.frameworks.keras.calls import Array, Tensor, numbers
 from fullconv.frameworks.keras.kernels import uses_of
 from fullconv.frameworks.keras.layers import OfWindows, OnMaps
 from fullconv.frameworks.keras.models import functional, leaves
-from fullconv.frameworks.keras.read import Source
+from fullconv.frameworks.keras.read import ModelGraph
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
@@ -26,18 +26,18 @@ Weights = Callable[[], Mapping[str, Array | None]]
 """Arrays for the weights of a layer, by their names; None for those that it lacks."""
 
 
-class Held(NamedTuple):
+class Value(NamedTuple):
     """A value of the graph as a tensor of Keras; ``last``: a map with its channels last."""
 
     tensor: Tensor
     last: bool
 
 
-writes = OperationTable["Writing", Held | list[Held]]("a writer")
+writes = OperationTable["Writing", Value | list[Value]]("a writer")
 """Registers the writer of an operation, which returns one result or several."""
 
 
-class Writing(writing.Writing[Source, Held]):
+class Writing(writing.Writing[ModelGraph, Value]):
     """The state of one writing.
 
     Attributes
@@ -51,7 +51,7 @@ class Writing(writing.Writing[Source, Held]):
         type that Keras is set to.
     """
 
-    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+    def __init__(self, graph: Graph, source: ModelGraph, grid: Grid) -> None:
         super().__init__(graph, source, grid)
         self.last = source.channels_last
         self.uses = uses_of(graph)
@@ -64,7 +64,7 @@ class Writing(writing.Writing[Source, Held]):
 
     # Values.
 
-    def first_input(self, node: Node) -> Held:
+    def first_input(self, node: Node) -> Value:
         """Return a node's first input."""
         return self.values[node.first or ""]
 
@@ -95,11 +95,11 @@ class Writing(writing.Writing[Source, Held]):
         dims = tuple(order[1:])
         return self.layer(("permute", dims), layers.Permute, name, dims)(x)
 
-    def on_map(self, tensor: Tensor) -> Held:
+    def on_map(self, tensor: Tensor) -> Value:
         """Return a tensor as a map in the model's own order."""
-        return Held(tensor, self.last)
+        return Value(tensor, self.last)
 
-    def place(self, axis: int, value: Held) -> int:
+    def place(self, axis: int, value: Value) -> int:
         """Return the position of a value's axis in its tensor."""
         return to_last_order(len(value.tensor.shape)).index(axis) if value.last else axis
 
@@ -127,7 +127,7 @@ class Writing(writing.Writing[Source, Held]):
         """Let a later node stand for the written value of its input."""
         self._fused[node.outputs[0]] = node.first or ""
 
-    def fused(self, node: Node) -> Held | None:
+    def fused(self, node: Node) -> Value | None:
         """Return the value of a node that was fused with an earlier one; None for any other."""
         before = self._fused.get(node.outputs[0])
         return None if before is None else self.values[before]

@@ -53,8 +53,8 @@ def embed(model: ModelProto, shape: ImageShape, embedded: Embedded) -> ModelProt
 
 def _classes(model: ModelProto) -> int:
     """Return the axis of the classes in a converted model's scores."""
-    held = {entry.key: entry.value for entry in model.metadata_props}
-    return -1 if held.get(AXES_KEY) == "last" else 1
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return -1 if metadata.get(AXES_KEY) == "last" else 1
 
 
 def _activate(graph: GraphProto, activation: str, axis: int) -> None:
@@ -69,7 +69,7 @@ def _activate(graph: GraphProto, activation: str, axis: int) -> None:
 
 def _turn_scores(graph: GraphProto, dimensions: int) -> None:
     """Turn scores to ``(N, *windows, K)``, as the channels of the image are last."""
-    for output in {held.name: held for held in graph.output}.values():
+    for output in {value.name: value for value in graph.output}.values():
         sizes = output.type.tensor_type.shape.dim
         for size in sizes:
             size.Clear()  # free, in whichever order a runtime asks for them
@@ -97,9 +97,9 @@ def _prepare(graph: GraphProto, preprocessing: Preprocessing, dimensions: int, t
     for kind, name, numbers in _steps(preprocessing):
         # One number for each channel, ahead of the sizes; ``(N, H, W)`` has no channels.
         array = np.array(numbers, np.float32).reshape(-1, *[1] * dimensions)
-        held = _constant(graph, name, array if len(numbers) > 1 else array.reshape(()))
+        constant = _constant(graph, name, array if len(numbers) > 1 else array.reshape(()))
         nodes.append(
-            helper.make_node(kind, [nodes[-1].output[0], held], [f"{PIXELS}{kind.lower()}"])
+            helper.make_node(kind, [nodes[-1].output[0], constant], [f"{PIXELS}{kind.lower()}"])
         )
     for node in nodes:
         node.name = node.output[0]
@@ -125,9 +125,9 @@ def _steps(preprocessing: Preprocessing) -> Iterator[tuple[str, str, Sequence[fl
 
 
 def _constant(graph: GraphProto, name: str, array: np.ndarray) -> str:
-    held = f"{PIXELS}{name}"
-    graph.initializer.append(numpy_helper.from_array(array, held))
-    return held
+    full_name = f"{PIXELS}{name}"
+    graph.initializer.append(numpy_helper.from_array(array, full_name))
+    return full_name
 
 
 def _turning(source: str, output: str, name: str, order: Sequence[int]) -> NodeProto:
@@ -148,10 +148,10 @@ def _renamed(graph: GraphProto, old: str, base: str) -> str:
         number += 1
         new = f"{base}_{number}"
     for node in _nodes(graph):
-        for held in (node.input, node.output):
-            for place, name in enumerate(held):
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
                 if name == old:
-                    held[place] = new
+                    names[place] = new
     return new
 
 

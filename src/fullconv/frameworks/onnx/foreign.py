@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.errors import ExportError
-from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.writing import Results, Writing
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node
@@ -49,7 +49,9 @@ class Foreign(Writing):
         The end of the message about a layer that has no form: what to do.
     """
 
-    def __init__(self, graph: Graph, source: Source, grid: Grid, forms: Forms, remedy: str) -> None:
+    def __init__(
+        self, graph: Graph, source: ModelGraph, grid: Grid, forms: Forms, remedy: str
+    ) -> None:
         super().__init__(graph, source, grid)
         self.forms, self.remedy = forms, remedy
 
@@ -104,7 +106,7 @@ class Foreign(Writing):
 def frame(
     image: str, rank: int, dtype: ir.DataType, outputs: Sequence[str], opset: int = OPSET
 ) -> ir.Model:
-    """Return an empty model with one image and some outputs, for `Source`."""
+    """Return an empty model with one image and some outputs, for `ModelGraph`."""
     kind = ir.TensorType(dtype)
     given = ir.Value(name=image, type=kind, shape=ir.Shape([None] * rank))
     results = [ir.Value(name=name, type=kind) for name in outputs]

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from fullconv.errors import ExportError, ImageError
 from fullconv.files import whole
-from fullconv.frameworks.framework import Framework, Held, nothing_held
+from fullconv.frameworks.framework import Framework, MemoryEstimate, no_estimate
 from fullconv.frameworks.onnx.channels import (
     AXES_KEY,
     channels_first,
@@ -27,7 +27,7 @@ from fullconv.frameworks.onnx.light import set_aside
 from fullconv.frameworks.onnx.loading import check_converted
 from fullconv.frameworks.onnx.opening import open_model, proto_of
 from fullconv.frameworks.onnx.preparing import prepared, prepared_again
-from fullconv.frameworks.onnx.read import Source, read
+from fullconv.frameworks.onnx.read import ModelGraph, read
 from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
 from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
@@ -55,7 +55,7 @@ class OnnxFramework(Framework):
         """Return the model's metadata properties."""
         return {entry.key: entry.value for entry in model.metadata_props}
 
-    def read(self, model: Any, window: Sizes | None) -> Source:
+    def read(self, model: Any, window: Sizes | None) -> ModelGraph:
         """Read the model, brought to a current operator set first where it is old."""
         return read(prepared(proto_of(model)).whole(), window)
 
@@ -117,12 +117,12 @@ class OnnxFramework(Framework):
         dtype = image_dtype(proto_of(model))
         return float(np.finfo(dtype).eps) if np.issubdtype(dtype, np.floating) else 0.0
 
-    def runner(self, model: Any, held: Held = nothing_held) -> Callable[[Any], Any]:
+    def runner(self, model: Any, run_bytes: MemoryEstimate = no_estimate) -> Callable[[Any], Any]:
         """Run the converted model in ONNX Runtime; its scores come as ``(N, K, rows, columns)``."""
         if not is_last(model):
-            return session(model, held)
+            return session(model, run_bytes)
         # A caller's images have their channels last, and are handed on as they lie in memory.
-        run = session(model, lambda images: held(to_map(images)))
+        run = session(model, lambda images: run_bytes(to_map(images)))
 
         def turned(images: Any) -> Any:
             axes = images.ndim - 2
@@ -134,7 +134,7 @@ class OnnxFramework(Framework):
         """Run the converted model in onnx's reference evaluator."""
         return in_double(channels_first(model))
 
-    def order(self, source: Source) -> str:
+    def order(self, source: ModelGraph) -> str:
         """Return ``(N, H, W, C)`` where the model takes its channels last."""
         letters = ", ".join(LETTERS[len(source.graph.window)])
         return f"(N, {letters}, C)" if source.channels_last else ""
@@ -219,14 +219,14 @@ class OnnxFramework(Framework):
             and any(a.name == "training_mode" and a.i for a in node.attribute)
         ]
 
-    def odd_weights(self, source: Any) -> list[str]:
+    def non_finite_weights(self, source: Any) -> list[str]:
         """Name the initializers that hold NaN or infinity."""
-        odd = []
+        non_finite = []
         for name, value in source.model.graph.initializers.items():
             tensor = value.const_value
             if tensor is not None and tensor.dtype.is_floating_point() and tensor.size:
                 # The extremes of an array hold its NaN or infinity, and need no copy of it.
                 array = tensor.numpy()
                 if not np.isfinite([float(array.min()), float(array.max())]).all():
-                    odd.append(name)
-        return odd
+                    non_finite.append(name)
+        return non_finite

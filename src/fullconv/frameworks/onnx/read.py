@@ -27,7 +27,7 @@ KINDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelGraph:
     """A model in the vocabulary, with everything else that its writer needs.
 
     Attributes
@@ -51,7 +51,7 @@ class Source:
     channels_last: bool = False
 
 
-def read(model: ir.Model, window: Sizes | None) -> Source:
+def read(model: ir.Model, window: Sizes | None) -> ModelGraph:
     """Return the vocabulary graph of a model with one image input.
 
     Raises
@@ -87,7 +87,7 @@ def read(model: ir.Model, window: Sizes | None) -> Source:
         batch=batch,
         window=window,
     )
-    return Source(graph, model, inference.constants, inference.types, last)
+    return ModelGraph(graph, model, inference.constants, inference.types, last)
 
 
 def _image_of(model: ir.Model) -> ir.Value:

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto
 
 from fullconv.errors import ModelError, first_line
-from fullconv.frameworks.framework import Held, nothing_held
+from fullconv.frameworks.framework import MemoryEstimate, no_estimate
 from fullconv.frameworks.onnx.light import set_aside
 
 WRONG_OPTIMIZERS = ["Pad_Fusion"]
@@ -32,7 +32,7 @@ PLAIN = frozenset("FLOAT DOUBLE FLOAT16 INT8 UINT8 INT32 INT64".split())
 
 
 def session(
-    model: onnx.ModelProto, held: Held = nothing_held, threads: int = 0
+    model: onnx.ModelProto, run_bytes: MemoryEstimate = no_estimate, threads: int = 0
 ) -> Callable[[Any], Any]:
     """Return a function that runs a model; one array for one output, else a tuple.
 
@@ -74,7 +74,7 @@ def session(
     dtype = image_dtype(model)
 
     def run(images: Any) -> Any:
-        how = shrinking if held(images) > MUCH else None
+        how = shrinking if run_bytes(images) > MUCH else None
         try:
             outputs = opened.run(None, {name: images.astype(dtype, copy=False)}, how)
         except Exception as error:

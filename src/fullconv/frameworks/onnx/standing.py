@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Axes = Sequence[int | None]
 """An axis for each of the first inputs; the others are the same for all windows."""
-Found = tuple[Axes, int | Sequence[int]] | None
-Family = Callable[[ir.Node, "Reader"], Found]
+WindowAxis = tuple[Axes, int | Sequence[int]] | None
+Family = Callable[[ir.Node, "Reader"], WindowAxis]
 """Returns the axes of the inputs, and that of all results or of each; None where windows can stand
 nowhere."""
 
@@ -56,7 +56,7 @@ def _rank(reader: Reader, value: ir.Value | None) -> int:
     DepthToSpace SpaceToDepth QLinearConv ConvInteger DeformConv
     """.split()
 )
-def _on_maps(node: ir.Node, reader: Reader) -> Found:
+def _on_maps(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept operators that are defined on ``(N, C, ...)``."""
     if node.op_type == "MaxPool" and any(value.name for value in node.outputs[1:]):
         return None  # its indices count through all images
@@ -74,7 +74,7 @@ def _on_maps(node: ir.Node, reader: Reader) -> Found:
     "Concat",
     "Split",
 )
-def _along_axis(node: ir.Node, reader: Reader) -> Found:
+def _along_axis(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept operators that mix along one axis, or from it on, which is not the first."""
     usual = 0 if node.op_type in ("ArgMax", "ArgMin", "Split") else -1
     axis = node.attributes.get_int("axis", usual)
@@ -84,7 +84,7 @@ def _along_axis(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("CumSum")
-def _cumulative(node: ir.Node, reader: Reader) -> Found:
+def _cumulative(node: ir.Node, reader: Reader) -> WindowAxis:
     axis = reader.constant(node.inputs[1])
     rank = _rank(reader, node.inputs[0])
     return FIRST if axis is not None and int(axis.reshape(-1)[0]) % max(1, rank) else None
@@ -96,14 +96,14 @@ def _cumulative(node: ir.Node, reader: Reader) -> Found:
     ReduceSum ReduceSumSquare
     """.split()
 )
-def _reduced(node: ir.Node, reader: Reader) -> Found:
+def _reduced(node: ir.Node, reader: Reader) -> WindowAxis:
     axes = reader.axes(node)
     rank = _rank(reader, node.inputs[0])
     return FIRST if axes and all(int(axis) % rank for axis in axes) else None
 
 
 @families("Gather", "GatherElements", "ScatterElements", "Scatter", "Compress")
-def _by_index(node: ir.Node, reader: Reader) -> Found:
+def _by_index(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept operators that index another axis than the first."""
     axis = node.attributes.get_int("axis", 0)
     if axis % max(1, _rank(reader, node.inputs[0])) == 0 or node.op_type == "Compress":
@@ -112,12 +112,12 @@ def _by_index(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("GatherND")
-def _gather_nd(node: ir.Node, reader: Reader) -> Found:
+def _gather_nd(node: ir.Node, reader: Reader) -> WindowAxis:
     return ((0, 0), 0) if node.attributes.get_int("batch_dims", 0) > 0 else None
 
 
 @families("MatMul", "MatMulInteger", "QLinearMatMul")
-def _matmul(node: ir.Node, reader: Reader) -> Found:
+def _matmul(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept matrix products: of rows with a parameter, or of batches of matrices."""
     right = 3 if node.op_type == "QLinearMatMul" else 1
     rank = _rank(reader, node.outputs[0])
@@ -137,7 +137,7 @@ def _matmul(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("Gemm")
-def _gemm(node: ir.Node, reader: Reader) -> Found:
+def _gemm(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept the rows of the first matrix, where the second is a parameter."""
     if node.attributes.get_int("transA", 0) or reader.is_of_image(node.inputs[1]):
         return None
@@ -149,14 +149,14 @@ def _gemm(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("Einsum")
-def _einsum(node: ir.Node, reader: Reader) -> Found:
+def _einsum(node: ir.Node, reader: Reader) -> WindowAxis:
     """Return the axes of a letter that all tensors of the image and the result have."""
     equation = node.attributes.get_string("equation", "")
     return by_letter(equation, [reader.is_of_image(x) for x in node.inputs])
 
 
 @families("Resize", "Upsample")
-def _resize(node: ir.Node, reader: Reader) -> Found:
+def _resize(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept operators that keep the length of the first axis, and crop nothing."""
     if node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
         return None
@@ -165,24 +165,24 @@ def _resize(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("GridSample")
-def _pairs(node: ir.Node, reader: Reader) -> Found:
+def _pairs(node: ir.Node, reader: Reader) -> WindowAxis:
     return (0, 0), 0
 
 
 @families("Expand")
-def _expand(node: ir.Node, reader: Reader) -> Found:
+def _expand(node: ir.Node, reader: Reader) -> WindowAxis:
     before, after = reader.shape(node.inputs[0]), reader.shape(node.outputs[0])
     return FIRST if len(before) == len(after) and before[0] == after[0] == 1 else None
 
 
 @families("Tile")
-def _tile(node: ir.Node, reader: Reader) -> Found:
+def _tile(node: ir.Node, reader: Reader) -> WindowAxis:
     times = reader.constant(node.inputs[1])
     return FIRST if times is not None and len(times) and int(times[0]) == 1 else None
 
 
 @families("Pad")
-def _pad(node: ir.Node, reader: Reader) -> Found:
+def _pad(node: ir.Node, reader: Reader) -> WindowAxis:
     rank = _rank(reader, node.inputs[0])
     pads = reader.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     named = node.inputs[3] if len(node.inputs) > 3 else None
@@ -194,7 +194,7 @@ def _pad(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("Slice")
-def _slice(node: ir.Node, reader: Reader) -> Found:
+def _slice(node: ir.Node, reader: Reader) -> WindowAxis:
     rank = _rank(reader, node.inputs[0])
     starts = reader.constant(node.inputs[1])
     named = node.inputs[3] if len(node.inputs) > 3 else None
@@ -206,7 +206,7 @@ def _slice(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("QuantizeLinear", "DequantizeLinear")
-def _quantize(node: ir.Node, reader: Reader) -> Found:
+def _quantize(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept one scale for all numbers, or scales along another axis than the first."""
     rank = _rank(reader, node.inputs[0])
     axis = node.attributes.get_int("axis", 1)
@@ -215,19 +215,19 @@ def _quantize(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("OneHot")
-def _one_hot(node: ir.Node, reader: Reader) -> Found:
+def _one_hot(node: ir.Node, reader: Reader) -> WindowAxis:
     rank = _rank(reader, node.outputs[0])
     axis = node.attributes.get_int("axis", -1) % rank
     return FIRST if rank > 1 and axis else None
 
 
 @families("Trilu")
-def _triangle(node: ir.Node, reader: Reader) -> Found:
+def _triangle(node: ir.Node, reader: Reader) -> WindowAxis:
     return FIRST if _rank(reader, node.inputs[0]) > 2 else None
 
 
 @families("LSTM", "GRU", "RNN")
-def _recurrent(node: ir.Node, reader: Reader) -> Found:
+def _recurrent(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept ``(steps, N, features)``; all steps give ``(steps, directions, N, hidden)``."""
     if node.attributes.get_int("layout", 0):
         return None
@@ -235,7 +235,7 @@ def _recurrent(node: ir.Node, reader: Reader) -> Found:
 
 
 @families("Attention")
-def _attention(node: ir.Node, reader: Reader) -> Found:
+def _attention(node: ir.Node, reader: Reader) -> WindowAxis:
     """Accept a query, key and value alone: a mask may differ from image to image."""
     if any(value is not None for value in node.inputs[3:]) or len(node.outputs) > 1:
         return None

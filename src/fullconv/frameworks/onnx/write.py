@@ -12,7 +12,7 @@ from fullconv.frameworks.onnx import (  # noqa: F401 - the families of operation
     write_sliding,
 )
 from fullconv.frameworks.onnx.channels import AXES_KEY
-from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.writing import Writing
 from fullconv.frameworks.orders import to_map_order
 from fullconv.geometry import Grid
@@ -21,7 +21,7 @@ from fullconv.operations import FoldWindows, SplitChannels
 from fullconv.wording import size_names
 
 
-def write(graph: Graph, source: Source, grid: Grid) -> ir.Model:
+def write(graph: Graph, source: ModelGraph, grid: Grid) -> ir.Model:
     """Return a model from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
 
     Where the source takes its channels last, from ``(N, H, W, C)`` to ``(N, rows, columns, K)``.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from fullconv.doubling import around, doublings
 from fullconv.frameworks.onnx.writing import Writing, writes
-from fullconv.geometry import Pair, Sizes
+from fullconv.geometry import BeforeAfter, Sizes
 from fullconv.graph import Node
 from fullconv.operations import Power, SlidingNormalization, SlidingSpread, SlidingTotal, Stretch
 
@@ -142,7 +142,7 @@ def write_stretch(writing: Writing, node: Node, operation: Stretch) -> ir.Value:
 
 
 def _stretched(
-    writing: Writing, x: ir.Value, first: int, padding: Sequence[Pair], dilation: Sizes
+    writing: Writing, x: ir.Value, first: int, padding: Sequence[BeforeAfter], dilation: Sizes
 ) -> ir.Value:
     """Repeat the border cells of the axes from ``first`` on; see `Stretch`."""
     if all(distance == 1 for distance in dilation):

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from fullconv.errors import ModelError
 from fullconv.frameworks import writing
-from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
@@ -22,7 +22,7 @@ writes = OperationTable["Writing", Results]("a writer")
 """Registers the writer of an operation, which returns one result or several."""
 
 
-class Writing(writing.Writing[Source, ir.Value]):
+class Writing(writing.Writing[ModelGraph, ir.Value]):
     """The state of one writing.
 
     Attributes
@@ -35,7 +35,7 @@ class Writing(writing.Writing[Source, ir.Value]):
         Names of the model's outputs.
     """
 
-    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+    def __init__(self, graph: Graph, source: ModelGraph, grid: Grid) -> None:
         super().__init__(graph, source, grid)
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}

@@ -36,7 +36,7 @@ USUAL = ("state_dict", "model_state_dict", "model", "net")
 
 
 @dataclass(frozen=True)
-class Found:
+class MatchedTensors:
     """A state dict in a checkpoint, matched to the names of a model.
 
     Attributes
@@ -115,7 +115,7 @@ class Found:
         return ", ".join(parts)
 
 
-def find(checkpoint: Mapping[Any, Any], own: State) -> list[Found]:
+def find(checkpoint: Mapping[Any, Any], own: State) -> list[MatchedTensors]:
     """Return the state dicts that fit a model completely, likeliest first; else the nearest one.
 
     Trained weights come before averaged ones, and usual names before others.
@@ -170,7 +170,9 @@ def _rank(keys: tuple[str, ...], prefix: str = "") -> tuple[bool, int, int]:
     return any(word in words for word in AVERAGED), len(keys), usual
 
 
-def _named(keys: tuple[str, ...], tensors: State, others: list[str], own: State) -> Iterator[Found]:
+def _named(
+    keys: tuple[str, ...], tensors: State, others: list[str], own: State
+) -> Iterator[MatchedTensors]:
     """Yield the ways in which the names of tensors may match a model's."""
     cut = []
     if not any(part in name for name in own for part in WRAPPED):
@@ -181,7 +183,7 @@ def _named(keys: tuple[str, ...], tensors: State, others: list[str], own: State)
         state = {n: t for n in own if (t := under.get(prefix + n)) is not None}
         unknown = [n for n in under if n[len(prefix) :] not in own and _last(n) not in COUNTED]
         left = [*(n for n in tensors if n not in under), *others]
-        yield Found(
+        yield MatchedTensors(
             keys=keys,
             prefix=prefix,
             lacking="",
@@ -195,7 +197,7 @@ def _named(keys: tuple[str, ...], tensors: State, others: list[str], own: State)
         if lacking:
             state = {lacking + n: t for n, t in tensors.items() if lacking + n in own}
             unknown = [n for n in tensors if lacking + n not in own and _last(n) not in COUNTED]
-            yield Found(
+            yield MatchedTensors(
                 keys=keys,
                 prefix="",
                 lacking=lacking,

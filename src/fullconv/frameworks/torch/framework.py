@@ -18,7 +18,13 @@ from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowErro
 from fullconv.files import whole
 from fullconv.frameworks.archives import check_archive as check_zip
 from fullconv.frameworks.folders import read_folder
-from fullconv.frameworks.framework import METADATA, TORCHSCRIPT, Framework, Held, nothing_held
+from fullconv.frameworks.framework import (
+    METADATA,
+    TORCHSCRIPT,
+    Framework,
+    MemoryEstimate,
+    no_estimate,
+)
 from fullconv.frameworks.torch.alike import alike
 from fullconv.frameworks.torch.archive import check_archive
 from fullconv.frameworks.torch.axes import axes_of
@@ -33,7 +39,7 @@ from fullconv.frameworks.torch.exporting import (
 )
 from fullconv.frameworks.torch.filled import check_filled, tensors_of
 from fullconv.frameworks.torch.programs import check_sizes, image_of, image_size
-from fullconv.frameworks.torch.read import Source, read
+from fullconv.frameworks.torch.read import ModelGraph, read
 from fullconv.frameworks.torch.running import in_batches, plain, scripted
 from fullconv.frameworks.torch.write import write
 from fullconv.geometry import Grid, Sizes
@@ -96,7 +102,7 @@ class TorchFramework(Framework):
         """Return the metadata attached to a module; most modules have none."""
         return dict(getattr(model, METADATA, {}))
 
-    def read(self, model: Any, window: Sizes | None) -> Source:
+    def read(self, model: Any, window: Sizes | None) -> ModelGraph:
         """Export the model at its native size and read it."""
         if isinstance(model, ExportedProgram):
             check_filled({**model.state_dict, **model.constants})
@@ -121,7 +127,7 @@ class TorchFramework(Framework):
             return axes_of_rank(len(image_of(model)), length)
         return axes_of(model, length)
 
-    def _read_program(self, program: ExportedProgram, window: Sizes | None) -> Source:
+    def _read_program(self, program: ExportedProgram, window: Sizes | None) -> ModelGraph:
         sizes = image_size(program, None if window is None else len(window))
         fixed = [int(n) if isinstance(n, int) else None for n in sizes]
         if window is None:
@@ -182,7 +188,7 @@ class TorchFramework(Framework):
             part.training = False  # it was traced in eval mode, and has no other
         return module
 
-    def runner(self, model: Any, run_bytes: Held = nothing_held) -> Callable[[Any], Any]:
+    def runner(self, model: Any, run_bytes: MemoryEstimate = no_estimate) -> Callable[[Any], Any]:
         """Run the converted module; gradients only in training, or where images require them."""
 
         def run(images: torch.Tensor) -> Any:
@@ -281,7 +287,7 @@ class TorchFramework(Framework):
             return {}
         return {name: self.to_numpy(buffer).copy() for name, buffer in model.named_buffers()}
 
-    def odd_weights(self, source: Any) -> list[str]:
+    def non_finite_weights(self, source: Any) -> list[str]:
         """Return the names of the parameters with NaN or infinity."""
         return [
             weight.path

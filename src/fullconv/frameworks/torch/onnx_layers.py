@@ -11,7 +11,7 @@ import torch
 
 from fullconv.frameworks.onnx.foreign import Foreign, Forms
 from fullconv.frameworks.onnx.foreign import shared as in_common
-from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.writing import Results, writes
 from fullconv.frameworks.torch.aten import bound
 from fullconv.frameworks.torch.onnx_functions import write_function
@@ -51,7 +51,7 @@ class TorchWriting(Foreign):
     def __init__(
         self,
         graph: Graph,
-        source: Source,
+        source: ModelGraph,
         grid: Grid,
         types: dict[str, torch.dtype],
         otherwise: Otherwise,

@@ -34,7 +34,7 @@ MAY_SHARE = frozenset("einsum unsafe_chunk unsafe_split unsafe_split_with_sizes"
 
 
 @dataclass(frozen=True)
-class View:
+class TensorView:
     """The base of a view, and the nodes from base to view; None where they are not known."""
 
     base: FxNode
@@ -106,7 +106,7 @@ class Overwriting:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self.views: dict[FxNode, View] = {}
+        self.views: dict[FxNode, TensorView] = {}
         self.same: dict[FxNode, FxNode] = {}
 
     def note_view(self, view: FxNode, base: FxNode) -> None:
@@ -119,7 +119,7 @@ class Overwriting:
         while name != names[base] and name in made:
             steps.insert(0, made[name])
             name = made[name].inputs[0]
-        self.views[view] = View(base, tuple(steps) if name == names[base] else None)
+        self.views[view] = TensorView(base, tuple(steps) if name == names[base] else None)
 
     def note_written(self, call: FxNode) -> None:
         """Let later readers of the tensor that a call overwrote read the new value."""
@@ -160,7 +160,7 @@ class Overwriting:
             view = self.views[view].base
         return view
 
-    def _taken(self, call: FxNode, view: View, steps: Sequence[Node]) -> list[str]:
+    def _taken(self, call: FxNode, view: TensorView, steps: Sequence[Node]) -> list[str]:
         """Take a view of its base's present value; return the names of base and all steps."""
         values = [self.reader.names[view.base]]
         for step in steps:
@@ -171,7 +171,7 @@ class Overwriting:
             values.append(again)
         return values
 
-    def _put_back(self, call: FxNode, view: View, value: str) -> str:
+    def _put_back(self, call: FxNode, view: TensorView, value: str) -> str:
         """Return the name of a new value of a view's base, given the view's new value."""
         if view.steps is None:
             raise _refused(call, "a part of which cannot be followed")

@@ -42,7 +42,7 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelGraph:
     """A program in the vocabulary, with its weights and modules for the writer."""
 
     graph: Graph
@@ -51,7 +51,9 @@ class Source:
     modules: dict[str, torch.nn.Module]
 
 
-def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None = None) -> Source:
+def read(
+    program: ExportedProgram, window: Sizes, root: torch.nn.Module | None = None
+) -> ModelGraph:
     """Return the vocabulary graph of an exported program with one image input.
 
     Parameters
@@ -102,7 +104,7 @@ def read(program: ExportedProgram, window: Sizes, root: torch.nn.Module | None =
     modules = (
         {} if root is None else {path: m for path, m in root.named_modules() if _evaluates(m, root)}
     )
-    return Source(graph, weights, program.call_spec.out_spec, modules)
+    return ModelGraph(graph, weights, program.call_spec.out_spec, modules)
 
 
 def _evaluates(module: torch.nn.Module, root: torch.nn.Module) -> bool:

@@ -20,7 +20,7 @@ from fullconv.errors import (
     first_line,
 )
 from fullconv.frameworks.archives import check_archive
-from fullconv.frameworks.torch.checkpoint import Found, State, alone, find, state_dicts
+from fullconv.frameworks.torch.checkpoint import MatchedTensors, State, alone, find, state_dicts
 from fullconv.frameworks.torch.filled import is_empty
 from fullconv.frameworks.torch.inert import load, refused
 from fullconv.wording import few
@@ -111,7 +111,7 @@ def fill(model: nn.Module, checkpoint: Mapping[Any, Any], named: str, label: str
     model.load_state_dict(own | dict(best.state), assign=is_empty(own.values()))
 
 
-def _faults(match: Found) -> str:
+def _faults(match: MatchedTensors) -> str:
     """Return in words what does not fit, and what to do."""
     faults = []
     if match.missing:

@@ -21,7 +21,7 @@ import torch
 from fullconv.errors import ExportError, ModelWarning, first_line
 from fullconv.frameworks.onnx.foreign import frame
 from fullconv.frameworks.onnx.light import set_aside
-from fullconv.frameworks.onnx.read import Source
+from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.session import session
 from fullconv.frameworks.onnx.write import written as as_model
 from fullconv.frameworks.onnx.writing import Results
@@ -81,7 +81,7 @@ def _written(module: Written, shape: ImageShape, dtype: torch.dtype) -> onnx.Mod
         value.type = ir.TensorType(kind_of(module.types[name]))
     types = {name: kind_of(kind) for name, kind in module.types.items()}
     classifier = replace(graph, shapes={**graph.shapes, IMAGE: given})
-    source = Source(classifier, empty, constants, types)
+    source = ModelGraph(classifier, empty, constants, types)
     missing: list[Node] = []
 
     def noted(writing: TorchWriting, node: Node) -> Results:

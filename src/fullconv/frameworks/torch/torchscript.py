@@ -30,7 +30,7 @@ from fullconv.frameworks.torch.exporting import (
     quiet,
     trace,
 )
-from fullconv.frameworks.torch.read import Source, Weight, read
+from fullconv.frameworks.torch.read import ModelGraph, Weight, read
 from fullconv.frameworks.torch.script_archive import check_operators, check_script
 from fullconv.frameworks.torch.script_program import check_calls, same_scores
 from fullconv.frameworks.torch.script_storages import check_storages
@@ -74,7 +74,7 @@ def load_script(path: Path) -> torch.jit.ScriptModule:
         ) from None
 
 
-def read_script(model: torch.jit.ScriptModule, window: Sizes) -> Source:
+def read_script(model: torch.jit.ScriptModule, window: Sizes) -> ModelGraph:
     """Return the vocabulary graph of a TorchScript module at its native size.
 
     Raises

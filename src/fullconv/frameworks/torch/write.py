@@ -14,13 +14,13 @@ from fullconv.frameworks.torch import (  # noqa: F401 - the families of operatio
     write_numbers,
     write_shapes,
 )
-from fullconv.frameworks.torch.read import Source
+from fullconv.frameworks.torch.read import ModelGraph
 from fullconv.frameworks.torch.writing import Writing
 from fullconv.geometry import Grid
 from fullconv.graph import Graph
 
 
-def write(graph: Graph, source: Source, grid: Grid) -> torch.fx.GraphModule:
+def write(graph: Graph, source: ModelGraph, grid: Grid) -> torch.fx.GraphModule:
     """Return a module from images ``(N, C, H, W)`` to scores ``(N, K, rows, columns)``.
 
     Parameters share their storage with the original's, and keep their names where the layer is

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fullconv.frameworks import writing
-from fullconv.frameworks.torch.read import Source
+from fullconv.frameworks.torch.read import ModelGraph
 from fullconv.frameworks.torch.reader import Call, Slot
 from fullconv.geometry import Grid
 from fullconv.graph import Graph, Node, Recipe
@@ -24,7 +24,7 @@ writes = OperationTable["Writing", FxNode]("a writer")
 """Registers the writers of operations."""
 
 
-class Writing(writing.Writing[Source, FxNode]):
+class Writing(writing.Writing[ModelGraph, FxNode]):
     """The state of writing one network.
 
     Attributes
@@ -43,7 +43,7 @@ class Writing(writing.Writing[Source, FxNode]):
         Number of nodes that each call of the classifier became, by the ``id`` of the call.
     """
 
-    def __init__(self, graph: Graph, source: Source, grid: Grid) -> None:
+    def __init__(self, graph: Graph, source: ModelGraph, grid: Grid) -> None:
         super().__init__(graph, source, grid)
         self.geometry = grid.window, grid.step
         self.root, self.fx = nn.Module(), torch.fx.Graph()

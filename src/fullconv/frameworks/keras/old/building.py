@@ -18,9 +18,9 @@ from fullconv.frameworks.keras.old.layers import make
 from fullconv.frameworks.keras.old.operators import OPERATORS, operated
 from fullconv.frameworks.keras.old.settings import FORMATS
 from fullconv.frameworks.keras.old.stored import (
-    Place,
     StoredLayer,
     StoredModel,
+    TensorPlace,
     image_shape,
 )
 
@@ -92,7 +92,7 @@ def _calls(model: StoredModel) -> int:
     )
 
 
-def _layer_at(model: StoredModel, place: Place) -> StoredLayer:
+def _layer_at(model: StoredModel, place: TensorPlace) -> StoredLayer:
     return next(layer for layer in model.layers if layer.name == place.layer)
 
 
@@ -162,7 +162,7 @@ class _Building:
         }
 
         def tensor(place: Any) -> Any:
-            is_place = isinstance(place, Place)
+            is_place = isinstance(place, TensorPlace)
             return results[place.layer, place.call][place.tensor] if is_place else place
 
         for key in graphlib.TopologicalSorter(wanted).static_order():

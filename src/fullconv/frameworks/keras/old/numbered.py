@@ -16,7 +16,7 @@ import numpy as np
 from fullconv.frameworks.keras.calls import Array
 from fullconv.frameworks.keras.old.building import Made
 from fullconv.frameworks.keras.old.stored import StoredModel
-from fullconv.frameworks.keras.old.weights import Held
+from fullconv.frameworks.keras.old.weights import StoredWeights
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Names of the group of a model's layers, today and in Keras 2.12."""
@@ -25,7 +25,7 @@ INSIDE = ("vars", "cell/vars", "layer/vars")
 """Groups of the arrays of a layer, of a recurrent one, and of one that repeats another."""
 
 
-def read_numbered(model: StoredModel, made: Sequence[Made], root: Any) -> Held:
+def read_numbered(model: StoredModel, made: Sequence[Made], root: Any) -> StoredWeights:
     """Read the arrays of the layers of a model.
 
     Raises
@@ -41,7 +41,7 @@ def read_numbered(model: StoredModel, made: Sequence[Made], root: Any) -> Held:
             name = one.stored.name
             named = [(f"{name}/{number}", array) for number, array in enumerate(arrays)]
             groups.setdefault(one.outer, []).extend(named)
-    return Held(groups, False, "tensorflow")
+    return StoredWeights(groups, False, "tensorflow")
 
 
 def _places(

@@ -19,10 +19,10 @@ from fullconv.frameworks.keras.old.building import build
 from fullconv.frameworks.keras.old.numbered import read_numbered
 from fullconv.frameworks.keras.old.stored import read_model
 from fullconv.frameworks.keras.old.weights import (
-    Held,
+    StoredWeights,
     fill,
     is_of_theano,
-    read_held,
+    read_weights,
     with_shared_axes,
 )
 
@@ -66,7 +66,7 @@ def open_old(config: Any, root: Any, numbers: int, path: Path, weights: Path) ->
     check_harmless(config, path)
     stored = read_model(config)
     is_numbered = not ("layer_names" in root.attrs or "model_weights" in root)
-    arrays = None if is_numbered else read_held(root)
+    arrays = None if is_numbered else read_weights(root)
     if arrays is not None:
         stored = with_shared_axes(stored, arrays)
     check_size(lambda: build(stored, path), numbers, weights)
@@ -78,7 +78,7 @@ def open_old(config: Any, root: Any, numbers: int, path: Path, weights: Path) ->
     return model
 
 
-def _warn_of_theano(arrays: Held, path: Path) -> None:
+def _warn_of_theano(arrays: StoredWeights, path: Path) -> None:
     """Warn that a file's kernels may have to be flipped: Keras 1 does not store its backend."""
     if not is_of_theano(arrays):
         return

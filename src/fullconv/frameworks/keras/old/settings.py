@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-Settings = dict[str, Any]
+Config = dict[str, Any]
 
 CLASSES = {
     "AtrousConv1D": "Conv1D",
@@ -82,7 +82,7 @@ MERGES = {
 """Layers of today that replace Merge of Keras 1, by its mode."""
 
 
-def today(kind: str, config: Mapping[str, Any]) -> tuple[str, Settings]:
+def today(kind: str, config: Mapping[str, Any]) -> tuple[str, Config]:
     """Return the name of today's class, and its settings.
 
     Raises
@@ -107,7 +107,7 @@ def _is_read(key: str) -> bool:
     return key not in TRAINED and not key.endswith(TRAINING_ENDINGS)
 
 
-def _merge(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _merge(kind: str, settings: Config) -> tuple[str, Config]:
     """Convert Merge of Keras 1 (``engine/topology.py``)."""
     mode = settings.get("mode")
     if settings.get("layers"):
@@ -118,7 +118,7 @@ def _merge(kind: str, settings: Settings) -> tuple[str, Settings]:
     return MERGES[mode], axis
 
 
-def _batch_normalization(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _batch_normalization(kind: str, settings: Config) -> tuple[str, Config]:
     mode = settings.pop("mode", 0)
     if mode == 2:
         raise ValueError("it normalizes by the batch that it is given (mode 2), also in use")
@@ -130,19 +130,19 @@ def _batch_normalization(kind: str, settings: Settings) -> tuple[str, Settings]:
     return kind, {**settings, "axis": axis}
 
 
-def _transposed(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _transposed(kind: str, settings: Config) -> tuple[str, Config]:
     """Drop the size of the result of Deconvolution2D in Keras 1: its padding implies it today."""
     settings.pop("output_shape", None)
     return kind, settings
 
 
-def _leaky(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _leaky(kind: str, settings: Config) -> tuple[str, Config]:
     if "alpha" in settings:
         settings["negative_slope"] = settings.pop("alpha")
     return kind, settings
 
 
-def _upsampling(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _upsampling(kind: str, settings: Config) -> tuple[str, Config]:
     """Refuse to interpolate: TensorFlow 2 changed the alignment, and no file states the version."""
     if settings.get("interpolation", "nearest") != "nearest":
         raise ValueError(
@@ -152,7 +152,7 @@ def _upsampling(kind: str, settings: Settings) -> tuple[str, Settings]:
     return kind, settings
 
 
-def _padding(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _padding(kind: str, settings: Config) -> tuple[str, Config]:
     """Convert ZeroPadding of Keras 1: ``[top, bottom, left, right]``, or the same by names."""
     given = settings["padding"]
     if isinstance(given, dict):
@@ -168,7 +168,7 @@ def _padding(kind: str, settings: Settings) -> tuple[str, Settings]:
 SIDES = ("top_pad", "bottom_pad", "left_pad", "right_pad")
 
 
-def _max_relu(kind: str, settings: Settings) -> tuple[str, Settings]:
+def _max_relu(kind: str, settings: Config) -> tuple[str, Config]:
     return kind, {key: value for key, value in settings.items() if value is not None}
 
 

@@ -19,7 +19,7 @@ Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorPlace:
     """A tensor: which result of which call of a layer."""
 
     layer: str
@@ -36,16 +36,16 @@ class StoredCall:
     inputs : tuple of Place
         The tensors that it takes first.
     arguments : dict
-        Its other arguments, by name; a `Place` is a tensor, too.
+        Its other arguments, by name; a `TensorPlace` is a tensor, too.
     """
 
-    inputs: tuple[Place, ...]
+    inputs: tuple[TensorPlace, ...]
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def taken(self) -> list[Place]:
+    def taken(self) -> list[TensorPlace]:
         """All tensors that it takes."""
-        return [*self.inputs, *(x for x in self.arguments.values() if isinstance(x, Place))]
+        return [*self.inputs, *(x for x in self.arguments.values() if isinstance(x, TensorPlace))]
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class StoredModel:
 
     name: str
     layers: tuple[StoredLayer, ...]
-    inputs: tuple[Place, ...]
-    outputs: tuple[Place, ...]
+    inputs: tuple[TensorPlace, ...]
+    outputs: tuple[TensorPlace, ...]
 
 
 def read_model(value: Any, name: str = "model") -> StoredModel:
@@ -158,7 +158,7 @@ def _sequential(config: Any, name: str) -> StoredModel:
     else:
         entries, shape = config, None
     made: dict[str, StoredLayer] = {}
-    place: Place | None = None
+    place: TensorPlace | None = None
     for number, entry in enumerate(entries):
         layer_name = _name(entry, f"{name}_{number}")
         if layer_name in made:
@@ -169,16 +169,16 @@ def _sequential(config: Any, name: str) -> StoredModel:
             layer = _layer(entry, layer_name, ())
             if place is None and layer.kind != INPUT:
                 first = _input(layer, f"{layer_name}_input", shape)
-                made[first.name], place = first, Place(first.name)
+                made[first.name], place = first, TensorPlace(first.name)
             if place is not None:
                 layer = replace(layer, calls=(StoredCall((place,)),))
             made[layer_name] = layer
-        place = Place(layer_name, max(0, len(made[layer_name].calls) - 1))
+        place = TensorPlace(layer_name, max(0, len(made[layer_name].calls) - 1))
     first = next(iter(made.values()))
-    return StoredModel(name, tuple(made.values()), (Place(first.name),), (_given(place),))
+    return StoredModel(name, tuple(made.values()), (TensorPlace(first.name),), (_given(place),))
 
 
-def _given(place: Place | None) -> Place:
+def _given(place: TensorPlace | None) -> TensorPlace:
     if place is None:
         raise ValueError("it has no layers")
     return place
@@ -216,8 +216,8 @@ def _call(node: Any) -> StoredCall:
         if not _is_place(entry):
             raise ValueError(f"{str(entry)[:60]} names no tensor")
         arguments.update(entry[3] if len(entry) > 3 else {})
-    places = {key: Place(*x[:3]) for key, x in arguments.items() if _is_place(x)}
-    return StoredCall(tuple(Place(*entry[:3]) for entry in entries), arguments | places)
+    places = {key: TensorPlace(*x[:3]) for key, x in arguments.items() if _is_place(x)}
+    return StoredCall(tuple(TensorPlace(*entry[:3]) for entry in entries), arguments | places)
 
 
 def _is_place(value: Any) -> bool:
@@ -228,11 +228,11 @@ def _is_place(value: Any) -> bool:
     return isinstance(name, str) and whole and all(isinstance(x, dict) for x in rest)
 
 
-def _places(value: Any) -> Iterator[Place]:
+def _places(value: Any) -> Iterator[TensorPlace]:
     for entry in [value] if _is_place(value) else value:
         if not _is_place(entry):
             raise ValueError(f"{str(entry)[:60]} names no tensor")
-        yield Place(*entry[:3])
+        yield TensorPlace(*entry[:3])
 
 
 def _counted_from_zero(model: StoredModel) -> StoredModel:
@@ -243,7 +243,7 @@ def _counted_from_zero(model: StoredModel) -> StoredModel:
     shift = {layer.name: first.get(layer.name, 0) for layer in model.layers if layer.inner}
 
     def counted(value: Any) -> Any:
-        if not isinstance(value, Place):
+        if not isinstance(value, TensorPlace):
             return value
         return replace(value, call=value.call - shift.get(value.layer, 0))
 

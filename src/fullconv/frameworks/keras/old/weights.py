@@ -46,7 +46,7 @@ KNOWN = frozenset(
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredWeights:
     """The stored arrays of a model's layers.
 
     Attributes
@@ -77,7 +77,7 @@ class _Slot:
         return bool(self.made.stored.config.get("trainable", True)) and self.variable.trainable
 
 
-def read_held(root: Any) -> Held:
+def read_weights(root: Any) -> StoredWeights:
     """Read the arrays of an HDF5 file, or of the group in it that has them.
 
     Raises
@@ -96,10 +96,10 @@ def read_held(root: Any) -> Held:
             groups[name] = arrays
     version = _text(group.attrs.get("keras_version", "1"))
     backend = _text(group.attrs.get("backend", ""))
-    return Held(groups, version.partition(".")[0] == "1", backend)
+    return StoredWeights(groups, version.partition(".")[0] == "1", backend)
 
 
-def with_shared_axes(model: StoredModel, weights: Held) -> StoredModel:
+def with_shared_axes(model: StoredModel, weights: StoredWeights) -> StoredModel:
     """Add the shared axes of every PReLU, by its array's shape: Keras 1 does not store them."""
     alphas = {
         layer: array.shape
@@ -119,7 +119,7 @@ def with_shared_axes(model: StoredModel, weights: Held) -> StoredModel:
     return replace(model, layers=tuple(map(completed, model.layers)))
 
 
-def is_of_theano(weights: Held) -> bool:
+def is_of_theano(weights: StoredWeights) -> bool:
     """Return whether Keras 1 seems to have saved kernels on Theano, without stating it.
 
     The names of TensorFlow's variables end in ``:0``, those of Theano's do not.
@@ -131,7 +131,7 @@ def is_of_theano(weights: Held) -> bool:
     )
 
 
-def fill(made: Sequence[Made], weights: Held, path: Path) -> None:
+def fill(made: Sequence[Made], weights: StoredWeights, path: Path) -> None:
     """Set the weights of layers.
 
     Arrays are assigned by the names of their layers. Where these names differ, as in a network
@@ -159,7 +159,7 @@ def fill(made: Sequence[Made], weights: Held, path: Path) -> None:
             one.layer.finalize_state()
 
 
-def _check_count(slots: Mapping[str, Any], weights: Held, path: Path) -> None:
+def _check_count(slots: Mapping[str, Any], weights: StoredWeights, path: Path) -> None:
     if len(slots) == len(weights.groups):
         return
     missing = [repr(name) for name in slots if name not in weights.groups]
@@ -173,7 +173,11 @@ def _check_count(slots: Mapping[str, Any], weights: Held, path: Path) -> None:
 
 
 def _fill(
-    slots: list[_Slot], arrays: Sequence[tuple[str, Array]], weights: Held, name: str, path: Path
+    slots: list[_Slot],
+    arrays: Sequence[tuple[str, Array]],
+    weights: StoredWeights,
+    name: str,
+    path: Path,
 ) -> None:
     for by_name in (True, False):
         for order in _orders(slots):
@@ -204,7 +208,7 @@ def _orders(slots: list[_Slot]) -> Iterator[list[_Slot]]:
 def _arranged(
     slots: list[_Slot],
     arrays: Sequence[tuple[str, Array]],
-    weights: Held,
+    weights: StoredWeights,
     by_name: bool,
     path: Path,
 ) -> list[Array] | None:

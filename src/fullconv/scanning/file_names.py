@@ -29,7 +29,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
-class Chunks:
+class ChunkNames:
     """The names of the files with an array's chunks.
 
     Attributes
@@ -47,7 +47,7 @@ class Chunks:
     separator: str
 
     @classmethod
-    def of(cls, described: Mapping[str, Any]) -> Chunks:
+    def of(cls, described: Mapping[str, Any]) -> ChunkNames:
         """Derive the names from the metadata of an array, of zarr 3 or 2.
 
         Raises
@@ -70,7 +70,7 @@ class Chunks:
         return cls(tuple(ceil(size / length) for size, length in sizes), within, separator)
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Chunks:
+    def of_record(cls, record: Mapping[str, Any]) -> ChunkNames:
         """Derive the names from the record of a heatmap, as fullconv stores it.
 
         Raises
@@ -106,7 +106,7 @@ class Chunks:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileNames:
     """The names of a heatmap's files.
 
     Attributes
@@ -121,19 +121,19 @@ class Layout:
 
     folder: Path
     metadata: frozenset[str]
-    chunks: tuple[Chunks, ...]
+    chunks: tuple[ChunkNames, ...]
 
     @classmethod
-    def of(cls, folder: Path) -> Layout:
+    def of(cls, folder: Path) -> FileNames:
         """Return the layout of a heatmap, finished or not, whole or damaged."""
         group, array = json_of(folder / GROUP), json_of(folder / ARRAY)
         before = None if array else json_of(folder / "0" / ".zarray")
         chunks = []
         with suppress(LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
-            chunks.append(Chunks.of(array or before or {}))
+            chunks.append(ChunkNames.of(array or before or {}))
         with suppress(LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
             record: Mapping[str, Any] = (group or {})["attributes"]["fullconv"]
-            chunks.append(Chunks.of_record(record))
+            chunks.append(ChunkNames.of_record(record))
         is_of_version_2 = before is not None and group is None
         metadata = (GROUP, ARRAY, *(OF_VERSION_2 if is_of_version_2 else ()))
         return cls(folder, frozenset(metadata), tuple(chunks))

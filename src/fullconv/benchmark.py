@@ -22,7 +22,7 @@ PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
-class Way:
+class Timing:
     """One way to score all windows of an image.
 
     Attributes
@@ -44,8 +44,8 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The measurements of `compare`.
+class Benchmark:
+    """The measurements of `run_benchmark`.
 
     Attributes
     ----------
@@ -64,16 +64,16 @@ class Comparison:
     batch: int
     crops_run: int
     rounds: int
-    ways: tuple[Way, ...]
+    ways: tuple[Timing, ...]
 
 
-def compare(
+def run_benchmark(
     exact: FullyConvolutional,
     approximate: FullyConvolutional,
     classifier: Any,
     image: NDArray[np.float32],
     rounds: int = 3,
-) -> Comparison:
+) -> Benchmark:
     """Measure crops, the exact and the approximate form, in turns, in the model's own framework.
 
     Parameters
@@ -126,7 +126,7 @@ def compare(
         "approximate": cost.crops / max(1, cost.approximate),
     }
     ways = tuple(
-        Way(
+        Timing(
             name,
             statistics.median(measured),
             statistics.median(a / b for a, b in zip(times["crops"], measured, strict=True)),
@@ -134,7 +134,7 @@ def compare(
         )
         for name, measured in times.items()
     )
-    return Comparison(total, batch, count, rounds, ways)
+    return Benchmark(total, batch, count, rounds, ways)
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -56,7 +56,7 @@ class _Level:
     members: Indices
 
 
-class Cells:
+class BoxIndex:
     """A set of boxes ``(n, 4)`` with an area, searched for those that overlap others by ``iou``."""
 
     def __init__(self, boxes: Boxes, iou: float) -> None:
