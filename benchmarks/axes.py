@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import fullconv
-from fullconv import converted
+from fullconv.conversion import converted
 from fullconv.frameworks.onnx.session import session
 from fullconv.lift import pace
 from measuring import arguments, print_machine

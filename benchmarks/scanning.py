@@ -148,10 +148,10 @@ def memory(setting: Setting) -> dict[str, Any]:
 
 def speed(setting: Setting) -> dict[str, Any]:
     """Scan in turn with the bare network on the same tiles, prepared in memory."""
+    from fullconv.geometry.tiling import Plan
     from fullconv.runtimes import open_runtime
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import open_source
-    from fullconv.tiling import Plan
 
     fcn, out = setting.load(), Path(setting.folder) / "speed.zarr"
     whole = partial(scan, setting, fcn, out)

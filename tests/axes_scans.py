@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import fullconv
-from fullconv.geometry import Grid, Sizes
+from fullconv.geometry.grid import Grid, Sizes
 
 WINDOW: dict[int, Sizes] = {1: (24,), 2: (12, 9), 3: (8, 6, 7)}
 STEP: dict[int, Sizes] = {1: (3,), 2: (2, 3), 3: (2, 3, 1)}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fullconv
-from fullconv.tiling import Tile
+from fullconv.geometry.tiling import Tile
 from networks.onnx_form import onnx_form
 from networks.specs import Conv, Flatten, Linear, MaxPool, Network
 from networks.weights import pixels

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fullconv
-from fullconv import converted
+from fullconv.conversion import converted
 from networks.checks import assert_shared
 from oracle import assert_close, assert_same, leaves, scores_of_crops, torch_classifier
 

@@ -111,11 +111,11 @@ def test_ctrl_c_leaves_the_file_that_was_there_before(folder):
 def test_ctrl_c_while_verifying_is_one_line(folder):
     slow = SLOW_SAVE.replace("Path.write_bytes = half", "").replace(
         "from fullconv.cli import main",
-        "import fullconv.verification as verify\n"
+        "import fullconv.verification.verifying as verify\n"
         "def wait(*arguments, **options):\n"
         "    print('comparing', flush=True, file=sys.stderr)\n"
         "    time.sleep(60)\n"
-        "sys.modules['fullconv.verification'].judge = wait\n"
+        "sys.modules['fullconv.verification.verifying'].judge = wait\n"
         "from fullconv.cli import main",
     )
     result = interrupt(slow, ["verify", "fixed.onnx", "image.png"], folder, "comparing")

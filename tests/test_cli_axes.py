@@ -175,7 +175,7 @@ def test_nothing_speaks_of_pixels_that_are_none(axes: int) -> None:
 
 
 def test_one_number_is_the_step_of_all_axes_and_a_window_of_one(axes: int) -> None:
-    from fullconv.loading import load
+    from fullconv.conversion.loading import load
 
     window = sized(converted(axes).grid.window)
     result = call(

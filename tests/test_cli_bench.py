@@ -67,7 +67,7 @@ def test_of_a_large_image_the_middle_is_measured(folder: Path) -> None:
 def test_crops_that_would_take_long_are_told_from_some(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fullconv.benchmark.PATIENCE_S", 0.0)
+    monkeypatch.setattr("fullconv.verification.benchmark.PATIENCE_S", 0.0)
     result = call("bench", "model.onnx", "image.png", "--rounds", 1)
     _, head, crops, *others = result.stdout.splitlines()
     found = re.fullmatch(r"crops, (\d+) at a time, extrapolated from (\d+)" + NUMBER * 4, crops)

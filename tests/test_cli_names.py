@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from fullconv.detections.found import Detections
-from fullconv.names import as_text
 from fullconv.scanning.heatmap import Heatmap
+from fullconv.sources.names import as_text
 from scans import crops_scores, padded_model, picture
 from test_cli_scan import STEP, call
 

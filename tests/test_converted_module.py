@@ -444,7 +444,7 @@ def test_double_precision_counts_twice() -> None:
         window=(16, 16),
     )
     images = torch.zeros(1, 1, 40, 40)
-    assert fcn._held(images.double()) == 2 * fcn._held(images) > 0
+    assert fcn._run_bytes(images.double()) == 2 * fcn._run_bytes(images) > 0
 
 
 def test_windows_with_nothing_in_common_are_said_to_be_computed_one_by_one() -> None:

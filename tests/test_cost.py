@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import fullconv
-from fullconv import forms, planning
 from fullconv.cli.group import commands
+from fullconv.conversion import forms, planning
 
 torch = pytest.importorskip("torch")
 import counted  # noqa: E402

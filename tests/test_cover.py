@@ -15,13 +15,13 @@ from PIL import Image
 
 import fullconv
 from fullconv.errors import InputError
-from fullconv.geometry import Grid
+from fullconv.geometry.grid import Grid
+from fullconv.geometry.tiling import Plan
+from fullconv.geometry.windows import Windows, WindowsAlong
 from fullconv.scanning.check import verify_heatmap
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source
-from fullconv.tiling import Plan
-from fullconv.windows import Windows, WindowsAlong
 from oracle import onnx_classifier
 from placed_files import spot
 from scans import PADDED, converted, padded_model, picture

@@ -16,7 +16,7 @@ from data import REPOSITORY
 from fullconv.demo.pen import Pen
 from fullconv.demo.people import draw_dress
 from fullconv.demo.scene import DRESS_SIZE, SMALLEST_SCENE, draw_scene
-from fullconv.overlay import draw_overlay, spread_heatmap
+from fullconv.scanning.overlay import draw_overlay, spread_heatmap
 
 sys.path.append(str(REPOSITORY / "examples"))
 from judge_dress_classifier import search

@@ -19,9 +19,9 @@ from torch import nn
 
 import fullconv
 from fullconv import Preprocessing
-from fullconv.activations import sigmoid, softmax
 from fullconv.cli.group import commands
-from fullconv.embedded import KEY, Embedded
+from fullconv.conversion.activations import sigmoid, softmax
+from fullconv.conversion.embedded import KEY, Embedded
 from fullconv.errors import (
     FullconvError,
     ImageError,

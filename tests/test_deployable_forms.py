@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import fullconv
 from data import data_file, mosaic
 from fullconv import Preprocessing
-from fullconv.activations import softmax
+from fullconv.conversion.activations import softmax
 from fullconv.errors import ExportError
 from fullconv.runtimes import open_runtime
 from resnet20 import ResNet20

@@ -23,7 +23,7 @@ from fullconv.detections.peaks import peaks
 from fullconv.detections.search import Search
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageWarning, InputError
-from fullconv.geometry import Grid
+from fullconv.geometry.grid import Grid
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from scans import PADDED, converted, picture

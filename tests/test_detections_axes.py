@@ -24,8 +24,8 @@ from fullconv.detections.peaks import Peaks, peaks
 from fullconv.detections.suppression import suppress
 from fullconv.errors import InputError
 from fullconv.frameworks.onnx.session import session
-from fullconv.geometry import Grid, Sizes
-from fullconv.windows import Windows
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.windows import Windows
 
 AXES = [1, 3]
 COUNTS: dict[int, Sizes] = {1: (300,), 3: (7, 8, 9)}

@@ -455,6 +455,7 @@ def test_every_format_of_many_images_tells_all_names_apart(form, tmp_path):
 
 @given(*[st.floats(allow_nan=False, allow_infinity=False)] * 2)
 @example(106.66666666666667, 149.33333333333334)
+@example(1.082186860793729e300, -1.7976931240404472e308)
 def test_a_size_leads_from_the_first_corner_to_just_the_second(start, stop):
     """In a float it does not: of two neighbouring ends, every size may lead to one alone."""
     size = difference(start, stop)

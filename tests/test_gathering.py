@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fullconv
+from fullconv.conversion.report import GATHERED
 from fullconv.lift import pace
-from fullconv.report import GATHERED
 from networks.axes import Classifier, classifiers
 from networks.onnx_form import onnx_form
 from networks.specs import Conv, Flatten, Gate, Linear, Network

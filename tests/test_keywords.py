@@ -15,16 +15,16 @@ from fullconv.keywords import ScanOptions, TrainOptions
 from fullconv.scanning.options import Options, OutputOptions
 from fullconv.training.settings import TrainSettings
 
-SCAN = {**ScanOptions.__annotations__, "scale": "float"}
+SCAN = {**ScanOptions.__annotations__, "resize": "float"}
 DETECT = {**ScanOptions.__annotations__, **{field.name: "" for field in fields(Search)}}
 
 OTHERWISE = {
-    "scan": {"output_number": "output", "resize": "scale"},
+    "scan": {"output_number": "output"},
     "detect": {"across_classes": "per_class"},
     "train": {},
 }
-"""Options of the command line that have another name than the keyword, and why: the names
-``output`` and ``scale`` are taken, by -o and by preprocessing; a flag says what is not usual."""
+"""Options of the command line that have another name than the keyword, and why: the name
+``output`` is taken by -o; a flag says what is not usual."""
 
 OF_COMMANDS = {
     "scan": {

@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 import fullconv
-from fullconv.geometry import Halo
+from fullconv.geometry.grid import Halo
+from fullconv.geometry.tiling import Plan
 from fullconv.runtimes import Runtime
 from fullconv.scanning import measure
 from fullconv.scanning.measure import choose_lanes, choose_plan, choose_runtime, recall, remember
 from fullconv.scanning.options import Options
 from fullconv.scanning.scanner import scan
 from fullconv.system.processor import cores
-from fullconv.tiling import Plan
 from scans import blank, converted, crops_scores, picture
 
 IMAGE = (600, 500)

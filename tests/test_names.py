@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fullconv.names import LONGEST_BYTES, as_file, as_text, from_text
+from fullconv.sources.names import LONGEST_BYTES, as_file, as_text, from_text
 
 anything = st.text(st.characters(exclude_categories=()))
 """Also halves of surrogate pairs, as which Python holds bytes that are no UTF-8."""

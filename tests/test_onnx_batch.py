@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 import fullconv
-from fullconv import converted
+from fullconv.conversion import converted
 from networks.onnx_form import Graph
 from oracle import assert_same, onnx_classifier, scores_of_crops
 

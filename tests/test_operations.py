@@ -17,8 +17,8 @@ import pytest
 import fullconv
 from fullconv import operations as op
 from fullconv.frameworks import find
+from fullconv.graph.table import OperationTable
 from fullconv.lift.registry import rule, rules
-from fullconv.table import OperationTable
 from networks.checks import assert_shared
 from oracle import assert_same, scores_of_crops, torch_classifier
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import fullconv
 from fullconv.errors import ImageWarning
+from fullconv.geometry.windows import Windows
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning import pixels
 from fullconv.scanning.heatmap import Heatmap
@@ -21,7 +22,6 @@ from fullconv.scanning.pixels import PixelRange, look, made_for
 from fullconv.scanning.region import Region
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source
-from fullconv.windows import Windows
 from scans import converted as padded
 from scans import picture
 from test_cli_scan import call

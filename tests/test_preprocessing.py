@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 import fullconv
-from fullconv.backgrounds import usual_background
 from fullconv.cli.convert import command
 from fullconv.cli.options import PreprocessingFlags, preprocessing_of
+from fullconv.conversion.backgrounds import usual_background
 from fullconv.errors import FullconvError, ImageError, InputError
 from fullconv.preprocessing import KNOWN, Preprocessing, known_preprocessing
 

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 import fullconv
-from fullconv import probing
 from fullconv.cli.group import commands
 from fullconv.errors import DifferenceError, ModelError
 from fullconv.lift import registry
 from fullconv.operations import Convolution, Identity
+from fullconv.verification import probing
 from keras_models import QUIETLY, keras, layers
 from oracle import assert_close, scores_of_crops, torch_classifier
 
@@ -156,7 +156,7 @@ def test_a_wrong_rule_is_found_and_each_window_runs_alone(
 @QUIETLY
 @pytest.mark.parametrize("make", [onnx_model, keras_model])
 def test_any_framework_runs_a_whole_classifier_on_each_window_alone(make: Any) -> None:
-    from fullconv.planning import plan_conversion
+    from fullconv.conversion.planning import plan_conversion
 
     model = make()
     fcn = fullconv.convert(model, step=(2, 1))

@@ -11,10 +11,10 @@ import pytest
 import fullconv
 from fullconv.detections.detecting import detect
 from fullconv.errors import InputError
+from fullconv.geometry.windows import Windows
 from fullconv.scanning.region import Region
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source
-from fullconv.windows import Windows
 from scans import converted, picture
 
 STEP = (2, 1)

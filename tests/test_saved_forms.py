@@ -17,10 +17,10 @@ from click.testing import CliRunner
 
 import fullconv
 from fullconv.cli.group import commands
+from fullconv.conversion.report import GATHERED
 from fullconv.frameworks.onnx.framework import OnnxFramework
 from fullconv.lift import pace
 from fullconv.lift.pace import Pace
-from fullconv.report import GATHERED
 from oracle import assert_same
 
 torch = pytest.importorskip("torch")

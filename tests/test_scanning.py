@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fullconv
 from fullconv.errors import ImageError, ImageWarning, InputError
 from fullconv.frameworks.onnx.framework import OnnxFramework
-from fullconv.placement import Placement
+from fullconv.geometry.placement import Placement
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.engine import Engine

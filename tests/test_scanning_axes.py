@@ -30,7 +30,7 @@ from axes_scans import (
 )
 from fullconv.errors import DamagedError, ImageError, InputError
 from fullconv.frameworks.onnx.session import session
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.runtimes import open_runtime
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.heatmap import Heatmap

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import fullconv
-from fullconv.doubling import doublings
+from fullconv.geometry.doubling import doublings
+from fullconv.geometry.tiling import Plan
 from fullconv.lift.memory import Size, elements
-from fullconv.tiling import Plan
 from oracle import assert_close, assert_same, self_difference, torch_classifier
 
 torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from fullconv.errors import MissingExtraError
-from fullconv.placement import Placement
+from fullconv.geometry.placement import Placement
 from fullconv.scanning.scanner import scan
 from fullconv.sources import open_source, resized
 from fullconv.sources.slide import open_slide

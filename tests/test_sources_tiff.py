@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from fullconv.errors import ImageError, InputError
-from fullconv.placement import Placement
+from fullconv.geometry.placement import Placement
 from fullconv.sources import fit_channels, open_source, reopen, resized
 from fullconv.sources.pyramid import placement_by_size
 from test_sources import check_pixels, noise, rectangles

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from fullconv.errors import ImageError, InputError
-from fullconv.placement import Placement, Space
+from fullconv.geometry.placement import Placement, Space
 from fullconv.sources import contents, open_source, reopen
 from test_sources import check_pixels, noise
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullconv.geometry import Axis, Sliding
+from fullconv.geometry.grid import Axis, Sliding
 from fullconv.lift import split
 from fullconv.lift.split import Moved, Part, Split
 

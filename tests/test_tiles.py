@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fullconv
-from fullconv import converted
-from fullconv.geometry import Halo
+from fullconv.conversion import converted
+from fullconv.geometry.grid import Halo
+from fullconv.geometry.tiling import Plan
 from fullconv.lift.memory import Size, elements
-from fullconv.tiling import Plan
-from fullconv.verification import WHOLE
+from fullconv.verification.verifying import WHOLE
 from networks.onnx_form import onnx_form
 from networks.padded import PADDED_ONNX, padded_cases_drawn
 from networks.specs import Conv, Flatten, Gate, Linear, Network
@@ -98,7 +98,7 @@ def test_windows_that_share_nothing_take_less_of_the_cache(monkeypatch: pytest.M
     images = pixels(PADDED, 1, (40, 41), seed=1)
     monkeypatch.setattr(converted, "CROPS_BYTES", 1 << 14)
     plan, limit = fcn._plan(images)
-    assert fcn._held(images) < converted.CACHE_BYTES
+    assert fcn._run_bytes(images) < converted.CACHE_BYTES
     assert limit == max(1 << 14, 4 * elements(fcn.footprint, (1, 32)))
     assert len(plan) > 1
 
@@ -118,7 +118,7 @@ def test_windows_that_share_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert not fcn.report.one_pass
     images = pixels(PADDED, 1, (40, 41), seed=1)
     monkeypatch.setattr(converted, "CACHE_BYTES", 1 << 14)
-    assert fcn._held(images) > converted.CACHE_BYTES
+    assert fcn._run_bytes(images) > converted.CACHE_BYTES
     assert fcn._plan(images) == (None, converted.CALL_BUDGET_BYTES)
     monkeypatch.setattr(converted, "AGAIN", 100.0)
     plan, _ = fcn._plan(images)
@@ -361,7 +361,7 @@ def test_many_windows_stay_within_the_memory_that_is_meant_for_them() -> None:
             window=(8, 10), channels=2, trunk=(Conv(out=64, padding=(1, 1, 1, 1)), Gate()),
             head=Flatten(style="Flatten"), tail=(Linear(out=2, style="Gemm transB"),), opset=17,
         )
-        from fullconv import converted
+        from fullconv.conversion import converted
         fcn = fullconv.convert(onnx_form(network), step=1)
         converted.CALL_BUDGET_BYTES = 64 << 20
         small = np.zeros((1, 2, 40, 40), np.float32)

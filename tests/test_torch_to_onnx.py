@@ -27,7 +27,7 @@ from fullconv.errors import ExportError
 from fullconv.frameworks.onnx.session import session
 from fullconv.frameworks.torch.onnx_functions import functions
 from fullconv.frameworks.torch.to_onnx import to_onnx
-from fullconv.judging import nearly_same
+from fullconv.verification.judging import nearly_same
 from models import Normed, Padded, Several, Valid, integer_images, with_integers
 from networks.axes import Classifier, classifiers, pixels
 from networks.axes_onnx import onnx_form

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 import fullconv
-from fullconv.judging import Crops, judge
-from fullconv.verified import Verification
+from fullconv.verification.judging import Crops, judge
+from fullconv.verification.verified import Verification
 from keras_models import QUIETLY, keras, layers
 
 ULP = float(np.finfo(np.float32).eps)

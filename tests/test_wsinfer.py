@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fullconv.errors import InputError
+from fullconv.frameworks.wsinfer import WsinferConfig, read_wsinfer
 from fullconv.preprocessing import Preprocessing
-from fullconv.wsinfer import WsinferConfig, read_wsinfer
 
 RESIZE = {"name": "Resize", "arguments": {"size": 224}}
 TENSOR = {"name": "ToTensor"}

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from weights import EVEN
 
 import fullconv
+from fullconv.conversion.report import Reason, Report
 from fullconv.frameworks.torch import framework
-from fullconv.report import Reason, Report
 
 TIMES = 16
 DISTINCT = 20

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # NumPy, are heavier than what `fullconv --help` should cost. No file bears the name of a verb: the
 # import of a file would put the module in the verb's place.
 _HOMES = {
-    "Change": "report",
+    "Change": "conversion.report",
     "DamagedError": "errors",
     "Detections": "detections.found",
     "DifferenceError": "errors",
@@ -18,8 +18,8 @@ _HOMES = {
     "Evaluation": "detections.evaluation",
     "ExportError": "errors",
     "FullconvError": "errors",
-    "FullyConvolutional": "converted",
-    "Grid": "geometry",
+    "FullyConvolutional": "conversion.converted",
+    "Grid": "geometry.grid",
     "Heatmap": "scanning.heatmap",
     "HeatmapWarning": "errors",
     "ImageError": "errors",
@@ -30,28 +30,28 @@ _HOMES = {
     "ModelWarning": "errors",
     "OutputError": "errors",
     "Preprocessing": "preprocessing",
-    "Probe": "probing",
+    "Probe": "verification.probing",
     "Progress": "scanning.progress",
-    "Reason": "report",
-    "Report": "report",
+    "Reason": "conversion.report",
+    "Report": "conversion.report",
     "ScanOptions": "keywords",
     "Source": "sources",
     "TooLargeError": "errors",
     "TrainOptions": "keywords",
     "Trained": "training.trained",
     "UnsafeModelError": "errors",
-    "Verification": "verified",
+    "Verification": "verification.verified",
     "WindowError": "errors",
-    "convert": "conversion",
-    "dense_to_conv": "dense",
+    "convert": "conversion.converting",
+    "dense_to_conv": "conversion.dense",
     "detect": "detections.detecting",
     "evaluate": "detections.evaluation",
-    "explain": "conversion",
-    "load": "loading",
+    "explain": "conversion.converting",
+    "load": "conversion.loading",
     "open_source": "sources",
     "scan": "scanning.scanner",
     "train": "training.trainer",
-    "verify": "verification",
+    "verify": "verification.verifying",
 }
 
 # Written out, because type checkers read it.
@@ -102,10 +102,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fullconv.conversion import convert as convert
-    from fullconv.conversion import explain as explain
-    from fullconv.converted import FullyConvolutional as FullyConvolutional
-    from fullconv.dense import dense_to_conv as dense_to_conv
+    from fullconv.conversion.converted import FullyConvolutional as FullyConvolutional
+    from fullconv.conversion.converting import convert as convert
+    from fullconv.conversion.converting import explain as explain
+    from fullconv.conversion.dense import dense_to_conv as dense_to_conv
+    from fullconv.conversion.loading import load as load
+    from fullconv.conversion.report import Change as Change
+    from fullconv.conversion.report import Reason as Reason
+    from fullconv.conversion.report import Report as Report
     from fullconv.detections.detecting import detect as detect
     from fullconv.detections.evaluation import Evaluation as Evaluation
     from fullconv.detections.evaluation import evaluate as evaluate
@@ -125,15 +129,10 @@ if TYPE_CHECKING:
     from fullconv.errors import TooLargeError as TooLargeError
     from fullconv.errors import UnsafeModelError as UnsafeModelError
     from fullconv.errors import WindowError as WindowError
-    from fullconv.geometry import Grid as Grid
+    from fullconv.geometry.grid import Grid as Grid
     from fullconv.keywords import ScanOptions as ScanOptions
     from fullconv.keywords import TrainOptions as TrainOptions
-    from fullconv.loading import load as load
     from fullconv.preprocessing import Preprocessing as Preprocessing
-    from fullconv.probing import Probe as Probe
-    from fullconv.report import Change as Change
-    from fullconv.report import Reason as Reason
-    from fullconv.report import Report as Report
     from fullconv.scanning.engine import Engine as Engine
     from fullconv.scanning.heatmap import Heatmap as Heatmap
     from fullconv.scanning.progress import Progress as Progress
@@ -142,8 +141,9 @@ if TYPE_CHECKING:
     from fullconv.sources import open_source as open_source
     from fullconv.training.trained import Trained as Trained
     from fullconv.training.trainer import train as train
-    from fullconv.verification import verify as verify
-    from fullconv.verified import Verification as Verification
+    from fullconv.verification.probing import Probe as Probe
+    from fullconv.verification.verified import Verification as Verification
+    from fullconv.verification.verifying import verify as verify
 else:
     # Hidden from type checkers: with it they would accept any name.
     def __getattr__(name: str) -> Any:

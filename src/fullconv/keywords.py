@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fullconv.choices import Cover, Dtype, Flips, Precision, RuntimeChoice
-    from fullconv.geometry import Sizes
+    from fullconv.geometry.grid import Sizes
     from fullconv.preprocessing import Preprocessing
     from fullconv.scanning.progress import Listener as ScanListener
     from fullconv.sources.given import ImageLike

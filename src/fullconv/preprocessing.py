@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fullconv.checking import is_number
 from fullconv.errors import ImageError, InputError
-from fullconv.images import LETTERS, check_numbers
+from fullconv.geometry.images import LETTERS, check_numbers
 from fullconv.wording import kind, unit
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Preprocessing:
         ValueError
             If the text is no preprocessing.
         """
-        from fullconv import stored
+        from fullconv.conversion import stored
 
         record = stored.value_of(text)
         scale, mean, std = stored.entries(record, ("scale", "mean", "std"))

@@ -63,7 +63,7 @@ FINDING = (
     ),
     Defect(
         "addresses name files",
-        "files.py",
+        "system/files.py",
         "if ADDRESS.match(text) and not",
         "if False and not",
         (

@@ -164,7 +164,7 @@ LIFTING = (
     ),
     Defect(
         "the window around a cell lies one cell off",
-        "doubling.py",
+        "geometry/doubling.py",
         "before = (cells - 1) // 2",
         "before = cells // 2",
         (

@@ -7,14 +7,14 @@ from mutants.defect import Defect
 PROVING = (
     Defect(
         "every comparison passes",
-        "judging.py",
+        "verification/judging.py",
         "not exact or passed,",
         "True,",
         ("test_cli.py", "test_converted_onnx.py", "test_scanning.py"),
     ),
     Defect(
         "what is not a number differs from nothing",
-        "judging.py",
+        "verification/judging.py",
         "np.nan_to_num(gap, nan=np.inf, posinf=np.inf)",
         "np.nan_to_num(gap, nan=0.0, posinf=np.inf)",
         ("test_converted_onnx.py::test_scores_that_are_no_numbers_on_one_side_are_not_equal",),

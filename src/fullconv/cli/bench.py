@@ -13,7 +13,7 @@ from fullconv.cli.options import PreprocessingFlags, preprocessing_of
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import LocalPath
 from fullconv.errors import InputError
-from fullconv.geometry import Span
+from fullconv.geometry.grid import Span
 from fullconv.wording import shortly, sized, unit
 
 LARGEST = 1024
@@ -57,9 +57,9 @@ def command(
     Both run in the model's own framework on this machine, in turns; the middle of a large image
     stands for it. The ceiling says how many times fewer multiply-accumulates the network needs.
     """
-    from fullconv.benchmark import run_benchmark
     from fullconv.scanning.task import prepared_pixels
     from fullconv.sources import fit_channels, open_source
+    from fullconv.verification.benchmark import run_benchmark
 
     with only_json(as_json):
         opened = open_model("bench", replace(model, approximate=False), conversion, flags.config)

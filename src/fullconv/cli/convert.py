@@ -85,7 +85,7 @@ def command(
         if fcn.preprocessing is not None:
             fcn.preprocessing.check_channels(fcn.shape.channels)
         if activation != "none" or embed_preprocessing:
-            from fullconv.deploying import deployable
+            from fullconv.conversion.deploying import deployable
 
             against = classifier if conversion.check else None
             fcn = deployable(fcn, activation, embed_preprocessing, against)

@@ -20,7 +20,7 @@ from fullconv.cli.paths import LocalPath
 from fullconv.cli.reading import drawing, may_overwrite, open_to_read, reading, takes_images
 from fullconv.cli.sizes import FiniteType, NamesType, NumberType, ScalesType, between_commas
 from fullconv.detections.search import Search
-from fullconv.names import as_text
+from fullconv.sources.names import as_text
 
 AGAIN = "The same command tries them again, and goes on with what it has scanned."
 

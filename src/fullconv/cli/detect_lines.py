@@ -10,7 +10,7 @@ import click
 
 from fullconv.cli.output import note, print_json
 from fullconv.cli.reading import border, comparison
-from fullconv.names import as_text
+from fullconv.sources.names import as_text
 from fullconv.wording import unit
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from fullconv.cli.unfinished import Unfinished
 from fullconv.detections.search import Search
 
 if TYPE_CHECKING:
-    from fullconv.converted import FullyConvolutional
+    from fullconv.conversion.converted import FullyConvolutional
     from fullconv.detections.detecting import ImageDetections
     from fullconv.detections.found import Detections
     from fullconv.detections.ids import Ids
@@ -263,8 +263,8 @@ def _outputs(images: list[Path], output: Path) -> list[Path]:
 def _draw(detections: Detections, source: Source, path: Path) -> None:
     """Draw boxes on the image, reduced to fit a screen."""
     from fullconv.detections.drawing import draw_boxes
-    from fullconv.files import whole
     from fullconv.scanning.picture import reduced_picture
+    from fullconv.system.files import whole
 
     picture, factor = reduced_picture(source)
     d = detections

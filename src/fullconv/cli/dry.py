@@ -127,7 +127,7 @@ def _channels(source: Source, channels: int) -> str:
 
 def _at_scale(opened: Opened, options: Options, fitted: Source, scale: float) -> Iterator[Line]:
     """Yield the lines about the windows at one scale."""
-    from fullconv.report import thousands
+    from fullconv.conversion.report import thousands
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.scanning.job import Job
     from fullconv.sources import resized

@@ -9,7 +9,7 @@ from fullconv.cli import options
 from fullconv.cli.models import find_model
 from fullconv.cli.output import only_json, print_json
 from fullconv.cli.sizes import WindowType
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 
 
 @click.command("explain", epilog=options.MODEL_HELP)

@@ -13,15 +13,15 @@ import click
 from fullconv.cli.models import file_hash, find_model
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.errors import InputError
-from fullconv.names import from_text
-from fullconv.placement import Space
-from fullconv.verified import ANOTHER_IMAGE
+from fullconv.geometry.placement import Space
+from fullconv.sources.names import from_text
+from fullconv.verification.verified import ANOTHER_IMAGE
 
 if TYPE_CHECKING:
     from fullconv.scanning.damage import Damage
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
-    from fullconv.verified import Verification
+    from fullconv.verification.verified import Verification
 
 
 @dataclass(frozen=True)

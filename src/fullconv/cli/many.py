@@ -14,7 +14,7 @@ import click
 
 from fullconv.cli.naming import result_paths
 from fullconv.errors import FullconvError, InputError, OutputError
-from fullconv.names import as_text
+from fullconv.sources.names import as_text
 from fullconv.system.disk import file_of
 
 Result = TypeVar("Result")

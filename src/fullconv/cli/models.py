@@ -16,12 +16,12 @@ import click
 
 import fullconv
 from fullconv.cli import zoos
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.loading import from_metadata
 from fullconv.errors import InputError, MissingExtraError, ModelError, first_line
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
-from fullconv.loading import from_metadata
-from fullconv.wsinfer import WsinferConfig
+from fullconv.frameworks.wsinfer import WsinferConfig
 
 if TYPE_CHECKING:
     from fullconv.cli.options import Conversion, ModelFlags

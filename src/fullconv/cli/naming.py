@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from fullconv.names import as_file
+from fullconv.sources.names import as_file
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 

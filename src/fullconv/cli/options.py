@@ -13,11 +13,11 @@ import click
 from fullconv.cli.paths import LocalPath, NamedType, PreprocessingType
 from fullconv.cli.sizes import BandsType, NumbersType, StepType, WindowType
 from fullconv.errors import InputError
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.preprocessing import CHANNEL_ORDERS, KNOWN, ChannelOrder, Preprocessing
 
 if TYPE_CHECKING:
-    from fullconv.wsinfer import WsinferConfig
+    from fullconv.frameworks.wsinfer import WsinferConfig
 
 Decorated = Callable[..., Any]
 
@@ -173,7 +173,7 @@ class PreprocessingFlags:
         """The content of --preprocessing's file; None without one."""
         if self.file is None:
             return None
-        from fullconv.wsinfer import read_wsinfer
+        from fullconv.frameworks.wsinfer import read_wsinfer
 
         return read_wsinfer(self.file)
 

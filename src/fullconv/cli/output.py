@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import click
 
 from fullconv.errors import HeatmapWarning, ImageWarning, ModelWarning
-from fullconv.names import as_text
+from fullconv.sources.names import as_text
 
 REMARKS = (HeatmapWarning, ImageWarning, ModelWarning)
 """Warnings that are printed as notes."""

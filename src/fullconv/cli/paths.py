@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from fullconv.files import why_not_local
 from fullconv.preprocessing import KNOWN, known_preprocessing
+from fullconv.system.files import why_not_local
 
 
 class LocalPath(click.Path):

@@ -24,7 +24,7 @@ from fullconv.wording import axis_names, letters, only_images, unit
 if TYPE_CHECKING:
     from fullconv.scanning.heatmap import Heatmap
     from fullconv.sources import Source
-    from fullconv.verified import Verification
+    from fullconv.verification.verified import Verification
 
 OPENING = ("level", "own_um_per_pixel", "bands", "scale")
 """The options by which an image is opened."""

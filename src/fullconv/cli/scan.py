@@ -29,8 +29,8 @@ from fullconv.cli.reading import (
 )
 from fullconv.cli.sizes import FiniteType
 from fullconv.errors import InputError
-from fullconv.names import as_text
 from fullconv.scanning.options import Options, OutputOptions
+from fullconv.sources.names import as_text
 from fullconv.system.disk import file_of
 from fullconv.wording import shortly, sized, unit
 

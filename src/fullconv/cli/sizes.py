@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from fullconv.choices import LARGEST_SCALE
-from fullconv.geometry import NUMBERS, Sizes
+from fullconv.geometry.grid import NUMBERS, Sizes
 
 DIGITS = r"[0-9]{1,18}"
 """A whole number of at most 18 digits; Python refuses to read thousands of them."""

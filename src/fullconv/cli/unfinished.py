@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from fullconv.detections.keeping import BOXES, WRITTEN
 from fullconv.errors import OutputError
-from fullconv.files import whole
-from fullconv.names import as_file, as_text
+from fullconv.sources.names import as_file, as_text
+from fullconv.system.files import whole
 
 if TYPE_CHECKING:
     from fullconv.detections.found import Detections

@@ -15,10 +15,10 @@ from fullconv.cli.heatmap_checks import Asked, of_heatmap
 from fullconv.cli.models import find_model, open_model
 from fullconv.cli.output import note, only_json, print_json
 from fullconv.cli.paths import LocalPath
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import ImageError, InputError
 from fullconv.preprocessing import unchanged
-from fullconv.verification import verify_prepared
+from fullconv.verification.verifying import verify_prepared
 from fullconv.wording import sized, unit
 
 if TYPE_CHECKING:

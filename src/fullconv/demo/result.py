@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.conversion.report import Report
 from fullconv.demo.pen import Box
-from fullconv.geometry import Grid
-from fullconv.report import Report
-from fullconv.verified import Verification
+from fullconv.geometry.grid import Grid
+from fullconv.verification.verified import Verification
 
 
 @dataclass(frozen=True)

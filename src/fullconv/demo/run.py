@@ -24,10 +24,10 @@ from fullconv.demo.scene import draw_scene
 from fullconv.detections.drawing import draw_boxes, outline
 from fullconv.detections.found import Detections
 from fullconv.errors import OutputError
-from fullconv.files import whole
 from fullconv.frameworks import find
-from fullconv.geometry import Grid
-from fullconv.overlay import draw_overlay
+from fullconv.geometry.grid import Grid
+from fullconv.scanning.overlay import draw_overlay
+from fullconv.system.files import whole
 
 BATCH = 64
 """Crops per call: more are no faster on a CPU, and one at a time is slower."""

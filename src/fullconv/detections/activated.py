@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.activations import sigmoid, softmax
+from fullconv.conversion.activations import sigmoid, softmax
 from fullconv.detections.peaks import Peaks
-from fullconv.geometry import Sizes, Span
-from fullconv.placement import Placement
+from fullconv.geometry.grid import Sizes, Span
+from fullconv.geometry.placement import Placement
+from fullconv.geometry.windows import Windows
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.windows import Windows
 
 FEW_CLASSES = 64
 """Most classes for which the scores of all are kept with each box."""

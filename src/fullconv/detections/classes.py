@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fullconv.backgrounds import foreground
 from fullconv.checking import is_whole
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.backgrounds import foreground
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import InputError
-from fullconv.images import in_place_of
+from fullconv.geometry.images import in_place_of
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.task import leaf
-from fullconv.verification import arrays
+from fullconv.verification.verifying import arrays
 
 
 def wanted_classes(heatmap: Heatmap, classes: Sequence[str | int] | None) -> list[int]:

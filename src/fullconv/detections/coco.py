@@ -22,7 +22,7 @@ from fullconv.detections.ids import Ids
 from fullconv.detections.numbered import Numbered, unnamed_classes
 from fullconv.detections.text import dump_json, load_json
 from fullconv.errors import InputError
-from fullconv.names import as_text, from_text
+from fullconv.sources.names import as_text, from_text
 
 if TYPE_CHECKING:
     from fullconv.detections.found import Detections

@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 
 
 class Columns(TypedDict):

@@ -15,7 +15,7 @@ import numpy as np
 
 from fullconv import __version__
 from fullconv.choices import Activation
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.detections.activated import Activated, all_scores
 from fullconv.detections.classes import check_classes, wanted_classes
 from fullconv.detections.found import Detections, joined
@@ -24,10 +24,8 @@ from fullconv.detections.peaks import peaks
 from fullconv.detections.search import Search
 from fullconv.detections.suppression import suppress
 from fullconv.errors import ImageError, ImageWarning, InputError, ModelError
-from fullconv.files import check_local
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.keywords import ScanOptions, check_keywords
-from fullconv.names import as_file
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.scanning.opening import open_image
@@ -36,6 +34,8 @@ from fullconv.scanning.scanner import scan
 from fullconv.sources import Georeference, Source
 from fullconv.sources.finding import without_ending
 from fullconv.sources.given import ImageLike
+from fullconv.sources.names import as_file
+from fullconv.system.files import check_local
 from fullconv.wording import sized, unit
 
 OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")

@@ -15,12 +15,12 @@ from fullconv.detections import coco, geojson, table
 from fullconv.detections.columns import Columns
 from fullconv.detections.ids import Ids
 from fullconv.errors import InputError
-from fullconv.files import whole
+from fullconv.system.files import whole
 from fullconv.wording import only_images
 
 if TYPE_CHECKING:
     from fullconv.detections.found import Detections
-    from fullconv.placement import Georeference
+    from fullconv.geometry.placement import Georeference
 
 KNOWN = "use .csv (WSInfer's columns), .json (COCO results) or .geojson (QuPath, GIS)"
 

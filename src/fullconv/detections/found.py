@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from fullconv.detections.formats import check_place, reader, truth_ids, write
 from fullconv.detections.text import read_text
 from fullconv.errors import InputError
-from fullconv.files import check_local
-from fullconv.geometry import Sizes
-from fullconv.placement import Georeference
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.placement import Georeference
+from fullconv.system.files import check_local
 
 OWN: Final = "own"
 """The georeference of each image's own file."""

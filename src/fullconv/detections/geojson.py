@@ -26,12 +26,12 @@ from fullconv.detections.palette import colour_of
 from fullconv.detections.table import PREFIX
 from fullconv.detections.text import dump_json, load_json
 from fullconv.errors import InputError
-from fullconv.names import as_text, from_text
-from fullconv.placement import NOWHERE, epsg
+from fullconv.geometry.placement import NOWHERE, epsg
+from fullconv.sources.names import as_text, from_text
 
 if TYPE_CHECKING:
     from fullconv.detections.found import Detections
-    from fullconv.placement import Georeference
+    from fullconv.geometry.placement import Georeference
 
 OWN = "fullconv"
 BOX = "box"

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Grid, Sizes, Span
-from fullconv.windows import Windows, WindowsAlong
+from fullconv.geometry.grid import Grid, Sizes, Span
+from fullconv.geometry.windows import Windows, WindowsAlong
 from fullconv.wording import windows_named
 
 BLOCK_SCORES = 1 << 24

@@ -20,7 +20,7 @@ import numpy as np
 from fullconv.detections.columns import Columns
 from fullconv.detections.text import difference, end
 from fullconv.errors import InputError
-from fullconv.names import as_text, from_text
+from fullconv.sources.names import as_text, from_text
 from fullconv.wording import edges
 
 if TYPE_CHECKING:

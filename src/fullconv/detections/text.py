@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from pathlib import Path
 from typing import Any
@@ -74,6 +73,8 @@ def end(start: str, difference: str) -> float:
         If one of them is no number.
     """
     first, far = float(start), float(difference)
-    if not (math.isfinite(first) and math.isfinite(far)):
+    exact = [Decimal(number.strip()) for number in (start, difference)]
+    # A distance may be finite and beyond all floats.
+    if not all(number.is_finite() for number in exact):
         return first + far
-    return float(_EXACT.add(Decimal(start.strip()), Decimal(difference.strip())))
+    return float(_EXACT.add(*exact))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fullconv.geometry import Grid, Sizes
-from fullconv.graph import Graph
-from fullconv.images import ImageShape, Takes
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.images import ImageShape, Takes
+from fullconv.graph.graph import Graph
 from fullconv.lift.pace import Pace
 
 METADATA = "fullconv_metadata"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, axes_of_maps
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node, axes_of_maps
 
 GraphT = TypeVar("GraphT")
 Value = TypeVar("Value")

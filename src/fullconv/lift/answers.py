@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fullconv.errors import ModelError
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.lift.arranging import fold_axes, store
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting

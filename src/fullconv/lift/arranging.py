@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes
-from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, AtomKind, Layout, cells, features, order, sizes
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Node, Recipe
+from fullconv.graph.layout import Atom, AtomKind, Layout, cells, features, order, sizes
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby, product
 from math import prod
 
-from fullconv.geometry import BeforeAfter, Grid, Sizes
+from fullconv.geometry.grid import BeforeAfter, Grid, Sizes
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Where, places
 from fullconv.lift.memory import Size, cells_of

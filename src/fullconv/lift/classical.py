@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from fullconv.doubling import around
-from fullconv.geometry import BeforeAfter, Grid, Sliding
-from fullconv.graph import Graph, Node
+from fullconv.geometry.doubling import around
+from fullconv.geometry.grid import BeforeAfter, Grid, Sliding
+from fullconv.graph.graph import Graph, Node
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
 from fullconv.lift.registry import EndsSharing

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fullconv.geometry import Sizes, Sliding
-from fullconv.graph import Node
+from fullconv.geometry.grid import Sizes, Sliding
+from fullconv.graph.graph import Node
 from fullconv.lift.field import Field, Where
 from fullconv.lift.lifting import Lifting, feature_map
 from fullconv.lift.split import Part, Split, on_window_grid

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import prod
 
-from fullconv.geometry import Axis, Sizes, Sliding
-from fullconv.graph import Node, Recipe
-from fullconv.layout import order, sizes
+from fullconv.geometry.grid import Axis, Sizes, Sliding
+from fullconv.graph.graph import Node, Recipe
+from fullconv.graph.layout import order, sizes
 from fullconv.lift.arranging import (
     as_feature_map,
     filters_over,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
-from fullconv.graph import Graph, Node, Shape
+from fullconv.graph.graph import Graph, Node, Shape
 from fullconv.operations import Convolution, Linear, Opaque, TransposedConvolution
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.conversion.report import Change, Reason
+from fullconv.graph.graph import Graph, Node, Recipe
 from fullconv.lift.field import Field, Shared
 from fullconv.lift.registry import EndsSharing
 from fullconv.operations import Operation, Permute, Reshape, Slice
-from fullconv.report import Change, Reason
 
 
 class Emitter:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from fullconv.geometry import Sizes
-from fullconv.graph import Shape
-from fullconv.layout import Layout
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Shape
+from fullconv.graph.layout import Layout
 from fullconv.lift.split import Part, Split
 
 Where = tuple[Part, ...]

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
-from fullconv.geometry import BeforeAfter, Grid, Halo, no_halo
-from fullconv.graph import Graph, Node
+from fullconv.geometry.grid import BeforeAfter, Grid, Halo, no_halo
+from fullconv.graph.graph import Graph, Node
 from fullconv.lift.layouts import Layouts, cells_along, layouts
 from fullconv.lift.sliding import reaches
 from fullconv.lift.stride import Pitch, pitches

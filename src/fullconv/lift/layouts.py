@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from fullconv.graph import Graph, Node, Shape
-from fullconv.layout import AtomKind, Layout, LayoutError, cells, features
+from fullconv.graph.graph import Graph, Node, Shape
+from fullconv.graph.layout import AtomKind, Layout, LayoutError, cells, features
 from fullconv.operations import Linear, Opaque, OverCells, Pad, Permute, Reduce, Reshape
 
 Layouts = Mapping[str | None, Layout]

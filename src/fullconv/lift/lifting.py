@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from fullconv.geometry import Grid, Sizes, Sliding
-from fullconv.graph import Graph, Node
-from fullconv.layout import AtomKind, Layout, LayoutError, cells, features
+from fullconv.geometry.grid import Grid, Sizes, Sliding
+from fullconv.graph.graph import Graph, Node
+from fullconv.graph.layout import AtomKind, Layout, LayoutError, cells, features
 from fullconv.lift.blocks import Blocks, reading
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, Shared, Where

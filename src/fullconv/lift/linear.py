@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from fullconv.geometry import Sizes
-from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, AtomKind, Layout, features, order, sizes
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Node, Recipe
+from fullconv.graph.layout import Atom, AtomKind, Layout, features, order, sizes
 from fullconv.lift.arranging import align
 from fullconv.lift.contraction import combined
 from fullconv.lift.convolution import contract_filters, parameters

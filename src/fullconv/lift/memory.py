@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from math import prod
 
-from fullconv.graph import Graph
+from fullconv.graph.graph import Graph
 from fullconv.lift.field import Field, Where
 from fullconv.lift.split import Part, Split
 from fullconv.operations import Operation, SlidingNormalization, SlidingSpread, SlidingTotal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fullconv.graph import Node
-from fullconv.layout import AtomKind, features
+from fullconv.graph.graph import Node
+from fullconv.graph.layout import AtomKind, features
 from fullconv.lift.arranging import align, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from fullconv.graph import Node
-from fullconv.layout import Atom, AtomKind, LayoutError, sizes
+from fullconv.graph.graph import Node
+from fullconv.graph.layout import Atom, AtomKind, LayoutError, sizes
 from fullconv.lift.arranging import store
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting

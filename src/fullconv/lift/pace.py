@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from fullconv.graph import Graph
+from fullconv.graph.graph import Graph
 from fullconv.lift.cost import products
 from fullconv.lift.memory import Size
 from fullconv.operations import Assemble

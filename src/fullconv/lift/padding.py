@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fullconv.geometry import BeforeAfter, Sliding
-from fullconv.graph import Node
+from fullconv.geometry.grid import BeforeAfter, Sliding
+from fullconv.graph.graph import Node
 from fullconv.lift.arranging import as_feature_map, in_native_order
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting, feature_map

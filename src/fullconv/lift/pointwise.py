@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import zip_longest
 from math import prod
 
-from fullconv.graph import Node, Recipe
-from fullconv.layout import Atom, AtomKind, Layout, order, sizes
+from fullconv.graph.graph import Node, Recipe
+from fullconv.graph.layout import Atom, AtomKind, Layout, order, sizes
 from fullconv.lift.arranging import align, store, with_as_many_axes
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting

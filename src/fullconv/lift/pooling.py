@@ -8,9 +8,9 @@ from itertools import product
 from math import prod
 from typing import Literal
 
-from fullconv.geometry import Sizes, Sliding
-from fullconv.graph import Node
-from fullconv.layout import Layout, features
+from fullconv.geometry.grid import Sizes, Sliding
+from fullconv.graph.graph import Node
+from fullconv.graph.layout import Layout, features
 from fullconv.lift.arranging import align, over_cells
 from fullconv.lift.contraction import Term, Total, contract, covered
 from fullconv.lift.convolution import note_step

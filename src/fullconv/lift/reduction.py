@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 from typing import Literal, cast
 
-from fullconv.graph import Node
-from fullconv.layout import AtomKind, Layout
+from fullconv.graph.graph import Node
+from fullconv.graph.layout import AtomKind, Layout
 from fullconv.lift.contraction import Term, contract
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
+from fullconv.graph.table import Of, OperationTable
 from fullconv.operations import Operation
-from fullconv.table import Of, OperationTable
 from fullconv.wording import unit
 
 if TYPE_CHECKING:

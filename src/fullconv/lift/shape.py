@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import product
 from math import prod
 
-from fullconv.geometry import Sizes
-from fullconv.graph import Node
-from fullconv.layout import AtomKind, Layout, LayoutError, cells, features, sizes
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Node
+from fullconv.graph.layout import AtomKind, Layout, LayoutError, cells, features, sizes
 from fullconv.lift.arranging import align, places_of, store
 from fullconv.lift.field import Field, Joined, Shared
 from fullconv.lift.lifting import Lifting

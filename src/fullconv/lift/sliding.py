@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from fullconv.graph import Graph, Node
-from fullconv.layout import Layout
+from fullconv.graph.graph import Graph, Node
+from fullconv.graph.layout import Layout
 from fullconv.lift.layouts import Layouts, cells_along, layouts
 from fullconv.operations import GroupNormalization, LayerNormalization, Pointwise
 

@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from fullconv.geometry import Axis, Sliding
+from fullconv.geometry.grid import Axis, Sliding
 
 SHARING_PAYS = 0.9
 """Parts are kept while they cost less than this times the cost of whole windows.

@@ -13,7 +13,8 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
+from fullconv.graph.table import Table
 from fullconv.lift.field import PerWindow, free
 from fullconv.operations import (
     AdaptivePool,
@@ -38,7 +39,6 @@ from fullconv.operations import (
     TransposedConvolution,
     Upsample,
 )
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.lift.windows import GatheredWindows

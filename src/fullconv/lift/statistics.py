@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fullconv.graph import Graph, Node
+from fullconv.graph.graph import Graph, Node
 from fullconv.operations import Identity, Pointwise, Reduce, Reshape
 
 WORDS = {

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
-from fullconv.geometry import Sizes
-from fullconv.graph import Graph, Node
-from fullconv.layout import Layout
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Graph, Node
+from fullconv.graph.layout import Layout
 from fullconv.lift.layouts import Layouts, layouts, native_axes
 from fullconv.lift.shape import blocks
 from fullconv.operations import (

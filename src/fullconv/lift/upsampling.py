@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fullconv.geometry import Sizes
-from fullconv.graph import Node
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Node
 from fullconv.lift.arranging import must_lie_apart, over_cells
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from fullconv.geometry import Grid
-from fullconv.graph import Alone, Graph, Node
+from fullconv.conversion.report import GATHERED, Change, Reason
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Alone, Graph, Node
 from fullconv.lift import pace as paces
 from fullconv.lift.answers import scores
 from fullconv.lift.arranging import fold_axes
@@ -20,7 +21,6 @@ from fullconv.lift.pace import Pace
 from fullconv.lift.registry import EndsSharing, find
 from fullconv.lift.split import Part, Split
 from fullconv.lift.windows import GatheredWindows
-from fullconv.report import GATHERED, Change, Reason
 
 
 @dataclass(frozen=True)

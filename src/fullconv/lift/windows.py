@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+from fullconv.conversion.report import Reason
 from fullconv.errors import ModelError
-from fullconv.geometry import Grid
-from fullconv.graph import Alone, Graph, Node
-from fullconv.layout import Atom, AtomKind, Layout, order, sizes
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Alone, Graph, Node
+from fullconv.graph.layout import Atom, AtomKind, Layout, order, sizes
 from fullconv.lift.blocks import Blocks
 from fullconv.lift.emitter import Emitter
 from fullconv.lift.field import Field, Joined, Lift, PerWindow, free
 from fullconv.lift.standing import MustBeAlone, place
 from fullconv.operations import Concat, ForEachWindow, Permute, Regroup, Reshape
-from fullconv.report import Reason
 
 
 class GatheredWindows:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 
 Padding = tuple[HeightWidth, ...]
 PaddingMode = Literal["constant", "reflect", "replicate", "circular"]

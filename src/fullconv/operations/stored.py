@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fullconv.geometry import HeightWidth, Sizes
+from fullconv.geometry.grid import HeightWidth, Sizes
 from fullconv.operations.base import Operation, Padding
 
 
@@ -198,7 +198,7 @@ class SlidingTotal(Operation):
     """Sum or maximum over every box of ``kernel`` stored cells.
 
     ``(N, C, *cells)`` loses ``dilation * (kernel - 1)`` cells along each axis. See Note [Totals of
-    a sliding window] in `fullconv.doubling`.
+    a sliding window] in `fullconv.geometry.doubling`.
     """
 
     kind: Literal["sum", "max"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-from fullconv.geometry import Sizes, Sliding
+from fullconv.geometry.grid import Sizes, Sliding
 from fullconv.operations.base import OverCells, Padding
 
 

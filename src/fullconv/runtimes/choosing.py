@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from fullconv.choices import PRECISIONS, RUNTIMES
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.loading import load
 from fullconv.errors import FullconvError, InputError
-from fullconv.loading import load
 from fullconv.runtimes.runtime import Runtime
 
 _KINDS = {"onnx": "ONNX", "keras": "Keras'"}

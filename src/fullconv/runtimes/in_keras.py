@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.runtimes.runtime import Runtime
-from fullconv.verification import arrays
+from fullconv.verification.verifying import arrays
 
 
 class InKeras(Runtime):

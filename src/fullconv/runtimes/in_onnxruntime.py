@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks.onnx.channels import channels_first
 from fullconv.frameworks.onnx.session import session

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.closing import Closing
 from fullconv.errors import FullconvError, ModelError, first_line
-from fullconv.images import Takes
+from fullconv.geometry.images import Takes
+from fullconv.system.closing import Closing
 from fullconv.system.processor import cores
 from fullconv.wording import extent
 
@@ -36,7 +36,7 @@ class Runtime(Closing, ABC):
     lanes : int
         Threads that may call `run` at a time, each with its share of the cores.
     takes : str
-        The form of image that the model takes; see `fullconv.images.Takes`.
+        The form of image that the model takes; see `fullconv.geometry.images.Takes`.
     """
 
     name: str

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from fullconv.errors import ImageError
-from fullconv.files import kind_of
 from fullconv.sources.zarr_files import ZarrFiles
 from fullconv.sources.zarr_limits import ROOM, SPARE_BYTES, limit_of
+from fullconv.system.files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.embedded import NOTHING, Embedded
+from fullconv.conversion.embedded import NOTHING, Embedded
 from fullconv.errors import ImageError
 from fullconv.frameworks import find
-from fullconv.geometry import Sizes
-from fullconv.images import Takes, in_place_of
-from fullconv.judging import Crops, judge
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.images import Takes, in_place_of
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.heatmap import Heatmap
@@ -25,8 +24,9 @@ from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
-from fullconv.verification import scorer
-from fullconv.verified import RANDOM, Verification
+from fullconv.verification.judging import Crops, judge
+from fullconv.verification.verified import RANDOM, Verification
+from fullconv.verification.verifying import scorer
 from fullconv.wording import kind, sized, unit
 
 Scorer = Callable[[NDArray[np.float32]], list[Any]]
@@ -69,8 +69,8 @@ def verify_heatmap(
         An open runtime of this model that scores as its own framework does. By default the model
         is opened again.
     takes : str, optional
-        The form in which the model takes a crop; see `fullconv.images.Takes`. By default that of
-        the record.
+        The form in which the model takes a crop; see `fullconv.geometry.images.Takes`. By default
+        that of the record.
 
     Raises
     ------

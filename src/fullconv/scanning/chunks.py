@@ -13,10 +13,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.files import bytes_of
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.scanning.storing import nothing
 from fullconv.system.disk import replace, to_disk
+from fullconv.system.files import bytes_of
 from fullconv.wording import letters
 
 UNFINISHED = "fullconv_run"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
-from fullconv.geometry import Sizes, Span
+from fullconv.geometry.grid import Sizes, Span
 from fullconv.scanning.digests import digest, rectangle, tiles_of
 from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import nothing

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fullconv.geometry import Sizes
-from fullconv.placement import NOWHERE, Affine, Georeference, Placement
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.placement import NOWHERE, Affine, Georeference, Placement
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED, nothing
 from fullconv.wording import letters
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes, Span, unraveled
+from fullconv.geometry.grid import Sizes, Span, unraveled
 from fullconv.scanning.storing import nothing
 
 DIGEST_BYTES = 12

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 
-from fullconv.closing import Closing
-from fullconv.converted import FullyConvolutional
-from fullconv.geometry import Sizes
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.geometry.grid import Sizes
 from fullconv.runtimes import Runtime
 from fullconv.scanning.measure import choose_runtime
+from fullconv.system.closing import Closing
 
 
 class Engine(Closing):

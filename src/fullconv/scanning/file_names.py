@@ -15,8 +15,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from fullconv.files import json_of, starts_with
 from fullconv.scanning.digests import tiles_of
+from fullconv.system.files import json_of, starts_with
 
 PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")
 """The names of files that are being written, by zarr and by us, until they are whole."""

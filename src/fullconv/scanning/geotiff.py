@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError, MissingExtraError
-from fullconv.placement import NOWHERE, Georeference
+from fullconv.geometry.placement import NOWHERE, Georeference
 from fullconv.scanning.describing import transform_of
 from fullconv.scanning.storing import LEVELS, NOT_SCANNED
 from fullconv.scanning.validity import no_heatmap, valid

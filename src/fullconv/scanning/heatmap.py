@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.backgrounds import foreground
-from fullconv.closing import Closing
+from fullconv.conversion.backgrounds import foreground
 from fullconv.errors import DamagedError, FullconvError, InputError, first_line
-from fullconv.geometry import Grid, Sizes, Span
-from fullconv.placement import Georeference, Placement, Space
+from fullconv.geometry.grid import Grid, Sizes, Span
+from fullconv.geometry.placement import Georeference, Placement, Space
+from fullconv.geometry.windows import Windows
 from fullconv.scanning.damage import Damage, find_damage, named
 from fullconv.scanning.describing import Description, misdescribed
 from fullconv.scanning.digests import Checksums, is_sealed
 from fullconv.scanning.scores import checked
 from fullconv.scanning.storing import decoded
 from fullconv.scanning.validity import is_of_before, no_heatmap, valid
-from fullconv.verified import Verification
-from fullconv.windows import Windows
+from fullconv.system.closing import Closing
+from fullconv.verification.verified import Verification
 from fullconv.wording import windows_named
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import ImageError, ImageWarning
-from fullconv.geometry import Sizes
-from fullconv.images import in_place_of
-from fullconv.names import as_text
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.images import in_place_of
+from fullconv.geometry.tiling import Plan, Tile
+from fullconv.geometry.windows import Windows
 from fullconv.runtimes import native
 from fullconv.scanning import record
 from fullconv.scanning.check import verify_heatmap
@@ -31,8 +32,7 @@ from fullconv.scanning.region import Region
 from fullconv.scanning.storing import encoded
 from fullconv.scanning.task import Scored, Task, prepared_pixels
 from fullconv.sources import Source
-from fullconv.tiling import Plan, Tile
-from fullconv.windows import Windows
+from fullconv.sources.names import as_text
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, first_line
-from fullconv.placement import LOCAL, Affine, Georeference, Space, local_system
+from fullconv.geometry.placement import LOCAL, Affine, Georeference, Space, local_system
 from fullconv.sources import Source
 
 Points = NDArray[np.float64]

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.converted import FullyConvolutional
-from fullconv.files import whole
-from fullconv.geometry import Sizes
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.tiling import Plan, Tile
 from fullconv.runtimes import Runtime, fastest, open_runtime, runtimes_for
+from fullconv.system.files import whole
 from fullconv.system.processor import cores
-from fullconv.tiling import Plan, Tile
 
 Read = Callable[[Tile], NDArray[np.float32]]
 

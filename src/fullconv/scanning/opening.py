@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import ImageError
 from fullconv.scanning.options import Options
 from fullconv.sources import Source, fit_channels, open_source, resized

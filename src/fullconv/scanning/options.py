@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE, Cover, Dtype, Precision, RuntimeChoice
 from fullconv.errors import InputError
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.windows import check_cover
 from fullconv.preprocessing import Preprocessing
-from fullconv.windows import check_cover
 from fullconv.wording import windows
 
 if TYPE_CHECKING:
-    from fullconv.converted import FullyConvolutional
+    from fullconv.conversion.converted import FullyConvolutional
     from fullconv.sources.given import ImageLike
 
 SCAN_BUDGET_BYTES = 512_000_000

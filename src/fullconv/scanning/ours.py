@@ -18,11 +18,11 @@ from uuid import uuid4
 from zlib import crc32
 
 from fullconv.errors import OutputError
-from fullconv.files import bytes_of, json_of, kind_of, starts_with
 from fullconv.scanning.chunks import UNFINISHED
 from fullconv.scanning.digests import is_sealed
 from fullconv.scanning.file_names import GROUP, PARTIAL, FileNames
 from fullconv.scanning.lines import HEADER
+from fullconv.system.files import bytes_of, json_of, kind_of, starts_with
 from fullconv.system.locking import is_running
 
 HEATMAP = "heatmap"

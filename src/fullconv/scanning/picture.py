@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.files import whole
-from fullconv.overlay import draw_overlay
+from fullconv.geometry.windows import WindowsAlong
 from fullconv.scanning.heatmap import Heatmap
+from fullconv.scanning.overlay import draw_overlay
 from fullconv.sources import Source, resized
 from fullconv.sources.channels import as_shown
-from fullconv.windows import WindowsAlong
+from fullconv.system.files import whole
 
 LONGEST = 2048
 """Pixels of the longer side: more do not fit a screen."""

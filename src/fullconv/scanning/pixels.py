@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes, Span
+from fullconv.geometry.grid import Sizes, Span
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.region import Region
 from fullconv.sources import Source

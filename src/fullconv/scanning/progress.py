@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.sources import Source
 from fullconv.wording import unit
 

@@ -11,14 +11,14 @@ from typing import Any
 from fullconv import __version__
 from fullconv.checking import are_whole
 from fullconv.errors import InputError
-from fullconv.geometry import NUMBERS
-from fullconv.names import as_text
+from fullconv.geometry.grid import NUMBERS
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.options import Options
 from fullconv.scanning.region import Region
 from fullconv.scanning.task import Task
 from fullconv.sources import Source
+from fullconv.sources.names import as_text
 from fullconv.wording import kind, sized, unit
 
 FORM = 2

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Span
+from fullconv.geometry.grid import Span
+from fullconv.geometry.windows import Windows, WindowsAlong
 from fullconv.scanning.mask import Mask
 from fullconv.sources import Source
 from fullconv.sources.given import ImageLike
-from fullconv.windows import Windows, WindowsAlong
 from fullconv.wording import before, edges, kind, part, sized, unit, windows_named
 
 AT_ONCE = 1 << 22

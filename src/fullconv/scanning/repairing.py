@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fullconv.errors import HeatmapWarning
+from fullconv.geometry.tiling import Tile
 from fullconv.scanning.damage import Damage
 from fullconv.scanning.digests import Checksums
 from fullconv.scanning.heatmap import Heatmap
-from fullconv.tiling import Tile
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Unpack
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import ImageWarning, InputError
-from fullconv.files import check_local
 from fullconv.keywords import ScanOptions, check_keywords
 from fullconv.scanning.engine import Engine
 from fullconv.scanning.heatmap import Heatmap
@@ -19,6 +18,7 @@ from fullconv.scanning.options import Options, OutputOptions
 from fullconv.scanning.output import scan_to
 from fullconv.sources import Source
 from fullconv.sources.given import ImageLike
+from fullconv.system.files import check_local
 
 
 def scan(

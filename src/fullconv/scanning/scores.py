@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
-from fullconv.geometry import Grid, Sizes
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.windows import Windows
 from fullconv.scanning.digests import Checksums
-from fullconv.windows import Windows
 
 
 class Unreadable:

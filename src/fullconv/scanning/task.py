@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError, ModelError
-from fullconv.geometry import Grid, Sizes, Span
+from fullconv.geometry.grid import Grid, Sizes, Span
+from fullconv.geometry.tiling import Plan, Tile
 from fullconv.preprocessing import Preprocessing
 from fullconv.runtimes import Runtime
 from fullconv.scanning.region import Region
 from fullconv.sources import Source
 from fullconv.sources.contents import checksum, combined
-from fullconv.tiling import Plan, Tile
 
 BAND_BYTES = 1 << 20
 """Pixels are prepared in bands of rows of about this size, which stay in the processor's caches."""

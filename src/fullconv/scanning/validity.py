@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fullconv.choices import ACTIVATIONS, COVERS, DTYPES
-from fullconv.embedded import Embedded
+from fullconv.conversion.embedded import Embedded
 from fullconv.errors import InputError, first_line
-from fullconv.geometry import NUMBERS
-from fullconv.images import Takes
-from fullconv.placement import Placement, Space
+from fullconv.geometry.grid import NUMBERS
+from fullconv.geometry.images import Takes
+from fullconv.geometry.placement import Placement, Space
 from fullconv.preprocessing import Preprocessing
 from fullconv.scanning.digests import Checksums
 from fullconv.scanning.pixels import PixelRange
-from fullconv.verified import Verification
+from fullconv.verification.verified import Verification
 from fullconv.wording import windows_named
 
 Test = Callable[[Any], bool]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import HeatmapWarning, ImageError
+from fullconv.geometry.tiling import Tile
 from fullconv.scanning.chunks import create_folder, write_chunk
 from fullconv.scanning.damage import damage_of, differing, named
 from fullconv.scanning.digests import Checksums, digest
@@ -24,7 +25,6 @@ from fullconv.scanning.storing import encoded
 from fullconv.scanning.task import Scored, Task
 from fullconv.sources import Source, reopen
 from fullconv.sources.contents import checksum, combined
-from fullconv.tiling import Tile
 from fullconv.wording import corners
 
 COMPARED = 16

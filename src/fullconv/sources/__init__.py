@@ -8,7 +8,7 @@ pixels are read on demand. A source reads one level of a pyramid, all or some of
 
 from __future__ import annotations
 
-from fullconv.placement import Georeference
+from fullconv.geometry.placement import Georeference
 from fullconv.sources.channels import fit_channels
 from fullconv.sources.finding import find_images
 from fullconv.sources.opening import open_source, reopen

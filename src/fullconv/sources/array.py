@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Span
-from fullconv.images import check_numbers, ranks
+from fullconv.geometry.grid import Span
+from fullconv.geometry.images import check_numbers, ranks
 from fullconv.sources.colours import Channels, of_picture
 from fullconv.sources.contents import Contents, contents_of_array
 from fullconv.sources.pyramid import Pyramid

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes, Span
+from fullconv.geometry.grid import Sizes, Span
 from fullconv.sources.source import Source
 
 CACHE_BYTES = 128 * 1024**2

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import Span
+from fullconv.geometry.grid import Span
 from fullconv.sources.colours import (
     GREY,
     RGB,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.sources.encoded import is_complete, jpeg_frame
 
 JXL_CODESTREAM, JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"

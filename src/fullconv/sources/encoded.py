@@ -10,7 +10,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 
 MARKER = re.compile(rb"\xff([^\x00\xff])")
 LS_FRAME, SCAN = 0xF7, 0xDA

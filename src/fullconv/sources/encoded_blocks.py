@@ -6,7 +6,7 @@ import io
 import struct
 
 from fullconv.errors import ImageError
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.sources.coded import CODINGS, coding_of
 from fullconv.sources.encoded import is_complete, jpeg_frame
 from fullconv.sources.inflating import ZSTD_MAGIC, inflated, inflates_beyond

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from fullconv.errors import ImageError, InputError
-from fullconv.files import check_local
 from fullconv.sources.folders import files_below
 from fullconv.sources.formats import RASTERS, SLIDES
 from fullconv.sources.ome_collection import images_in, is_zarr
 from fullconv.sources.trouble import check_regular, reading
+from fullconv.system.files import check_local
 
 ENDINGS = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .gif .jp2 .j2k .j2c .jpx .jph .jxl "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes, Span
+from fullconv.geometry.grid import Sizes, Span
 from fullconv.sources.array import channels_of, checked_array
 from fullconv.sources.pyramid import Pyramid
 from fullconv.sources.source import Facts, Source

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Sizes
-from fullconv.placement import Placement, Space
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.placement import Placement, Space
 from fullconv.sources.colours import Channels, of_ome
 from fullconv.sources.lengths import um_of, unknown
 from fullconv.sources.pyramid import placement_by_size

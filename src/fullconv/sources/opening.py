@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from fullconv.errors import ImageError, InputError
-from fullconv.files import check_local
 from fullconv.sources.array import open_array
 from fullconv.sources.channels import fit_channels, select_bands
 from fullconv.sources.formats import open_path
@@ -21,6 +20,7 @@ from fullconv.sources.source import Source
 from fullconv.sources.trouble import (
     check_pixels,
 )
+from fullconv.system.files import check_local
 from fullconv.wording import kinds, names
 
 if TYPE_CHECKING:

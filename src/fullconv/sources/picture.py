@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fullconv.errors import ImageError
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.sources import interlaced
 from fullconv.sources.array import ArraySource
 from fullconv.sources.coded import CODINGS, Coding, coding_of

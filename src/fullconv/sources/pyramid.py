@@ -9,8 +9,8 @@ from typing import Any
 
 from fullconv.choices import LARGEST_SCALE
 from fullconv.errors import InputError
-from fullconv.geometry import Sizes
-from fullconv.placement import Georeference, Placement, Space
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channels
 from fullconv.sources.source import Facts, Resolution, Source
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Sizes, Span
-from fullconv.placement import Georeference
+from fullconv.geometry.grid import Sizes, Span
+from fullconv.geometry.placement import Georeference
 from fullconv.sources.colours import GREY
 from fullconv.sources.contents import NO_PIXELS, visible_files
 from fullconv.sources.gdal import (

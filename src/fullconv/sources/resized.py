@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import InputError
-from fullconv.geometry import HeightWidth, Span
-from fullconv.placement import Placement
+from fullconv.geometry.grid import HeightWidth, Span
+from fullconv.geometry.placement import Placement
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.source import Source, View
 from fullconv.wording import extent, kind, names

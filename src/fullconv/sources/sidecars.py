@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fullconv.placement import Georeference
+from fullconv.geometry.placement import Georeference
 from fullconv.sources.trouble import check_text
 
 PAM_BYTES = 1 << 20

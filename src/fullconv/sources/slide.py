@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import HeightWidth
-from fullconv.placement import Space
+from fullconv.geometry.grid import HeightWidth
+from fullconv.geometry.placement import Space
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import RGB
 from fullconv.sources.contents import visible_files

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.closing import Closing
 from fullconv.errors import InputError
-from fullconv.geometry import Sizes, Span
-from fullconv.placement import Georeference, Placement, Space
+from fullconv.geometry.grid import Sizes, Span
+from fullconv.geometry.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channel, Channels
 from fullconv.sources.contents import Contents, contents_of, signature_of
+from fullconv.system.closing import Closing
 from fullconv.wording import axis_names, extent, kind, part, sized, unit
 
 Resolution = tuple[float, float]

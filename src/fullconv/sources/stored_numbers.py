@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Span
+from fullconv.geometry.grid import Span
 from fullconv.sources.trouble import damaged, reading
 from fullconv.system.reading import PositionedFile
 

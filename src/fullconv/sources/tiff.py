@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tifffile
 
 from fullconv.errors import ImageError, first_line
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.sources.encoded_blocks import JPEG_XR
 from fullconv.sources.ground import find_place
 from fullconv.sources.pyramid import Pyramid

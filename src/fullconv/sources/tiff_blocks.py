@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import HeightWidth, Sizes, Span
+from fullconv.geometry.grid import HeightWidth, Sizes, Span
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.colours import GREY as GREY_BAND
 from fullconv.sources.encoded_blocks import check_encoded

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Span
+from fullconv.geometry.grid import Span
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.stored_numbers import StoredNumbers
 from fullconv.sources.tiff_pixels import bands_of, finish, pixels_dtype

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
-from fullconv.placement import Space
+from fullconv.geometry.placement import Space
 from fullconv.sources.lengths import INCH_UM, um_of, unknown
 from fullconv.sources.source import Resolution
 from fullconv.sources.xml import read_xml

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.sources.contents import contents_of
 from fullconv.sources.picture import PictureSource
 from fullconv.sources.source import Facts, Source

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import MissingExtraError
-from fullconv.geometry import HeightWidth
-from fullconv.placement import Placement
+from fullconv.geometry.grid import HeightWidth
+from fullconv.geometry.placement import Placement
 from fullconv.sources.pyramid import placement_by_size
 from fullconv.sources.source import Facts, Source
 from fullconv.sources.tiff_resolution import (

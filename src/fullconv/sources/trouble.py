@@ -12,9 +12,9 @@ from math import prod
 from pathlib import Path
 
 from fullconv.errors import FullconvError, ImageError, first_line
-from fullconv.files import kind_of
-from fullconv.geometry import HeightWidth, Sizes
-from fullconv.names import as_text
+from fullconv.geometry.grid import HeightWidth, Sizes
+from fullconv.sources.names import as_text
+from fullconv.system.files import kind_of
 from fullconv.wording import extent, kind
 
 DECODED_LIMIT_BYTES = 2 * 1024**3

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Sizes
-from fullconv.images import ranks
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.images import ranks
 from fullconv.sources.blocks import Blocked
 from fullconv.sources.contents import Contents, contents_of, contents_of_array, visible_files
 from fullconv.sources.ome_collection import METADATA, refuse_collection

@@ -44,7 +44,7 @@ class Lock:
 
     Raises
     ------
-    HeldElsewhereError
+    LockedElsewhereError
         If another process holds the lock.
     OSError
         If ``owner`` is needed and cannot be written.

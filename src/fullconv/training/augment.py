@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from fullconv.choices import Flips
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from fullconv.errors import InputError, ModelError, first_line
-from fullconv.files import whole
+from fullconv.system.files import whole
 from fullconv.training.pixels import Pixels
 from fullconv.training.state import State, new_optimiser
 from fullconv.training.telling import Epoch, Round

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fullconv.backgrounds import usual_background
+from fullconv.conversion.backgrounds import usual_background
 from fullconv.errors import InputError
 
 LAYOUT = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from fullconv.errors import WindowError
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 
 SMALLEST, LARGEST = 16, 256
 """The least and greatest side of a window that the rule covers, in pixels."""

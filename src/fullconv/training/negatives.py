@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.detections.overlap import Boxes
 from fullconv.detections.peaks import peaks
 from fullconv.detections.suppression import suppress

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullconv.errors import OutputError
-from fullconv.files import whole
+from fullconv.system.files import whole
 
 if TYPE_CHECKING:
     from fullconv.training.material import Material

@@ -13,8 +13,8 @@ from fullconv.detections.pairing import HOW, Unpaired
 from fullconv.detections.search import check_scales
 from fullconv.detections.truth import Truth, read_truth
 from fullconv.errors import InputError
-from fullconv.names import as_text
 from fullconv.sources import find_images
+from fullconv.sources.names import as_text
 from fullconv.training.explaining import NO_CLASS, Objects
 
 

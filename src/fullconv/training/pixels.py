@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import ImageError, InputError
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.preprocessing import Preprocessing
 from fullconv.sources import fit_channels, open_source, resized
 from fullconv.sources.channels import natural_channels

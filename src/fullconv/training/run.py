@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import fullconv
+from fullconv.conversion.report import Report
 from fullconv.errors import InputError, OutputError
-from fullconv.report import Report
 from fullconv.training import checkpoint, outcome
 from fullconv.training.architecture import build_network
 from fullconv.training.augment import Variation

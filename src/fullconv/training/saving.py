@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from fullconv.errors import ExportError, InputError, first_line
-from fullconv.files import whole
 from fullconv.frameworks.torch.framework import METADATA_FILE
 from fullconv.frameworks.torch.program_to_onnx import program_to_onnx
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.preprocessing import Preprocessing
+from fullconv.system.files import whole
 
 ENDINGS = (".onnx", ".pt2")
 

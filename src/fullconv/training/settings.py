@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from fullconv.choices import FLIPS, Flips
 from fullconv.errors import InputError, WindowError
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 
 
 @dataclass(frozen=True)

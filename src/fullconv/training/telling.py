@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 
 if TYPE_CHECKING:
-    from fullconv.report import Report
+    from fullconv.conversion.report import Report
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fullconv.converted import FullyConvolutional
-    from fullconv.geometry import HeightWidth
+    from fullconv.conversion.converted import FullyConvolutional
+    from fullconv.conversion.report import Report
+    from fullconv.geometry.grid import HeightWidth
     from fullconv.preprocessing import Preprocessing
-    from fullconv.report import Report
     from fullconv.training.judging import Confusion
     from fullconv.training.telling import Epoch, Round
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from fullconv.errors import MissingExtraError
-from fullconv.files import check_local
 from fullconv.keywords import TrainOptions, check_keywords
+from fullconv.system.files import check_local
 from fullconv.training.settings import TrainSettings
 from fullconv.training.telling import unheard
 

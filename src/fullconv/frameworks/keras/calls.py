@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 
 Tensor: TypeAlias = "keras.KerasTensor"
 Weight: TypeAlias = "keras.Variable | Array"

@@ -11,7 +11,7 @@ from fullconv.frameworks.keras.calls import Array, Call, Tensor, filled, numbers
 from fullconv.frameworks.keras.private import copied_lambda
 from fullconv.frameworks.keras.writing import Value, Writing
 from fullconv.frameworks.orders import to_last_order
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import Identity, Pointwise
 
 

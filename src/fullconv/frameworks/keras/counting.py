@@ -15,9 +15,9 @@ import keras
 
 from fullconv.frameworks.keras.private import OPERATIONS
 from fullconv.frameworks.keras.tracing import inside
-from fullconv.graph import Shape
+from fullconv.graph.graph import Shape
+from fullconv.graph.table import Table
 from fullconv.lift import cost
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from fullconv.conversion.requested import axes_of_rank
 from fullconv.errors import ExportError, ImageError, first_line
-from fullconv.files import whole
 from fullconv.frameworks.framework import METADATA, Framework, MemoryEstimate, no_estimate
 from fullconv.frameworks.keras.alike import same_weights
 from fullconv.frameworks.keras.archive import METADATA_FILE, open_archive
@@ -24,11 +24,11 @@ from fullconv.frameworks.keras.one_by_one import OneByOne
 from fullconv.frameworks.keras.read import ModelGraph, read
 from fullconv.frameworks.keras.write import write
 from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
-from fullconv.geometry import Grid, Sizes
-from fullconv.graph import Graph
-from fullconv.images import LETTERS, ImageShape, Takes
-from fullconv.judging import nearly_same
-from fullconv.requested import axes_of_rank
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.images import LETTERS, ImageShape, Takes
+from fullconv.graph.graph import Graph
+from fullconv.system.files import whole
+from fullconv.verification.judging import nearly_same
 
 Scores = Any
 """Arrays of scores, in the structure in which a model returns them."""

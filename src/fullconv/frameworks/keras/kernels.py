@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fullconv.frameworks.keras.calls import Array
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.graph.graph import Graph, Node, Recipe
 from fullconv.operations import Convolution
 
 

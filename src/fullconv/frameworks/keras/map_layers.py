@@ -12,7 +12,7 @@ from keras import ops
 
 from fullconv import operations
 from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, register
-from fullconv.geometry import Sliding
+from fullconv.geometry.grid import Sliding
 from fullconv.operations import Operation, PaddingMode
 
 MODES: dict[PaddingMode, str] = {

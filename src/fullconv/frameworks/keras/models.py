@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
+from fullconv.conversion.requested import window_missing
 from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.keras.private import Functional, inner_of, shape_when_built
-from fullconv.geometry import NUMBERS, Sizes
-from fullconv.images import LETTERS
-from fullconv.requested import window_missing
+from fullconv.geometry.grid import NUMBERS, Sizes
+from fullconv.geometry.images import LETTERS
 from fullconv.wording import measured, names
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from fullconv.frameworks.keras.calls import Call, Slot, numbers
 from fullconv.frameworks.onnx.formulas import clipped, gelu
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.foreign import Foreign

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from fullconv.frameworks.keras.onnx_functions import write_function
 from fullconv.frameworks.onnx.foreign import Foreign, Forms
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import PerChannel, Pointwise
 
 forms = Forms("a form in ONNX")

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from fullconv.frameworks.keras.layers import Tensor, register
-from fullconv.geometry import Sizes, Sliding
+from fullconv.geometry.grid import Sizes, Sliding
 from fullconv.operations import Padding
 
 Span = tuple[int, int] | None

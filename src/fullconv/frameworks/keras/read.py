@@ -16,8 +16,8 @@ from fullconv.frameworks.keras import (  # noqa: F401 - the families of layers r
 from fullconv.frameworks.keras.calls import Tensor, Weight
 from fullconv.frameworks.keras.models import functional, native
 from fullconv.frameworks.keras.reader import Reader
-from fullconv.geometry import Sizes
-from fullconv.graph import Graph
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Graph
 from fullconv.wording import measured
 
 

@@ -13,7 +13,7 @@ from fullconv.frameworks.keras.calls import Call, Tensor, whole
 from fullconv.frameworks.keras.kernels import as_depthwise_filters, as_filters
 from fullconv.frameworks.keras.spreading import spreading
 from fullconv.frameworks.keras.tables import handles, of_axes
-from fullconv.graph import Recipe
+from fullconv.graph.graph import Recipe
 from fullconv.operations import (
     AdaptivePool,
     Convolution,

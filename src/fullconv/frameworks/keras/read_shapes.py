@@ -10,7 +10,7 @@ from fullconv.frameworks.keras.calls import Call, Tensor
 from fullconv.frameworks.keras.read_maps import format_of
 from fullconv.frameworks.keras.tables import handles, of_axes
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.geometry import BeforeAfter
+from fullconv.geometry.grid import BeforeAfter
 from fullconv.operations import Cells, Concat, Pad, Permute, Reshape, Slice
 
 if TYPE_CHECKING:

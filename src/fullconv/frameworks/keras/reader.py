@@ -17,8 +17,8 @@ from fullconv.frameworks.keras.private import Functional, call_each, check_input
 from fullconv.frameworks.keras.standing import standing
 from fullconv.frameworks.keras.tracing import draws
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.geometry import Sizes
-from fullconv.graph import Graph, Node, Recipe, Shape
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Graph, Node, Recipe, Shape
 from fullconv.operations import Opaque, Operation, Permute, Random
 
 # Note [Maps and native tensors]. The vocabulary's maps are (N, C, *cells). A tensor of Keras with

@@ -1,6 +1,6 @@
 """Statistics of a window that slides along with the cell, as layers of Keras.
 
-See Note [Totals of a sliding window] in `fullconv.doubling`.
+See Note [Totals of a sliding window] in `fullconv.geometry.doubling`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from keras import ops
 
 from fullconv import operations
-from fullconv.doubling import around, doublings
 from fullconv.frameworks.keras.layers import OnMaps, Shape, Shapes, Tensor, register
 from fullconv.frameworks.keras.map_layers import widened
+from fullconv.geometry.doubling import around, doublings
 from fullconv.operations import Operation
 
 Totals = tuple[Tensor, ...]

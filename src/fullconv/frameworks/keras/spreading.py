@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.calls import numbers, whole
-from fullconv.geometry import BeforeAfter
+from fullconv.geometry.grid import BeforeAfter
 from fullconv.operations import TransposedConvolution
 
 

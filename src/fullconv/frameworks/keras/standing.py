@@ -15,9 +15,9 @@ import keras
 
 from fullconv.frameworks.keras.private import OPERATIONS, OWN_LAYERS
 from fullconv.frameworks.keras.tracing import is_apart
+from fullconv.graph.table import Table
 from fullconv.lift.broadcasting import by_letter
 from fullconv.operations import Standing
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader

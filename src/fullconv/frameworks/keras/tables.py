@@ -18,8 +18,8 @@ from fullconv.frameworks.keras import read_stored
 from fullconv.frameworks.keras.calls import Call, Tensor, slots
 from fullconv.frameworks.keras.private import OPERATIONS
 from fullconv.frameworks.keras.tracing import draws
+from fullconv.graph.table import Table
 from fullconv.operations import Pointwise
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.keras.reader import Reader

@@ -22,8 +22,8 @@ from fullconv.frameworks.keras.read import walk
 from fullconv.frameworks.onnx.foreign import Foreign, frame
 from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.write import written
-from fullconv.graph import Graph, Node
-from fullconv.images import ImageShape
+from fullconv.geometry.images import ImageShape
+from fullconv.graph.graph import Graph, Node
 from fullconv.operations import Reshape
 
 REMEDY = "save the model as .keras, or write that layer with Keras' own."

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from fullconv.frameworks.keras.private import Functional, call_of, operations_of, traced
-from fullconv.graph import Graph
+from fullconv.graph.graph import Graph
 from fullconv.lift.windows import AsTheyStand
 
 if TYPE_CHECKING:

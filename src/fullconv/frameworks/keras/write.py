@@ -18,8 +18,8 @@ from fullconv.frameworks.keras.models import functional, input_name
 from fullconv.frameworks.keras.private import Functional
 from fullconv.frameworks.keras.read import ModelGraph
 from fullconv.frameworks.keras.writing import Value, Writing, writes
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node
 
 
 def write(graph: Graph, source: ModelGraph, grid: Grid) -> keras.Model:

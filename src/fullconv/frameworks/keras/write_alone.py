@@ -10,7 +10,7 @@ from fullconv.frameworks.keras.copying import fill, remade
 from fullconv.frameworks.keras.one_by_one import OneByOne
 from fullconv.frameworks.keras.writing import Value, Writing, writes
 from fullconv.frameworks.orders import to_last_order
-from fullconv.graph import Alone, Node
+from fullconv.graph.graph import Alone, Node
 
 
 @writes(Alone)

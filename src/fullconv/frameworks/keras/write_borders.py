@@ -11,8 +11,8 @@ from fullconv.frameworks.keras import sliding_layers as sliding
 from fullconv.frameworks.keras.calls import Tensor
 from fullconv.frameworks.keras.layers import settings_of
 from fullconv.frameworks.keras.writing import Value, Writing, writes
-from fullconv.geometry import BeforeAfter
-from fullconv.graph import Node
+from fullconv.geometry.grid import BeforeAfter
+from fullconv.graph.graph import Node
 from fullconv.operations import Cells, Pad, Padding, PaddingMode, Stretch
 
 

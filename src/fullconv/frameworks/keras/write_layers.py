@@ -23,8 +23,8 @@ from fullconv.frameworks.keras.part_layers import (
 )
 from fullconv.frameworks.keras.write_borders import cropped, padded
 from fullconv.frameworks.keras.writing import Value, Writing, kept_settings, writes
-from fullconv.geometry import Sliding
-from fullconv.graph import Node
+from fullconv.geometry.grid import Sliding
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     AdaptivePool,
     Convolution,

@@ -14,7 +14,7 @@ from fullconv.frameworks.keras.calls import Array, Call, Tensor
 from fullconv.frameworks.keras.copying import copied_on_map, remade, repeat
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
 from fullconv.frameworks.keras.writing import Value, Writing, kept_settings, writes
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     AlongAxis,
     ChannelNormalization,

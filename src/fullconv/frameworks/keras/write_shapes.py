@@ -14,7 +14,7 @@ from fullconv.frameworks.keras.calls import Tensor
 from fullconv.frameworks.keras.layers import OnMaps, settings_of
 from fullconv.frameworks.keras.writing import Value, Writing, writes
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     Assemble,
     Combine,

@@ -15,9 +15,9 @@ from fullconv.frameworks.keras.layers import OfWindows, OnMaps
 from fullconv.frameworks.keras.models import functional, leaves
 from fullconv.frameworks.keras.read import ModelGraph
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe
-from fullconv.table import OperationTable
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node, Recipe
+from fullconv.graph.table import OperationTable
 
 layers = keras.layers
 

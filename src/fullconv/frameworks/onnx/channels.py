@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from fullconv.errors import ModelError
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 
 # Note [Channels last]. A model exported from TensorFlow or Keras takes images (N, H, W, C), and
 # turns them to (N, C, H, W) ahead of its convolutions. Its converted form takes and returns the

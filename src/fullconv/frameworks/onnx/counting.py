@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from fullconv.graph import Shape
+from fullconv.graph.graph import Shape
+from fullconv.graph.table import Table
 from fullconv.lift import cost
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader

@@ -16,8 +16,9 @@ import onnx_ir as ir
 from fullconv.errors import ExportError
 from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.writing import Results, Writing
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node
+from fullconv.graph.table import OperationTable
 from fullconv.operations import (
     AlongAxis,
     GroupNormalization,
@@ -26,7 +27,6 @@ from fullconv.operations import (
     Linear,
     Take,
 )
-from fullconv.table import OperationTable
 
 OPSET = 18
 """The default operator set of the models that are written."""

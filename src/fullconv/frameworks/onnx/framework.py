@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from fullconv.conversion.requested import axes_of_rank
 from fullconv.errors import ExportError, ImageError
-from fullconv.files import whole
 from fullconv.frameworks.framework import Framework, MemoryEstimate, no_estimate
 from fullconv.frameworks.onnx.channels import (
     AXES_KEY,
@@ -31,11 +31,11 @@ from fullconv.frameworks.onnx.read import ModelGraph, read
 from fullconv.frameworks.onnx.session import image_dtype, session
 from fullconv.frameworks.onnx.write import write
 from fullconv.frameworks.orders import scores_to_last, scores_to_map, to_last, to_map
-from fullconv.geometry import Grid, Sizes
-from fullconv.graph import Graph
-from fullconv.images import LETTERS, ImageShape, Takes
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.images import LETTERS, ImageShape, Takes
+from fullconv.graph.graph import Graph
 from fullconv.lift.pace import Pace
-from fullconv.requested import axes_of_rank
+from fullconv.system.files import whole
 
 
 class OnnxFramework(Framework):

@@ -19,7 +19,7 @@ from fullconv.frameworks.onnx.kinds import Known, NotInferredError, is_known, ki
 from fullconv.frameworks.onnx.session import said_by_runtime
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 from fullconv.frameworks.onnx.unrolling import Unrolling
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.wording import measured
 
 Array = NDArray[Any]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import onnx
 
-from fullconv.embedded import Embedded
+from fullconv.conversion.embedded import Embedded
 from fullconv.errors import FullconvError, ModelError, TooLargeError
 from fullconv.frameworks.onnx.channels import image_of, is_last
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.preparing import prepared
-from fullconv.images import ImageShape
+from fullconv.geometry.images import ImageShape
 
 
 def check_converted(model: onnx.ModelProto, shape: ImageShape) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from fullconv.errors import ModelError
+from fullconv.graph.table import Table
 from fullconv.operations import Pointwise, Random
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader

@@ -8,15 +8,15 @@ from typing import Any
 
 import onnx_ir as ir
 
+from fullconv.conversion.requested import window_missing
 from fullconv.errors import ModelError, WindowError
 from fullconv.frameworks.onnx import operators, read_maps, read_numbers, read_shapes  # noqa: F401 - the families of operators register
 from fullconv.frameworks.onnx.channels import channels_last, readers, sizes, turning
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.reader import Reader
 from fullconv.frameworks.orders import to_map_order
-from fullconv.geometry import NUMBERS, Sizes
-from fullconv.graph import Graph
-from fullconv.requested import window_missing
+from fullconv.geometry.grid import NUMBERS, Sizes
+from fullconv.graph.graph import Graph
 from fullconv.wording import measured, names
 
 KINDS = frozenset(

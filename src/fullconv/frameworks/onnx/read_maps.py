@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from fullconv.frameworks.onnx.operators import handles
 from fullconv.frameworks.onnx.resizing import whole_factor
-from fullconv.geometry import Sizes, Sliding
+from fullconv.geometry.grid import Sizes, Sliding
 from fullconv.operations import (
     Convolution,
     Padding,

@@ -12,7 +12,7 @@ from fullconv.frameworks.onnx.counting import products
 from fullconv.frameworks.onnx.infer import Inference
 from fullconv.frameworks.onnx.standing import standing
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.graph import Node, Recipe
+from fullconv.graph.graph import Node, Recipe
 from fullconv.operations import Identity, Opaque, Operation, Permute, Reshape, Slice
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from fullconv.graph.table import Table
 from fullconv.lift.broadcasting import by_letter, in_first_axis
 from fullconv.operations import Standing
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader

@@ -15,8 +15,8 @@ from fullconv.frameworks.onnx.channels import AXES_KEY
 from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.writing import Writing
 from fullconv.frameworks.orders import to_map_order
-from fullconv.geometry import Grid
-from fullconv.graph import Graph
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph
 from fullconv.operations import FoldWindows, SplitChannels
 from fullconv.wording import size_names
 

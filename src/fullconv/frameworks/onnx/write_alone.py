@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.writing import Results, Writing, writes
-from fullconv.graph import Alone, Node
+from fullconv.graph.graph import Alone, Node
 
 
 @writes(Alone)

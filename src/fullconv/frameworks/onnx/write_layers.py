@@ -11,7 +11,7 @@ import onnx_ir as ir
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.frameworks.onnx.writing import Results, Writing, writes
 from fullconv.frameworks.orders import to_last_order, to_map_order
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     AlongAxis,
     ChannelNormalization,

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from fullconv.frameworks.onnx.writing import Writing, writes
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     AddAxis,
     Cells,

@@ -8,10 +8,10 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from fullconv.doubling import around, doublings
 from fullconv.frameworks.onnx.writing import Writing, writes
-from fullconv.geometry import BeforeAfter, Sizes
-from fullconv.graph import Node
+from fullconv.geometry.doubling import around, doublings
+from fullconv.geometry.grid import BeforeAfter, Sizes
+from fullconv.graph.graph import Node
 from fullconv.operations import Power, SlidingNormalization, SlidingSpread, SlidingTotal, Stretch
 
 

@@ -12,9 +12,9 @@ from fullconv.errors import ModelError
 from fullconv.frameworks import writing
 from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.reader import Call
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe
-from fullconv.table import OperationTable
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node, Recipe
+from fullconv.graph.table import OperationTable
 
 Results = ir.Value | Sequence[ir.Value]
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from fullconv.frameworks.torch.exporting import blank, evaluating
-from fullconv.images import ImageShape
-from fullconv.judging import Scores, nearly_same
+from fullconv.geometry.images import ImageShape
+from fullconv.verification.judging import Scores, nearly_same
 
 COUNTER = "num_batches_tracked"
 """Name of the counter of a norm in training, on which no score depends."""

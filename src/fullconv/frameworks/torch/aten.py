@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fullconv.graph.table import Table
 from fullconv.operations import Identity, Pointwise, Random, Reshape
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader

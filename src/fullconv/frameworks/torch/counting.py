@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
-from fullconv.graph import Shape
+from fullconv.graph.graph import Shape
+from fullconv.graph.table import Table
 from fullconv.lift import cost
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader

@@ -23,8 +23,8 @@ from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.filled import finish_lazy
 from fullconv.frameworks.torch.one_axis import with_free_lengths
 from fullconv.frameworks.torch.places import depends_on_pixels, where
-from fullconv.geometry import Sizes
-from fullconv.images import ImageShape
+from fullconv.geometry.grid import Sizes
+from fullconv.geometry.images import ImageShape
 from fullconv.wording import measured, unit
 
 LARGEST_TRIED = 1 << 21

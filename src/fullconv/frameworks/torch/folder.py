@@ -14,8 +14,8 @@ from fullconv.frameworks.torch.importing import building, library_of
 from fullconv.frameworks.torch.state import fill, read_checkpoint, read_state
 from fullconv.frameworks.torch.torchscript import load_script
 from fullconv.frameworks.torch.transformers import of_transformers
+from fullconv.frameworks.wsinfer import read_wsinfer
 from fullconv.preprocessing import Preprocessing
-from fullconv.wsinfer import read_wsinfer
 
 
 def build(folder: ModelFolder) -> nn.Module:

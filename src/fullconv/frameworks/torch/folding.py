@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fullconv.frameworks.torch.aten import bound
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.graph.graph import Graph, Node, Recipe
 from fullconv.operations import Convolution, Pad, PerChannel
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from fullconv.conversion.requested import axes_of_rank, window_missing
 from fullconv.errors import ImageError, ModelError, UnsafeModelError, WindowError, first_line
-from fullconv.files import whole
 from fullconv.frameworks.archives import check_archive as check_zip
 from fullconv.frameworks.folders import read_folder
 from fullconv.frameworks.framework import (
@@ -42,10 +42,10 @@ from fullconv.frameworks.torch.programs import check_sizes, image_of, image_size
 from fullconv.frameworks.torch.read import ModelGraph, read
 from fullconv.frameworks.torch.running import in_batches, plain, scripted
 from fullconv.frameworks.torch.write import write
-from fullconv.geometry import Grid, Sizes
-from fullconv.graph import Graph
-from fullconv.images import ImageShape, Takes
-from fullconv.requested import axes_of_rank, window_missing
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.images import ImageShape, Takes
+from fullconv.graph.graph import Graph
+from fullconv.system.files import whole
 from fullconv.wording import measured
 
 METADATA_FILE = "fullconv.json"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from fullconv.errors import ExportError
-from fullconv.graph import Alone, Node
+from fullconv.graph.graph import Alone, Node
 from fullconv.operations import (
     AlongAxis,
     Opaque,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fullconv.doubling import around, doublings
+from fullconv.geometry.doubling import around, doublings
 
 Numbers = Sequence[int]
 Segment = Any
@@ -280,7 +280,7 @@ def _moments(wide: Tensor, kernel: Numbers, dilation: Numbers) -> Totals:
 def _totals(single: Totals, axis: int, cells: int, distance: int, merge: Merge) -> Totals:
     """Merge ``cells`` neighbours ``distance`` apart, at every place where all of them exist.
 
-    See Note [Totals of a sliding window] in `fullconv.doubling`.
+    See Note [Totals of a sliding window] in `fullconv.geometry.doubling`.
     """
     total = single
     for merged, more in doublings(cells):

@@ -11,8 +11,8 @@ import onnx_ir as ir
 import torch
 
 from fullconv.frameworks.torch.reader import Slot
-from fullconv.graph import Node
-from fullconv.table import Table
+from fullconv.graph.graph import Node
+from fullconv.graph.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.onnx_layers import TorchWriting

@@ -10,7 +10,7 @@ import torch
 from fullconv.frameworks.torch import onnx_activations  # noqa: F401 - registers them
 from fullconv.frameworks.torch.aten import base_name, bound
 from fullconv.frameworks.torch.onnx_calling import Calling, Function, functions
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.onnx_layers import TorchWriting

@@ -15,8 +15,8 @@ from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.writing import Results, writes
 from fullconv.frameworks.torch.aten import bound
 from fullconv.frameworks.torch.onnx_functions import write_function
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node
 from fullconv.operations import (
     AdaptivePool,
     AlongAxis,

@@ -22,7 +22,7 @@ from fullconv.frameworks.torch.onnx_layers import REMEDY
 from fullconv.frameworks.torch.program_to_onnx import exported
 from fullconv.frameworks.torch.read_written import Written
 from fullconv.frameworks.torch.reader import Slot
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 
 
 class Pieces:

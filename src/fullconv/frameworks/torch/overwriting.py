@@ -20,7 +20,7 @@ import torch
 
 from fullconv.errors import ModelError
 from fullconv.frameworks.torch import aten
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import Concat, Identity, Permute, Pointwise, Reshape, Slice
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from fullconv.frameworks.torch.aten import FxNode
 from fullconv.frameworks.torch.overwriting import check_written
 from fullconv.frameworks.torch.reader import Reader, Slot
 from fullconv.frameworks.torch.unwrap import unwrapped
-from fullconv.geometry import Sizes
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Graph, Node, Recipe
 from fullconv.operations import Random
 
 DECIDES = ("cond", "while_loop")

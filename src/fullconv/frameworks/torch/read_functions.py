@@ -15,7 +15,8 @@ from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.aten import FxNode, base_name
 from fullconv.frameworks.torch.flat import LAYER
 from fullconv.frameworks.torch.reader import Call, Reader
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
+from fullconv.graph.table import Table
 from fullconv.operations import (
     AddAxis,
     AlongAxis,
@@ -45,7 +46,6 @@ from fullconv.operations import (
     TakeChannels,
     Upsample,
 )
-from fullconv.table import Table
 
 Handler = Callable[[FxNode, "Again", dict[str, Any]], Operation]
 """Returns the operation of a call of a function, given its arguments by name."""

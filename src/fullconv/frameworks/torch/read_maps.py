@@ -10,7 +10,7 @@ import torch
 
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.aten import FxNode, base_name, handles
-from fullconv.geometry import Sizes, Sliding
+from fullconv.geometry.grid import Sizes, Sliding
 from fullconv.operations import (
     AdaptivePool,
     Convolution,

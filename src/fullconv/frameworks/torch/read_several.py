@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
 from fullconv.frameworks.torch.read_maps import pool
 from fullconv.frameworks.torch.reader import Call, Reader, Slot
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import AdaptivePool, AlongAxis, Operation, Reduce
 
 ADAPTIVE_MAX = ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")

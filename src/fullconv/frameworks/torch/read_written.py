@@ -18,8 +18,8 @@ from fullconv.frameworks.torch.free_sizes import freed
 from fullconv.frameworks.torch.read import needed, read_call
 from fullconv.frameworks.torch.read_functions import Again, drawing, handles, read_function
 from fullconv.frameworks.torch.reader import Call
-from fullconv.graph import Alone, Graph, Node, Recipe
-from fullconv.images import ImageShape
+from fullconv.geometry.images import ImageShape
+from fullconv.graph.graph import Alone, Graph, Node, Recipe
 from fullconv.operations import (
     Pool,
 )

@@ -14,7 +14,7 @@ from fullconv.frameworks.torch.aten import FxNode
 from fullconv.frameworks.torch.counting import products
 from fullconv.frameworks.torch.overwriting import Overwriting, hint
 from fullconv.frameworks.torch.standing import standing
-from fullconv.graph import Node, Recipe
+from fullconv.graph.graph import Node, Recipe
 from fullconv.operations import Opaque, Operation, Permute, Random, Reshape, Slice
 
 

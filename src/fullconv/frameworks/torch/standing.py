@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fullconv.frameworks.torch.aten import FxNode, arguments, base_name
+from fullconv.graph.table import Table
 from fullconv.lift.broadcasting import by_letter, in_first_axis
 from fullconv.operations import Standing
-from fullconv.table import Table
 
 if TYPE_CHECKING:
     from fullconv.frameworks.torch.reader import Reader

@@ -29,9 +29,9 @@ from fullconv.frameworks.torch.alike import scores_of
 from fullconv.frameworks.torch.exporting import blank, evaluating, quiet
 from fullconv.frameworks.torch.onnx_layers import TorchWriting, kind_of
 from fullconv.frameworks.torch.read_written import IMAGE, Written, read_written
-from fullconv.graph import Node
-from fullconv.images import ImageShape
-from fullconv.judging import Scores, nearly_same
+from fullconv.geometry.images import ImageShape
+from fullconv.graph.graph import Node
+from fullconv.verification.judging import Scores, nearly_same
 
 OPSET = 20
 FEW_DIGITS = 1e-4

@@ -34,7 +34,7 @@ from fullconv.frameworks.torch.read import ModelGraph, Weight, read
 from fullconv.frameworks.torch.script_archive import check_operators, check_script
 from fullconv.frameworks.torch.script_program import check_calls, same_scores
 from fullconv.frameworks.torch.script_storages import check_storages
-from fullconv.geometry import Sizes
+from fullconv.geometry.grid import Sizes
 from fullconv.wording import measured
 
 INSTEAD = "Save the model with torch.export.save(..., 'model.pt2'), or as .onnx"

@@ -16,8 +16,8 @@ from fullconv.frameworks.torch import (  # noqa: F401 - the families of operatio
 )
 from fullconv.frameworks.torch.read import ModelGraph
 from fullconv.frameworks.torch.writing import Writing
-from fullconv.geometry import Grid
-from fullconv.graph import Graph
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph
 
 
 def write(graph: Graph, source: ModelGraph, grid: Grid) -> torch.fx.GraphModule:

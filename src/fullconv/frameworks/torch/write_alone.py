@@ -6,7 +6,7 @@ import torch
 
 from fullconv.frameworks.torch.one_by_one import OneByOne
 from fullconv.frameworks.torch.writing import FxNode, Writing, writes
-from fullconv.graph import Alone, Graph, Node
+from fullconv.graph.graph import Alone, Graph, Node
 
 
 @writes(Alone)

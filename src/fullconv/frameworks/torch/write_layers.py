@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.reader import Call
 from fullconv.frameworks.torch.writing import FxNode, Writing, writes
-from fullconv.geometry import Sizes
-from fullconv.graph import Node
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     AdaptivePool,
     Convolution,

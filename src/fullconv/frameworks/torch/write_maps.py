@@ -8,7 +8,7 @@ import torch
 
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.writing import FxNode, Writing, writes
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import (
     AddAxis,
     Assemble,

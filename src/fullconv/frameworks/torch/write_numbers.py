@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fullconv.frameworks.torch import functional
 from fullconv.frameworks.torch.writing import FxNode, Writing, writes
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import AlongAxis, ChannelNormalization, Identity, PerChannel
 
 NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from fullconv.frameworks.torch.writing import FxNode, Writing, writes
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import Concat, Pad, Permute, Reduce, Reshape, Slice
 
 TOTALS: dict[str, Callable[..., Any]] = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax}

@@ -13,10 +13,10 @@ from torch import nn
 from fullconv.frameworks import writing
 from fullconv.frameworks.torch.read import ModelGraph
 from fullconv.frameworks.torch.reader import Call, Slot
-from fullconv.geometry import Grid
-from fullconv.graph import Graph, Node, Recipe
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph, Node, Recipe
+from fullconv.graph.table import OperationTable
 from fullconv.operations import AlongAxis, Linear, Operation, PerChannel, Reshape, Upsample
-from fullconv.table import OperationTable
 
 FxNode = torch.fx.Node
 

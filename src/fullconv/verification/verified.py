@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fullconv.report import RANDOM_SCORES
+from fullconv.conversion.report import RANDOM_SCORES
 
 RANDOM = "random"
 ANOTHER_IMAGE = "another image"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fullconv.choices import Activation
-from fullconv.geometry import Grid, Sizes
+from fullconv.geometry.grid import Grid, Sizes
 from fullconv.wording import listed, sized, unit
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.report import Cost, Report
 from fullconv.frameworks import Framework
-from fullconv.geometry import Grid, Sizes
-from fullconv.graph import Graph
-from fullconv.images import ImageShape
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.images import ImageShape
+from fullconv.graph.graph import Graph
 from fullconv.lift import Lifted, halo, lift, products
 from fullconv.lift.pace import Pace
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Cost, Report
 
 
 @dataclass(frozen=True)

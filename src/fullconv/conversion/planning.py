@@ -8,25 +8,25 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from fullconv.ending import endings
-from fullconv.errors import ModelError, first_line
-from fullconv.forms import Form, cost
-from fullconv.frameworks import Framework, find
-from fullconv.geometry import Grid, Sizes
-from fullconv.graph import Graph, Node
-from fullconv.lift import lift, network_stride
-from fullconv.lift.memory import elements
-from fullconv.loading import ModelMetadata, stored_metadata
-from fullconv.operations import Random
-from fullconv.report import Cost, Reason, Report
-from fullconv.requested import (
+from fullconv.conversion.ending import endings
+from fullconv.conversion.forms import Form, cost
+from fullconv.conversion.loading import ModelMetadata, stored_metadata
+from fullconv.conversion.report import Cost, Reason, Report
+from fullconv.conversion.requested import (
     check_memory,
     check_window,
     image_given,
     step_given,
     window_given,
 )
-from fullconv.stored import items, value_of, whole
+from fullconv.conversion.stored import items, value_of, whole
+from fullconv.errors import ModelError, first_line
+from fullconv.frameworks import Framework, find
+from fullconv.geometry.grid import Grid, Sizes
+from fullconv.graph.graph import Graph, Node
+from fullconv.lift import lift, network_stride
+from fullconv.lift.memory import elements
+from fullconv.operations import Random
 
 WAY_OUT = (
     "switch it off (model.eval() in PyTorch; dropout is off without training=True), or convert it "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, ItemsView, Iterator
 from typing import Any, Generic, TypeVar
 
-from fullconv.graph import Node
+from fullconv.graph.graph import Node
 from fullconv.operations import Operation
 
 Key = TypeVar("Key")

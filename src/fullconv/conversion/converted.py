@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullconv.choices import Activation
-from fullconv.embedded import KEY, Embedded
+from fullconv.conversion.embedded import KEY, Embedded
+from fullconv.conversion.report import Report
 from fullconv.errors import InputError
-from fullconv.files import check_local
 from fullconv.frameworks import Framework
-from fullconv.geometry import Grid, Halo, no_halo
-from fullconv.images import ImageShape
+from fullconv.geometry.grid import Grid, Halo, no_halo
+from fullconv.geometry.images import ImageShape
+from fullconv.geometry.tiling import Plan, Tile, first_windows
 from fullconv.lift.memory import Footprint, Size, elements
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Report
-from fullconv.tiling import Plan, Tile, first_windows
+from fullconv.system.files import check_local
 
 if TYPE_CHECKING:
-    from fullconv.probing import Probe
+    from fullconv.verification.probing import Probe
 
 CALL_BUDGET_BYTES = 1 << 30
 """What the tensors of one tile of windows may take."""

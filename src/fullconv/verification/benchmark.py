@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.converted import FullyConvolutional
-from fullconv.geometry import unraveled
-from fullconv.verification import opened
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.geometry.grid import unraveled
+from fullconv.verification.verifying import opened
 
 BATCHES = (1, 4, 16, 64)
 PATIENCE_S = 10.0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.errors import first_line
-from fullconv.verified import Verification
+from fullconv.verification.verified import Verification
 
 Scores = list[NDArray[Any]]
 
@@ -210,7 +210,7 @@ class _Output:
 
     @property
     def allowed_at_worst(self) -> float:
-        """The allowed difference at the largest gap; where that is allowed, at the largest excess."""
+        """The allowed difference at the largest gap; if that passes, at the largest excess."""
         if not self.excess.size:
             return 0.0
         most = int(self.gaps.argmax())

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fullconv.choices import Activation
-from fullconv.converted import FullyConvolutional
-from fullconv.embedded import Embedded
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.embedded import Embedded
+from fullconv.conversion.requested import check_activation
 from fullconv.errors import DifferenceError, InputError
 from fullconv.preprocessing import Preprocessing
-from fullconv.requested import check_activation
 from fullconv.runtimes.choosing import in_onnx
 from fullconv.wording import sized
 
@@ -139,7 +139,7 @@ def _prepares(fcn: FullyConvolutional) -> Preprocessing:
 
 def _check(fcn: FullyConvolutional, classifier: Any) -> None:
     """Compare windows of random bytes with crops that are prepared and activated outside."""
-    from fullconv.verification import verify_prepared
+    from fullconv.verification.verifying import verify_prepared
 
     size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
     shape = (CHECKED, fcn.shape.channels, *size)

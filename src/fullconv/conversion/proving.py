@@ -6,11 +6,11 @@ import contextlib
 import io
 from dataclasses import replace
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.forms import FormWriter
+from fullconv.conversion.planning import WAY_OUT, ConversionPlan
 from fullconv.errors import DifferenceError, ModelError
-from fullconv.forms import FormWriter
-from fullconv.planning import WAY_OUT, ConversionPlan
-from fullconv.probing import Probe, probe
+from fullconv.verification.probing import Probe, probe
 from fullconv.wording import kind, unit
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fullconv.choices import ACTIVATIONS
 from fullconv.errors import InputError, WindowError
-from fullconv.geometry import NUMBERS, Grid, Sizes
+from fullconv.geometry.grid import NUMBERS, Grid, Sizes
 from fullconv.wording import names, size_names, unit
 
 LARGEST_SIZE = 2**31 - 1

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fullconv.backgrounds import usual_background
 from fullconv.choices import Activation
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.backgrounds import usual_background
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.forms import FormWriter
+from fullconv.conversion.planning import plan_conversion
+from fullconv.conversion.report import Report
+from fullconv.conversion.requested import check_activation
 from fullconv.errors import InputError
-from fullconv.forms import FormWriter
-from fullconv.graph import Graph
-from fullconv.planning import plan_conversion
+from fullconv.graph.graph import Graph
 from fullconv.preprocessing import Preprocessing
-from fullconv.report import Report
-from fullconv.requested import check_activation
 
 
 def convert(
@@ -115,7 +115,7 @@ def convert(
     def finished(fcn: FullyConvolutional) -> FullyConvolutional:
         if activation == "none" and not embed_preprocessing:
             return fcn
-        from fullconv.deploying import deployable
+        from fullconv.conversion.deploying import deployable
 
         return deployable(fcn, activation, embed_preprocessing, plan.model if check else None)
 
@@ -134,7 +134,7 @@ def convert(
         note = "unproved nothing was compared with crops (check=False)"
         fcn.report = replace(fcn.report, check=note)
         return finished(fcn)
-    from fullconv.proving import checked
+    from fullconv.conversion.proving import checked
 
     return finished(checked(fcn, plan, writing, _named(model), allow_random))
 

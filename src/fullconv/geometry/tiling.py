@@ -9,9 +9,9 @@ from itertools import product
 from math import ceil, prod
 from typing import NamedTuple
 
-from fullconv.geometry import Grid, Halo, Sizes, Span, no_halo, unraveled
+from fullconv.geometry.grid import Grid, Halo, Sizes, Span, no_halo, unraveled
+from fullconv.geometry.windows import Windows
 from fullconv.lift.memory import Footprint, Size, elements
-from fullconv.windows import Windows
 
 FEW = 16
 """Fewest windows of a tile, even where smaller tiles would fit the cache better."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fullconv.choices import Activation
-from fullconv.graph import Graph, Node
+from fullconv.graph.graph import Graph, Node
 from fullconv.operations import AlongAxis, Identity, Operation, Permute, Pointwise, Reshape
 
 KEEPING = (Identity, Permute, Reshape)

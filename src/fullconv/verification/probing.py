@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from fullconv.converted import FullyConvolutional
+from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import Sizes, unraveled
-from fullconv.images import Takes
-from fullconv.judging import ROUNDINGS, Crops, Scores, judge
-from fullconv.verification import arrays, scores_at
-from fullconv.verified import Verification
+from fullconv.geometry.grid import Sizes, unraveled
+from fullconv.geometry.images import Takes
+from fullconv.verification.judging import ROUNDINGS, Crops, Scores, judge
+from fullconv.verification.verified import Verification
+from fullconv.verification.verifying import arrays, scores_at
 from fullconv.wording import extent, unit
 
 CONTRASTS = (0.1, 1.0, 10.0)

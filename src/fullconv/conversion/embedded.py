@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullconv.choices import Activation
 from fullconv.errors import ImageError
-from fullconv.images import LETTERS, ImageShape
+from fullconv.geometry.images import LETTERS, ImageShape
 from fullconv.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Embedded:
         """Return scores ``(N, K, ...)`` as the model gives them."""
         if self.activation == "none":
             return scores
-        from fullconv.activations import sigmoid, softmax
+        from fullconv.conversion.activations import sigmoid, softmax
 
         return softmax(scores, axis=1) if self.activation == "softmax" else sigmoid(scores)
 
@@ -130,7 +130,7 @@ class Embedded:
         ValueError
             If it is no such JSON.
         """
-        from fullconv import stored
+        from fullconv.conversion import stored
 
         activation, preparation = stored.entries(
             stored.value_of(text), ("activation", "preprocessing")

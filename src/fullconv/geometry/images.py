@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fullconv.errors import ImageError
-from fullconv.geometry import Grid
-from fullconv.graph import Graph
+from fullconv.geometry.grid import Grid
+from fullconv.graph.graph import Graph
 from fullconv.wording import sized, unit
 
 Takes = Literal["map", "cells", "features"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullconv.choices import COVERS
 from fullconv.errors import InputError
-from fullconv.geometry import Grid, Sizes
+from fullconv.geometry.grid import Grid, Sizes
 from fullconv.wording import counted
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fullconv.geometry import Sizes
-from fullconv.layout import Layout, cells, features
+from fullconv.geometry.grid import Sizes
+from fullconv.graph.layout import Layout, cells, features
 from fullconv.operations import AddAxis, FoldAxes, Operation, Permute, Reshape
 
 Shape = tuple[int, ...]

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.checking import is_whole
-from fullconv.converted import FullyConvolutional
-from fullconv.embedded import NOTHING, Embedded
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.embedded import NOTHING, Embedded
 from fullconv.errors import FullconvError, InputError, ModelError, first_line
 from fullconv.frameworks import Framework, find
-from fullconv.geometry import unraveled
-from fullconv.images import Takes, taken_as
-from fullconv.judging import Crops, Scores, judge
-from fullconv.verified import RANDOM, Verification
+from fullconv.geometry.grid import unraveled
+from fullconv.geometry.images import Takes, taken_as
+from fullconv.verification.judging import Crops, Scores, judge
+from fullconv.verification.verified import RANDOM, Verification
 
 Place = tuple[int, ...]
 """A window: the number of its image, and its index along every axis."""

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fullconv import stored
-from fullconv.backgrounds import usual_background
-from fullconv.converted import FullyConvolutional
-from fullconv.embedded import Embedded
+from fullconv.conversion import stored
+from fullconv.conversion.backgrounds import usual_background
+from fullconv.conversion.converted import FullyConvolutional
+from fullconv.conversion.embedded import Embedded
 from fullconv.errors import FullconvError, ModelError, first_line
-from fullconv.files import check_local
 from fullconv.frameworks import Framework, find
-from fullconv.images import ImageShape
+from fullconv.geometry.images import ImageShape
 from fullconv.lift.memory import Size
 from fullconv.preprocessing import Preprocessing
+from fullconv.system.files import check_local
 
 
 def load(path: str | Path) -> FullyConvolutional:

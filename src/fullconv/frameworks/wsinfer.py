@@ -17,7 +17,7 @@ from sys import float_info
 from typing import Any
 
 from fullconv.errors import InputError, first_line
-from fullconv.geometry import HeightWidth
+from fullconv.geometry.grid import HeightWidth
 from fullconv.preprocessing import Preprocessing
 
 TRANSFORMS = {"Resize": {"size"}, "ToTensor": set(), "Normalize": {"mean", "std"}}

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, get_args
 
 from fullconv.checking import is_number
 from fullconv.choices import ACTIVATIONS, Activation
-from fullconv.geometry import Grid, Halo, Sizes
-from fullconv.images import ImageShape, Takes
+from fullconv.conversion.report import Change, Cost, Reason, Report
+from fullconv.geometry.grid import Grid, Halo, Sizes
+from fullconv.geometry.images import ImageShape, Takes
 from fullconv.lift.memory import Size
-from fullconv.report import Change, Cost, Reason, Report
 
 Value = TypeVar("Value")
 

@@ -1,0 +1,1 @@
+"""Where windows, tiles and images lie: pure integers, no framework."""

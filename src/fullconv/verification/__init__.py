@@ -1,0 +1,1 @@
+"""Proof that a converted network's scores are those of crops, and a benchmark against them."""
