@@ -25,6 +25,7 @@ _HOMES = {
     "ImageError": "errors",
     "ImageWarning": "errors",
     "InputError": "errors",
+    "Inspection": "inspecting.inspection",
     "MissingExtraError": "errors",
     "ModelError": "errors",
     "ModelWarning": "errors",
@@ -47,6 +48,7 @@ _HOMES = {
     "detect": "detections.detecting",
     "evaluate": "detections.evaluation",
     "explain": "conversion.converting",
+    "inspect": "inspecting.reading",
     "load": "conversion.loading",
     "open_source": "sources",
     "scan": "scanning.scanner",
@@ -71,6 +73,7 @@ __all__ = [
     "ImageError",
     "ImageWarning",
     "InputError",
+    "Inspection",
     "MissingExtraError",
     "ModelError",
     "ModelWarning",
@@ -94,6 +97,7 @@ __all__ = [
     "detect",
     "evaluate",
     "explain",
+    "inspect",
     "load",
     "open_source",
     "scan",
@@ -130,6 +134,8 @@ if TYPE_CHECKING:
     from fullconv.errors import UnsafeModelError as UnsafeModelError
     from fullconv.errors import WindowError as WindowError
     from fullconv.geometry.grid import Grid as Grid
+    from fullconv.inspecting.inspection import Inspection as Inspection
+    from fullconv.inspecting.reading import inspect as inspect
     from fullconv.keywords import ScanOptions as ScanOptions
     from fullconv.keywords import TrainOptions as TrainOptions
     from fullconv.preprocessing import Preprocessing as Preprocessing

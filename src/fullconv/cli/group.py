@@ -24,6 +24,7 @@ SUMMARIES = {
     "train": "Train a classifier on folders of crops, exact when it is converted.",
     "explain": "Say what conversion would do to a model, layer by layer.",
     "convert": "Convert a window classifier and save the result.",
+    "inspect": "Say what a model file holds, without running anything from it.",
     "verify": "Compare a converted model, or a finished heatmap, with crops of your own image.",
     "scan": "Score every window of images of any size.",
     "detect": "Find what a model knows in images of any size, as boxes.",
