@@ -150,8 +150,8 @@ WRONG_SCANS: list[tuple[tuple[str, ...], int, str]] = [
      "device 'cuda': onnxruntime runs on the CPU here; leave the device out, or choose the "
      "runtime torch with a PyTorch model."),
     ((*SCAN, "--precision", "bf16"), 2,
-     "precision 'bf16': onnxruntime computes in f32 here; for bf16 choose the runtime openvino or "
-     "torch."),
+     "precision 'bf16': onnxruntime computes in f32 or f16 on the CPU; choose f16, or for bf16 the "
+     "runtime openvino, or torch with a PyTorch model."),
 ]  # fmt: skip
 
 DETECT = ("model.onnx", "image.png", "-o", "b.csv")

@@ -98,12 +98,12 @@ def test_every_conversion_compares_windows_of_random_pixels(make: Any) -> None:
 def test_the_contrasts_are_a_tenth_one_and_ten_times_the_range_of_the_images() -> None:
     """And that of bytes, where nothing says which range it is."""
     fcn = fullconv.convert(Small().eval(), WINDOW, check=False)
-    pixels = probing._pixels(fcn, (40, 40))
+    pixels = probing.random_pixels(fcn, (40, 40))
     assert pixels.shape == (4, 2, 40, 40)
     assert pixels.min(axis=(1, 2, 3)) == pytest.approx([0, 0, 0, 0], abs=0.2)
     assert pixels.max(axis=(1, 2, 3)) == pytest.approx([0.1, 1, 10, 255], rel=0.01)
     fcn.preprocessing = fullconv.Preprocessing(1 / 255, (0.5, 0.25), (0.5, 0.25))
-    pixels = probing._pixels(fcn, (40, 40))
+    pixels = probing.random_pixels(fcn, (40, 40))
     assert pixels.shape == (3, 2, 40, 40)
     middle, ranges = np.array([0, 1]), np.array([2, 4])
     for contrast, image in zip((0.1, 1, 10), pixels, strict=True):

@@ -439,12 +439,13 @@ REFUSED = [
     ),
     (
         {"precision": "bf16"},
-        "precision 'bf16': onnxruntime computes in f32 here; for bf16 choose the runtime openvino "
-        "or torch.",
+        "precision 'bf16': onnxruntime computes in f32 or f16 on the CPU; choose f16, or for bf16 "
+        "the runtime openvino, or torch with a PyTorch model.",
     ),
     (
-        {"precision": "f16"},
-        "precision 'f16': onnxruntime computes in f32 here; for f16 choose the runtime torch.",
+        {"name": "torch", "precision": "f16"},
+        "runtime 'torch': the model is ONNX, which PyTorch does not run; choose onnxruntime, or "
+        "convert the PyTorch model itself.",
     ),
     (
         {"device": "cuda"},
@@ -463,7 +464,8 @@ def test_what_an_onnx_model_cannot_have_is_refused_in_one_line(plain, options, m
 def test_openvino_refuses_f16(plain) -> None:
     need_openvino()
     message = (
-        "precision 'f16': openvino computes in f32 or bf16 here; choose bf16, or the runtime torch."
+        "precision 'f16': openvino computes in f32 or bf16 here; choose bf16, or the runtime "
+        "onnxruntime."
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         open_runtime(plain, "openvino", precision="f16")

@@ -13,6 +13,7 @@ from fullconv.cli.models import convert, find_model
 from fullconv.cli.output import megabytes, only_json, print_json
 from fullconv.cli.paths import LocalPath
 from fullconv.cli.sizes import NamesType
+from fullconv.conversion.precision import EPSILONS
 from fullconv.errors import InputError
 
 ENDINGS = (".onnx", ".pt2", ".keras")
@@ -34,6 +35,13 @@ ENDINGS = (".onnx", ".pt2", ".keras")
     metavar="NAME",
     help="The class that is none of what is looked for. Default: the one called background, "
     "negative, negatives or other.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(tuple(EPSILONS)),
+    help="Round weights and arithmetic to half precision, for .onnx: half the size. Scores then "
+    "differ from the crops' by roundings of it, and the file says so. Images and scores stay "
+    "float32.",
 )
 @click.option(
     "--activation",
@@ -59,6 +67,7 @@ def command(
     output: Path,
     classes: tuple[str, ...] | None,
     background: str | None,
+    precision: str | None,
     activation: Activation,
     embed_preprocessing: bool,
     conversion: options.Conversion,
@@ -73,13 +82,20 @@ def command(
     to ONNX Runtime and reads probabilities, and 'scan' and 'detect' do neither twice.
     Exit code 4 says that scores which claim to be the crops' own are not; then nothing is written.
     """
-    _check_output(output, model.named, activation, embed_preprocessing)
+    _check_output(output, model.named, precision, activation, embed_preprocessing)
     if flags.config is not None:
         model = replace(model, window=model.window or flags.config.window)
         classes = classes or flags.config.classes
     with only_json(as_json):
         classifier = find_model(model.named, model.weights)
-        fcn = convert(classifier, model, conversion, classes=classes, background=background)
+        fcn = convert(
+            classifier,
+            model,
+            conversion,
+            classes=classes,
+            background=background,
+            precision=precision,
+        )
         flags.check_channels("convert", fcn.shape.channels)
         fcn.preprocessing = options.preprocessing_of(flags, fcn.preprocessing)
         if fcn.preprocessing is not None:
@@ -111,7 +127,11 @@ def command(
 
 
 def _check_output(
-    output: Path, model: str, activation: Activation, embed_preprocessing: bool
+    output: Path,
+    model: str,
+    precision: str | None,
+    activation: Activation,
+    embed_preprocessing: bool,
 ) -> None:
     """Refuse what saving would refuse, before the work and not after it."""
     if output.suffix not in ENDINGS:
@@ -120,6 +140,7 @@ def _check_output(
             f"PyTorch, or .keras for Keras."
         )
     inside = [
+        *([f"--precision {precision}"] if precision is not None else []),
         *([f"--activation {activation}"] if activation != "none" else []),
         *(["--embed-preprocessing"] if embed_preprocessing else []),
     ]

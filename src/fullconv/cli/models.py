@@ -127,6 +127,7 @@ def convert(
     *,
     classes: Sequence[str] | None = None,
     background: str | None = None,
+    precision: str | None = None,
 ) -> FullyConvolutional:
     """Convert a classifier as the options of a command say."""
     fcn = fullconv.convert(
@@ -138,6 +139,7 @@ def convert(
         background=background,
         check=conversion.check,
         allow_random=conversion.allow_random,
+        precision=precision,
     )
     if not conversion.check:
         fcn.report = replace(fcn.report, check=UNPROVED)

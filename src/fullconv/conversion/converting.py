@@ -31,6 +31,7 @@ def convert(
     preprocessing: Preprocessing | None = None,
     check: bool = True,
     allow_random: bool = False,
+    precision: str | None = None,
     activation: Activation = "none",
     embed_preprocessing: bool = False,
 ) -> FullyConvolutional:
@@ -69,6 +70,10 @@ def convert(
         range, a fifth of the range of bytes. The report says what came of it.
     allow_random : bool
         Convert a classifier that draws random numbers, too. Nothing is then called exact.
+    precision : {"f16", "bf16"}, optional
+        Round weights and arithmetic to half precision, in an ONNX network whatever the classifier
+        is. Images and scores stay float32. It is not exact: scores differ from the crops' by
+        roundings of that precision, and the report says so.
     activation : {"none", "softmax", "sigmoid"}
         The function to put behind the scores of every window, for programs that read
         probabilities. The converted model is then an ``onnx.ModelProto``, whatever the classifier
@@ -92,19 +97,22 @@ def convert(
         If the model cannot be read, is not a window classifier, or draws random numbers.
     DifferenceError
         If the converted network has other scores than the classifier has for crops, and that also
-        where it runs on each window alone.
+        where it runs on each window alone; or if half precision costs more than roundings.
     ExportError
-        If an activation or preprocessing goes into a model that has no form in ONNX.
+        If a precision, an activation or preprocessing goes into a model that has no form in ONNX.
 
     Examples
     --------
     >>> fcn = fullconv.convert("dress.onnx")  # doctest: +SKIP
     >>> fcn(images).shape  # (N, K, rows, columns)  # doctest: +SKIP
     """
+    from fullconv.conversion.narrowing import check_precision, narrow
+
     if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
         raise InputError(
             f"convert(preprocessing={preprocessing!r}): expected a fullconv.Preprocessing."
         )
+    check_precision(precision)
     check_activation(activation)
     plan = plan_conversion(model, window, step, exact=exact, image=image, allow_random=allow_random)
     stored = plan.settings
@@ -113,6 +121,8 @@ def convert(
     named = _background(background, stored.background, names)
 
     def finished(fcn: FullyConvolutional) -> FullyConvolutional:
+        if precision is not None:
+            fcn = narrow(fcn, precision, plan.model, check)
         if activation == "none" and not embed_preprocessing:
             return fcn
         from fullconv.conversion.deploying import deployable

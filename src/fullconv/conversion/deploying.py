@@ -141,13 +141,22 @@ def _check(fcn: FullyConvolutional, classifier: Any) -> None:
     """Compare windows of random bytes with crops that are prepared and activated outside."""
     from fullconv.verification.verifying import verify_prepared
 
-    size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
+    report = fcn.report
+    claims = report.exact or report.rounded
+    size = fcn.shape.two_windows if claims else fcn.grid.window
     shape = (CHECKED, fcn.shape.channels, *size)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(_numbers(fcn))
     if fcn.embedded.preprocessing is None and fcn.preprocessing is not None:
         images = fcn.preprocessing.apply(images, dimensions=fcn.grid.dimensions)
     proof = verify_prepared(fcn, classifier, images, CHECKED)
-    if fcn.report.exact and not proof.passed:
+    if report.rounded and not proof.passed:
+        raise DifferenceError(
+            f"convert(precision={report.precision!r}): with what is embedded the scores differ "
+            f"from those of prepared crops, by up to {proof.max_error:.3g}, and more than "
+            f"{proof.allowed:.3g} is no rounding of {report.precision}: the activation magnifies "
+            f"roundings; take f32, or leave the activation to the program that reads the scores."
+        )
+    if report.exact and not proof.passed:
         raise DifferenceError(
             f"convert: with what is embedded the scores differ from those of prepared crops, by "
             f"up to {proof.max_error:.3g} (more than {proof.allowed:.3g} is no rounding). Please "
@@ -156,4 +165,4 @@ def _check(fcn: FullyConvolutional, classifier: Any) -> None:
     compared = (
         f"with what is inside, {proof.max_error:.3g} from crops prepared and activated outside"
     )
-    fcn.report = replace(fcn.report, check=f"{fcn.report.check}; {compared}")
+    fcn.report = replace(report, check=f"{report.check}; {compared}")

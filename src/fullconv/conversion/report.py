@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fullconv.choices import Activation
+from fullconv.conversion.precision import verdict_in
 from fullconv.geometry.grid import Grid, Sizes
 from fullconv.wording import listed, sized, unit
 
@@ -177,6 +178,12 @@ class Report:
         The comparison by the probe at the conversion; empty where there was none.
     image : tuple of int
         Size of the image that the cost is counted for; empty for an image of many windows.
+    precision : str
+        The precision of the network where that is less than its classifier's: "f16" or "bf16".
+        Empty otherwise.
+    rounded : bool
+        True where only the roundings of ``precision`` make the scores differ from the crops'.
+        ``exact`` is then False.
     activations : tuple of str
         For every output the activation that ends the classifier itself: softmax or sigmoid, whose
         scores are probabilities, or none. Empty where nothing says.
@@ -196,6 +203,8 @@ class Report:
     images: str = ""
     check: str = ""
     image: Sizes = ()
+    precision: str = ""
+    rounded: bool = False
     activations: tuple[Activation, ...] = ()
     inside: tuple[str, ...] = ()
 
@@ -216,6 +225,8 @@ class Report:
         """One sentence that a user can act on."""
         if self.random:
             return RANDOM_SCORES
+        if self.precision:
+            return verdict_in(self.precision, self.rounded)
         if not self.exact:
             return "approximate: one pass, and scores differ from the crops' where named below"
         if any(change.after == GATHERED for change in self.changes):
@@ -301,6 +312,8 @@ class Report:
             "changes": [vars(c) for c in self.changes],
             "warnings": list(self.warnings),
             "check": self.check,
+            "precision": self.precision,
+            "rounded": self.rounded,
             "activations": list(self.activations),
             "inside": list(self.inside),
         }

@@ -131,6 +131,8 @@ def report(entry: Any) -> Report:
         images=text(entry.get("images", "")),
         check=text(entry.get("check", "")),
         image=sizes(image, 1, grid.dimensions) if image != [] else (),
+        precision=text(entry.get("precision", "")),
+        rounded=flag(entry.get("rounded", False)),
         activations=items(entry.get("activations", []), activation),
         inside=items(entry.get("inside", []), text),
     )

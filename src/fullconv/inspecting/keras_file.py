@@ -1,4 +1,4 @@
-"""The contents of Keras' files: layers from their configuration, weights from HDF5. Keras is not needed.
+"""The contents of Keras' files: layers from their configuration, weights from HDF5, without Keras.
 
 Arrays are not read, nor links to other files followed.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import tempfile
 import time
@@ -10,16 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fullconv.choices import PRECISIONS, RUNTIMES
 from fullconv.conversion.converted import FullyConvolutional
 from fullconv.conversion.loading import load
+from fullconv.conversion.precision import EPSILONS
 from fullconv.errors import FullconvError, InputError
 from fullconv.runtimes.runtime import Runtime
 
 _KINDS = {"onnx": "ONNX", "keras": "Keras'"}
+_OTHERS = {"f32": "onnxruntime or openvino", "f16": "onnxruntime", "bf16": "openvino"}
+"""What computes in a precision what PyTorch does not run."""
 
 MEASURED_S = 1.0
 """Time for which each runtime is measured, after a first run that warms it up."""
@@ -166,7 +171,7 @@ def _open(
     precision: str,
     device: str | None,
     lanes: int,
-    in_onnx: Callable[[], FullyConvolutional],
+    exported: Callable[[], FullyConvolutional],
 ) -> Runtime:
     name = native(fcn) if name == "native" else name
     if name == native(fcn) == "keras":
@@ -181,7 +186,7 @@ def _open(
         if fcn.framework.name != "torch":
             raise InputError(
                 f"runtime 'torch': the model is {_KINDS[fcn.framework.name]}, which PyTorch does "
-                f"not run; choose onnxruntime or openvino, or convert the PyTorch model itself."
+                f"not run; choose {_OTHERS[precision]}, or convert the PyTorch model itself."
             )
         from fullconv.runtimes.in_torch import InTorch
 
@@ -191,13 +196,35 @@ def _open(
             f"device {device!r}: {name} runs on the CPU here; leave the device out, or choose the "
             f"runtime torch with a PyTorch model."
         )
+    narrow = fcn.report.precision
+    if narrow and precision not in ("f32", narrow):
+        raise InputError(
+            f"precision {precision!r}: the model itself is in {narrow}; leave the precision out, "
+            f"or convert the classifier again."
+        )
     if name == "openvino":
         from fullconv.runtimes.in_openvino import InOpenvino
 
-        return InOpenvino(in_onnx().model, precision, lanes)
+        if narrow in EPSILONS:
+            return _of_rounded(exported().model, narrow, lanes)
+        return InOpenvino(exported().model, precision, lanes)
     from fullconv.runtimes.in_onnxruntime import InOnnxRuntime
 
-    return InOnnxRuntime(in_onnx(), precision, lanes)
+    return InOnnxRuntime(exported(), "f32" if narrow else precision, lanes)
+
+
+def _of_rounded(model: Any, precision: str, lanes: int) -> Runtime:
+    """Return a model in half precision in OpenVINO: in bf16 where the processor has it, else f32.
+
+    The weights are those of the file; f16 is computed in f32.
+    """
+    from fullconv.frameworks.onnx.narrowing import widened
+    from fullconv.runtimes.in_openvino import InOpenvino
+
+    if precision == "bf16":
+        with contextlib.suppress(InputError):
+            return InOpenvino(widened(model), precision, lanes)
+    return InOpenvino(widened(model), "f32", lanes)
 
 
 def in_onnx(fcn: FullyConvolutional) -> FullyConvolutional:

@@ -21,9 +21,10 @@ class InKeras(Runtime):
 
     def __init__(self, fcn: FullyConvolutional, precision: str, device: str | None) -> None:
         if precision != "f32":
+            other = "onnxruntime" if precision == "f16" else "openvino"
             raise InputError(
                 f"precision {precision!r}: a Keras model computes in its own types here; for "
-                f"{precision} choose the runtime openvino."
+                f"{precision} choose the runtime {other}."
             )
         if device is not None:
             raise InputError(

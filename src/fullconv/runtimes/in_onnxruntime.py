@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fullconv.conversion.converted import FullyConvolutional
 from fullconv.errors import InputError
 from fullconv.frameworks.onnx.channels import channels_first
+from fullconv.frameworks.onnx.narrowing import narrowed
 from fullconv.frameworks.onnx.session import session
 from fullconv.runtimes.runtime import Runtime, cores_for
 
@@ -21,14 +22,16 @@ class InOnnxRuntime(Runtime):
     name = "onnxruntime"
 
     def __init__(self, fcn: FullyConvolutional, precision: str, lanes: int = 1) -> None:
-        if precision != "f32":
+        if precision == "bf16":
             raise InputError(
-                f"precision {precision!r}: onnxruntime computes in f32 here; for {precision} "
-                f"choose the runtime {'openvino or torch' if precision == 'bf16' else 'torch'}."
+                "precision 'bf16': onnxruntime computes in f32 or f16 on the CPU; choose f16, or "
+                "for bf16 the runtime openvino, or torch with a PyTorch model."
             )
         super().__init__(precision, lanes=lanes)
         threads = cores_for(lanes)
         model = channels_first(fcn.model)
+        if precision == "f16":
+            model = narrowed(model, precision)
         self._run: Callable[[Any], Any] | None = session(model, fcn._run_bytes, threads)
 
     def _outputs(self, images: NDArray[np.float32]) -> Sequence[NDArray[Any]]:

@@ -34,7 +34,7 @@ class InOpenvino(Runtime):
         if precision == "f16":
             raise InputError(
                 "precision 'f16': openvino computes in f32 or bf16 here; choose bf16, or the "
-                "runtime torch."
+                "runtime onnxruntime."
             )
         ends = (model.graph.input[0], *model.graph.output)  # images of bytes are made double inside
         if any(end.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE for end in ends):

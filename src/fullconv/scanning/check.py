@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.conversion.embedded import NOTHING, Embedded
+from fullconv.conversion.precision import EPSILONS
 from fullconv.errors import ImageError
 from fullconv.frameworks import find
 from fullconv.geometry.grid import Sizes
@@ -24,7 +25,7 @@ from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
-from fullconv.verification.judging import Crops, judge
+from fullconv.verification.judging import Crops, judge, judge_rounded
 from fullconv.verification.verified import RANDOM, Verification
 from fullconv.verification.verifying import scorer
 from fullconv.wording import kind, sized, unit
@@ -119,10 +120,14 @@ def verify_heatmap(
     # A classifier in half precision is scanned in f32: its own crops are not the same function.
     nothing = np.zeros((1, 1, *(1 for _ in image.size)), np.float32)
     is_half = framework.images(model, nothing).dtype.itemsize < 4
-    exact = metadata["exact"] and metadata["precision"] == "f32" and not is_half
+    precision, moved = metadata["precision"], rounding(metadata["dtype"])
     epsilon = framework.epsilon(model)
-    proof = judge([kept], crops, exact, rounding(metadata["dtype"]), epsilon)
-    return replace(proof, of=RANDOM if metadata.get("random") else "")
+    if (metadata["exact"] or metadata.get("rounded")) and precision in EPSILONS and not is_half:
+        proof = judge_rounded([kept], crops, precision, moved, epsilon)
+    else:
+        exact = metadata["exact"] and precision == "f32" and not is_half
+        proof = judge([kept], crops, exact, moved, epsilon)
+    return replace(proof, of=RANDOM) if metadata.get("random") else proof
 
 
 def _check_same(heatmap: Heatmap, image: Source) -> None:

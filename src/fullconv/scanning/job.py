@@ -190,6 +190,7 @@ class Job:
             made = Heatmap(scores, metadata, None)
             # A second session would hold the weights of a large model once more.
             is_own = task.runtime.name == native(self.fcn) == "onnxruntime"
+            is_own = is_own and self.options.precision == "f32"
             spared = task.runtime if is_own and self.classifier is None else None
             proof = verify_heatmap(
                 made,

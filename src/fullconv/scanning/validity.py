@@ -222,6 +222,7 @@ def _optional(dimensions: int) -> dict[str, Test]:
         "pixels": _seen,
         "placement": _placement(dimensions),
         "positions": lambda value: len(value) == dimensions,
+        "rounded": _truth,
         "run": _text,
         "space": _space(dimensions),
         "takes": lambda value: value in get_args(Takes),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fullconv.conversion.precision import EPSILONS
 from fullconv.errors import first_line
 from fullconv.verification.verified import Verification
 
@@ -144,6 +145,23 @@ def judge(
         rounding=rounding,
         undecided=undecided,
     )
+
+
+def judge_rounded(
+    lifted: Scores,
+    crops: Crops,
+    precision: str,
+    stored: tuple[float, float] = (0.0, 0.0),
+    epsilon: float = 0.0,
+) -> Verification:
+    """Compare scores in half precision with those of crops; see Note [What half precision costs].
+
+    Takes the same arguments as `judge`. The result claims nothing exact, and passes where nothing
+    but roundings of that precision makes them differ.
+    """
+    coarser = max(epsilon, EPSILONS[precision])
+    proof = judge(lifted, replace(crops, in_double=None), True, stored, coarser)
+    return replace(proof, exact=False, of=precision, undecided="")
 
 
 def nearly_same(found: Scores, wanted: Scores, epsilon: float, own: float | None = None) -> bool:

@@ -100,7 +100,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
     """
     framework = find(model)
     size = fcn.shape.two_windows if fcn.report.exact else fcn.grid.window
-    pixels, counts = _pixels(fcn, size), fcn.grid.shape(size)
+    pixels, counts = random_pixels(fcn, size), fcn.grid.shape(size)
     groups = (PLACES if size != fcn.grid.window else ALONE)[: len(pixels)]
     places = [(n, *unraveled(j, counts)) for group in groups for n, j in group]
 
@@ -120,7 +120,7 @@ def probe(fcn: FullyConvolutional, model: Any) -> Probe:
         part = slice(first, first := first + len(group))
 
         def spare(k: int, contrast: int = contrast) -> Any:
-            return crop(_pixels(fcn, fcn.grid.window, 1 + k), contrast, (0,) * len(size))
+            return crop(random_pixels(fcn, fcn.grid.window, 1 + k), contrast, (0,) * len(size))
 
         company = classifier.company(alone, part, converted, spare)
         given = [output[part] for output in lifted]
@@ -231,7 +231,7 @@ class _Classifier:
         return Crops(single, together, double, converted_in_double, SPARE)
 
 
-def _pixels(fcn: FullyConvolutional, size: Sizes, seed: int = 0) -> Any:
+def random_pixels(fcn: FullyConvolutional, size: Sizes, seed: int = 0) -> Any:
     """Return an image of random pixels for each contrast, ``(contrasts, C, *size)``."""
     channels, whole = fcn.shape.channels, not fcn.framework.epsilon(fcn.model)
     known = whole or fcn.preprocessing is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fullconv.conversion.precision import EPSILONS, verdict_of
 from fullconv.conversion.report import RANDOM_SCORES
 
 RANDOM = "random"
@@ -37,7 +38,8 @@ class Verification:
         Why double precision could not decide, where it had to.
     of : str
         What the scores are of, where that changes the verdict: "random" for a classifier that
-        draws random numbers, "another image" for one that is not the image that was scanned.
+        draws random numbers, "another image" for one that is not the image that was scanned, "f16"
+        or "bf16" for a network in that precision.
     """
 
     max_error: float
@@ -76,6 +78,13 @@ class Verification:
         """One sentence that says what the figures mean."""
         if self.of == RANDOM:
             return RANDOM_SCORES
+        if self.of in EPSILONS:
+            return verdict_of(self.of, self.passed, self.allowed)
+        if not self.exact and self.of == ANOTHER_IMAGE and not self.passed:
+            return (
+                "NOT proven: this is not the file that was scanned (another one, or changed "
+                "since); give that, or scan again"
+            )
         if not self.exact:
             return (
                 "approximate: the differences above are what it costs; the exact form, in f32, has "

@@ -19,7 +19,7 @@ from fullconv.errors import FullconvError, InputError, ModelError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry.grid import unraveled
 from fullconv.geometry.images import Takes, taken_as
-from fullconv.verification.judging import Crops, Scores, judge
+from fullconv.verification.judging import Crops, Scores, judge, judge_rounded
 from fullconv.verification.verified import RANDOM, Verification
 
 Place = tuple[int, ...]
@@ -83,13 +83,15 @@ def verify_prepared(
         scored = _crops_outside(fcn.embedded, framework, model, fcn.shape.takes, crops, in_double)
     else:
         crops = [fcn.shape.as_crops(crop) for crop in crops]
+        if framework.name != fcn.framework.name:
+            crops = [framework.images(model, crop) for crop in crops]
         scored = crops_of(framework, model, fcn.shape.takes, crops, in_double)
-    verification = judge(
-        _lifted(fcn, images, places),
-        scored,
-        fcn.report.exact,
-        epsilon=fcn.framework.epsilon(fcn.model),
-    )
+    lifted, report = _lifted(fcn, images, places), fcn.report
+    epsilon = fcn.framework.epsilon(fcn.model)
+    if report.rounded:
+        verification = judge_rounded(lifted, scored, report.precision, epsilon=epsilon)
+    else:
+        verification = judge(lifted, scored, report.exact, epsilon=epsilon)
     return replace(verification, of=RANDOM) if fcn.report.random else verification
 
 
@@ -232,10 +234,11 @@ def scores_at(maps: Scores, n: int, place: Sequence[int]) -> Scores:
 def opened(fcn: FullyConvolutional, model: Any) -> tuple[Framework, Any]:
     """Return the framework of the original classifier, and the classifier in memory.
 
-    They may differ where the converted network is ONNX for the steps it holds; Note [Embedded].
+    They may differ where the converted network is ONNX, for its precision or the steps it holds.
     """
     framework = find(model)
-    if framework.name != fcn.framework.name and not fcn.embedded:
+    # The images of a network in ONNX are NumPy's, as every classifier's are made of.
+    if fcn.framework.name not in (framework.name, "onnx"):
         raise InputError(
             f"verify: the converted network is of {fcn.framework.name} and the classifier of "
             f"{framework.name}; give the classifier that it was converted from."

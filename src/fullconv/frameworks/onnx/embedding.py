@@ -10,8 +10,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from fullconv.conversion.embedded import KEY, Embedded
 from fullconv.frameworks.onnx.channels import AXES_KEY, channels_first
-from fullconv.frameworks.onnx.double import PIXELS
 from fullconv.frameworks.onnx.light import set_aside
+from fullconv.frameworks.onnx.retyping import PIXELS
 from fullconv.frameworks.onnx.sorting import inner_graphs
 from fullconv.frameworks.orders import to_last_order, to_map_order
 from fullconv.geometry.images import ImageShape

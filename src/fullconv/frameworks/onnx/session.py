@@ -15,6 +15,7 @@ from onnx import TensorProto
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks.framework import MemoryEstimate, no_estimate
 from fullconv.frameworks.onnx.light import set_aside
+from fullconv.frameworks.onnx.narrowing import has_bfloat16, widened
 
 WRONG_OPTIMIZERS = ["Pad_Fusion"]
 """Optimizers of ONNX Runtime (1.31) that change scores: this one pads with -infinity ahead of a
@@ -53,6 +54,8 @@ def session(
     # Patterns are for sizes that come again; tiles and images seldom do, and each would be kept.
     options.enable_mem_pattern = False
     options.intra_op_num_threads = threads
+    if has_bfloat16(model):
+        model = widened(model)
     try:
         written, weights = _apart(model)
         if weights:
