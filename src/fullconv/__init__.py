@@ -33,6 +33,7 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "Probe": "verification.probing",
     "Progress": "scanning.progress",
+    "Quantized": "quantizing.quantized",
     "Reason": "conversion.report",
     "Report": "conversion.report",
     "ScanOptions": "keywords",
@@ -51,6 +52,7 @@ _HOMES = {
     "inspect": "inspecting.reading",
     "load": "conversion.loading",
     "open_source": "sources",
+    "quantize": "quantizing.quantized",
     "scan": "scanning.scanner",
     "train": "training.trainer",
     "verify": "verification.verifying",
@@ -81,6 +83,7 @@ __all__ = [
     "Preprocessing",
     "Probe",
     "Progress",
+    "Quantized",
     "Reason",
     "Report",
     "ScanOptions",
@@ -100,6 +103,7 @@ __all__ = [
     "inspect",
     "load",
     "open_source",
+    "quantize",
     "scan",
     "train",
     "verify",
@@ -139,6 +143,8 @@ if TYPE_CHECKING:
     from fullconv.keywords import ScanOptions as ScanOptions
     from fullconv.keywords import TrainOptions as TrainOptions
     from fullconv.preprocessing import Preprocessing as Preprocessing
+    from fullconv.quantizing.quantized import Quantized as Quantized
+    from fullconv.quantizing.quantized import quantize as quantize
     from fullconv.scanning.engine import Engine as Engine
     from fullconv.scanning.heatmap import Heatmap as Heatmap
     from fullconv.scanning.progress import Progress as Progress

@@ -28,6 +28,7 @@ SUMMARIES = {
     "verify": "Compare a converted model, or a finished heatmap, with crops of your own image.",
     "scan": "Score every window of images of any size.",
     "detect": "Find what a model knows in images of any size, as boxes.",
+    "quantize": "Write a model in 8-bit integers, calibrated on your photos, with its agreement.",
     "bench": "Time a converted model against crops of your own image.",
 }
 

@@ -117,6 +117,11 @@ def open_model(
             f"step; leave {wrong} out, or give the classifier."
         )
     _note_unproved(fcn)
+    if fcn.report.precision and command in ("scan", "detect"):
+        click.echo(
+            f"note     the model is in {fcn.report.precision}, and its crops are scored by itself; "
+            f"'fullconv verify' with --original MODEL compares with the classifier's"
+        )
     return Opened(fcn, fcn.model, True, origin)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -70,18 +71,8 @@ def narrow(
         rounded=single.report.exact,
         warnings=fcn.report.warnings,
     )
-    made = FullyConvolutional(
-        narrowed(single.model, precision),
-        single.shape,
-        report,
-        single.framework,
-        classes=single.classes,
-        background=single.background,
-        preprocessing=single.preprocessing,
-        footprint=single.footprint,
-        products=single.products,
-        halo=single.halo,
-    )
+    made = copy.copy(single)
+    made.model, made.report = narrowed(single.model, precision), report
     return _compared(made, classifier) if check and not report.random else made
 
 

@@ -15,8 +15,13 @@ are converted, and say so when they are verified.
 
 from __future__ import annotations
 
+from math import sqrt
+
 EPSILONS = {"f16": 2.0**-10, "bf16": 2.0**-7}
 """The distance from 1 to the next number."""
+
+INT8 = "int8"
+"""Integers, of which nothing follows for a score: agreement is measured."""
 
 LARGEST_F16 = 65504
 """The largest number of f16."""
@@ -29,6 +34,11 @@ def epsilon_of(precision: str) -> float:
 
 def verdict_in(precision: str, rounded: bool) -> str:
     """Return the sentence that says what a network in a precision claims."""
+    if precision == INT8:
+        return (
+            "int8: weights and what lies between layers have 8 bits, so no score is its crop's "
+            "own; how far they agree was measured"
+        )
     if rounded:
         return (
             f"{precision}: weights and arithmetic are rounded, so no score is its crop's own; they "
@@ -50,4 +60,25 @@ def verdict_of(precision: str, passed: bool, allowed: float) -> str:
     return (
         f"NOT within the roundings of {precision}: more than {allowed:.3g}, so the classifier "
         f"magnifies them or leaves the range of {precision}; take f32"
+    )
+
+
+def least_agreement(asked: float, windows: int) -> float:
+    """Return the least share of so many windows that may agree where a share was asked for.
+
+    By chance a sample has fewer: three standard deviations of a binomial share are allowed.
+    """
+    return asked - 3 * sqrt(asked * (1 - asked) / max(1, windows))
+
+
+def verdict_of_integers(passed: bool, agreement: float) -> str:
+    """Return the sentence that says whether a network in integers agrees as it did before."""
+    if passed:
+        return (
+            f"int8: not the crops' own scores; they agree as when it was made, where "
+            f"{100 * agreement:.4g} % of the windows was asked for"
+        )
+    return (
+        f"int8, and NOT in agreement: {100 * agreement:.4g} % of the windows was asked for when it "
+        f"was made; quantize it on photos of this kind, or take f32"
     )

@@ -179,11 +179,14 @@ class Report:
     image : tuple of int
         Size of the image that the cost is counted for; empty for an image of many windows.
     precision : str
-        The precision of the network where that is less than its classifier's: "f16" or "bf16".
-        Empty otherwise.
+        The precision of the network where that is less than its classifier's: "f16", "bf16" or
+        "int8". Empty otherwise.
     rounded : bool
         True where only the roundings of ``precision`` make the scores differ from the crops'.
         ``exact`` is then False.
+    agreement : float
+        The share of windows with the same best class as their crops that was asked for when it was
+        quantized; 0 otherwise.
     activations : tuple of str
         For every output the activation that ends the classifier itself: softmax or sigmoid, whose
         scores are probabilities, or none. Empty where nothing says.
@@ -205,6 +208,7 @@ class Report:
     image: Sizes = ()
     precision: str = ""
     rounded: bool = False
+    agreement: float = 0.0
     activations: tuple[Activation, ...] = ()
     inside: tuple[str, ...] = ()
 
@@ -314,6 +318,7 @@ class Report:
             "check": self.check,
             "precision": self.precision,
             "rounded": self.rounded,
+            "agreement": self.agreement,
             "activations": list(self.activations),
             "inside": list(self.inside),
         }

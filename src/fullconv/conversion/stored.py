@@ -133,6 +133,7 @@ def report(entry: Any) -> Report:
         image=sizes(image, 1, grid.dimensions) if image != [] else (),
         precision=text(entry.get("precision", "")),
         rounded=flag(entry.get("rounded", False)),
+        agreement=number(entry.get("agreement", 0)),
         activations=items(entry.get("activations", []), activation),
         inside=items(entry.get("inside", []), text),
     )

@@ -178,8 +178,8 @@ def _weights(contents: ModelContents) -> str:
 
 
 def _prepared(preprocessing: Preprocessing) -> str:
-    numbers_of = preprocessing.mean, preprocessing.std
-    mean, std = (", ".join(f"{n:.6g}" for n in numbers) for numbers in numbers_of)
+    scaling = preprocessing.mean, preprocessing.std
+    mean, std = (", ".join(f"{n:.6g}" for n in numbers) for numbers in scaling)
     resolution = preprocessing.um_per_pixel
     suffix = f", at {resolution:g} um per pixel" if resolution is not None else ""
     return (

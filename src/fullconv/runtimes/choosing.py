@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -202,29 +201,39 @@ def _open(
             f"precision {precision!r}: the model itself is in {narrow}; leave the precision out, "
             f"or convert the classifier again."
         )
+    if narrow:
+        return _in_own_precision(exported(), name, lanes)
     if name == "openvino":
         from fullconv.runtimes.in_openvino import InOpenvino
 
-        if narrow in EPSILONS:
-            return _of_rounded(exported().model, narrow, lanes)
         return InOpenvino(exported().model, precision, lanes)
     from fullconv.runtimes.in_onnxruntime import InOnnxRuntime
 
-    return InOnnxRuntime(exported(), "f32" if narrow else precision, lanes)
+    return InOnnxRuntime(exported(), precision, lanes)
 
 
-def _of_rounded(model: Any, precision: str, lanes: int) -> Runtime:
-    """Return a model in half precision in OpenVINO: in bf16 where the processor has it, else f32.
+def _in_own_precision(fcn: FullyConvolutional, name: str, lanes: int) -> Runtime:
+    """Return a model in less than single precision, computed in that where the runtime has it.
 
-    The weights are those of the file; f16 is computed in f32.
+    Else it is computed in f32 from its rounded weights: bf16 in ONNX Runtime, and in OpenVINO on a
+    processor without it; f16 in OpenVINO.
     """
     from fullconv.frameworks.onnx.narrowing import widened
+    from fullconv.runtimes.in_onnxruntime import InOnnxRuntime
+
+    narrow = fcn.report.precision
+    if name == "onnxruntime":
+        runtime: Runtime = InOnnxRuntime(fcn, "f32", lanes)
+        runtime.precision = "f32" if narrow == "bf16" else narrow
+        return runtime
     from fullconv.runtimes.in_openvino import InOpenvino
 
-    if precision == "bf16":
+    if narrow == "bf16":
         with contextlib.suppress(InputError):
-            return InOpenvino(widened(model), precision, lanes)
-    return InOpenvino(widened(model), "f32", lanes)
+            return InOpenvino(widened(fcn.model), narrow, lanes)
+    runtime = InOpenvino(widened(fcn.model) if narrow in EPSILONS else fcn.model, "f32", lanes)
+    runtime.precision = "f32" if narrow in EPSILONS else narrow
+    return runtime
 
 
 def in_onnx(fcn: FullyConvolutional) -> FullyConvolutional:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullconv.conversion.embedded import NOTHING, Embedded
-from fullconv.conversion.precision import EPSILONS
+from fullconv.conversion.precision import EPSILONS, INT8
 from fullconv.errors import ImageError
 from fullconv.frameworks import find
 from fullconv.geometry.grid import Sizes
@@ -25,7 +25,7 @@ from fullconv.scanning.region import spans_of
 from fullconv.scanning.storing import rounding
 from fullconv.scanning.task import leaf, prepared_pixels
 from fullconv.sources import Source
-from fullconv.verification.judging import Crops, judge, judge_rounded
+from fullconv.verification.judging import Crops, judge, judge_integers, judge_rounded
 from fullconv.verification.verified import RANDOM, Verification
 from fullconv.verification.verifying import scorer
 from fullconv.wording import kind, sized, unit
@@ -124,6 +124,8 @@ def verify_heatmap(
     epsilon = framework.epsilon(model)
     if (metadata["exact"] or metadata.get("rounded")) and precision in EPSILONS and not is_half:
         proof = judge_rounded([kept], crops, precision, moved, epsilon)
+    elif precision == INT8:
+        proof = judge_integers([kept], crops, float(metadata.get("agreement", 0)), moved)
     else:
         exact = metadata["exact"] and precision == "f32" and not is_half
         proof = judge([kept], crops, exact, moved, epsilon)

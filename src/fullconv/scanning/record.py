@@ -164,6 +164,7 @@ def made(engine: Engine, task: Task, dtype: str, scores: int) -> dict[str, Any]:
         "model": engine.digest,
         "exact": fcn.report.exact,
         **({"rounded": True} if fcn.report.rounded else {}),
+        **({"agreement": fcn.report.agreement} if fcn.report.agreement else {}),
         "random": fcn.report.random,
         "window": list(fcn.grid.window),
         "step": list(fcn.grid.step),

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
+from fullconv.checking import is_number
 from fullconv.choices import ACTIVATIONS, COVERS, DTYPES
 from fullconv.conversion.embedded import Embedded
 from fullconv.errors import InputError, first_line
@@ -103,6 +104,10 @@ def _text(value: Any) -> bool:
 
 def _truth(value: Any) -> bool:
     return isinstance(value, bool)
+
+
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
 
 
 def _region(dimensions: int) -> Test:
@@ -212,6 +217,7 @@ def _optional(dimensions: int) -> dict[str, Test]:
     """Return tests of the entries that a record may have besides."""
     return {
         "activation": lambda value: value in ACTIVATIONS,
+        "agreement": _share,
         "asked": lambda value: isinstance(value, Mapping),
         "background": _text,
         "channels": lambda value: _whole(value, 1),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.conversion.precision import EPSILONS
+from fullconv.conversion.precision import EPSILONS, INT8, least_agreement
 from fullconv.errors import first_line
 from fullconv.verification.verified import Verification
 
@@ -162,6 +162,19 @@ def judge_rounded(
     coarser = max(epsilon, EPSILONS[precision])
     proof = judge(lifted, replace(crops, in_double=None), True, stored, coarser)
     return replace(proof, exact=False, of=precision, undecided="")
+
+
+def judge_integers(
+    lifted: Scores, crops: Crops, asked: float, stored: tuple[float, float] = (0.0, 0.0)
+) -> Verification:
+    """Compare scores of a network in integers with those of crops: it passes where they agree.
+
+    That is, where no fewer windows have the same best class than were asked for when it was made,
+    but for chance.
+    """
+    proof = judge(lifted, crops, False, stored)
+    passed = proof.agreement >= least_agreement(asked, proof.windows)
+    return replace(proof, passed=passed, of=INT8, asked=asked)
 
 
 def nearly_same(found: Scores, wanted: Scores, epsilon: float, own: float | None = None) -> bool:

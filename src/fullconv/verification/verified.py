@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fullconv.conversion.precision import EPSILONS, verdict_of
+from fullconv.conversion.precision import EPSILONS, INT8, verdict_of, verdict_of_integers
 from fullconv.conversion.report import RANDOM_SCORES
 
 RANDOM = "random"
@@ -39,7 +39,9 @@ class Verification:
     of : str
         What the scores are of, where that changes the verdict: "random" for a classifier that
         draws random numbers, "another image" for one that is not the image that was scanned, "f16"
-        or "bf16" for a network in that precision.
+        or "bf16" for a network in that precision, "int8" for one in integers.
+    asked : float
+        The share of windows in agreement that was asked for when a network was put in integers.
     """
 
     max_error: float
@@ -52,6 +54,7 @@ class Verification:
     rounding: float | None = None
     undecided: str = ""
     of: str = ""
+    asked: float = 0.0
 
     def __str__(self) -> str:
         """Return the figures and the verdict, as people read them."""
@@ -78,6 +81,8 @@ class Verification:
         """One sentence that says what the figures mean."""
         if self.of == RANDOM:
             return RANDOM_SCORES
+        if self.of == INT8:
+            return verdict_of_integers(self.passed, self.asked)
         if self.of in EPSILONS:
             return verdict_of(self.of, self.passed, self.allowed)
         if not self.exact and self.of == ANOTHER_IMAGE and not self.passed:

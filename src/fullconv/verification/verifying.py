@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from fullconv.checking import is_whole
 from fullconv.conversion.converted import FullyConvolutional
 from fullconv.conversion.embedded import NOTHING, Embedded
+from fullconv.conversion.precision import INT8
 from fullconv.errors import FullconvError, InputError, ModelError, first_line
 from fullconv.frameworks import Framework, find
 from fullconv.geometry.grid import unraveled
 from fullconv.geometry.images import Takes, taken_as
-from fullconv.verification.judging import Crops, Scores, judge, judge_rounded
+from fullconv.verification.judging import Crops, Scores, judge, judge_integers, judge_rounded
 from fullconv.verification.verified import RANDOM, Verification
 
 Place = tuple[int, ...]
@@ -90,6 +91,8 @@ def verify_prepared(
     epsilon = fcn.framework.epsilon(fcn.model)
     if report.rounded:
         verification = judge_rounded(lifted, scored, report.precision, epsilon=epsilon)
+    elif report.precision == INT8:
+        verification = judge_integers(lifted, scored, report.agreement)
     else:
         verification = judge(lifted, scored, report.exact, epsilon=epsilon)
     return replace(verification, of=RANDOM) if fcn.report.random else verification
