@@ -15,7 +15,7 @@ once more in another, whose peak of memory is told: that of the whole process, w
   is done once for all images, and not counted.
 
 Where all crops would take minutes, loader and MONAI score the upper rows of windows only, and the
-time is told from them, as the table says.
+time is extrapolated from them, as the table says.
 """
 
 from __future__ import annotations

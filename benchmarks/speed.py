@@ -3,7 +3,7 @@
 Run it with ``python benchmarks/speed.py``. For every network and image size the contenders take
 turns within one run; the table shows the median and the fastest and slowest repeat. Crops are
 forwarded in the batch size that is best on this machine. Where forwarding all of them would take
-minutes, some are measured and the time for all is told from them; the table says so.
+minutes, some are measured and the time for all is extrapolated from them; the table says so.
 """
 
 from __future__ import annotations
