@@ -1,9 +1,9 @@
 """Exact scores of every window from networks that pad: converted, and batches of crops.
 
-Run it with ``python benchmarks/padded.py``. For every network and runtime the contenders take
-turns within one run, as in `speed`; crops are forwarded in the batch size that is best on this
-machine, and where all of them would take minutes, the time is extrapolated from some of them, as
-the table says. The ceiling beside the times is counted from the network's layers and not measured (see
+Run it with ``python benchmarks/padded.py``. For every network and runtime the contenders take turns
+within one run, as in `speed`; crops are forwarded in the batch size that is best on this machine,
+and where all of them would take minutes, the time is extrapolated from some of them, as the table
+says. The ceiling beside the times is counted from the network's layers and not measured (see
 `ceiling`): as many times fewer multiply-accumulates do all windows of this image need, if all that
 exact windows can share is computed once. The approximate form pads at the image's border only: it
 is there for scale, for its scores are not those of the crops, and the ceiling is not its own.
