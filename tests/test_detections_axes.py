@@ -211,6 +211,52 @@ def test_files_hold_intervals_and_cuboids(axes: int, ending: str, tmp_path: Path
         assert f'"box": [{", ".join(map(repr, found.boxes[0].tolist()))}]' in text
 
 
+def found_at(boxes: Sequence[Sequence[float]], scores: Sequence[float]) -> Detections:
+    """Return detections of one class in one array."""
+    zeros = np.zeros(len(boxes), dtype=np.int64)
+    table = np.array(boxes, dtype=np.float64)
+    return Detections(table, np.array(scores), zeros, zeros, ("yes",), ("a.npy",), (None,))
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_intervals_and_cuboids_are_evaluated_as_rectangles_are(axes: int) -> None:
+    """Half of a side is moved away: 1 shared of 3 covered, so the IoU is 1/3."""
+    others = [0.0] * (axes - 1), [10.0] * (axes - 1)
+    true = [0.0, *others[0], 10.0, *others[1]]
+    moved = [5.0, *others[0], 15.0, *others[1]]
+    away = [30.0, *others[0], 40.0, *others[1]]
+    found = found_at([moved, away], [0.9, 0.4])
+    truth = {"a.npy": ([true], ["yes"]), "b.npy": ([true], ["yes"])}
+    for more, hits in (
+        ({"iou": 1 / 3}, [True, False]),
+        ({"iou": 0.34}, [False, False]),
+        ({"match": "center"}, [False, False]),
+    ):
+        result = fullconv.evaluate(found, truth, **more)  # type: ignore[arg-type]
+        assert (result["yes"].hits.tolist(), result["yes"].truth) == (hits, 2)
+    assert fullconv.evaluate(found, truth, iou=1 / 3).average_precision == 0.5
+    held = found_at([[n - 1 for n in true]], [0.5])
+    assert fullconv.evaluate(held, truth, match="center")["yes"].hits.tolist() == [True]
+    flat = {"a.npy": ([true, [*true[:-1], 0.0]], ["yes"] * 2)}
+    result = fullconv.evaluate(found_at([true], [0.5]), flat)
+    assert (result.left_out, result.recall, result.precision) == (1, 1.0, 1.0)
+    assert fullconv.evaluate(found, {"a.npy": ([], [])})["yes"].hits.tolist() == [False, False]
+    nothing = found.of_image("a.npy")
+    nothing = Detections(np.zeros((0, 4)), [], [], [], nothing.classes, ("a.npy",), (None,))  # type: ignore[arg-type]
+    assert fullconv.evaluate(nothing, truth).recall == 0.0
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_detections_evaluated_against_themselves_are_all_found(axes: int, tmp_path: Path) -> None:
+    found = fullconv.detect(converted(axes), array(axes), threshold=-1e9, tile=TILE[axes])
+    assert len(found) > 1
+    path = tmp_path / "boxes.csv"
+    found.save(path)
+    for given_as in (found, path):
+        result = fullconv.evaluate(given_as, found, iou=1)
+        assert (result.recall, result.precision, result.average_precision) == (1.0, 1.0, 1.0)
+
+
 def test_what_is_for_images_alone_refuses_other_boxes_in_one_line(tmp_path: Path) -> None:
     found = Detections(
         *(np.array([[0.0, 9.0]]), np.array([0.5]), np.array([0]), np.array([0])),
@@ -225,7 +271,16 @@ def test_what_is_for_images_alone_refuses_other_boxes_in_one_line(tmp_path: Path
     assert str(refused.value).endswith(f": COCO annotations are {what}; leave the truth out.")
     with pytest.raises(InputError) as refused:
         fullconv.evaluate(found, {"a.npy": ([[0, 0, 9, 9]], ["yes"])})
-    assert str(refused.value) == f"evaluate: true boxes are {what}."
+    assert str(refused.value) == (
+        "evaluate: the detections are boxes in recordings, (t0, t1), and the true boxes lie in "
+        "images, (x0, y0, x1, y1); give the truth of the recordings."
+    )
+    with pytest.raises(InputError) as refused:
+        Detections(np.zeros((1, 3)), *([0], [0], [0]), *(("yes",), ("a.npy",), (None,)))
+    assert str(refused.value) == (
+        "Detections: expected boxes (n, 4) as x0, y0, x1, y1 (intervals (n, 2) of a recording, "
+        "cuboids (n, 6) of a volume); got shape (1, 3)."
+    )
     mixed = '[{"image_id": 1, "category_id": 1, "box": [0, 1], "score": 1},\n'
     mixed += '{"image_id": 1, "category_id": 1, "bbox": [0, 1, 2, 3], "score": 1}]'
     (tmp_path / "mixed.json").write_text(mixed)

@@ -448,7 +448,19 @@ NO_TRUTH = (
             {"a.png": ([[0, 0, 1, 1]], [])},
             {},
             "evaluate(truth): expected (boxes, labels) for 'a.png', boxes (n, 4) as x0, y0, x1, y1 "
-            "and a label for each.",
+            "(t0, t1 in a recording, x0, y0, z0, x1, y1, z1 in a volume) and a label for each.",
+        ),
+        (
+            {"a.png": ([[0, 0, 1, 1]], [0]), "b.png": ([[0, 1]], [0])},
+            {},
+            "evaluate(truth): expected boxes along the same axes in all images; got boxes of 2 and "
+            "of 4 numbers. Evaluate recordings, images and volumes apart.",
+        ),
+        (
+            {"a.png": ([[0, 0, 0, 1, 1, 1]], [0])},
+            {},
+            "evaluate: the detections are boxes in images, (x0, y0, x1, y1), and the true boxes "
+            "lie in volumes, (x0, y0, z0, x1, y1, z1); give the truth of the images.",
         ),
         (
             {"a.png": ([[0, 0, 1, 1]], [5])},

@@ -145,11 +145,12 @@ def evaluate(
     detections : Detections, str or Path
         The detections, or the path of a file that `Detections.read` reads.
     truth : Detections, dict, str or Path
-        True boxes; or ``{image name: (boxes (n, 4), labels)}`` with x0, y0, x1, y1 in pixels and
-        class names or numbers; or the path of COCO annotations (.json), or of a folder of Pascal
-        VOC annotations (.xml), including those in folders below. Images are matched by relative
-        path, then by a name that only one has: Note [How names meet]. Classes are matched by name.
-        Only COCO results that give no names are matched by their ids, with COCO annotations.
+        True boxes; or ``{image name: (boxes (n, 4), labels)}`` with x0, y0, x1, y1 in pixels (t0,
+        t1 of a recording, x0, y0, z0, x1, y1, z1 of a volume) and class names or numbers; or the
+        path of COCO annotations (.json), or of a folder of Pascal VOC annotations (.xml), including
+        those in folders below. Images are matched by relative path, then by a name that only one
+        has: Note [How names meet]. Classes are matched by name. Only COCO results that give no
+        names are matched by their ids, with COCO annotations.
     iou : float
         A box is found if its intersection over union with a detection is at least this.
     match : "iou" or "center"
@@ -164,7 +165,8 @@ def evaluate(
     ------
     InputError
         If the detections or the truth cannot be read; if an image with a detection has no
-        counterpart in the truth, or more than one; or if classes have names on one side only.
+        counterpart in the truth, or more than one; if classes have names on one side only; or if
+        one side are boxes of images, and the other of recordings or volumes.
     """
     if match not in ("iou", "center"):
         raise InputError(f"evaluate(match={match!r}): expected 'iou' or 'center'.")

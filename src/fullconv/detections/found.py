@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fullconv.detections.formats import check_place, reader, truth_ids, write
 from fullconv.detections.text import read_text
@@ -95,7 +95,7 @@ class Detections:
         scores = np.asarray(self.scores, dtype=np.float64)
         images = np.asarray(self.images, dtype=np.int64)
         arrays: dict[str, NDArray[Any]] = {
-            "boxes": _rows(np.asarray(self.boxes, dtype=np.float64)),
+            "boxes": _rows(self.boxes),
             "scores": scores,
             "labels": np.asarray(self.labels, dtype=np.int64),
             "images": images,
@@ -262,10 +262,26 @@ def joined(parts: Sequence[Detections]) -> Detections:
     )
 
 
-def _rows(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return boxes one in a row; any other shape is taken for rectangles."""
+def rows_of_boxes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return boxes one in a row; any other shape is taken for rectangles.
+
+    Raises
+    ------
+    ValueError
+        If the numbers are not four for each rectangle.
+    """
     is_table = boxes.ndim == 2 and boxes.shape[1] in (2, 4, 6)
     return boxes if is_table else boxes.reshape(-1, 4)
+
+
+def _rows(boxes: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return rows_of_boxes(np.asarray(boxes, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"Detections: expected boxes (n, 4) as x0, y0, x1, y1 (intervals (n, 2) of a "
+            f"recording, cuboids (n, 6) of a volume); got shape {np.shape(boxes)}."
+        ) from None
 
 
 def _images(count: int) -> str:

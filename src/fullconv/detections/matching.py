@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.detections.overlap import Boxes, areas, intersections, overlaps
+from fullconv.detections.overlap import Boxes, areas, corners_of, intersections, overlaps
 
 PAIRS_AT_ONCE = 1 << 20
 """Pairs of boxes compared in one go."""
@@ -35,7 +35,7 @@ def match_boxes(
     Parameters
     ----------
     detected, true : numpy.ndarray
-        Boxes ``(n, 4)`` and ``(m, 4)``.
+        Boxes ``(n, 4)`` and ``(m, 4)``, or intervals or cuboids.
     ignored : numpy.ndarray
         ``(m,)`` bool: which true boxes are to be ignored.
     iou : float
@@ -69,7 +69,8 @@ def match_boxes(
 
 def holds(boxes: Boxes, detected: Boxes) -> NDArray[np.bool_]:
     """Return which boxes ``(m, 4)`` hold the centres of detections ``(n, 1, 4)``: ``(n, m)``."""
-    centre = (detected[..., :2] + detected[..., 2:]) / 2
-    inside = (boxes[None, :, :2] <= centre) & (centre < boxes[None, :, 2:])
+    begin, end = corners_of(boxes)
+    centre = sum(corners_of(detected)) / 2
+    inside = (begin[None] <= centre) & (centre < end[None])
     holds: NDArray[np.bool_] = np.all(inside, axis=-1)
     return holds

@@ -12,7 +12,7 @@ from fullconv.detections.numbered import Numbered, composed, only_number
 from fullconv.detections.pairing import Unpaired, refuse_unpaired, some
 from fullconv.detections.truth import Truth
 from fullconv.errors import InputError
-from fullconv.wording import only_images
+from fullconv.wording import edges, kinds
 
 
 def meet(
@@ -30,12 +30,24 @@ def meet(
     Raises
     ------
     InputError
-        If an image or class has no clear counterpart in the truth, or the detections are not
-        rectangles.
+        If an image or class has no clear counterpart in the truth, or the two lie along other axes.
     """
-    if detections.dimensions != 2:
-        raise InputError(f"evaluate: true boxes are {only_images(detections.dimensions)}.")
+    truth = _along_same_axes(detections, truth)
     return _of_images(replace(detections, classes=_classes(detections, truth)), truth, images)
+
+
+def _along_same_axes(detections: Detections, truth: Truth) -> Truth:
+    """Return the truth with boxes of as many numbers as the detections have; none fit any axes."""
+    here, there = detections.dimensions, truth.dimensions
+    if len(detections) and len(truth.boxes) and here != there:
+        raise InputError(
+            f"evaluate: the detections are boxes in {kinds(here)}, ({', '.join(edges(here))}), and "
+            f"the true boxes lie in {kinds(there)}, ({', '.join(edges(there))}); give the truth of "
+            f"the {kinds(here)}."
+        )
+    if len(truth.boxes):
+        return truth
+    return replace(truth, boxes=np.zeros((0, detections.boxes.shape[1])))
 
 
 def _classes(detections: Detections, truth: Truth) -> tuple[str, ...]:

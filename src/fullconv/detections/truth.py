@@ -1,9 +1,13 @@
-"""The true boxes of images: from Python, COCO annotations, or Pascal VOC."""
+"""The true boxes of images: from Python, COCO annotations, or Pascal VOC.
+
+Truth from Python may also be intervals in recordings and cuboids in volumes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import lt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fullconv.detections.annotations import Annotations
-from fullconv.detections.found import Detections
+from fullconv.detections.found import Detections, rows_of_boxes
 from fullconv.detections.numbered import Numbered, composed
 from fullconv.detections.pairing import Unpaired, pair, refuse_unpaired, some
 from fullconv.detections.voc import read_voc
@@ -34,11 +38,13 @@ class TrueBox(NamedTuple):
     @property
     def solid(self) -> bool:
         """Whether it has an area."""
-        return self.box[2] > self.box[0] and self.box[3] > self.box[1]
+        axes = len(self.box) // 2
+        return all(map(lt, self.box[:axes], self.box[axes:]))
 
 
 Labelled = tuple[ArrayLike, Sequence[int | str]]
-"""Boxes ``(n, 4)`` of an image, and the number or name of the class of each."""
+"""Boxes ``(n, 4)`` of an image (intervals ``(n, 2)`` of a recording, cuboids ``(n, 6)`` of a
+volume), and the number or name of the class of each."""
 
 TruthLike = Detections | Mapping[str, Labelled] | str | Path
 """What `fullconv.evaluate` takes for the truth."""
@@ -55,7 +61,8 @@ class Truth:
     classes : tuple of str
         Names of the classes.
     boxes : numpy.ndarray
-        ``(n, 4)``: x0, y0, x1, y1 in pixels, half-open.
+        ``(n, 4)``: x0, y0, x1, y1 in pixels, half-open; intervals ``(n, 2)`` and cuboids ``(n, 6)``
+        as in `Detections`.
     labels, images : numpy.ndarray
         ``(n,)``: place in ``classes``, and in ``names``.
     ignored : numpy.ndarray
@@ -80,6 +87,11 @@ class Truth:
     are_stems: bool = False
     image_ids: Mapping[int | str, int] = field(default_factory=dict)
     categories: Mapping[int | str, str] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of axes of the boxes."""
+        return int(self.boxes.shape[1]) // 2
 
     def paired(self, names: Sequence[str]) -> list[int | Unpaired]:
         """Return the place of each image in ``names``, or why it has none.
@@ -168,17 +180,18 @@ def _of_mapping(truth: Mapping[str, Any]) -> Iterator[TrueBox]:
     for place, (name, entry) in enumerate(truth.items()):
         try:
             boxes, labels = entry
-            corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).tolist()
+            corners = rows_of_boxes(np.asarray(boxes, dtype=np.float64)).tolist()
             pairs = list(zip(corners, list(labels), strict=True))
         except (TypeError, ValueError):
             raise InputError(
                 f"evaluate(truth): expected (boxes, labels) for {name!r}, boxes (n, 4) as x0, y0, "
-                f"x1, y1 and a label for each."
+                f"x1, y1 (t0, t1 in a recording, x0, y0, z0, x1, y1, z1 in a volume) and a label "
+                f"for each."
             ) from None
         for box, label in pairs:
             yield TrueBox(
                 place,
-                (box[0], box[1], box[2], box[3]),
+                tuple(box),
                 label if isinstance(label, str) else int(label),
             )
 
@@ -197,6 +210,13 @@ def _of_coco(path: Path, classes: Sequence[str]) -> Truth:
 
 def _truth(names: Sequence[str], boxes: Sequence[TrueBox], classes: Sequence[str]) -> Truth:
     """Return true boxes in arrays; a number instead of a class name is one of ``classes``."""
+    widths = sorted({len(each.box) for each in boxes}) or [4]
+    if len(widths) > 1:
+        raise InputError(
+            f"evaluate(truth): expected boxes along the same axes in all images; got boxes of "
+            f"{' and of '.join(map(str, widths))} numbers. Evaluate recordings, images and volumes "
+            f"apart."
+        )
     solid = [each for each in boxes if each.solid]
     labels = [composed(_class_name(each.label, classes)) for each in solid]
     known = {name: number for number, name in enumerate(dict.fromkeys(labels))}
@@ -204,7 +224,7 @@ def _truth(names: Sequence[str], boxes: Sequence[TrueBox], classes: Sequence[str
     return Truth(
         names=tuple(names),
         classes=tuple(known),
-        boxes=np.array([each.box for each in solid], dtype=np.float64).reshape(-1, 4),
+        boxes=np.array([each.box for each in solid], dtype=np.float64).reshape(-1, widths[0]),
         labels=np.array([known[label] for label in labels], dtype=np.int64),
         images=np.array([each.image for each in solid], dtype=np.int64),
         ignored=np.array([each.ignored for each in solid], dtype=bool),
