@@ -30,11 +30,12 @@ from axes_scans import (
 )
 from fullconv.errors import DamagedError, ImageError, InputError
 from fullconv.frameworks.onnx.session import session
-from fullconv.geometry.grid import Sizes
+from fullconv.geometry.grid import NUMBERS, Sizes
 from fullconv.runtimes import open_runtime
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.sources import open_source, reopen
+from fullconv.wording import names
 from networks import axes as networks_axes
 from networks.axes import Classifier, classifiers
 from networks.axes_onnx import onnx_form
@@ -503,6 +504,47 @@ def test_an_axis_as_long_as_its_window_stays_so(axes: int) -> None:
     )
     with pytest.raises(ImageError, match="as long as its window"):
         fullconv.scan(fcn, array(axes))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_window_has_one_index_for_every_axis(axes: int) -> None:
+    fcn, of = converted(axes), f"index along {names(axes)}"
+    heatmap = fullconv.scan(fcn, array(axes), tile=TILE[axes])
+    for place in ((), (0,) * (axes - 1), (1,) * (axes + 1)):
+        for call in (fcn.grid.box, fcn.grid.slices, heatmap.box):
+            with pytest.raises(InputError) as refused:
+                call(*place)
+            assert str(refused.value) == (
+                f"{call.__name__}({', '.join(map(str, place))}): expected {NUMBERS[axes]}, the "
+                f"window's {of}; got {len(place) or 'none'}."
+            )
+    assert heatmap.box_of([(0, 2)] * axes) == (
+        *heatmap.box(*(0,) * axes)[:axes],
+        *heatmap.box(*(1,) * axes)[axes:],
+    )
+    for spans in ([], [(0, 2)] * (axes + 1), [0] * axes, [(2, 2)] * axes):
+        with pytest.raises(InputError) as refused:
+            heatmap.box_of(spans)
+        assert str(refused.value) == (
+            f"box_of({spans}): expected the first window and the one behind the last along "
+            f"{names(axes)}, as in {[(0, 2)] * axes}."
+        )
+
+
+@pytest.mark.parametrize(
+    ("axes", "there"),
+    [
+        (1, "60 windows"),
+        (2, "15 rows and 8 columns of windows"),
+        (3, "5 planes, 4 rows and 9 columns of windows"),
+    ],
+)
+def test_a_window_that_is_none_is_refused_with_the_number_there_is(axes: int, there: str) -> None:
+    heatmap = fullconv.scan(converted(axes), array(axes), tile=TILE[axes])
+    with pytest.raises(InputError) as refused:
+        heatmap.box(*(500,) * axes)
+    given = ", ".join(["500"] * axes)
+    assert str(refused.value) == f"box({given}): there are {there}, counted from 0."
 
 
 def test_an_array_of_another_rank_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -37,9 +37,10 @@ def names(dimensions: int) -> str:
 
 
 def counted(counts: Sequence[int]) -> str:
-    """Return how many there are along every axis: 3 rows and 4 columns."""
-    *most, last = (f"{n} {name}" for n, name in zip(counts, axis_names(len(counts)), strict=True))
-    return f"{', '.join(most)} and {last}" if most else last
+    """Return the number of windows along every axis: 3 rows and 4 columns of windows."""
+    named = zip(counts, windows_named(len(counts)), strict=True)
+    *most, last = (f"{n} {name}" for n, name in named)
+    return f"{', '.join(most)} and {last} of windows" if most else last
 
 
 def size_names(dimensions: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from fullconv.errors import ImageError, WindowError
+from fullconv.errors import ImageError, InputError, WindowError
 from fullconv.wording import listed, names, sized, unit
 
 if TYPE_CHECKING:
@@ -104,13 +104,26 @@ class Grid:
 
         The last axis comes first: ``(t0, t1)``, ``(x0, y0, x1, y1)`` or ``(x0, y0, z0, x1, y1,
         z1)``. ``place`` is the window's index along every axis: ``box(row, column)``.
+
+        Raises
+        ------
+        InputError
+            If the index is not one number for every axis.
         """
+        check_place("box", place, self.dimensions)
         starts = [index * step for index, step in zip(place, self.step, strict=True)]
         stops = [start + size for start, size in zip(starts, self.window, strict=True)]
         return (*reversed(starts), *reversed(stops))
 
     def slices(self, *place: int) -> tuple[slice, ...]:
-        """Return the slices that cut one window out of the axes of an image, as `box` places it."""
+        """Return the slices that cut one window out of the axes of an image, as `box` places it.
+
+        Raises
+        ------
+        InputError
+            If the index is not one number for every axis.
+        """
+        check_place("slices", place, self.dimensions)
         return tuple(
             slice(index * step, index * step + size)
             for index, step, size in zip(place, self.step, self.window, strict=True)
@@ -130,6 +143,21 @@ class Grid:
             )
         ]
         return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
+
+
+def check_place(call: str, place: Sequence[object], dimensions: int) -> None:
+    """Refuse the index of a window that is not one number for every axis.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer; it names the axes.
+    """
+    if len(place) != dimensions:
+        raise InputError(
+            f"{call}({', '.join(map(str, place))}): expected {NUMBERS[dimensions]}, the window's "
+            f"index along {names(dimensions)}; got {len(place) or 'none'}."
+        )
 
 
 def unraveled(index: int, counts: Sequence[int]) -> Sizes:

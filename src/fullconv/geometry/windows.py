@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullconv.choices import COVERS
 from fullconv.errors import InputError
-from fullconv.geometry.grid import Grid, Sizes
+from fullconv.geometry.grid import Grid, Sizes, check_place
 from fullconv.wording import counted
 
 if TYPE_CHECKING:
@@ -143,12 +143,13 @@ class Windows:
         Raises
         ------
         InputError
-            If there is no such window.
+            If there is no such window, or the index is not one number for every axis.
         """
+        check_place("box", place, len(self.axes))
         if not all(0 <= n < axis.count for n, axis in zip(place, self.axes, strict=True)):
             raise InputError(
-                f"box({', '.join(map(str, place))}): there are {counted(self.shape)} of windows, "
-                f"counted from 0."
+                f"box({', '.join(map(str, place))}): there are {counted(self.shape)}, counted "
+                f"from 0."
             )
         starts = [axis.position(n) for axis, n in zip(self.axes, place, strict=True)]
         stops = [start + axis.window for start, axis in zip(starts, self.axes, strict=True)]

@@ -23,7 +23,7 @@ from fullconv.scanning.storing import decoded
 from fullconv.scanning.validity import is_of_before, no_heatmap, valid
 from fullconv.system.closing import Closing
 from fullconv.verification.verified import Verification
-from fullconv.wording import windows_named
+from fullconv.wording import names, windows_named
 
 if TYPE_CHECKING:
     from fullconv.scanning.pixels import PixelRange
@@ -231,8 +231,15 @@ class Heatmap(Closing):
         Raises
         ------
         InputError
-            If there are no such windows.
+            If there are no such windows, or the spans are not one for every axis.
         """
+        spans = list(spans)
+        dimensions = len(self.grid.window)
+        if len(spans) != dimensions or not all(map(_is_span, spans)):
+            raise InputError(
+                f"box_of({spans}): expected the first window and the one behind the last along "
+                f"{names(dimensions)}, as in {[(0, 2)] * dimensions}."
+            )
         begin = self.box(*(first for first, _ in spans))
         end = self.box(*(last - 1 for _, last in spans))
         return (*begin[: len(spans)], *end[len(spans) :])
@@ -269,3 +276,12 @@ class Heatmap(Closing):
         named = zip(counts, windows_named(len(counts)), strict=True)
         windows = " x ".join(f"{count} {name}" for count, name in named)
         return f"Heatmap({where}{classes} scores x {windows}, {self.grid!r})"
+
+
+def _is_span(span: Any) -> bool:
+    """Return whether a span is two numbers, the second above the first."""
+    try:
+        first, stop = span
+        return bool(first < stop)
+    except (TypeError, ValueError):
+        return False
