@@ -267,6 +267,40 @@ def test_bands_of_plain_arrays_on_disk_are_no_colours(tmp_path: Path) -> None:
         fit_channels(open_source(tmp_path / "a"), 3)
 
 
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [
+        ((50,), "channels come last, (L, C), and the first axis of (6, 50) has 6; if these are the "
+         "channels, give it transposed, array.T."),
+        ((40, 50), "channels come last, (H, W, C), and the first axis of (6, 40, 50) has 6; if "
+         "these are the channels, give it transposed, numpy.moveaxis(array, 0, -1)."),
+        ((30, 40, 50), "channels come last, (D, H, W, C), and the first axis of (6, 30, 40, 50) "
+         "has 6; if these are the channels, give it transposed, numpy.moveaxis(array, 0, -1)."),
+    ],
+)  # fmt: skip
+def test_channels_that_come_first_are_recognized(
+    tmp_path: Path, size: tuple[int, ...], line: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 9, (6, *size)).astype(np.float32)
+    np.save(tmp_path / "a.npy", pixels)
+    zarr.create_array(tmp_path / "a.zarr", data=pixels)
+    axes = len(size)
+    for given, name in (
+        (pixels, "array"),
+        (tmp_path / "a.npy", tmp_path / "a.npy"),
+        (tmp_path / "a.zarr", tmp_path / "a.zarr"),
+    ):
+        with open_source(given, dimensions=axes) as source, pytest.raises(InputError) as refused:
+            fit_channels(source, 6)
+        assert str(refused.value) == f"{name} has 50 bands and the model takes 6 channels; {line}"
+    turned = pixels.T if axes == 1 else np.moveaxis(pixels, 0, -1)
+    with open_source(turned, dimensions=axes) as source:
+        whole = fit_channels(source, 6).read(*((0, length) for length in size))
+    assert np.array_equal(whole, turned)
+    with open_source(pixels, dimensions=axes) as source, pytest.raises(InputError, match="choose"):
+        fit_channels(source, 5)
+
+
 def test_labels_of_imagej_are_names(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif",

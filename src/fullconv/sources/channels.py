@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fullconv.errors import InputError
 from fullconv.geometry.grid import Span
+from fullconv.geometry.images import LETTERS
 from fullconv.sources.colours import (
     GREY,
     RGB,
@@ -93,6 +94,7 @@ def fit_channels(source: Source, channels: int) -> Source:
 
 def _misfit(source: Source, channels: int) -> InputError:
     have, stored = source.bands, source.stored_bands
+    takes = f"the model takes {channels} channel{'s' * (channels > 1)}"
     known = any(channel.name or channel.colour for channel in source.channels)
     chosen = source.description.get("bands")
     if chosen is None:
@@ -108,9 +110,14 @@ def _misfit(source: Source, channels: int) -> InputError:
             f"choose {channels} of the bands in the model's order with --bands, as in --bands "
             f"{example}"
         )
-    return InputError(
-        f"{problem} and the model takes {channels} channel{'s' * (channels > 1)}; {todo}."
-    )
+    if chosen is None and source.size[0] == channels:
+        dimensions, shape = len(source.size), (*source.size, have)
+        turned = "array.T" if dimensions == 1 else "numpy.moveaxis(array, 0, -1)"
+        todo = (
+            f"channels come last, ({', '.join(LETTERS[dimensions])}, C), and the first axis of "
+            f"{shape} has {channels}; if these are the channels, give it transposed, {turned}"
+        )
+    return InputError(f"{problem} and {takes}; {todo}.")
 
 
 def as_shown(source: Source) -> Source:
