@@ -31,11 +31,12 @@ from axes_scans import (
 from fullconv.errors import DamagedError, ImageError, InputError
 from fullconv.frameworks.onnx.session import session
 from fullconv.geometry.grid import NUMBERS, Sizes
+from fullconv.geometry.images import ranks
 from fullconv.runtimes import open_runtime
 from fullconv.scanning.check import sample, verify_heatmap
 from fullconv.scanning.heatmap import Heatmap
 from fullconv.sources import open_source, reopen
-from fullconv.wording import names
+from fullconv.wording import kind, names
 from networks import axes as networks_axes
 from networks.axes import Classifier, classifiers
 from networks.axes_onnx import onnx_form
@@ -504,6 +505,17 @@ def test_an_axis_as_long_as_its_window_stays_so(axes: int) -> None:
     )
     with pytest.raises(ImageError, match="as long as its window"):
         fullconv.scan(fcn, array(axes))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_mask_of_another_rank_is_named_as_the_mask(axes: int, tmp_path: Path) -> None:
+    wrong = np.ones((3,) * (axes + 2), np.uint8)
+    np.save(tmp_path / "m.npy", wrong)
+    line = f"expected {ranks(axes)}; got shape {wrong.shape}. Give one {kind(axes)} at a time, "
+    for mask, named in ((wrong, ""), (tmp_path / "m.npy", f"{tmp_path / 'm.npy'}: ")):
+        with pytest.raises(ImageError) as refused:
+            fullconv.scan(converted(axes), array(axes), mask=mask)
+        assert str(refused.value) == f"mask: {named}{line}its channels last."
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullconv.errors import InputError
+from fullconv.errors import ImageError, InputError
 from fullconv.scanning.laying import Across, Points, laid
 from fullconv.sources import Source, open_source
 from fullconv.sources.given import ImageLike
@@ -63,10 +63,10 @@ class Mask:
         Raises
         ------
         InputError
-            If it is too large, or marks nothing.
+            If it cannot be read along the axes of the image, is too large, or marks nothing.
         """
         with ExitStack() as stack:
-            source = open_source(mask, dimensions=len(image.size))
+            source = _opened(mask, len(image.size))
             if source is not mask:  # a source that the caller has opened is the caller's to close
                 stack.callback(source.close)
             numbers = source.numbers()
@@ -99,6 +99,15 @@ class Mask:
             cells.append(_cell(np.asarray(sum(turned, 0.0) + shift), extent))
         covered = reduce(np.logical_and, [cell >= 0 for cell in cells])
         return self.pixels[tuple(reversed(cells))] & covered, covered
+
+
+def _opened(mask: ImageLike, dimensions: int) -> Source:
+    """Open a mask; errors say that it is the mask."""
+    try:
+        return open_source(mask, dimensions=dimensions)
+    except ImageError as error:
+        why = str(error).removeprefix("open_source(array): ")
+        raise ImageError(f"mask: {why}") from None
 
 
 def _cell(position: Points, count: int) -> NDArray[np.int64]:
