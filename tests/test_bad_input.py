@@ -149,8 +149,8 @@ ONNX = [
     (
         "explain fixed.onnx --image 40x40x40",
         2,
-        "convert(image=(40, 40, 40)): expected two whole numbers of at least 1 pixel, (rows, "
-        "columns); got numbers for 3 axes.",
+        "image=(40, 40, 40) (--image 40x40x40): the model takes images; expected two whole numbers "
+        "of at least 1 pixel, (rows, columns); got a size along 3 axes.",
     ),
     (
         "explain fixed.onnx --image 40x8",

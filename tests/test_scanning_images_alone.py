@@ -15,8 +15,10 @@ from PIL import Image
 import fullconv
 from fullconv.cli.group import commands
 from fullconv.errors import InputError
+from fullconv.geometry.grid import NUMBERS
 from fullconv.scanning.check import verify_heatmap
 from fullconv.sources import open_source
+from fullconv.wording import kind, kinds, names, unit
 
 INSTEAD = {
     1: "for images, (rows, columns), and these are recordings, (samples)",
@@ -114,6 +116,30 @@ def test_only_images_are_resized(axes: int) -> None:
         with pytest.raises(InputError) as caught:
             call()
         assert str(caught.value).startswith("array: only images, (rows, columns), are resized")
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_a_resolution_is_that_of_an_image(axes: int) -> None:
+    fcn = fullconv.convert(linear(2, *(8, 7, 6)[:axes]))
+    with pytest.raises(InputError) as caught:
+        fullconv.scan(fcn, np.zeros((*(20, 19, 18)[:axes], 2)), um_per_pixel=2)
+    assert str(caught.value) == (
+        f"array: 2 um per pixel are asked for, and only images, (rows, columns), are resized to a "
+        f"resolution; this is a {kind(axes)}. Read it as it is: leave --um-per-pixel (um_per_pixel "
+        f"in Python) out, or give --level 0."
+    )
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_the_size_of_an_image_is_none_of_a_recording_or_volume(axes: int, tmp_path: Path) -> None:
+    onnx.save(linear(2, *(8, 7, 6)[:axes]), tmp_path / "model.onnx")
+    done = run(tmp_path, "explain", "model.onnx", "--image", "100x90")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"fullconv: error: image=(90, 100) (--image 100x90): the model takes {kinds(axes)}; "
+        f"expected {NUMBERS[axes]} of at least 1 {unit(axes)}, {names(axes)}; got a size along 2 "
+        f"axes.\n",
+    )
 
 
 def test_images_without_channels_are_scanned() -> None:

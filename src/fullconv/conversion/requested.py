@@ -10,7 +10,7 @@ from typing import Any
 from fullconv.choices import ACTIVATIONS
 from fullconv.errors import InputError, WindowError
 from fullconv.geometry.grid import NUMBERS, Grid, Sizes
-from fullconv.wording import names, size_names, unit
+from fullconv.wording import kinds, names, size_names, sized, unit
 
 LARGEST_SIZE = 2**31 - 1
 """The largest window and step: ONNX and most kernels count pixels in 32 bits."""
@@ -83,10 +83,14 @@ def image_given(image: int | Sequence[int] | None, grid: Grid) -> Sizes:
     if image is None:
         return ()
     sizes = tuple(image) if isinstance(image, Iterable) else (image,) * grid.dimensions
-    if len(sizes) != grid.dimensions or not all(map(_is_size, sizes)):
+    if not all(map(_is_size, sizes)):
+        raise InputError(f"convert(image={image!r}): expected {_expected(grid.dimensions)}.")
+    if len(sizes) != grid.dimensions:
+        of = f"a size along {len(sizes)} ax{'i' if len(sizes) == 1 else 'e'}s"
+        flag = f" (--image {sized(sizes)})" if sizes else ""
         raise InputError(
-            f"convert(image={image!r}): expected {_expected(grid.dimensions)}"
-            f"{_rank(sizes, grid.dimensions)}."
+            f"image={image!r}{flag}: the model takes {kinds(grid.dimensions)}; "
+            f"expected {_expected(grid.dimensions)}; got {of}."
         )
     size = tuple(int(length) for length in sizes)
     grid.shape(size)

@@ -13,6 +13,7 @@ from fullconv.geometry.grid import Sizes
 from fullconv.geometry.placement import Georeference, Placement, Space
 from fullconv.sources.colours import Channels
 from fullconv.sources.source import Facts, Resolution, Source
+from fullconv.wording import kind, names
 
 NEAR = 0.01
 """Resolutions that differ by less count as equal: slides state theirs no more precisely."""
@@ -139,6 +140,13 @@ def open_chosen(
         pyramid = pyramid.with_resolution((own_um_per_pixel,) * len(pyramid.sizes[0]))
     if um_per_pixel is None:
         return pyramid.at(_existing(pyramid, level or 0))
+    dimensions = len(pyramid.sizes[0])
+    if pyramid.um_per_pixel(0) is None and dimensions != 2:
+        raise InputError(
+            f"{pyramid.name}: {um_per_pixel:g} um per pixel are asked for, and only images, "
+            f"{names(2)}, are resized to a resolution; this is a {kind(dimensions)}. Read it as it "
+            f"is: leave --um-per-pixel (um_per_pixel in Python) out, or give --level 0."
+        )
     if pyramid.um_per_pixel(0) is None:
         raise InputError(
             f"{pyramid.name} does not say how large its pixels are, and {um_per_pixel:g} um per "
