@@ -115,8 +115,9 @@ def test_convert_json_says_what_was_written(folder):
 
 
 NO_PREPROCESSING = (
-    "note     the model does not say how pixels are prepared for it, so they stay as they are, 0 "
-    "to 255; 'fullconv convert --scale/--mean/--std', or --preprocessing imagenet, stores it\n"
+    "note     the model does not say how pixels are prepared for it, so they stay as they are (0 "
+    "to 255 for 8 bits); 'fullconv convert --scale/--mean/--std', or --preprocessing imagenet, "
+    "stores it\n"
 )
 
 

@@ -27,7 +27,7 @@ def unchanged(dimensions: int) -> str:
     things, images = unit(dimensions, many=True), dimensions == 2
     return (
         f"the model does not say how {things} are prepared for it, so they stay as they are"
-        f"{', 0 to 255' if images else ''}; 'fullconv convert --scale/--mean/--std'"
+        f"{' (0 to 255 for 8 bits)' if images else ''}; 'fullconv convert --scale/--mean/--std'"
         f"{', or --preprocessing imagenet,' if images else ''} stores it"
     )
 
