@@ -369,6 +369,19 @@ def test_recordings_with_electrodes_as_features(turned: bool) -> None:
         assert_shared(check(model, integers((1, 6, 31)), window=(6, 20)))
 
 
+def test_a_window_behind_channels_that_come_first_is_given_along_all_axes() -> None:
+    body = [layers.Permute((2, 1)), layers.Conv1D(3, 3, padding="same"), *head()]
+    model = sequence((4, 9), *body)
+    with pytest.raises(WindowError) as caught:
+        fullconv.convert(model, window=(9,))
+    assert str(caught.value) == (
+        "convert(window=(9,)): the model takes recordings of 4 samples and no other; leave the "
+        "window out, or give (4,); where its channels come first, give (4, 9), a window along all "
+        "axes."
+    )
+    assert_shared(check(model, integers((1, 4, 13)), window=(4, 9)))
+
+
 def test_an_axis_as_long_as_its_window_is_fixed(tmp_path: Path) -> None:
     body = [layers.Reshape((6, 20, 1)), layers.Conv2D(2, 3, padding="same"), *head()]
     model = sequence((6, 20), *body)

@@ -124,9 +124,11 @@ def native(whole: Functional, window: Sizes | None) -> Native:
         )
     own = tuple(w if n is None else n for n, w in zip(rest, window, strict=False))
     if rest and own != window:
+        todo = f"leave the window out, or give {own}"
+        if last and shape[2:] == window and len(window) < max(NUMBERS):
+            todo += f"; where its channels come first, give {shape[1:]}, a window along all axes"
         raise WindowError(
-            f"convert(window={window}): the model takes {measured(own)} and no other; leave the "
-            f"window out, or give {own}."
+            f"convert(window={window}): the model takes {measured(own)} and no other; {todo}."
         )
     sizes = window if rest else ()  # a vector of features has none
     whole_shape = (*sizes, *channels) if last else (*channels, *sizes)
