@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd
+from math import ceil, gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from fullconv.errors import ImageError, InputError, WindowError
@@ -311,6 +311,16 @@ class Axis:
         reach = None if self.reach is None else self.reach + grown * self.step
         kept = None if self.kept is None else (self.kept - 1 - grown) // stored.stride + 1
         return Axis(extent, pitch, step, reach, kept), stored
+
+    def spaced(self, pitch: Fraction) -> Axis:
+        """Return the axis with its one cell this far from the next, in whole stored cells.
+
+        A kernel that reads beyond the only cell of a window then reads what lies this far away, or
+        just beyond, and at the native size nothing but padding. Axes of more cells stay.
+        """
+        if self.extent != 1:
+            return self
+        return replace(self, pitch=ceil(pitch / self.step) * self.step)
 
     def cut(self, start: int, stop: int, stride: int, window_step: int) -> tuple[Axis, Cut]:
         """Keep cells ``start:stop:stride``; return the new axis and the cut in stored cells."""

@@ -122,7 +122,7 @@ def align(lifting: Lifting, fields: Sequence[Field]) -> list[Field]:
     along = zip(*(x.axes for x in fields), strict=True)
     steps = lifting.blocks.steps(fields[0])
     moved = [_same_margins(lifting, *each) for each in zip(along, steps, strict=True)]
-    alike = list(map(lifting.blocks.moved, fields, zip(*moved, strict=True)))
+    alike = lifting.as_far_apart(list(map(lifting.blocks.moved, fields, zip(*moved, strict=True))))
     unequal = [
         index
         for index, axes in enumerate(zip(*(x.axes for x in alike), strict=True))
@@ -210,6 +210,7 @@ def _interleaved(lifting: Lifting, x: Field, place: int) -> Field:
     if any(atom.kind is not AtomKind.FEATURES for atom in inner):
         return x
     factor, others = prod(sizes(inner)), tuple(a for a in x.layout.stored if a not in inner)
+    x = lifting.side_by_side(x, [cell.key])
     must_lie_apart(lifting, x.axes[cell.key], "interleaves")
     longer = x.axes[cell.key].repeated(factor)
     x = store(lifting, x, (*others, *inner))

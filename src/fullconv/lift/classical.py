@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from fullconv.geometry.doubling import around
-from fullconv.geometry.grid import BeforeAfter, Grid, Sliding
+from fullconv.geometry.grid import Axis, BeforeAfter, Grid, Sliding
 from fullconv.graph.graph import Graph, Node
 from fullconv.lift.field import Field
 from fullconv.lift.lifting import Lifting
@@ -50,14 +51,51 @@ class Classical(Lifting):
                 f"padding ({self._amounts(padded)}) is put at the border of the image, not of each "
                 f"window",
             )
-        dense, moved = self.dense(node), []
+        moved = []
         for axis, sliding, step in zip(x.axes, slidings, self.blocks.steps(x), strict=True):
             if axis.fixed:
                 moved.append(axis.slide(sliding, step))
                 continue
-            middle, stored = axis.middle.slide(sliding, step, dense=dense)
+            middle, stored = self.slide_middle(node, axis.middle, sliding, step)
             moved.append(Moved(Split(0, middle), {Part.MIDDLE: PartInput(None, stored)}))
         return moved
+
+    def slide_middle(
+        self, node: Node, axis: Axis, sliding: Sliding, step: int
+    ) -> tuple[Axis, Sliding]:
+        """Move a kernel over the map; a single cell keeps its distance from the next.
+
+        Padding around it is padding at the native size only if no other stored cell lies there.
+        """
+        moved, stored = axis.slide(sliding, step, dense=self.dense(node))
+        if axis.extent == sliding.kernel == 1:
+            stored = stored._replace(dilation=sliding.dilation)
+        # Where a kernel has one place only, its stride leads nowhere.
+        stride = 1 if sliding._replace(stride=1).output(axis.extent) == 1 else sliding.stride
+        return moved.spaced(axis.pitch * stride), stored
+
+    def as_far_apart(self, fields: list[Field]) -> list[Field]:
+        """Keep single cells as far from the next as where they lie furthest apart."""
+        along = zip(*(x.axes for x in fields), strict=True)
+        widest = [max(axis.middle.pitch for axis in axes) for axes in along]
+        return [replace(x, axes=tuple(map(_spaced, x.axes, widest))) for x in fields]
+
+    def side_by_side(self, x: Field, over: Collection[int]) -> Field:
+        """Keep a single cell for each window, next to that of the next window.
+
+        Finer cells have no place between those of windows that lie closer than a cell is wide.
+        """
+        single = [i for i in over if x.extent[i] == 1 and not x.axes[i].apart]
+        if not single:
+            return x
+        kept = self.blocks.keep(x, single)
+        axes = [
+            replace(axis, middle=replace(axis.middle, pitch=axis.middle.step))
+            if index in single
+            else axis
+            for index, axis in enumerate(kept.axes)
+        ]
+        return replace(kept, axes=tuple(axes))
 
     def _amounts(self, padded: Sequence[BeforeAfter]) -> str:
         """Return the padding along every axis of the image, in words."""
@@ -96,7 +134,8 @@ class Classical(Lifting):
 
     def cut_axis(self, axis: Split, kept: range, step: int) -> Moved:
         """Keep some of the cells of an axis."""
-        return axis.cut(kept.start, kept.stop, kept.step, step, gather=False)
+        moved = axis.cut(kept.start, kept.stop, kept.step, step, gather=False)
+        return replace(moved, axis=_spaced(moved.axis, axis.middle.pitch * kept.step))
 
     def extended(
         self, node: Node, x: Field, pads: Padding, mode: PaddingMode
@@ -165,3 +204,7 @@ class Classical(Lifting):
     def spreads_in(self, node: Node) -> None:
         """Let cells outside the window spread into it."""
         self.out.approximate(node, "cells outside the window spread into it")
+
+
+def _spaced(axis: Split, pitch: Fraction) -> Split:
+    return replace(axis, middle=axis.middle.spaced(pitch))

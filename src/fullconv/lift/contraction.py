@@ -117,7 +117,7 @@ def _end(
     left = Split(0, on_window_grid(window, step))
     if not axis.private:
         whole = Sliding(axis.middle.extent)
-        middle, covering[Part.MIDDLE] = axis.middle.slide(whole, step, dense=lifting.dense(node))
+        middle, covering[Part.MIDDLE] = lifting.slide_middle(node, axis.middle, whole, step)
         if axis.shared:
             left = Split(0, middle)
     return left, covering

@@ -158,6 +158,7 @@ def transposed_convolution(
     """
     weight, bias = parameters(lifting, node)
     weight = filters_over(weight, axes, len(x.axes))
+    x = lifting.side_by_side(x, [i for i, stride in enumerate(operation.stride) if stride > 1])
     spread = tuple(_spread(lifting, node, operation, i, axis) for i, axis in enumerate(x.axes))
     # Where the stored cells lie closer than the window's own, so do the taps.
     scale = x.dilation

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
-from fullconv.geometry.grid import BeforeAfter, Grid, Halo, no_halo
+from fullconv.geometry.grid import BeforeAfter, Grid, Halo, Sizes, no_halo
 from fullconv.graph.graph import Graph, Node
 from fullconv.lift.layouts import Layouts, cells_along, layouts
 from fullconv.lift.sliding import reaches
-from fullconv.lift.stride import Pitch, pitches
-from fullconv.operations import Convolution, Pad, Padding, Pool, TransposedConvolution
+from fullconv.lift.stride import Pitch, factors, least, meeting
+from fullconv.operations import Convolution, Opaque, Pad, Padding, Pool, TransposedConvolution
 
 EVERYTHING = 1 << 30
 """More cells than any image has: circular padding at the border of the image reads the opposite
@@ -32,7 +32,8 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
     the image it is that of the last window inside, which reaches no further. The result is an upper
     bound. Along axes that are ``fixed``, nothing lies beyond the window.
     """
-    pixels, known = pitches(graph), layouts(graph)
+    known = layouts(graph)
+    pixels = _pitches(graph, known, grid)
     axes = range(grid.dimensions)
     slides = [axis for axis in axes if axis not in fixed]
     none = no_halo(grid.dimensions)
@@ -44,12 +45,11 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
             if name is None or name not in pixels:
                 continue
             padding = _padding_along(node, known, grid.dimensions)
-            between = _between(pixels[name], known, name, graph, grid)
             further = []
             for axis in axes:
                 # A part of a cell is read only with the whole cell.
                 whole = _whole(reach[axis], pixels[name][axis])
-                own = _further(whole, padding[axis], between[axis])
+                own = _further(whole, padding[axis], pixels[name][axis])
                 cells = statistics.get(axis, 1)
                 around = (cells - 1) // 2, cells // 2
                 further.append(_further(own, around, pixels[node.outputs[0]][axis]))
@@ -58,21 +58,45 @@ def halo(graph: Graph, grid: Grid, fixed: Collection[int] = ()) -> Halo:
     return tuple((0, 0) if axis in fixed else ends[axis] for axis in axes)
 
 
-def _between(
-    pitch: Pitch, known: Layouts, name: str, graph: Graph, grid: Grid
-) -> tuple[Fraction, ...]:
-    """Return the pixels between cells; values of one cell per window lie on the window grid."""
-    extents: Sequence[int] = graph.shapes.get(name, ())[2:]
-    if len(extents) != grid.dimensions:
-        return pitch
+def _pitches(graph: Graph, known: Layouts, grid: Grid) -> dict[str | None, Pitch]:
+    """Return the pixels between cells of every value, as the approximate form keeps them.
+
+    Single cells of windows lie on the window grid, and what is made of them lies as far apart. A
+    gate is spread over the map that it gates, and lies as the map does.
+    """
+    axes = range(grid.dimensions)
+    pixels: dict[str | None, Pitch] = {graph.image: (Fraction(1),) * grid.dimensions}
+    for node in graph.nodes:
+        names = [name for name in node.inputs if name in pixels]
+        if not names:
+            continue
+        after = _extents(graph, known, node.outputs[0], grid)
+        before = {name: _extents(graph, known, name, grid) for name in names}
+        pitch = []
+        for axis in axes:
+            wide = [name for name in names if before[name][axis] != 1 or after[axis] == 1]
+            meet = least if isinstance(node.operation, Opaque) else meeting
+            pitch.append(meet([pixels[name] for name in wide or names])[axis])
+        for axis, factor in factors(node, graph, known, places=True):
+            if axis in axes:
+                pitch[axis] *= factor
+        for name in node.outputs:
+            extents = _extents(graph, known, name, grid)
+            pixels[name] = tuple(
+                ceil(own / step) * Fraction(step) if extent == 1 else own
+                for own, extent, step in zip(pitch, extents, grid.step, strict=True)
+            )
+    return pixels
+
+
+def _extents(graph: Graph, known: Layouts, name: str | None, grid: Grid) -> Sizes:
+    """Return the cells of a window along every axis: 1 where there are none, 0 if unknown."""
     layout = known.get(name)
-    if layout is not None and layout.native_axes(grid.dimensions, grid.dimensions) is not None:
+    if layout is not None:
         cells = cells_along(layout)
-        extents = [cells.get(axis, 1) for axis in range(grid.dimensions)]
-    return tuple(
-        max(p, Fraction(step)) if extent == 1 else p
-        for p, extent, step in zip(pitch, extents, grid.step, strict=True)
-    )
+        return tuple(cells.get(axis, 1) for axis in range(grid.dimensions))
+    shape = graph.shapes.get(name or "", ())[2:]
+    return tuple(shape) if len(shape) == grid.dimensions else (0,) * grid.dimensions
 
 
 def _further(reach: BeforeAfter, padding: BeforeAfter, pixels: Fraction) -> BeforeAfter:

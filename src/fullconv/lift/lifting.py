@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from fullconv.geometry.grid import Grid, Sizes, Sliding
+from fullconv.geometry.grid import Axis, Grid, Sizes, Sliding
 from fullconv.graph.graph import Graph, Node
 from fullconv.graph.layout import AtomKind, Layout, LayoutError, cells, features
 from fullconv.lift.blocks import Blocks, reading
@@ -95,9 +95,23 @@ class Lifting:
             for axis, sliding, step in zip(x.axes, slidings, self.blocks.steps(x), strict=True)
         ]
 
+    def slide_middle(
+        self, node: Node, axis: Axis, sliding: Sliding, step: int
+    ) -> tuple[Axis, Sliding]:
+        """Move a kernel over the cells that windows share along an axis."""
+        return axis.slide(sliding, step)
+
     def slide_pool(self, node: Node, x: Field, operation: Pool) -> list[Moved]:
         """Move the box of a pool over a field, as `slide` does."""
         return self.slide(node, x, operation.slidings)
+
+    def as_far_apart(self, fields: list[Field]) -> list[Field]:
+        """Return fields that are joined cell for cell, whose single cells lie equally far apart."""
+        return fields
+
+    def side_by_side(self, x: Field, over: Collection[int]) -> Field:
+        """Let the single cells of windows along these axes lie side by side, to be spread."""
+        return x
 
     def cut(self, x: Field, kept: Sequence[range]) -> Field:
         """Keep some of the cells along every axis."""

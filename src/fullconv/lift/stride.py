@@ -45,10 +45,10 @@ def network_stride(graph: Graph) -> Sizes:
     for node in graph.nodes:
         spreads = isinstance(node.operation, TransposedConvolution | Upsample)
         if spreads and node.outputs[0] in known:
-            before = _meeting([known[name] for name in node.inputs if name in known])
+            before = meeting([known[name] for name in node.inputs if name in known])
             after = known[node.outputs[0]]
             ends.append(tuple(b if a < b else ONE for a, b in zip(after, before, strict=True)))
-    stride = _meeting(ends) if ends else (ONE,) * len(graph.window)
+    stride = meeting(ends) if ends else (ONE,) * len(graph.window)
     return tuple(pitch.numerator for pitch in stride)
 
 
@@ -62,15 +62,15 @@ def pitches(graph: Graph) -> dict[str | None, Pitch]:
             continue
         # Without a rule an operation has no cells to keep apart: it answers wherever windows lie.
         without = isinstance(node.operation, Opaque)
-        pitch = list(_least(inputs) if without else _meeting(inputs))
-        for axis, factor in _factors(node, graph, arranged):
+        pitch = list(least(inputs) if without else meeting(inputs))
+        for axis, factor in factors(node, graph, arranged):
             if axis < len(pitch):
                 pitch[axis] *= factor
         known.update(dict.fromkeys(node.outputs, tuple(pitch)))
     return known
 
 
-def _meeting(pitches: Sequence[Pitch]) -> Pitch:
+def meeting(pitches: Sequence[Pitch]) -> Pitch:
     """Return the smallest pitch that is a multiple of all."""
     return tuple(
         Fraction(lcm(*(n.numerator for n in along)), gcd(*(n.denominator for n in along)))
@@ -78,14 +78,25 @@ def _meeting(pitches: Sequence[Pitch]) -> Pitch:
     )
 
 
-def _least(pitches: Sequence[Pitch]) -> Pitch:
+def least(pitches: Sequence[Pitch]) -> Pitch:
     return tuple(map(min, *pitches)) if len(pitches) > 1 else pitches[0]
 
 
-def _factors(node: Node, graph: Graph, known: Layouts) -> Iterator[tuple[int, Fraction]]:
-    """Yield axes of the image, each with the factor by which a result's cells lie further apart."""
+def factors(
+    node: Node, graph: Graph, known: Layouts, *, places: bool = False
+) -> Iterator[tuple[int, Fraction]]:
+    """Yield axes of the image, each with the factor by which a result's cells lie further apart.
+
+    With ``places``, the stride of a pool that covers a whole axis counts where padding gives the
+    pool more than one place.
+    """
     before = graph.shapes.get(node.first or "", ())
     native = _native_factors(node, before, graph)
+    if places and isinstance(node.operation, Pool):
+        native = tuple(
+            ONE if s._replace(stride=1).output(extent) == 1 else Fraction(s.stride)
+            for s, extent in zip(node.operation.slidings, before[2:], strict=True)
+        )
     along = native_axes(known.get(node.first), len(native), len(graph.window))
     if isinstance(node.operation, Slice) and node.operation.axis < len(before):
         along, native = _sliced(node.operation, known.get(node.first))

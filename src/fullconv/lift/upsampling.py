@@ -19,6 +19,7 @@ def upsample(lifting: Lifting, node: Node, operation: Upsample, axes: Sizes, x: 
 
     Exact always: output ``o`` is cell ``o // factor``, so no cell meets another, nor a border.
     """
+    x = lifting.side_by_side(x, [i for i, factor in enumerate(operation.factor) if factor > 1])
     moved = []
     for axis, factor in zip(x.axes, operation.factor, strict=True):
         if factor > 1:
