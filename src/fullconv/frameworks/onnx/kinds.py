@@ -15,6 +15,7 @@ from onnx import NodeProto, OperatorSetIdProto, TypeProto
 
 from fullconv.errors import ModelError, first_line
 from fullconv.frameworks.bounds import too_large
+from fullconv.frameworks.onnx.moving import POOLS, pooled
 from fullconv.frameworks.onnx.session import said_by_runtime
 from fullconv.frameworks.onnx.single import NotRunnableError, Single
 
@@ -121,7 +122,18 @@ def _inferred(
         for marker in ("[ShapeInferenceError] ", "[TypeInferenceError] "):
             line = line.removeprefix(marker)
         raise NotInferredError(line) from None
+    if node.op_type in POOLS:
+        _as_run(kinds, node, types)
     return kinds
+
+
+def _as_run(kinds: Mapping[str, TypeProto], node: ir.Node, types: Mapping[str, TypeProto]) -> None:
+    """Give the results of a pool the sizes that they have in ONNX Runtime."""
+    cells = shape_of(types[node.inputs[0].name or ""])[2:] if node.inputs[0] is not None else ()
+    outputs = pooled(node, cells)
+    for kind in kinds.values():
+        for dim, size in zip(kind.tensor_type.shape.dim[2:], outputs, strict=True):
+            dim.dim_value = size if size > 0 else dim.dim_value
 
 
 def _may_give(node: ir.Node, known: Known, names: Sequence[str]) -> int:

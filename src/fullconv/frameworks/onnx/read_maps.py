@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import onnx_ir as ir
 
+from fullconv.frameworks.onnx.moving import each, explicit, is_cut, padding_of, shared_out
 from fullconv.frameworks.onnx.operators import handles
 from fullconv.frameworks.onnx.resizing import whole_factor
-from fullconv.geometry.grid import Sizes, Sliding
+from fullconv.geometry.grid import Sliding
 from fullconv.operations import (
     Convolution,
-    Padding,
     Pool,
     Reduce,
     TransposedConvolution,
@@ -20,40 +20,6 @@ from fullconv.operations import (
 
 if TYPE_CHECKING:
     from fullconv.frameworks.onnx.reader import Reader
-
-
-def _each(node: ir.Node, name: str, axes: int, one: int = 1) -> Sizes:
-    """Return a setting for every axis, which is ``one`` where it is left out."""
-    return tuple(node.attributes.get_ints(name, ()) or (one,) * axes)
-
-
-def _explicit(node: ir.Node, axes: int) -> Padding:
-    """Return the explicit padding; ONNX stores all numbers before, then all numbers after."""
-    numbers = _each(node, "pads", 2 * axes, 0)
-    return tuple(zip(numbers[:axes], numbers[axes:], strict=True))
-
-
-def _shared_out(total: int, auto: str) -> tuple[int, int]:
-    """Share padding between both ends; the odd cell goes after (SAME_UPPER) or before."""
-    small, large = total // 2, total - total // 2
-    return (small, large) if auto == "SAME_UPPER" else (large, small)
-
-
-def _padding(node: ir.Node, cells: Sizes, kernel: Sizes) -> Padding:
-    """Return the padding; that of SAME depends on the size, which is the native one of crops."""
-    auto, axes = node.attributes.get_string("auto_pad", "NOTSET"), len(kernel)
-    if auto == "NOTSET":
-        return _explicit(node, axes)
-    if auto == "VALID":
-        return ((0, 0),) * axes
-    pads = []
-    for size, k, stride, dilation in zip(
-        cells, kernel, _each(node, "strides", axes), _each(node, "dilations", axes), strict=True
-    ):
-        # ONNX Conv, 'auto_pad': output = ceil(input / stride).
-        total = max(0, (-(size // -stride) - 1) * stride + dilation * (k - 1) + 1 - size)
-        pads.append(_shared_out(total, auto))
-    return tuple(pads)
 
 
 def _is_map(node: ir.Node, reader: Reader) -> bool:
@@ -72,9 +38,9 @@ def _conv(node: ir.Node, reader: Reader) -> None:
     axes = len(kernel)
     operation = Convolution(
         kernel,
-        _each(node, "strides", axes),
-        _padding(node, reader.shape(node.inputs[0])[2:], kernel),
-        _each(node, "dilations", axes),
+        each(node, "strides", axes),
+        padding_of(node, reader.shape(node.inputs[0])[2:], kernel),
+        each(node, "dilations", axes),
         node.attributes.get_int("group", 1),
     )
     bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -87,10 +53,10 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
         return
     kernel = reader.shape(node.inputs[1])[2:]
     axes = len(kernel)
-    strides, dilations = _each(node, "strides", axes), _each(node, "dilations", axes)
-    extra = _each(node, "output_padding", axes, 0)
+    strides, dilations = each(node, "strides", axes), each(node, "dilations", axes)
+    extra = each(node, "output_padding", axes, 0)
     auto = node.attributes.get_string("auto_pad", "NOTSET")
-    pads = list(_explicit(node, axes))
+    pads = list(explicit(node, axes))
     if auto not in ("NOTSET", "VALID") or "output_shape" in node.attributes:
         # ONNX ConvTranspose, 'output_shape': total = stride * (in - 1) + extra + span - out.
         for axis in range(axes):
@@ -98,7 +64,7 @@ def _conv_transpose(node: ir.Node, reader: Reader) -> None:
             outputs = reader.shape(node.outputs[0])[2 + axis]
             span = dilations[axis] * (kernel[axis] - 1) + 1
             total = strides[axis] * (cells - 1) + extra[axis] + span - outputs
-            pads[axis] = _shared_out(total, auto)
+            pads[axis] = shared_out(total, auto)
     operation = TransposedConvolution(
         kernel,
         strides,
@@ -129,10 +95,13 @@ def _pool(node: ir.Node, reader: Reader) -> None:
         reader.opaque(node, f"{node.op_type} with indices")
         return
     cells, outputs = reader.shape(node.inputs[0])[2:], reader.shape(node.outputs[0])[2:]
+    if is_cut(node, cells):
+        reader.opaque(node, f"{node.op_type} that skips cells")
+        return
     axes = len(cells)
-    kernel = _each(node, "kernel_shape", axes)
-    stride, dilation = _each(node, "strides", axes), _each(node, "dilations", axes)
-    padding = _padding(node, cells, kernel)
+    kernel = each(node, "kernel_shape", axes)
+    stride, dilation = each(node, "strides", axes), each(node, "dilations", axes)
+    padding = padding_of(node, cells, kernel)
     overhang = tuple(
         max(0, (o - 1) * s + Sliding(k, dilation=d).span - a - sum(pads))
         for o, s, k, d, a, pads in zip(

@@ -92,12 +92,15 @@ def write_upsample(writing: Writing, node: Node, operation: Upsample) -> ir.Valu
 
 
 @writes(Pool)
-def write_pool(writing: Writing, node: Node, operation: Pool) -> ir.Value:
+def write_pool(writing: Writing, node: Node, operation: Pool) -> Results:
     """Write a pool; one that ONNX does not have is written as a convolution with ones."""
     x = writing.first(node)
     dilated = any(n != 1 for n in operation.dilation)
+    call, average = node.source, operation.kind == "average"
+    if dilated and average and isinstance(call, Call) and call.operation == operation:
+        return writing.repeat(node)
     divided = operation.divisor is not None
-    if operation.kind == "sum" or (operation.kind == "average" and (dilated or divided)):
+    if operation.kind == "sum" or (average and (dilated or divided)):
         return _sum(writing, operation, x, node.name)
     attributes: dict[str, Any] = {
         "kernel_shape": operation.kernel,
