@@ -114,6 +114,26 @@ def test_a_vector_of_features_is_a_window_of_one_pixel() -> None:
     assert fullconv.explain(classifier(5), window=1).grid.window == (1, 1)
 
 
+def test_one_pixel_of_any_number_of_axes_holds_a_vector_of_features() -> None:
+    model = nn.Sequential(
+        nn.Linear(5, 4), nn.BatchNorm1d(4, eps=0.0), nn.ReLU(), nn.Linear(4, 2)
+    ).eval()
+    numbers = torch.Generator().manual_seed(0)
+    for name, values in model.state_dict().items():
+        if name.endswith(("weight", "bias")):
+            values.copy_(torch.randint(-3, 4, values.shape, generator=numbers))
+    images = torch.randint(-3, 4, (2, 5, 6), generator=numbers).float()
+    crops = model(images.transpose(1, 2).reshape(-1, 5)).reshape(2, 6, 2).transpose(1, 2)
+    assert fullconv.convert(model, window=1).grid.window == (1, 1)
+    for window in ((1,), (1, 1), (1, 1, 1)):
+        fcn = fullconv.convert(model, window)
+        axes = len(window)
+        assert fcn.report.exact
+        scores = fcn(images.reshape(2, 5, 6, *(1,) * (axes - 1)))
+        np.testing.assert_array_equal(scores.detach().flatten(2), crops.detach())
+    assert fullconv.convert(classifier(5), (1,))(np.ones((1, 5, 3), np.float32)).shape == (1, 3, 3)
+
+
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_a_keras_model_says_it_by_its_input(axes: int) -> None:
     from keras_models import keras, layers

@@ -44,9 +44,9 @@ class ImageShape:
         """Return the shape of the images that a classifier's converted network takes."""
         axes = len(graph.shapes[graph.image]) - 1
         takes: Takes = "map"
-        if axes == grid.dimensions:
+        if graph.takes_cells:
             takes = "cells"
-        elif axes < grid.dimensions:
+        elif axes <= grid.dimensions:
             takes = "features"
         return cls(graph.channels, grid, takes, tuple(sorted(fixed)))
 

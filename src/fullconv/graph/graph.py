@@ -191,11 +191,16 @@ class Graph:
         """
         batch, *sizes = self.shapes[self.image]
         spatial = [cells(axis, extent) for axis, extent in enumerate(self.window)]
-        if len(sizes) == len(self.window):
+        if self.takes_cells:
             first = Layout.feature_map(batch, (), spatial).axes[0]
             return Layout((first, *spatial), ())
         whole = Layout.feature_map(batch, features(sizes[0]), spatial)
         return replace(whole, axes=whole.axes[: 1 + len(sizes)])
+
+    @property
+    def takes_cells(self) -> bool:
+        """Whether the image has no axis of channels. One of features alone is as long as these."""
+        return tuple(self.shapes[self.image][1:]) == tuple(self.window)
 
     @property
     def channels(self) -> int:

@@ -65,7 +65,7 @@ def _image(writing: Writing, original: ir.Graph) -> ir.Value:
     (old,) = (v for v in original.inputs if v.name not in original.initializers)
     source, dimensions = writing.source.graph, len(writing.graph.window)
     channels, last = source.channels, writing.source.channels_last
-    plain = len(source.layout.axes) == 1 + dimensions  # without an axis of channels
+    plain = source.takes_cells  # without an axis of channels
     sizes: list[int | str] = list(size_names(dimensions))
     for axis in writing.graph.fixed:
         sizes[axis] = writing.graph.window[axis]

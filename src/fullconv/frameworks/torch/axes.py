@@ -12,6 +12,7 @@ from fullconv.frameworks.torch.exporting import (
     LARGEST_TRIED,
     evaluating,
     likely_channels,
+    other_crops,
     quiet,
     takes,
 )
@@ -27,12 +28,16 @@ def axes_of(model: nn.Module, length: int) -> int | None:
     """Return the number of axes of a module's windows; None where it cannot be found.
 
     The layers decide, where all of them move over the same number of axes. Otherwise the module is
-    run on crops of this length along each axis: over two axes first, then one, then three.
+    run on crops of this length along each axis: over two axes first, then one, then three. For a
+    window of one pixel, a module of feature vectors has two, whatever its layers make of them.
     """
+    lazy = any(isinstance(m, nn.modules.lazy.LazyModuleMixin) for m in model.modules())
+    if length == 1 and not lazy and _takes_vectors(model):
+        return 2
     named = {int(match[1]) for name in _names(model) if (match := LAYER.search(name))}
     if len(named) == 1:
         return named.pop()
-    if any(isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in model.modules()):
+    if lazy:
         return None  # running it would fix the sizes of its lazy layers
     with evaluating(model), quiet(), torch.no_grad():
         for axes in USUAL:
@@ -42,6 +47,16 @@ def axes_of(model: nn.Module, length: int) -> int | None:
                 if any(takes(model, crop) for crop in (*crops, window)):
                     return axes
     return None
+
+
+def _takes_vectors(model: nn.Module) -> bool:
+    """Whether a module scores vectors of features, and no maps of a single cell."""
+    with evaluating(model):
+        crops = other_crops(model, (1,))
+        counts = likely_channels(model, (1,))
+        return any(len(crop) == 1 and crop != (1,) for crop in crops) and not any(
+            takes(model, (count, 1)) for count in counts
+        )
 
 
 def _names(model: nn.Module) -> Iterator[str]:
