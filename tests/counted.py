@@ -49,6 +49,18 @@ class Attention(nn.Module):
         return self.out(y.mean(1))
 
 
+class Unfolded(nn.Module):
+    """A layer over the cells under a moving box, which `unfold` copies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.out = nn.Linear(18, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = nn.functional.unfold(x, 3, padding=1, stride=2).transpose(1, 2)
+        return self.out(self.fc(cells).amax(1))
+
+
 class Recurrent(nn.Module):
     """An LSTM over the samples of a signal, whose results and last states are both used."""
 
@@ -156,6 +168,7 @@ CASES = {
     "attention by hand": Case(lambda: Attention(True), 1, (29, 29), 4, (45, 37)),
     "attention": Case(lambda: Attention(False), 1, (29, 29), 4, (45, 37)),
     "einsum": Case(Gram, 1, (12, 12), 2, (20, 20)),
+    "unfold": Case(Unfolded, 2, (16, 20), 2, (40, 48)),
     "gate": Case(Gated, 2, (16, 16), 4, (32, 32)),
     "volume, padded": Case(
         plain(

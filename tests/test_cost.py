@@ -67,7 +67,7 @@ def test_one_number_is_a_step_along_all_axes(networks):
     assert json.loads(result.stdout)["step"] == [2, 2, 2]
 
 
-APPROXIMATE = ["signal, strided", "strip of electrodes", "gate", "volume, padded"]
+APPROXIMATE = ["signal, strided", "unfold", "strip of electrodes", "gate", "volume, padded"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,23 @@ def test_the_cost_line_is_what_is_counted(name, exact):
     assert told == pytest.approx(counted.in_torch(fcn.model, image) / windows, rel=WITHIN)
     crop = image[(..., *(slice(size) for size in case.window))]
     assert cost.crops == counted.in_torch(model, crop)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_unfolded_windows_equal_their_crops(step):
+    case, numbers = counted.CASES["unfold"], torch.Generator().manual_seed(step)
+    model = case.network().eval()
+    for parameter in model.parameters():
+        parameter.data = torch.randint(-3, 4, parameter.shape, generator=numbers).float()
+    image = torch.randint(-4, 5, (1, case.channels, *case.image), generator=numbers).float()
+    fcn = fullconv.convert(model, case.window, step, check=False)
+    assert fcn.report.exact
+    scores, (rows, columns) = fcn(image), case.window
+    for row in range(scores.shape[2]):
+        for column in range(scores.shape[3]):
+            top, left = row * step, column * step
+            crop = image[..., top : top + rows, left : left + columns]
+            assert torch.equal(scores[..., row, column], model(crop))
 
 
 @pytest.mark.parametrize("name", ["attention by hand", "volume, padded"])

@@ -42,6 +42,8 @@ def convolution(lifting: Lifting, node: Node, operation: Convolution) -> Field:
     x, axes = as_feature_map(lifting, x, operation.dimensions)
     weight = filters_over(weight, axes, len(x.axes))
     along = operation.over(axes, len(x.axes))
+    if along.dimensions != 2:
+        along = replace(along, copies=False)  # it is written as a convolution
     result = in_native_order(_convolve(lifting, node, along, x, weight, bias), axes)
     if covered_too:
         native = result.layout.axes
@@ -90,7 +92,7 @@ def _convolve(
         return lifting.out.emit(node, lifted, (block, *numbers))
 
     result = lifting.write(x, moved, weight.shape[0], write)
-    lifting.count_products(result, prod(weight.shape))
+    lifting.count_products(result, 0 if operation.copies else prod(weight.shape))
     note_step(lifting, node, moved, operation)
     return result
 

@@ -29,6 +29,8 @@ def products(node: Node, graph: Graph) -> int:
     if isinstance(node.operation, TransposedConvolution):
         return prod(shape) * _cells(graph, node.inputs[0])
     if isinstance(node.operation, Convolution):
+        if node.operation.copies:
+            return 0
         return prod(shape) * _cells(graph, node.outputs[0])
     if isinstance(node.operation, Linear):
         outputs = prod(graph.shapes[node.outputs[0]]) // max(1, graph.batch)

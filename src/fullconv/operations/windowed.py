@@ -57,9 +57,13 @@ class Windowed(OverCells):
 
 @dataclass(frozen=True)
 class Convolution(Windowed):
-    """Inputs: x, weight ``(out, in // groups, *kernel)``, bias ``(out,)`` or None."""
+    """Inputs: x, weight ``(out, in // groups, *kernel)``, bias ``(out,)`` or None.
+
+    One that ``copies`` takes the cells under its kernel as they are: each filter holds a single 1.
+    """
 
     groups: int = 1
+    copies: bool = False
 
 
 @dataclass(frozen=True)

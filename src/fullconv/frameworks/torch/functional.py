@@ -343,6 +343,27 @@ def channel_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon:
     return normal.permute(0, x.dim() - 1, *range(1, x.dim() - 1))
 
 
+def copied_cells(
+    x: Tensor,
+    weight: Tensor,
+    bias: None,
+    stride: Numbers,
+    padding: Numbers,
+    dilation: Numbers,
+) -> Tensor:
+    """Return the cells under a moving box as features ``(N, C * taps, rows, columns)``.
+
+    That is what a convolution gives whose filters hold a single 1 each, in the order of the box.
+    """
+    kernel = weight.shape[2:]
+    size = [
+        (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1
+        for i in range(2)
+    ]
+    cells = F.unfold(x, tuple(kernel), tuple(dilation), tuple(padding), tuple(stride))
+    return cells.reshape(x.shape[0], weight.shape[0], *size)
+
+
 def sum_pool(x: Tensor, kernel: Numbers, stride: Numbers, dilation: Numbers) -> Tensor:
     """Return the sum over a moving box."""
     # An export to ONNX uses the filter of ones: the exporter drops a divisor (`program_to_onnx`).

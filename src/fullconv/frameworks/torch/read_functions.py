@@ -23,6 +23,7 @@ from fullconv.operations import (
     Assemble,
     Cells,
     ChannelNormalization,
+    Convolution,
     DivideCells,
     FoldAxes,
     FoldWindows,
@@ -193,6 +194,14 @@ def _pool(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
         count_include_pad=False,
         divisor=divisor or prod(kernel),
     )
+
+
+@handles(functional.copied_cells)
+def _copied_cells(node: FxNode, reader: Again, a: dict[str, Any]) -> Operation:
+    padding = tuple((n, n) for n in _plain(a["padding"]))
+    moves = _plain(a["stride"]), padding, _plain(a["dilation"])
+    groups = reader.shapes[reader.names[a["x"]]][1]
+    return Convolution(reader.shapes[reader.names[a["weight"]]][2:], *moves, groups)
 
 
 @handles(functional.entries)

@@ -111,7 +111,7 @@ def _unfold(node: FxNode, reader: Reader, a: dict[str, Any]) -> None:
     filters = torch.eye(taps).reshape(taps, 1, *kernel).repeat(channels, 1, 1, 1)
     padding, dilation, stride = a["padding"], a["dilation"], a["stride"]
     operation = Convolution(
-        kernel, tuple(stride), tuple((p, p) for p in padding), tuple(dilation), channels
+        kernel, tuple(stride), tuple((p, p) for p in padding), tuple(dilation), channels, True
     )
     size = [s.output(n) for s, n in zip(operation.slidings, cells, strict=True)]
     apart = f"{node.name}_apart"

@@ -45,6 +45,9 @@ def write_convolution(writing: Writing, node: Node, operation: Convolution) -> F
         x = writing.function(F.pad, x, numbers)
         padding = (0,) * operation.dimensions
     moves = operation.stride, padding, operation.dilation, operation.groups
+    if operation.copies:
+        weight = writing.value(weight_name)
+        return writing.function(functional.copied_cells, x, weight, None, *moves[:3])
     convolve = functional.CONVOLUTIONS[operation.dimensions]
     if _computed(writing, node):
         weight, bias = writing.value(weight_name), writing.value(bias_name)
