@@ -1,4 +1,4 @@
-"""No room of the package imports one that imports it, at the top of a file or when it runs."""
+"""No module of the package imports one that imports it, at the top of a file or when it runs."""
 
 from __future__ import annotations
 

@@ -357,7 +357,7 @@ def test_tiles_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     fcn = fullconv.convert(model_of(two_outputs))
     images = to_last(pixels(2, 3, 40, 50))
     at_once = contents(fcn(images))
-    monkeypatch.setattr("fullconv.conversion.converted.MEMORY_BYTES", 1 << 18)
+    monkeypatch.setattr("fullconv.conversion.converted.CALL_BUDGET_BYTES", 1 << 18)
     assert_same(contents(fcn(images)), at_once)
 
 

@@ -9,7 +9,7 @@ import zarr
 from PIL import Image
 
 from fullconv.errors import InputError
-from fullconv.sources import find_images, open_source, opening
+from fullconv.sources import find_images, open_source
 from fullconv.sources.finding import without_ending
 from fullconv.sources.picture import picture_format
 from test_sources import check_pixels, noise
@@ -49,7 +49,7 @@ def test_heatmaps_in_a_folder_are_no_images(folder, bigtiff):
 @pytest.mark.parametrize("compression", [None, "tga_rle"])
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
 def test_a_tga_that_is_found_is_read_without_gdal(tmp_path, monkeypatch, mode, compression):
-    monkeypatch.setattr(opening, "_installed", {}.get)
+    monkeypatch.setattr("fullconv.sources.formats._installed", {}.get)
     image = Image.fromarray(noise(37, 53, 3)).convert(mode)
     image.save(tmp_path / "image.tga", compression=compression)
     (path,) = find_images([tmp_path])

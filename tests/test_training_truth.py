@@ -216,7 +216,7 @@ def test_truth_and_scales_without_photos_are_refused(crops, tmp_path):
     assert refusal(crops, out, truth=tmp_path) == line.format("--truth")
     assert refusal(crops, out, scales=(0.5,)) == line.format("--scales")
     assert refusal(crops, out, negatives=tmp_path, scales=(0.0,)) == (
-        "detect(scales=(0.0,)): expected at least one, each above 0 and up to 64, as in (1.0, 0.5)."
+        "train(scales=(0.0,)): expected at least one, each above 0 and up to 64, as in (1.0, 0.5)."
     )
 
 

@@ -3,7 +3,7 @@
 FullconvError                 anything below; its message is one line that says what to do
 ├── InputError                an argument or a file is wrong (also a ValueError); exit code 2
 │   ├── WindowError           a window or step that contradicts the model or the image
-│   └── ImageError            an image or array of the wrong size, rank, or channel count
+│   └── ImageError            an image that cannot be read, or does not fit the model
 ├── ModelError                the model cannot be read or converted; exit code 3
 │   ├── UnsafeModelError      reading it would run code or leave its folder
 │   ├── TooLargeError         it asks for far more memory than its image and weights explain
@@ -12,6 +12,9 @@ FullconvError                 anything below; its message is one line that says 
 ├── OutputError               a result cannot be written (also an OSError); exit code 3
 ├── DamagedError              a finished heatmap has lost scores, or they have changed; exit code 4
 └── MissingExtraError         an optional package is not installed (also an ImportError); exit 3
+
+HeatmapWarning, ModelWarning and ImageWarning (all a UserWarning) say what was noticed and stops
+nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class WindowError(InputError):
 
 
 class ImageError(InputError):
-    """An image or array of the wrong size, rank, or channel count."""
+    """An image or array that cannot be read, or does not fit the model."""
 
 
 class ModelError(FullconvError):

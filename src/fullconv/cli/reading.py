@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fullconv.sources import Source
     from fullconv.verification.verified import Verification
 
-OPENING = ("level", "own_um_per_pixel", "bands", "scale")
+OPENING_FLAGS = ("level", "own_um_per_pixel", "bands")
 """The options by which an image is opened."""
 
 LONGEST_NUMBER = 18
@@ -216,7 +216,7 @@ def opened_image(
     """Open an image as options ask for, and yield it with the remaining options."""
     from fullconv.scanning.opening import open_image
 
-    chosen = {name: asked[name] for name in OPENING if name in asked}
+    chosen = {name: asked[name] for name in OPENING_FLAGS if name in asked}
     others = {name: value for name, value in asked.items() if name not in chosen}
     others["tile"] = along(asked["tile"], opened.fcn.grid.dimensions)
     with (

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from fullconv.verification.probing import Probe
 
 CALL_BUDGET_BYTES = 1 << 30
-"""What the tensors of one tile of windows may take."""
+"""The bytes that the tensors of one tile of windows may take."""
 
 CACHE_BYTES = 1 << 24
-"""What they had better take where windows share little, so that smaller tiles cost little."""
+"""The bytes for a tile where windows share little: small tiles fit the caches, and cost little."""
 
 AGAIN = 1.1
-"""Such tiles may multiply so many times what a single one would."""
+"""The factor by which such tiles may need more multiply-accumulates than a single one."""
 
 CROPS_BYTES = 1 << 22
-"""What they may take at least where windows share nothing, so that smaller tiles cost but calls:
-what a framework asks the system for anew in every run takes longer."""
+"""The least bytes for a tile where windows share nothing. Smaller tiles would cost only more calls,
+but memory that a framework asks for anew in every run takes longer."""
 
 
 class FullyConvolutional:

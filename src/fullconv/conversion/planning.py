@@ -48,8 +48,8 @@ class ConversionPlan:
         What the framework has read of it.
     form : Form
         What it is lifted to.
-    settings : Settings
-        What its file says beside the network.
+    settings : ModelMetadata
+        The settings that its file carries beside the network.
     """
 
     framework: Framework

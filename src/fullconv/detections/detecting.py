@@ -38,7 +38,7 @@ from fullconv.sources.names import as_file
 from fullconv.system.files import check_local
 from fullconv.wording import sized, unit
 
-OPENING = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
+OPENING_KEYWORDS = ("level", "um_per_pixel", "own_um_per_pixel", "bands")
 """The options of `scan` by which an image is opened; it is opened once for all scales."""
 
 TELLING = (
@@ -159,7 +159,7 @@ def detect_in(
     left = _left(engine.fcn.activation(asked.get("output", 0)), search.activation)
     with ExitStack() as stack:
         if not isinstance(source, Source):
-            opening = {name: asked.pop(name) for name in OPENING if name in asked}
+            opening = {name: asked.pop(name) for name in OPENING_KEYWORDS if name in asked}
             opening["preprocessing"] = asked.get("preprocessing")
             source = open_image(engine.fcn, source, Options.of(opening))
             stack.callback(source.close)

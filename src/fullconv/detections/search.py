@@ -36,7 +36,7 @@ class Search:
             )
         if not (is_number(self.iou) and 0 <= self.iou <= 1):
             raise InputError(f"detect(iou={self.iou}): expected a number from 0 to 1.")
-        check_scales(self.scales)
+        check_scales("detect", self.scales)
         if str(self.activation) not in ACTIVATIONS:
             raise InputError(
                 f"detect(activation={self.activation!r}): expected one of {', '.join(ACTIVATIONS)}."
@@ -49,8 +49,8 @@ class Search:
         return cls(**{name: given[name] for name in names if name in given})
 
 
-def check_scales(scales: Sequence[float]) -> None:
-    """Check by what images are to be resized.
+def check_scales(verb: str, scales: Sequence[float]) -> None:
+    """Check the factors by which images are to be resized, as a verb was given them.
 
     Raises
     ------
@@ -60,6 +60,6 @@ def check_scales(scales: Sequence[float]) -> None:
     each = list(scales) if isinstance(scales, Iterable) else []
     if not each or not all(is_number(n) and 0 < n <= LARGEST_SCALE for n in each):
         raise InputError(
-            f"detect(scales={scales!r}): expected at least one, each above 0 and up to "
+            f"{verb}(scales={scales!r}): expected at least one, each above 0 and up to "
             f"{LARGEST_SCALE}, as in (1.0, 0.5)."
         )

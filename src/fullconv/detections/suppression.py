@@ -3,10 +3,10 @@
 Note [Suppression by blocks]. By definition boxes are taken from the best score down, and one is
 kept unless a kept one overlaps it by more than ``iou``. Here a block of the next best boxes is
 taken at once. Boxes that a kept box overlaps are dropped, then the block's own pairs are settled in
-order. Both steps search only neighbouring cells (`cells.py`). Kept boxes lie apart, so each box of
-a block has few of them near; only pairs inside a block may be too many, where boxes lie densely. So
-a block grows while its pairs stay few, and shrinks where they do not. The result does not depend on
-the blocks.
+order. Both steps search only neighbouring cells (`box_index.py`). Kept boxes lie apart, so each box
+of a block has few of them near; only pairs inside a block may be too many, where boxes lie densely.
+So a block grows while its pairs stay few, and shrinks where they do not. The result does not depend
+on the blocks.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where windows, tiles and images lie: pure integers, no framework."""
+"""Where windows and tiles lie (integers), and images in the world; no framework."""

@@ -114,7 +114,7 @@ class FileNames:
     folder : Path
     metadata : frozenset of str
         Names of the metadata.
-    chunks : tuple of Chunks
+    chunks : tuple of ChunkNames
         Names of the scores' chunks: by the metadata of the array, and by the record. Either may be
         damaged; there are none where both are.
     """

@@ -24,7 +24,7 @@ class Material:
 
     Attributes
     ----------
-    kind : Kind
+    kind : CropFormat
         Their window, channels and type of pixels.
     classes : tuple of str
     background : str or None

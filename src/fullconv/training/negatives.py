@@ -102,7 +102,7 @@ def mine(
         Converted network, with its classes and background.
     photos : Photos
         Photos to scan; those that cannot be used are noted and skipped.
-    kind : Kind
+    kind : CropFormat
         Window, channels and type of pixels of the crops.
     number, most : int
         Number of the round, and the most crops that it may add.

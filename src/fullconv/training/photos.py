@@ -49,7 +49,7 @@ class Photos:
         InputError
             If there are none, or the truth cannot be read, or says nothing about one of them.
         """
-        check_scales(scales)
+        check_scales("train", scales)
         if not named:
             for flag, given in (("--truth", truth is not None), ("--scales", scales != (1.0,))):
                 if given:

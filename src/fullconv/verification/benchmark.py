@@ -56,7 +56,7 @@ class Benchmark:
     crops_run : int
         Crops that were run in a round; the time of all is extrapolated from them.
     rounds : int
-    ways : tuple of Way
+    ways : tuple of Timing
         The crops first.
     """
 

@@ -178,7 +178,7 @@ def judge_integers(
 
 
 def nearly_same(found: Scores, wanted: Scores, epsilon: float, own: float | None = None) -> bool:
-    """Whether what was written twice from one model is it: the same numbers, but for roundings.
+    """Whether two written forms of one model give the same numbers, up to roundings.
 
     Half the digits of the largest score are more than roundings take, and a slip leaves none. Where
     a type has few digits, or a model magnifies its roundings, ``own`` says what they come to: how
