@@ -284,6 +284,17 @@ def test_the_halo_is_half_a_window_of_cells_and_no_less() -> None:
         assert not torch.equal(fcn._run_tiles(images, plan), expected)
 
 
+def test_a_gate_of_booleans_slides() -> None:
+    class Gated(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where(maximum(x) > 2, x, -x).sum((2, 3))
+
+    model, images = Gated(), integer_images(1, 1, 8, 9)
+    fcn = fullconv.convert(model, window=(8, 9), exact=False)
+    assert_same(fcn(images)[..., 0, 0], model(images))
+    assert fcn(integer_images(1, 1, 11, 13)).shape[2:] == (4, 5)
+
+
 def test_statistics_of_one_axis_slide_along_that_axis() -> None:
     def strip(x: Tensor) -> Tensor:
         return x * x.amax(3, keepdim=True).clamp(-1, 2)

@@ -35,6 +35,11 @@ class Recipe:
     steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
     factor: float = 1.0
 
+    @property
+    def is_original(self) -> bool:
+        """Whether it is the parameter itself: equal shapes do not say so."""
+        return not self.steps and self.factor == 1
+
     def reshape(self, *shape: int) -> Recipe:
         """Regroup the elements, row-major."""
         if shape == self.shape:

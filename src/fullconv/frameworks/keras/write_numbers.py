@@ -11,8 +11,9 @@ import numpy as np
 
 from fullconv.frameworks.keras import sliding_layers as sliding
 from fullconv.frameworks.keras.calls import Array, Call, Tensor
-from fullconv.frameworks.keras.copying import copied_on_map, remade, repeat
+from fullconv.frameworks.keras.copying import copied_on_map, repeat
 from fullconv.frameworks.keras.part_layers import PartBatchNormalization
+from fullconv.frameworks.keras.private import LayerScale
 from fullconv.frameworks.keras.writing import Value, Writing, kept_settings, writes
 from fullconv.graph.graph import Node
 from fullconv.operations import (
@@ -94,7 +95,7 @@ def _batch_norm(writing: Writing, node: Node, value: Value, vectors: Vectors) ->
         "scale": layer.scale,
     }
     calls = [n for n in writing.graph.nodes if n.source is node.source]
-    key = "batch_norm", node.name, tuple(node.inputs[1:]), axis
+    key = "batch_norm", node.name, node.inputs[1:], axis
     kind = layers.BatchNormalization if len(calls) == 1 else PartBatchNormalization
     norm = writing.layer(key, kind, writing.name(node), **settings)
     names = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -115,7 +116,10 @@ def _prelu(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tens
 
 
 def _layer_scale(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
-    scale = writing.copy(node.source.target, remade)
+    layer, key = node.source.target, ("layer_scale", node.name, node.inputs[1])
+    settings = kept_settings(layer)
+    given = layer.init_values, layer.projection_dim
+    scale = writing.layer(key, LayerScale, writing.name(node), *given, **settings)
     return writing.filled(scale, value.tensor, lambda: {"gamma": vectors[0]})
 
 
@@ -123,19 +127,20 @@ def _rescaling(writing: Writing, node: Node, value: Value, vectors: Vectors) -> 
     ones = [1] * (len(value.tensor.shape) - 2)
     shape = (*ones, -1) if value.last else (-1, *ones)
     scale, offset = (np.reshape(vector, shape) for vector in vectors if vector is not None)
-    key, base = ("rescaling", node.name), writing.name(node)
+    key, base = ("rescaling", node.name, node.inputs[1:], shape), writing.name(node)
     return writing.layer(key, layers.Rescaling, base, scale=scale, offset=offset)(value.tensor)
 
 
 def _normalization(writing: Writing, node: Node, value: Value, vectors: Vectors) -> Tensor:
     mean, variance = (vector.tolist() for vector in vectors if vector is not None)
+    axis = -1 if value.last else 1
     settings = {
-        "axis": -1 if value.last else 1,
+        "axis": axis,
         "mean": mean,
         "variance": variance,
         "invert": node.source.target.invert,
     }
-    key, base = ("normalization", node.name), writing.name(node)
+    key, base = ("normalization", node.name, node.inputs[1:], axis), writing.name(node)
     return writing.layer(key, layers.Normalization, base, **settings)(value.tensor)
 
 
@@ -178,7 +183,7 @@ def _layer_norm(writing: Writing, node: Node, epsilon: float, x: Tensor, axis: A
         "scale": scale is not None,
         "center": bias is not None,
     }
-    key = "layer_norm", node.name
+    key = "layer_norm", node.name, node.inputs[1:], str(axis)
     norm = writing.layer(key, layers.LayerNormalization, writing.name(node), **settings)
     return writing.filled(norm, x, lambda: {"gamma": scale, "beta": bias})
 
@@ -197,7 +202,7 @@ def write_sliding_normalization(
     x, *parameters = node.inputs
     scale, bias = ([writing.vector(name) for name in parameters] + [None, None])[:2]
     norm = writing.layer(
-        ("sliding", node.name),
+        ("sliding", node.name, *parameters, operation),
         sliding.SlidingNormalization,
         writing.name(node),
         channels_last=writing.last,

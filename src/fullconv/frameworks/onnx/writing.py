@@ -13,7 +13,7 @@ from fullconv.frameworks import writing
 from fullconv.frameworks.onnx.read import ModelGraph
 from fullconv.frameworks.onnx.reader import Call
 from fullconv.geometry.grid import Grid
-from fullconv.graph.graph import Graph, Node, Recipe
+from fullconv.graph.graph import Graph, Node
 from fullconv.graph.table import OperationTable
 
 Results = ir.Value | Sequence[ir.Value]
@@ -60,7 +60,7 @@ class Writing(writing.Writing[ModelGraph, ir.Value]):
         """Write a parameter as an initializer."""
         recipe = self.graph.constants[name]
         original = self.source.model.graph.initializers.get(recipe.source)
-        if original is not None and recipe == Recipe(recipe.source, recipe.shape):
+        if original is not None and recipe.is_original:
             # Unchanged: the tensor itself, which may still lie in its file.
             return self._register(name, original.const_value)
         return self.initializer(name, self.array(name))

@@ -311,7 +311,8 @@ def stretch(x: Tensor, padding: Sequence[Numbers], dilation: Numbers) -> Tensor:
 
     ``padding`` has a pair, before and after, for every axis.
     """
-    if all(distance == 1 for distance in dilation):
+    # PyTorch repeats no border cells of booleans and integers.
+    if x.is_floating_point() and all(distance == 1 for distance in dilation):
         return F.pad(x, [n for pair in reversed(padding) for n in pair], mode="replicate")
     sides = enumerate(zip(padding, dilation, strict=True), start=2)
     for axis, ((before, after), distance) in sides:

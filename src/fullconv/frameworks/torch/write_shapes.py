@@ -46,8 +46,9 @@ def write_slice(writing: Writing, node: Node, operation: Slice) -> FxNode:
 def write_pad(writing: Writing, node: Node, operation: Pad) -> FxNode:
     """Write padding."""
     numbers = tuple(n for pair in reversed(operation.pads) for n in pair)
-    # At least two axes are kept, as PyTorch needs where it mirrors or repeats cells.
-    while numbers[-2:] == (0, 0) and len(numbers) > 4:
+    # Where PyTorch mirrors or repeats cells, it needs the numbers of all axes of cells.
+    cells = len(operation.pads) - 2
+    while numbers[-2:] == (0, 0) and len(numbers) > 2 * cells:
         numbers = numbers[:-2]
     value = operation.value if operation.mode == "constant" else None
     return writing.apply(node, F.pad, numbers, operation.mode, value)

@@ -56,7 +56,8 @@ class Writing(writing.Writing[ModelGraph, FxNode]):
     def write(self, node: Node) -> FxNode:
         """Write one node: as the classifier's own module, by its operation, or as a clone."""
         call = node.source
-        if isinstance(call, Call) and call.owner and call.operation == node.operation:
+        same = isinstance(call, Call) and call.operation == node.operation
+        if same and call.owner and self._keeps_parameters(node):
             module = self.source.modules.get(call.owner)
             # On a larger map, a pool with ceil_mode would add outputs that no window has.
             anywhere = _any_rank(node.operation) and not getattr(module, "ceil_mode", False)
@@ -64,6 +65,11 @@ class Writing(writing.Writing[ModelGraph, FxNode]):
                 return self.call_module(node, call.owner, self._twin(module))
         write = writes.find(type(node.operation))
         return self.repeat(node) if write is None else write(self, node, node.operation)
+
+    def _keeps_parameters(self, node: Node) -> bool:
+        """Whether a node reads its parameters as its module has them; turned ones may look alike."""
+        recipes = (self.graph.constants.get(name or "") for name in node.inputs)
+        return all(recipe is None or recipe.is_original for recipe in recipes)
 
     # Parameters.
 
