@@ -67,7 +67,7 @@ class Writing(writing.Writing[ModelGraph, FxNode]):
         return self.repeat(node) if write is None else write(self, node, node.operation)
 
     def _keeps_parameters(self, node: Node) -> bool:
-        """Whether a node reads its parameters as its module has them; turned ones may look alike."""
+        """Whether a node reads its parameters as its module has them; turned ones look alike."""
         recipes = (self.graph.constants.get(name or "") for name in node.inputs)
         return all(recipe is None or recipe.is_original for recipe in recipes)
 
