@@ -131,11 +131,15 @@ PADDINGS = [(0, 0, 0), (0, 1, 1), (1, 0, 1), (0, 0, 1), (1, 0), (0, 1), (0,), (1
 
 @pytest.mark.parametrize("mode", ["replicate", "reflect", "circular"])
 @pytest.mark.parametrize("padding", PADDINGS)
-def test_windows_apart_pad_some_of_their_axes(mode: str, padding: tuple[int, ...]) -> None:
+def test_windows_apart_pad_some_of_their_axes(
+    mode: str, padding: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At a step as large as the window, each is padded at its native size."""
+    monkeypatch.setattr("fullconv.lift.pace.PARTS_PAY", 1.0)  # windows are gathered, as for users
     axes = len(padding)
     kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
-    layers = kind(1, 2, 2), kind(2, 1, 3, padding=padding, padding_mode=mode)
+    kernel = tuple(3 if n else 1 for n in padding)
+    layers = kind(1, 2, 2), kind(2, 1, kernel, padding=padding, padding_mode=mode)
     model = Turning((5,) * axes, in_order, *layers)
     fcn = fullconv.convert(model, window=model.window, step=5, check=False)
     x = image((10,) * axes)
