@@ -219,7 +219,7 @@ def test_nan_windows_are_counted_across_runs(tmp_path: Path) -> None:
     [
         ({"source": picture(60, 50, seed=1)}, "the image as it was before it changed"),
         ({"roi": (0, 0, 40, 40)}, "another part of the image"),
-        ({"scale": 0.5}, "another level, resolution, size or bands of the image"),
+        ({"resize": 0.5}, "another level, resolution, size or bands of the image"),
         ({"dtype": "float16"}, "another --dtype"),
         ({"tile": (4, 6)}, "other tiles"),
         ({"runtime": "onnxruntime"}, "another --runtime"),

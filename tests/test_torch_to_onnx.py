@@ -249,10 +249,8 @@ def test_what_a_model_rounds_itself_says_how_far_half_precision_may_be_off() -> 
 
 
 def test_a_line_says_what_is_not_compared_with_the_module(tmp_path: Path) -> None:
-    fcn = fullconv.convert(with_integers(Valid()).bfloat16(), Valid.window, check=False)
-    said = (
-        "computes in bfloat16, in which ONNX Runtime does not run it here, so it was not compared"
-    )
+    fcn = fullconv.convert(with_integers(Valid()).double(), Valid.window, check=False)
+    said = "computes in float64, in which ONNX Runtime does not run it here, so it was not compared"
     with pytest.warns(fullconv.ModelWarning, match=said):
         fcn.save(tmp_path / "model.onnx")
 

@@ -72,8 +72,8 @@ def test_other_windows_are_refused_with_those_that_can_be(window):
     h, w = window
     assert str(caught.value) == (
         f"train(window={window}): networks are made for windows from 16x16 to 256x256 pixels, and "
-        f"this one is {w}x{h} (width x height); choose a window in between, to whose size the "
-        f"crops are brought, or give a network of your own (--arch)."
+        f"this one is {w}x{h} (width x height); choose a window in between, and the crops "
+        f"are resized to it, or give a network of your own (--arch)."
     )
 
 

@@ -28,7 +28,7 @@ READING = (
     ),
     Defect(
         "SAME padding of ONNX counts whole strides alone",
-        "frameworks/onnx/read_maps.py",
+        "frameworks/onnx/moving.py",
         "max(0, (-(size // -stride) - 1) * stride",
         "max(0, (size // stride - 1) * stride",
         (

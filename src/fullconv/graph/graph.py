@@ -204,8 +204,13 @@ class Graph:
 
     @property
     def takes_cells(self) -> bool:
-        """Whether the image has no axis of channels. One of features alone is as long as these."""
-        return tuple(self.shapes[self.image][1:]) == tuple(self.window)
+        """Whether the image has no axis of channels: one axis for each of the window.
+
+        Beside a window of one pixel, a longer axis holds features.
+        """
+        sizes = tuple(self.shapes[self.image][1:])
+        is_pixel = all(n == 1 for n in self.window)
+        return sizes == self.window if is_pixel else len(sizes) == len(self.window)
 
     @property
     def channels(self) -> int:
