@@ -10,15 +10,22 @@ __version__ = "0.1.0"
 # NumPy, are heavier than what `fullconv --help` should cost. No file bears the name of a verb: the
 # import of a file would put the module in the verb's place.
 _HOMES = {
+    "Agreement": "quantizing.agreement",
     "Change": "conversion.report",
+    "ClassEvaluation": "detections.curves",
+    "Cost": "conversion.report",
+    "Damage": "scanning.damage",
     "DamagedError": "errors",
+    "Detection": "detections.found",
     "Detections": "detections.found",
     "DifferenceError": "errors",
+    "Embedded": "conversion.embedded",
     "Engine": "scanning.engine",
     "Evaluation": "detections.evaluation",
     "ExportError": "errors",
     "FullconvError": "errors",
     "FullyConvolutional": "conversion.converted",
+    "Georeference": "geometry.placement",
     "Grid": "geometry.grid",
     "Heatmap": "scanning.heatmap",
     "HeatmapWarning": "errors",
@@ -60,15 +67,22 @@ _HOMES = {
 
 # Written out, because type checkers read it.
 __all__ = [
+    "Agreement",
     "Change",
+    "ClassEvaluation",
+    "Cost",
+    "Damage",
     "DamagedError",
+    "Detection",
     "Detections",
     "DifferenceError",
+    "Embedded",
     "Engine",
     "Evaluation",
     "ExportError",
     "FullconvError",
     "FullyConvolutional",
+    "Georeference",
     "Grid",
     "Heatmap",
     "HeatmapWarning",
@@ -114,13 +128,17 @@ if TYPE_CHECKING:
     from fullconv.conversion.converting import convert as convert
     from fullconv.conversion.converting import explain as explain
     from fullconv.conversion.dense import dense_to_conv as dense_to_conv
+    from fullconv.conversion.embedded import Embedded as Embedded
     from fullconv.conversion.loading import load as load
     from fullconv.conversion.report import Change as Change
+    from fullconv.conversion.report import Cost as Cost
     from fullconv.conversion.report import Reason as Reason
     from fullconv.conversion.report import Report as Report
+    from fullconv.detections.curves import ClassEvaluation as ClassEvaluation
     from fullconv.detections.detecting import detect as detect
     from fullconv.detections.evaluation import Evaluation as Evaluation
     from fullconv.detections.evaluation import evaluate as evaluate
+    from fullconv.detections.found import Detection as Detection
     from fullconv.detections.found import Detections as Detections
     from fullconv.errors import DamagedError as DamagedError
     from fullconv.errors import DifferenceError as DifferenceError
@@ -138,13 +156,16 @@ if TYPE_CHECKING:
     from fullconv.errors import UnsafeModelError as UnsafeModelError
     from fullconv.errors import WindowError as WindowError
     from fullconv.geometry.grid import Grid as Grid
+    from fullconv.geometry.placement import Georeference as Georeference
     from fullconv.inspecting.inspection import Inspection as Inspection
     from fullconv.inspecting.reading import inspect as inspect
     from fullconv.keywords import ScanOptions as ScanOptions
     from fullconv.keywords import TrainOptions as TrainOptions
     from fullconv.preprocessing import Preprocessing as Preprocessing
+    from fullconv.quantizing.agreement import Agreement as Agreement
     from fullconv.quantizing.quantized import Quantized as Quantized
     from fullconv.quantizing.quantized import quantize as quantize
+    from fullconv.scanning.damage import Damage as Damage
     from fullconv.scanning.engine import Engine as Engine
     from fullconv.scanning.heatmap import Heatmap as Heatmap
     from fullconv.scanning.progress import Progress as Progress
