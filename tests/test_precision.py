@@ -19,6 +19,7 @@ from fullconv.conversion.precision import EPSILONS
 from fullconv.frameworks.onnx.narrowing import narrowed
 from fullconv.frameworks.onnx.retyping import PIXELS
 from fullconv.runtimes import open_runtime
+from onnx_text import channels_last, onnx_of_text
 
 KINDS = {"f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 WINDOW = (16, 16)
@@ -322,22 +323,11 @@ def test_a_network_in_half_precision_is_verified_against_the_pytorch_module():
 
 @pytest.mark.parametrize("precision", list(KINDS))
 def test_channels_that_come_last_do_so_in_every_runtime(precision):
-    text = """
-    net (float[n, 8, 8, 3] x) => (float[n, 2] scores) {
-      turned = Transpose<perm=[0, 3, 1, 2]>(x)
-      map = Conv<pads=[1, 1, 1, 1]>(turned, w)
-      low = Relu(map)
-      flat = Flatten(low)
-      scores = MatMul(flat, head)
-    }
-    """
-    graph = onnx.parser.parse_graph(text)
+    text = channels_last(8)
     rng = np.random.default_rng(0)
-    for name, shape in {"w": (4, 3, 3, 3), "head": (256, 2)}.items():
-        array = rng.normal(0, 0.1, shape).astype(np.float32)
-        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    opset = onnx.helper.make_opsetid("", 18)
-    made = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    made = onnx_of_text(
+        text, {"w": (4, 3, 3, 3), "head": (256, 2)}, lambda shape: rng.normal(0, 0.1, size=shape)
+    )
     fcn = fullconv.convert(made, precision=precision)
     images = pixels(12, 12)
     expected = np.moveaxis(fcn(np.moveaxis(images, 1, -1)), -1, 1)

@@ -19,6 +19,7 @@ from fullconv.quantizing.agreement import measure
 from fullconv.quantizing.integers import by_error, fused, layers, quantized
 from fullconv.quantizing.photos import draw
 from fullconv.runtimes import open_runtime
+from onnx_text import channels_last, onnx_of_text
 
 MODEL = str(resources.files("fullconv.demo") / "dress.onnx")
 
@@ -267,13 +268,12 @@ def test_values_that_stand_for_infinity_are_left_as_they_are(tmp_path):
       scores = MatMul(flat, w3)
     }
     """
-    graph = onnx.parser.parse_graph(text)
     rng = np.random.default_rng(0)
-    for name, shape in {"w1": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 2)}.items():
-        array = rng.normal(size=shape).astype(np.float32)
-        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    opset = onnx.helper.make_opsetid("", 18)
-    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    model = onnx_of_text(
+        text,
+        {"w1": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 2)},
+        lambda shape: rng.normal(size=shape),
+    )
     fcn = fullconv.convert(model, step=2)
     photo = rng.integers(0, 256, (40, 40, 3), np.uint8)
     made = fullconv.quantize(fcn, [photo], agreement=0.5)
@@ -284,22 +284,11 @@ def test_values_that_stand_for_infinity_are_left_as_they_are(tmp_path):
 
 
 def test_channels_that_come_last_do_so_in_integers():
-    text = """
-    net (float[n, 16, 16, 3] x) => (float[n, 2] scores) {
-      turned = Transpose<perm=[0, 3, 1, 2]>(x)
-      map = Conv<pads=[1, 1, 1, 1]>(turned, w)
-      low = Relu(map)
-      flat = Flatten(low)
-      scores = MatMul(flat, head)
-    }
-    """
-    graph = onnx.parser.parse_graph(text)
+    text = channels_last(16)
     rng = np.random.default_rng(0)
-    for name, shape in {"w": (4, 3, 3, 3), "head": (1024, 2)}.items():
-        array = rng.normal(0, 0.1, shape).astype(np.float32)
-        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    opset = onnx.helper.make_opsetid("", 18)
-    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    model = onnx_of_text(
+        text, {"w": (4, 3, 3, 3), "head": (1024, 2)}, lambda shape: rng.normal(0, 0.1, size=shape)
+    )
     fcn = fullconv.convert(model, step=4)
     photo = rng.integers(0, 256, (40, 40, 3), np.uint8)
     made = fullconv.quantize(fcn, [photo], agreement=0.5)

@@ -7,7 +7,8 @@ The defaults stand in records, which the library and the command line both read:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from fullconv.scanning.progress import Listener as ScanListener
     from fullconv.sources.given import ImageLike
     from fullconv.training.telling import Listener as TrainListener
+
+
+class Keywords:
+    """Base of the frozen records that hold some of a verb's keywords, with their defaults."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Return the record's own among some keywords; other keywords are ignored."""
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        return cls(**{name: given[name] for name in names if name in given})
 
 
 class RunOptions(TypedDict, total=False):

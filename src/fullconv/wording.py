@@ -140,3 +140,8 @@ def few(items: Sequence[str], most: int = 10) -> str:
     """Return the first ``most`` items as people read them, and the number left: a, b and 3 more."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
+
+
+def type_name(value: object) -> str:
+    """Return the type of a value as users would import it: collections.OrderedDict, or dict."""
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")

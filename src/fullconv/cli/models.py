@@ -22,6 +22,7 @@ from fullconv.errors import InputError, MissingExtraError, ModelError, first_lin
 from fullconv.frameworks import find
 from fullconv.frameworks.folders import weights_of
 from fullconv.frameworks.wsinfer import WsinferConfig
+from fullconv.wording import type_name
 
 if TYPE_CHECKING:
     from fullconv.cli.options import Conversion, ModelFlags
@@ -217,7 +218,7 @@ def _from_code(named: str, weights: Path | None) -> Any:
         if not callable(build):
             raise ModelError(
                 f"{named}: expected a callable that returns a torch.nn.Module; it is "
-                f"{_kind(build)}."
+                f"{type_name(build)}."
             )
         try:
             model = build()
@@ -229,15 +230,11 @@ def _from_code(named: str, weights: Path | None) -> Any:
     if not isinstance(model, torch.nn.Module):
         raise ModelError(
             f"{named}: expected a callable that returns a torch.nn.Module; it returned "
-            f"{_kind(model)}."
+            f"{type_name(model)}."
         )
     if weights is not None:
         _fill(model, named, weights)
     return model
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def attribute(named: str) -> Any:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fullconv.checking import is_number
 from fullconv.choices import ACTIVATIONS, LARGEST_SCALE, Activation
 from fullconv.errors import InputError
+from fullconv.keywords import Keywords
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Keywords):
     """The keywords by which `detect` looks for objects; `detect` says what each means.
 
     Raises
@@ -41,12 +41,6 @@ class Search:
             raise InputError(
                 f"detect(activation={self.activation!r}): expected one of {', '.join(ACTIVATIONS)}."
             )
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """Return the options among some keywords; other keywords are ignored."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: given[name] for name in names if name in given})
 
 
 def check_scales(verb: str, scales: Sequence[float]) -> None:

@@ -110,10 +110,11 @@ class Emitter:
             replace(other, inputs=renamed(other.inputs), outputs=renamed(other.outputs))
             for other in nodes
         ]
-        self._helpers = {
-            (operation, renamed(inputs)): result
-            for (operation, inputs), result in self._helpers.items()
-        }
+        # Only what was written since can take it.
+        for other in nodes:
+            if first in other.inputs and other.outputs[0] not in self._emitted:
+                result = self._helpers.pop((other.operation, other.inputs))
+                self._helpers[other.operation, renamed(other.inputs)] = result
         return x.each(lambda _, value: own if value == first else value)
 
     def helper(self, value: str | Sequence[str], operation: Operation, image: bool = False) -> str:

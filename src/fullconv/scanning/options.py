@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from fullconv.checking import are_whole, is_number
 from fullconv.choices import DTYPES, LARGEST_SCALE, Cover, Dtype, Precision, RuntimeChoice
 from fullconv.errors import InputError
 from fullconv.geometry.grid import Sizes
 from fullconv.geometry.windows import check_cover
+from fullconv.keywords import Keywords
 from fullconv.preprocessing import Preprocessing
 from fullconv.wording import windows
 
@@ -32,7 +33,7 @@ budget before."""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Keywords):
     """The keywords of `scan` that decide the scores; `scan` describes each."""
 
     preprocessing: Preprocessing | None = None
@@ -87,12 +88,6 @@ class Options:
                 f"scan(windows_to_check={self.windows_to_check}): expected 0 or more windows."
             )
 
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """Return the options among some keywords; other keywords are ignored."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: given[name] for name in names if name in given})
-
     def check_tile(self, dimensions: int) -> None:
         """Check that a tile that is asked for has ``dimensions`` axes.
 
@@ -132,15 +127,9 @@ class Options:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(Keywords):
     """The options for an output that exists already; `scan` explains each."""
 
     resume: bool = True
     overwrite: bool = False
     repair: bool = False
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """Return the options among some keywords; other keywords are ignored."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: given[name] for name in names if name in given})

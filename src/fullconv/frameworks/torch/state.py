@@ -23,7 +23,7 @@ from fullconv.frameworks.archives import check_archive
 from fullconv.frameworks.torch.checkpoint import MatchedTensors, State, alone, find, state_dicts
 from fullconv.frameworks.torch.filled import is_empty
 from fullconv.frameworks.torch.inert import load, refused
-from fullconv.wording import few
+from fullconv.wording import few, type_name
 
 ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pickle")
 """Endings of files that ``torch.save`` writes."""
@@ -58,8 +58,8 @@ def read_checkpoint(weights: Path, label: str) -> Mapping[Any, Any]:
         )
     if not isinstance(checkpoint, Mapping):
         raise ModelError(
-            f"{label}: expected a state dict, names with tensors; it holds {_kind(checkpoint)}. "
-            f"Save it with torch.save(model.state_dict(), ...)."
+            f"{label}: expected a state dict, names with tensors; it holds "
+            f"{type_name(checkpoint)}. Save it with torch.save(model.state_dict(), ...)."
         )
     if not any(True for _ in state_dicts(checkpoint)):
         raise ModelError(
@@ -159,10 +159,6 @@ def _read_pickle(weights: Path, label: str) -> Any:
             f"from the file; fullconv does not. Save the state dict alone, with "
             f"torch.save(model.state_dict(), ...), or as .safetensors."
         ) from None
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def _size(tensor: torch.Tensor) -> str:
